@@ -1,0 +1,209 @@
+//! What went wrong: the one error type of the crate, made to be shown on every rank.
+//!
+//! An error is a value that travels. [`crate::parallel::agree`] sends the error of the lowest failing rank to all
+//! others, so everything in it is plain text that reads the same everywhere.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// The kind of a failure. The numbers are the status codes of the C interface and are never changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[repr(i32)]
+#[non_exhaustive]
+pub enum Kind {
+    /// NULL, a bad name, a bad value of an enumeration.
+    InvalidArgument = 1,
+    /// Something this build of the library cannot do.
+    Unsupported = 2,
+    /// MPI is not initialised or already finalised; a handle is not in the state that the call needs.
+    State = 3,
+    /// Unknown key, wrong type, unreadable config file.
+    Params = 4,
+    /// A file of the cache could not be read or written, or was refused.
+    Cache = 10,
+    /// The generate callback returned non-zero.
+    Generate = 20,
+    /// A send, receive or wait callback returned non-zero.
+    Callback = 21,
+    /// The compiler or linker failed, is missing, or timed out.
+    Compile = 30,
+    /// The dynamic loader refused the library.
+    Load = 40,
+    /// The library has no such symbol.
+    Symbol = 41,
+    /// Ranks called with different names or parameters.
+    RanksDisagree = 50,
+    /// An MPI function failed.
+    Mpi = 51,
+    /// A deadline passed.
+    Timeout = 52,
+    /// A caught panic: a bug in this library.
+    Internal = 90,
+}
+
+impl Kind {
+    /// The status code of the C interface.
+    #[must_use]
+    pub fn code(self) -> i32 {
+        self as i32
+    }
+}
+
+/// A failure: its kind, one paragraph for people, and where to look further.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    kind: Kind,
+    message: String,
+    log: String,
+    path: String,
+    rank: i32,
+}
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error of this kind with this message; `message` says what failed, where, and what to do next.
+    #[must_use]
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), log: String::new(), path: String::new(), rank: -1 }
+    }
+
+    /// A failed file operation: `doing` is what was tried ("cannot read"), `path` on what.
+    #[must_use]
+    pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
+        Self::new(Kind::Cache, format!("{doing} {}: {cause}", path.display()))
+    }
+
+    /// Adds the whole output of a compiler.
+    #[must_use]
+    pub fn with_log(mut self, log: impl Into<String>) -> Self {
+        self.log = log.into();
+        self
+    }
+
+    /// Adds the folder that reproduces the failure.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<String>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Puts what was being done before the message: "while ...: message".
+    #[must_use]
+    pub fn context(mut self, doing: &str) -> Self {
+        self.message = format!("{doing}: {}", self.message);
+        self
+    }
+
+    /// Names the rank and host on which it happened, once: an error that already has a rank keeps it.
+    #[must_use]
+    pub fn on_rank(mut self, rank: usize, size: usize, host: &str) -> Self {
+        if self.rank < 0 {
+            self.rank = i32::try_from(rank).unwrap_or(i32::MAX);
+            self.message = format!("rank {rank} of {size} on {host}: {}", self.message);
+        }
+        self
+    }
+
+    /// The kind of the failure.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// What failed, where, what the compiler said first, what to do next: one paragraph.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The whole output of the compiler, empty if none.
+    #[must_use]
+    pub fn log(&self) -> &str {
+        &self.log
+    }
+
+    /// The folder that reproduces the failure, empty if none.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The rank in the communicator on which it happened, -1 if none.
+    #[must_use]
+    pub fn rank(&self) -> i32 {
+        self.rank
+    }
+
+    /// The error as bytes, for the way to other ranks.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("an error consists of strings and integers")
+    }
+
+    /// The reverse of [`Error::to_bytes`]; damaged bytes become an internal error rather than a panic.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_else(|cause| {
+            Self::new(
+                Kind::Internal,
+                format!("another rank failed, and its error could not be read: {cause}"),
+            )
+        })
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The text of a caught panic.
+#[must_use]
+pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+    payload
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without a text".to_owned())
+}
+
+/// Runs `step` and turns a panic in it into an error of kind [`Kind::Internal`].
+///
+/// # Errors
+/// Those of `step`, and the panic.
+pub fn catch<T>(doing: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).unwrap_or_else(|payload| {
+        let text = panic_text(payload.as_ref());
+        Err(Error::new(Kind::Internal, format!("{doing}: bug in dijitso, please report it: {text}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_survives_the_way_to_another_rank() {
+        let error = Error::new(Kind::Compile, "100 % wrong: {}")
+            .with_log("a\nb\0\u{fffd}")
+            .with_path("/tmp/jitfailure-x")
+            .on_rank(3, 4, "node1");
+        assert_eq!(Error::from_bytes(&error.to_bytes()), error);
+        assert_eq!(error.rank(), 3);
+        assert_eq!(error.clone().on_rank(1, 4, "node2"), error);
+        assert_eq!(Error::from_bytes(b"{").kind(), Kind::Internal);
+    }
+
+    #[test]
+    fn a_panic_becomes_an_error() {
+        let error = catch("testing", || -> Result<()> { panic!("boom {}", 1) }).unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert!(error.message().contains("boom 1"));
+    }
+}

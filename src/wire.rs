@@ -1,0 +1,152 @@
+//! Numbers and byte strings in a row: what all binary formats of the crate are made of.
+//!
+//! ```text
+//! u32   := 4 bytes, little endian
+//! u64   := 8 bytes, little endian
+//! bytes := u64 length, then that many bytes
+//! ```
+//! A [`Reader`] never allocates more than its input holds and never panics, whatever the input.
+
+#![forbid(unsafe_code)]
+
+use sha2::{Digest, Sha256};
+
+/// A SHA-256 digest.
+pub type Digest32 = [u8; 32];
+
+/// The SHA-256 digest of `data`.
+#[must_use]
+pub fn digest(data: &[u8]) -> Digest32 {
+    Sha256::digest(data).into()
+}
+
+/// Bytes as lower-case hexadecimal.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+/// Writes fields one after the other.
+#[derive(Debug, Default)]
+pub struct Writer {
+    buffer: Vec<u8>,
+}
+
+impl Writer {
+    /// An empty buffer that begins with `magic`.
+    #[must_use]
+    pub fn new(magic: &[u8]) -> Self {
+        Self { buffer: magic.to_vec() }
+    }
+
+    /// Appends a `u32`.
+    pub fn u32(&mut self, value: u32) {
+        self.buffer.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Appends a `u64`.
+    pub fn u64(&mut self, value: u64) {
+        self.buffer.extend_from_slice(&value.to_le_bytes());
+    }
+
+    /// Appends a byte string with its length.
+    pub fn bytes(&mut self, value: &[u8]) {
+        self.u64(value.len() as u64);
+        self.buffer.extend_from_slice(value);
+    }
+
+    /// What has been written.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.buffer
+    }
+}
+
+/// Reads fields one after the other; every method is `None` when the input does not hold the field.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `data` from its beginning.
+    #[must_use]
+    pub fn new(data: &'a [u8]) -> Self {
+        Self { rest: data }
+    }
+
+    /// The next `count` bytes.
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
+        Some(head)
+    }
+
+    /// A `u32`.
+    pub fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
+    }
+
+    /// A `u64`.
+    pub fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
+    }
+
+    /// A byte string.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.u64()?).ok()?;
+        self.take(length)
+    }
+
+    /// A byte string that is UTF-8.
+    pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// Whether everything has been read.
+    #[must_use]
+    pub fn at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_what_is_missing_is_none() {
+        let mut writer = Writer::new(b"MAGIC");
+        writer.u32(7);
+        writer.u64(u64::MAX);
+        writer.bytes("å".as_bytes());
+        let data = writer.finish();
+        let read = |data: &[u8]| {
+            let mut reader = Reader::new(data);
+            let magic = reader.take(5)? == b"MAGIC";
+            let values = (reader.u32()?, reader.u64()?, reader.text()?.to_owned());
+            (magic && reader.at_end()).then_some(values)
+        };
+        assert_eq!(read(&data), Some((7, u64::MAX, "å".to_owned())));
+        for length in 0..data.len() {
+            assert_eq!(read(&data[..length]), None);
+        }
+    }
+
+    #[test]
+    fn a_length_beyond_the_input_is_not_believed() {
+        let mut writer = Writer::default();
+        writer.u64(u64::MAX - 1);
+        assert_eq!(Reader::new(&writer.finish()).bytes(), None);
+    }
+
+    #[test]
+    fn digests_are_the_standard_ones() {
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(hex(&digest(b"abc")), expected);
+    }
+}
