@@ -1,0 +1,179 @@
+//! The config file `.dijitso.conf`: where it is looked for, whether it may be trusted, and what it says.
+//!
+//! A config file names the compiler, so whoever can write it can run commands as this user. It is used only when its
+//! owner is this user (or root) and nobody else can write it; this is checked on the open file, not on its path.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+
+use super::surroundings::Surroundings;
+
+/// The name of the file in each of the directories.
+pub(super) const BASENAME: &str = ".dijitso.conf";
+
+/// A config file: where it is, and its settings as section, key and text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Config {
+    /// Its path.
+    pub(super) path: PathBuf,
+    /// `(section, key, value)` in the order of the file.
+    pub(super) settings: Vec<(String, String, String)>,
+}
+
+/// Reads the first config file there is: in the working directory, in `$DIJITSO_CONF` (a directory, or the file
+/// itself), in the home directory, in `/etc/dijitso`.
+///
+/// One in the working directory that is not safe is passed over with a warning, because anybody may have put it
+/// there (`/tmp`); any other that is not safe is an error.
+pub(super) fn discover(around: &Surroundings) -> Result<Option<Config>> {
+    let here = around.cwd.join(BASENAME);
+    match read_safe(&here, around.uid) {
+        Ok(Some(text)) => return parse(here, &text).map(Some),
+        Ok(None) => {}
+        Err(reason) => log::warn!("config file {} is not used: {reason}", here.display()),
+    }
+    for path in later_candidates(around) {
+        let text = read_safe(&path, around.uid).map_err(|reason| {
+            Error::new(Kind::Params, format!("config file {} cannot be used: {reason}", path.display()))
+        })?;
+        if let Some(text) = text {
+            return parse(path, &text).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {
+    let named = around.variable("DIJITSO_CONF").map(|value| {
+        let path = around.cwd.join(value);
+        if path.is_file() { path } else { path.join(BASENAME) }
+    });
+    let home = around.home().map(|home| Path::new(home).join(BASENAME));
+    named.into_iter().chain(home).chain([around.system_dir.join(BASENAME)])
+}
+
+/// The text of a file that is safe to obey; `None` when there is no file. The error is the reason alone.
+fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, String> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error.to_string()),
+    };
+    let facts = file.metadata().map_err(|error| error.to_string())?;
+    if facts.uid() != uid && facts.uid() != 0 {
+        return Err(format!(
+            "it belongs to user {}, not to this user; copy it and own the copy",
+            facts.uid()
+        ));
+    }
+    if facts.mode() & 0o022 != 0 {
+        return Err(format!(
+            "others can write it (mode {:04o}) and so choose the compiler; chmod go-w it",
+            facts.mode() & 0o7777
+        ));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    Ok(Some(text))
+}
+
+fn parse(path: PathBuf, text: &str) -> Result<Config> {
+    // Values are plain text, as people wrote them for the original: no escapes, no quotes, `%` is a character (C3).
+    let options = ini::ParseOption { enabled_quote: false, enabled_escape: false, ..Default::default() };
+    let file = ini::Ini::load_from_str_opt(text, options).map_err(|error| {
+        Error::new(Kind::Params, format!("config file {} is not an INI file: {error}", path.display()))
+    })?;
+    let mut settings = Vec::new();
+    for (section, properties) in &file {
+        for (key, value) in properties {
+            let section = section.ok_or_else(|| {
+                let text = format!("config file {}: \"{key}\" stands before any [section]", path.display());
+                Error::new(Kind::Params, text)
+            })?;
+            settings.push((section.to_owned(), key.to_ascii_lowercase(), value.to_owned()));
+        }
+    }
+    Ok(Config { path, settings })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn around(cwd: &Path) -> Surroundings {
+        Surroundings {
+            variables: [("HOME", cwd.join("home").display().to_string())].into(),
+            cwd: cwd.to_owned(),
+            uid: rustix::process::geteuid().as_raw(),
+            system_dir: cwd.join("etc"),
+        }
+    }
+
+    fn write(path: &Path, text: &str, mode: u32) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// Defect C20 of the original: a config file in an untrusted working directory chose the compiler.
+    #[test]
+    fn c20_a_planted_config_file_is_not_obeyed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join(BASENAME), "[build]\ncxx = evil\n", 0o666);
+        assert_eq!(discover(&around(dir.path())).unwrap(), None);
+        let mut other = around(dir.path());
+        write(&dir.path().join(BASENAME), "[build]\ncxx = evil\n", 0o600);
+        assert!(discover(&other).unwrap().is_some());
+        if other.uid == 0 {
+            return; // root's files are root's: there is no other owner to try
+        }
+        other.uid += 1;
+        assert_eq!(discover(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn an_unsafe_file_that_was_asked_for_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut around = around(dir.path());
+        write(&dir.path().join("conf").join(BASENAME), "[build]\n", 0o620);
+        around.variables.insert("DIJITSO_CONF", "conf".to_owned());
+        let error = discover(&around).unwrap_err();
+        assert_eq!(error.kind(), Kind::Params);
+        assert!(error.message().contains("chmod go-w"), "{error}");
+    }
+
+    /// Defect C3 of the original: `%` in a value was an interpolation error.
+    #[test]
+    fn c3_values_are_plain_text_and_the_first_file_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("home").join(BASENAME), "[cache]\ncache_dir = ~/c%d\n", 0o644);
+        write(&dir.path().join("etc").join(BASENAME), "[build]\ncxx = other\n", 0o644);
+        let config = discover(&around(dir.path())).unwrap().unwrap();
+        assert_eq!(config.settings, [("cache".into(), "cache_dir".into(), "~/c%d".into())]);
+        write(&dir.path().join("home").join(BASENAME), "cache_dir = x\n", 0o644);
+        assert!(discover(&around(dir.path())).unwrap_err().message().contains("before any [section]"));
+        write(&dir.path().join("home").join(BASENAME), "[build\n", 0o644);
+        assert!(discover(&around(dir.path())).is_err());
+    }
+
+    #[test]
+    fn dijitso_conf_may_name_the_file_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut around = around(dir.path());
+        write(&dir.path().join("my.conf"), "# note\n[Build]\nCXX=g++ -m64 # no comment\n", 0o600);
+        around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
+        let config = discover(&around).unwrap().unwrap();
+        assert_eq!(config.settings[0].1, "cxx");
+        assert_eq!(config.settings[0].2, "g++ -m64 # no comment");
+    }
+}

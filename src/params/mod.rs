@@ -1,0 +1,239 @@
+//! Parameters: defaults < config file < environment < caller, and where each value came from.
+
+#![forbid(unsafe_code)]
+
+mod config;
+pub mod resolved;
+pub mod schema;
+mod surroundings;
+pub mod value;
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value as Json};
+
+use crate::error::{Error, Kind, Result};
+
+use schema::{KEYS, SECTIONS};
+pub use surroundings::Surroundings;
+use value::Value;
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// This config file.
+    Config(PathBuf),
+    /// This environment variable.
+    Environment(&'static str),
+    /// The program.
+    Caller,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Config(path) => write!(f, "config file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment variable {name}"),
+            Self::Caller => f.write_str("caller"),
+        }
+    }
+}
+
+/// A whole set of parameters.
+#[derive(Clone, Debug)]
+pub struct Params {
+    values: Vec<(Value, Origin)>,
+    generator: (Json, Origin),
+    home: Option<String>,
+    cwd: PathBuf,
+}
+
+impl Params {
+    /// The defaults with the config file and the environment of this process on top.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for a config file or variable that cannot be used.
+    pub fn new() -> Result<Self> {
+        Self::in_surroundings(&Surroundings::of_process())
+    }
+
+    /// The same for given surroundings.
+    ///
+    /// # Errors
+    /// As [`Params::new`].
+    pub fn in_surroundings(around: &Surroundings) -> Result<Self> {
+        let mut params = Self {
+            values: Vec::with_capacity(KEYS.len()),
+            generator: (Json::Object(Map::new()), Origin::Default),
+            home: around.home().map(str::to_owned),
+            cwd: around.cwd.clone(),
+        };
+        for key in KEYS {
+            let value = key.kind.parse(key.default, None).expect("a test parses every default");
+            params.values.push((value, Origin::Default));
+        }
+        if let Some(dir) = around.default_cache_dir() {
+            params.put("cache.cache_dir", &dir, &Origin::Default)?;
+        }
+        if let Some(config) = config::discover(around)? {
+            let origin = Origin::Config(config.path);
+            for (section, name, text) in config.settings {
+                let name = format!("{}.{name}", section.to_ascii_lowercase());
+                params.put(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+            }
+        }
+        for key in KEYS {
+            let Some(variable) = key.environment else { continue };
+            if let Some(text) = around.variable(variable) {
+                let origin = Origin::Environment(variable);
+                params.put(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+            }
+        }
+        Ok(params)
+    }
+
+    /// Sets one value from text. On an error nothing is changed.
+    ///
+    /// `generator` takes any JSON; `generator.NAME` sets one member of it, from JSON or else as a string.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for an unknown key (with the nearest valid one) or a wrong type.
+    pub fn set(&mut self, key: &str, text: &str) -> Result<()> {
+        self.put(key, text, &Origin::Caller)
+    }
+
+    fn put(&mut self, name: &str, text: &str, origin: &Origin) -> Result<()> {
+        if name == "generator" {
+            let json = serde_json::from_str(text).map_err(|error| invalid(name, &error.to_string()))?;
+            self.generator = (json, origin.clone());
+            return Ok(());
+        }
+        if let Some(member) = name.strip_prefix("generator.") {
+            let json = serde_json::from_str(text).unwrap_or_else(|_| Json::from(text));
+            let Json::Object(members) = &mut self.generator.0 else {
+                return Err(invalid(name, "the generator parameters are not a JSON object"));
+            };
+            members.insert(member.to_owned(), json);
+            self.generator.1 = origin.clone();
+            return Ok(());
+        }
+        let at = schema::find(name).ok_or_else(|| unknown(name))?;
+        let value = KEYS[at].kind.parse(text, self.home.as_deref()).map_err(|why| invalid(name, &why))?;
+        self.values[at] = (value, origin.clone());
+        Ok(())
+    }
+
+    /// Sets many values from `{"section": {"name": value, ...}, "generator": any}`; objects in `generator` are
+    /// merged member by member. On an error nothing is changed.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for text that is not such an object, an unknown key or a wrong type.
+    pub fn merge_json(&mut self, text: &str) -> Result<()> {
+        let json: Json = serde_json::from_str(text)
+            .map_err(|error| Error::new(Kind::Params, format!("the parameters are not JSON: {error}")))?;
+        let Json::Object(sections) = json else {
+            return Err(Error::new(Kind::Params, "the parameters are not a JSON object of sections"));
+        };
+        let mut merged = self.clone();
+        for (section, settings) in sections {
+            if section == "generator" {
+                merge(&mut merged.generator.0, settings);
+                merged.generator.1 = Origin::Caller;
+                continue;
+            }
+            if !SECTIONS.contains(&section.as_str()) {
+                return Err(unknown_section(&section));
+            }
+            let Json::Object(settings) = settings else {
+                return Err(invalid(&section, "the section is not a JSON object"));
+            };
+            for (key, json) in settings {
+                let name = format!("{section}.{key}");
+                let at = schema::find(&name).ok_or_else(|| unknown(&name))?;
+                let value = KEYS[at].kind.parse_json(&json, merged.home.as_deref());
+                merged.values[at] = (value.map_err(|why| invalid(&name, &why))?, Origin::Caller);
+            }
+        }
+        *self = merged;
+        Ok(())
+    }
+
+    /// The value of a key as text that [`Params::set`] would take; `None` when there is no such key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<String> {
+        if key == "generator" {
+            return Some(self.generator.0.to_string());
+        }
+        if let Some(member) = key.strip_prefix("generator.") {
+            return self.generator.0.get(member).map(Json::to_string);
+        }
+        schema::find(key).map(|at| self.values[at].0.to_text())
+    }
+
+    /// Where the value of a key came from; `None` when there is no such key.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&Origin> {
+        let generator = key == "generator"
+            || key.strip_prefix("generator.").is_some_and(|member| self.generator.0.get(member).is_some());
+        if generator { Some(&self.generator.1) } else { schema::find(key).map(|at| &self.values[at].1) }
+    }
+
+    /// All parameters as a JSON object of sections that [`Params::merge_json`] would take.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let mut sections: Map<String, Json> = Map::new();
+        for (key, (value, _)) in KEYS.iter().zip(&self.values) {
+            let (section, name) = key.name.split_once('.').expect("a test checks that keys have a section");
+            let section = sections.entry(section).or_insert_with(|| Json::Object(Map::new()));
+            section[name] = value.to_json();
+        }
+        sections.insert("generator".to_owned(), self.generator.0.clone());
+        Json::Object(sections)
+    }
+
+    fn value(&self, name: &str) -> &Value {
+        &self.values[schema::find(name).expect("the name of a key of the schema")].0
+    }
+}
+
+fn merge(into: &mut Json, from: Json) {
+    match (into, from) {
+        (Json::Object(into), Json::Object(from)) => {
+            for (key, value) in from {
+                merge(into.entry(key).or_insert(Json::Null), value);
+            }
+        }
+        (into, from) => *into = from,
+    }
+}
+
+fn invalid(name: &str, reason: &str) -> Error {
+    Error::new(Kind::Params, format!("parameter {name}: {reason}"))
+}
+
+fn unknown(name: &str) -> Error {
+    let section = name.split('.').next().unwrap_or_default();
+    if name.contains('.') && !SECTIONS.contains(&section) {
+        return unknown_section(section);
+    }
+    let nearest = schema::nearest(name);
+    Error::new(Kind::Params, format!("there is no parameter \"{name}\"; did you mean \"{nearest}\"?"))
+}
+
+fn unknown_section(section: &str) -> Error {
+    let nearest = SECTIONS
+        .into_iter()
+        .max_by(|a, b| strsim::jaro_winkler(a, section).total_cmp(&strsim::jaro_winkler(b, section)))
+        .unwrap_or_default();
+    let text = format!(
+        "there is no parameter section \"{section}\"; did you mean \"{nearest}\"? (sections: {})",
+        SECTIONS.join(", ")
+    );
+    Error::new(Kind::Params, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! Parameters as plain structs, made once per change and shared from then on, with their digests.
+
+#![forbid(unsafe_code)]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::process::Capture;
+use crate::wire::{Digest32, Writer, digest};
+
+use super::Params;
+use super::schema::{KEYS, Scope};
+use super::value::Value;
+
+/// What becomes of the source after a build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceStorage {
+    /// Kept as it is.
+    Keep,
+    /// Kept as a gzip file.
+    Compress,
+    /// Not kept.
+    Delete,
+}
+
+/// The language of generated source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// C++.
+    Cxx,
+    /// C.
+    C,
+}
+
+/// Who builds on a miss.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuildOn {
+    /// One rank per physical cache directory.
+    Node,
+    /// Rank 0 alone, which sends the library to the other directories.
+    Root,
+    /// Every rank, each in a directory of its own.
+    Process,
+}
+
+/// Section `cache`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CacheParams {
+    /// The cache directory, absolute.
+    pub cache_dir: PathBuf,
+    /// Headers, below the cache directory.
+    pub inc_dir: String,
+    /// Sources, below the cache directory.
+    pub src_dir: String,
+    /// Libraries, below the cache directory.
+    pub lib_dir: String,
+    /// Logs, below the cache directory.
+    pub log_dir: String,
+    /// Files by which hosts find each other, below the cache directory.
+    pub comm_dir: String,
+    /// Where failure folders are made.
+    pub fail_dir_root: PathBuf,
+    /// Where builds are staged.
+    pub temp_dir_root: PathBuf,
+    /// Whether logs are kept.
+    pub enable_build_log: bool,
+    /// What becomes of sources.
+    pub src_storage: SourceStorage,
+    /// End of a header's name.
+    pub inc_postfix: String,
+    /// End of a source's name.
+    pub src_postfix: String,
+    /// End of a log's name.
+    pub log_postfix: String,
+    /// End of a library's name.
+    pub lib_postfix: String,
+    /// First part of a library's name.
+    pub lib_prefix: String,
+    /// Second part of a library's name.
+    pub lib_basename: String,
+    /// Whether the library is loaded, or only built.
+    pub load: bool,
+    /// Whether the signature is the name alone.
+    pub signature_is_name: bool,
+}
+
+/// Section `build`, with the flags of the language and mode in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildParams {
+    /// The language of the source.
+    pub language: Language,
+    /// The compiler and its own arguments.
+    pub compiler: Vec<String>,
+    /// Flags of the language, then those of the mode.
+    pub flags: Vec<String>,
+    /// Directories for headers, absolute.
+    pub include_dirs: Vec<String>,
+    /// Directories for libraries, absolute.
+    pub lib_dirs: Vec<String>,
+    /// Directories for libraries at load time, absolute unless they begin with `$`.
+    pub rpath_dirs: Vec<String>,
+    /// Libraries to link.
+    pub libs: Vec<String>,
+    /// Debug flags rather than release flags.
+    pub debug: bool,
+    /// Time limit of one compiler run.
+    pub timeout: Option<Duration>,
+    /// How the compiler's output is captured.
+    pub capture: Capture,
+}
+
+/// All parameters of a call, ready for use.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// Section `cache`.
+    pub cache: CacheParams,
+    /// Section `build`.
+    pub build: BuildParams,
+    /// `parallel.buildon`.
+    pub buildon: BuildOn,
+    /// Section `generator` as compact JSON with sorted keys.
+    pub generator: String,
+    /// Digest of every parameter: equal digests mean the same call.
+    pub digest: Digest32,
+    /// Digest of the parameters that must be equal on all ranks.
+    pub shared_digest: Digest32,
+}
+
+impl Params {
+    /// These parameters as plain structs.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] when no cache directory or compiler is known, or a choice contradicts another.
+    pub fn resolve(&self) -> Result<Resolved> {
+        let language = if self.text("build.language") == "c" { Language::C } else { Language::Cxx };
+        let generator = self.generator.0.to_string();
+        let build = self.resolve_build(language)?;
+        Ok(Resolved {
+            cache: self.resolve_cache(language)?,
+            buildon: match self.text("parallel.buildon") {
+                "root" => BuildOn::Root,
+                "process" => BuildOn::Process,
+                _ => BuildOn::Node,
+            },
+            digest: self.digest(&build, &generator, |_| true),
+            shared_digest: self.digest(&build, &generator, |scope| scope != Scope::Local),
+            generator,
+            build,
+        })
+    }
+
+    fn resolve_cache(&self, language: Language) -> Result<CacheParams> {
+        let text = |name: &str| self.text(name).to_owned();
+        let cache_dir = self.text("cache.cache_dir");
+        if cache_dir.is_empty() {
+            let message = "no cache directory: HOME is not set; set DIJITSO_CACHE_DIR or cache.cache_dir";
+            return Err(Error::new(Kind::Params, message));
+        }
+        let cache_dir = self.cwd.join(cache_dir);
+        let or = |name: &str, default: &Path| match self.text(name) {
+            "" => default.to_owned(),
+            dir => self.cwd.join(dir),
+        };
+        let src_postfix = match (self.text("cache.src_postfix"), language) {
+            ("", Language::Cxx) => ".cpp".to_owned(),
+            ("", Language::C) => ".c".to_owned(),
+            (postfix, _) => postfix.to_owned(),
+        };
+        Ok(CacheParams {
+            fail_dir_root: or("cache.fail_dir_root", &cache_dir),
+            temp_dir_root: or("cache.temp_dir_root", &std::env::temp_dir()),
+            cache_dir,
+            inc_dir: text("cache.inc_dir"),
+            src_dir: text("cache.src_dir"),
+            lib_dir: text("cache.lib_dir"),
+            log_dir: text("cache.log_dir"),
+            comm_dir: text("cache.comm_dir"),
+            enable_build_log: self.flag("cache.enable_build_log"),
+            src_storage: match self.text("cache.src_storage") {
+                "keep" => SourceStorage::Keep,
+                "delete" => SourceStorage::Delete,
+                _ => SourceStorage::Compress,
+            },
+            inc_postfix: text("cache.inc_postfix"),
+            src_postfix,
+            log_postfix: text("cache.log_postfix"),
+            lib_postfix: text("cache.lib_postfix"),
+            lib_prefix: text("cache.lib_prefix"),
+            lib_basename: text("cache.lib_basename"),
+            load: self.text("cache.lib_loader") != "import",
+            signature_is_name: self.text("cache.signature") == "name",
+        })
+    }
+
+    fn resolve_build(&self, language: Language) -> Result<BuildParams> {
+        let (compiler, flags) = match language {
+            Language::Cxx => ("build.cxx", "build.cxxflags"),
+            Language::C => ("build.cc", "build.cflags"),
+        };
+        let debug = self.flag("build.debug");
+        let mode = if debug { "debug" } else { "opt" };
+        let mut command = self.list(compiler).to_vec();
+        let Some(program) = command.first_mut().filter(|program| !program.is_empty()) else {
+            return Err(Error::new(Kind::Params, format!("parameter {compiler} names no compiler")));
+        };
+        // The compiler runs in a staging directory: a relative path is the caller's, not relative to that.
+        if program.contains('/') {
+            *program = self.absolute(program);
+        }
+        let mut all_flags = self.list(flags).to_vec();
+        all_flags.extend_from_slice(self.list(&format!("{flags}_{mode}")));
+        let dirs = |name: &str| self.list(name).iter().map(|dir| self.absolute(dir)).collect::<Vec<_>>();
+        let timeout = match self.value("build.timeout") {
+            Value::Number(seconds) if *seconds > 0.0 => Duration::try_from_secs_f64(*seconds).ok(),
+            _ => None,
+        };
+        Ok(BuildParams {
+            language,
+            compiler: command,
+            flags: self.absolute_flags(all_flags),
+            include_dirs: dirs("build.include_dirs"),
+            lib_dirs: dirs("build.lib_dirs"),
+            rpath_dirs: dirs("build.rpath_dirs"),
+            libs: self.list("build.libs").to_vec(),
+            debug,
+            timeout,
+            capture: match self.text("build.system_call_method") {
+                "OS_SYSTEM" => Capture::File,
+                _ => Capture::Pipe,
+            },
+        })
+    }
+
+    /// Relative directories within flags are the caller's too: `-Iinclude`, `-isystem include`.
+    fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
+        const JOINED: [&str; 2] = ["-I", "-L"];
+        const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
+        // These fall back to the include directories, where a name that is no file here may be found.
+        const FILE: [&str; 3] = ["-include", "-imacros", "-include-pch"];
+        for at in 0..flags.len() {
+            let before = if at > 0 { flags[at - 1].as_str() } else { "" };
+            if DIRECTORY.contains(&before) || (FILE.contains(&before) && self.cwd.join(&flags[at]).exists()) {
+                flags[at] = self.absolute(&flags[at]);
+            } else if let Some(option) = JOINED.iter().find(|option| flags[at].starts_with(**option)) {
+                let dir = flags[at][option.len()..].to_owned();
+                if !dir.is_empty() {
+                    flags[at] = format!("{option}{}", self.absolute(&dir));
+                }
+            }
+        }
+        flags
+    }
+
+    /// The same path from anywhere; what begins with `$` (`$ORIGIN`) or `=` (a sysroot) is not a path yet.
+    fn absolute(&self, path: &str) -> String {
+        if path.starts_with(['$', '=']) { path.to_owned() } else { self.cwd.join(path).display().to_string() }
+    }
+
+    /// Digest of the parameters of the wanted scopes. What is not in use (the C flags of a C++ build) is left out.
+    fn digest(&self, build: &BuildParams, generator: &str, wanted: impl Fn(Scope) -> bool) -> Digest32 {
+        let mut writer = Writer::new(b"dijitso parameters 1");
+        for (key, (value, _)) in KEYS.iter().zip(&self.values) {
+            if key.scope != Scope::Signature && wanted(key.scope) {
+                writer.bytes(key.name.as_bytes());
+                writer.bytes(value.to_text().as_bytes());
+            }
+        }
+        if wanted(Scope::Local) {
+            // Relative directories of the cache section mean something else elsewhere.
+            writer.bytes(self.cwd.as_os_str().as_encoded_bytes());
+        }
+        build.write(&mut writer);
+        writer.bytes(generator.as_bytes());
+        digest(&writer.finish())
+    }
+
+    fn text(&self, name: &str) -> &str {
+        match self.value(name) {
+            Value::Text(text) => text,
+            _ => unreachable!("{name} is text in the schema"),
+        }
+    }
+
+    fn list(&self, name: &str) -> &[String] {
+        match self.value(name) {
+            Value::List(words) => words,
+            _ => unreachable!("{name} is a list in the schema"),
+        }
+    }
+
+    fn flag(&self, name: &str) -> bool {
+        matches!(self.value(name), Value::Flag(true))
+    }
+}
+
+impl BuildParams {
+    /// Everything that changes what is built, tagged and with lengths, for signatures and digests.
+    pub fn write(&self, writer: &mut Writer) {
+        let language: &[u8] = match self.language {
+            Language::Cxx => b"cxx",
+            Language::C => b"c",
+        };
+        writer.bytes(b"language");
+        writer.bytes(language);
+        let lists: [(&str, &[String]); 6] = [
+            ("compiler", &self.compiler),
+            ("flags", &self.flags),
+            ("include_dirs", &self.include_dirs),
+            ("lib_dirs", &self.lib_dirs),
+            ("rpath_dirs", &self.rpath_dirs),
+            ("libs", &self.libs),
+        ];
+        for (tag, words) in lists {
+            writer.bytes(tag.as_bytes());
+            writer.u64(words.len() as u64);
+            words.iter().for_each(|word| writer.bytes(word.as_bytes()));
+        }
+        writer.bytes(b"debug");
+        writer.u32(u32::from(self.debug));
+    }
+}

@@ -1,0 +1,139 @@
+//! Every parameter: its key, type, default, environment variable, what it is for, and whom it concerns.
+
+#![forbid(unsafe_code)]
+
+use super::value::Type;
+
+/// Whom a parameter concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// It changes what is built, so it is part of the signature (and equal on all ranks).
+    Signature,
+    /// It changes how ranks work together, so it must be equal on all ranks.
+    Shared,
+    /// It may differ from rank to rank: places, storage.
+    Local,
+}
+
+/// A parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// `section.name`.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Type,
+    /// The default, as text.
+    pub default: &'static str,
+    /// The environment variable that overrides the default and the config file.
+    pub environment: Option<&'static str>,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// What it is for, in one sentence.
+    pub help: &'static str,
+}
+
+const fn key(
+    name: &'static str,
+    kind: Type,
+    default: &'static str,
+    environment: Option<&'static str>,
+    scope: Scope,
+    help: &'static str,
+) -> Key {
+    Key { name, kind, default, environment, scope, help }
+}
+
+use Scope::{Local, Shared, Signature};
+use Type::{Choice, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
+
+const RELEASE: &str = "-O3 -fno-math-errno -fno-trapping-math -ffinite-math-only";
+
+/// All parameters but `generator`, which is any JSON, in the order in which they are shown.
+#[rustfmt::skip] // one line a parameter
+pub const KEYS: &[Key] = &[
+    key("cache.cache_dir", Dir, "", Some("DIJITSO_CACHE_DIR"), Local, "the cache directory; by default .cache/dijitso below the active virtual or conda environment or the home directory"),
+    key("cache.inc_dir", SubDir, "include", None, Shared, "below the cache directory: headers"),
+    key("cache.src_dir", SubDir, "src", None, Shared, "below the cache directory: sources"),
+    key("cache.lib_dir", SubDir, "lib", None, Shared, "below the cache directory: libraries"),
+    key("cache.log_dir", SubDir, "log", None, Shared, "below the cache directory: build logs"),
+    key("cache.comm_dir", SubDir, "comm", None, Shared, "below the cache directory: short-lived files by which hosts find out that they share it"),
+    key("cache.fail_dir_root", Dir, "", None, Local, "where jitfailure-SIGNATURE folders are made; empty: in the cache directory"),
+    key("cache.temp_dir_root", Dir, "", None, Local, "where builds are staged; empty: TMPDIR, else /tmp"),
+    key("cache.enable_build_log", Flag, "true", None, Local, "keep a log with the command of each build"),
+    key("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress", None, Local, "what becomes of the source after a build"),
+    key("cache.inc_postfix", FilePart, ".h", None, Shared, "end of a header's name"),
+    key("cache.src_postfix", FilePart, "", None, Shared, "end of a source's name; empty: .cpp, or .c for C"),
+    key("cache.log_postfix", FilePart, ".txt", None, Shared, "end of a log's name"),
+    key("cache.lib_postfix", FilePart, ".so", None, Shared, "end of a library's name"),
+    key("cache.lib_prefix", FilePart, "lib", None, Shared, "first part of a library's name"),
+    key("cache.lib_basename", FilePart, "dijitso-", None, Shared, "second part of a library's name, before the signature"),
+    key("cache.lib_loader", Choice(&["ctypes", "import"]), "ctypes", None, Shared, "ctypes: load the library; import: only build it and give its path"),
+    key("cache.signature", Choice(&["hash", "name"]), "hash", None, Shared, "hash: name and a hash of all that the build depends on; name: the name alone, the caller answers for it"),
+    key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
+    key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
+    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build"),
+    key("build.cxxflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
+    key("build.cxxflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
+    key("build.cc", List, "cc", Some("CC"), Signature, "C compiler, with arguments if any"),
+    key("build.cflags", List, "-Wall -shared -fPIC -std=c17", None, Signature, "flags of every C build"),
+    key("build.cflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
+    key("build.cflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
+    key("build.include_dirs", Dirs, "", None, Signature, "directories searched for headers"),
+    key("build.lib_dirs", Dirs, "", None, Signature, "directories searched for libraries when linking"),
+    key("build.rpath_dirs", Dirs, "", None, Signature, "directories searched for libraries when loading"),
+    key("build.libs", List, "", None, Signature, "libraries to link, as after -l"),
+    key("build.debug", Flag, "false", None, Signature, "debug flags instead of release flags"),
+    key("build.timeout", Seconds, "3600", None, Local, "time limit of one compiler run; 0: none"),
+    key("build.system_call_method", Choice(&["SUBPROCESS", "OS_SYSTEM"]), "SUBPROCESS", Some("DIJITSO_SYSTEM_CALL_METHOD"), Local, "how a compiler's output is captured: SUBPROCESS, by a pipe; OS_SYSTEM, by a temporary file"),
+    key("parallel.buildon", Choice(&["node", "root", "process"]), "node", None, Shared, "who builds: one rank per physical cache directory, the root alone, every rank"),
+];
+
+/// The sections, `generator` included.
+pub const SECTIONS: [&str; 4] = ["cache", "build", "parallel", "generator"];
+
+/// The index in [`KEYS`] of a key.
+#[must_use]
+pub fn find(name: &str) -> Option<usize> {
+    KEYS.iter().position(|key| key.name == name)
+}
+
+/// The valid key that looks most like `name`, for error messages.
+#[must_use]
+pub fn nearest(name: &str) -> &'static str {
+    let names = KEYS.iter().map(|key| key.name).chain(["generator"]);
+    // A name without its section ("cxxflags") is near to the key that ends so.
+    let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
+    let whole = name.to_ascii_lowercase();
+    names
+        .max_by(|a, b| {
+            let likeness = |key: &str| {
+                strsim::normalized_damerau_levenshtein(key, &whole)
+                    .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
+            };
+            likeness(a).total_cmp(&likeness(b))
+        })
+        .unwrap_or("generator")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_has_its_type_and_every_key_its_section() {
+        for key in KEYS {
+            assert!(key.kind.parse(key.default, Some("/h")).is_ok(), "{}", key.name);
+            let section = key.name.split('.').next().unwrap();
+            assert!(SECTIONS.contains(&section), "{}", key.name);
+            assert_eq!(find(key.name).map(|at| KEYS[at].name), Some(key.name));
+        }
+    }
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        assert_eq!(nearest("build.cxflags"), "build.cxxflags");
+        assert_eq!(nearest("cxxflags"), "build.cxxflags");
+        assert_eq!(nearest("parallel.build_on"), "parallel.buildon");
+        assert_eq!(nearest("Cache.CacheDir"), "cache.cache_dir");
+    }
+}

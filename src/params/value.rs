@@ -1,0 +1,214 @@
+//! Typed values: from text (caller, environment, config file), from JSON, and back to text.
+
+#![forbid(unsafe_code)]
+
+use serde_json::Value as Json;
+
+/// The type of a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// Any text.
+    Text,
+    /// A directory; `~` at the beginning is the home directory. Empty where the schema says what that means.
+    Dir,
+    /// A relative directory below the cache directory, without `..`.
+    SubDir,
+    /// A part of a file name: no slash.
+    FilePart,
+    /// Words; text is split as a shell splits it.
+    List,
+    /// Directories; text is split as a shell splits it, `~` is the home directory.
+    Dirs,
+    /// true, false (also yes, no, on, off, 1, 0, in any case).
+    Flag,
+    /// A number of seconds, zero or more; fractions are allowed.
+    Seconds,
+    /// One of these words, in any case.
+    Choice(&'static [&'static str]),
+}
+
+/// The value of a parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Text, directories, choices.
+    Text(String),
+    /// Lists.
+    List(Vec<String>),
+    /// Flags.
+    Flag(bool),
+    /// Seconds.
+    Number(f64),
+}
+
+impl Type {
+    /// What a person would call it, for error messages and the documentation.
+    #[must_use]
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Dir => "a directory".to_owned(),
+            Self::SubDir => "a directory below the cache directory: relative, without \"..\"".to_owned(),
+            Self::FilePart => "a part of a file name, without \"/\"".to_owned(),
+            Self::List => "a list of words, split as a shell splits them".to_owned(),
+            Self::Dirs => "a list of directories, split as a shell splits words".to_owned(),
+            Self::Flag => "true or false".to_owned(),
+            Self::Seconds => "a number of seconds, zero or more".to_owned(),
+            Self::Choice(words) => format!("one of {}", words.join(", ")),
+        }
+    }
+
+    /// Reads a value from text. The error is the reason alone.
+    pub(super) fn parse(self, text: &str, home: Option<&str>) -> Result<Value, String> {
+        if text.contains('\0') {
+            return Err("it holds a NUL character".to_owned());
+        }
+        match self {
+            Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Dir => Ok(Value::Text(expand_home(text, home)?)),
+            Self::SubDir if sub_dir_is_safe(text) => Ok(Value::Text(text.to_owned())),
+            Self::FilePart if !text.contains('/') => Ok(Value::Text(text.to_owned())),
+            Self::SubDir | Self::FilePart => Err(self.expected(text)),
+            Self::List => Ok(Value::List(split(text)?)),
+            Self::Dirs => {
+                let words = split(text)?;
+                Ok(Value::List(words.iter().map(|word| expand_home(word, home)).collect::<Result<_, _>>()?))
+            }
+            Self::Flag => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" | "1" => Ok(Value::Flag(true)),
+                "false" | "no" | "off" | "0" => Ok(Value::Flag(false)),
+                _ => Err(self.expected(text)),
+            },
+            Self::Seconds => match text.parse::<f64>() {
+                Ok(number) if number.is_finite() && number >= 0.0 => Ok(Value::Number(number)),
+                _ => Err(self.expected(text)),
+            },
+            Self::Choice(words) => words
+                .iter()
+                .find(|word| word.eq_ignore_ascii_case(text))
+                .map(|word| Value::Text((*word).to_owned()))
+                .ok_or_else(|| self.expected(text)),
+        }
+    }
+
+    /// Reads a value from JSON: its own type, or text as in [`Type::parse`].
+    pub(super) fn parse_json(self, json: &Json, home: Option<&str>) -> Result<Value, String> {
+        match (self, json) {
+            (_, Json::String(text)) => self.parse(text, home),
+            (Self::Flag, Json::Bool(flag)) => Ok(Value::Flag(*flag)),
+            (Self::Seconds, Json::Number(number)) => self.parse(&number.to_string(), home),
+            (Self::List | Self::Dirs, Json::Array(items)) => {
+                let mut words = Vec::with_capacity(items.len());
+                for item in items {
+                    let word = item.as_str().ok_or_else(|| format!("{item} in the list is not a string"))?;
+                    // An element is one word as it is: only text that stands for a whole list is split.
+                    let single = if self == Self::Dirs { Self::Dir } else { Self::Text };
+                    match single.parse(word, home)? {
+                        Value::Text(word) => words.push(word),
+                        _ => unreachable!("text and directories parse to text"),
+                    }
+                }
+                Ok(Value::List(words))
+            }
+            _ => Err(self.expected(&json.to_string())),
+        }
+    }
+
+    fn expected(self, found: &str) -> String {
+        format!("expected {}, found \"{found}\"", self.describe())
+    }
+}
+
+impl Value {
+    /// The value as text that [`Type::parse`] reads back to the same value.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::List(words) => crate::process::join(words),
+            Self::Flag(flag) => flag.to_string(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+
+    /// The value as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        match self {
+            Self::Text(text) => Json::from(text.as_str()),
+            Self::List(words) => Json::from(words.as_slice()),
+            Self::Flag(flag) => Json::from(*flag),
+            Self::Number(number) => Json::from(*number),
+        }
+    }
+}
+
+fn split(text: &str) -> Result<Vec<String>, String> {
+    shell_words::split(text).map_err(|_| format!("a quote in \"{text}\" is not closed"))
+}
+
+fn expand_home(text: &str, home: Option<&str>) -> Result<String, String> {
+    match text.strip_prefix('~') {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => match home {
+            Some(home) => Ok(format!("{home}{rest}")),
+            None => Err(format!("\"{text}\" needs a home directory, and HOME is not set")),
+        },
+        _ => Ok(text.to_owned()),
+    }
+}
+
+fn sub_dir_is_safe(text: &str) -> bool {
+    use std::path::{Component, Path};
+    !text.is_empty() && Path::new(text).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const TYPES: [Type; 9] = [
+        Type::Text,
+        Type::Dir,
+        Type::SubDir,
+        Type::FilePart,
+        Type::List,
+        Type::Dirs,
+        Type::Flag,
+        Type::Seconds,
+        Type::Choice(&["root", "node"]),
+    ];
+
+    proptest! {
+        #[test]
+        fn text_that_is_accepted_reads_back_as_the_same_value(text in ".{0,40}") {
+            for kind in TYPES {
+                if let Ok(value) = kind.parse(&text, Some("/home/u")) {
+                    let again = kind.parse(&value.to_text(), Some("/home/u")).unwrap();
+                    prop_assert_eq!(&again, &value);
+                    prop_assert_eq!(&kind.parse_json(&value.to_json(), Some("/home/u")).unwrap(), &value);
+                }
+            }
+        }
+    }
+
+    /// Defect C4 of the original: `cxxflags=-O2 -g` became one argument, "yes" was no boolean, `~` was expanded for
+    /// some directories only.
+    #[test]
+    fn c4_config_values_have_their_types() {
+        let list = Type::List.parse("-O2 -g '-DX=a b'", None).unwrap();
+        assert_eq!(list, Value::List(vec!["-O2".into(), "-g".into(), "-DX=a b".into()]));
+        assert_eq!(Type::Flag.parse("Yes", None).unwrap(), Value::Flag(true));
+        assert_eq!(Type::Dir.parse("~/x", Some("/h")).unwrap(), Value::Text("/h/x".into()));
+        assert_eq!(Type::Dirs.parse("~ ~other", Some("/h")).unwrap().to_text(), "/h '~other'");
+        assert!(Type::Dir.parse("~/x", None).is_err());
+    }
+
+    #[test]
+    fn names_cannot_leave_the_cache() {
+        for text in ["", "..", "/abs", "a/../b", "./a"] {
+            assert!(Type::SubDir.parse(text, None).is_err(), "{text}");
+        }
+        assert!(Type::FilePart.parse("../lib", None).is_err());
+        assert!(Type::Text.parse("a\0b", None).is_err());
+    }
+}

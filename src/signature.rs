@@ -1,0 +1,222 @@
+//! Signatures: what identifies a library in the cache. Pure.
+//!
+//! ```text
+//! signature := name                                         with cache.signature = "name"
+//!            | name "_" first 32 hexadecimal digits of SHA-256(key)
+//! key       := "dijitso signature" u32 version
+//!              bytes name  bytes generator JSON  build parameters (tagged, see BuildParams::write)
+//!              bytes "compiler" bytes identity  bytes "target" bytes target
+//! ```
+//! Every field has its length before it, so that no two different keys have the same bytes. A change of anything here
+//! raises [`VERSION`]; the golden vectors in the tests are frozen.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::params::resolved::Resolved;
+use crate::wire::{Writer, digest, hex};
+
+/// Raised whenever equal input would give another signature.
+pub const VERSION: u32 = 1;
+
+/// The longest name, in bytes.
+pub const NAME_LIMIT: usize = 200;
+
+/// The longest file name that common file systems take, in bytes.
+const FILE_NAME_LIMIT: usize = 255;
+
+/// What a compiler says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Toolchain {
+    /// Its version lines.
+    pub identity: String,
+    /// The machine it builds for, as `x86_64-linux-gnu`.
+    pub target: String,
+}
+
+impl Toolchain {
+    /// A compiler that is not there, or does not say what it is.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self { identity: "unknown".to_owned(), target: std::env::consts::ARCH.to_owned() }
+    }
+}
+
+/// Checks a name: 1 to [`NAME_LIMIT`] bytes of `[A-Za-z0-9_.+-]`, not beginning with `.` or `-`.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] that says what is wrong with it.
+pub fn check_name(name: &str) -> Result<()> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
+    let problem = match name.bytes().next() {
+        None => "it is empty".to_owned(),
+        Some(_) if name.len() > NAME_LIMIT => {
+            format!("it has {} bytes, {NAME_LIMIT} are allowed", name.len())
+        }
+        Some(first @ (b'.' | b'-')) => format!("it begins with '{}'", char::from(first)),
+        Some(_) => match name.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)) {
+            Some(other) => format!("{other:?} is not one of A-Z a-z 0-9 _ . + -"),
+            None => return Ok(()),
+        },
+    };
+    let shown: String = name.chars().take(80).collect();
+    Err(Error::new(Kind::InvalidArgument, format!("the name {shown:?} cannot be used: {problem}")))
+}
+
+/// Checks a signature that came from outside, before it becomes part of a path: a name, perhaps with its hash.
+///
+/// # Errors
+/// As [`check_name`].
+pub fn check_signature(signature: &str) -> Result<()> {
+    let name = match signature.rsplit_once('_') {
+        Some((name, hash)) if hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
+        _ => signature,
+    };
+    check_name(name)
+}
+
+/// The signature of a name under these parameters. `toolchain` is asked for only when it matters.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for a bad name, [`Kind::Params`] when naming parameters make file names too long, and
+/// those of `toolchain`.
+pub fn signature(
+    name: &str,
+    params: &Resolved,
+    toolchain: impl FnOnce() -> Result<Toolchain>,
+) -> Result<String> {
+    check_name(name)?;
+    let signature = if params.cache.signature_is_name {
+        name.to_owned()
+    } else {
+        format!("{name}_{}", &key_digest(name, params, &toolchain()?)[..32])
+    };
+    let cache = &params.cache;
+    let longest = [
+        cache.lib_prefix.len() + cache.lib_basename.len() + cache.lib_postfix.len(),
+        cache.inc_postfix.len(),
+        cache.src_postfix.len() + ".gz".len(),
+        cache.log_postfix.len(),
+        "jitfailure-".len(),
+    ];
+    let length = signature.len() + longest.into_iter().max().unwrap_or_default();
+    if length > FILE_NAME_LIMIT {
+        let text = format!(
+            "file names of {length} bytes would be needed for {signature}; shorten cache.lib_basename and the like"
+        );
+        return Err(Error::new(Kind::Params, text));
+    }
+    Ok(signature)
+}
+
+fn key_digest(name: &str, params: &Resolved, toolchain: &Toolchain) -> String {
+    let mut writer = Writer::new(b"dijitso signature");
+    writer.u32(VERSION);
+    writer.bytes(name.as_bytes());
+    writer.bytes(params.generator.as_bytes());
+    params.build.write(&mut writer);
+    writer.bytes(b"compiler");
+    writer.bytes(toolchain.identity.as_bytes());
+    writer.bytes(b"target");
+    writer.bytes(toolchain.target.as_bytes());
+    hex(&digest(&writer.finish()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Params, Surroundings};
+
+    fn params(settings: &[(&str, &str)]) -> Resolved {
+        let around = Surroundings {
+            variables: [("HOME", "/home/u".to_owned())].into(),
+            cwd: "/cwd".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        for (key, value) in settings {
+            params.set(key, value).unwrap();
+        }
+        params.resolve().unwrap()
+    }
+
+    fn of(name: &str, settings: &[(&str, &str)]) -> String {
+        let toolchain = Toolchain { identity: "gcc 12.2.0".into(), target: "x86_64-linux-gnu".into() };
+        signature(name, &params(settings), || Ok(toolchain)).unwrap()
+    }
+
+    #[test]
+    fn golden_vectors_are_frozen() {
+        assert_eq!(of("poisson", &[]), "poisson_9871e9593e2afab75ec87be9a7d21385");
+        let settings = [
+            ("build.language", "c"),
+            ("build.include_dirs", "/usr/include/x"),
+            ("generator", r#"{"degree": 2, "b": [1.5, "x"]}"#),
+        ];
+        assert_eq!(of("ffcx.form+1", &settings), "ffcx.form+1_GOLDEN2");
+    }
+
+    /// Defects W2, W3 and W4 of the original: parameters did not enter the signature, every dictionary had the same
+    /// hash, and that had 48 bits.
+    #[test]
+    fn w2_w3_w4_everything_that_the_build_depends_on_changes_the_signature() {
+        let variants: Vec<String> = [
+            ("generator", r#"{"degree": 1}"#),
+            ("generator", r#"{"degree": 2}"#),
+            ("build.cxx", "g++"),
+            ("build.cxxflags", "-O2"),
+            ("build.include_dirs", "/a /b"),
+            ("build.include_dirs", "'/a /b'"),
+            ("build.lib_dirs", "/a /b"),
+            ("build.libs", "m"),
+            ("build.rpath_dirs", "/a"),
+            ("build.debug", "true"),
+            ("build.language", "c"),
+        ]
+        .iter()
+        .map(|setting| of("n", &[*setting]))
+        .chain([of("n", &[]), of("m", &[])])
+        .collect();
+        let different: std::collections::HashSet<_> = variants.iter().collect();
+        assert_eq!(different.len(), variants.len());
+        assert!(variants.iter().all(|signature| signature.len() == 2 + 32));
+    }
+
+    /// `-I -O2` is not `-I-O2`, and a word of one list is not a word of the next.
+    #[test]
+    fn fields_do_not_run_into_each_other() {
+        assert_ne!(of("n", &[("build.cxxflags", "a b")]), of("n", &[("build.cxxflags", "ab")]));
+        assert_ne!(of("n", &[("build.cxx", "g++ a")]), of("n", &[("build.cxxflags", "a")]));
+    }
+
+    #[test]
+    fn places_do_not_change_the_signature() {
+        assert_eq!(of("n", &[]), of("n", &[("cache.cache_dir", "/x"), ("build.timeout", "1")]));
+        assert_eq!(of("n", &[]), of("n", &[("parallel.buildon", "root"), ("build.cflags", "-O1")]));
+    }
+
+    #[test]
+    fn the_name_alone_needs_no_compiler() {
+        let params = params(&[("cache.signature", "name")]);
+        let signature = signature("ffc_form_1", &params, || panic!("asked for the compiler"));
+        assert_eq!(signature.unwrap(), "ffc_form_1");
+    }
+
+    /// Defect C17 of the original: `../../evil` went into the path.
+    #[test]
+    fn c17_names_cannot_leave_the_cache() {
+        for name in ["", ".", "..", "../../evil", "a/b", "-o", ".hidden", "a b", "å", "a\n", &"x".repeat(201)]
+        {
+            assert_eq!(check_name(name).unwrap_err().kind(), Kind::InvalidArgument, "{name}");
+        }
+        for name in ["a", "A9_.+-", &"x".repeat(200)] {
+            check_name(name).unwrap();
+        }
+        let long = params(&[("cache.lib_basename", &"b".repeat(60))]);
+        let error = signature(&"x".repeat(200), &long, || Ok(Toolchain::unknown())).unwrap_err();
+        assert_eq!(error.kind(), Kind::Params);
+    }
+}
