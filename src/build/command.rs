@@ -1,0 +1,109 @@
+//! The compiler's command line. Pure.
+
+#![forbid(unsafe_code)]
+
+use crate::params::resolved::{BuildParams, Language};
+
+/// Where headers and libraries of other signatures lie, as the compiler is told.
+#[derive(Clone, Debug)]
+pub struct Dirs {
+    /// Headers.
+    pub include: String,
+    /// Libraries.
+    pub library: String,
+}
+
+/// The command that builds `library` from `source`, to be run in the folder in which both names are.
+///
+/// Order: compiler, flags, include directories (the folder itself first, the cache last), source, library
+/// directories, rpaths (`$ORIGIN` last, by which libraries of one cache find each other wherever it is moved),
+/// dependencies, further libraries, output.
+#[must_use]
+pub fn argv(
+    params: &BuildParams,
+    source: &str,
+    library: &str,
+    dependencies: &[String],
+    dirs: &Dirs,
+) -> Vec<String> {
+    let mut argv = params.compiler.clone();
+    argv.extend(params.flags.iter().cloned());
+    argv.push("-I.".to_owned());
+    argv.extend(unique(&params.include_dirs, &dirs.include).map(|dir| format!("-I{dir}")));
+    argv.push(source.to_owned());
+    argv.extend(unique(&params.lib_dirs, &dirs.library).map(|dir| format!("-L{dir}")));
+    argv.extend(unique(&params.rpath_dirs, "$ORIGIN").map(|dir| format!("-Wl,-rpath,{dir}")));
+    // By file name, because prefix and postfix are the user's choice.
+    argv.extend(dependencies.iter().map(|file| format!("-l:{file}")));
+    argv.extend(params.libs.iter().map(|lib| format!("-l{lib}")));
+    if params.language == Language::C && !params.libs.iter().any(|lib| lib == "m") {
+        // A C++ driver links it by itself; kernels in C call sin and exp all the same.
+        argv.push("-lm".to_owned());
+    }
+    argv.push("-o".to_owned());
+    argv.push(library.to_owned());
+    argv
+}
+
+/// The directories in order, each once, with one more at the end.
+fn unique<'a>(dirs: &'a [String], last: &'a str) -> impl Iterator<Item = &'a str> {
+    let all: Vec<&str> = dirs.iter().map(String::as_str).chain([last]).collect();
+    let first = |at: &usize| !all[..*at].contains(&all[*at]);
+    let chosen: Vec<&str> = (0..all.len()).filter(first).map(|at| all[at]).collect();
+    chosen.into_iter()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Params, Surroundings};
+
+    fn command(settings: &[(&str, &str)]) -> Vec<String> {
+        let around = Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        for (key, value) in settings {
+            params.set(key, value).unwrap();
+        }
+        let dirs = Dirs { include: "/cache dir/include".into(), library: "/cache dir/lib".into() };
+        let dependencies = ["libdijitso-d.so".to_owned()];
+        argv(&params.resolve().unwrap().build, "s.cpp", "libdijitso-s.so", &dependencies, &dirs)
+    }
+
+    #[test]
+    fn the_documented_order() {
+        let settings = [
+            ("build.cxx", "ccache g++"),
+            ("build.cxxflags", "-shared -fPIC"),
+            ("build.cxxflags_opt", "-O1"),
+            ("build.include_dirs", "/i /j /i"),
+            ("build.lib_dirs", "/l"),
+            ("build.rpath_dirs", "/r"),
+            ("build.libs", "x y"),
+        ];
+        let expected = "ccache g++ -shared -fPIC -O1 -I. -I/i -I/j '-I/cache dir/include' s.cpp -L/l \
+                        '-L/cache dir/lib' -Wl,-rpath,/r '-Wl,-rpath,$ORIGIN' -l:libdijitso-d.so -lx -ly \
+                        -o libdijitso-s.so";
+        assert_eq!(command(&settings), shell_words::split(expected).unwrap());
+    }
+
+    #[test]
+    fn c_is_linked_to_the_mathematics_library_once() {
+        let count = |libs: &str| {
+            let words = command(&[("build.language", "c"), ("build.libs", libs)]);
+            words.iter().filter(|word| *word == "-lm").count()
+        };
+        assert_eq!((count(""), count("m"), count("blas")), (1, 1, 1));
+        assert!(!command(&[]).contains(&"-lm".to_owned()));
+    }
+
+    #[test]
+    fn debug_flags_instead_of_release_flags() {
+        assert!(command(&[("build.debug", "true")]).contains(&"-O0".to_owned()));
+        assert!(!command(&[("build.debug", "true")]).contains(&"-O3".to_owned()));
+    }
+}

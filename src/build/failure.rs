@@ -1,0 +1,82 @@
+//! The folder that reproduces a failed build, wherever it is carried.
+//!
+//! ```text
+//! jitfailure-<signature>/
+//!     <source>  <header>      as they were handed to the compiler
+//!     include/  lib/          headers and libraries of the dependencies
+//!     error.log               what the compiler said
+//!     recompile.sh            the command, to be run from anywhere
+//!     README
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::fsutil;
+
+use super::Job;
+use super::command::{self, Dirs};
+
+/// Writes the folder, in the place of an older one of the same signature.
+pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Result<()> {
+    let target = job.failure_dir;
+    let root = target.parent().unwrap_or(Path::new("."));
+    let cannot = |error| Error::io("no folder to reproduce it: cannot write", target, &error);
+    fsutil::create_dirs(root).map_err(cannot)?;
+    let staged = fsutil::private_dir(root).map_err(cannot)?;
+    fill(staged.path(), job, argv, what, output).map_err(cannot)?;
+    // Another rank may do the same at the same time: either folder is as good.
+    let _ = fs::remove_dir_all(target);
+    if fs::rename(staged.path(), target).is_ok() {
+        // The folder has moved: there is nothing to be removed.
+        let _ = staged.keep();
+        return Ok(());
+    }
+    if target.join("recompile.sh").is_file() {
+        return Ok(());
+    }
+    Err(Error::io("no folder to reproduce it: cannot write", target, &std::io::Error::other("not replaced")))
+}
+
+fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) -> std::io::Result<()> {
+    for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
+        fs::write(dir.join(name), text)?;
+    }
+    for subdir in ["include", "lib"] {
+        fs::create_dir(dir.join(subdir))?;
+    }
+    for file in &job.belongings {
+        let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
+        if let Some(name) = file.file_name() {
+            // Only what exists: a dependency need not have a header.
+            let _ = fs::copy(file, dir.join(subdir).join(name));
+        }
+    }
+    fs::write(dir.join("error.log"), output)?;
+    let here = Dirs { include: "include".to_owned(), library: "lib".to_owned() };
+    let local = command::argv(job.params, job.source.0, job.library, job.dependencies, &here);
+    let script = format!(
+        "#!/bin/sh\n\
+         # Builds {signature} again, with the files beside this script.\n\
+         cd \"$(dirname \"$0\")\" || exit 1\n\
+         exec {command}\n",
+        signature = job.signature,
+        command = crate::process::join(&local),
+    );
+    let path = dir.join("recompile.sh");
+    fs::write(&path, script)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    let readme = format!(
+        "Building {signature} failed: {what}\n\n\
+         This command was run:\n\n    {command}\n\n\
+         error.log   what it said\n\
+         recompile.sh   builds the same again from the files in this folder, wherever the folder is\n",
+        signature = job.signature,
+        command = crate::process::join(argv),
+    );
+    fs::write(dir.join("README"), readme)
+}

@@ -1,0 +1,336 @@
+//! The cache on disk: lookup, publication, damage.
+//!
+//! An entry once published is never changed in place, and the first publisher wins. Correctness rests on that and on
+//! digests, never on locks, on the order in which hosts see files, or on who is fast.
+
+#![forbid(unsafe_code)]
+
+pub mod closure;
+pub mod layout;
+pub mod seal;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Kind, Result};
+use crate::fsutil;
+use crate::params::resolved::CacheParams;
+use crate::wire::{digest, hex};
+
+use layout::Layout;
+use seal::{Companion, Damage, Record};
+
+const LIB_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// A cache directory.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    layout: Layout,
+}
+
+/// How closely a lookup looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// For loading: digests of the libraries, sizes of the headers.
+    Load,
+    /// For building on top or sending on: digests of the headers too.
+    Whole,
+}
+
+/// What a lookup found.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// A whole entry, and the signatures of the libraries to load: dependencies first, the entry itself last.
+    Hit(Box<Record>, Vec<String>),
+    /// Nothing.
+    Miss,
+    /// Something that is not a whole entry.
+    Damaged(Damage),
+}
+
+/// The files of an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryFiles {
+    /// The signature.
+    pub signature: String,
+    /// The sealed library.
+    pub library: Vec<u8>,
+    /// The header.
+    pub header: Option<Vec<u8>>,
+    /// The source as stored, and whether it is compressed.
+    pub source: Option<(Vec<u8>, bool)>,
+    /// The log.
+    pub log: Option<Vec<u8>>,
+}
+
+impl Cache {
+    /// The cache at `root`, named as `params` says. Touches nothing.
+    #[must_use]
+    pub fn new(root: &Path, params: &CacheParams) -> Self {
+        Self { layout: Layout::new(root, params) }
+    }
+
+    /// Where things lie.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Creates the cache directory itself if it is not there, and gives its device and inode.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when it cannot be created or is not a directory.
+    pub fn identify(&self) -> Result<(u64, u64)> {
+        let root = self.layout.root();
+        let cannot = |error: io::Error| Error::io("cannot use the cache directory", root, &error);
+        fsutil::create_dirs(root).map_err(cannot)?;
+        let facts = fs::metadata(root).map_err(cannot)?;
+        Ok((facts.dev(), facts.ino()))
+    }
+
+    /// Creates the directories that a publication needs.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`].
+    pub fn ensure_dirs(&self) -> Result<()> {
+        for dir in self.layout.dirs() {
+            fsutil::create_dirs(&dir).map_err(|error| Error::io("cannot create", &dir, &error))?;
+        }
+        Ok(())
+    }
+
+    /// Looks for an entry and everything that it is linked to.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when a file is there and cannot be read.
+    pub fn lookup(&self, signature: &str, check: Check) -> Result<Lookup> {
+        let mut order = Vec::new();
+        self.look(signature, check, &mut order, &mut HashSet::new())
+    }
+
+    fn look(
+        &self,
+        signature: &str,
+        check: Check,
+        order: &mut Vec<String>,
+        seen: &mut HashSet<String>,
+    ) -> Result<Lookup> {
+        let path = self.layout.lib(signature);
+        let file = fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
+        let Some(file) = file else { return Ok(Lookup::Miss) };
+        let record = match seal::open(&file, signature) {
+            Ok(record) => record,
+            Err(damage) => return Ok(Lookup::Damaged(damage)),
+        };
+        drop(file);
+        if !self.header_is_whole(&record, check)? {
+            return Ok(Lookup::Damaged(Damage::Header));
+        }
+        seen.insert(signature.to_owned());
+        // What was only built besides has to be there to travel, not to load.
+        let needed: Vec<&str> = match check {
+            Check::Load => record.dependencies.iter().map(String::as_str).collect(),
+            Check::Whole => record.needs().collect(),
+        };
+        for dependency in needed {
+            if seen.contains(dependency) {
+                continue;
+            }
+            if !matches!(self.look(dependency, check, order, seen)?, Lookup::Hit(..)) {
+                return Ok(Lookup::Damaged(Damage::Dependency));
+            }
+        }
+        order.push(signature.to_owned());
+        Ok(Lookup::Hit(Box::new(record), order.clone()))
+    }
+
+    fn header_is_whole(&self, record: &Record, check: Check) -> Result<bool> {
+        let Some(expected) = &record.header else { return Ok(true) };
+        let path = self.layout.inc(&record.signature);
+        if check == Check::Load {
+            return Ok(fs::metadata(&path).is_ok_and(|facts| facts.len() == expected.size));
+        }
+        let found = fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
+        Ok(found.is_some_and(|header| companion(&header) == *expected))
+    }
+
+    /// Moves a damaged library out of the way, so that a whole one can be published.
+    ///
+    /// Another rank may have replaced it meanwhile: what was moved is looked at once more, and an entry that does not
+    /// have this damage goes back to its place.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when it cannot be moved.
+    pub fn set_aside(&self, signature: &str, damage: Damage) -> Result<()> {
+        let path = self.layout.lib(signature);
+        let aside = self.layout.aside();
+        fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
+        // First to a name of our own, so that we look at exactly what we moved.
+        let own = tempfile::Builder::new()
+            .prefix(fsutil::STAGED_PREFIX)
+            .tempfile_in(&aside)
+            .map_err(|error| Error::io("cannot write in", &aside, &error))?
+            .into_temp_path();
+        match fs::rename(&path, &own) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("cannot set aside the damaged library", &path, &error)),
+        }
+        let moved = fs::read(&own).unwrap_or_default();
+        let whole = seal::open(&moved, signature)
+            .is_ok_and(|record| self.header_is_whole(&record, Check::Whole).unwrap_or(false));
+        if whole && damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {
+            return Ok(());
+        }
+        log::warn!("{} is set aside in {}: {}", path.display(), aside.display(), damage.describe());
+        own.persist(aside.join(self.layout.lib_basename(signature)))
+            .map_err(|refused| Error::io("cannot write in", &aside, &refused.error))
+    }
+
+    /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one
+    /// in the cache, false when a whole one was there before.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when something cannot be written; then the library has not been published.
+    pub fn publish(&self, files: &EntryFiles) -> Result<bool> {
+        const ATTEMPTS: usize = 4;
+        self.ensure_dirs()?;
+        let besides = self.besides(files);
+        for _ in 0..ATTEMPTS {
+            let mut lost = Vec::new();
+            for (path, data) in &besides {
+                if !first(path, data, FILE_MODE)? {
+                    lost.push((path, data));
+                }
+            }
+            let path = self.layout.lib(&files.signature);
+            if first(&path, &files.library, LIB_MODE)? {
+                // Only one publisher gets here; where others were first with a file, ours belongs to the library.
+                for (path, data) in lost {
+                    fsutil::publish_over(path, data, FILE_MODE)
+                        .map_err(|error| Error::io("cannot write", path, &error))?;
+                }
+                return Ok(true);
+            }
+            match self.lookup(&files.signature, Check::Whole)? {
+                Lookup::Hit(..) => return Ok(false),
+                Lookup::Miss => {}
+                Lookup::Damaged(damage) => self.set_aside(&files.signature, damage)?,
+            }
+        }
+        let path = self.layout.lib(&files.signature);
+        let text =
+            format!("{} is damaged again as soon as it is repaired; who writes to it?", path.display());
+        Err(Error::new(Kind::Cache, text))
+    }
+
+    fn besides<'a>(&self, files: &'a EntryFiles) -> Vec<(PathBuf, &'a [u8])> {
+        let signature = &files.signature;
+        let header = files.header.as_deref().map(|data| (self.layout.inc(signature), data));
+        let source =
+            files.source.as_ref().map(|(data, packed)| (self.layout.src(signature, *packed), &**data));
+        let log = files.log.as_deref().map(|data| (self.layout.log(signature), data));
+        [header, source, log].into_iter().flatten().collect()
+    }
+
+    /// Reads all files of a whole entry.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when the library or a file of it cannot be read or is damaged.
+    pub fn read_entry(&self, signature: &str) -> Result<EntryFiles> {
+        let read = |path: PathBuf| {
+            fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))
+        };
+        let library = read(self.layout.lib(signature))?;
+        let record = library.as_deref().map(|library| seal::open(library, signature));
+        let (Some(library), Some(Ok(record))) = (library, record) else {
+            let path = self.layout.lib(signature);
+            let text = format!("{} is missing or damaged; run again to rebuild it", path.display());
+            return Err(Error::new(Kind::Cache, text));
+        };
+        let header = match record.header {
+            Some(expected) => {
+                let path = self.layout.inc(signature);
+                let header = read(path.clone())?.filter(|header| companion(header) == expected);
+                Some(header.ok_or_else(|| {
+                    let text = format!("{} is missing or altered; run again to rebuild it", path.display());
+                    Error::new(Kind::Cache, text)
+                })?)
+            }
+            None => None,
+        };
+        // Sources and logs are for people: an entry is whole without them.
+        let packed = read(self.layout.src(signature, true)).ok().flatten().map(|data| (data, true));
+        let plain = || read(self.layout.src(signature, false)).ok().flatten().map(|data| (data, false));
+        let source = packed.or_else(plain);
+        let log = read(self.layout.log(signature)).ok().flatten();
+        Ok(EntryFiles { signature: signature.to_owned(), library, header, source, log })
+    }
+
+    /// The files of an entry and of everything that has to travel with it, what is needed before what needs it.
+    ///
+    /// # Errors
+    /// As [`Cache::read_entry`].
+    pub fn read_closure(&self, signature: &str) -> Result<Vec<EntryFiles>> {
+        let mut entries = Vec::new();
+        self.collect(signature, &mut entries, &mut HashSet::new())?;
+        Ok(entries)
+    }
+
+    fn collect(
+        &self,
+        signature: &str,
+        entries: &mut Vec<EntryFiles>,
+        seen: &mut HashSet<String>,
+    ) -> Result<()> {
+        if !seen.insert(signature.to_owned()) {
+            return Ok(());
+        }
+        let files = self.read_entry(signature)?;
+        let record = seal::open(&files.library, signature)
+            .map_err(|damage| Error::new(Kind::Cache, format!("{signature}: {}", damage.describe())))?;
+        for needed in record.needs() {
+            self.collect(needed, entries, seen)?;
+        }
+        entries.push(files);
+        Ok(())
+    }
+
+    /// A small file of the cache that is not an entry.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when it is there and cannot be read.
+    pub fn read_toolchain(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        let path = self.layout.toolchain(key);
+        fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))
+    }
+
+    /// Writes such a file, in one step.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`].
+    pub fn write_toolchain(&self, key: &str, data: &[u8]) -> Result<()> {
+        let path = self.layout.toolchain(key);
+        let dir = path.parent().unwrap_or(self.layout.root());
+        fsutil::create_dirs(dir)
+            .and_then(|()| fsutil::publish_over(&path, data, FILE_MODE))
+            .map_err(|error| Error::io("cannot write", &path, &error))
+    }
+}
+
+fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {
+    fsutil::publish_first(path, data, mode).map_err(|error| Error::io("cannot write", path, &error))
+}
+
+/// Size and digest of a file that belongs to an entry.
+#[must_use]
+pub fn companion(data: &[u8]) -> Companion {
+    Companion { size: data.len() as u64, sha256: hex(&digest(data)) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The seal: what makes a library in the cache explainable and checkable, appended to the library itself.
+//!
+//! ```text
+//! file    := image record footer
+//! image   := the shared library as the linker wrote it
+//! record  := JSON, see Record
+//! footer  := digest  u64 length of record  u32 version (1)  "DIJITSO-SEAL"
+//! digest  := SHA-256 of everything before it and the three fields after it
+//! ```
+//! A dynamic loader maps what the ELF headers name and never sees what follows, so one file, published in one step,
+//! carries the code, its origin and the proof that both are whole. A library without a seal, or with the seal of
+//! another signature, is not ours and is not loaded.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::signature::Toolchain;
+use crate::wire::{Reader, Writer};
+
+const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
+const VERSION: u32 = 1;
+const DIGEST: usize = 32;
+const TAIL: usize = 8 + 4 + MAGIC.len();
+
+/// A file that belongs to an entry, beside the library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256, hexadecimal.
+    pub sha256: String,
+}
+
+/// What is known of an entry.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The signature.
+    pub signature: String,
+    /// The name that the caller gave.
+    pub name: String,
+    /// The header, if there is one.
+    pub header: Option<Companion>,
+    /// SHA-256 of the source as it was compiled, hexadecimal.
+    pub source_sha256: String,
+    /// Signatures of the libraries it is linked to.
+    pub dependencies: Vec<String>,
+    /// Signatures of what `generate` built or asked for besides: they travel with this entry.
+    pub nested: Vec<String>,
+    /// The compiler.
+    pub toolchain: Toolchain,
+    /// The command that was run.
+    pub command: Vec<String>,
+    /// The generator parameters, as JSON text.
+    pub generator: String,
+    /// Seconds since 1970 at the end of the build.
+    pub built_at: u64,
+    /// Seconds that the compiler took.
+    pub seconds: f64,
+    /// The host that built it.
+    pub host: String,
+    /// The version of this library that built it.
+    pub dijitso: String,
+}
+
+impl Record {
+    /// The signatures of everything that has to be there with this entry.
+    pub fn needs(&self) -> impl Iterator<Item = &str> {
+        self.dependencies.iter().chain(&self.nested).map(String::as_str)
+    }
+}
+
+/// Why bytes are not a whole entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Damage {
+    /// No seal at the end: cut short, or not from here.
+    NoSeal,
+    /// A seal of another version of this library.
+    Version,
+    /// The bytes are not the ones that were sealed.
+    Altered,
+    /// A whole entry, but of another signature.
+    Foreign,
+    /// The header beside the library is missing or not the one that was built.
+    Header,
+    /// A library that it needs is missing or damaged.
+    Dependency,
+}
+
+impl Damage {
+    /// The reason in words.
+    #[must_use]
+    pub fn describe(self) -> &'static str {
+        match self {
+            Self::NoSeal => "it is cut short or was not made by dijitso",
+            Self::Version => "it was made by another version of dijitso",
+            Self::Altered => "its bytes are not those that were built",
+            Self::Foreign => "it is the library of another signature",
+            Self::Header => "its header is missing or altered",
+            Self::Dependency => "a library that it needs is missing or damaged",
+        }
+    }
+}
+
+/// Appends record and footer to an image.
+#[must_use]
+pub fn seal(mut image: Vec<u8>, record: &Record) -> Vec<u8> {
+    let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
+    image.extend_from_slice(&record);
+    let mut tail = Writer::default();
+    tail.u64(record.len() as u64);
+    tail.u32(VERSION);
+    let mut tail = tail.finish();
+    tail.extend_from_slice(MAGIC);
+    let digest = Sha256::new().chain_update(&image).chain_update(&tail).finalize();
+    image.extend_from_slice(&digest);
+    image.extend_from_slice(&tail);
+    image
+}
+
+/// Checks the seal of `file` and reads its record.
+///
+/// # Errors
+/// The damage, if it is not the whole entry of `signature`.
+pub fn open(file: &[u8], signature: &str) -> Result<Record, Damage> {
+    let (before, tail) = file.split_at_checked(file.len().wrapping_sub(TAIL)).ok_or(Damage::NoSeal)?;
+    let mut reader = Reader::new(tail);
+    let length = reader.u64().ok_or(Damage::NoSeal)?;
+    let version = reader.u32().ok_or(Damage::NoSeal)?;
+    if reader.take(MAGIC.len()) != Some(MAGIC) {
+        return Err(Damage::NoSeal);
+    }
+    if version != VERSION {
+        return Err(Damage::Version);
+    }
+    let (sealed, digest) =
+        before.split_at_checked(before.len().wrapping_sub(DIGEST)).ok_or(Damage::NoSeal)?;
+    if Sha256::new().chain_update(sealed).chain_update(tail).finalize().as_slice() != digest {
+        return Err(Damage::Altered);
+    }
+    let length = usize::try_from(length).map_err(|_| Damage::Altered)?;
+    let record = sealed.len().checked_sub(length).and_then(|at| sealed.get(at..)).ok_or(Damage::Altered)?;
+    let record: Record = serde_json::from_slice(record).map_err(|_| Damage::Altered)?;
+    if record.signature == signature { Ok(record) } else { Err(Damage::Foreign) }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn record(signature: &str) -> Record {
+        Record {
+            signature: signature.to_owned(),
+            name: "name".to_owned(),
+            header: None,
+            source_sha256: String::new(),
+            dependencies: vec!["dependency".to_owned()],
+            nested: Vec::new(),
+            toolchain: Toolchain::unknown(),
+            command: vec!["c++".to_owned()],
+            generator: "{}".to_owned(),
+            built_at: 1,
+            seconds: 0.5,
+            host: "host".to_owned(),
+            dijitso: "0.1.0".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_sealed_library_is_the_library_with_something_behind_it() {
+        let sealed = seal(b"\x7fELF image".to_vec(), &record("s"));
+        assert!(sealed.starts_with(b"\x7fELF image"));
+        assert_eq!(open(&sealed, "s"), Ok(record("s")));
+        assert_eq!(open(&sealed, "t"), Err(Damage::Foreign));
+        assert_eq!(open(b"\x7fELF image", "s"), Err(Damage::NoSeal));
+    }
+
+    proptest! {
+        #[test]
+        fn no_flipped_bit_and_no_cut_is_accepted(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let sealed = seal(vec![7; 300], &record("s"));
+            let mut flipped = sealed.clone();
+            flipped[at.index(sealed.len())] ^= 1 << bit;
+            prop_assert!(open(&flipped, "s").is_err());
+            prop_assert!(open(&sealed[..at.index(sealed.len())], "s").is_err());
+        }
+
+        #[test]
+        fn any_bytes_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(open(&bytes, "s").is_err());
+            bytes.extend_from_slice(&VERSION.to_le_bytes());
+            bytes.extend_from_slice(MAGIC);
+            prop_assert!(open(&bytes, "s").is_err());
+        }
+    }
+}

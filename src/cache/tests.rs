@@ -1,0 +1,154 @@
+//! Entries are whole or not there, whatever happens to their files.
+
+use super::layout::Category;
+use super::seal::tests::record;
+use super::*;
+use crate::params::{Params, Surroundings};
+
+fn cache(root: &Path) -> Cache {
+    let around = Surroundings {
+        variables: [("HOME", root.display().to_string())].into(),
+        cwd: root.to_owned(),
+        uid: 0,
+        system_dir: "/nonexistent".into(),
+    };
+    let params = Params::in_surroundings(&around).unwrap().resolve().unwrap();
+    Cache::new(&root.join("cache"), &params.cache)
+}
+
+fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
+    let mut record = record(signature);
+    record.dependencies = dependencies.iter().map(|text| (*text).to_owned()).collect();
+    record.header = Some(companion(header.as_bytes()));
+    EntryFiles {
+        signature: signature.to_owned(),
+        library: seal::seal(format!("image of {signature} {header}").into_bytes(), &record),
+        header: Some(header.as_bytes().to_vec()),
+        source: Some((b"source".to_vec(), false)),
+        log: Some(b"log".to_vec()),
+    }
+}
+
+fn order_of(lookup: &Lookup) -> Vec<&str> {
+    match lookup {
+        Lookup::Hit(_, order) => order.iter().map(String::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_published_entry_is_found_with_its_dependencies_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Miss);
+    for files in [entry("c", &[], "c"), entry("b", &["c"], "b"), entry("a", &["b", "c"], "a")] {
+        assert!(cache.publish(&files).unwrap());
+    }
+    for check in [Check::Load, Check::Whole] {
+        assert_eq!(order_of(&cache.lookup("a", check).unwrap()), ["c", "b", "a"]);
+    }
+    let closure = cache.read_closure("a").unwrap();
+    assert_eq!(closure.iter().map(|files| &*files.signature).collect::<Vec<_>>(), ["c", "b", "a"]);
+    assert_eq!(closure[0], entry("c", &[], "c"));
+    let staged = fs::read_dir(cache.layout().dir(Category::Lib)).unwrap().count();
+    assert_eq!(staged, 3, "nothing but libraries is left");
+}
+
+/// Defects W5 and W6 of the original: leftovers of crashed programs were promoted, and a differing newcomer moved
+/// the good library away.
+#[test]
+fn w5_w6_the_first_whole_entry_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.ensure_dirs().unwrap();
+    let lib = cache.layout().lib("a");
+    for leftover in [".pub.0", ".old", ".priv.1"] {
+        fs::write(format!("{}{leftover}", lib.display()), "TRUNC").unwrap();
+    }
+    assert!(cache.publish(&entry("a", &[], "first")).unwrap());
+    assert!(!cache.publish(&entry("a", &[], "second")).unwrap());
+    assert_eq!(fs::read(&lib).unwrap(), entry("a", &[], "first").library);
+    assert_eq!(fs::read(cache.layout().inc("a")).unwrap(), b"first");
+}
+
+/// Defect W14 of the original: a library could be seen whose header was not there.
+#[test]
+fn w14_an_entry_without_its_header_is_not_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.publish(&entry("a", &[], "header")).unwrap();
+    fs::write(cache.layout().inc("a"), "HEADER").unwrap();
+    assert!(matches!(cache.lookup("a", Check::Load).unwrap(), Lookup::Hit(..)));
+    assert_eq!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Damaged(Damage::Header));
+    assert!(cache.read_closure("a").is_err());
+    fs::remove_file(cache.layout().inc("a")).unwrap();
+    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(Damage::Header));
+}
+
+#[test]
+fn a_stray_header_of_a_crashed_builder_is_replaced_by_the_winners() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.ensure_dirs().unwrap();
+    fs::write(cache.layout().inc("a"), "other").unwrap();
+    assert!(cache.publish(&entry("a", &[], "header")).unwrap());
+    assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
+}
+
+#[test]
+fn damage_is_set_aside_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let good = entry("a", &[], "header");
+    let lib = cache.layout().lib("a");
+    let mut flipped = good.library.clone();
+    flipped[3] ^= 1;
+    let foreign = entry("b", &[], "header").library;
+    let damages: [(&[u8], Damage); 4] = [
+        (&good.library[..40], Damage::NoSeal),
+        (b"", Damage::NoSeal),
+        (&flipped, Damage::Altered),
+        (&foreign, Damage::Foreign),
+    ];
+    for (bytes, damage) in damages {
+        cache.ensure_dirs().unwrap();
+        fs::write(&lib, bytes).unwrap();
+        assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(damage));
+        assert!(cache.publish(&good).unwrap());
+        assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
+        assert_eq!(fs::read(cache.layout().aside().join(cache.layout().lib_basename("a"))).unwrap(), bytes);
+        fs::remove_file(&lib).unwrap();
+    }
+    assert_eq!(fs::read_dir(cache.layout().aside()).unwrap().count(), 1, "what is set aside does not grow");
+}
+
+#[test]
+fn setting_aside_what_was_repaired_meanwhile_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.publish(&entry("a", &[], "header")).unwrap();
+    cache.set_aside("a", Damage::Altered).unwrap();
+    assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
+    cache.set_aside("not-there", Damage::Altered).unwrap();
+}
+
+#[test]
+fn a_missing_dependency_makes_the_entry_damaged() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.publish(&entry("b", &[], "b")).unwrap();
+    cache.publish(&entry("a", &["b"], "a")).unwrap();
+    fs::remove_file(cache.layout().lib("b")).unwrap();
+    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(Damage::Dependency));
+}
+
+#[test]
+fn what_cannot_be_written_is_an_error_that_names_the_path() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    fs::write(dir.path().join("cache"), "a file").unwrap();
+    let error = cache.publish(&entry("a", &[], "a")).unwrap_err();
+    assert_eq!(error.kind(), Kind::Cache);
+    assert!(error.message().contains("cache"), "{error}");
+    assert_eq!(cache.identify().unwrap_err().kind(), Kind::Cache);
+}
