@@ -1,0 +1,201 @@
+//! Which ranks share a physical directory.
+//!
+//! Paths do not tell: the same path may be a local disk on each host, and different paths the same network disk. On
+//! one machine, device and inode do. Between machines, one rank of each (machine, directory) puts a file with an
+//! unguessable name into its directory, and looks which files of the others are there. Whoever sees a file shares the
+//! directory with the one who wrote it, even if that one, being slow, does not see ours: what one rank sees, all
+//! ranks are told, so all give the same answer. Directories taken for different although they are the same cost one
+//! needless build and nothing else, because publication takes care of itself.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+
+use crate::error::Result;
+use crate::fsutil;
+use crate::wire::{Reader, Writer, digest, hex};
+
+use super::{Communicator, agree, gather_bytes, on_root};
+
+/// Who shares a directory with whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    leaders: Vec<usize>,
+}
+
+impl Sharing {
+    /// For each rank the lowest rank that shares its directory.
+    #[must_use]
+    pub fn leaders(&self) -> &[usize] {
+        &self.leaders
+    }
+
+    /// Whether a rank has its directory for itself.
+    #[must_use]
+    pub fn is_alone(&self, rank: usize) -> bool {
+        self.leaders.iter().filter(|leader| **leader == self.leaders[rank]).count() == 1
+    }
+
+    /// Every rank in a directory of its own.
+    #[must_use]
+    pub fn separate(size: usize) -> Self {
+        Self { leaders: (0..size).collect() }
+    }
+}
+
+/// Finds out who shares. Collective.
+///
+/// `identify` makes the directory if need be and gives its device and inode. `meeting_dir` is where files are put,
+/// below that directory; only when there is more than one machine, and by one rank of each.
+///
+/// # Errors
+/// That of `identify`, on all ranks.
+pub fn discover(
+    comm: &dyn Communicator,
+    identify: impl FnOnce() -> Result<(u64, u64)>,
+    meeting_dir: &Path,
+) -> Result<Sharing> {
+    let (device, inode) = agree(comm, "looking at the cache directory", identify)?;
+    let mut mine = [0; 24];
+    for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
+        field.copy_from_slice(&value.to_le_bytes());
+    }
+    let all = comm.all_gather(&mine)?;
+    let places: Vec<&[u8]> = all.chunks_exact(24).collect();
+    let local = group_equal(&places);
+    let one_machine = places.iter().all(|place| place[..8] == places[0][..8]);
+    if one_machine {
+        return Ok(Sharing { leaders: local });
+    }
+
+    let token = on_root(comm, "choosing a token", || Ok(random_token().into_bytes()))?;
+    let token = String::from_utf8_lossy(&token).into_owned();
+    let leads = local[comm.rank()] == comm.rank();
+    let own = meeting_dir.join(format!("{token}.{}", comm.rank()));
+    agree(comm, "meeting other hosts", || {
+        if leads {
+            // A directory that cannot be written is shared with nobody as far as building goes.
+            let written = fsutil::create_dirs(meeting_dir).and_then(|()| fs::write(&own, ""));
+            written.unwrap_or_else(|error| log::info!("no meeting in {}: {error}", meeting_dir.display()));
+        }
+        Ok(())
+    })?;
+    let seen = if leads { list(meeting_dir, &token) } else { Vec::new() };
+    let mut writer = Writer::default();
+    seen.iter().for_each(|rank| writer.u64(*rank as u64));
+    let views = gather_bytes(comm, &writer.finish())?;
+    if leads {
+        let _ = fs::remove_file(&own);
+    }
+    let views: Vec<Vec<usize>> = views.iter().map(|bytes| read_ranks(bytes)).collect();
+    Ok(Sharing { leaders: merge(local, &views) })
+}
+
+/// For each rank the lowest one with an equal place.
+fn group_equal(places: &[&[u8]]) -> Vec<usize> {
+    let mut first = std::collections::HashMap::new();
+    places.iter().enumerate().map(|(rank, place)| *first.entry(*place).or_insert(rank)).collect()
+}
+
+/// Joins groups of which one member sees a file of the other, in either direction.
+fn merge(mut leaders: Vec<usize>, views: &[Vec<usize>]) -> Vec<usize> {
+    fn find(leaders: &[usize], mut rank: usize) -> usize {
+        while leaders[rank] != rank {
+            rank = leaders[rank];
+        }
+        rank
+    }
+    for (rank, seen) in views.iter().enumerate() {
+        for other in seen.iter().filter(|other| **other < views.len()) {
+            let (a, b) = (find(&leaders, rank), find(&leaders, *other));
+            leaders[a.max(b)] = a.min(b);
+        }
+    }
+    (0..leaders.len()).map(|rank| find(&leaders, rank)).collect()
+}
+
+fn read_ranks(bytes: &[u8]) -> Vec<usize> {
+    let mut reader = Reader::new(bytes);
+    std::iter::from_fn(|| reader.u64()).filter_map(|rank| usize::try_from(rank).ok()).collect()
+}
+
+/// The ranks whose files lie in the directory, as far as can be seen from here.
+fn list(dir: &Path, token: &str) -> Vec<usize> {
+    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
+    files
+        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_prefix(token)?.strip_prefix('.')?.parse().ok())
+        .collect()
+}
+
+/// A name that no other meeting has: leftovers of crashed programs and other programs do not matter.
+fn random_token() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = [(); 4].map(|()| RandomState::new().hash_one(std::time::SystemTime::now()));
+    let bytes: Vec<u8> = random.iter().flat_map(|word| word.to_le_bytes()).collect();
+    hex(&digest(&bytes)[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::threads::run_on_hosts;
+    use super::*;
+    use crate::error::{Error, Kind};
+    use std::path::PathBuf;
+
+    fn leaders(hosts: &[&str], dirs: &[PathBuf]) -> Vec<Result<Sharing>> {
+        run_on_hosts(hosts, |comm| {
+            let dir = &dirs[comm.rank()];
+            // The inode of a directory on another (pretended) host says nothing.
+            let salt = u64::from(comm.host().as_bytes()[0]);
+            let identify = || {
+                use std::os::unix::fs::MetadataExt;
+                let facts = fs::metadata(dir).map_err(|error| Error::io("no", dir, &error))?;
+                Ok((facts.dev() ^ salt, facts.ino()))
+            };
+            discover(comm, identify, &dir.join("comm"))
+        })
+    }
+
+    #[test]
+    fn on_one_machine_no_file_is_touched() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dirs = [&a, &b, &a, &b].map(|dir| dir.path().to_owned());
+        for sharing in leaders(&["x"; 4], &dirs) {
+            assert_eq!(sharing.unwrap().leaders, [0, 1, 0, 1]);
+        }
+        assert!(!a.path().join("comm").exists());
+    }
+
+    #[test]
+    fn a_network_disk_is_found_between_machines() {
+        let (shared, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let dirs = [&shared, &shared, &own, &shared, &own].map(|dir| dir.path().to_owned());
+        for sharing in leaders(&["x", "x", "y", "y", "y"], &dirs) {
+            let sharing = sharing.unwrap();
+            assert_eq!(sharing.leaders, [0, 0, 2, 0, 2]);
+            assert!(!sharing.is_alone(4));
+        }
+        assert_eq!(fs::read_dir(shared.path().join("comm")).unwrap().count(), 0, "files are removed");
+    }
+
+    #[test]
+    fn one_rank_without_a_directory_fails_all() {
+        let shared = tempfile::tempdir().unwrap();
+        let dirs = [shared.path().to_owned(), "/nonexistent/dir".into(), shared.path().to_owned()];
+        for sharing in leaders(&["x", "y", "x"], &dirs) {
+            let error = sharing.unwrap_err();
+            assert_eq!((error.kind(), error.rank()), (Kind::Cache, 1));
+        }
+    }
+
+    /// Defect H6 of the original: ranks that saw different files built different groups.
+    #[test]
+    fn h6_an_asymmetric_view_gives_everybody_the_same_answer() {
+        assert_eq!(merge(vec![0, 1, 2], &[vec![0], vec![1], vec![2, 0]]), [0, 1, 0]);
+        assert_eq!(merge(vec![0, 1, 2], &[vec![0, 1], vec![], vec![1]]), [0, 0, 0]);
+        assert_eq!(merge(vec![0, 1, 1, 3], &[vec![], vec![3], vec![], vec![]]), [0, 1, 1, 1]);
+        assert_eq!(merge(vec![0, 1], &[vec![9], vec![]]), [0, 1], "nonsense is ignored");
+    }
+}
