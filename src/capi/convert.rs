@@ -1,0 +1,84 @@
+//! From C values to Rust values and back, checked.
+
+use std::ffi::{CStr, CString, c_char};
+
+use crate::error::{Error, Kind, Result};
+
+fn null(what: &str) -> Error {
+    Error::new(Kind::InvalidArgument, format!("{what} is NULL"))
+}
+
+/// A reference from a pointer that must not be NULL.
+///
+/// # Safety
+/// NULL, or valid for `'a`.
+pub(super) unsafe fn reference<'a, T>(pointer: *const T, what: &str) -> Result<&'a T> {
+    // SAFETY: promised by the caller.
+    unsafe { pointer.as_ref() }.ok_or_else(|| null(what))
+}
+
+/// A mutable reference from a pointer that must not be NULL.
+///
+/// # Safety
+/// NULL, or valid for `'a` and used by nobody else.
+pub(super) unsafe fn reference_mut<'a, T>(pointer: *mut T, what: &str) -> Result<&'a mut T> {
+    // SAFETY: promised by the caller.
+    unsafe { pointer.as_mut() }.ok_or_else(|| null(what))
+}
+
+/// An output: set to `empty` now, written by the caller on success.
+///
+/// # Safety
+/// NULL, or points to a value that may be written, initialised or not.
+pub(super) unsafe fn output<'a, T>(pointer: *mut T, empty: T, what: &str) -> Result<&'a mut T> {
+    if pointer.is_null() {
+        return Err(null(what));
+    }
+    // SAFETY: promised by the caller; after the write it is initialised.
+    unsafe {
+        pointer.write(empty);
+        Ok(&mut *pointer)
+    }
+}
+
+/// A text from a NUL-terminated UTF-8 string.
+///
+/// # Safety
+/// NULL, or a NUL-terminated string that stays as it is for `'a`.
+pub(super) unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a str> {
+    if pointer.is_null() {
+        return Err(null(what));
+    }
+    // SAFETY: promised by the caller.
+    let text = unsafe { CStr::from_ptr(pointer) };
+    text.to_str().map_err(|_| {
+        let shown = text.to_string_lossy();
+        Error::new(Kind::InvalidArgument, format!("{what} is not UTF-8: \"{shown}\""))
+    })
+}
+
+/// Bytes from a pointer and a length; NULL is fine for none.
+///
+/// # Safety
+/// NULL, or `size` bytes that stay as they are for `'a`.
+pub(super) unsafe fn bytes<'a>(pointer: *const c_char, size: usize, what: &str) -> Result<&'a [u8]> {
+    if size == 0 {
+        return Ok(&[]);
+    }
+    if pointer.is_null() {
+        return Err(null(what));
+    }
+    if isize::try_from(size).is_err() {
+        return Err(Error::new(
+            Kind::InvalidArgument,
+            format!("{what} of {size} bytes is no object of this machine"),
+        ));
+    }
+    // SAFETY: promised by the caller.
+    Ok(unsafe { std::slice::from_raw_parts(pointer.cast(), size) })
+}
+
+/// A C string; NUL characters in the text, which C could not see beyond, become replacement characters.
+pub(super) fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
+}

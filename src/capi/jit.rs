@@ -1,0 +1,275 @@
+//! The call that all is about.
+
+use std::ffi::{CString, c_char, c_void};
+
+use crate::error::{Error, Kind, Result};
+use crate::jit::callbacks::{Asked, Code};
+use crate::jit::ranks::Agreed;
+use crate::jit::{Callbacks, Library, Request, Session, Source, is_nested};
+
+use super::convert::{output, text};
+use super::error::dijitso_error;
+use super::export;
+use super::library::dijitso_library;
+use super::params::{defaults, dijitso_params};
+use super::source::{dijitso_blob, dijitso_source};
+
+#[cfg(feature = "mpi")]
+use crate::parallel::mpi::RawComm as MPI_Comm;
+
+/// Without MPI there is no communicator but the null one.
+#[cfg(not(feature = "mpi"))]
+pub type MPI_Comm = *mut c_void;
+
+/// Makes source code; called on builders only and only on a miss.
+///
+/// It calls dijitso_source_set_code(), and as needed dijitso_source_set_header() and dijitso_source_add_dependency().
+/// Within it, further dijitso_jit() calls are allowed; they are local to the builder, whatever communicator they are
+/// given, and what they build travels with this library to every receiver.
+///
+/// @param user_data       That of the callbacks.
+/// @param name            That of the call. *Borrowed* for the callback, like the following.
+/// @param signature       The files of the library are named after it.
+/// @param generator_json  Section "generator" of the parameters, as JSON.
+/// @param source          To be filled.
+/// @return 0, or any other value for failure; say why by dijitso_source_set_error().
+pub type dijitso_generate_fn = Option<
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        name: *const c_char,
+        signature: *const c_char,
+        generator_json: *const c_char,
+        source: *mut dijitso_source,
+    ) -> i32,
+>;
+
+/// Sends a blob from the builder to the receivers.
+///
+/// @param user_data  That of the callbacks.
+/// @param data       *Borrowed* for the callback.
+/// @param size       Bytes; may exceed 2 GiB.
+/// @return 0, or any other value for failure.
+pub type dijitso_send_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, data: *const u8, size: usize) -> i32>;
+
+/// Receives the blob that the builder sends.
+///
+/// @param user_data  That of the callbacks.
+/// @param blob       To be given its size by dijitso_blob_resize(), and filled.
+/// @return 0, or any other value for failure.
+pub type dijitso_receive_fn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, blob: *mut dijitso_blob) -> i32>;
+
+/// Returns when all ranks have called it, as a barrier does.
+///
+/// @param user_data  That of the callbacks.
+/// @return 0, or any other value for failure.
+pub type dijitso_wait_fn = Option<unsafe extern "C" fn(user_data: *mut c_void) -> i32>;
+
+/// What a host does for dijitso_jit(). Initialise it by DIJITSO_CALLBACKS_INIT and set what you need; NULL is the
+/// default of each. *Borrowed* by dijitso_jit() for the call.
+///
+/// A callback must not throw, unwind or longjmp out. C++ callers use dijitso.hpp, which sees to that.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct dijitso_callbacks {
+    /// sizeof(dijitso_callbacks), by which an older or newer library knows which fields are there.
+    pub struct_size: usize,
+    /// Passed to each callback.
+    pub user_data: *mut c_void,
+    /// Makes source code on a miss.
+    pub generate: dijitso_generate_fn,
+    /// Replaces the library's own way from builder to receivers, together with receive.
+    pub send: dijitso_send_fn,
+    /// See send.
+    pub receive: dijitso_receive_fn,
+    /// Is called by every rank after building and transport, before loading.
+    pub wait: dijitso_wait_fn,
+}
+
+const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
+    struct_size: size_of::<dijitso_callbacks>(),
+    user_data: std::ptr::null_mut(),
+    generate: None,
+    send: None,
+    receive: None,
+    wait: None,
+};
+
+export! {
+    /// Gives the library of a name and parameters: from memory, from the disk cache, or by generating, compiling,
+    /// distributing and loading it.
+    ///
+    /// With a communicator: 1. A library that these ranks have agreed on before is given at once, without
+    /// communication. 2. The ranks compare name, parameters and callbacks, and who has the library. 3. If some have
+    /// not, builders are chosen by parallel.buildon among the ranks ("node", the default: one for each physical cache
+    /// directory; "root": rank 0; "process": every rank, in a directory of its own), call generate, compile, and
+    /// publish. 4. Where the library is still missing, it is sent, with its header and all that it needs. 5. All load
+    /// it. After each step the ranks agree on how it went: whatever fails wherever, every rank returns the same
+    /// status and the same message. Ranks that wait sleep.
+    ///
+    /// Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
+    /// process a builder, which also calls send if set; receive makes it a receiver; with neither it waits. All call
+    /// wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
+    /// error, so that receivers report it. On a hit no callback is called.
+    ///
+    /// @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
+    ///                     is generated, best by a good hash. *Copied*.
+    /// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+    /// @param callbacks    *Borrowed* for the call; NULL where a hit is expected. With a communicator: the same on
+    ///                     every rank; send and receive both or neither.
+    /// @param comm         An intra-communicator, or DIJITSO_COMM_NULL. The library talks on a duplicate of it, which
+    ///                     is made at the first call and freed with it; it never changes the host's error handler.
+    /// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+    /// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+    /// @return DIJITSO_OK or any status; see the codes.
+    /// @collective over comm  @threads any, for one communicator one at a time; calls on several communicators in
+    ///                     several threads need MPI_THREAD_MULTIPLE  @since 0.1.0
+    fn dijitso_jit(name: *const c_char, params: *const dijitso_params, callbacks: *const dijitso_callbacks, comm: MPI_Comm, library_out: *mut *mut dijitso_library, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
+        let library_out = output(library_out, std::ptr::null_mut(), "library_out");
+        // An argument that is bad on this rank alone must not keep it away from the others.
+        let arguments = library_out.and_then(|library_out| {
+            let name = text(name, "name")?;
+            let params = params.as_ref().map_or_else(defaults, dijitso_params::resolved)?;
+            Ok((library_out, name, params, read_callbacks(callbacks)?))
+        });
+        let request = match &arguments {
+            Ok((_, name, params, _)) => Ok(Request { name, params }),
+            Err(error) => Err(error.clone()),
+        };
+        let given = arguments.as_ref().map_or(NO_CALLBACKS, |(_, _, _, callbacks)| *callbacks);
+        let library = jit(request, given, comm)?;
+        // A call that succeeded had good arguments on every rank.
+        let (library_out, ..) = arguments?;
+        *library_out = Box::into_raw(Box::new(dijitso_library::new(library)));
+        Ok(())
+    }
+}
+
+fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Comm) -> Result<Library> {
+    let session = Session::of_process();
+    if is_nested() || is_null(comm) {
+        let request = request?;
+        return match session.remembered(request) {
+            Some(library) => Ok(library),
+            None => session.jit(request, &mut trampolines(&callbacks)),
+        };
+    }
+    on_communicator(session, request, &callbacks, comm)
+}
+
+#[cfg(feature = "mpi")]
+fn is_null(comm: MPI_Comm) -> bool {
+    crate::parallel::mpi::is_null(comm)
+}
+
+#[cfg(not(feature = "mpi"))]
+fn is_null(comm: MPI_Comm) -> bool {
+    comm.is_null()
+}
+
+#[cfg(feature = "mpi")]
+fn on_communicator(
+    session: &Session,
+    request: Result<Request<'_>>,
+    callbacks: &dijitso_callbacks,
+    comm: MPI_Comm,
+) -> Result<Library> {
+    let comm = crate::parallel::mpi::attached(comm, || Box::new(Agreed::default()))?;
+    let agreed: &Agreed = comm
+        .extra()
+        .downcast_ref()
+        .ok_or_else(|| Error::new(Kind::Internal, "the communicator carries something else"))?;
+    if let Ok(request) = &request
+        && let Some(library) = session.jit_from_memory(*request, agreed)
+    {
+        return Ok(library);
+    }
+    session.jit_on(comm.as_ref(), agreed, request, &mut trampolines(callbacks))
+}
+
+#[cfg(not(feature = "mpi"))]
+fn on_communicator(
+    _session: &Session,
+    _request: Result<Request<'_>>,
+    _callbacks: &dijitso_callbacks,
+    _comm: MPI_Comm,
+) -> Result<Library> {
+    let _: Option<Agreed> = None;
+    let text = "this library was built without MPI and takes no communicator but the null one";
+    Err(Error::new(Kind::Unsupported, text))
+}
+
+/// Reads the fields that the caller's structure has; refuses fields that this version does not know.
+///
+/// # Safety
+/// NULL, or `struct_size` bytes.
+unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Result<dijitso_callbacks> {
+    if callbacks.is_null() {
+        return Ok(NO_CALLBACKS);
+    }
+    // SAFETY: every version of the structure begins with its size.
+    let size = unsafe { callbacks.cast::<usize>().read_unaligned() };
+    let known = size_of::<dijitso_callbacks>();
+    if size < size_of::<usize>() || size > 1 << 16 {
+        let text = format!("callbacks.struct_size is {size}: initialise it by DIJITSO_CALLBACKS_INIT");
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    let mut fields = NO_CALLBACKS;
+    // SAFETY: the caller's structure has `size` bytes, ours has `known`; all-zero fields are valid in ours.
+    unsafe {
+        let copied = size.min(known);
+        std::ptr::copy_nonoverlapping(callbacks.cast::<u8>(), (&raw mut fields).cast::<u8>(), copied);
+    }
+    if size > known {
+        // SAFETY: as above.
+        let tail = unsafe { std::slice::from_raw_parts(callbacks.cast::<u8>().add(known), size - known) };
+        if tail.iter().any(|byte| *byte != 0) {
+            let text = "callbacks uses fields that this version of the library does not know";
+            return Err(Error::new(Kind::Unsupported, text));
+        }
+    }
+    Ok(fields)
+}
+
+/// The host's functions as closures.
+fn trampolines(given: &dijitso_callbacks) -> Callbacks<'static> {
+    let user_data = given.user_data;
+    let mut callbacks = Callbacks::default();
+    if let Some(generate) = given.generate {
+        callbacks.generate = Some(Box::new(move |asked: Asked<'_>, source: &mut Source| {
+            let texts = [asked.name, asked.signature, asked.generator].map(super::convert::c_string);
+            let [name, signature, generator] = texts.each_ref().map(|text: &CString| text.as_ptr());
+            let mut handle = dijitso_source { source: std::mem::take(source) };
+            // SAFETY: the host's function, called as its type says; all pointers live until it returns.
+            let code = unsafe { generate(user_data, name, signature, generator, &raw mut handle) };
+            *source = handle.source;
+            result(code)
+        }));
+    }
+    if let Some(send) = given.send {
+        callbacks.send = Some(Box::new(move |data: &[u8]| {
+            // SAFETY: as above.
+            result(unsafe { send(user_data, data.as_ptr(), data.len()) })
+        }));
+    }
+    if let Some(receive) = given.receive {
+        callbacks.receive = Some(Box::new(move || {
+            let mut blob = dijitso_blob { data: Vec::new() };
+            // SAFETY: as above.
+            result(unsafe { receive(user_data, &raw mut blob) })?;
+            Ok(blob.data)
+        }));
+    }
+    if let Some(wait) = given.wait {
+        callbacks.wait = Some(Box::new(move || {
+            // SAFETY: as above.
+            result(unsafe { wait(user_data) })
+        }));
+    }
+    callbacks
+}
+
+fn result(code: i32) -> std::result::Result<(), Code> {
+    if code == 0 { Ok(()) } else { Err(code) }
+}

@@ -1,0 +1,191 @@
+//! Parameters.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, CString, c_char};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::error::Result;
+use crate::params::resolved::Resolved;
+use crate::params::schema::KEYS;
+use crate::params::{Params, Surroundings};
+
+use super::convert::{c_string, output, reference_mut, text};
+use super::error::dijitso_error;
+use super::export;
+
+/// A set of parameters. Owned by the caller, freed by dijitso_params_free(). Any thread may read it; while one
+/// changes it, no other may use it.
+pub struct dijitso_params {
+    params: Params,
+    /// Value and origin of each key, as C strings that callers borrow.
+    shown: HashMap<String, (CString, CString)>,
+    json: CString,
+    resolved: OnceLock<Result<Arc<Resolved>>>,
+}
+
+impl dijitso_params {
+    fn new(params: Params) -> Self {
+        let members = serde_json::from_str(&params.get("generator").unwrap_or_default());
+        let members: Vec<String> = match members {
+            Ok(serde_json::Value::Object(members)) => {
+                members.keys().map(|member| format!("generator.{member}")).collect()
+            }
+            _ => Vec::new(),
+        };
+        let names = KEYS.iter().map(|key| key.name.to_owned()).chain(["generator".to_owned()]).chain(members);
+        let show = |name: String| {
+            let value = c_string(&params.get(&name)?);
+            let origin = c_string(&params.origin(&name)?.to_string());
+            Some((name, (value, origin)))
+        };
+        Self {
+            shown: names.filter_map(show).collect(),
+            json: c_string(&params.to_json().to_string()),
+            resolved: OnceLock::new(),
+            params,
+        }
+    }
+
+    /// Applies a change to a copy, which takes the place of this when it has succeeded.
+    fn change(&mut self, change: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
+        let mut params = self.params.clone();
+        change(&mut params)?;
+        *self = Self::new(params);
+        Ok(())
+    }
+
+    /// Plain structs, made at the first use after a change.
+    pub(super) fn resolved(&self) -> Result<Arc<Resolved>> {
+        self.resolved.get_or_init(|| self.params.resolve().map(Arc::new)).clone()
+    }
+
+    /// `key` in C is any bytes; what is not UTF-8 is no key.
+    ///
+    /// # Safety
+    /// As [`text`].
+    unsafe fn shown(&self, key: *const c_char) -> Option<&(CString, CString)> {
+        if key.is_null() {
+            return None;
+        }
+        // SAFETY: promised by the caller.
+        let key = unsafe { CStr::from_ptr(key) };
+        self.shown.get(key.to_str().ok()?)
+    }
+}
+
+/// The parameters of a call without any: what the surroundings say now, worked out again when these have changed.
+pub(super) fn defaults() -> Result<Arc<Resolved>> {
+    static LAST: Mutex<Option<(Surroundings, Arc<Resolved>)>> = Mutex::new(None);
+    let around = Surroundings::of_process();
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    match &*last {
+        Some((then, resolved)) if *then == around => Ok(Arc::clone(resolved)),
+        _ => {
+            let resolved = Arc::new(Params::in_surroundings(&around)?.resolve()?);
+            *last = Some((around, Arc::clone(&resolved)));
+            Ok(resolved)
+        }
+    }
+}
+
+export! {
+    /// Makes a set of parameters: the defaults, with the config file and the environment on top.
+    ///
+    /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf, ~/.dijitso.conf and
+    /// /etc/dijitso/.dijitso.conf; it has to belong to this user or root, and nobody else may be able to write it.
+    ///
+    /// @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
+    /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
+    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for a config file or variable that
+    ///         cannot be used.
+    /// @local  @threads any  @since 0.1.0
+    fn dijitso_params_new(params_out: *mut *mut dijitso_params, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
+        let params_out = output(params_out, std::ptr::null_mut(), "params_out")?;
+        *params_out = Box::into_raw(Box::new(dijitso_params::new(Params::new()?)));
+        Ok(())
+    }
+}
+
+export! {
+    /// Sets one parameter from text. On an error nothing is changed.
+    ///
+    /// @param params     *Borrowed* for the call.
+    /// @param key        "section.name", as "build.cxxflags"; "generator" for any JSON, "generator.NAME" for one
+    ///                   member of it. *Copied*.
+    /// @param value      The value as text. Lists are split as a shell splits words; flags are true or false; in
+    ///                   directories, ~ at the beginning is the home directory. *Copied*.
+    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for an unknown key (the message
+    ///         names the nearest valid one) or a wrong type.
+    /// @local  @threads one at a time for each set of parameters  @since 0.1.0
+    fn dijitso_params_set(params: *mut dijitso_params, key: *const c_char, value: *const c_char, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
+        let params = reference_mut(params, "params")?;
+        let (key, value) = (text(key, "key")?, text(value, "value")?);
+        params.change(|params| params.set(key, value))
+    }
+}
+
+export! {
+    /// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. On an error nothing
+    /// is changed.
+    ///
+    /// Members of "generator" are merged with those that are there, in depth.
+    ///
+    /// @param params     *Borrowed* for the call.
+    /// @param json       The JSON text. Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
+    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+    /// @return As dijitso_params_set().
+    /// @local  @threads one at a time for each set of parameters  @since 0.1.0
+    fn dijitso_params_merge_json(params: *mut dijitso_params, json: *const c_char, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
+        let params = reference_mut(params, "params")?;
+        let json = text(json, "json")?;
+        params.change(|params| params.merge_json(json))
+    }
+}
+
+export! {
+    /// The value of a parameter as text that dijitso_params_set() would take.
+    ///
+    /// @param params  *Borrowed* for the call; NULL gives NULL.
+    /// @param key     As for dijitso_params_set(); NULL gives NULL.
+    /// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
+    /// @local  @threads any  @since 0.1.0
+    fn dijitso_params_get(params: *const dijitso_params, key: *const c_char) -> *const c_char, otherwise(std::ptr::null()) {
+        params.as_ref().and_then(|params| params.shown(key)).map_or(std::ptr::null(), |shown| shown.0.as_ptr())
+    }
+}
+
+export! {
+    /// Where the value of a parameter came from: "default", "config file PATH", "environment variable NAME", "caller".
+    ///
+    /// @param params  *Borrowed* for the call; NULL gives NULL.
+    /// @param key     As for dijitso_params_set(); NULL gives NULL.
+    /// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
+    /// @local  @threads any  @since 0.1.0
+    fn dijitso_params_origin(params: *const dijitso_params, key: *const c_char) -> *const c_char, otherwise(std::ptr::null()) {
+        params.as_ref().and_then(|params| params.shown(key)).map_or(std::ptr::null(), |shown| shown.1.as_ptr())
+    }
+}
+
+export! {
+    /// All parameters as JSON that dijitso_params_merge_json() would take.
+    ///
+    /// @param params  *Borrowed* for the call; NULL gives NULL.
+    /// @return *Borrowed* until the parameters are changed or freed.
+    /// @local  @threads any  @since 0.1.0
+    fn dijitso_params_to_json(params: *const dijitso_params) -> *const c_char, otherwise(std::ptr::null()) {
+        params.as_ref().map_or(std::ptr::null(), |params| params.json.as_ptr())
+    }
+}
+
+export! {
+    /// Frees a set of parameters. Libraries that were built with it stay.
+    ///
+    /// @param params  *Owned* by the caller until now; NULL is fine.
+    /// @local  @threads any, once  @since 0.1.0
+    fn dijitso_params_free(params: *mut dijitso_params), otherwise(()) {
+        if !params.is_null() {
+            drop(Box::from_raw(params));
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! What a host does for us: generate, and perhaps transport.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Kind, Result};
+
+/// What a generator hands over.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The source code.
+    pub code: Option<Vec<u8>>,
+    /// The header, which the source and dependants may include as `<signature>.h`.
+    pub header: Option<Vec<u8>>,
+    /// Signatures of completed calls; the library is linked to these.
+    pub dependencies: Vec<String>,
+    /// The reason, when the generator fails.
+    pub error: Option<String>,
+}
+
+/// What a generator is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The name.
+    pub name: &'a str,
+    /// The signature; files are named after it.
+    pub signature: &'a str,
+    /// Section `generator` as JSON.
+    pub generator: &'a str,
+}
+
+/// The code that a callback of the host failed with.
+pub type Code = i32;
+
+type GenerateFn<'a> = dyn FnMut(Asked<'_>, &mut Source) -> std::result::Result<(), Code> + 'a;
+type SendFn<'a> = dyn FnMut(&[u8]) -> std::result::Result<(), Code> + 'a;
+type ReceiveFn<'a> = dyn FnMut() -> std::result::Result<Vec<u8>, Code> + 'a;
+type WaitFn<'a> = dyn FnMut() -> std::result::Result<(), Code> + 'a;
+
+/// The callbacks of one call.
+#[derive(Default)]
+pub struct Callbacks<'a> {
+    /// Makes source code; called on builders only and only on a miss.
+    pub generate: Option<Box<GenerateFn<'a>>>,
+    /// Sends a blob to whoever receives.
+    pub send: Option<Box<SendFn<'a>>>,
+    /// Receives the blob that `send` was given.
+    pub receive: Option<Box<ReceiveFn<'a>>>,
+    /// Returns when all ranks have called it.
+    pub wait: Option<Box<WaitFn<'a>>>,
+}
+
+impl Callbacks<'_> {
+    /// Which callbacks are set, as a number that is compared between ranks.
+    pub(super) fn mask(&self) -> u32 {
+        let set = [self.generate.is_some(), self.send.is_some(), self.receive.is_some(), self.wait.is_some()];
+        set.iter().rev().fold(0, |mask, set| mask << 1 | u32::from(*set))
+    }
+
+    pub(super) fn send(&mut self, blob: &[u8]) -> Result<()> {
+        self.send.as_mut().map_or(Ok(()), |send| send(blob)).map_err(|code| failed("send", code))
+    }
+
+    pub(super) fn receive(&mut self) -> Result<Vec<u8>> {
+        let receive = self.receive.as_mut().expect("callers know that it is set");
+        receive().map_err(|code| failed("receive", code))
+    }
+
+    pub(super) fn wait(&mut self) -> Result<()> {
+        self.wait.as_mut().map_or(Ok(()), |wait| wait()).map_err(|code| failed("wait", code))
+    }
+}
+
+fn failed(which: &str, code: Code) -> Error {
+    Error::new(Kind::Callback, format!("the {which} callback returned {code}"))
+}

@@ -1,0 +1,211 @@
+//! What a builder does: generate, compile, publish.
+
+#![forbid(unsafe_code)]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::build::{self, Built, Job};
+use crate::cache::layout::Category;
+use crate::cache::seal::{Record, seal};
+use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::error::{Error, Kind, Result, catch};
+use crate::fsutil;
+use crate::params::resolved::SourceStorage;
+use crate::signature::{Toolchain, signature};
+use crate::wire::{digest, hex};
+
+use super::callbacks::{Asked, Callbacks, Source};
+use super::nested::{self, Nested};
+use super::{Request, Session, no_generator};
+
+/// A request whose signature is known.
+pub(super) struct Ticket<'a> {
+    pub(super) request: Request<'a>,
+    pub(super) signature: String,
+    /// The compiler that the signature names.
+    pub(super) toolchain: Toolchain,
+}
+
+impl Session {
+    /// The signature of a request, as far as this process can tell.
+    pub(super) fn ticket<'a>(&self, request: Request<'a>) -> Result<Ticket<'a>> {
+        let mut toolchain = Toolchain::unknown();
+        let signature = signature(request.name, request.params, || {
+            toolchain = self.toolchain(request.params);
+            Ok(toolchain.clone())
+        })?;
+        Ok(Ticket { request, signature, toolchain })
+    }
+
+    /// Makes the entry of a ticket in `cache`, where it is missing.
+    pub(super) fn make(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<()> {
+        let (request, signature) = (ticket.request, ticket.signature.as_str());
+        if !request.params.cache.signature_is_name {
+            // Nested calls sign with the compiler of their parent, wherever that was asked.
+            self.remember_toolchain(request.params, &ticket.toolchain);
+        }
+        let (source, nested) = generate(request, signature, cache, callbacks)?;
+        let code = source.code.ok_or_else(|| {
+            let text = "the generate callback returned 0 and set no code (dijitso_source_set_code)";
+            Error::new(Kind::Generate, text)
+        })?;
+        let mut dependencies: Vec<String> = Vec::new();
+        for dependency in source.dependencies {
+            if !dependencies.contains(&dependency) {
+                dependencies.push(dependency);
+            }
+        }
+        let order = check_dependencies(cache, &dependencies)?;
+
+        cache.ensure_dirs()?;
+        let layout = cache.layout();
+        let (src, inc) = (layout.src_basename(signature), layout.inc_basename(signature));
+        let files: Vec<String> = dependencies.iter().map(|name| layout.lib_basename(name)).collect();
+        let job = Job {
+            params: &request.params.build,
+            signature,
+            source: (&src, &code),
+            header: source.header.as_deref().map(|text| (inc.as_str(), text)),
+            library: &layout.lib_basename(signature),
+            dependencies: &files,
+            belongings: order.iter().flat_map(|name| [layout.inc(name), layout.lib(name)]).collect(),
+            cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
+            temp_root: &layout.params().temp_dir_root,
+            failure_dir: &layout.failure(signature),
+        };
+        let built = build::build(&job, self.runner.as_ref())?;
+
+        let record = Record {
+            signature: signature.to_owned(),
+            name: request.name.to_owned(),
+            header: source.header.as_deref().map(companion),
+            source_sha256: hex(&digest(&code)),
+            nested: others(nested.asked, &dependencies, signature),
+            dependencies,
+            toolchain: ticket.toolchain.clone(),
+            command: built.argv.clone(),
+            generator: request.params.generator.clone(),
+            built_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
+            seconds: built.seconds,
+            host: crate::host_name(),
+            dijitso: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let log = log_text(&record, cache, &built, source.header.is_some());
+        let keep_log = layout.params().enable_build_log;
+        let library = seal(built.image, &record);
+        cache.publish(&EntryFiles {
+            signature: signature.to_owned(),
+            library,
+            header: source.header,
+            source: stored(code, layout.params().src_storage),
+            log: keep_log.then(|| log.into_bytes()),
+        })?;
+        Ok(())
+    }
+}
+
+fn generate(
+    request: Request<'_>,
+    signature: &str,
+    cache: &Cache,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<(Source, Nested)> {
+    let root = cache.layout().root();
+    let Some(generate) = callbacks.generate.as_mut() else { return Err(no_generator(signature, root)) };
+    let mut source = Source::default();
+    let asked = Asked { name: request.name, signature, generator: &request.params.generator };
+    let (result, nested) = nested::within(&request.params.cache.cache_dir, root, || {
+        catch("generating", || Ok(generate(asked, &mut source)))
+    });
+    let Err(code) = result? else { return Ok((source, nested)) };
+    let mut text = format!("the generate callback for {signature} returned {code}");
+    if let Some(reason) = &source.error {
+        text.push_str(": ");
+        text.push_str(reason);
+    }
+    match nested.failed {
+        Some(failed) => {
+            text.push_str("; a library that it asked for could not be had: ");
+            text.push_str(failed.message());
+            Err(Error::new(Kind::Generate, text).with_log(failed.log()).with_path(failed.path()))
+        }
+        None => Err(Error::new(Kind::Generate, text)),
+    }
+}
+
+/// All that the dependencies need, themselves included.
+fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<String>> {
+    let mut all: Vec<String> = Vec::new();
+    for dependency in dependencies {
+        // They become part of paths.
+        crate::signature::check_signature(dependency)
+            .map_err(|error| error.context("dijitso_source_add_dependency"))?;
+        match cache.lookup(dependency, Check::Whole)? {
+            Lookup::Hit(_, order) => all.extend(order),
+            Lookup::Miss | Lookup::Damaged(_) => {
+                let text = format!(
+                    "the dependency {dependency} is not whole in {}: build it by dijitso_jit within generate first",
+                    cache.layout().root().display()
+                );
+                return Err(Error::new(Kind::Generate, text));
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// What was asked for within `generate` and is not linked.
+fn others(asked: Vec<String>, dependencies: &[String], own: &str) -> Vec<String> {
+    let mut others: Vec<String> = Vec::new();
+    for signature in asked {
+        if signature != own && !dependencies.contains(&signature) && !others.contains(&signature) {
+            others.push(signature);
+        }
+    }
+    others
+}
+
+fn stored(code: Vec<u8>, storage: SourceStorage) -> Option<(Vec<u8>, bool)> {
+    match storage {
+        SourceStorage::Keep => Some((code, false)),
+        SourceStorage::Compress => Some((fsutil::gzip(&code), true)),
+        SourceStorage::Delete => None,
+    }
+}
+
+/// The log: a script that builds the same again, with what is known of the build in comments.
+fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> String {
+    let layout = cache.layout();
+    let signature = &record.signature;
+    let quote = |path: std::path::PathBuf| shell_words::quote(&path.display().to_string()).into_owned();
+    let source = shell_words::quote(&layout.src_basename(signature)).into_owned();
+    let fetch_source = match layout.params().src_storage {
+        SourceStorage::Compress => format!("gunzip -c {} > {source}", quote(layout.src(signature, true))),
+        SourceStorage::Keep => format!("cp {} {source}", quote(layout.src(signature, false))),
+        SourceStorage::Delete => format!("# the source was not kept: put {source} here"),
+    };
+    let fetch_header =
+        if has_header { format!("cp {} .\n", quote(layout.inc(signature))) } else { String::new() };
+    let output: String = built.output.lines().map(|line| format!("#   {line}\n")).collect();
+    format!(
+        "#!/bin/sh\n\
+         # dijitso build log 1\n\
+         # signature: {signature}\n\
+         # compiler:  {identity} ({target})\n\
+         # host:      {host}\n\
+         # seconds:   {seconds:.3}\n\
+         # To build it again, run these lines in an empty folder:\n\
+         {fetch_source}\n{fetch_header}{command}\n\
+         # The compiler said:\n{output}",
+        identity = record.toolchain.identity,
+        target = record.toolchain.target,
+        host = record.host,
+        seconds = record.seconds,
+        command = crate::process::join(&built.argv),
+    )
+}

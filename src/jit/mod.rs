@@ -1,0 +1,149 @@
+//! Just-in-time building: from a name and a callback to a loaded library.
+//!
+//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in [`make`] on a builder.
+
+#![forbid(unsafe_code)]
+
+pub mod callbacks;
+mod library;
+pub mod local;
+mod make;
+mod nested;
+pub mod ranks;
+mod toolchain;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use crate::cache::{Cache, Check, Lookup};
+use crate::error::{Error, Kind, Result};
+use crate::load::{Image, Loader, System};
+use crate::params::resolved::Resolved;
+use crate::process::{Runner, Spawn};
+use crate::signature::Toolchain;
+use crate::wire::Digest32;
+
+pub use callbacks::{Callbacks, Source};
+pub use library::{Library, Origin};
+pub use nested::is_nested;
+
+/// What a process keeps between calls: loaded libraries, answers of compilers.
+pub struct Session {
+    runner: Arc<dyn Runner>,
+    loader: Arc<dyn Loader>,
+    /// Loaded libraries by path.
+    images: Mutex<HashMap<PathBuf, Arc<dyn Image>>>,
+    /// Answers of compilers by their files.
+    toolchains: Mutex<HashMap<String, Toolchain>>,
+    /// What calls without a communicator have been answered.
+    memory: Memory,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new(Arc::new(Spawn), Arc::new(System))
+    }
+}
+
+impl Session {
+    /// A session that runs compilers and loads libraries by these.
+    #[must_use]
+    pub fn new(runner: Arc<dyn Runner>, loader: Arc<dyn Loader>) -> Self {
+        Self {
+            runner,
+            loader,
+            images: Mutex::default(),
+            toolchains: Mutex::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    /// The session of this process.
+    #[must_use]
+    pub fn of_process() -> &'static Self {
+        static SESSION: std::sync::OnceLock<Session> = std::sync::OnceLock::new();
+        SESSION.get_or_init(Self::default)
+    }
+
+    /// Whether the library at this path has been loaded.
+    fn has_loaded(&self, path: &Path) -> bool {
+        lock(&self.images).contains_key(path)
+    }
+
+    /// Loads the libraries of a lookup, dependencies first, each once.
+    fn load(&self, cache: &Cache, order: &[String], origin: Origin) -> Result<Library> {
+        let signature = order.last().map_or("", String::as_str);
+        let path = cache.layout().lib(signature);
+        if !cache.layout().params().load {
+            return Ok(Library::new(signature, &path, None, origin));
+        }
+        let mut image = None;
+        for signature in order {
+            let path = cache.layout().lib(signature);
+            let known = lock(&self.images).get(&path).cloned();
+            let loaded = match known {
+                Some(loaded) => loaded,
+                // Not under the lock: initialisers of a library may do anything.
+                None => self.loader.load(&path)?,
+            };
+            image = Some(lock(&self.images).entry(path).or_insert(loaded).clone());
+        }
+        Ok(Library::new(signature, &path, image, origin))
+    }
+}
+
+/// Libraries that calls with the same name and parameters are answered with.
+#[derive(Default)]
+pub(crate) struct Memory {
+    by_params: RwLock<HashMap<Digest32, HashMap<String, Library>>>,
+}
+
+impl Memory {
+    pub(crate) fn get(&self, name: &str, digest: &Digest32) -> Option<Library> {
+        let libraries = self.by_params.read().unwrap_or_else(PoisonError::into_inner);
+        Some(libraries.get(digest)?.get(name)?.with_origin(Origin::Memory))
+    }
+
+    pub(crate) fn put(&self, name: &str, digest: Digest32, library: &Library) {
+        let mut libraries = self.by_params.write().unwrap_or_else(PoisonError::into_inner);
+        libraries.entry(digest).or_default().insert(name.to_owned(), library.clone());
+    }
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The name; see [`crate::signature::check_name`].
+    pub name: &'a str,
+    /// The parameters.
+    pub params: &'a Resolved,
+}
+
+/// A lookup in which a damaged entry counts as a miss and is set aside when that is possible.
+fn lookup_or_set_aside(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<String>>> {
+    match cache.lookup(signature, check)? {
+        Lookup::Hit(_, order) => Ok(Some(order)),
+        Lookup::Miss => Ok(None),
+        Lookup::Damaged(damage) => {
+            // In a cache that cannot be written the entry is a miss all the same; publishing will say why.
+            cache
+                .set_aside(signature, damage)
+                .unwrap_or_else(|error| log::warn!("{}: {error}", damage.describe()));
+            Ok(None)
+        }
+    }
+}
+
+fn no_generator(signature: &str, root: &Path) -> Error {
+    let text = format!(
+        "{signature} is not in the cache {}, and there is no generate callback to make it",
+        root.display()
+    );
+    Error::new(Kind::InvalidArgument, text)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is ever left half done under these locks, so a panic elsewhere does not matter.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,39 @@
+//! Distributed just-in-time building of shared libraries, for simulation codes that generate code while they run.
+//!
+//! A program hands over a name and a callback that generates C or C++ source; it gets back a loaded shared library:
+//! from memory, from the disk cache, or by generating, compiling, distributing and loading it, on every rank.
+//!
+//! The product is the C interface, `include/dijitso.h`. The modules below are its parts, in layers whose imports
+//! point downwards only:
+//!
+//! | layer | modules |
+//! |---|---|
+//! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
+//! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
+//! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
+//! | 0, facts | [`error`], [`fsutil`], [`process`], [`wire`] |
+//!
+//! Unsafe code is in `capi`, `load` and `parallel::mpi` alone; every other file forbids it.
+
+pub mod build;
+pub mod cache;
+pub mod capi;
+pub mod cli;
+pub mod error;
+pub mod fsutil;
+pub mod jit;
+pub mod load;
+pub mod parallel;
+pub mod params;
+pub mod process;
+pub mod signature;
+pub mod wire;
+
+/// The version of this library.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The name of this host.
+#[must_use]
+pub fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,7 @@
+//! The command `dijitso`.
+
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    dijitso::cli::main()
+}
