@@ -1,0 +1,115 @@
+//! Imports point downwards, and unsafe code is where the map of the crate says it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each module of the crate may use of the others. `params` stands for its plain structs too.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("error", &[]),
+    ("fsutil", &[]),
+    ("process", &[]),
+    ("wire", &[]),
+    ("params", &["error", "process", "wire"]),
+    ("signature", &["error", "params", "wire"]),
+    ("cache", &["error", "fsutil", "params", "signature", "wire"]),
+    ("build", &["error", "fsutil", "params", "process", "signature", "wire"]),
+    ("load", &["error"]),
+    ("parallel", &["error", "fsutil", "params", "wire", "host_name"]),
+    (
+        "jit",
+        &[
+            "build",
+            "cache",
+            "error",
+            "fsutil",
+            "host_name",
+            "load",
+            "parallel",
+            "params",
+            "process",
+            "signature",
+            "wire",
+        ],
+    ),
+    ("capi", &["error", "jit", "params", "parallel", "signature"]),
+    ("cli", &["VERSION", "error", "params"]),
+];
+
+/// Files that may contain unsafe code; every other says `forbid(unsafe_code)`.
+fn may_be_unsafe(path: &Path) -> bool {
+    path.starts_with("capi") || path == Path::new("load.rs") || path == Path::new("parallel/mpi.rs")
+}
+
+fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// Paths below `src` with the lines of the file that are code: comments and tests left out.
+fn sources() -> Vec<(PathBuf, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&src, &mut files);
+    let read = |path: PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        (path.strip_prefix(&src).unwrap().to_owned(), code.join("\n"))
+    };
+    files.into_iter().map(read).collect()
+}
+
+#[test]
+fn arrows_point_downwards() {
+    for (path, code) in sources() {
+        let first = path.components().next().unwrap().as_os_str().to_str().unwrap();
+        let module = first.trim_end_matches(".rs");
+        if matches!(module, "lib" | "main") || path.ends_with("tests.rs") {
+            continue;
+        }
+        let allowed = MAY_USE.iter().find(|(name, _)| *name == module).unwrap_or_else(|| {
+            panic!("{}: a new module needs its place in this table and in src/lib.rs", path.display())
+        });
+        for (at, _) in code.match_indices("crate::") {
+            let used = code[at + "crate::".len()..]
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .next()
+                .unwrap_or_default();
+            // `$crate::capi` in a macro is the module itself.
+            let fine = used == module || allowed.1.contains(&used);
+            assert!(fine, "{}: an arrow from {module} to {used} is not in the table", path.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_where_it_belongs() {
+    for (path, code) in sources() {
+        let forbids = code.contains("#![forbid(unsafe_code)]");
+        // A module cannot forbid what a file below it needs.
+        let denies = path == Path::new("parallel/mod.rs") && code.contains("#![deny(unsafe_code)]");
+        let map = path == Path::new("lib.rs") || path.ends_with("tests.rs");
+        assert!(
+            forbids || denies || map || may_be_unsafe(&path),
+            "{} must forbid unsafe code",
+            path.display()
+        );
+        assert!(!(forbids && may_be_unsafe(&path)), "{} is in the list of unsafe files", path.display());
+        let names_mpi = code.contains("mpi_sys") || code.contains("MPI_Comm_");
+        assert!(!names_mpi || path == Path::new("parallel/mpi.rs"), "{} names mpi_sys", path.display());
+    }
+}
+
+#[test]
+fn files_stay_readable() {
+    for (path, code) in sources() {
+        let lines = code.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines of code", path.display());
+    }
+}
