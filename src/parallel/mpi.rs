@@ -13,8 +13,8 @@ use mpi_sys::{
     MPI_Comm, MPI_Comm_create_keyval, MPI_Comm_free, MPI_Comm_get_attr, MPI_Comm_idup, MPI_Comm_rank,
     MPI_Comm_set_attr, MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_test_inter, MPI_Error_string,
     MPI_Finalized, MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, MPI_Initialized, MPI_Request, MPI_Test,
-    RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_MIN, RSMPI_REQUEST_NULL,
-    RSMPI_STATUS_IGNORE, RSMPI_UINT8_T, RSMPI_UINT64_T,
+    RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_INT64_T, RSMPI_MIN, RSMPI_REQUEST_NULL,
+    RSMPI_STATUS_IGNORE, RSMPI_UINT8_T,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -239,7 +239,9 @@ impl Communicator for MpiComm {
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
-        let mine = values.to_vec();
+        // Signed numbers in the same order: MPICH 4.0 takes the minimum of MPI_UINT64_T as if it were signed.
+        const TOP: u64 = 1 << 63;
+        let mine: Vec<u64> = values.iter().map(|value| value ^ TOP).collect();
         // SAFETY: a constant of the MPI library.
         let mut request = unsafe { RSMPI_REQUEST_NULL };
         // SAFETY: both buffers have that many elements and live until the request is complete.
@@ -248,14 +250,16 @@ impl Communicator for MpiComm {
                 mine.as_ptr().cast(),
                 values.as_mut_ptr().cast(),
                 count(mine.len())?,
-                RSMPI_UINT64_T,
+                RSMPI_INT64_T,
                 RSMPI_MIN,
                 self.comm()?,
                 &raw mut request,
             )
         };
         check(code, "MPI_Iallreduce")?;
-        wait(&mut request, "MPI_Iallreduce")
+        wait(&mut request, "MPI_Iallreduce")?;
+        values.iter_mut().for_each(|value| *value ^= TOP);
+        Ok(())
     }
 
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
