@@ -1,5 +1,7 @@
 //! `include/dijitso.h` is what cbindgen makes of `src/capi`, and every export goes through the one macro.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -334,20 +334,29 @@ impl Call<'_> {
     fn load(&self, signature: &str, cache: &Cache, served: &Served, origin: Origin) -> Result<Library> {
         match served {
             Served::Cache(order) => self.session.load(cache, order, origin),
-            Served::Bytes(entries) => {
-                let private =
-                    fsutil::private_dir(&cache.layout().params().temp_dir_root).map_err(|error| {
-                        Error::io("cannot write", &cache.layout().params().temp_dir_root, &error)
-                    })?;
-                let own = Cache::new(private.path(), cache.layout().params());
-                for files in entries {
-                    own.publish(files)?;
-                }
-                let order = lookup_or_set_aside(&own, signature, Check::Load)?.unwrap_or_default();
-                let library = self.session.load(&own, &order, origin)?;
-                Ok(library.moved_to(&cache.layout().lib(signature)))
-            }
+            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache),
         }
+    }
+}
+
+impl Session {
+    /// Loads a library from bytes: from a private folder that is gone afterwards.
+    pub(super) fn load_bytes(
+        &self,
+        entries: &[EntryFiles],
+        signature: &str,
+        cache: &Cache,
+    ) -> Result<Library> {
+        let temp_root = &cache.layout().params().temp_dir_root;
+        let private =
+            fsutil::private_dir(temp_root).map_err(|error| Error::io("cannot write", temp_root, &error))?;
+        let own = Cache::new(private.path(), cache.layout().params());
+        for files in entries {
+            own.publish(files)?;
+        }
+        let order = lookup_or_set_aside(&own, signature, Check::Load)?.unwrap_or_default();
+        let library = self.load(&own, &order, Origin::Received)?;
+        Ok(library.moved_to(&cache.layout().lib(signature)))
     }
 }
 

@@ -1,0 +1,408 @@
+//! The named scenarios, over ranks that are threads, with a compiler and a loader of our own.
+//!
+//! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache directories; in
+//! each, all ranks give the same answer, and the next call without a fault succeeds.
+
+mod travel;
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::callbacks::Asked;
+use super::ranks::Agreed;
+use super::*;
+use crate::cache::layout::Category;
+use crate::cache::seal;
+use crate::parallel::threads::{ThreadComm, run};
+use crate::parallel::{Communicator, agree};
+use crate::params::{Params, Surroundings};
+use crate::process::{Command, Exit, Outcome};
+
+/// What goes wrong, and on which rank if it is one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    None,
+    GenerateFails,
+    GeneratePanics,
+    GenerateGivesNothing,
+    NoGenerate,
+    CompilerMissing,
+    CompileError,
+    CompilerKilled,
+    LoadFails(usize),
+    NameDiffers(usize),
+    ParamsDiffer(usize),
+    CallbacksDiffer(usize),
+    BadArguments(usize),
+}
+
+/// A compiler that copies, counts, and fails when told to.
+struct FakeCompiler {
+    fault: Fault,
+    builds: AtomicUsize,
+    probes: AtomicUsize,
+}
+
+impl Runner for FakeCompiler {
+    fn run(&self, command: &Command) -> io::Result<Outcome> {
+        let done = |exit, output: &[u8]| Ok(Outcome { exit, output: output.to_vec() });
+        let Some(at) = command.argv.iter().position(|word| word == "-o") else {
+            self.probes.fetch_add(1, Ordering::SeqCst);
+            return done(Exit::Code(0), b"fake version 1\nTarget: test\n");
+        };
+        self.builds.fetch_add(1, Ordering::SeqCst);
+        match self.fault {
+            Fault::CompilerMissing => return Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
+            Fault::CompileError => return done(Exit::Code(1), b"x.cpp:1: error: 100 % \xff wrong\n"),
+            Fault::CompilerKilled => return done(Exit::Signal(9), b""),
+            _ => {}
+        }
+        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
+        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
+        done(Exit::Code(0), b"")
+    }
+}
+
+/// A loader that looks whether the file is there.
+struct FakeLoader {
+    fails: bool,
+}
+
+struct FakeImage;
+
+impl Image for FakeImage {
+    fn symbol(&self, _name: &str) -> Option<*const std::ffi::c_void> {
+        None
+    }
+}
+
+impl Loader for FakeLoader {
+    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
+        if self.fails || !path.is_file() {
+            return Err(Error::new(Kind::Load, format!("cannot load {}", path.display())));
+        }
+        Ok(Arc::new(FakeImage))
+    }
+}
+
+/// What a rank has to do with: a process of its own.
+struct Rank<'a> {
+    comm: &'a ThreadComm<'a>,
+    session: Session,
+    compiler: Arc<FakeCompiler>,
+    agreed: Agreed,
+    params: Params,
+}
+
+/// Callbacks of a host that only generates.
+fn generator<'a>(
+    generate: impl FnMut(Asked<'_>, &mut Source) -> std::result::Result<(), i32> + 'a,
+) -> Callbacks<'a> {
+    Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() }
+}
+
+/// What is the same for all ranks of a scenario.
+#[derive(Clone, Copy, Debug)]
+struct Setup<'a> {
+    root: &'a Path,
+    dirs: usize,
+    buildon: &'static str,
+}
+
+impl<'a> Rank<'a> {
+    fn new(comm: &'a ThreadComm<'a>, setup: Setup<'_>, fault: Fault) -> Self {
+        let compiler =
+            Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
+        let loader = Arc::new(FakeLoader { fails: fault == Fault::LoadFails(comm.rank()) });
+        let around = Surroundings {
+            variables: [("HOME", "/nonexistent".to_owned())].into(),
+            cwd: setup.root.to_owned(),
+            uid: rustix::process::geteuid().as_raw(),
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        params.set("cache.cache_dir", &format!("cache{}", comm.rank() % setup.dirs)).unwrap();
+        params.set("parallel.buildon", setup.buildon).unwrap();
+        params.set("cache.signature", "name").unwrap();
+        params.set("build.cxx", "/nonexistent/fake").unwrap();
+        Self {
+            comm,
+            session: Session::new(compiler.clone(), loader),
+            compiler,
+            agreed: Agreed::default(),
+            params,
+        }
+    }
+
+    fn jit(&self, name: &str, fault: Fault) -> Result<Library> {
+        let rank = self.comm.rank();
+        let name = if fault == Fault::NameDiffers(rank) { "other" } else { name };
+        let mut params = self.params.clone();
+        if fault == Fault::ParamsDiffer(rank) {
+            params.set("build.cxxflags", "-O0").unwrap();
+        }
+        let mut callbacks = Callbacks::default();
+        if fault != Fault::NoGenerate && fault != Fault::CallbacksDiffer(rank) {
+            callbacks.generate = Some(Box::new(move |asked: Asked<'_>, source: &mut Source| match fault {
+                Fault::GeneratePanics => panic!("generate breaks"),
+                Fault::GenerateFails => {
+                    source.error = Some("100 % no".to_owned());
+                    Err(7)
+                }
+                Fault::GenerateGivesNothing => Ok(()),
+                _ => {
+                    source.code = Some(format!("code of {}", asked.signature).into_bytes());
+                    source.header = Some(b"header".to_vec());
+                    Ok(())
+                }
+            }));
+        }
+        let params = params.resolve().unwrap();
+        let request = match fault {
+            Fault::BadArguments(bad) if bad == rank => Err(Error::new(Kind::Params, "bad on this rank")),
+            _ => Ok(Request { name, params: &params }),
+        };
+        self.session.jit_on(self.comm, &self.agreed, request, &mut callbacks)
+    }
+}
+
+/// Runs `program` for every strategy, number of ranks and number of directories.
+fn everywhere(program: impl Fn(usize, Setup<'_>)) {
+    for buildon in ["node", "root", "process"] {
+        for size in [1, 2, 3, 5] {
+            for dirs in [1, 2, size] {
+                let root = tempfile::tempdir().unwrap();
+                program(size, Setup { root: root.path(), dirs, buildon });
+            }
+        }
+    }
+}
+
+/// The error that all ranks have, byte for byte.
+fn same_error(results: &[Result<Library>], context: &str) -> Error {
+    let first = results[0].as_ref().expect_err(context).clone();
+    for result in results {
+        assert_eq!(result.as_ref().expect_err(context), &first, "{context}");
+    }
+    first
+}
+
+fn expected_builds(size: usize, setup: Setup<'_>) -> usize {
+    match setup.buildon {
+        "node" => setup.dirs.min(size),
+        "root" => 1,
+        _ => size,
+    }
+}
+
+#[test]
+fn cold_then_memory_then_warm() {
+    everywhere(|size, setup| {
+        let context = format!("{size} {setup:?}");
+        let counts = run(size, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None);
+            let library = rank.jit("form", Fault::None).unwrap();
+            let before = comm.collectives();
+            let again = rank.jit("form", Fault::None).unwrap();
+            assert_eq!((again.origin(), comm.collectives()), (Origin::Memory, before), "{context}");
+            (rank.compiler.builds.load(Ordering::SeqCst), library.origin())
+        });
+        let builds: usize = counts.iter().map(|(builds, _)| builds).sum();
+        assert_eq!(builds, expected_builds(size, setup), "{context}");
+        for (builds, origin) in &counts {
+            assert_eq!(*builds == 1, *origin == Origin::Built, "{context}");
+        }
+        let received = counts.iter().filter(|(_, origin)| *origin == Origin::Received).count();
+        let expected = if setup.buildon == "root" { setup.dirs.min(size) - 1 } else { 0 };
+        assert_eq!(received, expected, "{context}");
+        let warm = run(size, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None);
+            let library = rank.jit("form", Fault::NoGenerate).unwrap();
+            assert_eq!(fs::read_dir(setup.root).unwrap().count(), setup.dirs.min(size));
+            (rank.compiler.builds.load(Ordering::SeqCst), library.origin())
+        });
+        assert!(warm.iter().all(|found| *found == (0, Origin::Disk)), "{context}: {warm:?}");
+    });
+}
+
+/// Defects H1, H2 and W7 of the original: whatever failed on a builder left the others waiting, or with nothing.
+#[test]
+fn h1_h2_w7_whatever_fails_all_ranks_say_the_same_and_can_go_on() {
+    let faults = [
+        (Fault::GenerateFails, Kind::Generate, "100 % no"),
+        (Fault::GeneratePanics, Kind::Internal, "generate breaks"),
+        (Fault::GenerateGivesNothing, Kind::Generate, "set no code"),
+        (Fault::NoGenerate, Kind::InvalidArgument, "no generate callback"),
+        (Fault::CompilerMissing, Kind::Compile, "not there"),
+        (Fault::CompileError, Kind::Compile, "error: 100 % \u{fffd} wrong"),
+        (Fault::CompilerKilled, Kind::Compile, "signal 9"),
+    ];
+    for (fault, kind, text) in faults {
+        everywhere(|size, setup| {
+            let context = format!("{fault:?} {size} {setup:?}");
+            let results = run(size, |comm| Rank::new(comm, setup, fault).jit("form", fault));
+            let error = same_error(&results, &context);
+            assert_eq!(error.kind(), kind, "{context}: {error}");
+            assert!(error.message().contains(text), "{context}: {error}");
+            assert_eq!(error.rank(), 0, "{context}");
+            let healthy = run(size, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None));
+            assert!(healthy.iter().all(Result::is_ok), "{context}: {healthy:?}");
+        });
+    }
+}
+
+#[test]
+fn one_rank_alone_is_enough_to_fail_all() {
+    everywhere(|size, setup| {
+        let bad = size - 1;
+        let faults = [
+            (Fault::LoadFails(bad), Kind::Load),
+            (Fault::NameDiffers(bad), Kind::RanksDisagree),
+            (Fault::ParamsDiffer(bad), Kind::RanksDisagree),
+            (Fault::CallbacksDiffer(bad), Kind::RanksDisagree),
+            (Fault::BadArguments(bad), Kind::Params),
+        ];
+        for (fault, kind) in faults {
+            if size == 1 && kind == Kind::RanksDisagree {
+                continue;
+            }
+            let context = format!("{fault:?} {size} {setup:?}");
+            let results = run(size, |comm| Rank::new(comm, setup, fault).jit("form", fault));
+            let error = same_error(&results, &context);
+            assert_eq!(error.kind(), kind, "{context}: {error}");
+            let healthy = run(size, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None));
+            assert!(healthy.iter().all(Result::is_ok), "{context}: {healthy:?}");
+        }
+    });
+}
+
+/// What can be wrong with the entry of one directory while the others are whole.
+#[derive(Clone, Copy, Debug)]
+enum Damage {
+    Missing,
+    Cut,
+    Flipped,
+    HeaderGone,
+    DirectoryGone,
+}
+
+fn damage(cache: &Path, damage: Damage) {
+    let lib = cache.join("lib/libdijitso-form.so");
+    match damage {
+        Damage::Missing => fs::remove_file(lib).unwrap(),
+        Damage::Cut => fs::OpenOptions::new().write(true).open(lib).unwrap().set_len(20).unwrap(),
+        Damage::Flipped => {
+            let mut bytes = fs::read(&lib).unwrap();
+            bytes[3] ^= 1;
+            fs::write(lib, bytes).unwrap();
+        }
+        Damage::HeaderGone => fs::remove_file(cache.join("include/form.h")).unwrap(),
+        Damage::DirectoryGone => fs::remove_dir_all(cache).unwrap(),
+    }
+}
+
+/// Defects H3, H4 and H5 of the original: ranks that hit did not take part, and those that missed waited for them.
+#[test]
+fn h3_h4_h5_a_damaged_entry_on_some_ranks_is_repaired_without_the_others() {
+    use Damage::{Cut, DirectoryGone, Flipped, HeaderGone, Missing};
+    for kind in [Missing, Cut, Flipped, HeaderGone, DirectoryGone] {
+        everywhere(|size, setup| {
+            // The last rank's directory, and with several directories once the root's.
+            for victim in if size == 1 { vec![0] } else { vec![size - 1, 0] } {
+                let context = format!("{kind:?} of {victim}: {size} {setup:?}");
+                let jit = |fault| {
+                    run(size, |comm| {
+                        let rank = Rank::new(comm, setup, Fault::None);
+                        let library = rank.jit("form", fault)?;
+                        Ok((rank.compiler.builds.load(Ordering::SeqCst), library.path().to_owned()))
+                    })
+                };
+                let cold: Vec<Result<(usize, PathBuf)>> = jit(Fault::None);
+                let lib = &cold[victim].as_ref().unwrap().1;
+                damage(lib.parent().unwrap().parent().unwrap(), kind);
+                let repaired = jit(Fault::None);
+                let builds: usize = repaired.iter().map(|found| found.as_ref().expect(&context).0).sum();
+                // With strategy root another directory has it, so nothing is compiled.
+                let expected = usize::from(setup.buildon != "root" || setup.dirs.min(size) == 1);
+                assert_eq!(builds, expected, "{context}");
+                assert!(jit(Fault::NoGenerate).iter().all(Result::is_ok), "{context}");
+            }
+        });
+    }
+}
+
+/// A receiver that cannot write: all ranks are told, and nothing is half there.
+#[test]
+fn a_receiver_that_cannot_publish_fails_all() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
+    fs::create_dir_all(root.path().join("cache2")).unwrap();
+    // A file in the place of a directory stops even root, for whom no mode is an obstacle.
+    fs::write(root.path().join("cache2/include"), "").unwrap();
+    let results = run(3, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None));
+    let error = same_error(&results, "receiver");
+    assert_eq!(error.kind(), Kind::Cache, "{error}");
+    fs::remove_file(root.path().join("cache2/include")).unwrap();
+    let healthy = run(3, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None));
+    let origins: Vec<Origin> = healthy.into_iter().map(|library| library.unwrap().origin()).collect();
+    assert_eq!(origins, [Origin::Disk, Origin::Disk, Origin::Received]);
+}
+
+#[test]
+fn the_compiler_is_probed_once_by_one_rank_and_never_on_a_hit() {
+    let root = tempfile::tempdir().unwrap();
+    let fake = root.path().join("fake");
+    fs::write(&fake, "").unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o700)).unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let probes = || -> Vec<usize> {
+        run(4, |comm| {
+            let mut rank = Rank::new(comm, setup, Fault::None);
+            rank.params.set("cache.signature", "hash").unwrap();
+            rank.params.set("build.cxx", fake.to_str().unwrap()).unwrap();
+            rank.jit("form", Fault::None).unwrap();
+            rank.jit("element", Fault::None).unwrap();
+            rank.compiler.probes.load(Ordering::SeqCst)
+        })
+    };
+    assert_eq!(probes(), [1, 0, 0, 0]);
+    assert_eq!(probes(), [0, 0, 0, 0]);
+    // Without the compiler, the cache remembers what it was.
+    fs::remove_file(&fake).unwrap();
+    assert_eq!(probes(), [0, 0, 0, 0]);
+}
+
+/// Two communicators of one process: each agrees for itself, the library is loaded once.
+#[test]
+fn a_second_communicator_finds_the_library_in_memory() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let origins = run(2, |comm| {
+        let rank = Rank::new(comm, setup, Fault::None);
+        rank.jit("form", Fault::None).unwrap();
+        let params = rank.params.resolve().unwrap();
+        let other = Agreed::default();
+        let request = Request { name: "form", params: &params };
+        rank.session.jit_on(comm, &other, Ok(request), &mut Callbacks::default()).unwrap().origin()
+    });
+    assert_eq!(origins, [Origin::Memory; 2]);
+}
+
+/// Defect W12 of the original: memory knew the signature alone, not the cache directory.
+#[test]
+fn w12_another_cache_directory_is_another_library() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let paths = run(1, |comm| {
+        let mut rank = Rank::new(comm, setup, Fault::None);
+        let first = rank.jit("form", Fault::None).unwrap();
+        rank.params.set("cache.cache_dir", "elsewhere").unwrap();
+        let second = rank.jit("form", Fault::None).unwrap();
+        assert_eq!(second.origin(), Origin::Built);
+        (first.path().to_owned(), second.path().to_owned())
+    });
+    assert_ne!(paths[0].0, paths[0].1);
+}

@@ -1,0 +1,172 @@
+//! What travels with a library, and by whose transport.
+
+use super::*;
+
+/// Defect H7 of the original: calls within `generate` did not go together with sending and receiving.
+/// Defects W10 and W11: the library alone was sent, without header, source, log and what it is linked to.
+#[test]
+fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
+    everywhere(|size, setup| {
+        let context = format!("{size} {setup:?}");
+        let results = run(size, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None);
+            let params = rank.params.resolve().unwrap();
+            let plain = |asked: Asked<'_>, source: &mut Source| {
+                source.code = Some(asked.name.as_bytes().to_vec());
+                source.header = Some(b"h".to_vec());
+                Ok(())
+            };
+            let nested =
+                |name: &str| rank.session.jit(Request { name, params: &params }, &mut generator(plain));
+            let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+                source.dependencies.push(nested("element").map_err(|_| 1)?.signature().to_owned());
+                nested("besides").map_err(|_| 2)?;
+                plain(asked, source)
+            });
+            let request = Request { name: "form", params: &params };
+            let library = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks)?;
+            let cache = library.path().parent().unwrap().parent().unwrap().to_owned();
+            let there = ["element", "besides", "form"].iter().all(|name| {
+                cache.join(format!("include/{name}.h")).is_file()
+                    && cache.join(format!("src/{name}.cpp.gz")).is_file()
+                    && cache.join(format!("log/{name}.txt")).is_file()
+                    && cache.join(format!("lib/libdijitso-{name}.so")).is_file()
+            });
+            agree(comm, "comparing", || Ok(()))?;
+            Ok((there, rank.compiler.builds.load(Ordering::SeqCst)))
+        });
+        let results: Vec<(bool, usize)> =
+            results.into_iter().map(|found: Result<_>| found.expect(&context)).collect();
+        assert!(results.iter().all(|(there, _)| *there), "{context}");
+        let builds: usize = results.iter().map(|(_, builds)| builds).sum();
+        assert_eq!(builds, 3 * expected_builds(size, setup), "{context}");
+    });
+}
+
+#[test]
+fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
+    let results = run(3, |comm| {
+        let rank = Rank::new(comm, setup, Fault::CompileError);
+        let params = rank.params.resolve().unwrap();
+        let mut callbacks = generator(|_: Asked<'_>, _: &mut Source| {
+            let mut callbacks = generator(|_: Asked<'_>, source: &mut Source| {
+                source.code = Some(Vec::new());
+                Ok(())
+            });
+            let request = Request { name: "element", params: &params };
+            rank.session.jit(request, &mut callbacks).map(drop).map_err(|error| error.kind().code())
+        });
+        rank.session.jit_on(comm, &rank.agreed, Ok(Request { name: "form", params: &params }), &mut callbacks)
+    });
+    let error = same_error(&results, "nested");
+    assert_eq!(error.kind(), Kind::Generate);
+    for part in ["form returned 30", "cannot build element", "error: 100 %"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    assert!(error.log().contains("wrong") && error.path().contains("jitfailure-element"));
+}
+
+/// The host's own transport, made of the ranks' communicator: the same picture as MPI_Bcast on a host's communicator.
+#[test]
+fn a_transport_of_the_host_carries_the_library() {
+    everywhere(|size, setup| {
+        let context = format!("{size} {setup:?}");
+        for warm in [false, true] {
+            let results = run(size, |comm| {
+                let rank = Rank::new(comm, setup, Fault::None);
+                let params = rank.params.resolve().unwrap();
+                let post = setup.root.join("post");
+                let (mut sent, mut received, mut waited) = (0, 0, 0);
+                let mut callbacks = Callbacks {
+                    generate: Some(Box::new(|_: Asked<'_>, source: &mut Source| {
+                        source.code = Some(b"code".to_vec());
+                        Ok(())
+                    })),
+                    send: Some(Box::new(|data: &[u8]| {
+                        sent += 1;
+                        fs::write(&post, data).map_err(|_| 1)
+                    })),
+                    receive: Some(Box::new(|| {
+                        received += 1;
+                        let begin = std::time::Instant::now();
+                        // The file appears in one step in no real post box; here a short wait will do.
+                        while begin.elapsed().as_secs() < 20 {
+                            if let Ok(data) = fs::read(&post)
+                                && crate::cache::closure::Closure::decode(&data).is_ok()
+                            {
+                                return Ok(data);
+                            }
+                            std::thread::yield_now();
+                        }
+                        Err(5)
+                    })),
+                    wait: Some(Box::new(|| {
+                        waited += 1;
+                        Ok(())
+                    })),
+                };
+                let request = Request { name: "form", params: &params };
+                let library = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks);
+                drop(callbacks);
+                (library, sent, received, waited)
+            });
+            let _ = fs::remove_file(setup.root.join("post"));
+            assert!(results.iter().all(|found| found.0.is_ok()), "{context}: {results:?}");
+            let transfers = !warm && setup.buildon == "root";
+            let sent: usize = results.iter().map(|found| found.1).sum();
+            let received: usize = results.iter().map(|found| found.2).sum();
+            assert_eq!(sent, usize::from(transfers), "{context}");
+            assert_eq!(received, if transfers { setup.dirs.min(size) - 1 } else { 0 }, "{context}");
+            assert!(results.iter().all(|found| found.3 == usize::from(!warm)), "{context}");
+        }
+    });
+}
+
+#[test]
+fn a_transport_that_fails_or_lies_fails_all_ranks() {
+    for lie in [None, Some(b"not a blob".to_vec())] {
+        let root = tempfile::tempdir().unwrap();
+        let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
+        let results = run(3, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None);
+            let params = rank.params.resolve().unwrap();
+            let mut callbacks = Callbacks {
+                generate: Some(Box::new(|_: Asked<'_>, source: &mut Source| {
+                    source.code = Some(b"code".to_vec());
+                    Ok(())
+                })),
+                send: Some(Box::new(|_: &[u8]| Ok(()))),
+                receive: Some(Box::new(|| lie.clone().ok_or(9))),
+                wait: None,
+            };
+            let request = Request { name: "form", params: &params };
+            rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks)
+        });
+        let error = same_error(&results, "transport");
+        assert_eq!((error.kind(), error.rank()), (Kind::Callback, 1), "{error}");
+    }
+}
+
+/// A disk that does not show what was published: the ranks that miss it get the bytes.
+#[test]
+fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    run(2, |comm| {
+        let rank = Rank::new(comm, setup, Fault::None);
+        let library = rank.jit("form", Fault::None).unwrap();
+        let cache = Cache::new(
+            library.path().parent().unwrap().parent().unwrap(),
+            &rank.params.resolve().unwrap().cache,
+        );
+        let entries = cache.read_closure("form").unwrap();
+        let hidden = Cache::new(&setup.root.join("hidden"), cache.layout().params());
+        let loaded = rank.session.load_bytes(&entries, "form", &hidden).unwrap();
+        assert_eq!(loaded.path(), hidden.layout().lib("form"));
+        assert_eq!(loaded.origin(), Origin::Received);
+        assert!(!hidden.layout().dir(Category::Lib).exists());
+        seal::open(&entries[0].library, "form").unwrap();
+    });
+}
