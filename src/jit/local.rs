@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result, catch};
 use super::callbacks::Callbacks;
 use super::library::{Library, Origin};
 use super::make::Ticket;
-use super::{Request, Session, lookup_or_set_aside, nested, no_generator};
+use super::{Request, Session, find, nested, no_generator};
 
 impl Session {
     /// What a call without a communicator has been answered before; nothing within a `generate` callback.
@@ -42,7 +42,7 @@ impl Session {
         let ticket = &self.ticket(request)?;
         let signature = &ticket.signature;
         let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
-        let found = lookup_or_set_aside(&cache, signature, Check::Load)?;
+        let found = find(&cache, signature, Check::Load)?;
         let (order, origin) = match found {
             Some(order) => {
                 let loaded = self.has_loaded(&cache.layout().lib(signature));
@@ -75,7 +75,7 @@ impl Session {
         let waited = callbacks.wait();
         outcome?;
         waited?;
-        let order = lookup_or_set_aside(cache, signature, Check::Load)?.ok_or_else(|| {
+        let order = find(cache, signature, Check::Load)?.ok_or_else(|| {
             let text = format!(
                 "after waiting, {signature} is not in {}: its builder failed, or does not share this directory",
                 cache.layout().root().display()
@@ -123,14 +123,14 @@ impl Session {
         let ticket = &self.ticket(request)?;
         let signature = &ticket.signature;
         // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
-        let (order, origin) = match lookup_or_set_aside(cache, signature, Check::Whole)? {
+        let (order, origin) = match find(cache, signature, Check::Whole)? {
             Some(order) => {
                 let loaded = self.has_loaded(&cache.layout().lib(signature));
                 (order, if loaded { Origin::Memory } else { Origin::Disk })
             }
             None => {
                 self.make(ticket, cache, callbacks)?;
-                let order = lookup_or_set_aside(cache, signature, Check::Whole)?;
+                let order = find(cache, signature, Check::Whole)?;
                 let lost = || no_generator(signature, cache.layout().root());
                 (order.ok_or_else(lost)?, Origin::Built)
             }

@@ -120,16 +120,16 @@ pub struct Request<'a> {
     pub params: &'a Resolved,
 }
 
-/// A lookup in which a damaged entry counts as a miss and is set aside when that is possible.
-fn lookup_or_set_aside(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<String>>> {
+/// The libraries to load for a signature, dependencies first; a damaged entry counts as a miss.
+///
+/// It is left where it is: whoever publishes sets it aside, knowing what takes its place. A rank that merely looks
+/// may see damage where a network disk has not shown everything yet.
+fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<String>>> {
     match cache.lookup(signature, check)? {
         Lookup::Hit(_, order) => Ok(Some(order)),
         Lookup::Miss => Ok(None),
         Lookup::Damaged(damage) => {
-            // In a cache that cannot be written the entry is a miss all the same; publishing will say why.
-            cache
-                .set_aside(signature, damage)
-                .unwrap_or_else(|error| log::warn!("{}: {error}", damage.describe()));
+            log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());
             Ok(None)
         }
     }
@@ -137,7 +137,7 @@ fn lookup_or_set_aside(cache: &Cache, signature: &str, check: Check) -> Result<O
 
 fn no_generator(signature: &str, root: &Path) -> Error {
     let text = format!(
-        "{signature} is not in the cache {}, and there is no generate callback to make it",
+        "{signature} is not (or not whole) in the cache {}, and there is no generate callback to make it",
         root.display()
     );
     Error::new(Kind::InvalidArgument, text)

@@ -24,7 +24,7 @@ use crate::wire::{Writer, digest};
 use super::callbacks::Callbacks;
 use super::library::{Library, Origin};
 use super::make::Ticket;
-use super::{Memory, Request, Session, lock, lookup_or_set_aside};
+use super::{Memory, Request, Session, find, lock};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
 #[derive(Default)]
@@ -211,7 +211,7 @@ impl Call<'_> {
     fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
         let mut all_hit = [0];
         let found = agree_min(self.comm, "looking into the cache", &mut all_hit, |all_hit| {
-            let found = lookup_or_set_aside(cache, signature, Check::Load)?;
+            let found = find(cache, signature, Check::Load)?;
             all_hit[0] = u64::from(found.is_some());
             Ok(found)
         })?;
@@ -268,7 +268,7 @@ impl Call<'_> {
 
         let mut all_found = [0];
         let found = agree_min(comm, "looking into the cache", &mut all_found, |all_found| {
-            let found = lookup_or_set_aside(cache, signature, Check::Load)?;
+            let found = find(cache, signature, Check::Load)?;
             all_found[0] = u64::from(found.is_some());
             Ok(found)
         })?;
@@ -280,9 +280,7 @@ impl Call<'_> {
 
     /// Whether the whole entry lies on the disk of each rank.
     fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
-        let found = agree(self.comm, "looking into the cache", || {
-            lookup_or_set_aside(cache, signature, Check::Whole)
-        })?;
+        let found = agree(self.comm, "looking into the cache", || find(cache, signature, Check::Whole))?;
         Ok(self.comm.all_gather(&[u8::from(found.is_some())])?.iter().map(|byte| *byte == 1).collect())
     }
 
@@ -320,7 +318,7 @@ impl Call<'_> {
                 return Ok((Served::Cache(order), origin));
             }
             let origin = if receives { Origin::Received } else { origin };
-            if let Some(order) = lookup_or_set_aside(cache, signature, Check::Load)? {
+            if let Some(order) = find(cache, signature, Check::Load)? {
                 return Ok((Served::Cache(order), origin));
             }
             match Closure::decode(&blob)? {
@@ -354,7 +352,7 @@ impl Session {
         for files in entries {
             own.publish(files)?;
         }
-        let order = lookup_or_set_aside(&own, signature, Check::Load)?.unwrap_or_default();
+        let order = find(&own, signature, Check::Load)?.unwrap_or_default();
         let library = self.load(&own, &order, Origin::Received)?;
         Ok(library.moved_to(&cache.layout().lib(signature)))
     }

@@ -1,0 +1,69 @@
+//! The command `dijitso`, as a person calls it.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::process::{Command, Output};
+
+fn dijitso(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_dijitso"))
+        .args(arguments)
+        .current_dir(std::env::temp_dir())
+        .env_clear()
+        .env("HOME", "/home/nobody")
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn version_is_that_of_the_package() {
+    let output = dijitso(&["version"], &[]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), concat!(env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn config_shows_values_and_where_they_came_from() {
+    let output = dijitso(&["config"], &[("CXX", "ccache g++")]);
+    assert!(output.status.success());
+    let shown = text(&output.stdout);
+    for line in ["[build]", "cxx = ccache g++", "cxxflags = -Wall -shared -fPIC -std=c++11", "[parallel]"] {
+        assert!(shown.lines().any(|shown| shown == line), "{line}:\n{shown}");
+    }
+    assert!(shown.contains("environment variable CXX"), "{shown}");
+    // What is shown is a config file that gives the same values.
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shown.conf");
+    std::fs::write(&file, shown).unwrap();
+    let again = dijitso(&["config", "--key", "build.cxx"], &[("DIJITSO_CONF", file.to_str().unwrap())]);
+    assert_eq!(text(&again.stdout), "ccache g++\n", "{}", text(&again.stderr));
+}
+
+/// Defect W1 of the original: `--cache-dir` never worked.
+#[test]
+fn w1_cache_dir_counts() {
+    for arguments in [
+        ["-r", "/q/z", "config", "--key", "cache.cache_dir"],
+        ["config", "--key", "cache.cache_dir", "-r", "/q/z"],
+    ] {
+        let output = dijitso(&arguments, &[("DIJITSO_CACHE_DIR", "/elsewhere")]);
+        assert_eq!(text(&output.stdout), "/q/z\n");
+    }
+}
+
+/// Defect C8 of the original: a bad key, or no subcommand, ended in a traceback.
+#[test]
+fn c8_mistakes_are_errors_that_help() {
+    let output = dijitso(&["config", "--key", "build.cxxflag"], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("build.cxxflags"), "{}", text(&output.stderr));
+    assert_eq!(dijitso(&[], &[]).status.code(), Some(2));
+    assert_eq!(dijitso(&["nonsense"], &[]).status.code(), Some(2));
+    let output = dijitso(&["config"], &[("DIJITSO_SYSTEM_CALL_METHOD", "POPEN")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("DIJITSO_SYSTEM_CALL_METHOD"), "{}", text(&output.stderr));
+}
