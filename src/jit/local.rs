@@ -42,34 +42,41 @@ impl Session {
         let ticket = &self.ticket(request)?;
         let signature = &ticket.signature;
         let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
-        let found = find(&cache, signature, Check::Load)?;
-        let (order, origin) = match found {
-            Some(order) => {
+        let (order, origin) = match find(&cache, signature, Check::Load) {
+            Ok(Some(order)) => {
                 let loaded = self.has_loaded(&cache.layout().lib(signature));
                 (order, if loaded { Origin::Memory } else { Origin::Disk })
             }
-            None => self.miss(ticket, &cache, callbacks)?,
+            Ok(None) => self.miss(ticket, &cache, callbacks, Ok(()))?,
+            // A rank that cannot look has to play its part all the same, or the others would wait for it.
+            Err(error) => self.miss(ticket, &cache, callbacks, Err(error))?,
         };
         let library = self.load(&cache, &order, origin)?;
         self.memory.put(request.name, request.params.digest, &library);
         Ok(library)
     }
 
+    /// The part of a rank that has not found the library; `looked` is how looking for it went.
     fn miss(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        looked: Result<()>,
     ) -> Result<(Vec<String>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
-            (self.build_and_send(ticket, cache, callbacks), Origin::Built)
+            (self.build_and_send(ticket, cache, callbacks, looked), Origin::Built)
         } else if callbacks.receive.is_some() {
-            (receive(signature, cache, callbacks), Origin::Received)
+            let received = callbacks.receive();
+            let accepted = looked.and(received).and_then(|blob| {
+                catch("publishing what was received", || super::ranks::accept(&blob, signature, cache))
+            });
+            (accepted, Origin::Received)
         } else if callbacks.wait.is_some() {
-            (Ok(()), Origin::Disk)
+            (looked, Origin::Disk)
         } else {
-            return Err(no_generator(signature, cache.layout().root()));
+            return Err(looked.err().unwrap_or_else(|| no_generator(signature, cache.layout().root())));
         };
         // Others wait for this rank, whatever has become of it.
         let waited = callbacks.wait();
@@ -90,8 +97,9 @@ impl Session {
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        looked: Result<()>,
     ) -> Result<()> {
-        let made = catch("building", || self.make(ticket, cache, callbacks));
+        let made = looked.and_then(|()| catch("building", || self.make(ticket, cache, callbacks)));
         if callbacks.send.is_none() {
             return made;
         }
@@ -137,9 +145,4 @@ impl Session {
         };
         self.load(cache, &order, origin)
     }
-}
-
-fn receive(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
-    let blob = callbacks.receive()?;
-    catch("publishing what was received", || super::ranks::accept(&blob, signature, cache))
 }

@@ -1,0 +1,113 @@
+//! Roles that follow from the callbacks, without a communicator.
+
+use std::cell::RefCell;
+
+use super::*;
+
+/// A process with a cache of its own.
+fn process(root: &Path, fault: Fault) -> (Session, Params) {
+    let compiler = Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
+    let around = Surroundings {
+        variables: [("HOME", root.display().to_string())].into(),
+        cwd: root.to_owned(),
+        uid: rustix::process::geteuid().as_raw(),
+        system_dir: "/nonexistent".into(),
+    };
+    let mut params = Params::in_surroundings(&around).unwrap();
+    params.set("cache.signature", "name").unwrap();
+    (Session::new(compiler, Arc::new(FakeLoader { fails: false })), params)
+}
+
+fn code(_: Asked<'_>, source: &mut Source) -> std::result::Result<(), i32> {
+    source.code = Some(b"code".to_vec());
+    Ok(())
+}
+
+/// A builder, then a receiver that gets what the builder sent; what they return, and how often each waited.
+fn send_and_receive(
+    builder: &(Session, Params),
+    receiver: &(Session, Params),
+) -> (Vec<Result<Library>>, usize) {
+    let post = RefCell::new(None);
+    let waits = AtomicUsize::new(0);
+    let wait = || {
+        waits.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    let call = |(session, params): &(Session, Params), callbacks: &mut Callbacks<'_>| {
+        let params = params.resolve().unwrap();
+        session.jit(Request { name: "form", params: &params }, callbacks)
+    };
+    let mut sends = generator(code);
+    sends.send = Some(Box::new(|data: &[u8]| {
+        *post.borrow_mut() = Some(data.to_vec());
+        Ok(())
+    }));
+    sends.wait = Some(Box::new(wait));
+    let built = call(builder, &mut sends);
+    let mut receives = Callbacks {
+        receive: Some(Box::new(|| post.borrow_mut().take().ok_or(9))),
+        wait: Some(Box::new(wait)),
+        ..Callbacks::default()
+    };
+    let received = call(receiver, &mut receives);
+    (vec![built, received], waits.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_receiver_gets_what_the_builder_sends() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
+    let origins: Vec<Origin> = results.iter().map(|library| library.as_ref().unwrap().origin()).collect();
+    assert_eq!((origins, waits), (vec![Origin::Built, Origin::Received], 2));
+}
+
+/// Defects H1, H2 and W8 of the original: a builder that failed did not send, or sent something of another size.
+#[test]
+fn h2_w8_a_builder_that_fails_sends_its_error_and_waits() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let builder = process(a.path(), Fault::CompileError);
+    let (results, waits) = send_and_receive(&builder, &process(b.path(), Fault::None));
+    let error = same_error(&results, "failure");
+    assert_eq!((error.kind(), waits), (Kind::Compile, 2));
+    assert!(error.log().contains("100 %"));
+}
+
+/// Not even a cache that cannot be used makes a rank leave the others alone.
+#[test]
+fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
+    let break_cache = |root: &Path| {
+        let lib = root.join(".cache/dijitso/lib/libdijitso-form.so");
+        fs::create_dir_all(lib).unwrap();
+    };
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    break_cache(a.path());
+    let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
+    assert_eq!((same_error(&results, "builder").kind(), waits), (Kind::Cache, 2));
+
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    break_cache(b.path());
+    let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
+    assert!(results[0].is_ok());
+    assert_eq!((results[1].as_ref().unwrap_err().kind(), waits), (Kind::Cache, 2));
+}
+
+#[test]
+fn roles_that_contradict_or_are_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (session, params) = process(dir.path(), Fault::None);
+    let params = params.resolve().unwrap();
+    let request = Request { name: "form", params: &params };
+    let mut both = generator(code);
+    both.receive = Some(Box::new(|| Err(1)));
+    assert_eq!(session.jit(request, &mut both).unwrap_err().kind(), Kind::InvalidArgument);
+    let none = session.jit(request, &mut Callbacks::default()).unwrap_err();
+    assert_eq!(none.kind(), Kind::InvalidArgument);
+    assert!(none.message().contains("no generate callback"), "{none}");
+    let mut waits = Callbacks { wait: Some(Box::new(|| Ok(()))), ..Callbacks::default() };
+    assert_eq!(session.jit(request, &mut waits).unwrap_err().kind(), Kind::Cache);
+    let mut fails = Callbacks { wait: Some(Box::new(|| Err(3))), ..Callbacks::default() };
+    assert_eq!(session.jit(request, &mut fails).unwrap_err().kind(), Kind::Callback);
+    session.jit(request, &mut generator(code)).unwrap();
+    assert_eq!(session.jit(request, &mut Callbacks::default()).unwrap().origin(), Origin::Memory);
+}
