@@ -83,6 +83,12 @@
 #define DIJITSO_VERSION "0.1.0"
 
 #if DIJITSO_HAVE_MPI
+#if defined(__cplusplus) && !defined(OMPI_SKIP_MPICXX)
+#define OMPI_SKIP_MPICXX 1 /* the C++ bindings that MPI has given up: nothing here needs them */
+#endif
+#if defined(__cplusplus) && !defined(MPICH_SKIP_MPICXX)
+#define MPICH_SKIP_MPICXX 1
+#endif
 #include <mpi.h>
 /* The null communicator: no MPI is touched. */
 #define DIJITSO_COMM_NULL MPI_COMM_NULL

@@ -130,8 +130,11 @@ fn generate(
     }
     match nested.failed {
         Some(failed) => {
-            text.push_str("; a library that it asked for could not be had: ");
-            text.push_str(failed.message());
+            // A callback may have given the same reason in its own words.
+            if !text.contains(failed.message()) {
+                text.push_str("; a library that it asked for could not be had: ");
+                text.push_str(failed.message());
+            }
             Err(Error::new(Kind::Generate, text).with_log(failed.log()).with_path(failed.path()))
         }
         None => Err(Error::new(Kind::Generate, text)),
