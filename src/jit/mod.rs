@@ -1,6 +1,6 @@
 //! Just-in-time building: from a name and a callback to a loaded library.
 //!
-//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in [`make`] on a builder.
+//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in `make` on a builder.
 
 #![forbid(unsafe_code)]
 

@@ -119,7 +119,7 @@ impl Type {
 }
 
 impl Value {
-    /// The value as text that [`Type::parse`] reads back to the same value.
+    /// The value as text that `Type::parse` reads back to the same value.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
