@@ -17,19 +17,22 @@ pub(super) unsafe fn status(
     body: impl FnOnce() -> Result<()>,
 ) -> dijitso_status {
     let give = |error: *mut dijitso_error| {
-        if !error_out.is_null() {
-            // SAFETY: promised by the caller.
-            unsafe { error_out.write(error) };
-        }
+        // SAFETY: promised by the caller; only called when it is not NULL.
+        unsafe { error_out.write(error) };
     };
-    give(std::ptr::null_mut());
+    let wanted = !error_out.is_null();
+    if wanted {
+        give(std::ptr::null_mut());
+    }
     match catch(name, body) {
         Ok(()) => DIJITSO_OK,
         Err(error) => {
             let status = error.kind().code();
-            // Making the object allocates and so might panic in its turn; the status is worth more.
-            let object = catch_unwind(|| Box::into_raw(Box::new(dijitso_error::new(error))));
-            give(object.unwrap_or(std::ptr::null_mut()));
+            if wanted {
+                // Making the object allocates and so might panic in its turn; the status is worth more.
+                let object = catch_unwind(|| Box::into_raw(Box::new(dijitso_error::new(error))));
+                give(object.unwrap_or(std::ptr::null_mut()));
+            }
             status
         }
     }
