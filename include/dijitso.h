@@ -55,7 +55,8 @@
  *
  *   Functions that can fail return a dijitso_status, 0 on success, and put an error object into *error_out (NULL on
  *   success); error_out may be NULL if the status is enough. Outputs are set to NULL first and written on success
- *   only. No exception, panic or signal of this library crosses the border, and it writes nothing to your terminal.
+ *   only. No exception, panic or signal of this library crosses the border, and it writes nothing to your terminal,
+ *   but for the report of a bug in it.
  *
  * PARAMETERS
  *
@@ -93,11 +94,12 @@
 /* The null communicator: no MPI is touched. */
 #define DIJITSO_COMM_NULL MPI_COMM_NULL
 #else
-#ifndef MPI_VERSION
-/* A program that does not include mpi.h has the type and its one value from here. */
+#ifdef MPI_VERSION
+#error "This dijitso was built without MPI; a program that includes mpi.h needs one built with it (DIJITSO_WITH_MPI=ON)."
+#endif
+/* A program without MPI has the type and its one value from here. */
 typedef void *MPI_Comm;
 #define MPI_COMM_NULL ((MPI_Comm)0)
-#endif
 #define DIJITSO_COMM_NULL ((MPI_Comm)0)
 #endif
 
@@ -259,6 +261,9 @@ typedef int32_t (*dijitso_generate_fn)(void *user_data,
 /**
  * Sends a blob from the builder to the receivers.
  *
+ * On a communicator it is called on rank 0, with parallel.buildon "root", when the ranks use more than one cache
+ * directory and some rank has missed; receive is called on every other rank, whether that needs the blob or not.
+ *
  * @param user_data  That of the callbacks.
  * @param data       *Borrowed* for the callback.
  * @param size       Bytes; may exceed 2 GiB.
@@ -303,7 +308,8 @@ typedef struct dijitso_callbacks {
      */
     dijitso_generate_fn generate;
     /**
-     * Replaces the library's own way from builder to receivers, together with receive.
+     * Replaces the library's own way from builder to receivers, together with receive: rank 0 sends, all others
+     * receive.
      */
     dijitso_send_fn send;
     /**
@@ -589,6 +595,11 @@ void dijitso_library_free(struct dijitso_library *library);
  * process a builder, which also calls send if set; receive makes it a receiver; with neither it waits. All call
  * wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
  * error, so that receivers report it. On a hit no callback is called.
+ *
+ * The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
+ * build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
+ * make the same call: one that passes something else, or a bad argument, where the others are answered from
+ * memory waits for them.
  *
  * @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
  *                     is generated, best by a good hash. *Copied*.

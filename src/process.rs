@@ -117,15 +117,21 @@ fn through_pipe(spawn: &mut std::process::Command, timeout: Option<Duration>) ->
     let mut output = Vec::new();
     let mut buffer = [0_u8; 16 << 10];
     loop {
-        if readable(&reader, watch.slice())? {
+        // Asked first, so that what the child wrote before its end is still read below.
+        let ended = watch.ended()?;
+        let patience = if ended { Duration::ZERO } else { watch.slice() };
+        if readable(&reader, patience)? {
             let count = reader.read(&mut buffer)?;
             if count == 0 {
                 break;
             }
             let room = OUTPUT_LIMIT.saturating_sub(output.len());
             output.extend_from_slice(&buffer[..count.min(room)]);
-        } else if watch.ended()? {
-            // A grandchild (a compiler cache's daemon, say) holds the pipe open: what it writes is not ours.
+            if ended && room == 0 {
+                break;
+            }
+        } else if ended {
+            // A grandchild (a compiler cache's daemon, say) holds the pipe open: what it will write is not ours.
             break;
         }
     }
@@ -233,6 +239,15 @@ pub fn join(words: &[String]) -> String {
         }
     };
     words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+impl Drop for Watch {
+    /// Whatever happened to us, no child is left behind.
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            self.kill();
+        }
+    }
 }
 
 /// The program that `word` names: itself with a slash, else the first executable file of that name on `path`.

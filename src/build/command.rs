@@ -40,6 +40,9 @@ pub fn argv(
         // A C++ driver links it by itself; kernels in C call sin and exp all the same.
         argv.push("-lm".to_owned());
     }
+    // With the path in the name, the dynamic loader takes a dependency from the directory of the library that needs it,
+    // even if one of the same name has been loaded from another cache.
+    argv.push(format!("-Wl,-soname,$ORIGIN/{library}"));
     argv.push("-o".to_owned());
     argv.push(library.to_owned());
     argv
@@ -87,7 +90,7 @@ mod tests {
         ];
         let expected = "ccache g++ -shared -fPIC -O1 -I. -I/i -I/j '-I/cache dir/include' s.cpp -L/l \
                         '-L/cache dir/lib' -Wl,-rpath,/r '-Wl,-rpath,$ORIGIN' -l:libdijitso-d.so -lx -ly \
-                        -o libdijitso-s.so";
+                        '-Wl,-soname,$ORIGIN/libdijitso-s.so' -o libdijitso-s.so";
         assert_eq!(command(&settings), shell_words::split(expected).unwrap());
     }
 

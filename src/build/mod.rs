@@ -87,8 +87,12 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
     let seconds = begin.elapsed().as_secs_f64();
 
     let image = match &outcome {
-        Ok(Outcome { exit: Exit::Code(0) | Exit::Unknown, .. }) => {
+        Ok(Outcome { exit: Exit::Code(0), .. }) => {
             fs::read(dir.join(job.library)).ok().filter(|image| !image.is_empty())
+        }
+        // Nobody says whether the linker was content; a library that it has finished has all its sections.
+        Ok(Outcome { exit: Exit::Unknown, .. }) => {
+            fs::read(dir.join(job.library)).ok().filter(|image| is_whole_library(image))
         }
         _ => None,
     };
@@ -99,6 +103,19 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
         }
         (_, outcome) => Err(failed(job, &argv, outcome, seconds)),
     }
+}
+
+/// Whether this is a shared library whose section headers, which a linker writes last, are there and within it.
+fn is_whole_library(image: &[u8]) -> bool {
+    use object::{Object, ObjectKind, ObjectSection};
+    object::File::parse(image).is_ok_and(|file| {
+        let within = |section: object::Section<'_, '_>| {
+            section
+                .file_range()
+                .is_none_or(|(at, size)| at.checked_add(size).is_some_and(|end| end <= image.len() as u64))
+        };
+        file.kind() == ObjectKind::Dynamic && file.sections().count() > 0 && file.sections().all(within)
+    })
 }
 
 fn failed(job: &Job<'_>, argv: &[String], outcome: io::Result<Outcome>, seconds: f64) -> Error {

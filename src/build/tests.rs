@@ -39,6 +39,10 @@ impl Bench {
     }
 
     fn build(&self) -> Result<Built> {
+        self.build_by(&Spawn)
+    }
+
+    fn build_by(&self, runner: &dyn Runner) -> Result<Built> {
         let (include, lib) = (self.path("cache/include"), self.path("cache/lib"));
         fs::create_dir_all(&include).unwrap();
         fs::create_dir_all(&lib).unwrap();
@@ -56,7 +60,7 @@ impl Bench {
             temp_root: &self.path("tmp"),
             failure_dir: &self.path("fail/jitfailure-sig"),
         };
-        build(&job, &Spawn)
+        build(&job, runner)
     }
 
     fn leftovers(&self) -> usize {
@@ -129,6 +133,27 @@ fn no_library_no_success() {
     assert!(error.message().contains("signal 9"), "{error}");
     let error = Bench::new("sleep 60", &[("build.timeout", "0.1")]).build().unwrap_err();
     assert!(error.message().contains("time limit"), "{error}");
+}
+
+/// A host that ignores SIGCHLD: nobody says how the compiler ended, so the library has to speak for itself.
+#[test]
+fn without_a_status_only_a_whole_library_counts() {
+    struct NoStatus;
+    impl Runner for NoStatus {
+        fn run(&self, command: &Command) -> io::Result<Outcome> {
+            let outcome = Spawn.run(command)?;
+            Ok(Outcome { exit: Exit::Unknown, ..outcome })
+        }
+    }
+    let build_with = |script: &str| {
+        let bench = Bench::new(script, &[]);
+        bench.build_by(&NoStatus)
+    };
+    let half = "for last; do :; done; head -c 100 /proc/self/exe > \"$last\"";
+    let error = build_with(half).unwrap_err();
+    assert!(error.message().contains("SIGCHLD"), "{error}");
+    let whole = "for last; do :; done; cp \"$(ls /lib/*/libm.so.6 /lib*/libm.so.6 2>/dev/null | head -n 1)\" \"$last\"";
+    assert!(!build_with(whole).unwrap().image.is_empty());
 }
 
 #[test]

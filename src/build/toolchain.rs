@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -45,20 +47,39 @@ pub fn inspect(params: &BuildParams) -> Compiler {
     for (at, word) in params.compiler.iter().enumerate() {
         command.bytes(word.as_bytes());
         files.bytes(word.as_bytes());
-        let program =
-            if word.starts_with('-') { None } else { find_program(word, path.as_deref(), Path::new("/")) };
-        match program.as_deref().map(|program| (program.canonicalize(), program.metadata())) {
-            Some((Ok(real), Ok(facts))) => {
-                files.bytes(real.as_os_str().as_encoded_bytes());
-                files.u64(facts.size());
-                files.u64(facts.mtime().cast_unsigned());
-                files.u64(facts.mtime_nsec().cast_unsigned());
-            }
-            _ => there &= at > 0,
+        let programs = if word.starts_with('-') { Vec::new() } else { programs(word, path.as_deref()) };
+        there &= at > 0 || !programs.is_empty();
+        for (real, facts) in programs {
+            files.bytes(real.as_os_str().as_encoded_bytes());
+            files.u64(facts.size());
+            files.u64(facts.mtime().cast_unsigned());
+            files.u64(facts.mtime_nsec().cast_unsigned());
         }
     }
     let key = |writer: Writer| hex(&digest(&writer.finish())[..16]);
     Compiler { command_key: key(command), file_key: there.then(|| key(files)) }
+}
+
+/// Programs that stand in for compilers under the compilers' names, and run the next one of the name on `PATH`.
+const MASQUERADERS: [&str; 4] = ["ccache", "distcc", "icecc", "sccache"];
+
+/// The file that a word names, and behind a masquerader the compiler that it will run.
+fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
+    let mut found = Vec::new();
+    let mut rest: Vec<PathBuf> = path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    loop {
+        let joined = std::env::join_paths(&rest).unwrap_or_default();
+        let Some(program) = find_program(word, Some(&joined), Path::new("/")) else { return found };
+        let (Ok(real), Ok(facts)) = (program.canonicalize(), program.metadata()) else { return found };
+        let name = real.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let masks = MASQUERADERS.contains(&name) && program.file_name() != real.file_name();
+        found.push((real, facts));
+        if !masks || word.contains('/') {
+            return found;
+        }
+        let used = rest.iter().position(|dir| Some(dir.as_path()) == program.parent());
+        rest.drain(..=used.unwrap_or(rest.len().saturating_sub(1)));
+    }
 }
 
 /// Asks the compiler. [`Toolchain::unknown`] when it does not answer: the build will say why.
@@ -126,6 +147,28 @@ mod tests {
         assert_eq!(parse(clang).unwrap().target, "x86_64-pc-linux-gnu");
         assert_eq!(parse("\nsome compiler 3\n").unwrap().identity, "some compiler 3");
         assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn behind_a_masquerader_the_compiler_counts() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["mask", "bin", "real"] {
+            std::fs::create_dir(at(name)).unwrap();
+        }
+        for program in ["bin/ccache", "real/c++"] {
+            std::fs::write(at(program), "").unwrap();
+            std::fs::set_permissions(at(program), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        symlink(at("bin/ccache"), at("mask/c++")).unwrap();
+        let path = std::env::join_paths([at("mask"), at("bin"), at("real")]).unwrap();
+        let names = |word: &str| -> Vec<PathBuf> {
+            programs(word, Some(&path)).into_iter().map(|(real, _)| real).collect()
+        };
+        assert_eq!(names("c++"), [at("bin/ccache"), at("real/c++")].map(|path| path.canonicalize().unwrap()));
+        assert_eq!(names("ccache").len(), 1);
+        assert!(names("nothing").is_empty());
     }
 
     #[test]

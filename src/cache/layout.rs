@@ -44,6 +44,16 @@ impl Layout {
         Self { root: root.to_owned(), params: params.clone() }
     }
 
+    /// Whether both put the files of a signature in the same places.
+    #[must_use]
+    pub fn same_places(&self, other: &Self) -> bool {
+        let places = |layout: &Self| {
+            let (inc, lib) = (layout.inc("x"), layout.lib("x"));
+            [inc, lib, layout.src("x", true), layout.log("x")]
+        };
+        places(self) == places(other)
+    }
+
     /// The cache directory.
     #[must_use]
     pub fn root(&self) -> &Path {

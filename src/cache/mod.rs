@@ -211,6 +211,9 @@ impl Cache {
             if first(&path, &files.library, LIB_MODE)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
+                    if fsutil::read_if_there(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
+                        continue;
+                    }
                     fsutil::publish_over(path, data, FILE_MODE)
                         .map_err(|error| Error::io("cannot write", path, &error))?;
                 }

@@ -45,6 +45,9 @@ pub type dijitso_generate_fn = Option<
 
 /// Sends a blob from the builder to the receivers.
 ///
+/// On a communicator it is called on rank 0, with parallel.buildon "root", when the ranks use more than one cache
+/// directory and some rank has missed; receive is called on every other rank, whether that needs the blob or not.
+///
 /// @param user_data  That of the callbacks.
 /// @param data       *Borrowed* for the callback.
 /// @param size       Bytes; may exceed 2 GiB.
@@ -79,7 +82,8 @@ pub struct dijitso_callbacks {
     pub user_data: *mut c_void,
     /// Makes source code on a miss.
     pub generate: dijitso_generate_fn,
-    /// Replaces the library's own way from builder to receivers, together with receive.
+    /// Replaces the library's own way from builder to receivers, together with receive: rank 0 sends, all others
+    /// receive.
     pub send: dijitso_send_fn,
     /// See send.
     pub receive: dijitso_receive_fn,
@@ -112,6 +116,11 @@ export! {
     /// process a builder, which also calls send if set; receive makes it a receiver; with neither it waits. All call
     /// wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
     /// error, so that receivers report it. On a hit no callback is called.
+    ///
+    /// The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
+    /// build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
+    /// make the same call: one that passes something else, or a bad argument, where the others are answered from
+    /// memory waits for them.
     ///
     /// @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
     ///                     is generated, best by a good hash. *Copied*.
@@ -149,11 +158,12 @@ export! {
 fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Comm) -> Result<Library> {
     let session = Session::of_process();
     if is_nested() || is_null(comm) {
-        let request = request?;
-        return match session.remembered(request) {
-            Some(library) => Ok(library),
-            None => session.jit(request, &mut trampolines(&callbacks)),
-        };
+        if let Ok(request) = &request
+            && let Some(library) = session.remembered(*request)
+        {
+            return Ok(library);
+        }
+        return session.jit(request, &mut trampolines(&callbacks));
     }
     on_communicator(session, request, &callbacks, comm)
 }
@@ -211,7 +221,8 @@ unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Result<dijitso_
     // SAFETY: every version of the structure begins with its size.
     let size = unsafe { callbacks.cast::<usize>().read_unaligned() };
     let known = size_of::<dijitso_callbacks>();
-    if size < size_of::<usize>() || size > 1 << 16 {
+    // Every field is as wide as a pointer; a size that ends within one is no version's.
+    if size < size_of::<usize>() || size > 1 << 16 || size % size_of::<usize>() != 0 {
         let text = format!("callbacks.struct_size is {size}: initialise it by DIJITSO_CALLBACKS_INIT");
         return Err(Error::new(Kind::InvalidArgument, text));
     }

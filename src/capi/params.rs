@@ -76,7 +76,7 @@ impl dijitso_params {
 /// The parameters of a call without any: what the surroundings say now, worked out again when these have changed.
 pub(super) fn defaults() -> Result<Arc<Resolved>> {
     static LAST: Mutex<Option<(Surroundings, Arc<Resolved>)>> = Mutex::new(None);
-    let around = Surroundings::of_process();
+    let around = Surroundings::of_process()?;
     let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
     match &*last {
         Some((then, resolved)) if *then == around => Ok(Arc::clone(resolved)),

@@ -15,7 +15,7 @@ impl Session {
     /// What a call without a communicator has been answered before; nothing within a `generate` callback.
     #[must_use]
     pub fn remembered(&self, request: Request<'_>) -> Option<Library> {
-        if nested::is_nested() { None } else { self.memory.get(request.name, &request.params.digest) }
+        if nested::is_nested() { None } else { self.memory.get(request.name, &request.params.memory_digest) }
     }
 
     /// Gets the library of a request without talking to anybody but the host's callbacks, and these on a miss only.
@@ -26,59 +26,70 @@ impl Session {
     ///
     /// Within a `generate` callback the call is local to the builder: only `generate` is used.
     ///
+    /// An error in place of the request (say, parameters that could not be read) is a failure like any other: the part
+    /// that the callbacks give to this process is played all the same, or others would wait for it.
+    ///
     /// # Errors
     /// Any of [`Kind`].
-    pub fn jit(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+    pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         if nested::is_nested() {
-            return self.jit_nested(request, callbacks);
+            return self.jit_nested(request?, callbacks);
         }
-        if let Some(library) = self.remembered(request) {
+        if let Some(library) = request.as_ref().ok().and_then(|request| self.remembered(*request)) {
             return Ok(library);
         }
         if callbacks.generate.is_some() && callbacks.receive.is_some() {
             let text = "both generate and receive are set: a rank is a builder or a receiver";
             return Err(Error::new(Kind::InvalidArgument, text));
         }
-        let ticket = &self.ticket(request)?;
-        let signature = &ticket.signature;
-        let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
-        let (order, origin) = match find(&cache, signature, Check::Load) {
-            Ok(Some(order)) => {
-                let loaded = self.has_loaded(&cache.layout().lib(signature));
+        let looked = request.and_then(|request| {
+            let ticket = self.ticket(request)?;
+            let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
+            let found = find(&cache, &ticket.signature, Check::Load)?;
+            Ok((ticket, cache, found))
+        });
+        let (ticket, cache, found) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return Err(play_after_failure(error, callbacks)),
+        };
+        let (order, origin) = match found {
+            Some(order) => {
+                let loaded = self.has_loaded(&cache.layout().lib(&ticket.signature));
                 (order, if loaded { Origin::Memory } else { Origin::Disk })
             }
-            Ok(None) => self.miss(ticket, &cache, callbacks, Ok(()))?,
-            // A rank that cannot look has to play its part all the same, or the others would wait for it.
-            Err(error) => self.miss(ticket, &cache, callbacks, Err(error))?,
+            None => self.miss(&ticket, &cache, callbacks)?,
         };
         let library = self.load(&cache, &order, origin)?;
-        self.memory.put(request.name, request.params.digest, &library);
+        self.memory.put(ticket.request.name, ticket.request.params.memory_digest, &library);
         Ok(library)
     }
 
-    /// The part of a rank that has not found the library; `looked` is how looking for it went.
+    /// The part of a process that has not found the library.
     fn miss(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
-        looked: Result<()>,
     ) -> Result<(Vec<String>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
-            (self.build_and_send(ticket, cache, callbacks, looked), Origin::Built)
+            let made = catch("building", || self.make(ticket, cache, callbacks));
+            let sent = match &made {
+                Ok(()) => super::ranks::send(signature, cache, callbacks),
+                Err(error) => callbacks.send(&Closure::Failure(error.clone()).encode()),
+            };
+            (made.and(sent), Origin::Built)
         } else if callbacks.receive.is_some() {
-            let received = callbacks.receive();
-            let accepted = looked.and(received).and_then(|blob| {
+            let accepted = callbacks.receive().and_then(|blob| {
                 catch("publishing what was received", || super::ranks::accept(&blob, signature, cache))
             });
             (accepted, Origin::Received)
         } else if callbacks.wait.is_some() {
-            (looked, Origin::Disk)
+            (Ok(()), Origin::Disk)
         } else {
-            return Err(looked.err().unwrap_or_else(|| no_generator(signature, cache.layout().root())));
+            return Err(no_generator(signature, cache.layout().root()));
         };
-        // Others wait for this rank, whatever has become of it.
+        // Others wait for this process, whatever has become of it.
         let waited = callbacks.wait();
         outcome?;
         waited?;
@@ -92,33 +103,11 @@ impl Session {
         Ok((order, origin))
     }
 
-    fn build_and_send(
-        &self,
-        ticket: &Ticket<'_>,
-        cache: &Cache,
-        callbacks: &mut Callbacks<'_>,
-        looked: Result<()>,
-    ) -> Result<()> {
-        let made = looked.and_then(|()| catch("building", || self.make(ticket, cache, callbacks)));
-        if callbacks.send.is_none() {
-            return made;
-        }
-        let closure = match &made {
-            Ok(()) => cache.read_closure(&ticket.signature).map(Closure::Entries),
-            Err(error) => Ok(Closure::Failure(error.clone())),
-        };
-        let (blob, read) = match closure {
-            Ok(closure) => (closure.encode(), Ok(())),
-            Err(error) => (Closure::Failure(error.clone()).encode(), Err(error)),
-        };
-        let sent = callbacks.send(&blob);
-        made.and(read).and(sent)
-    }
-
     fn jit_nested(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         let root = nested::effective_dir(&request.params.cache.cache_dir);
-        let result = self.jit_nested_in(request, &Cache::new(&root, &request.params.cache), callbacks);
-        nested::note(&root, result.as_ref().map(Library::signature));
+        let cache = Cache::new(&root, &request.params.cache);
+        let result = self.jit_nested_in(request, &cache, callbacks);
+        nested::note(cache.layout(), result.as_ref().map(Library::signature));
         result
     }
 
@@ -145,4 +134,20 @@ impl Session {
         };
         self.load(cache, &order, origin)
     }
+}
+
+/// The part of a process that failed before it could know whether the library is there: nobody waits for it in vain.
+fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
+    let played = if callbacks.generate.is_some() {
+        callbacks.send(&Closure::Failure(error.clone()).encode())
+    } else if callbacks.receive.is_some() {
+        callbacks.receive().map(drop)
+    } else {
+        Ok(())
+    };
+    let waited = callbacks.wait();
+    if let Err(also) = played.and(waited) {
+        log::warn!("{also}, after: {error}");
+    }
+    error
 }

@@ -31,7 +31,8 @@ impl Session {
     pub(super) fn ticket<'a>(&self, request: Request<'a>) -> Result<Ticket<'a>> {
         let mut toolchain = Toolchain::unknown();
         let signature = signature(request.name, request.params, || {
-            toolchain = self.toolchain(request.params);
+            toolchain = nested::toolchain_of_parent(&request.params.build.compiler)
+                .unwrap_or_else(|| self.toolchain(request.params));
             Ok(toolchain.clone())
         })?;
         Ok(Ticket { request, signature, toolchain })
@@ -45,11 +46,7 @@ impl Session {
         callbacks: &mut Callbacks<'_>,
     ) -> Result<()> {
         let (request, signature) = (ticket.request, ticket.signature.as_str());
-        if !request.params.cache.signature_is_name {
-            // Nested calls sign with the compiler of their parent, wherever that was asked.
-            self.remember_toolchain(request.params, &ticket.toolchain);
-        }
-        let (source, nested) = generate(request, signature, cache, callbacks)?;
+        let (source, nested) = generate(ticket, cache, callbacks)?;
         let code = source.code.ok_or_else(|| {
             let text = "the generate callback returned 0 and set no code (dijitso_source_set_code)";
             Error::new(Kind::Generate, text)
@@ -73,7 +70,11 @@ impl Session {
             header: source.header.as_deref().map(|text| (inc.as_str(), text)),
             library: &layout.lib_basename(signature),
             dependencies: &files,
-            belongings: order.iter().flat_map(|name| [layout.inc(name), layout.lib(name)]).collect(),
+            belongings: order
+                .iter()
+                .chain(&nested.asked)
+                .flat_map(|name| [layout.inc(name), layout.lib(name)])
+                .collect(),
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
             temp_root: &layout.params().temp_dir_root,
             failure_dir: &layout.failure(signature),
@@ -109,17 +110,15 @@ impl Session {
     }
 }
 
-fn generate(
-    request: Request<'_>,
-    signature: &str,
-    cache: &Cache,
-    callbacks: &mut Callbacks<'_>,
-) -> Result<(Source, Nested)> {
+fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<(Source, Nested)> {
+    let (request, signature) = (ticket.request, ticket.signature.as_str());
     let root = cache.layout().root();
     let Some(generate) = callbacks.generate.as_mut() else { return Err(no_generator(signature, root)) };
     let mut source = Source::default();
     let asked = Asked { name: request.name, signature, generator: &request.params.generator };
-    let (result, nested) = nested::within(&request.params.cache.cache_dir, root, || {
+    let by_name = request.params.cache.signature_is_name;
+    let toolchain = (!by_name).then(|| (request.params.build.compiler.clone(), ticket.toolchain.clone()));
+    let (result, nested) = nested::within(&request.params.cache.cache_dir, cache.layout(), toolchain, || {
         catch("generating", || Ok(generate(asked, &mut source)))
     });
     let Err(code) = result? else { return Ok((source, nested)) };

@@ -5,12 +5,17 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use crate::cache::layout::Layout;
 use crate::error::Error;
+use crate::signature::Toolchain;
 
 /// A `generate` under way on this thread.
 struct Frame {
-    /// The cache directory of the parameters, and the one that the parent really uses.
-    dirs: (PathBuf, PathBuf),
+    /// The cache directory of the parameters, and where the parent really puts its files.
+    declared: PathBuf,
+    effective: Layout,
+    /// The parent's compiler command, and what it is.
+    toolchain: Option<(Vec<String>, Toolchain)>,
     /// Signatures that nested calls were answered with.
     asked: Vec<String>,
     /// The error of the last nested call that failed.
@@ -34,7 +39,12 @@ pub fn is_nested() -> bool {
 }
 
 /// Runs `generate` such that calls within know whose they are.
-pub(super) fn within<T>(declared: &Path, effective: &Path, generate: impl FnOnce() -> T) -> (T, Nested) {
+pub(super) fn within<T>(
+    declared: &Path,
+    effective: &Layout,
+    toolchain: Option<(Vec<String>, Toolchain)>,
+    generate: impl FnOnce() -> T,
+) -> (T, Nested) {
     /// Takes the frame away even when `generate` panics.
     struct Guard;
     impl Drop for Guard {
@@ -44,7 +54,9 @@ pub(super) fn within<T>(declared: &Path, effective: &Path, generate: impl FnOnce
     }
     FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
-            dirs: (declared.to_owned(), effective.to_owned()),
+            declared: declared.to_owned(),
+            effective: effective.clone(),
+            toolchain,
             asked: Vec::new(),
             failed: None,
         });
@@ -62,17 +74,27 @@ pub(super) fn within<T>(declared: &Path, effective: &Path, generate: impl FnOnce
 /// The directory that a nested call uses instead of `declared`: that of its parent.
 pub(super) fn effective_dir(declared: &Path) -> PathBuf {
     FRAMES.with_borrow(|frames| {
-        let parent = frames.iter().rev().find(|frame| frame.dirs.0 == declared);
-        parent.map_or_else(|| declared.to_owned(), |frame| frame.dirs.1.clone())
+        let parent = frames.iter().rev().find(|frame| frame.declared == declared);
+        parent.map_or_else(|| declared.to_owned(), |frame| frame.effective.root().to_owned())
     })
 }
 
-/// Notes what a nested call was answered with. What lies in another cache cannot travel with the parent.
-pub(super) fn note(root: &Path, result: Result<&str, &Error>) {
+/// What the compiler of a nested call is, if a parent has the same: both sign with the same answer, wherever the
+/// compiler was asked.
+pub(super) fn toolchain_of_parent(compiler: &[String]) -> Option<Toolchain> {
+    FRAMES.with_borrow(|frames| {
+        let same = |frame: &Frame| frame.toolchain.clone().filter(|(of, _)| of == compiler);
+        frames.iter().rev().find_map(same).map(|(_, toolchain)| toolchain)
+    })
+}
+
+/// Notes what a nested call was answered with. What lies in another cache, or is named otherwise, cannot travel with
+/// the parent.
+pub(super) fn note(layout: &Layout, result: Result<&str, &Error>) {
     FRAMES.with_borrow_mut(|frames| {
         let Some(frame) = frames.last_mut() else { return };
         match result {
-            Ok(signature) if frame.dirs.1 == root => frame.asked.push(signature.to_owned()),
+            Ok(signature) if frame.effective.same_places(layout) => frame.asked.push(signature.to_owned()),
             Ok(_) => {}
             Err(error) => frame.failed = Some(error.clone()),
         }

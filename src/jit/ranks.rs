@@ -7,15 +7,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
 use crate::cache::{Cache, Check, EntryFiles};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
-use crate::parallel::roles::{self, Situation};
+use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, on_root, same_votes};
 use crate::params::resolved::BuildOn;
 use crate::signature::{Toolchain, check_name, signature};
@@ -30,7 +31,9 @@ use super::{Memory, Request, Session, find, lock};
 #[derive(Default)]
 pub struct Agreed {
     memory: Memory,
-    sharing: Mutex<HashMap<PathBuf, Arc<Sharing>>>,
+    /// With the number of the discovery, by which ranks see that they mean the same one.
+    sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
+    discoveries: AtomicU64,
     toolchains: Mutex<HashMap<Vec<String>, Toolchain>>,
 }
 
@@ -54,7 +57,7 @@ impl Session {
     /// The library that `comm` has already agreed on for this request: no communication.
     #[must_use]
     pub fn jit_from_memory(&self, request: Request<'_>, agreed: &Agreed) -> Option<Library> {
-        agreed.memory.get(request.name, &request.params.digest)
+        agreed.memory.get(request.name, &request.params.memory_digest)
     }
 
     /// Gets the library of a request on all ranks of `comm`. Collective.
@@ -87,7 +90,7 @@ impl Session {
             None => call.miss(&ticket, &cache, callbacks)?,
         };
         let library = agree(comm, "loading", || call.load(&ticket.signature, &cache, &served, origin))?;
-        agreed.memory.put(request.name, request.params.digest, &library);
+        agreed.memory.put(request.name, request.params.memory_digest, &library);
         Ok(library)
     }
 }
@@ -195,15 +198,19 @@ impl Call<'_> {
     /// Who shares the declared cache directory, found out once for each communicator and directory.
     fn sharing(&self, declared: &Path) -> Result<Arc<Sharing>> {
         let known = lock(&self.agreed.sharing).get(declared).cloned();
-        let mut all_know = [u64::from(known.is_some())];
-        self.comm.min(&mut all_know)?;
         // A rank with another directory than last time makes all look again.
-        if let (Some(sharing), [1]) = (known, all_know) {
+        let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
+        let mut votes = [number, !number];
+        self.comm.min(&mut votes)?;
+        if let Some((_, sharing)) = known
+            && all_same(&votes)
+        {
             return Ok(sharing);
         }
         let cache = Cache::new(declared, &self.request.params.cache);
         let sharing = Arc::new(discover(self.comm, || cache.identify(), &cache.layout().comm())?);
-        lock(&self.agreed.sharing).insert(declared.to_owned(), Arc::clone(&sharing));
+        let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
+        lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)
     }
 
@@ -249,18 +256,16 @@ impl Call<'_> {
         })?;
         let mut origin = if plan.builders.contains(&rank) { Origin::Built } else { Origin::Disk };
 
-        if let Some((sender, receivers)) = &plan.transport {
+        let leads = leaders[rank] == rank;
+        if plan.transport {
             agree(comm, "sending and receiving", || {
-                if rank == *sender {
-                    return callbacks.send(&Closure::Entries(cache.read_closure(signature)?).encode());
+                if rank == ROOT {
+                    return send(signature, cache, callbacks);
                 }
-                if receivers.contains(&rank) {
-                    let blob = callbacks.receive()?;
-                    accept(&blob, signature, cache)?;
-                }
-                Ok(())
+                let blob = callbacks.receive()?;
+                if leads { accept(&blob, signature, cache) } else { Ok(()) }
             })?;
-            if receivers.contains(&rank) && !before[rank] {
+            if leads && rank != ROOT && !before[rank] {
                 origin = Origin::Received;
             }
         }
@@ -352,10 +357,25 @@ impl Session {
         for files in entries {
             own.publish(files)?;
         }
-        let order = find(&own, signature, Check::Load)?.unwrap_or_default();
+        let order = find(&own, signature, Check::Load)?.ok_or_else(|| {
+            Error::new(
+                Kind::Cache,
+                format!("{signature} cannot be read back from {}", private.path().display()),
+            )
+        })?;
         let library = self.load(&own, &order, Origin::Received)?;
         Ok(library.moved_to(&cache.layout().lib(signature)))
     }
+}
+
+/// Sends the closure by the host's transport; when it cannot be read, the reason, since others wait for something.
+pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
+    if callbacks.send.is_none() {
+        return Ok(());
+    }
+    let closure = catch("reading what was built", || cache.read_closure(signature).map(Closure::Entries));
+    let sent = callbacks.send(&closure.clone().unwrap_or_else(Closure::Failure).encode());
+    closure.and(sent)
 }
 
 /// Publishes what a blob brings; the error that it brings is ours.

@@ -37,11 +37,4 @@ impl Session {
         lock(&self.toolchains).insert(key.clone(), found.clone());
         found
     }
-
-    /// Takes another rank's word for what the compiler is.
-    pub(super) fn remember_toolchain(&self, params: &Resolved, toolchain: &Toolchain) {
-        if let Some(key) = toolchain::inspect(&params.build).file_key {
-            lock(&self.toolchains).insert(key, toolchain.clone());
-        }
-    }
 }

@@ -22,38 +22,36 @@ pub struct Situation<'a> {
 pub struct Plan {
     /// Ranks that generate and compile.
     pub builders: Vec<usize>,
-    /// With a transport of the host: the rank that sends, and those that receive.
-    pub transport: Option<(usize, Vec<usize>)>,
+    /// Whether the host's transport is used: [`ROOT`] sends, and every other rank receives. Whether a rank needs what
+    /// it receives the host cannot know, and its transport may be a collective, so nobody is left out.
+    pub transport: bool,
 }
 
-/// Chooses builders, and the ends of the host's transport.
+/// The rank that builds and sends with strategy "root".
+pub const ROOT: usize = 0;
+
+/// Chooses builders, and whether the host has to transport.
 #[must_use]
 pub fn plan(situation: &Situation<'_>) -> Plan {
     let ranks = 0..situation.leaders.len();
-    let leads = |rank: &usize| situation.leaders[*rank] == *rank;
     match situation.buildon {
         BuildOn::Root => {
             // What a rank already has need not be built; the host's transport, however, starts at the root.
             let build = if situation.own_transport {
-                !situation.on_disk[0]
+                !situation.on_disk[ROOT]
             } else {
                 !situation.on_disk.contains(&true)
             };
-            // Each other directory receives, whether it needs to or not: the host's transport may be a collective.
-            let receivers = || ranks.clone().filter(|rank| leads(rank) && *rank != 0).collect();
+            let one_directory = situation.leaders.iter().all(|leader| *leader == ROOT);
             Plan {
-                builders: if build { vec![0] } else { Vec::new() },
-                transport: situation.own_transport.then(|| (0, receivers())),
+                builders: if build { vec![ROOT] } else { Vec::new() },
+                transport: situation.own_transport && !one_directory,
             }
         }
         BuildOn::Node | BuildOn::Process => {
-            let mut needs = vec![false; situation.leaders.len()];
-            for rank in ranks.clone() {
-                if !situation.on_disk[rank] {
-                    needs[situation.leaders[rank]] = true;
-                }
-            }
-            Plan { builders: ranks.filter(|rank| needs[*rank]).collect(), transport: None }
+            // A leader that has it builds nothing, even if another rank's view of the directory lags behind.
+            let builds = |rank: &usize| situation.leaders[*rank] == *rank && !situation.on_disk[*rank];
+            Plan { builders: ranks.filter(builds).collect(), transport: false }
         }
     }
 }
@@ -107,13 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_of_the_host_starts_at_root_and_reaches_every_directory() {
-        let situation = Situation {
-            leaders: &[0, 1, 0, 3],
-            on_disk: &[false, true, false, false],
-            buildon: BuildOn::Root,
-            own_transport: true,
-        };
-        assert_eq!(plan(&situation), Plan { builders: vec![0], transport: Some((0, vec![1, 3])) });
+    fn a_transport_of_the_host_starts_at_root_and_only_between_directories() {
+        let on_disk = [false, true, false, false];
+        let situation =
+            |leaders| Situation { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
+        assert_eq!(plan(&situation(&[0, 1, 0, 3])), Plan { builders: vec![0], transport: true });
+        assert_eq!(plan(&situation(&[0, 0, 0, 0])), Plan { builders: vec![0], transport: false });
+    }
+
+    #[test]
+    fn a_lagging_view_makes_nobody_build() {
+        assert_eq!(builders(&[0, 0], &[true, false], BuildOn::Node), [] as [usize; 0]);
     }
 }

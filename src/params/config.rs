@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
@@ -60,7 +60,9 @@ fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {
 
 /// The text of a file that is safe to obey; `None` when there is no file. The error is the reason alone.
 fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, String> {
-    let mut file = match File::open(path) {
+    // A pipe that somebody put here must not hold us.
+    let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let mut file = match open {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -68,6 +70,9 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
         Err(error) => return Err(error.to_string()),
     };
     let facts = file.metadata().map_err(|error| error.to_string())?;
+    if !facts.is_file() {
+        return Err("it is not a file".to_owned());
+    }
     if facts.uid() != uid && facts.uid() != 0 {
         return Err(format!(
             "it belongs to user {}, not to this user; copy it and own the copy",
@@ -164,6 +169,14 @@ mod tests {
         assert!(discover(&around(dir.path())).unwrap_err().message().contains("before any [section]"));
         write(&dir.path().join("home").join(BASENAME), "[build\n", 0o644);
         assert!(discover(&around(dir.path())).is_err());
+    }
+
+    #[test]
+    fn a_planted_pipe_does_not_hold_us() {
+        let dir = tempfile::tempdir().unwrap();
+        let made = std::process::Command::new("mkfifo").arg(dir.path().join(BASENAME)).status().unwrap();
+        assert!(made.success());
+        assert_eq!(discover(&around(dir.path())).unwrap(), None);
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Params {
     /// # Errors
     /// [`Kind::Params`] for a config file or variable that cannot be used.
     pub fn new() -> Result<Self> {
-        Self::in_surroundings(&Surroundings::of_process())
+        Self::in_surroundings(&Surroundings::of_process()?)
     }
 
     /// The same for given surroundings.

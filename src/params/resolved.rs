@@ -121,10 +121,10 @@ pub struct Resolved {
     pub buildon: BuildOn,
     /// Section `generator` as compact JSON with sorted keys.
     pub generator: String,
-    /// Digest of every parameter: equal digests mean the same call.
-    pub digest: Digest32,
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
+    /// That, and the cache directory: calls with an equal one can be given the same library.
+    pub memory_digest: Digest32,
 }
 
 impl Params {
@@ -136,15 +136,20 @@ impl Params {
         let language = if self.text("build.language") == "c" { Language::C } else { Language::Cxx };
         let generator = self.generator.0.to_string();
         let build = self.resolve_build(language)?;
+        let cache = self.resolve_cache(language)?;
+        let shared_digest = self.shared_digest(&build, &generator);
+        // Nothing else that may differ between ranks: a memory hit on some ranks and none on others is a hang.
+        let mut memory = Writer::new(&shared_digest);
+        memory.bytes(cache.cache_dir.as_os_str().as_encoded_bytes());
         Ok(Resolved {
-            cache: self.resolve_cache(language)?,
             buildon: match self.text("parallel.buildon") {
                 "root" => BuildOn::Root,
                 "process" => BuildOn::Process,
                 _ => BuildOn::Node,
             },
-            digest: self.digest(&build, &generator, |_| true),
-            shared_digest: self.digest(&build, &generator, |scope| scope != Scope::Local),
+            shared_digest,
+            memory_digest: digest(&memory.finish()),
+            cache,
             generator,
             build,
         })
@@ -257,18 +262,14 @@ impl Params {
         if path.starts_with(['$', '=']) { path.to_owned() } else { self.cwd.join(path).display().to_string() }
     }
 
-    /// Digest of the parameters of the wanted scopes. What is not in use (the C flags of a C++ build) is left out.
-    fn digest(&self, build: &BuildParams, generator: &str, wanted: impl Fn(Scope) -> bool) -> Digest32 {
+    /// Digest of what ranks share. What is not in use (the C flags of a C++ build) is left out.
+    fn shared_digest(&self, build: &BuildParams, generator: &str) -> Digest32 {
         let mut writer = Writer::new(b"dijitso parameters 1");
         for (key, (value, _)) in KEYS.iter().zip(&self.values) {
-            if key.scope != Scope::Signature && wanted(key.scope) {
+            if key.scope == Scope::Shared {
                 writer.bytes(key.name.as_bytes());
                 writer.bytes(value.to_text().as_bytes());
             }
-        }
-        if wanted(Scope::Local) {
-            // Relative directories of the cache section mean something else elsewhere.
-            writer.bytes(self.cwd.as_os_str().as_encoded_bytes());
         }
         build.write(&mut writer);
         writer.bytes(generator.as_bytes());

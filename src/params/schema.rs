@@ -71,7 +71,7 @@ pub const KEYS: &[Key] = &[
     key("cache.signature", Choice(&["hash", "name"]), "hash", None, Shared, "hash: name and a hash of all that the build depends on; name: the name alone, the caller answers for it"),
     key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
     key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
-    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build"),
+    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build; relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
     key("build.cxxflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
     key("build.cxxflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
     key("build.cc", List, "cc", Some("CC"), Signature, "C compiler, with arguments if any"),

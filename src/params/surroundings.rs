@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::error::{Error, Kind, Result};
+
 use super::schema::KEYS;
 
 /// Environment variables that matter here beside those of the schema.
@@ -25,19 +27,25 @@ pub struct Surroundings {
 
 impl Surroundings {
     /// Those of this process, now.
-    #[must_use]
-    pub fn of_process() -> Self {
-        let names = KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES);
-        Self {
-            variables: names
-                // A value that is not UTF-8 cannot be a parameter; it is shown with replacement characters.
-                .filter_map(|name| Some((name, std::env::var_os(name)?.to_string_lossy().into_owned())))
-                .filter(|(_, value)| !value.is_empty())
-                .collect(),
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for a variable that is not UTF-8: it would name another place than the one that was meant.
+    pub fn of_process() -> Result<Self> {
+        let mut variables = BTreeMap::new();
+        for name in KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES) {
+            let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { continue };
+            let value = value.into_string().map_err(|value| {
+                let text = format!("environment variable {name} is not UTF-8: {}", value.display());
+                Error::new(Kind::Params, text)
+            })?;
+            variables.insert(name, value);
+        }
+        Ok(Self {
+            variables,
             cwd: std::env::current_dir().unwrap_or_default(),
             uid: rustix::process::geteuid().as_raw(),
             system_dir: PathBuf::from("/etc/dijitso"),
-        }
+        })
     }
 
     /// The value of a variable.

@@ -392,6 +392,50 @@ fn a_second_communicator_finds_the_library_in_memory() {
     assert_eq!(origins, [Origin::Memory; 2]);
 }
 
+/// What concerns one rank alone must not send it into a collective that the others do not enter.
+#[test]
+fn a_memory_hit_does_not_depend_on_what_may_differ_between_ranks() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let origins = run(2, |comm| {
+        let mut rank = Rank::new(comm, setup, Fault::None);
+        rank.jit("form", Fault::None).unwrap();
+        if comm.rank() == 0 {
+            for (key, value) in
+                [("build.timeout", "7"), ("cache.src_storage", "keep"), ("cache.temp_dir_root", "/x")]
+            {
+                rank.params.set(key, value).unwrap();
+            }
+        }
+        rank.jit("form", Fault::NoGenerate).unwrap().origin()
+    });
+    assert_eq!(origins, [Origin::Memory; 2]);
+}
+
+/// Ranks that change their directories in turn never mean different groups.
+#[test]
+fn changing_directories_are_looked_at_again_by_all() {
+    let root = tempfile::tempdir().unwrap();
+    for buildon in ["node", "root"] {
+        let setup = Setup { root: root.path(), dirs: 1, buildon };
+        let results = run(2, |comm| {
+            let mut rank = Rank::new(comm, setup, Fault::None);
+            let mut builds = Vec::new();
+            for (round, dirs) in [["x", "z"], ["y", "y"], ["x", "y"], ["x", "y"]].iter().enumerate() {
+                let dir = format!("{buildon}-{}", dirs[comm.rank()]);
+                rank.params.set("cache.cache_dir", &dir).unwrap();
+                let before = rank.compiler.builds.load(Ordering::SeqCst);
+                let library = rank.jit(&format!("form{round}"), Fault::None).unwrap();
+                assert!(library.path().is_file(), "round {round}");
+                builds.push(rank.compiler.builds.load(Ordering::SeqCst) - before);
+            }
+            builds
+        });
+        let expected = if buildon == "node" { [[1, 1, 1, 1], [1, 0, 1, 1]] } else { [[1; 4], [0; 4]] };
+        assert_eq!(results, expected, "{buildon}");
+    }
+}
+
 /// Defect W12 of the original: memory knew the signature alone, not the cache directory.
 #[test]
 fn w12_another_cache_directory_is_another_library() {

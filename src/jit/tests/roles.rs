@@ -36,7 +36,7 @@ fn send_and_receive(
     };
     let call = |(session, params): &(Session, Params), callbacks: &mut Callbacks<'_>| {
         let params = params.resolve().unwrap();
-        session.jit(Request { name: "form", params: &params }, callbacks)
+        session.jit(Ok(Request { name: "form", params: &params }), callbacks)
     };
     let mut sends = generator(code);
     sends.send = Some(Box::new(|data: &[u8]| {
@@ -92,6 +92,35 @@ fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
     assert_eq!((results[1].as_ref().unwrap_err().kind(), waits), (Kind::Cache, 2));
 }
 
+/// Parameters that cannot be read on one host, say: the part is played all the same.
+#[test]
+fn h1_a_rank_with_bad_arguments_still_sends_receives_and_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (session, _) = process(dir.path(), Fault::None);
+    let bad = || Err(Error::new(Kind::Params, "bad on this rank"));
+    let (sent, calls) = (RefCell::new(Vec::new()), AtomicUsize::new(0));
+    let count = || {
+        calls.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    };
+    let mut builder = generator(code);
+    builder.send = Some(Box::new(|data: &[u8]| {
+        *sent.borrow_mut() = data.to_vec();
+        count()
+    }));
+    builder.wait = Some(Box::new(count));
+    assert_eq!(session.jit(bad(), &mut builder).unwrap_err().kind(), Kind::Params);
+    let blob = crate::cache::closure::Closure::decode(&sent.borrow()).unwrap();
+    assert!(matches!(blob, crate::cache::closure::Closure::Failure(error) if error.kind() == Kind::Params));
+    let mut receiver = Callbacks {
+        receive: Some(Box::new(|| count().map(|()| Vec::new()))),
+        wait: Some(Box::new(count)),
+        ..Callbacks::default()
+    };
+    assert_eq!(session.jit(bad(), &mut receiver).unwrap_err().kind(), Kind::Params);
+    assert_eq!(calls.load(Ordering::SeqCst), 4);
+}
+
 #[test]
 fn roles_that_contradict_or_are_missing() {
     let dir = tempfile::tempdir().unwrap();
@@ -100,14 +129,14 @@ fn roles_that_contradict_or_are_missing() {
     let request = Request { name: "form", params: &params };
     let mut both = generator(code);
     both.receive = Some(Box::new(|| Err(1)));
-    assert_eq!(session.jit(request, &mut both).unwrap_err().kind(), Kind::InvalidArgument);
-    let none = session.jit(request, &mut Callbacks::default()).unwrap_err();
+    assert_eq!(session.jit(Ok(request), &mut both).unwrap_err().kind(), Kind::InvalidArgument);
+    let none = session.jit(Ok(request), &mut Callbacks::default()).unwrap_err();
     assert_eq!(none.kind(), Kind::InvalidArgument);
     assert!(none.message().contains("no generate callback"), "{none}");
     let mut waits = Callbacks { wait: Some(Box::new(|| Ok(()))), ..Callbacks::default() };
-    assert_eq!(session.jit(request, &mut waits).unwrap_err().kind(), Kind::Cache);
+    assert_eq!(session.jit(Ok(request), &mut waits).unwrap_err().kind(), Kind::Cache);
     let mut fails = Callbacks { wait: Some(Box::new(|| Err(3))), ..Callbacks::default() };
-    assert_eq!(session.jit(request, &mut fails).unwrap_err().kind(), Kind::Callback);
-    session.jit(request, &mut generator(code)).unwrap();
-    assert_eq!(session.jit(request, &mut Callbacks::default()).unwrap().origin(), Origin::Memory);
+    assert_eq!(session.jit(Ok(request), &mut fails).unwrap_err().kind(), Kind::Callback);
+    session.jit(Ok(request), &mut generator(code)).unwrap();
+    assert_eq!(session.jit(Ok(request), &mut Callbacks::default()).unwrap().origin(), Origin::Memory);
 }
