@@ -1,0 +1,40 @@
+# What a prefix holds. Nothing installed names the build tree or the prefix itself: the prefix can be moved.
+
+set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dijitso")
+
+install(FILES "${staged_include}/dijitso.h" "${staged_include}/dijitso.hpp" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+install(PROGRAMS "${staged_bin}/dijitso" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+# Without execute bits, as Debian wants shared libraries; the links are installed as links.
+install(FILES "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" "${staged_lib}/${library_name}"
+  DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(FILES LICENSE LICENSE-APACHE LICENSE-MIT README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
+
+# --- CMake ------------------------------------------------------------------------------------------------------------
+configure_package_config_file(cmake/dijitsoConfig.cmake.in "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
+  INSTALL_DESTINATION "${package_dir}"
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
+  NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+write_basic_package_version_file("${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
+  COMPATIBILITY SameMinorVersion)
+install(FILES
+    "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
+    "${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
+    cmake/dijitsoMpi.cmake
+  DESTINATION "${package_dir}")
+
+# --- pkg-config -------------------------------------------------------------------------------------------------------
+# The .pc file finds the prefix from its own place, two or more directories below it.
+set(pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
+set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
+set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+  set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
+  set(pc_includedir "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
+  set(pc_libdir "${CMAKE_INSTALL_FULL_LIBDIR}")
+else()
+  file(RELATIVE_PATH prefix_from_pc "/prefix/${pc_dir}" "/prefix")
+  string(REGEX REPLACE "/$" "" prefix_from_pc "${prefix_from_pc}")
+  set(pc_prefix "\${pcfiledir}/${prefix_from_pc}")
+endif()
+configure_file(cmake/dijitso.pc.in "${PROJECT_BINARY_DIR}/package/dijitso.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/package/dijitso.pc" DESTINATION "${pc_dir}")

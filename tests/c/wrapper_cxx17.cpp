@@ -1,0 +1,2 @@
+// The C++ wrapper alone, as strict C++17.
+#include <dijitso.hpp>
