@@ -43,6 +43,21 @@ fn config_shows_values_and_where_they_came_from() {
     assert_eq!(text(&again.stdout), "ccache g++\n", "{}", text(&again.stderr));
 }
 
+/// A config file that is passed over, because anybody could have written it, is not passed over in silence.
+#[test]
+fn an_unsafe_config_file_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(".dijitso.conf");
+    std::fs::write(&file, "[build]\ncxx = evil\n").unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dijitso"));
+    command.args(["config", "--key", "build.cxx"]).current_dir(dir.path());
+    let output = command.env_clear().env("HOME", "/home/nobody").output().unwrap();
+    assert_eq!(text(&output.stdout), "c++\n");
+    assert!(text(&output.stderr).contains("is not used"), "{}", text(&output.stderr));
+}
+
 /// Defect W1 of the original: `--cache-dir` never worked.
 #[test]
 fn w1_cache_dir_counts() {

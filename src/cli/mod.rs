@@ -35,10 +35,30 @@ enum Command {
     Config(config::Arguments),
 }
 
+/// Shows what the library warns of: a program has its own logger, the command has this one.
+struct Warnings;
+
+impl log::Log for Warnings {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let _ = writeln!(std::io::stderr(), "dijitso: {}", record.args());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
 /// Runs the command that the arguments of this process ask for.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if log::set_logger(&Warnings).is_ok() {
+        log::set_max_level(log::LevelFilter::Warn);
+    }
     let mut out = Vec::new();
     let result = run(&arguments, &mut out);
     // A reader that has closed the pipe has seen enough.
