@@ -115,12 +115,14 @@ static void host_transport(const char *work)
     outcome_free(&outcome);
 }
 
-/* With a communicator every rank passes the same callbacks, and the library calls those of the rank's role. */
-static void beside_a_communicator(const char *work)
+/* With a communicator every rank passes the same callbacks. Where there is more than one directory rank 0 sends and
+ * every other rank receives, so that a transport which is a collective works whoever shares a directory with whom. */
+static void beside_a_communicator(const char *work, int directories)
 {
-    dijitso_params *const params = params_with(path_of("%s/beside-%d", work, ranks_rank()),
+    dijitso_params *const params = params_with(path_of("%s/beside-%d-%d", work, directories, ranks_rank() % directories),
                                                "parallel.buildon", "root", NULL);
-    const int root = ranks_rank() == 0;
+    const int root = ranks_rank() == 0, transported = directories > 1 && ranks_size() > 1;
+    const int leads = ranks_rank() < directories;
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
     struct host host = {{72, 0, NULL, NULL}, 0, 0, 0};
     struct outcome outcome;
@@ -128,12 +130,13 @@ static void beside_a_communicator(const char *work)
     callbacks.generate = integer_generate;
     callbacks.send = send;
     callbacks.receive = receive;
-    check_case("send and receive beside a communicator");
-    outcome = jit("beside", params, &callbacks, MPI_COMM_WORLD);
+    callbacks.wait = wait;
+    check_case("send and receive beside a communicator, %d directories", directories);
+    outcome = jit(path_of("beside_%d", directories), params, &callbacks, MPI_COMM_WORLD);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
-    CHECK_OUTCOME(outcome, 114, root ? ORIGIN(BUILT) : ORIGIN(RECEIVED));
-    if (ranks_size() > 1)
-        CHECK(host.sends == root && host.receives == !root);
+    CHECK_OUTCOME(outcome, 114, root ? ORIGIN(BUILT) : transported && leads ? ORIGIN(RECEIVED) : ORIGIN(DISK));
+    CHECK(host.sends == (transported && root) && host.receives == (transported && !root));
+    CHECK(host.waits == 1);
     dijitso_params_free(params);
 }
 
@@ -141,6 +144,8 @@ int main(int argc, char **argv)
 {
     ranks_start(&argc, &argv);
     host_transport(argv[1]);
-    beside_a_communicator(argv[1]);
+    beside_a_communicator(argv[1], 1);
+    beside_a_communicator(argv[1], 2);
+    beside_a_communicator(argv[1], ranks_size());
     return ranks_finish();
 }
