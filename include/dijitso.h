@@ -20,6 +20,7 @@
  *                           dijitso_source *source)
  *   {
  *       const char *code = "extern \"C\" double square(double x) { return x * x; }\n";
+ *       (void)user_data, (void)name, (void)signature, (void)generator_json;
  *       return dijitso_source_set_code(source, code, strlen(code));
  *   }
  *
@@ -388,8 +389,9 @@ void dijitso_error_free(struct dijitso_error *error);
 /**
  * Makes a set of parameters: the defaults, with the config file and the environment on top.
  *
- * The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf, ~/.dijitso.conf and
- * /etc/dijitso/.dijitso.conf; it has to belong to this user or root, and nobody else may be able to write it.
+ * The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),
+ * ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It has to belong to this user or root, and nobody else may be
+ * able to write it: one in the working directory that is not so is passed over, any other is an error.
  *
  * @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
  * @param error_out   Receives an error, *owned* by the caller; may be NULL.
@@ -592,8 +594,9 @@ void dijitso_library_free(struct dijitso_library *library);
  * status and the same message. Ranks that wait sleep.
  *
  * Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
- * process a builder, which also calls send if set; receive makes it a receiver; with neither it waits. All call
- * wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
+ * process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
+ * which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
+ * three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
  * error, so that receivers report it. On a hit no callback is called.
  *
  * The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
@@ -27,6 +27,34 @@ fn stage(path: &Path, data: &[u8], mode: u32) -> io::Result<NamedTempFile> {
         .tempfile_in(parent)?;
     staged.write_all(data)?;
     Ok(staged)
+}
+
+/// Why what is behind these facts may have been put there by somebody else; `None` when only this user, or root, can
+/// have.
+#[must_use]
+pub fn distrust(facts: &fs::Metadata) -> Option<String> {
+    let (owner, own) = (facts.uid(), rustix::process::geteuid().as_raw());
+    if owner != own && owner != 0 {
+        return Some(format!("it belongs to user {owner}, and this is user {own}"));
+    }
+    let mode = facts.mode() & 0o7777;
+    (mode & 0o022 != 0).then(|| format!("others can write it (mode {mode:04o}; chmod go-w)"))
+}
+
+/// The contents and facts of a file, taken from the same open file; `None` when there is no such file.
+///
+/// # Errors
+/// Those of the file system, other than that the file does not exist.
+pub fn open_if_there(path: &Path) -> io::Result<Option<(Vec<u8>, fs::Metadata)>> {
+    let mut file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let facts = file.metadata()?;
+    let mut data = Vec::with_capacity(usize::try_from(facts.len()).unwrap_or_default());
+    file.read_to_end(&mut data)?;
+    Ok(Some((data, facts)))
 }
 
 /// How the names of files begin that are not finished; the dot keeps them out of listings.

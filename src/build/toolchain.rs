@@ -85,20 +85,26 @@ fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
 /// Asks the compiler. [`Toolchain::unknown`] when it does not answer: the build will say why.
 #[must_use]
 pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
-    let ask = |argument: &str| {
+    let limit = params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
+    // The GNU and LLVM compilers answer both questions at once; others at least tell their version.
+    for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
         let cwd = std::env::temp_dir();
-        let command = Command { argv, cwd, timeout: Some(LIMIT), capture: params.capture };
-        let outcome = runner.run(&command).ok()?;
-        let answered = matches!(outcome.exit, Exit::Code(0) | Exit::Unknown);
-        answered.then(|| String::from_utf8_lossy(&outcome.output).into_owned())
-    };
-    // The GNU and LLVM compilers answer both questions at once; others at least tell their version.
-    ask("-v")
-        .and_then(|answer| parse(&answer))
-        .or_else(|| ask("--version").and_then(|answer| parse(&answer)))
-        .unwrap_or_else(Toolchain::unknown)
+        let command = Command { argv, cwd, timeout: Some(limit), capture: params.capture };
+        let Ok(outcome) = runner.run(&command) else { break };
+        match outcome.exit {
+            Exit::Code(0) | Exit::Unknown => {
+                if let Some(toolchain) = parse(&String::from_utf8_lossy(&outcome.output)) {
+                    return toolchain;
+                }
+            }
+            // A compiler that hangs once hangs twice, and the ranks are waiting.
+            Exit::TimedOut => break,
+            Exit::Code(_) | Exit::Signal(_) => {}
+        }
+    }
+    Toolchain::unknown()
 }
 
 fn parse(answer: &str) -> Option<Toolchain> {
@@ -147,6 +153,29 @@ mod tests {
         assert_eq!(parse(clang).unwrap().target, "x86_64-pc-linux-gnu");
         assert_eq!(parse("\nsome compiler 3\n").unwrap().identity, "some compiler 3");
         assert_eq!(parse(""), None);
+    }
+
+    /// The time limit of a build is that of the question too, and a compiler that hangs is asked once.
+    #[test]
+    fn a_compiler_that_hangs_is_asked_once_and_not_for_long() {
+        struct Hangs(std::sync::Mutex<Vec<Option<Duration>>>);
+        impl Runner for Hangs {
+            fn run(&self, command: &Command) -> std::io::Result<crate::process::Outcome> {
+                self.0.lock().unwrap().push(command.timeout);
+                Ok(crate::process::Outcome { exit: Exit::TimedOut, output: Vec::new() })
+            }
+        }
+        let around = crate::params::Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = crate::params::Params::in_surroundings(&around).unwrap();
+        params.set("build.timeout", "1").unwrap();
+        let hangs = Hangs(std::sync::Mutex::default());
+        assert_eq!(probe(&params.resolve().unwrap().build, &hangs), Toolchain::unknown());
+        assert_eq!(*hangs.0.lock().unwrap(), [Some(Duration::from_secs(1))]);
     }
 
     #[test]

@@ -103,11 +103,26 @@ impl Cache {
         Ok(())
     }
 
+    /// Refuses directories in which somebody else can put libraries: loading one is running it.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] that says whose the directory is, or its mode.
+    fn check_owner(&self) -> Result<()> {
+        for dir in [self.layout.root().to_owned(), self.layout.dir(layout::Category::Lib)] {
+            // What is not there yet will be made by us, for us.
+            if let Some(reason) = fs::metadata(&dir).ok().as_ref().and_then(fsutil::distrust) {
+                return Err(refused(&dir, &reason));
+            }
+        }
+        Ok(())
+    }
+
     /// Looks for an entry and everything that it is linked to.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when a file is there and cannot be read.
+    /// [`Kind::Cache`] when a file is there and cannot be read, or when somebody else could have put it there.
     pub fn lookup(&self, signature: &str, check: Check) -> Result<Lookup> {
+        self.check_owner()?;
         let mut order = Vec::new();
         self.look(signature, check, &mut order, &mut HashSet::new())
     }
@@ -120,8 +135,11 @@ impl Cache {
         seen: &mut HashSet<String>,
     ) -> Result<Lookup> {
         let path = self.layout.lib(signature);
-        let file = fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
-        let Some(file) = file else { return Ok(Lookup::Miss) };
+        let file = fsutil::open_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
+        let Some((file, facts)) = file else { return Ok(Lookup::Miss) };
+        if let Some(reason) = fsutil::distrust(&facts) {
+            return Err(refused(&path, &reason));
+        }
         let record = match seal::open(&file, signature) {
             Ok(record) => record,
             Err(damage) => return Ok(Lookup::Damaged(damage)),
@@ -323,6 +341,12 @@ impl Cache {
             .and_then(|()| fsutil::publish_over(&path, data, FILE_MODE))
             .map_err(|error| Error::io("cannot write", &path, &error))
     }
+}
+
+fn refused(path: &Path, reason: &str) -> Error {
+    let text =
+        format!("{} is refused, because whoever can write it can run code here: {reason}", path.display());
+    Error::new(Kind::Cache, text)
 }
 
 fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {

@@ -142,6 +142,33 @@ fn a_missing_dependency_makes_the_entry_damaged() {
     assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(Damage::Dependency));
 }
 
+/// Loading a library is running it: what others can write is not loaded, and not built into either.
+#[test]
+fn directories_and_libraries_that_others_can_write_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.publish(&entry("a", &[], "header")).unwrap();
+    for path in [cache.layout().root().to_owned(), cache.layout().dir(Category::Lib), cache.layout().lib("a")]
+    {
+        let before = fs::metadata(&path).unwrap().permissions();
+        for mode in [0o777, 0o720] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let error = cache.lookup("a", Check::Load).unwrap_err();
+            assert_eq!(error.kind(), Kind::Cache);
+            assert!(error.message().contains("chmod go-w"), "{error}");
+        }
+        fs::set_permissions(&path, before).unwrap();
+        assert!(matches!(cache.lookup("a", Check::Load).unwrap(), Lookup::Hit(..)));
+    }
+    // Only root can give files away; where the tests run as root, that is tried too.
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(cache.layout().lib("a"), Some(12345), None).unwrap();
+        let error = cache.lookup("a", Check::Load).unwrap_err();
+        assert!(error.message().contains("user 12345"), "{error}");
+    }
+}
+
 #[test]
 fn what_cannot_be_written_is_an_error_that_names_the_path() {
     let dir = tempfile::tempdir().unwrap();

@@ -113,8 +113,9 @@ export! {
     /// status and the same message. Ranks that wait sleep.
     ///
     /// Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
-    /// process a builder, which also calls send if set; receive makes it a receiver; with neither it waits. All call
-    /// wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
+    /// process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
+    /// which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
+    /// three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
     /// error, so that receivers report it. On a hit no callback is called.
     ///
     /// The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
@@ -158,7 +159,9 @@ export! {
 fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Comm) -> Result<Library> {
     let session = Session::of_process();
     if is_nested() || is_null(comm) {
+        let contradiction = callbacks.generate.is_some() && callbacks.receive.is_some();
         if let Ok(request) = &request
+            && !contradiction
             && let Some(library) = session.remembered(*request)
         {
             return Ok(library);

@@ -91,8 +91,9 @@ pub(super) fn defaults() -> Result<Arc<Resolved>> {
 export! {
     /// Makes a set of parameters: the defaults, with the config file and the environment on top.
     ///
-    /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf, ~/.dijitso.conf and
-    /// /etc/dijitso/.dijitso.conf; it has to belong to this user or root, and nobody else may be able to write it.
+    /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),
+    /// ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It has to belong to this user or root, and nobody else may be
+    /// able to write it: one in the working directory that is not so is passed over, any other is an error.
     ///
     /// @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
     /// @param error_out   Receives an error, *owned* by the caller; may be NULL.

@@ -35,12 +35,12 @@ impl Session {
         if nested::is_nested() {
             return self.jit_nested(request?, callbacks);
         }
-        if let Some(library) = request.as_ref().ok().and_then(|request| self.remembered(*request)) {
-            return Ok(library);
-        }
         if callbacks.generate.is_some() && callbacks.receive.is_some() {
             let text = "both generate and receive are set: a rank is a builder or a receiver";
             return Err(Error::new(Kind::InvalidArgument, text));
+        }
+        if let Some(library) = request.as_ref().ok().and_then(|request| self.remembered(*request)) {
+            return Ok(library);
         }
         let looked = request.and_then(|request| {
             let ticket = self.ticket(request)?;

@@ -36,17 +36,26 @@ pub(super) fn discover(around: &Surroundings) -> Result<Option<Config>> {
     match read_safe(&here, around.uid) {
         Ok(Some(text)) => return parse(here, &text).map(Some),
         Ok(None) => {}
+        // This user's own file that cannot be read is a mistake; somebody else's is not worth more than a word.
+        Err(reason) if unreadable(&here, around.uid) => return Err(unusable(&here, &reason)),
         Err(reason) => log::warn!("config file {} is not used: {reason}", here.display()),
     }
     for path in later_candidates(around) {
-        let text = read_safe(&path, around.uid).map_err(|reason| {
-            Error::new(Kind::Params, format!("config file {} cannot be used: {reason}", path.display()))
-        })?;
+        let text = read_safe(&path, around.uid).map_err(|reason| unusable(&path, &reason))?;
         if let Some(text) = text {
             return parse(path, &text).map(Some);
         }
     }
     Ok(None)
+}
+
+fn unusable(path: &Path, reason: &str) -> Error {
+    Error::new(Kind::Params, format!("config file {} cannot be used: {reason}", path.display()))
+}
+
+/// Whether this is a file of the user that the user cannot open.
+fn unreadable(path: &Path, uid: u32) -> bool {
+    path.metadata().is_ok_and(|facts| facts.is_file() && facts.uid() == uid) && File::open(path).is_err()
 }
 
 fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {

@@ -139,4 +139,5 @@ fn roles_that_contradict_or_are_missing() {
     assert_eq!(session.jit(Ok(request), &mut fails).unwrap_err().kind(), Kind::Callback);
     session.jit(Ok(request), &mut generator(code)).unwrap();
     assert_eq!(session.jit(Ok(request), &mut Callbacks::default()).unwrap().origin(), Origin::Memory);
+    assert_eq!(session.jit(Ok(request), &mut both).unwrap_err().kind(), Kind::InvalidArgument);
 }
