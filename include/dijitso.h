@@ -596,8 +596,9 @@ void dijitso_library_free(struct dijitso_library *library);
  * Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
  * process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
  * which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
- * three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
- * error, so that receivers report it. On a hit no callback is called.
+ * three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails
+ * still calls send and wait, with a blob that carries its error, so that receivers report it. On a hit no
+ * callback is called.
  *
  * The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
  * build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to

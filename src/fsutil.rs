@@ -5,9 +5,9 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
+use flate2::{Compression, write::GzEncoder};
 use tempfile::NamedTempFile;
 
 /// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
@@ -102,16 +102,6 @@ pub fn gzip(data: &[u8]) -> Vec<u8> {
     encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
-/// The contents of a gzip file.
-///
-/// # Errors
-/// When `data` is not a whole gzip file.
-pub fn gunzip(data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut contents = Vec::new();
-    GzDecoder::new(data).read_to_end(&mut contents)?;
-    Ok(contents)
-}
-
 /// A new directory that only this user can enter, removed with everything in it when dropped.
 ///
 /// # Errors
@@ -121,14 +111,6 @@ pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
         .prefix("dijitso-")
         .permissions(fs::Permissions::from_mode(0o700))
         .tempdir_in(root)
-}
-
-/// A path that does not depend on the working directory; symbolic links stay as they are.
-///
-/// # Errors
-/// When there is no working directory.
-pub fn absolute(path: &Path) -> io::Result<PathBuf> {
-    std::path::absolute(path)
 }
 
 #[cfg(test)]
@@ -180,10 +162,11 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_reproducible_and_damage_is_noticed() {
+    fn gzip_is_reproducible() {
         let packed = gzip(b"int main;");
         assert_eq!(packed, gzip(b"int main;"));
-        assert_eq!(gunzip(&packed).unwrap(), b"int main;");
-        assert!(gunzip(&packed[..packed.len() - 1]).is_err());
+        let mut contents = Vec::new();
+        flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut contents).unwrap();
+        assert_eq!(contents, b"int main;");
     }
 }

@@ -4,7 +4,6 @@ use std::ffi::{CString, c_char, c_void};
 
 use crate::error::{Error, Kind, Result};
 use crate::jit::callbacks::{Asked, Code};
-use crate::jit::ranks::Agreed;
 use crate::jit::{Callbacks, Library, Request, Session, Source, is_nested};
 
 use super::convert::{output, text};
@@ -14,6 +13,8 @@ use super::library::dijitso_library;
 use super::params::{defaults, dijitso_params};
 use super::source::{dijitso_blob, dijitso_source};
 
+#[cfg(feature = "mpi")]
+use crate::jit::ranks::Agreed;
 #[cfg(feature = "mpi")]
 use crate::parallel::mpi::RawComm as MPI_Comm;
 
@@ -115,8 +116,9 @@ export! {
     /// Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
     /// process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
     /// which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
-    /// three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails still calls send and wait, with a blob that carries its
-    /// error, so that receivers report it. On a hit no callback is called.
+    /// three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails
+    /// still calls send and wait, with a blob that carries its error, so that receivers report it. On a hit no
+    /// callback is called.
     ///
     /// The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
     /// build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
@@ -208,7 +210,6 @@ fn on_communicator(
     _callbacks: &dijitso_callbacks,
     _comm: MPI_Comm,
 ) -> Result<Library> {
-    let _: Option<Agreed> = None;
     let text = "this library was built without MPI and takes no communicator but the null one";
     Err(Error::new(Kind::Unsupported, text))
 }

@@ -171,7 +171,10 @@ impl Call<'_> {
                 })?;
                 let toolchain: Toolchain = serde_json::from_slice(&bytes)
                     .map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
-                lock(&self.agreed.toolchains).insert(compiler.clone(), toolchain.clone());
+                // A compiler that is not there may be there at the next call.
+                if toolchain != Toolchain::unknown() {
+                    lock(&self.agreed.toolchains).insert(compiler.clone(), toolchain.clone());
+                }
                 toolchain
             }
         };
