@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod common;
+
 use std::fmt::Write as _;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// In the order in which the header is read: what everybody needs first.
 const FILES: [&str; 6] = ["status", "error", "params", "source", "library", "jit"];
@@ -64,22 +66,9 @@ fn the_committed_header_is_up_to_date() {
     );
 }
 
-fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
 #[test]
 fn only_the_macro_exports() {
-    let mut files = Vec::new();
-    rust_files(&root().join("src"), &mut files);
-    for path in files {
+    for path in common::rust_files(&root().join("src")) {
         let text = fs::read_to_string(&path).unwrap();
         let exports = text.matches("no_mangle").count() + text.matches("export_name").count();
         let allowed = if path.ends_with("capi/mod.rs") { 2 } else { 0 };

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,29 +48,16 @@ fn may_be_unsafe(path: &Path) -> bool {
     path.starts_with("capi") || path == Path::new("load.rs") || path == Path::new("parallel/mpi.rs")
 }
 
-fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
-        }
-    }
-}
-
 /// Paths below `src` with the lines of the file that are code: comments and tests left out.
 fn sources() -> Vec<(PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = Vec::new();
-    rust_files(&src, &mut files);
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let code: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
         (path.strip_prefix(&src).unwrap().to_owned(), code.join("\n"))
     };
-    files.into_iter().map(read).collect()
+    common::rust_files(&src).into_iter().map(read).collect()
 }
 
 #[test]
