@@ -78,6 +78,9 @@ impl Params {
         if let Some(dir) = around.default_cache_dir() {
             params.put("cache.cache_dir", &dir, &Origin::Default)?;
         }
+        if let Some(dir) = around.default_slots_dir() {
+            params.put("build.slots_dir", &dir, &Origin::Default)?;
+        }
         if let Some(config) = config::discover(around)? {
             let origin = Origin::Config(config.path);
             for (section, name, text) in config.settings {

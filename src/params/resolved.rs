@@ -83,6 +83,10 @@ pub struct CacheParams {
     pub load: bool,
     /// Whether the signature is the name alone.
     pub signature_is_name: bool,
+    /// Whether headers and libraries that a build has read are looked at again.
+    pub check_inputs: bool,
+    /// How long a compiler's refusal of a source is remembered.
+    pub failure_memory: Duration,
 }
 
 /// Section `build`, with the flags of the language and mode in use.
@@ -108,6 +112,18 @@ pub struct BuildParams {
     pub timeout: Option<Duration>,
     /// How the compiler's output is captured.
     pub capture: Capture,
+    /// Bytes of address space for each process of a compiler.
+    pub memory_limit: Option<u64>,
+    /// Compilers at once on this host; `None` for as many as this process may use cores.
+    pub max_compilers: Option<usize>,
+    /// Where they are counted; `None` where they are not.
+    pub slots_dir: Option<PathBuf>,
+    /// Whether a compiler that was killed or crashed is tried again with less optimisation.
+    pub retry: bool,
+    /// How long to wait for another program that builds the same.
+    pub lease_timeout: Duration,
+    /// The kind of processor, if it was named.
+    pub cpu: String,
 }
 
 /// All parameters of a call, ready for use.
@@ -119,6 +135,8 @@ pub struct Resolved {
     pub build: BuildParams,
     /// `parallel.buildon`.
     pub buildon: BuildOn,
+    /// `parallel.timeout`; `None` waits for ever.
+    pub timeout: Option<Duration>,
     /// Section `generator` as compact JSON with sorted keys.
     pub generator: String,
     /// Digest of the parameters that must be equal on all ranks.
@@ -147,6 +165,7 @@ impl Params {
                 "process" => BuildOn::Process,
                 _ => BuildOn::Node,
             },
+            timeout: self.limit("parallel.timeout"),
             shared_digest,
             memory_digest: digest(&memory.finish()),
             cache,
@@ -195,6 +214,8 @@ impl Params {
             lib_basename: text("cache.lib_basename"),
             load: self.text("cache.lib_loader") != "import",
             signature_is_name: self.text("cache.signature") == "name",
+            check_inputs: self.flag("cache.check_inputs"),
+            failure_memory: self.limit("cache.failure_memory").unwrap_or_default(),
         })
     }
 
@@ -216,10 +237,6 @@ impl Params {
         let mut all_flags = self.list(flags).to_vec();
         all_flags.extend_from_slice(self.list(&format!("{flags}_{mode}")));
         let dirs = |name: &str| self.list(name).iter().map(|dir| self.absolute(dir)).collect::<Vec<_>>();
-        let timeout = match self.value("build.timeout") {
-            Value::Number(seconds) if *seconds > 0.0 => Duration::try_from_secs_f64(*seconds).ok(),
-            _ => None,
-        };
         Ok(BuildParams {
             language,
             compiler: command,
@@ -229,7 +246,16 @@ impl Params {
             rpath_dirs: dirs("build.rpath_dirs"),
             libs: self.list("build.libs").to_vec(),
             debug,
-            timeout,
+            timeout: self.limit("build.timeout"),
+            memory_limit: Some(self.count("build.memory_limit")).filter(|bytes| *bytes > 0),
+            max_compilers: usize::try_from(self.count("build.max_compilers")).ok().filter(|count| *count > 0),
+            slots_dir: match self.text("build.slots_dir") {
+                "" => None,
+                dir => Some(self.cwd.join(dir)),
+            },
+            retry: self.flag("build.retry"),
+            lease_timeout: self.limit("build.lease_timeout").unwrap_or_default(),
+            cpu: self.text("build.cpu").to_owned(),
             capture: match self.text("build.system_call_method") {
                 "OS_SYSTEM" => Capture::File,
                 _ => Capture::Pipe,
@@ -287,6 +313,21 @@ impl Params {
         match self.value(name) {
             Value::List(words) => words,
             _ => unreachable!("{name} is a list in the schema"),
+        }
+    }
+
+    /// A number of seconds; `None` for zero, and for what no clock will see.
+    fn limit(&self, name: &str) -> Option<Duration> {
+        match self.value(name) {
+            Value::Number(seconds) if *seconds > 0.0 => Duration::try_from_secs_f64(*seconds).ok(),
+            _ => None,
+        }
+    }
+
+    fn count(&self, name: &str) -> u64 {
+        match self.value(name) {
+            Value::Count(count) => *count,
+            _ => unreachable!("{name} is a count in the schema"),
         }
     }
 

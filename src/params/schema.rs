@@ -44,7 +44,7 @@ const fn key(
 }
 
 use Scope::{Local, Shared, Signature};
-use Type::{Choice, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
+use Type::{Bytes, Choice, Count, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
 
 const RELEASE: &str = "-O3 -fno-math-errno -fno-trapping-math -ffinite-math-only";
 
@@ -69,6 +69,8 @@ pub const KEYS: &[Key] = &[
     key("cache.lib_basename", FilePart, "dijitso-", None, Shared, "second part of a library's name, before the signature"),
     key("cache.lib_loader", Choice(&["ctypes", "import"]), "ctypes", None, Shared, "ctypes: load the library; import: only build it and give its path"),
     key("cache.signature", Choice(&["hash", "name"]), "hash", None, Shared, "hash: name and a hash of all that the build depends on; name: the name alone, the caller answers for it"),
+    key("cache.check_inputs", Flag, "true", None, Shared, "a header or library that a build has read and that has changed since makes the entry a miss"),
+    key("cache.failure_memory", Seconds, "10", None, Local, "how long a compiler's refusal of a source is remembered, so that others need not try the same; 0: not at all"),
     key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
     key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
     key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build; relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
@@ -85,7 +87,14 @@ pub const KEYS: &[Key] = &[
     key("build.debug", Flag, "false", None, Signature, "debug flags instead of release flags"),
     key("build.timeout", Seconds, "3600", None, Local, "time limit of one compiler run; 0: none"),
     key("build.system_call_method", Choice(&["SUBPROCESS", "OS_SYSTEM"]), "SUBPROCESS", Some("DIJITSO_SYSTEM_CALL_METHOD"), Local, "how a compiler's output is captured: SUBPROCESS, by a pipe; OS_SYSTEM, by a temporary file"),
+    key("build.memory_limit", Bytes, "0", None, Local, "address space that each process of a compiler may take; 0: no limit"),
+    key("build.max_compilers", Count, "0", None, Local, "compilers at once on this host, counted over all programs of this user; 0: as many as this process may use cores"),
+    key("build.slots_dir", Dir, "", None, Local, "where programs of this user on one host count their compilers; empty: dijitso below XDG_RUNTIME_DIR, else .cache/dijitso-slots below the home directory"),
+    key("build.retry", Flag, "true", None, Local, "once more with less optimisation where the compiler itself was killed or crashed"),
+    key("build.lease_timeout", Seconds, "3600", None, Local, "how long to wait for another program that builds the same library; 0: not at all"),
+    key("build.cpu", FilePart, "", Some("DIJITSO_CPU"), Local, "name of this machine's kind of processor, for flags such as -march=native; empty: found out"),
     key("parallel.buildon", Choice(&["node", "root", "process"]), "node", None, Shared, "who builds: one rank per physical cache directory, the root alone, every rank"),
+    key("parallel.timeout", Seconds, "14400", None, Local, "how long a rank waits for the others in one step before it gives up and names those that are late; 0: for ever"),
 ];
 
 /// The sections, `generator` included.

@@ -188,3 +188,18 @@ fn relative_directories_are_the_callers() {
     assert_eq!(build.rpath_dirs, ["$ORIGIN/../x"]);
     assert_eq!(build.compiler, ["/where/i/am/./tools/cxx"]);
 }
+
+#[test]
+fn counts_and_bytes() {
+    let mut params = Params::in_surroundings(&around(&[("HOME", "/h")])).unwrap();
+    for (text, bytes) in [("0", None), ("500m", Some(500 << 20)), ("4G", Some(4 << 30)), ("17", Some(17))] {
+        params.set("build.memory_limit", text).unwrap();
+        assert_eq!(params.resolve().unwrap().build.memory_limit, bytes, "{text}");
+    }
+    for wrong in ["", "G", "-1", "1.5G", "4GB", "99999999999G", "å"] {
+        assert!(params.set("build.memory_limit", wrong).is_err(), "{wrong}");
+    }
+    params.merge_json(r#"{"build": {"max_compilers": 3}}"#).unwrap();
+    assert_eq!(params.resolve().unwrap().build.max_compilers, Some(3));
+    assert_eq!(params.get("build.max_compilers").as_deref(), Some("3"));
+}

@@ -23,6 +23,10 @@ pub enum Type {
     Flag,
     /// A number of seconds, zero or more; fractions are allowed.
     Seconds,
+    /// A whole number, zero or more.
+    Count,
+    /// A number of bytes, zero or more; K, M, G and T stand for powers of 1024.
+    Bytes,
     /// One of these words, in any case.
     Choice(&'static [&'static str]),
 }
@@ -38,6 +42,8 @@ pub enum Value {
     Flag(bool),
     /// Seconds.
     Number(f64),
+    /// Counts and bytes.
+    Count(u64),
 }
 
 impl Type {
@@ -53,6 +59,8 @@ impl Type {
             Self::Dirs => "a list of directories, split as a shell splits words".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Seconds => "a number of seconds, zero or more".to_owned(),
+            Self::Count => "a whole number, zero or more".to_owned(),
+            Self::Bytes => "a number of bytes, zero or more, as 500M or 4G".to_owned(),
             Self::Choice(words) => format!("one of {}", words.join(", ")),
         }
     }
@@ -82,6 +90,8 @@ impl Type {
                 Ok(number) if number.is_finite() && number >= 0.0 => Ok(Value::Number(number)),
                 _ => Err(self.expected(text)),
             },
+            Self::Count => text.parse().map(Value::Count).map_err(|_| self.expected(text)),
+            Self::Bytes => bytes(text).map(Value::Count).ok_or_else(|| self.expected(text)),
             Self::Choice(words) => words
                 .iter()
                 .find(|word| word.eq_ignore_ascii_case(text))
@@ -95,7 +105,9 @@ impl Type {
         match (self, json) {
             (_, Json::String(text)) => self.parse(text, home),
             (Self::Flag, Json::Bool(flag)) => Ok(Value::Flag(*flag)),
-            (Self::Seconds, Json::Number(number)) => self.parse(&number.to_string(), home),
+            (Self::Seconds | Self::Count | Self::Bytes, Json::Number(number)) => {
+                self.parse(&number.to_string(), home)
+            }
             (Self::List | Self::Dirs, Json::Array(items)) => {
                 let mut words = Vec::with_capacity(items.len());
                 for item in items {
@@ -127,6 +139,7 @@ impl Value {
             Self::List(words) => crate::process::join(words),
             Self::Flag(flag) => flag.to_string(),
             Self::Number(number) => number.to_string(),
+            Self::Count(count) => count.to_string(),
         }
     }
 
@@ -138,12 +151,20 @@ impl Value {
             Self::List(words) => Json::from(words.as_slice()),
             Self::Flag(flag) => Json::from(*flag),
             Self::Number(number) => Json::from(*number),
+            Self::Count(count) => Json::from(*count),
         }
     }
 }
 
 fn split(text: &str) -> Result<Vec<String>, String> {
     shell_words::split(text).map_err(|_| format!("a quote in \"{text}\" is not closed"))
+}
+
+fn bytes(text: &str) -> Option<u64> {
+    let unit = "KMGT".find(text.chars().next_back()?.to_ascii_uppercase());
+    let digits = if unit.is_some() { &text[..text.len() - 1] } else { text };
+    let factor = unit.map_or(Some(1), |power| 1024_u64.checked_pow(u32::try_from(power).ok()? + 1))?;
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
 fn expand_home(text: &str, home: Option<&str>) -> Result<String, String> {
