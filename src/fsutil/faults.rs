@@ -29,7 +29,7 @@ pub(super) fn allow(_op: Op, _path: &Path) -> io::Result<()> {
 #[cfg(test)]
 pub(super) use rules::allow;
 #[cfg(test)]
-pub(crate) use rules::{Rule, with};
+pub(crate) use rules::{Rule, push, with};
 
 #[cfg(test)]
 mod rules {
@@ -59,6 +59,11 @@ mod rules {
         }
         let _restore = Restore(RULES.replace(rules));
         program()
+    }
+
+    /// One more rule, until the program of the innermost [`with`] has ended.
+    pub(crate) fn push(rule: Rule) {
+        RULES.with_borrow_mut(|rules| rules.push(rule));
     }
 
     pub(crate) fn allow(op: Op, path: &Path) -> io::Result<()> {
