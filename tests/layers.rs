@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("fsutil", &[]),
-    ("process", &[]),
+    ("process", &["fsutil"]),
     ("wire", &[]),
     ("params", &["error", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),

@@ -82,6 +82,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
         cwd: dir.to_owned(),
         timeout: job.params.timeout,
         capture: job.params.capture,
+        memory: job.params.memory_limit,
     };
     let outcome = runner.run(&command);
     let seconds = begin.elapsed().as_secs_f64();
