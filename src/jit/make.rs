@@ -193,6 +193,7 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
     };
     let fetch_header =
         if has_header { format!("cp {} .\n", quote(layout.inc(signature))) } else { String::new() };
+    let retried = built.retried.as_ref().map_or_else(String::new, |why| format!("# retried:   {why}\n"));
     let output: String = built.output.lines().map(|line| format!("#   {line}\n")).collect();
     format!(
         "#!/bin/sh\n\
@@ -201,6 +202,7 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
          # compiler:  {identity} ({target})\n\
          # host:      {host}\n\
          # seconds:   {seconds:.3}\n\
+         {retried}\
          # To build it again, run these lines in an empty folder:\n\
          {fetch_source}\n{fetch_header}{command}\n\
          # The compiler said:\n{output}",

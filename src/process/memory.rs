@@ -58,7 +58,7 @@ impl MemoryLimit {
 
     fn set(&self, process: u32) {
         let Some(process) = i32::try_from(process).ok().and_then(Pid::from_raw) else { return };
-        match prlimit(Some(process), Resource::As, self.limit.clone()) {
+        match prlimit(Some(process), Resource::As, self.limit) {
             // It may have ended.
             Ok(_) | Err(Errno::SRCH) => {}
             Err(errno) => {

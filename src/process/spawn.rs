@@ -248,4 +248,66 @@ mod tests {
                 .unwrap();
         assert_eq!((outcome.exit, outcome.output.len()), (Exit::Code(0), OUTPUT_LIMIT));
     }
+
+    /// Waits until a process is no more, or only a status that its parent has not asked for.
+    fn is_gone(process: &str) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(20) {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim();
+            if state.is_empty() || state.starts_with(['Z', 'X']) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    #[test]
+    fn no_process_is_left_after_the_time_limit() {
+        for capture in [Capture::Pipe, Capture::File] {
+            let limit = Some(Duration::from_millis(200));
+            let script = "echo $$; sleep 60 & echo $!; sh -c 'echo $$; sleep 60; :'; :";
+            let outcome = run(&["sh", "-c", script], capture, limit).unwrap();
+            assert_eq!(outcome.exit, Exit::TimedOut);
+            let processes = String::from_utf8(outcome.output).unwrap();
+            assert_eq!(processes.lines().count(), 3, "{processes}");
+            assert!(processes.lines().all(is_gone), "{processes}");
+        }
+    }
+
+    /// A compiler that reads from a terminal in the background is stopped by the system, not ended.
+    #[test]
+    fn a_stopped_command_is_killed_at_the_time_limit() {
+        for signal in ["STOP", "TSTP", "TTOU"] {
+            let script = format!("echo $$; kill -{signal} $$; echo on");
+            let limit = Some(Duration::from_millis(300));
+            let outcome = run(&["sh", "-c", &script], Capture::Pipe, limit).unwrap();
+            assert_eq!(outcome.exit, Exit::TimedOut, "{signal}");
+            let output = String::from_utf8(outcome.output).unwrap();
+            assert_eq!(output.lines().count(), 1, "{signal}: {output}");
+            assert!(is_gone(output.trim()), "{signal}");
+        }
+    }
+
+    #[test]
+    fn whatever_happens_to_us_the_command_ends() {
+        let command = |limit| Command {
+            argv: Vec::new(),
+            cwd: std::env::temp_dir(),
+            timeout: limit,
+            capture: Capture::File,
+            memory: Some(1 << 33),
+        };
+        for limit in [None, Some(Duration::from_secs(60))] {
+            let mut sleep = std::process::Command::new("sleep");
+            sleep.arg("60").process_group(0);
+            let watch = Watch::start(&mut sleep, &command(limit)).unwrap();
+            let process = watch.child.id().to_string();
+            // An error in the middle of a run, or a panic.
+            drop(watch);
+            assert!(is_gone(&process));
+            assert!(!std::path::Path::new("/proc").join(process).exists(), "its status was taken");
+        }
+    }
 }
