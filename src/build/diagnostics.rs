@@ -32,7 +32,7 @@ const CRASHES: [&str; 13] = [
 ];
 
 /// Texts of failures that are the surroundings' and not the source's: the next try may succeed.
-const PASSING: [&str; 12] = [
+const PASSING: [&str; 13] = [
     "No space left on device",
     "Cannot allocate memory",
     "Disk quota exceeded",
@@ -43,6 +43,7 @@ const PASSING: [&str; 12] = [
     "Too many open files",
     "Read-only file system",
     "Connection timed out",
+    "error while loading shared libraries",
     "command not found",
     "license",
 ];
@@ -71,6 +72,13 @@ pub(super) fn crash(output: &str) -> Option<&str> {
 pub(super) fn is_refusal(output: &str) -> bool {
     let passing = |line: &str| PASSING.iter().any(|text| line.contains(text));
     lines(output).any(is_error) && !lines(output).any(|line| is_crash(line) || passing(line))
+}
+
+/// Whether somebody got no memory, or crashed, which is what some do then.
+#[must_use]
+pub(super) fn may_lack_memory(output: &str) -> bool {
+    const SHORT: [&str; 4] = ["annot allocate memory", "out of memory", "bad_alloc", "failed to map segment"];
+    lines(output).any(|line| is_crash(line) || SHORT.iter().any(|text| line.contains(text)))
 }
 
 fn lines(output: &str) -> impl DoubleEndedIterator<Item = &str> {
@@ -136,6 +144,18 @@ mod tests {
             "x.cpp:12:3: error: no\n   12 | \"Segmentation fault\"\n      | ^~ internal compiler error\n";
         assert_eq!(crash(quoted), None);
         assert!(is_refusal(quoted));
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_seen() {
+        for line in [
+            "clang++: error while loading shared libraries: libLLVM.so: failed to map segment from shared object",
+            "/usr/bin/ld: final link failed: Cannot allocate memory",
+            "cc1plus: out of memory allocating 65536 bytes after a total of 1318912 bytes",
+        ] {
+            assert!(may_lack_memory(line) && !is_refusal(line), "{line}");
+        }
+        assert!(!may_lack_memory("x.cpp:3:5: error: 'memory' was not declared"));
     }
 
     #[test]

@@ -261,7 +261,7 @@ fn describe(
                 what.push_str(": ");
                 what.push_str(first);
             }
-            let short = crashed || output.contains("Cannot allocate memory");
+            let short = crashed || diagnostics::may_lack_memory(&output);
             if let Some(limit) = job.params.memory_limit.filter(|_| short) {
                 what.push_str(&format!(" (build.memory_limit is {})", bytes(limit)));
             }

@@ -29,7 +29,7 @@ use crate::fsutil;
 /// A slot that is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// Where this user's programs count their compilers.
+    /// Where this user's programs count their compilers; absolute.
     pub dir: &'a Path,
     /// Which slots will do; see [`choices`].
     pub choices: &'a [usize],
