@@ -262,7 +262,8 @@ fn only_a_verdict_on_the_source_is_deterministic() {
 /// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper.
 #[test]
 fn a_memory_limit_is_one_for_every_process_and_is_named() {
-    let hungry = "sh -c 'dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?' || exit 1";
+    // A compiler reads before it grows; a process that grows in its first microseconds may be faster than the limit.
+    let hungry = "sleep 0.3; sh -c 'dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?' || exit 1";
     for method in ["SUBPROCESS", "OS_SYSTEM"] {
         let method = ("build.system_call_method", method);
         let bench = Bench::new(hungry, &[("build.memory_limit", "200M"), method]);

@@ -69,6 +69,11 @@ fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {
 
 /// The text of a file that is safe to obey; `None` when there is no file. The error is the reason alone.
 fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, String> {
+    // A link of somebody else leads where they want, if only to another file of ours.
+    let link = path.symlink_metadata().ok().filter(|facts| facts.is_symlink());
+    if let Some(owner) = link.map(|facts| facts.uid()).filter(|owner| *owner != uid && *owner != 0) {
+        return Err(format!("it is a symbolic link of user {owner}"));
+    }
     // A pipe that somebody put here must not hold us.
     let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
     let mut file = match open {
@@ -153,6 +158,20 @@ mod tests {
         }
         other.uid += 1;
         assert_eq!(discover(&other).unwrap(), None);
+    }
+
+    #[test]
+    fn a_link_of_somebody_else_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        write(&dir.path().join("ours"), "[build]\ncxx = mine\n", 0o600);
+        let link = dir.path().join(BASENAME);
+        std::os::unix::fs::symlink("ours", &link).unwrap();
+        assert!(discover(&around(dir.path())).unwrap().is_some());
+        // Only root can give a link away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
+            assert_eq!(discover(&around(dir.path())).unwrap(), None);
+        }
     }
 
     #[test]
