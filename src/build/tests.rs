@@ -259,17 +259,24 @@ fn only_a_verdict_on_the_source_is_deterministic() {
     assert!(!bench.is_deterministic());
 }
 
-/// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper.
+/// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper. A limit is set on a running process,
+/// so the script waits for its own.
 #[test]
 fn a_memory_limit_is_one_for_every_process_and_is_named() {
-    // A compiler reads before it grows; a process that grows in its first microseconds may be faster than the limit.
-    let hungry = "sleep 0.3; sh -c 'dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?' || exit 1";
+    let hungry = |limit: u64| {
+        format!(
+            "n=0; until grep -q 'address space *{limit} ' /proc/$$/limits; do n=$((n + 1)); \
+             [ $n -lt 3000 ] || exit 9; sleep 0.01; done; \
+             sh -c 'dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?' || exit 1"
+        )
+    };
     for method in ["SUBPROCESS", "OS_SYSTEM"] {
         let method = ("build.system_call_method", method);
-        let bench = Bench::new(hungry, &[("build.memory_limit", "200M"), method]);
+        let bench = Bench::new(&hungry(200 << 20), &[("build.memory_limit", "200M"), method]);
         let error = bench.build().unwrap_err();
         assert!(error.message().contains("(build.memory_limit is 200M)"), "{error}");
-        let bench = Bench::new(&format!("{hungry}; {WRITE}"), &[("build.memory_limit", "2G"), method]);
+        let bench =
+            Bench::new(&format!("{}; {WRITE}", hungry(2 << 30)), &[("build.memory_limit", "2G"), method]);
         bench.build().unwrap();
     }
 }

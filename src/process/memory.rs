@@ -3,9 +3,12 @@
 //! A limit that is set between fork and exec needs code there, and that forbids `posix_spawn`; one that is set on this
 //! process meanwhile would hit the host. So it is set on the child right after it was created, by `prlimit`, and what
 //! the child starts from then on inherits it. What it has started before is found by walking its descendants, at once
-//! and once more some milliseconds later, for a fork that was under way during the first walk. What stays without a
-//! limit: a process whose parent started it and ended within the microseconds before the first walk, and, on a kernel
-//! without `/proc/<pid>/task/<tid>/children`, anything that was started in them.
+//! and some milliseconds later again, for a fork that was under way during a walk.
+//!
+//! So the limit comes a little late: microseconds, or on a busy machine until this thread gets a core again. What a
+//! process has taken by then it keeps, and it gets no more if that is beyond the limit, which stops a compiler, as it
+//! takes memory in thousands of steps. What stays without a limit: a process whose parent started it and ended before
+//! the first walk, and, on a kernel without `/proc/<pid>/task/<tid>/children`, anything started before that.
 
 #![forbid(unsafe_code)]
 
