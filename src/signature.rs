@@ -6,6 +6,7 @@
 //! key       := "dijitso signature" u32 version
 //!              bytes name  bytes generator JSON  build parameters (tagged, see BuildParams::write)
 //!              bytes "compiler" bytes identity  bytes "target" bytes target
+//!              [ bytes "isa" bytes isa ]        where flags stand for the machine that builds
 //! ```
 //! Every field has its length before it, so that no two different keys have the same bytes. A change of anything here
 //! raises [`VERSION`]; the golden vectors in the tests are frozen.
@@ -34,13 +35,26 @@ pub struct Toolchain {
     pub identity: String,
     /// The machine it builds for, as `x86_64-linux-gnu`.
     pub target: String,
+    /// What flags such as `-march=native` stand for; empty when there is no such flag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub isa: String,
 }
+
+/// The identity of a compiler that has none.
+const UNKNOWN: &str = "unknown";
 
 impl Toolchain {
     /// A compiler that is not there, or does not say what it is.
     #[must_use]
     pub fn unknown() -> Self {
-        Self { identity: "unknown".to_owned(), target: std::env::consts::ARCH.to_owned() }
+        let target = std::env::consts::ARCH.to_owned();
+        Self { identity: UNKNOWN.to_owned(), target, isa: String::new() }
+    }
+
+    /// Whether the compiler is not there, or does not say what it is.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.identity == UNKNOWN
     }
 }
 
@@ -121,6 +135,10 @@ fn key_digest(name: &str, params: &Resolved, toolchain: &Toolchain) -> String {
     writer.bytes(toolchain.identity.as_bytes());
     writer.bytes(b"target");
     writer.bytes(toolchain.target.as_bytes());
+    if !toolchain.isa.is_empty() {
+        writer.bytes(b"isa");
+        writer.bytes(toolchain.isa.as_bytes());
+    }
     hex(&digest(&writer.finish()))
 }
 
@@ -144,7 +162,12 @@ mod tests {
     }
 
     fn of(name: &str, settings: &[(&str, &str)]) -> String {
-        let toolchain = Toolchain { identity: "gcc 12.2.0".into(), target: "x86_64-linux-gnu".into() };
+        on("", name, settings)
+    }
+
+    fn on(isa: &str, name: &str, settings: &[(&str, &str)]) -> String {
+        let toolchain =
+            Toolchain { identity: "gcc 12.2.0".into(), target: "x86_64-linux-gnu".into(), isa: isa.into() };
         signature(name, &params(settings), || Ok(toolchain)).unwrap()
     }
 
@@ -157,6 +180,19 @@ mod tests {
             ("generator", r#"{"degree": 2, "b": [1.5, "x"]}"#),
         ];
         assert_eq!(of("ffcx.form+1", &settings), "ffcx.form+1_7dd8a143998f0c7705ac73a5a9eab3c1");
+    }
+
+    #[test]
+    fn golden_vectors_with_native_flags_are_frozen() {
+        let settings = [("build.cxxflags", "-shared -fPIC -march=native")];
+        assert_eq!(
+            on("-march=znver3 -mavx2", "poisson", &settings),
+            "poisson_ef92263892e7f1e14864f91ea0cffbb1"
+        );
+        assert_ne!(
+            on("-march=znver3 -mno-avx2", "poisson", &settings),
+            on("-march=znver3", "poisson", &settings)
+        );
     }
 
     /// Defects W2, W3 and W4 of the original: parameters did not enter the signature, every dictionary had the same

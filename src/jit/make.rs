@@ -18,7 +18,7 @@ use crate::signature::{Toolchain, signature};
 use crate::wire::{Writer, digest, hex};
 
 use super::callbacks::{Asked, Callbacks, Source};
-use super::nested::{self, Nested};
+use super::nested::{self, Known, Nested};
 use super::{Request, Session, lock, no_generator};
 
 /// A request whose signature is known.
@@ -34,8 +34,11 @@ impl Session {
     pub(super) fn ticket<'a>(&self, request: Request<'a>) -> Result<Ticket<'a>> {
         let mut toolchain = Toolchain::unknown();
         let signature = signature(request.name, request.params, || {
-            toolchain = nested::toolchain_of_parent(&request.params.build.compiler)
-                .unwrap_or_else(|| self.toolchain(request.params));
+            toolchain = match nested::toolchain_of_parent(&request.params.build) {
+                Some((toolchain, true)) => toolchain,
+                Some((toolchain, false)) => self.nested_toolchain(request.params, &toolchain),
+                None => self.toolchain(request.params),
+            };
             Ok(toolchain.clone())
         })?;
         Ok(Ticket { request, signature, toolchain })
@@ -168,7 +171,7 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
     let mut source = Source::default();
     let asked = Asked { name: request.name, signature, generator: &request.params.generator };
     let by_name = request.params.cache.signature_is_name;
-    let toolchain = (!by_name).then(|| (request.params.build.compiler.clone(), ticket.toolchain.clone()));
+    let toolchain = (!by_name).then(|| Known::new(&request.params.build, ticket.toolchain.clone()));
     let (result, nested) = nested::within(&request.params.cache.cache_dir, cache.layout(), toolchain, || {
         catch("generating", || Ok(generate(asked, &mut source)))
     });

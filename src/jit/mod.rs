@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod callbacks;
+mod kinds;
 mod library;
 pub mod local;
 mod make;

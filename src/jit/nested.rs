@@ -5,8 +5,10 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use crate::build::toolchain::native;
 use crate::cache::layout::Layout;
 use crate::error::Error;
+use crate::params::resolved::BuildParams;
 use crate::signature::Toolchain;
 
 /// A `generate` under way on this thread.
@@ -14,12 +16,27 @@ struct Frame {
     /// The cache directory of the parameters, and where the parent really puts its files.
     declared: PathBuf,
     effective: Layout,
-    /// The parent's compiler command, and what it is.
-    toolchain: Option<(Vec<String>, Toolchain)>,
+    /// What the parent was signed with.
+    toolchain: Option<Known>,
     /// Signatures that nested calls were answered with.
     asked: Vec<String>,
     /// The error of the last nested call that failed.
     failed: Option<Error>,
+}
+
+/// What a compiler is, and for which command and flags it was found out.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    compiler: Vec<String>,
+    /// The flags that concern the machine, if one of them stands for that which builds.
+    flags: Option<Vec<String>>,
+    toolchain: Toolchain,
+}
+
+impl Known {
+    pub(super) fn new(params: &BuildParams, toolchain: Toolchain) -> Self {
+        Self { compiler: params.compiler.clone(), flags: native::flags(params), toolchain }
+    }
 }
 
 thread_local! {
@@ -42,7 +59,7 @@ pub fn is_nested() -> bool {
 pub(super) fn within<T>(
     declared: &Path,
     effective: &Layout,
-    toolchain: Option<(Vec<String>, Toolchain)>,
+    toolchain: Option<Known>,
     generate: impl FnOnce() -> T,
 ) -> (T, Nested) {
     /// Takes the frame away even when `generate` panics.
@@ -80,11 +97,12 @@ pub(super) fn effective_dir(declared: &Path) -> PathBuf {
 }
 
 /// What the compiler of a nested call is, if a parent has the same: both sign with the same answer, wherever the
-/// compiler was asked.
-pub(super) fn toolchain_of_parent(compiler: &[String]) -> Option<Toolchain> {
+/// compiler was asked. And whether that holds for the flags of the nested call, too.
+pub(super) fn toolchain_of_parent(params: &BuildParams) -> Option<(Toolchain, bool)> {
     FRAMES.with_borrow(|frames| {
-        let same = |frame: &Frame| frame.toolchain.clone().filter(|(of, _)| of == compiler);
-        frames.iter().rev().find_map(same).map(|(_, toolchain)| toolchain)
+        let same = |frame: &Frame| frame.toolchain.clone().filter(|known| known.compiler == params.compiler);
+        let known = frames.iter().rev().find_map(same)?;
+        Some((known.toolchain, known.flags == native::flags(params)))
     })
 }
 

@@ -16,12 +16,13 @@ use crate::cache::{Cache, Check, EntryFiles, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
-use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, on_root, same_votes};
+use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
 use crate::params::resolved::BuildOn;
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
 use super::callbacks::Callbacks;
+use super::kinds::{Class, Kinds, Machine, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
 use super::{Memory, Request, Session, find, lock};
@@ -33,14 +34,17 @@ pub struct Agreed {
     /// With the number of the discovery, by which ranks see that they mean the same one.
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
-    toolchains: Mutex<HashMap<Vec<String>, Toolchain>>,
+    kinds: Kinds,
 }
 
 /// A rank's view of one call.
 struct Call<'a> {
     session: &'a Session,
     agreed: &'a Agreed,
-    comm: &'a dyn Communicator,
+    /// All ranks of the call.
+    whole: &'a dyn Communicator,
+    /// Those among them that need the same library.
+    class: Class,
     request: Request<'a>,
 }
 
@@ -78,8 +82,13 @@ impl Session {
         {
             return Ok(library);
         }
-        let request = same_call(comm, request, callbacks)?;
-        let call = Call { session: self, agreed, comm, request };
+        let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
+        let class = if request.params.cache.signature_is_name {
+            Class::all(Toolchain::unknown())
+        } else {
+            agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?
+        };
+        let call = Call { session: self, agreed, whole: comm, class, request };
         let ticket = call.ticket()?;
         let root = call.own_root()?;
         let cache = Cache::new(&root, &request.params.cache);
@@ -94,15 +103,17 @@ impl Session {
     }
 }
 
-/// Step 1: all ranks are well, and ask for the same.
+/// Step 1: all ranks are well, and ask for the same. Also what this rank's machine is, and the votes on whether the
+/// others have the same.
 fn same_call<'a>(
     comm: &dyn Communicator,
+    agreed: &Agreed,
     request: Result<Request<'a>>,
     callbacks: &Callbacks<'_>,
-) -> Result<Request<'a>> {
-    let mut votes = [0; 8];
+) -> Result<(Request<'a>, Machine, [u64; VOTES])> {
+    let mut votes = [0; 8 + VOTES];
     let mut mine = Vec::new();
-    let request = agree_min(comm, "checking the call", &mut votes, |votes| {
+    let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
         let request = request?;
         check_name(request.name)?;
         if callbacks.send.is_some() != callbacks.receive.is_some() {
@@ -115,11 +126,14 @@ fn same_call<'a>(
         writer.bytes(&request.params.shared_digest);
         writer.u32(callbacks.mask());
         mine = writer.finish();
-        votes.copy_from_slice(&same_votes(&digest(&mine)));
-        Ok(request)
+        let machine = Machine::new(request.params);
+        votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
+        votes[8..].copy_from_slice(&agreed.kinds.votes(&machine));
+        Ok((request, machine))
     })?;
-    if all_same(&votes) {
-        return Ok(request);
+    let (calls, machines) = votes.split_at(8);
+    if all_same(calls) {
+        return Ok((request, machine, machines.try_into().expect("as many as were reduced")));
     }
     let calls = gather_bytes(comm, &mine)?;
     Err(disagreement(&calls))
@@ -153,35 +167,20 @@ fn disagreement(calls: &[Vec<u8>]) -> Error {
 }
 
 impl Call<'_> {
-    /// Step 2: the signature; rank 0 says what the compiler is, once for each communicator and compiler.
-    fn ticket(&self) -> Result<Ticket<'_>> {
-        let params = self.request.params;
-        if params.cache.signature_is_name {
-            return self.sign(Toolchain::unknown());
-        }
-        let compiler = &params.build.compiler;
-        let known = lock(&self.agreed.toolchains).get(compiler).cloned();
-        let toolchain = match known {
-            Some(toolchain) => toolchain,
-            None => {
-                let bytes = on_root(self.comm, "asking the compiler what it is", || {
-                    serde_json::to_vec(&self.session.toolchain(params))
-                        .map_err(|error| Error::new(Kind::Internal, error.to_string()))
-                })?;
-                let toolchain: Toolchain = serde_json::from_slice(&bytes)
-                    .map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
-                // A compiler that is not there may be there at the next call.
-                if toolchain != Toolchain::unknown() {
-                    lock(&self.agreed.toolchains).insert(compiler.clone(), toolchain.clone());
-                }
-                toolchain
-            }
-        };
-        self.sign(toolchain)
+    /// The ranks that need the same library as this one.
+    fn comm(&self) -> &dyn Communicator {
+        self.class.part.as_deref().map_or(self.whole, |part| part)
     }
 
-    fn sign(&self, toolchain: Toolchain) -> Result<Ticket<'_>> {
-        // Of equal arguments on all ranks: it fails on all or on none.
+    /// Makes a verdict of this rank's class that of all ranks. Every class has to come here, whatever became of it.
+    fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
+        if self.class.part.is_none() { verdict } else { agree(self.whole, step, || verdict) }
+    }
+
+    /// Step 2: the signature.
+    fn ticket(&self) -> Result<Ticket<'_>> {
+        let toolchain = self.class.toolchain.clone();
+        // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
         Ok(Ticket { request: self.request, signature, toolchain })
     }
@@ -193,7 +192,7 @@ impl Call<'_> {
             return Ok(declared.clone());
         }
         let sharing = self.sharing(declared)?;
-        let rank = self.comm.rank();
+        let rank = self.whole.rank();
         Ok(if sharing.is_alone(rank) { declared.clone() } else { Layout::process_root(declared, rank) })
     }
 
@@ -203,14 +202,14 @@ impl Call<'_> {
         // A rank with another directory than last time makes all look again.
         let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
         let mut votes = [number, !number];
-        self.comm.min(&mut votes)?;
+        self.whole.min(&mut votes)?;
         if let Some((_, sharing)) = known
             && all_same(&votes)
         {
             return Ok(sharing);
         }
         let cache = Cache::new(declared, &self.request.params.cache);
-        let sharing = Arc::new(discover(self.comm, || cache.identify(), &cache.layout().comm())?);
+        let sharing = Arc::new(discover(self.whole, || cache.identify(), &cache.layout().comm())?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
         lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)
@@ -219,7 +218,7 @@ impl Call<'_> {
     /// Step 4: who has it. `None` on all ranks unless all have it.
     fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
         let mut all_hit = [0];
-        let found = agree_min(self.comm, "looking into the cache", &mut all_hit, |all_hit| {
+        let found = agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
             let found = find(cache, signature, Check::Load)?;
             all_hit[0] = u64::from(found.is_some());
             Ok(found)
@@ -230,26 +229,47 @@ impl Call<'_> {
         }))
     }
 
-    /// Steps 5 to 7: roles, building, transport.
+    /// Steps 5 to 7: roles, building, transport. Each class builds and transports for itself, all wait together.
     fn miss(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<(Served, Origin)> {
-        let signature = ticket.signature.as_str();
-        let (comm, rank) = (self.comm, self.comm.rank());
         let sharing = match self.request.params.buildon {
-            BuildOn::Process => Arc::new(Sharing::separate(comm.size())),
+            BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
             BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
         };
-        let leaders = sharing.leaders();
+        let leaders = self.class.leaders(sharing.leaders());
+        let origin = self.together("building", self.build(ticket, cache, &leaders, callbacks))?;
+        agree(self.whole, "waiting", || callbacks.wait())?;
+        self.together("handing over", self.fetch(&ticket.signature, cache, &leaders, origin))
+    }
+
+    /// Steps 5 and 6.
+    fn build(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        leaders: &[usize],
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Origin> {
+        let signature = ticket.signature.as_str();
+        let (comm, rank) = (self.comm(), self.comm().rank());
         let before = self.who_has_it(signature, cache)?;
+        let mut own_transport = callbacks.send.is_some();
+        if own_transport && self.class.part.is_some() {
+            // It takes one library from rank 0 to all, and here there are several.
+            log::warn!(
+                "send and receive are not used for {signature}: there are different kinds of machines"
+            );
+            own_transport = false;
+        }
         let plan = roles::plan(&Situation {
             leaders,
             on_disk: &before,
             buildon: self.request.params.buildon,
-            own_transport: callbacks.send.is_some(),
+            own_transport,
         });
         let built = agree(comm, "building", || {
             if !plan.builders.contains(&rank) {
@@ -272,10 +292,19 @@ impl Call<'_> {
                 origin = Origin::Received;
             }
         }
-        agree(comm, "waiting", || callbacks.wait())?;
+        Ok(origin)
+    }
 
+    /// Step 7: what was built is found in the cache, or handed over.
+    fn fetch(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        leaders: &[usize],
+        origin: Origin,
+    ) -> Result<(Served, Origin)> {
         let mut all_found = [0];
-        let found = agree_min(comm, "looking into the cache", &mut all_found, |all_found| {
+        let found = agree_min(self.comm(), "looking into the cache", &mut all_found, |all_found| {
             let found = find(cache, signature, Check::Load)?;
             all_found[0] = u64::from(found.is_some());
             Ok(found)
@@ -288,11 +317,11 @@ impl Call<'_> {
 
     /// Whether the whole entry lies on the disk of each rank.
     fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
-        let found = agree(self.comm, "looking into the cache", || find(cache, signature, Check::Whole))?;
-        Ok(self.comm.all_gather(&[u8::from(found.is_some())])?.iter().map(|byte| *byte == 1).collect())
+        let found = agree(self.comm(), "looking into the cache", || find(cache, signature, Check::Whole))?;
+        Ok(self.comm().all_gather(&[u8::from(found.is_some())])?.iter().map(|byte| *byte == 1).collect())
     }
 
-    /// Step 7: the closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
+    /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
     /// whose directory does not show it even then (network disks may take their time) loads the bytes themselves.
     fn hand_over(
         &self,
@@ -302,7 +331,7 @@ impl Call<'_> {
         found: Option<Vec<Whole>>,
         origin: Origin,
     ) -> Result<(Served, Origin)> {
-        let (comm, rank) = (self.comm, self.comm.rank());
+        let (comm, rank) = (self.comm(), self.comm().rank());
         let have = self.who_has_it(signature, cache)?;
         let Some(source) = roles::source(&have) else {
             let text =

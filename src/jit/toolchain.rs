@@ -1,8 +1,9 @@
-//! What the compiler is, asked at most once per compiler and cache.
+//! What the compiler is, asked at most once per compiler and cache; and what its native flags stand for, asked once
+//! more for each kind of processor.
 
 #![forbid(unsafe_code)]
 
-use crate::build::toolchain;
+use crate::build::toolchain::{self, Compiler, cpu, native};
 use crate::cache::Cache;
 use crate::params::resolved::Resolved;
 use crate::signature::Toolchain;
@@ -15,17 +16,55 @@ impl Session {
     /// When the compiler is not there, it is taken for what it was when this cache last saw it.
     pub(super) fn toolchain(&self, params: &Resolved) -> Toolchain {
         let compiler = toolchain::inspect(&params.build);
+        let plain = self.recorded(params, &compiler, Toolchain::unknown(), || {
+            toolchain::probe(&params.build, self.runner.as_ref())
+        });
+        self.on_this_machine(params, plain, &compiler)
+    }
+
+    /// The toolchain of a call within the `generate` of one with this toolchain and the same compiler, but other flags
+    /// that concern the machine.
+    pub(super) fn nested_toolchain(&self, params: &Resolved, parent: &Toolchain) -> Toolchain {
+        let plain = Toolchain { isa: String::new(), ..parent.clone() };
+        self.on_this_machine(params, plain, &toolchain::inspect(&params.build))
+    }
+
+    /// Adds what flags such as `-march=native` stand for on this machine, if there are any.
+    fn on_this_machine(&self, params: &Resolved, plain: Toolchain, compiler: &Compiler) -> Toolchain {
+        let Some(flags) = native::flags(&params.build) else { return plain };
+        let of_machine = compiler.on_machine(&flags, &cpu::key(&params.build));
+        let absent = Toolchain { isa: native::unresolved(&params.build), ..plain.clone() };
+        // A compiler that did not even say what it is has nothing to say, and the ranks are waiting.
+        if plain.is_unknown() {
+            return absent;
+        }
+        let found = self.recorded(params, &of_machine, absent, || {
+            let isa = native::resolve(&params.build, &flags, self.runner.as_ref());
+            Toolchain { isa, ..plain.clone() }
+        });
+        Toolchain { isa: found.isa, ..plain }
+    }
+
+    /// What memory or the cache knows by the keys of `compiler`, else the answer to `ask`, which is then recorded;
+    /// `absent` for a compiler that is not there and never was.
+    fn recorded(
+        &self,
+        params: &Resolved,
+        compiler: &Compiler,
+        absent: Toolchain,
+        ask: impl FnOnce() -> Toolchain,
+    ) -> Toolchain {
         let cache = Cache::new(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
         let Some(key) = &compiler.file_key else {
-            return saved(&compiler.command_key).unwrap_or_else(Toolchain::unknown);
+            return saved(&compiler.command_key).unwrap_or(absent);
         };
         if let Some(known) = lock(&self.toolchains).get(key) {
             return known.clone();
         }
         let found = saved(key).unwrap_or_else(|| {
-            let found = toolchain::probe(&params.build, self.runner.as_ref());
+            let found = ask();
             let record = toolchain::encode(&params.build, &found);
             for key in [key, &compiler.command_key] {
                 // Without a record the next program asks again.

@@ -13,6 +13,8 @@ pub mod roles;
 pub mod serial;
 pub mod threads;
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result, catch};
 
 /// A group of ranks that call the same functions in the same order.
@@ -49,6 +51,13 @@ pub trait Communicator {
     /// # Errors
     /// When communication fails.
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>>;
+
+    /// A communicator of the ranks that pass the same color, in the order of their ranks here. It lasts as long as
+    /// this one, so whoever splits keeps what he gets.
+    ///
+    /// # Errors
+    /// When communication fails.
+    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>>;
 
     /// Puts rank and host into an error that happened here.
     fn locate(&self, error: Error) -> Error {

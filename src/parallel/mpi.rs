@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use mpi_sys::{
     MPI_Comm, MPI_Comm_create_keyval, MPI_Comm_free, MPI_Comm_get_attr, MPI_Comm_idup, MPI_Comm_rank,
-    MPI_Comm_set_attr, MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_test_inter, MPI_Error_string,
-    MPI_Finalized, MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, MPI_Initialized, MPI_Request, MPI_Test,
-    RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_INT64_T, RSMPI_MIN, RSMPI_REQUEST_NULL,
-    RSMPI_STATUS_IGNORE, RSMPI_UINT8_T,
+    MPI_Comm_set_attr, MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_split, MPI_Comm_test_inter,
+    MPI_Error_string, MPI_Finalized, MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, MPI_Initialized,
+    MPI_Request, MPI_Test, RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_INT64_T, RSMPI_MIN,
+    RSMPI_REQUEST_NULL, RSMPI_STATUS_IGNORE, RSMPI_UINT8_T,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -39,6 +39,8 @@ pub struct MpiComm {
     host: String,
     machine: u64,
     extra: Box<dyn Any + Send + Sync>,
+    /// Communicators of some of the ranks, in the order in which they were made; freed with this one.
+    parts: Mutex<Vec<Arc<MpiComm>>>,
 }
 
 // SAFETY: a communicator handle is an integer or a pointer that only MPI looks into; MPI functions may be called with
@@ -60,6 +62,8 @@ impl MpiComm {
     }
 
     fn free(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.iter().for_each(|part| part.free());
         let comm = self.comm.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(mut comm) = comm {
             // SAFETY: it is our own duplicate, taken out above so that it is freed once, and MPI is not finalised:
@@ -138,6 +142,11 @@ fn duplicate(comm: RawComm, extra: Box<dyn Any + Send + Sync>) -> Result<MpiComm
     // SAFETY: `ours` and `request` stay in place until the request is complete, which `wait` sees to.
     check(unsafe { MPI_Comm_idup(comm, &raw mut ours, &raw mut request) }, "MPI_Comm_idup")?;
     wait(&mut request, "MPI_Comm_idup")?;
+    Ok(adopt(ours, extra))
+}
+
+/// Takes charge of a communicator that we have made.
+fn adopt(ours: MPI_Comm, extra: Box<dyn Any + Send + Sync>) -> MpiComm {
     let (mut rank, mut size): (c_int, c_int) = (0, 1);
     // SAFETY: our own communicator: its errors come back to us, the host's handler stays as it is.
     unsafe {
@@ -145,14 +154,15 @@ fn duplicate(comm: RawComm, extra: Box<dyn Any + Send + Sync>) -> Result<MpiComm
         MPI_Comm_rank(ours, &raw mut rank);
         MPI_Comm_size(ours, &raw mut size);
     }
-    Ok(MpiComm {
+    MpiComm {
         comm: Mutex::new(Some(ours)),
         rank: usize::try_from(rank).unwrap_or_default(),
         size: usize::try_from(size).unwrap_or(1),
         host: crate::host_name(),
         machine: machine(),
         extra,
-    })
+        parts: Mutex::default(),
+    }
 }
 
 /// The boot identifier is one and the same for all containers of a machine, whose inodes are comparable.
@@ -304,6 +314,18 @@ impl Communicator for MpiComm {
         check(code, "MPI_Iallgather")?;
         wait(&mut request, "MPI_Iallgather")?;
         Ok(all)
+    }
+
+    /// Blocking, since MPI has no other: the ranks have just met, and come at once.
+    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
+        let (color, rank) = (count(color)?, count(self.rank)?);
+        // SAFETY: a constant of the MPI library.
+        let mut part = unsafe { RSMPI_COMM_NULL };
+        // SAFETY: our own communicator, and a pointer to a local.
+        check(unsafe { MPI_Comm_split(self.comm()?, color, rank, &raw mut part) }, "MPI_Comm_split")?;
+        let part = Arc::new(adopt(part, Box::new(())));
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&part));
+        Ok(part)
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
 use super::Communicator;
@@ -37,6 +39,10 @@ impl Communicator for Serial {
 
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         Ok(mine.to_vec())
+    }
+
+    fn split(&self, _color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
+        Ok(Arc::new(Self))
     }
 
     fn locate(&self, error: Error) -> Error {

@@ -5,7 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Kind, Result};
 
@@ -28,17 +29,24 @@ struct State {
     /// Why no collective can succeed any more.
     broken: Option<String>,
     collectives: usize,
+    /// The groups that the last split made, by color.
+    parts: HashMap<usize, Arc<Meeting>>,
 }
 
 /// One rank of a group of threads.
 #[derive(Debug)]
-pub struct ThreadComm<'a> {
-    meeting: &'a Meeting,
+pub struct ThreadComm {
+    meeting: Arc<Meeting>,
     rank: usize,
     host: String,
 }
 
 impl Meeting {
+    fn new(size: usize) -> Self {
+        let state = State { arrived: vec![None; size], ..State::default() };
+        Self { size, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -49,7 +57,7 @@ impl Meeting {
     }
 }
 
-impl ThreadComm<'_> {
+impl ThreadComm {
     /// How many collectives have been completed by this group.
     #[must_use]
     pub fn collectives(&self) -> usize {
@@ -58,7 +66,7 @@ impl ThreadComm<'_> {
 
     /// Meets the other ranks in the collective `what` and gives the contributions of all, in rank order.
     fn meet(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let meeting = self.meeting;
+        let meeting = &self.meeting;
         let wait = |state| meeting.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         let mut state = meeting.lock();
         // The collective before this one is over when everybody has fetched its result.
@@ -99,7 +107,7 @@ impl ThreadComm<'_> {
     }
 }
 
-impl Drop for ThreadComm<'_> {
+impl Drop for ThreadComm {
     fn drop(&mut self) {
         let mut state = self.meeting.lock();
         // Whoever waits now, or comes later, waits for a rank that is gone. A complete collective is still fetched.
@@ -112,7 +120,7 @@ impl Drop for ThreadComm<'_> {
     }
 }
 
-impl Communicator for ThreadComm<'_> {
+impl Communicator for ThreadComm {
     fn rank(&self) -> usize {
         self.rank
     }
@@ -149,10 +157,26 @@ impl Communicator for ThreadComm<'_> {
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         Ok(self.meet(&format!("all_gather of {}", mine.len()), mine.to_vec())?.concat())
     }
+
+    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
+        let mine = color.to_le_bytes().to_vec();
+        let colors = self.meet("split", mine.clone())?;
+        let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| **other == mine).count();
+        let meeting = {
+            let mut state = self.meeting.lock();
+            let new = || Arc::new(Meeting::new(same(&colors)));
+            Arc::clone(state.parts.entry(color).or_insert_with(new))
+        };
+        // The next split is another one, and nobody is there before all have fetched this one's.
+        self.meet("end of split", Vec::new())?;
+        self.meeting.lock().parts.clear();
+        self.meet("end of split", Vec::new())?;
+        Ok(Arc::new(Self { meeting, rank: same(&colors[..self.rank]), host: self.host.clone() }))
+    }
 }
 
 /// Runs `program` on `size` ranks of one host and gives what each returned, in rank order.
-pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm<'_>) -> T + Sync) -> Vec<T> {
+pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
     run_on_hosts(&vec!["host"; size], program)
 }
 
@@ -160,15 +184,14 @@ pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm<'_>) -> T + Sync) 
 ///
 /// # Panics
 /// When `program` does.
-pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm<'_>) -> T + Sync) -> Vec<T> {
-    let state = State { arrived: vec![None; hosts.len()], ..State::default() };
-    let meeting = Meeting { size: hosts.len(), state: Mutex::new(state), changed: Condvar::new() };
+pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
+    let meeting = Arc::new(Meeting::new(hosts.len()));
     std::thread::scope(|scope| {
         let ranks: Vec<_> = hosts
             .iter()
             .enumerate()
             .map(|(rank, host)| {
-                let comm = ThreadComm { meeting: &meeting, rank, host: (*host).to_owned() };
+                let comm = ThreadComm { meeting: Arc::clone(&meeting), rank, host: (*host).to_owned() };
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })
@@ -197,6 +220,24 @@ mod tests {
     fn a_rank_that_leaves_is_reported_and_does_not_hang_the_others() {
         let results = run(3, |comm| if comm.rank() == 2 { Ok(()) } else { comm.min(&mut [1]) });
         assert!(results[0].is_err() && results[1].is_err());
+    }
+
+    #[test]
+    fn parts_are_communicators_of_their_own() {
+        let results = run(5, |comm| {
+            let mut seen = Vec::new();
+            for round in 0..20 {
+                let part = comm.split((comm.rank() + round) % 2).unwrap();
+                // Only one part communicates: the other does not have to.
+                if (comm.rank() + round) % 2 == 0 {
+                    seen.push((part.rank(), part.all_gather(&[comm.rank() as u8]).unwrap()));
+                }
+            }
+            seen
+        });
+        assert_eq!(results[2][0], (1, vec![0, 2, 4]));
+        assert_eq!(results[3][1], (1, vec![1, 3]));
+        assert!(results.iter().all(|seen| seen.len() == 10));
     }
 
     #[test]

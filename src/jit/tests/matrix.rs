@@ -197,13 +197,7 @@ impl Scene<'_> {
     }
 
     /// One call of one rank.
-    fn jit(
-        &self,
-        comm: &ThreadComm<'_>,
-        session: &Session,
-        failure: Failure,
-        post: &Post,
-    ) -> Result<Library> {
+    fn jit(&self, comm: &ThreadComm, session: &Session, failure: Failure, post: &Post) -> Result<Library> {
         let last = comm.rank() == self.case.size - 1;
         let mut params = self.params(comm.rank());
         if last && failure == Failure::ParamsDiffer {
@@ -302,7 +296,7 @@ impl Scene<'_> {
 fn check(case: Case, root: &Path) -> std::result::Result<(), Kind> {
     let scene = Scene { case, root, corrupt: Arc::default() };
     let (healthy_post, post) = (Post::default(), Post::default());
-    let together = |comm: &ThreadComm<'_>, step: &dyn Fn()| {
+    let together = |comm: &ThreadComm, step: &dyn Fn()| {
         let alone = || {
             if comm.rank() == 0 {
                 step();

@@ -3,6 +3,7 @@
 //! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache directories; in
 //! each, all ranks give the same answer, and the next call without a fault succeeds.
 
+mod isa;
 mod matrix;
 mod roles;
 mod travel;
@@ -92,7 +93,7 @@ impl Loader for FakeLoader {
 
 /// What a rank has to do with: a process of its own.
 struct Rank<'a> {
-    comm: &'a ThreadComm<'a>,
+    comm: &'a ThreadComm,
     session: Session,
     compiler: Arc<FakeCompiler>,
     agreed: Agreed,
@@ -115,7 +116,7 @@ struct Setup<'a> {
 }
 
 impl<'a> Rank<'a> {
-    fn new(comm: &'a ThreadComm<'a>, setup: Setup<'_>, fault: Fault) -> Self {
+    fn new(comm: &'a ThreadComm, setup: Setup<'_>, fault: Fault) -> Self {
         let compiler =
             Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
         let loader = Arc::new(FakeLoader { fails: fault == Fault::LoadFails(comm.rank()) });

@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cpu;
+pub mod native;
+
 use std::ffi::OsStr;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
@@ -60,6 +63,21 @@ pub fn inspect(params: &BuildParams) -> Compiler {
     Compiler { command_key: key(command), file_key: there.then(|| key(files)) }
 }
 
+impl Compiler {
+    /// The names of the records of what this compiler makes of these flags on this kind of processor.
+    #[must_use]
+    pub fn on_machine(&self, flags: &[String], cpu: &str) -> Self {
+        let key = |key: &String| {
+            let mut writer = Writer::new(b"compiler on a machine");
+            writer.bytes(key.as_bytes());
+            writer.bytes(cpu.as_bytes());
+            flags.iter().for_each(|flag| writer.bytes(flag.as_bytes()));
+            hex(&digest(&writer.finish())[..16])
+        };
+        Self { command_key: key(&self.command_key), file_key: self.file_key.as_ref().map(key) }
+    }
+}
+
 /// Programs that stand in for compilers under the compilers' names, and run the next one of the name on `PATH`.
 const MASQUERADERS: [&str; 4] = ["ccache", "distcc", "icecc", "sccache"];
 
@@ -82,16 +100,21 @@ fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
     }
 }
 
+/// How long a compiler may take to answer a question.
+fn limit(params: &BuildParams) -> Duration {
+    params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))
+}
+
 /// Asks the compiler. [`Toolchain::unknown`] when it does not answer: the build will say why.
 #[must_use]
 pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
-    let limit = params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT));
     // The GNU and LLVM compilers answer both questions at once; others at least tell their version.
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
         let cwd = std::env::temp_dir();
-        let command = Command { argv, cwd, timeout: Some(limit), capture: params.capture, memory: None };
+        let command =
+            Command { argv, cwd, timeout: Some(limit(params)), capture: params.capture, memory: None };
         let Ok(outcome) = runner.run(&command) else { break };
         match outcome.exit {
             Exit::Code(0) | Exit::Unknown => {
@@ -115,6 +138,7 @@ fn parse(answer: &str) -> Option<Toolchain> {
     Some(Toolchain {
         identity: identity.to_owned(),
         target: target.unwrap_or(std::env::consts::ARCH).to_owned(),
+        isa: String::new(),
     })
 }
 
@@ -147,6 +171,7 @@ mod tests {
         let expected = Toolchain {
             identity: "gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)".into(),
             target: "x86_64-linux-gnu".into(),
+            isa: String::new(),
         };
         assert_eq!(parse(gcc), Some(expected));
         let clang = "Debian clang version 14.0.6\nTarget: x86_64-pc-linux-gnu\nThread model: posix\n";
@@ -202,11 +227,31 @@ mod tests {
 
     #[test]
     fn records_are_read_back_and_damage_is_not() {
-        let toolchain = Toolchain { identity: "x".into(), target: "y".into() };
+        let toolchain = Toolchain { identity: "x".into(), target: "y".into(), isa: "-mavx".into() };
         let saved =
             Saved { format: FORMAT.into(), command: vec!["c++".into()], toolchain: toolchain.clone() };
         let data = serde_json::to_vec(&saved).unwrap();
         assert_eq!(decode(&data), Some(toolchain));
         assert_eq!(decode(&data[1..]), None);
+        // Records without native flags are those of old.
+        let old = br#"{"format":"dijitso toolchain 1","command":["c++"],"toolchain":{"identity":"x","target":"y"}}"#;
+        let plain = decode(old).unwrap();
+        assert_eq!(plain.isa, "");
+        assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"identity":"x","target":"y"}"#);
+    }
+
+    #[test]
+    fn each_kind_of_processor_and_each_set_of_flags_has_a_record_of_its_own() {
+        let compiler = Compiler { command_key: "c".into(), file_key: Some("f".into()) };
+        let flags = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let of = |text: &str, cpu: &str| compiler.on_machine(&flags(text), cpu);
+        let base = of("-march=native -mavx", "a");
+        assert_eq!(base, of("-march=native -mavx", "a"));
+        for other in [of("-march=native", "a"), of("-march=native -mavx", "b"), compiler.clone()] {
+            assert_ne!(other.command_key, base.command_key);
+            assert_ne!(other.file_key, base.file_key);
+        }
+        let absent = Compiler { file_key: None, ..compiler.clone() };
+        assert_eq!(absent.on_machine(&flags("-march=native"), "a").file_key, None);
     }
 }
