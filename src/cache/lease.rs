@@ -21,7 +21,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil;
+use crate::fsutil::{self, Power};
 use crate::owner::{Life, Owner};
 
 use super::{FILE_MODE, read};
@@ -43,6 +43,14 @@ struct Claim {
 }
 
 const FORMAT: &str = "dijitso lease 1";
+
+impl Claim {
+    /// What stands in a file that cannot be read: it was made in one step, so its owner went down with the host.
+    fn nobody() -> Self {
+        let owner = Owner { boot: String::new(), space: 0, pid: 0, start: 0 };
+        Self { format: String::new(), owner, host: "an unknown host".to_owned(), number: 0 }
+    }
+}
 
 /// The right to build, until it is dropped.
 #[derive(Debug)]
@@ -143,7 +151,7 @@ fn claim(path: &Path) -> io::Result<Option<Lease>> {
     fsutil::create_dirs(path.parent().unwrap_or(Path::new("/")))?;
     // Before it can be seen: nobody must take ours for a leftover.
     held(|held| held.insert((path.to_owned(), number)));
-    match fsutil::publish_first(path, &data, FILE_MODE) {
+    match fsutil::publish_first(path, &data, FILE_MODE, Power::Careless) {
         Ok(true) => {
             MINE.with_borrow_mut(|mine| mine.push(path.to_owned()));
             Ok(Some(Lease { path: path.to_owned(), claim, beat: heart(path) }))
@@ -182,18 +190,9 @@ impl Seen {
         {
             return Some(claim.clone());
         }
-        let unreadable = || Claim {
-            format: String::new(),
-            owner: Owner { boot: String::new(), space: 0, pid: 0, start: 0 },
-            host: "an unknown host".to_owned(),
-            number: 0,
-        };
         let data = read(path).ok().flatten();
-        // Damaged, or of another version: somebody whom we do not know.
-        let claim = data
-            .and_then(|data| serde_json::from_slice::<Claim>(&data).ok())
-            .filter(|claim| claim.format == FORMAT)
-            .unwrap_or_else(unreadable);
+        let claim =
+            data.and_then(|data| serde_json::from_slice::<Claim>(&data).ok()).unwrap_or_else(Claim::nobody);
         self.last = Some((claim.clone(), modified, Instant::now()));
         Some(claim)
     }
@@ -201,6 +200,8 @@ impl Seen {
     fn is_over(&self, claim: &Claim) -> bool {
         let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
         match claim.owner.life() {
+            // Damaged, or of another version of this library, which will build the same as well.
+            _ if claim.format != FORMAT => true,
             Life::Dead => true,
             Life::Alive if claim.owner == Owner::me() => {
                 !held(|held| held.iter().any(|(_, number)| *number == claim.number))
@@ -287,6 +288,17 @@ mod tests {
             let begin = Instant::now();
             assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)));
             assert!(begin.elapsed() < LONG / 2);
+        }
+    }
+
+    #[test]
+    fn a_damaged_lease_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        for text in ["", "{}", "not JSON"] {
+            std::fs::write(&path, text).unwrap();
+            assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)), "{text}");
+            assert!(!path.exists());
         }
     }
 

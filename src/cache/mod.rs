@@ -18,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Standing, Unread};
+use crate::fsutil::{self, Power, Standing, Unread};
 use crate::inputs::Input;
 use crate::params::resolved::CacheParams;
 use crate::wire::{Digest32, digest, hex};
@@ -270,7 +270,7 @@ impl Cache {
                     if read(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
                         continue;
                     }
-                    fsutil::publish_over(path, data, FILE_MODE)
+                    fsutil::publish_over(path, data, FILE_MODE, Power::Safe)
                         .map_err(|error| Error::io("cannot write", path, &error))?;
                 }
                 return Ok(true);
@@ -386,7 +386,8 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 }
 
 fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {
-    fsutil::publish_first(path, data, mode).map_err(|error| Error::io("cannot write", path, &error))
+    fsutil::publish_first(path, data, mode, Power::Safe)
+        .map_err(|error| Error::io("cannot write", path, &error))
 }
 
 /// Size and digest of a file that belongs to an entry.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::fsutil;
+use crate::fsutil::{self, Power};
 use crate::inputs::Input;
 
 use super::{Cache, FILE_MODE, read};
@@ -114,7 +114,7 @@ impl Cache {
 fn write(path: &Path, data: &[u8]) -> Result<()> {
     let dir = path.parent().unwrap_or(Path::new("/"));
     fsutil::create_dirs(dir)
-        .and_then(|()| fsutil::publish_over(path, data, FILE_MODE))
+        .and_then(|()| fsutil::publish_over(path, data, FILE_MODE, Power::Careless))
         .map_err(|error| Error::io("cannot write", path, &error))
 }
 

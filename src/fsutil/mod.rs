@@ -40,15 +40,25 @@ const STAGED_PREFIX: &str = ".staged-";
 /// How the names of private folders begin; the owner follows.
 const PRIVATE_PREFIX: &str = "dijitso-";
 
-/// A private file in the directory of `path`, with the contents, on the disk, not yet under its name.
-fn stage(path: &Path, data: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+/// What becomes of a file when the power goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Data before name: no name stands for what never reached the disk.
+    Safe,
+    /// It may be there and empty afterwards, and whoever reads it has to expect that.
+    Careless,
+}
+
+/// A private file in the directory of `path`, with the contents, not yet under its name.
+fn stage(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<NamedTempFile> {
     allow(Op::Create, path)?;
     let parent = path.parent().unwrap_or(Path::new("."));
     let mut staged = staging(parent, mode)?;
     allow(Op::Write, path)?;
     staged.write_all(data)?;
-    // Data before name: after a loss of power no name stands for what never reached the disk.
-    sync(staged.as_file())?;
+    if power == Power::Safe {
+        sync(staged.as_file())?;
+    }
     Ok(staged)
 }
 
@@ -81,8 +91,8 @@ fn sync(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// Those of the file system.
-pub fn publish_first(path: &Path, data: &[u8], mode: u32) -> io::Result<bool> {
-    let staged = stage(path, data, mode)?;
+pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
+    let staged = stage(path, data, mode, power)?;
     allow(Op::Name, path)?;
     match staged.persist_noclobber(path) {
         Ok(_) => Ok(true),
@@ -96,8 +106,8 @@ pub fn publish_first(path: &Path, data: &[u8], mode: u32) -> io::Result<bool> {
 ///
 /// # Errors
 /// Those of the file system.
-pub fn publish_over(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
-    let staged = stage(path, data, mode)?;
+pub fn publish_over(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
+    let staged = stage(path, data, mode, power)?;
     allow(Op::Name, path)?;
     match staged.persist(path) {
         Err(refused) if !is_at(path, refused.file.as_file()) => Err(refused.error),

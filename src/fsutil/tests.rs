@@ -6,10 +6,10 @@ use super::*;
 fn the_first_publisher_wins_and_leaves_nothing_else() {
     let dir = private_dir(&std::env::temp_dir()).unwrap();
     let path = dir.path().join("file");
-    assert!(publish_first(&path, b"first", 0o600).unwrap());
-    assert!(!publish_first(&path, b"second", 0o600).unwrap());
+    assert!(publish_first(&path, b"first", 0o600, Power::Safe).unwrap());
+    assert!(!publish_first(&path, b"second", 0o600, Power::Safe).unwrap());
     assert_eq!(fs::read(&path).unwrap(), b"first");
-    publish_over(&path, b"third", 0o700).unwrap();
+    publish_over(&path, b"third", 0o700, Power::Safe).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"third");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -24,7 +24,7 @@ fn many_publishers_agree_on_one_content() {
             .map(|id| {
                 scope.spawn({
                     let path = &path;
-                    move || usize::from(publish_first(path, &[id; 4096], 0o600).unwrap())
+                    move || usize::from(publish_first(path, &[id; 4096], 0o600, Power::Safe).unwrap())
                 })
             })
             .collect();

@@ -170,7 +170,7 @@ fn on_mixtures(program: impl Fn(&[&'static str], Setup<'_>, &str)) {
         for size in [2, 3, 5] {
             for dirs in HashSet::from([1, 2, size]) {
                 for kinds in mixtures(size) {
-                    let root = tempfile::tempdir().unwrap();
+                    let root = scratch();
                     let setup = Setup { root: root.path(), dirs, buildon };
                     program(&kinds, setup, &format!("{kinds:?} {setup:?}"));
                 }
@@ -221,7 +221,7 @@ fn every_rank_gets_the_library_of_its_kind() {
 fn machines_that_are_alike_pay_nothing() {
     for buildon in ["node", "root", "process"] {
         let collectives = |kinds: &[&'static str], flags: &'static str, expected: usize| {
-            let root = tempfile::tempdir().unwrap();
+            let root = scratch();
             let setup = Setup { root: root.path(), dirs: 1, buildon };
             let seen = jit(Machines { kinds, broken: "", tells: true, flags }, setup, &["first", "second"]);
             let signatures: HashSet<_> = seen.iter().map(|seen| seen.library().signature()).collect();
@@ -283,7 +283,7 @@ fn a_compiler_that_does_not_tell_gives_a_library_to_each_kind_of_processor() {
 /// Programs that share a cache and are not connected.
 #[test]
 fn programs_on_different_machines_do_not_load_each_others_libraries() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     let mut signatures = HashSet::new();
     for kind in ["alpha", "beta", "alpha"] {
@@ -299,7 +299,7 @@ fn programs_on_different_machines_do_not_load_each_others_libraries() {
 /// Within `generate` the same compiler is the parent's; flags that it was not asked about are asked about.
 #[test]
 fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     fs::write(root.path().join("fake"), "").unwrap();
     fs::set_permissions(root.path().join("fake"), fs::Permissions::from_mode(0o700)).unwrap();

@@ -414,13 +414,11 @@ fn every_rank_returns_the_same_whatever_fails_on_one() {
     let cases = cases();
     let next = AtomicUsize::new(0);
     let failed = AtomicUsize::new(0);
-    let memory = Path::new("/dev/shm");
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
             scope.spawn(|| {
                 while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
-                    let builder = tempfile::Builder::new();
-                    let root = builder.tempdir_in(memory).or_else(|_| builder.tempdir()).unwrap();
+                    let root = scratch();
                     let answer = check(*case, root.path());
                     assert!(expected(*case, answer), "{case:?}: {answer:?}");
                     failed.fetch_add(usize::from(answer.is_err()), Ordering::SeqCst);

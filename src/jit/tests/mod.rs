@@ -174,12 +174,18 @@ impl<'a> Rank<'a> {
     }
 }
 
+/// A folder in memory where there is one: these tests are about order, not about disks.
+fn scratch() -> tempfile::TempDir {
+    let builder = tempfile::Builder::new();
+    builder.tempdir_in("/dev/shm").or_else(|_| builder.tempdir()).unwrap()
+}
+
 /// Runs `program` for every strategy, number of ranks and number of directories.
 fn everywhere(program: impl Fn(usize, Setup<'_>)) {
     for buildon in ["node", "root", "process"] {
         for size in [1, 2, 3, 5] {
             for dirs in [1, 2, size] {
-                let root = tempfile::tempdir().unwrap();
+                let root = scratch();
                 program(size, Setup { root: root.path(), dirs, buildon });
             }
         }
@@ -342,7 +348,7 @@ fn h3_h4_h5_a_damaged_entry_on_some_ranks_is_repaired_without_the_others() {
 /// A receiver that cannot write: all ranks are told, and nothing is half there.
 #[test]
 fn a_receiver_that_cannot_publish_fails_all() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
     fs::create_dir_all(root.path().join("cache2")).unwrap();
     // A file in the place of a directory stops even root, for whom no mode is an obstacle.
@@ -358,7 +364,7 @@ fn a_receiver_that_cannot_publish_fails_all() {
 
 #[test]
 fn the_compiler_is_probed_once_by_one_rank_and_never_on_a_hit() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let fake = root.path().join("fake");
     fs::write(&fake, "").unwrap();
     fs::set_permissions(&fake, fs::Permissions::from_mode(0o700)).unwrap();
@@ -383,7 +389,7 @@ fn the_compiler_is_probed_once_by_one_rank_and_never_on_a_hit() {
 /// Two communicators of one process: each agrees for itself, the library is loaded once.
 #[test]
 fn a_second_communicator_finds_the_library_in_memory() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     let origins = run(2, |comm| {
         let rank = Rank::new(comm, setup, Fault::None);
@@ -399,7 +405,7 @@ fn a_second_communicator_finds_the_library_in_memory() {
 /// What concerns one rank alone must not send it into a collective that the others do not enter.
 #[test]
 fn a_memory_hit_does_not_depend_on_what_may_differ_between_ranks() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     let origins = run(2, |comm| {
         let mut rank = Rank::new(comm, setup, Fault::None);
@@ -419,7 +425,7 @@ fn a_memory_hit_does_not_depend_on_what_may_differ_between_ranks() {
 /// Ranks that change their directories in turn never mean different groups.
 #[test]
 fn changing_directories_are_looked_at_again_by_all() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     for buildon in ["node", "root"] {
         let setup = Setup { root: root.path(), dirs: 1, buildon };
         let results = run(2, |comm| {
@@ -443,7 +449,7 @@ fn changing_directories_are_looked_at_again_by_all() {
 /// Defect W12 of the original: memory knew the signature alone, not the cache directory.
 #[test]
 fn w12_another_cache_directory_is_another_library() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     let paths = run(1, |comm| {
         let mut rank = Rank::new(comm, setup, Fault::None);
@@ -459,7 +465,7 @@ fn w12_another_cache_directory_is_another_library() {
 /// Field lesson: programs that meet a source that does not compile ran the compiler, or a time limit, one after another.
 #[test]
 fn a_refused_source_is_not_compiled_again_until_it_changes() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     // Each call is that of another program.
     let program = |fault, memory: &str, code: &'static str| {
@@ -496,7 +502,7 @@ fn a_refused_source_is_not_compiled_again_until_it_changes() {
 /// Eight programs that never heard of each other: the compiler runs once.
 #[test]
 fn programs_that_do_not_know_each_other_build_once() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     let builds = AtomicUsize::new(0);
     std::thread::scope(|scope| {

@@ -56,7 +56,7 @@ fn send_and_receive(
 
 #[test]
 fn a_receiver_gets_what_the_builder_sends() {
-    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (scratch(), scratch());
     let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
     let origins: Vec<Origin> = results.iter().map(|library| library.as_ref().unwrap().origin()).collect();
     assert_eq!((origins, waits), (vec![Origin::Built, Origin::Received], 2));
@@ -65,7 +65,7 @@ fn a_receiver_gets_what_the_builder_sends() {
 /// Defects H1, H2 and W8 of the original: a builder that failed did not send, or sent something of another size.
 #[test]
 fn h2_w8_a_builder_that_fails_sends_its_error_and_waits() {
-    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (scratch(), scratch());
     let builder = process(a.path(), Fault::CompileError);
     let (results, waits) = send_and_receive(&builder, &process(b.path(), Fault::None));
     let error = same_error(&results, "failure");
@@ -80,12 +80,12 @@ fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
         let lib = root.join(".cache/dijitso/lib/libdijitso-form.so");
         fs::create_dir_all(lib).unwrap();
     };
-    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (scratch(), scratch());
     break_cache(a.path());
     let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
     assert_eq!((same_error(&results, "builder").kind(), waits), (Kind::Cache, 2));
 
-    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (a, b) = (scratch(), scratch());
     break_cache(b.path());
     let (results, waits) = send_and_receive(&process(a.path(), Fault::None), &process(b.path(), Fault::None));
     assert!(results[0].is_ok());
@@ -95,7 +95,7 @@ fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
 /// Parameters that cannot be read on one host, say: the part is played all the same.
 #[test]
 fn h1_a_rank_with_bad_arguments_still_sends_receives_and_waits() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (session, _) = process(dir.path(), Fault::None);
     let bad = || Err(Error::new(Kind::Params, "bad on this rank"));
     let (sent, calls) = (RefCell::new(Vec::new()), AtomicUsize::new(0));
@@ -123,7 +123,7 @@ fn h1_a_rank_with_bad_arguments_still_sends_receives_and_waits() {
 
 #[test]
 fn roles_that_contradict_or_are_missing() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = scratch();
     let (session, params) = process(dir.path(), Fault::None);
     let params = params.resolve().unwrap();
     let request = Request { name: "form", params: &params };

@@ -45,7 +45,7 @@ fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
 
 #[test]
 fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
     let results = run(3, |comm| {
         let rank = Rank::new(comm, setup, Fault::CompileError);
@@ -127,7 +127,7 @@ fn a_transport_of_the_host_carries_the_library() {
 /// What cannot be read back is not sent; the receivers get the reason instead of waiting for ever.
 #[test]
 fn h2_a_sender_that_cannot_read_sends_its_error() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
     let post = Mutex::new(None);
     let results = run(3, |comm| {
@@ -169,7 +169,7 @@ fn h2_a_sender_that_cannot_read_sends_its_error() {
 /// A nested module that is named otherwise is the business of the builder alone.
 #[test]
 fn a_nested_library_of_another_naming_does_not_spoil_its_parent() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
     let results = run(2, |comm| {
         let rank = Rank::new(comm, setup, Fault::None);
@@ -195,7 +195,7 @@ fn a_nested_library_of_another_naming_does_not_spoil_its_parent() {
 #[test]
 fn a_transport_that_fails_or_lies_fails_all_ranks() {
     for lie in [None, Some(b"not a blob".to_vec())] {
-        let root = tempfile::tempdir().unwrap();
+        let root = scratch();
         let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
         let results = run(3, |comm| {
             let rank = Rank::new(comm, setup, Fault::None);
@@ -220,7 +220,7 @@ fn a_transport_that_fails_or_lies_fails_all_ranks() {
 /// A disk that does not show what was published: the ranks that miss it get the bytes.
 #[test]
 fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
-    let root = tempfile::tempdir().unwrap();
+    let root = scratch();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
     run(2, |comm| {
         let rank = Rank::new(comm, setup, Fault::None);
