@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
@@ -18,7 +19,7 @@ use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, on_root, same_votes};
-use crate::params::resolved::BuildOn;
+use crate::params::resolved::{BuildOn, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
@@ -74,11 +75,14 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        comm.health()?;
         if let Ok(request) = &request
             && let Some(library) = self.jit_from_memory(*request, agreed)
         {
             return Ok(library);
         }
+        let (name, timeout) = waits(&request);
+        comm.begin(name, timeout);
         let request = same_call(comm, request, callbacks)?;
         let call = Call { session: self, agreed, comm, request };
         let ticket = call.ticket()?;
@@ -92,6 +96,16 @@ impl Session {
         let library = agree(comm, "loading", || call.load(&ticket.signature, &cache, &served, origin))?;
         agreed.memory.put(request.name, request.params.memory_digest, &library);
         Ok(library)
+    }
+}
+
+/// What others are told of a call that they wait in, and how long this rank waits for them: the default where its
+/// parameters could not be read.
+#[must_use]
+pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
+    match request {
+        Ok(request) => (request.name, request.params.timeout),
+        Err(_) => ("", default_timeout()),
     }
 }
 
@@ -204,6 +218,7 @@ impl Call<'_> {
         // A rank with another directory than last time makes all look again.
         let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
         let mut votes = [number, !number];
+        self.comm.enter("comparing cache directories");
         self.comm.min(&mut votes)?;
         if let Some((_, sharing)) = known
             && all_same(&votes)
@@ -316,6 +331,7 @@ impl Call<'_> {
                 Ok(Vec::new())
             }
         })?;
+        comm.enter("handing over what was built");
         comm.broadcast(source, &mut blob)?;
         let receives = roles::receivers(leaders, &have).contains(&rank);
         agree(comm, "publishing what was received", || {

@@ -1,20 +1,23 @@
 //! Ranks that are threads of one process: for tests, in which a mistake is reported and does not hang.
 //!
 //! Every collective says what it is. When ranks meet in different ones, or when one has left while others wait, all
-//! of them get an error at once.
+//! of them get an error at once. Who is late is seen directly, so deadlines need no roll call here.
 
 #![forbid(unsafe_code)]
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
+use super::late::{Roster, Waiting, gave_up, still_waiting};
+use super::watch::{WARN_AFTER, Watch};
 
 /// What the ranks share.
 #[derive(Debug)]
 struct Meeting {
-    size: usize,
+    roster: Roster,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -23,10 +26,10 @@ struct Meeting {
 struct State {
     /// Contributions to the collective under way, by rank.
     arrived: Vec<Option<(String, Vec<u8>)>>,
-    /// What the last complete collective brought together, and how many have still to fetch it.
-    complete: Option<(Vec<Vec<u8>>, usize)>,
+    /// What the last complete collective brought together, and who has still to fetch it.
+    complete: Option<(Vec<Vec<u8>>, Vec<usize>)>,
     /// Why no collective can succeed any more.
-    broken: Option<String>,
+    broken: Option<Error>,
     collectives: usize,
 }
 
@@ -36,6 +39,25 @@ pub struct ThreadComm<'a> {
     meeting: &'a Meeting,
     rank: usize,
     host: String,
+    watch: Watch,
+}
+
+/// One rank's wait.
+struct Wait {
+    since: Instant,
+    waiting: Waiting,
+    timeout: Option<Duration>,
+    warned: bool,
+}
+
+impl State {
+    /// For whom the others wait.
+    fn late(&self) -> Vec<usize> {
+        match &self.complete {
+            Some((_, left)) => left.clone(),
+            None => (0..self.arrived.len()).filter(|rank| self.arrived[*rank].is_none()).collect(),
+        }
+    }
 }
 
 impl Meeting {
@@ -43,9 +65,40 @@ impl Meeting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, state: &mut State, reason: String) {
+    fn fail(&self, state: &mut State, reason: Error) {
         state.broken.get_or_insert(reason);
         self.changed.notify_all();
+    }
+
+    /// Sleeps until something has changed or a time is over, and does what is then due.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        wait: &mut Wait,
+        rank: usize,
+    ) -> MutexGuard<'a, State> {
+        let waited = wait.since.elapsed();
+        wait.waiting.waited = waited;
+        if wait.timeout.is_some_and(|timeout| waited >= timeout) {
+            let error = gave_up(&self.roster, &state.late(), &wait.waiting);
+            self.fail(&mut state, error);
+            return state;
+        }
+        if !wait.warned && waited >= WARN_AFTER {
+            wait.warned = true;
+            let late = state.late();
+            if (0..rank).all(|lower| late.contains(&lower)) {
+                log::warn!("{}", still_waiting(&self.roster, &late, &wait.waiting));
+            }
+        }
+        let warning = (!wait.warned).then_some(WARN_AFTER);
+        match [warning, wait.timeout].into_iter().flatten().min() {
+            Some(end) => {
+                let slept = self.changed.wait_timeout(state, end - waited);
+                slept.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }
 
@@ -58,43 +111,47 @@ impl ThreadComm<'_> {
 
     /// Meets the other ranks in the collective `what` and gives the contributions of all, in rank order.
     fn meet(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let meeting = self.meeting;
-        let wait = |state| meeting.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let met = self.health().and_then(|()| self.meet_in_health(what, mine));
+        met.map_err(|error| self.watch.fail(error))
+    }
+
+    fn meet_in_health(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let (meeting, rank) = (self.meeting, self.rank);
+        let (waiting, timeout) = self.watch.waiting(self.watch.next());
+        let mut wait = Wait { since: Instant::now(), waiting, timeout, warned: false };
         let mut state = meeting.lock();
         // The collective before this one is over when everybody has fetched its result.
         while state.complete.is_some() && state.broken.is_none() {
-            state = wait(state);
+            state = meeting.wait(state, &mut wait, rank);
         }
-        if let Some((_, (other, _))) =
-            state.arrived.iter().flatten().enumerate().find(|(_, (other, _))| other != what)
-        {
-            let reason = format!(
-                "ranks are in different collectives: rank {} in {what}, others in {other}",
-                self.rank
-            );
-            meeting.fail(&mut state, reason);
+        if let Some((other, _)) = state.arrived.iter().flatten().find(|(other, _)| other != what) {
+            let reason =
+                format!("ranks are in different collectives: rank {rank} in {what}, others in {other}");
+            meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
-        state.arrived[self.rank] = Some((what.to_owned(), mine));
+        if state.broken.is_none() {
+            state.arrived[rank] = Some((what.to_owned(), mine));
+        }
         if state.arrived.iter().all(Option::is_some) {
             let rows = state.arrived.iter_mut().filter_map(|slot| Some(slot.take()?.1)).collect();
-            state.complete = Some((rows, meeting.size));
+            state.complete = Some((rows, (0..self.size()).collect()));
             state.collectives += 1;
             meeting.changed.notify_all();
         }
         loop {
             if let Some(reason) = &state.broken {
-                return Err(Error::new(Kind::Mpi, reason.clone()));
+                return Err(reason.clone());
             }
             if let Some((rows, left)) = &mut state.complete {
                 let rows = rows.clone();
-                *left -= 1;
-                if *left == 0 {
+                left.retain(|other| *other != rank);
+                if left.is_empty() {
                     state.complete = None;
                 }
                 meeting.changed.notify_all();
                 return Ok(rows);
             }
-            state = wait(state);
+            state = meeting.wait(state, &mut wait, rank);
         }
     }
 }
@@ -107,7 +164,7 @@ impl Drop for ThreadComm<'_> {
         let reason = format!("rank {} has left while others wait for it", self.rank);
         state.arrived[self.rank] = Some((reason.clone(), Vec::new()));
         if waiting {
-            self.meeting.fail(&mut state, reason);
+            self.meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
     }
 }
@@ -118,7 +175,7 @@ impl Communicator for ThreadComm<'_> {
     }
 
     fn size(&self) -> usize {
-        self.meeting.size
+        self.meeting.roster.size()
     }
 
     fn host(&self) -> &str {
@@ -127,6 +184,18 @@ impl Communicator for ThreadComm<'_> {
 
     fn machine(&self) -> u64 {
         self.host.bytes().fold(7, |sum, byte| sum * 31 + u64::from(byte))
+    }
+
+    fn begin(&self, call: &str, timeout: Option<Duration>) {
+        self.watch.begin(call, timeout);
+    }
+
+    fn enter(&self, step: &str) {
+        self.watch.enter(step);
+    }
+
+    fn health(&self) -> Result<()> {
+        self.watch.health()
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
@@ -162,13 +231,15 @@ pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm<'_>) -> T + Sync) 
 /// When `program` does.
 pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm<'_>) -> T + Sync) -> Vec<T> {
     let state = State { arrived: vec![None; hosts.len()], ..State::default() };
-    let meeting = Meeting { size: hosts.len(), state: Mutex::new(state), changed: Condvar::new() };
+    let rows = hosts.iter().flat_map(|host| Roster::row(std::process::id(), host)).collect();
+    let meeting = Meeting { roster: Roster::new(rows), state: Mutex::new(state), changed: Condvar::new() };
     std::thread::scope(|scope| {
         let ranks: Vec<_> = hosts
             .iter()
             .enumerate()
             .map(|(rank, host)| {
-                let comm = ThreadComm { meeting: &meeting, rank, host: (*host).to_owned() };
+                let host = (*host).to_owned();
+                let comm = ThreadComm { meeting: &meeting, rank, host, watch: Watch::default() };
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })
@@ -197,6 +268,48 @@ mod tests {
     fn a_rank_that_leaves_is_reported_and_does_not_hang_the_others() {
         let results = run(3, |comm| if comm.rank() == 2 { Ok(()) } else { comm.min(&mut [1]) });
         assert!(results[0].is_err() && results[1].is_err());
+    }
+
+    #[test]
+    fn who_does_not_come_is_named_and_gets_the_same_error_when_it_comes() {
+        let (gone, held) = std::sync::mpsc::channel::<()>();
+        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let results = run(4, |comm| {
+            comm.begin("poisson", Some(Duration::from_millis(50)));
+            if comm.rank() == 2 {
+                for _ in 0..3 {
+                    held.lock().unwrap().recv().unwrap();
+                }
+            }
+            comm.enter("building");
+            let first = comm.min(&mut [1]).unwrap_err();
+            let second = comm.min(&mut [1]).unwrap_err();
+            if comm.rank() != 2 {
+                gone.lock().unwrap().send(()).unwrap();
+            }
+            (first, second)
+        });
+        for (first, second) in &results {
+            assert_eq!((first.kind(), first.rank()), (Kind::Timeout, 2));
+            assert_eq!((first, second), (&results[0].0, &results[0].1));
+            assert!(second.message().ends_with(first.message()));
+        }
+        let pid = std::process::id();
+        let start =
+            format!("rank 2 of 4 on host: process {pid} is late: ranks in step \"building\" of \"poisson\"");
+        assert!(results[0].0.message().starts_with(&start), "{}", results[0].0);
+    }
+
+    #[test]
+    fn a_rank_that_is_slow_within_the_limit_is_waited_for() {
+        let results = run(3, |comm| {
+            comm.begin("poisson", Some(Duration::from_secs(100)));
+            if comm.rank() == 0 {
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            comm.min(&mut [1])
+        });
+        assert_eq!(results, vec![Ok(()); 3]);
     }
 
     #[test]
