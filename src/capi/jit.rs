@@ -14,7 +14,9 @@ use super::params::{defaults, dijitso_params};
 use super::source::{dijitso_blob, dijitso_source};
 
 #[cfg(feature = "mpi")]
-use crate::jit::ranks::Agreed;
+use crate::jit::ranks::{Agreed, waits};
+#[cfg(feature = "mpi")]
+use crate::parallel::Communicator;
 #[cfg(feature = "mpi")]
 use crate::parallel::mpi::RawComm as MPI_Comm;
 
@@ -190,7 +192,9 @@ fn on_communicator(
     callbacks: &dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Result<Library> {
-    let comm = crate::parallel::mpi::attached(comm, || Box::new(Agreed::default()))?;
+    let (name, timeout) = waits(&request);
+    let comm = crate::parallel::mpi::attached(comm, name, timeout, || Box::new(Agreed::default()))?;
+    comm.health()?;
     let agreed: &Agreed = comm
         .extra()
         .downcast_ref()

@@ -75,6 +75,14 @@ impl Watch {
         }
     }
 
+    /// What broke it, if anything did, as it was said first.
+    ///
+    /// # Errors
+    /// That.
+    pub fn first_failure(&self) -> Result<()> {
+        self.broken.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
     /// From now on nothing can be agreed on, for the reason that was given first.
     pub fn fail(&self, error: Error) -> Error {
         self.broken.get_or_init(|| error).clone()

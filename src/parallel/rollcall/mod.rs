@@ -155,10 +155,11 @@ impl RollCall {
         Self { rank, roster, epoch: 0, over: 0, active: None, verdict: None, letters: Vec::new() }
     }
 
-    /// Who the ranks are.
-    #[must_use]
-    pub fn roster(&self) -> &Roster {
-        &self.roster
+    /// Who the ranks are, where that was not known at the beginning; as many as before.
+    pub fn set_roster(&mut self, roster: Roster) {
+        if roster.size() == self.roster.size() {
+            self.roster = roster;
+        }
     }
 
     /// The letters to send now, with the ranks that they go to.
