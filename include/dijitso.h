@@ -593,6 +593,15 @@ void dijitso_library_free(struct dijitso_library *library);
  * it. After each step the ranks agree on how it went: whatever fails wherever, every rank returns the same
  * status and the same message. Ranks that wait sleep.
  *
+ * In each step a rank waits for the others no longer than its parallel.timeout (4 hours; 0: for ever). After 30
+ * seconds the log says for whom. When the time is over, those who wait find out together who is late (a builder
+ * that is stopped, dead or too slow; a rank that does not call) and return DIJITSO_ERROR_TIMEOUT, with a message
+ * that names rank, host, process and step; within a tenth of the timeout, but no less than 0.2 and no more than 5
+ * seconds. From then on every call on that communicator returns it at once, on the late rank as soon as it comes;
+ * other communicators are not concerned. Only before all ranks have come to the first call on a communicator it
+ * cannot be said who is late. A rank that comes in the very moment in which it is given up may let some ranks
+ * succeed: these fail in their next call.
+ *
  * Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
  * process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
  * which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
@@ -603,7 +612,7 @@ void dijitso_library_free(struct dijitso_library *library);
  * The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
  * build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
  * make the same call: one that passes something else, or a bad argument, where the others are answered from
- * memory waits for them.
+ * memory waits for them, until its parallel.timeout.
  *
  * @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
  *                     is generated, best by a good hash. *Copied*.

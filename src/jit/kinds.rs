@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::build::toolchain::{cpu, native};
 use crate::error::{Error, Kind, Result};
@@ -148,6 +149,7 @@ impl Kinds {
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<Class> {
         let rank = comm.rank();
+        comm.enter("comparing machines");
         let kinds = comm.all_gather(&machine.digest)?;
         let kinds: Vec<&[u8]> = kinds.chunks_exact(machine.digest.len()).collect();
         let speaker = |rank: usize| kinds.iter().position(|kind| *kind == kinds[rank]).unwrap_or(rank);
@@ -240,6 +242,18 @@ impl Communicator for Part {
 
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
         self.comm.split(color)
+    }
+
+    fn begin(&self, call: &str, timeout: Option<Duration>) {
+        self.comm.begin(call, timeout);
+    }
+
+    fn enter(&self, step: &str) {
+        self.comm.enter(step);
+    }
+
+    fn health(&self) -> Result<()> {
+        self.comm.health()
     }
 
     fn locate(&self, error: Error) -> Error {

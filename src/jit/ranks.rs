@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
@@ -17,7 +18,7 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
-use crate::params::resolved::BuildOn;
+use crate::params::resolved::{BuildOn, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
@@ -77,11 +78,14 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        comm.health()?;
         if let Ok(request) = &request
             && let Some(library) = self.jit_from_memory(*request, agreed)
         {
             return Ok(library);
         }
+        let (name, timeout) = waits(&request);
+        comm.begin(name, timeout);
         let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
         let class = if request.params.cache.signature_is_name {
             Class::all(Toolchain::unknown())
@@ -89,6 +93,7 @@ impl Session {
             agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?
         };
         let call = Call { session: self, agreed, whole: comm, class, request };
+        call.comm().begin(request.name, timeout);
         let ticket = call.ticket()?;
         let root = call.own_root()?;
         let cache = Cache::new(&root, &request.params.cache);
@@ -100,6 +105,16 @@ impl Session {
         let library = agree(comm, "loading", || call.load(&ticket.signature, &cache, &served, origin))?;
         agreed.memory.put(request.name, request.params.memory_digest, &library);
         Ok(library)
+    }
+}
+
+/// What others are told of a call that they wait in, and how long this rank waits for them: the default where its
+/// parameters could not be read.
+#[must_use]
+pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
+    match request {
+        Ok(request) => (request.name, request.params.timeout),
+        Err(_) => ("", default_timeout()),
     }
 }
 
@@ -202,6 +217,7 @@ impl Call<'_> {
         // A rank with another directory than last time makes all look again.
         let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
         let mut votes = [number, !number];
+        self.whole.enter("comparing cache directories");
         self.whole.min(&mut votes)?;
         if let Some((_, sharing)) = known
             && all_same(&votes)
@@ -345,6 +361,7 @@ impl Call<'_> {
                 Ok(Vec::new())
             }
         })?;
+        comm.enter("handing over what was built");
         comm.broadcast(source, &mut blob)?;
         let receives = roles::receivers(leaders, &have).contains(&rank);
         agree(comm, "publishing what was received", || {

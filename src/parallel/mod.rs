@@ -6,21 +6,25 @@
 #![deny(unsafe_code)]
 
 pub mod directories;
+pub mod late;
 #[cfg(feature = "mpi")]
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
 pub mod roles;
+pub mod rollcall;
 pub mod serial;
 pub mod threads;
+pub mod watch;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result, catch};
 
 /// A group of ranks that call the same functions in the same order.
 ///
-/// Every method but the first four is collective: each rank has to call it, with arguments that fit together. An
-/// error of a method means that the communicator itself failed; then nothing more can be agreed on.
+/// `min`, `broadcast` and `all_gather` are collective: each rank has to call them, with arguments that fit together. An
+/// error of one means that the communicator itself failed; then nothing more can be agreed on.
 pub trait Communicator {
     /// This rank, from 0.
     fn rank(&self) -> usize;
@@ -59,6 +63,22 @@ pub trait Communicator {
     /// When communication fails.
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>>;
 
+    /// A call begins, called `call`; in each step of it this rank waits so long for the others, `None` for ever.
+    /// When that time is over, those who wait agree on who is late, all get that as an error of kind
+    /// [`Timeout`](crate::error::Kind::Timeout), and nothing can be agreed on any more. Not collective.
+    fn begin(&self, _call: &str, _timeout: Option<Duration>) {}
+
+    /// The next collective is the end of this step of the call, as errors and warnings call it. Not collective.
+    fn enter(&self, _step: &str) {}
+
+    /// Whether anything can still be agreed on; quick, and not collective.
+    ///
+    /// # Errors
+    /// The one after which nothing can.
+    fn health(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Puts rank and host into an error that happened here.
     fn locate(&self, error: Error) -> Error {
         error.on_rank(self.rank(), self.size(), self.host())
@@ -89,6 +109,7 @@ pub fn agree_min<T>(
     let mut reduced = Vec::with_capacity(votes.len() + 1);
     reduced.push(if result.is_err() { comm.rank() as u64 } else { u64::MAX });
     reduced.extend_from_slice(votes);
+    comm.enter(step);
     comm.min(&mut reduced)?;
     votes.copy_from_slice(&reduced[1..]);
     if reduced[0] == u64::MAX {
@@ -125,6 +146,7 @@ pub fn on_root(
             }
         }
     }
+    comm.enter(step);
     comm.broadcast(0, &mut bytes)?;
     match bytes.split_first() {
         Some((0, data)) => Ok(data.to_vec()),

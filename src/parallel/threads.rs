@@ -1,21 +1,24 @@
 //! Ranks that are threads of one process: for tests, in which a mistake is reported and does not hang.
 //!
 //! Every collective says what it is. When ranks meet in different ones, or when one has left while others wait, all
-//! of them get an error at once.
+//! of them get an error at once. Who is late is seen directly, so deadlines need no roll call here.
 
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
+use super::late::{Roster, Waiting, gave_up, still_waiting};
+use super::watch::{WARN_AFTER, Watch};
 
 /// What the ranks share.
 #[derive(Debug)]
 struct Meeting {
-    size: usize,
+    roster: Roster,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -24,10 +27,10 @@ struct Meeting {
 struct State {
     /// Contributions to the collective under way, by rank.
     arrived: Vec<Option<(String, Vec<u8>)>>,
-    /// What the last complete collective brought together, and how many have still to fetch it.
-    complete: Option<(Vec<Vec<u8>>, usize)>,
+    /// What the last complete collective brought together, and who has still to fetch it.
+    complete: Option<(Vec<Vec<u8>>, Vec<usize>)>,
     /// Why no collective can succeed any more.
-    broken: Option<String>,
+    broken: Option<Error>,
     collectives: usize,
     /// The groups that the last split made, by color.
     parts: HashMap<usize, Arc<Meeting>>,
@@ -39,21 +42,72 @@ pub struct ThreadComm {
     meeting: Arc<Meeting>,
     rank: usize,
     host: String,
+    watch: Watch,
+}
+
+/// One rank's wait.
+struct Wait {
+    since: Instant,
+    waiting: Waiting,
+    timeout: Option<Duration>,
+    warned: bool,
+}
+
+impl State {
+    /// For whom the others wait.
+    fn late(&self) -> Vec<usize> {
+        match &self.complete {
+            Some((_, left)) => left.clone(),
+            None => (0..self.arrived.len()).filter(|rank| self.arrived[*rank].is_none()).collect(),
+        }
+    }
 }
 
 impl Meeting {
-    fn new(size: usize) -> Self {
-        let state = State { arrived: vec![None; size], ..State::default() };
-        Self { size, state: Mutex::new(state), changed: Condvar::new() }
+    fn new(rows: Vec<u8>) -> Self {
+        let roster = Roster::new(rows);
+        let state = State { arrived: vec![None; roster.size()], ..State::default() };
+        Self { roster, state: Mutex::new(state), changed: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn fail(&self, state: &mut State, reason: String) {
+    fn fail(&self, state: &mut State, reason: Error) {
         state.broken.get_or_insert(reason);
         self.changed.notify_all();
+    }
+
+    /// Sleeps until something has changed or a time is over, and does what is then due.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        wait: &mut Wait,
+        rank: usize,
+    ) -> MutexGuard<'a, State> {
+        let waited = wait.since.elapsed();
+        wait.waiting.waited = waited;
+        if wait.timeout.is_some_and(|timeout| waited >= timeout) {
+            let error = gave_up(&self.roster, &state.late(), &wait.waiting);
+            self.fail(&mut state, error);
+            return state;
+        }
+        if !wait.warned && waited >= WARN_AFTER {
+            wait.warned = true;
+            let late = state.late();
+            if (0..rank).all(|lower| late.contains(&lower)) {
+                log::warn!("{}", still_waiting(&self.roster, &late, &wait.waiting));
+            }
+        }
+        let warning = (!wait.warned).then_some(WARN_AFTER);
+        match [warning, wait.timeout].into_iter().flatten().min() {
+            Some(end) => {
+                let slept = self.changed.wait_timeout(state, end - waited);
+                slept.unwrap_or_else(PoisonError::into_inner).0
+            }
+            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+        }
     }
 }
 
@@ -66,43 +120,47 @@ impl ThreadComm {
 
     /// Meets the other ranks in the collective `what` and gives the contributions of all, in rank order.
     fn meet(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let meeting = &self.meeting;
-        let wait = |state| meeting.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        let met = self.health().and_then(|()| self.meet_in_health(what, mine));
+        met.map_err(|error| self.watch.fail(error))
+    }
+
+    fn meet_in_health(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let (meeting, rank) = (self.meeting.as_ref(), self.rank);
+        let (waiting, timeout) = self.watch.waiting(self.watch.next());
+        let mut wait = Wait { since: Instant::now(), waiting, timeout, warned: false };
         let mut state = meeting.lock();
         // The collective before this one is over when everybody has fetched its result.
         while state.complete.is_some() && state.broken.is_none() {
-            state = wait(state);
+            state = meeting.wait(state, &mut wait, rank);
         }
-        if let Some((_, (other, _))) =
-            state.arrived.iter().flatten().enumerate().find(|(_, (other, _))| other != what)
-        {
-            let reason = format!(
-                "ranks are in different collectives: rank {} in {what}, others in {other}",
-                self.rank
-            );
-            meeting.fail(&mut state, reason);
+        if let Some((other, _)) = state.arrived.iter().flatten().find(|(other, _)| other != what) {
+            let reason =
+                format!("ranks are in different collectives: rank {rank} in {what}, others in {other}");
+            meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
-        state.arrived[self.rank] = Some((what.to_owned(), mine));
+        if state.broken.is_none() {
+            state.arrived[rank] = Some((what.to_owned(), mine));
+        }
         if state.arrived.iter().all(Option::is_some) {
             let rows = state.arrived.iter_mut().filter_map(|slot| Some(slot.take()?.1)).collect();
-            state.complete = Some((rows, meeting.size));
+            state.complete = Some((rows, (0..self.size()).collect()));
             state.collectives += 1;
             meeting.changed.notify_all();
         }
         loop {
             if let Some(reason) = &state.broken {
-                return Err(Error::new(Kind::Mpi, reason.clone()));
+                return Err(reason.clone());
             }
             if let Some((rows, left)) = &mut state.complete {
                 let rows = rows.clone();
-                *left -= 1;
-                if *left == 0 {
+                left.retain(|other| *other != rank);
+                if left.is_empty() {
                     state.complete = None;
                 }
                 meeting.changed.notify_all();
                 return Ok(rows);
             }
-            state = wait(state);
+            state = meeting.wait(state, &mut wait, rank);
         }
     }
 }
@@ -115,7 +173,7 @@ impl Drop for ThreadComm {
         let reason = format!("rank {} has left while others wait for it", self.rank);
         state.arrived[self.rank] = Some((reason.clone(), Vec::new()));
         if waiting {
-            self.meeting.fail(&mut state, reason);
+            self.meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
     }
 }
@@ -126,7 +184,7 @@ impl Communicator for ThreadComm {
     }
 
     fn size(&self) -> usize {
-        self.meeting.size
+        self.meeting.roster.size()
     }
 
     fn host(&self) -> &str {
@@ -135,6 +193,18 @@ impl Communicator for ThreadComm {
 
     fn machine(&self) -> u64 {
         self.host.bytes().fold(7, |sum, byte| sum * 31 + u64::from(byte))
+    }
+
+    fn begin(&self, call: &str, timeout: Option<Duration>) {
+        self.watch.begin(call, timeout);
+    }
+
+    fn enter(&self, step: &str) {
+        self.watch.enter(step);
+    }
+
+    fn health(&self) -> Result<()> {
+        self.watch.health()
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
@@ -160,18 +230,22 @@ impl Communicator for ThreadComm {
 
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
         let mine = color.to_le_bytes().to_vec();
-        let colors = self.meet("split", mine.clone())?;
-        let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| **other == mine).count();
+        let all =
+            self.meet("split", [mine.as_slice(), &Roster::row(std::process::id(), &self.host)].concat())?;
+        let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| other.starts_with(&mine)).count();
         let meeting = {
             let mut state = self.meeting.lock();
-            let new = || Arc::new(Meeting::new(same(&colors)));
+            let rows =
+                || all.iter().filter(|row| row.starts_with(&mine)).flat_map(|row| row[mine.len()..].to_vec());
+            let new = || Arc::new(Meeting::new(rows().collect()));
             Arc::clone(state.parts.entry(color).or_insert_with(new))
         };
         // The next split is another one, and nobody is there before all have fetched this one's.
         self.meet("end of split", Vec::new())?;
         self.meeting.lock().parts.clear();
         self.meet("end of split", Vec::new())?;
-        Ok(Arc::new(Self { meeting, rank: same(&colors[..self.rank]), host: self.host.clone() }))
+        let rank = same(&all[..self.rank]);
+        Ok(Arc::new(Self { meeting, rank, host: self.host.clone(), watch: Watch::default() }))
     }
 }
 
@@ -185,13 +259,16 @@ pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm) -> T + Sync) -> V
 /// # Panics
 /// When `program` does.
 pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
-    let meeting = Arc::new(Meeting::new(hosts.len()));
+    let rows = hosts.iter().flat_map(|host| Roster::row(std::process::id(), host)).collect();
+    let meeting = Arc::new(Meeting::new(rows));
     std::thread::scope(|scope| {
         let ranks: Vec<_> = hosts
             .iter()
             .enumerate()
             .map(|(rank, host)| {
-                let comm = ThreadComm { meeting: Arc::clone(&meeting), rank, host: (*host).to_owned() };
+                let host = (*host).to_owned();
+                let meeting = Arc::clone(&meeting);
+                let comm = ThreadComm { meeting, rank, host, watch: Watch::default() };
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })
@@ -220,6 +297,48 @@ mod tests {
     fn a_rank_that_leaves_is_reported_and_does_not_hang_the_others() {
         let results = run(3, |comm| if comm.rank() == 2 { Ok(()) } else { comm.min(&mut [1]) });
         assert!(results[0].is_err() && results[1].is_err());
+    }
+
+    #[test]
+    fn who_does_not_come_is_named_and_gets_the_same_error_when_it_comes() {
+        let (gone, held) = std::sync::mpsc::channel::<()>();
+        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let results = run(4, |comm| {
+            comm.begin("poisson", Some(Duration::from_millis(50)));
+            if comm.rank() == 2 {
+                for _ in 0..3 {
+                    held.lock().unwrap().recv().unwrap();
+                }
+            }
+            comm.enter("building");
+            let first = comm.min(&mut [1]).unwrap_err();
+            let second = comm.min(&mut [1]).unwrap_err();
+            if comm.rank() != 2 {
+                gone.lock().unwrap().send(()).unwrap();
+            }
+            (first, second)
+        });
+        for (first, second) in &results {
+            assert_eq!((first.kind(), first.rank()), (Kind::Timeout, 2));
+            assert_eq!((first, second), (&results[0].0, &results[0].1));
+            assert!(second.message().ends_with(first.message()));
+        }
+        let pid = std::process::id();
+        let start =
+            format!("rank 2 of 4 on host: process {pid} is late: ranks in step \"building\" of \"poisson\"");
+        assert!(results[0].0.message().starts_with(&start), "{}", results[0].0);
+    }
+
+    #[test]
+    fn a_rank_that_is_slow_within_the_limit_is_waited_for() {
+        let results = run(3, |comm| {
+            comm.begin("poisson", Some(Duration::from_secs(100)));
+            if comm.rank() == 0 {
+                std::thread::sleep(Duration::from_millis(60));
+            }
+            comm.min(&mut [1])
+        });
+        assert_eq!(results, vec![Ok(()); 3]);
     }
 
     #[test]

@@ -145,6 +145,14 @@ pub struct Resolved {
     pub memory_digest: Digest32,
 }
 
+/// The default of `parallel.timeout`, for a call whose parameters could not be read.
+#[must_use]
+pub fn default_timeout() -> Option<Duration> {
+    let key = KEYS.iter().find(|key| key.name == "parallel.timeout")?;
+    let seconds = key.default.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
+}
+
 impl Params {
     /// These parameters as plain structs.
     ///

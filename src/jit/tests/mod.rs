@@ -4,6 +4,7 @@
 //! each, all ranks give the same answer, and the next call without a fault succeeds.
 
 mod isa;
+mod late;
 mod matrix;
 mod roles;
 mod travel;

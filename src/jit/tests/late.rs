@@ -1,0 +1,89 @@
+//! Ranks that do not come, or come late.
+
+use std::sync::mpsc::channel;
+
+use super::*;
+
+#[test]
+fn a_stuck_builder_gives_all_others_the_same_error_and_itself_when_it_comes() {
+    for size in [2, 5] {
+        let root = tempfile::tempdir().unwrap();
+        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let (gone, held) = channel::<()>();
+        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let results = run(size, |comm| {
+            let mut rank = Rank::new(comm, setup, Fault::None);
+            rank.params.set("parallel.timeout", "1").unwrap();
+            let remembered = rank.jit("healthy", Fault::None);
+            assert!(remembered.is_ok(), "{remembered:?}");
+            let mut callbacks = generator(|_, source| {
+                // Stuck, until the others have made all their calls.
+                (1..size).for_each(|_| held.lock().unwrap().recv().unwrap());
+                source.code = Some(b"code".to_vec());
+                Ok(())
+            });
+            let params = rank.params.resolve().unwrap();
+            let request = Ok(Request { name: "form", params: &params });
+            let first = rank.session.jit_on(comm, &rank.agreed, request, &mut callbacks).unwrap_err();
+            let before = comm.collectives();
+            let again = rank.jit("form", Fault::None).unwrap_err();
+            let memory = rank.jit("healthy", Fault::None).unwrap_err();
+            assert_eq!(comm.collectives(), before);
+            if comm.rank() != 0 {
+                gone.lock().unwrap().send(()).unwrap();
+            }
+            [first, again, memory]
+        });
+        let [first, again, memory] = &results[0];
+        assert_eq!((first.kind(), first.rank()), (Kind::Timeout, 0));
+        let pid = std::process::id();
+        let who = format!(
+            "rank 0 of {size} on host: process {pid} is late: ranks in step \"building\" of \"form\""
+        );
+        assert!(first.message().starts_with(&who), "{first}");
+        assert!(again == memory && again.message().ends_with(first.message()), "{again}");
+        assert!(results.iter().all(|errors| errors == &results[0]));
+    }
+}
+
+#[test]
+fn a_rank_that_does_not_call_is_late() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "root" };
+    let (gone, held) = channel::<()>();
+    let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+    let results = run(3, |comm| {
+        let mut rank = Rank::new(comm, setup, Fault::None);
+        rank.params.set("parallel.timeout", "0.3").unwrap();
+        if comm.rank() == 1 {
+            (0..2).for_each(|_| held.lock().unwrap().recv().unwrap());
+        }
+        let result = rank.jit("form", Fault::None);
+        if comm.rank() != 1 {
+            gone.lock().unwrap().send(()).unwrap();
+        }
+        result
+    });
+    let error = same_error(&results, "rank 1 does not come");
+    assert_eq!((error.kind(), error.rank()), (Kind::Timeout, 1));
+    assert!(error.message().contains("in step \"checking the call\" of \"form\""), "{error}");
+}
+
+#[test]
+fn a_slow_builder_within_the_limit_is_no_error() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let results = run(3, |comm| {
+        let mut rank = Rank::new(comm, setup, Fault::None);
+        rank.params.set("parallel.timeout", "100").unwrap();
+        let params = rank.params.resolve().unwrap();
+        let mut callbacks = generator(|_, source| {
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            source.code = Some(b"code".to_vec());
+            Ok(())
+        });
+        let request = Ok(Request { name: "form", params: &params });
+        rank.session.jit_on(comm, &rank.agreed, request, &mut callbacks).map(drop)
+    });
+    assert_eq!(results, vec![Ok(()); 3]);
+}

@@ -1,0 +1,213 @@
+//! From a host's communicator to ours and back: the attribute that keeps our duplicate, and its end.
+
+use std::any::Any;
+use std::ffi::{c_int, c_void};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use mpi_sys::{
+    MPI_Comm, MPI_Comm_create_keyval, MPI_Comm_get_attr, MPI_Comm_idup, MPI_Comm_rank, MPI_Comm_set_attr,
+    MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_test_inter, MPI_Finalized, MPI_Initialized,
+    RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_REQUEST_NULL,
+};
+
+use crate::error::{Error, Kind, Result};
+use crate::parallel::late::never_met;
+use crate::parallel::watch::WARN_AFTER;
+
+use super::wait::{check, wait};
+use super::{MpiComm, RawComm};
+
+/// Our side of a host's communicator, made with `extra` at the first use. Then, and only then, collective: in the call
+/// `call`, in which this rank waits for the others no longer than `timeout`.
+///
+/// # Errors
+/// [`Kind::State`] when MPI is not initialised or already finalised, [`Kind::InvalidArgument`] for an
+/// inter-communicator, [`Kind::Timeout`], [`Kind::Mpi`].
+pub fn attached(
+    comm: RawComm,
+    call: &str,
+    timeout: Option<Duration>,
+    extra: impl FnOnce() -> Box<dyn Any + Send + Sync>,
+) -> Result<Arc<MpiComm>> {
+    check_state()?;
+    let keyval = keyval()?;
+    let mut value: *mut c_void = std::ptr::null_mut();
+    let mut found: c_int = 0;
+    // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void pointer.
+    let code = unsafe { MPI_Comm_get_attr(comm, keyval, (&raw mut value).cast(), &raw mut found) };
+    check(code, "MPI_Comm_get_attr")?;
+    if found != 0 {
+        let attached = value.cast_const().cast::<MpiComm>();
+        // SAFETY: the attribute holds a pointer from Arc::into_raw, and one count, until the communicator is freed,
+        // which the host does not do during a call on it.
+        return Ok(unsafe {
+            Arc::increment_strong_count(attached);
+            Arc::from_raw(attached)
+        });
+    }
+    let ours = Arc::new(duplicate(comm, call, timeout, extra())?);
+    live().push(Arc::downgrade(&ours));
+    let value = Arc::into_raw(Arc::clone(&ours)).cast_mut().cast();
+    // SAFETY: the count that into_raw left belongs to the attribute; its delete callback takes it back.
+    let code = unsafe { MPI_Comm_set_attr(comm, keyval, value) };
+    check(code, "MPI_Comm_set_attr")?;
+    // One that could not be made is attached as well, so that later calls fail at once.
+    ours.state.watch.first_failure()?;
+    ours.meet(call, timeout)?;
+    Ok(ours)
+}
+
+/// MPI has to be between its initialisation and its end; asking is allowed at any time.
+fn check_state() -> Result<()> {
+    let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
+    // SAFETY: both may be called at any time, with a pointer to an int.
+    unsafe {
+        MPI_Initialized(&raw mut initialised);
+        MPI_Finalized(&raw mut finalised);
+    }
+    if initialised == 0 {
+        let text = "MPI is not initialised: call MPI_Init first, or pass the null communicator";
+        return Err(Error::new(Kind::State, text));
+    }
+    if finalised != 0 {
+        return Err(Error::new(Kind::State, "MPI is already finalised: pass the null communicator"));
+    }
+    Ok(())
+}
+
+/// Our duplicate of a communicator; or one that is broken from the beginning, because not all ranks came or MPI failed.
+fn duplicate(
+    comm: RawComm,
+    call: &str,
+    timeout: Option<Duration>,
+    extra: Box<dyn Any + Send + Sync>,
+) -> Result<MpiComm> {
+    let (mut inter, mut rank, mut size): (c_int, c_int, c_int) = (0, 0, 1);
+    // SAFETY: a valid communicator of an initialised MPI, and pointers to locals that outlive the calls.
+    unsafe {
+        check(MPI_Comm_test_inter(comm, &raw mut inter), "MPI_Comm_test_inter")?;
+        check(MPI_Comm_rank(comm, &raw mut rank), "MPI_Comm_rank")?;
+        check(MPI_Comm_size(comm, &raw mut size), "MPI_Comm_size")?;
+    }
+    if inter != 0 {
+        let text = "an inter-communicator has two groups of ranks; merge it first (MPI_Intercomm_merge)";
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    let rank = usize::try_from(rank).unwrap_or_default();
+    let size = usize::try_from(size).unwrap_or(1);
+    let ours = MpiComm::new(rank, size, extra);
+    match idup(comm, rank, size, call, timeout) {
+        Ok(duplicate) => *ours.handle() = Some(duplicate),
+        Err(error) => drop(ours.state.watch.fail(error)),
+    }
+    Ok(ours)
+}
+
+fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Duration>) -> Result<MPI_Comm> {
+    // SAFETY: constants of the MPI library.
+    let (null, mut request) = unsafe { (RSMPI_COMM_NULL, RSMPI_REQUEST_NULL) };
+    let mut ours = Box::new(null);
+    let since = Instant::now();
+    let mut warned = false;
+    // SAFETY: `ours` stays in place until the request is complete, or for ever.
+    let started = check(unsafe { MPI_Comm_idup(comm, &raw mut *ours, &raw mut request) }, "MPI_Comm_idup");
+    let waited = started.and_then(|()| {
+        wait(&mut request, "MPI_Comm_idup", || {
+            let waited = since.elapsed();
+            // Who is here cannot be told before the ranks have met; one of the first two mostly is.
+            if !warned && waited >= WARN_AFTER && rank < 2 {
+                warned = true;
+                let seconds = waited.as_secs();
+                log::warn!(
+                    "waited {seconds} s for all {size} ranks in the first call on a communicator (\"{call}\")"
+                );
+            }
+            match timeout {
+                Some(timeout) if waited >= timeout => Err(never_met(size, call, timeout)),
+                _ => Ok(()),
+            }
+        })
+    });
+    if let Err(error) = waited {
+        // MPI may still write into it.
+        std::mem::forget(ours);
+        return Err(error);
+    }
+    // SAFETY: our own communicator: its errors come back to us, the host's handler stays as it is.
+    unsafe { MPI_Comm_set_errhandler(*ours, RSMPI_ERRORS_RETURN) };
+    Ok(*ours)
+}
+
+/// All duplicates that may have to be freed at the end, in the order in which they were made.
+fn live() -> std::sync::MutexGuard<'static, Vec<Weak<MpiComm>>> {
+    static LIVE: Mutex<Vec<Weak<MpiComm>>> = Mutex::new(Vec::new());
+    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    // Communicators that came and went must not add up.
+    if live.len() == live.capacity() {
+        live.retain(|comm| comm.strong_count() > 0);
+    }
+    live
+}
+
+/// The key of our attribute, made once per process.
+///
+/// With it goes an attribute of `MPI_COMM_SELF`, which `MPI_Finalize` deletes first, while MPI still works: that is
+/// when duplicates of communicators that the host never freed (`MPI_COMM_WORLD`) are freed.
+fn keyval() -> Result<c_int> {
+    static KEYVAL: OnceLock<Result<c_int>> = OnceLock::new();
+    let create = |delete| {
+        let mut keyval: c_int = 0;
+        // SAFETY: the callbacks have the types that MPI asks for and live as long as the program.
+        let code = unsafe {
+            MPI_Comm_create_keyval(Some(do_not_copy), Some(delete), &raw mut keyval, std::ptr::null_mut())
+        };
+        check(code, "MPI_Comm_create_keyval").map(|()| keyval)
+    };
+    KEYVAL
+        .get_or_init(|| {
+            let at_end = create(free_all)?;
+            // SAFETY: an attribute without a value, on a communicator that always exists.
+            let code = unsafe { MPI_Comm_set_attr(RSMPI_COMM_SELF, at_end, std::ptr::null_mut()) };
+            check(code, "MPI_Comm_set_attr")?;
+            create(free_one)
+        })
+        .clone()
+}
+
+/// A duplicate that the host makes of its communicator starts without our attribute.
+unsafe extern "C" fn do_not_copy(
+    _comm: MPI_Comm,
+    _keyval: c_int,
+    _extra: *mut c_void,
+    _value: *mut c_void,
+    _copy: *mut c_void,
+    flag: *mut c_int,
+) -> c_int {
+    // SAFETY: MPI passes a pointer to an int.
+    unsafe { *flag = 0 };
+    0
+}
+
+unsafe extern "C" fn free_one(
+    _comm: MPI_Comm,
+    _keyval: c_int,
+    value: *mut c_void,
+    _extra: *mut c_void,
+) -> c_int {
+    // SAFETY: the value is the pointer that `attached` made; its count is taken back here, once.
+    let ours = unsafe { Arc::from_raw(value.cast_const().cast::<MpiComm>()) };
+    ours.free();
+    0
+}
+
+unsafe extern "C" fn free_all(
+    _comm: MPI_Comm,
+    _keyval: c_int,
+    _value: *mut c_void,
+    _extra: *mut c_void,
+) -> c_int {
+    let all = std::mem::take(&mut *live());
+    all.iter().filter_map(Weak::upgrade).for_each(|ours| ours.free());
+    0
+}

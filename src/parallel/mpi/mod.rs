@@ -1,0 +1,260 @@
+//! Ranks of MPI: only the files of this module name `mpi_sys`.
+//!
+//! The library talks on a duplicate of the host's communicator, made at its first use there, kept as an attribute of
+//! it and freed with it. Every wait is a non-blocking collective that is tested with growing pauses, so that a rank
+//! that waits for a compiler leaves its core to the compiler, and sees the letters of others that have waited too long
+//! ([`super::rollcall`]).
+//!
+//! A collective that has been given up stays where it is: MPI may still write into its buffers, so they are never
+//! freed, and neither is the communicator.
+
+mod attach;
+mod post;
+mod wait;
+
+use std::any::Any;
+use std::ffi::c_int;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mpi_sys::{
+    MPI_Comm, MPI_Comm_free, MPI_Comm_rank, MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_split,
+    MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, RSMPI_COMM_NULL, RSMPI_ERRORS_RETURN, RSMPI_INT64_T,
+    RSMPI_MIN, RSMPI_UINT8_T,
+};
+
+use crate::error::{Error, Kind, Result};
+
+use super::Communicator;
+use super::late::Roster;
+
+pub use attach::attached;
+
+/// The communicator type of the C interface.
+pub type RawComm = MPI_Comm;
+
+/// Bytes of a broadcast that travel with its length.
+const FIRST: usize = 1024;
+
+/// Bytes of one further message: MPI counts are `int`.
+const CHUNK: usize = 256 << 20;
+
+/// Our duplicate of a host's communicator, and what is kept with it.
+pub struct MpiComm {
+    /// `None` where it could not be made, and once it has been freed.
+    comm: Mutex<Option<MPI_Comm>>,
+    rank: usize,
+    size: usize,
+    host: String,
+    machine: u64,
+    state: wait::State,
+    extra: Box<dyn Any + Send + Sync>,
+    /// Communicators of some of the ranks, in the order in which they were made; freed with this one.
+    parts: Mutex<Vec<Arc<MpiComm>>>,
+}
+
+// SAFETY: handles of communicators and requests are integers or pointers that only MPI looks into; MPI functions may
+// be called with them from any thread at the thread level that the host has asked MPI for, as the documentation of the
+// interface says. What changes is behind locks.
+unsafe impl Send for MpiComm {}
+// SAFETY: as above.
+unsafe impl Sync for MpiComm {}
+
+impl MpiComm {
+    fn new(rank: usize, size: usize, extra: Box<dyn Any + Send + Sync>) -> Self {
+        let (host, machine) = (crate::host_name(), machine());
+        let state = wait::State::new(rank, size);
+        Self { comm: Mutex::new(None), rank, size, host, machine, state, extra, parts: Mutex::default() }
+    }
+
+    /// What was made for this communicator by the caller of [`attached`].
+    #[must_use]
+    pub fn extra(&self) -> &(dyn Any + Send + Sync) {
+        self.extra.as_ref()
+    }
+
+    fn handle(&self) -> MutexGuard<'_, Option<MPI_Comm>> {
+        self.comm.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn comm(&self) -> Result<MPI_Comm> {
+        self.handle().ok_or_else(|| Error::new(Kind::State, "the communicator has been freed"))
+    }
+
+    /// Tells all ranks who they are. Collective.
+    fn meet(&self, call: &str, timeout: Option<Duration>) -> Result<()> {
+        self.begin(call, timeout);
+        self.enter("meeting for the first time");
+        let rows = self.all_gather(&Roster::row(std::process::id(), &self.host))?;
+        self.state.met(Roster::new(rows));
+        Ok(())
+    }
+
+    fn free(&self) {
+        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        parts.iter().for_each(|part| part.free());
+        let comm = self.handle().take();
+        // Where something is still on its way MPI keeps the communicator: its number must not be given to another.
+        if let Some(mut comm) = comm
+            && self.state.is_quiet(comm)
+        {
+            // SAFETY: it is our own duplicate, taken out above so that it is freed once, and MPI is not finalised:
+            // this runs in delete callbacks only.
+            unsafe { MPI_Comm_free(&raw mut comm) };
+        }
+    }
+}
+
+/// Whether this handle is the null communicator.
+#[must_use]
+pub fn is_null(comm: RawComm) -> bool {
+    // SAFETY: a constant of the MPI library, set when the program was loaded.
+    comm == unsafe { RSMPI_COMM_NULL }
+}
+
+/// The boot identifier is one and the same for all containers of a machine, whose inodes are comparable.
+fn machine() -> u64 {
+    let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
+    let identity = boot.unwrap_or_else(|_| crate::host_name().into_bytes());
+    let digest = crate::wire::digest(&identity);
+    u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
+}
+
+fn count(length: usize) -> Result<c_int> {
+    c_int::try_from(length)
+        .map_err(|_| Error::new(Kind::Mpi, format!("a message of {length} bytes is too long for MPI")))
+}
+
+/// Buffers of a collective: given back when it is complete; else left to MPI for ever.
+fn kept<T>(result: Result<()>, buffers: T) -> Result<T> {
+    match result {
+        Ok(()) => Ok(buffers),
+        Err(error) => {
+            std::mem::forget(buffers);
+            Err(error)
+        }
+    }
+}
+
+impl MpiComm {
+    /// Broadcasts into or from `data[from..to]`.
+    fn broadcast_part(&self, root: usize, mut data: Vec<u8>, from: usize, to: usize) -> Result<Vec<u8>> {
+        let part = &mut data[from..to];
+        let (start, length, root) = (part.as_mut_ptr(), count(part.len())?, count(root)?);
+        let result = self.collective("MPI_Ibcast", |comm, request| {
+            // SAFETY: the buffer is ours, and stays where it is until the request is complete, or for ever.
+            unsafe { MPI_Ibcast(start.cast(), length, RSMPI_UINT8_T, root, comm, request) }
+        });
+        kept(result, data)
+    }
+}
+
+impl Communicator for MpiComm {
+    fn rank(&self) -> usize {
+        self.rank
+    }
+
+    fn size(&self) -> usize {
+        self.size
+    }
+
+    fn host(&self) -> &str {
+        &self.host
+    }
+
+    fn machine(&self) -> u64 {
+        self.machine
+    }
+
+    fn begin(&self, call: &str, timeout: Option<Duration>) {
+        self.state.watch.begin(call, timeout);
+    }
+
+    fn enter(&self, step: &str) {
+        self.state.watch.enter(step);
+    }
+
+    fn health(&self) -> Result<()> {
+        self.state.watch.health()
+    }
+
+    fn min(&self, values: &mut [u64]) -> Result<()> {
+        // Signed numbers in the same order: MPICH 4.0 takes the minimum of MPI_UINT64_T as if it were signed.
+        const TOP: u64 = 1 << 63;
+        let mine: Vec<u64> = values.iter().map(|value| value ^ TOP).collect();
+        let mut least = vec![0_u64; mine.len()];
+        let (from, to, length) = (mine.as_ptr(), least.as_mut_ptr(), count(mine.len())?);
+        let result = self.collective("MPI_Iallreduce", |comm, request| {
+            // SAFETY: both buffers have that many elements, and stay until the request is complete, or for ever.
+            unsafe { MPI_Iallreduce(from.cast(), to.cast(), length, RSMPI_INT64_T, RSMPI_MIN, comm, request) }
+        });
+        let (_, least) = kept(result, (mine, least))?;
+        values.iter_mut().zip(least).for_each(|(value, least)| *value = least ^ TOP);
+        Ok(())
+    }
+
+    fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
+        // The length and the beginning go first, in one message of a size that everybody knows.
+        let mut first = vec![0_u8; FIRST];
+        let head = FIRST - 8;
+        if self.rank == root {
+            first[..8].copy_from_slice(&(data.len() as u64).to_le_bytes());
+            let some = data.len().min(head);
+            first[8..8 + some].copy_from_slice(&data[..some]);
+        }
+        let first = self.broadcast_part(root, first, 0, FIRST)?;
+        let mut all = std::mem::take(data);
+        if self.rank != root {
+            let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
+            let length = usize::try_from(length)
+                .map_err(|_| Error::new(Kind::Mpi, format!("{length} bytes do not fit into memory")))?;
+            all = vec![0; length];
+            let some = length.min(head);
+            all[..some].copy_from_slice(&first[8..8 + some]);
+        }
+        let length = all.len();
+        for from in (length.min(head)..length).step_by(CHUNK) {
+            all = self.broadcast_part(root, all, from, length.min(from + CHUNK))?;
+        }
+        *data = all;
+        Ok(())
+    }
+
+    fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
+        let mine = mine.to_vec();
+        let mut all = vec![0_u8; mine.len() * self.size];
+        let (from, to, length) = (mine.as_ptr(), all.as_mut_ptr(), count(mine.len())?);
+        let result = self.collective("MPI_Iallgather", |comm, request| {
+            let (from, to) = (from.cast(), to.cast());
+            // SAFETY: the receive buffer has room for as many bytes from each rank; both stay until the request is
+            // complete, or for ever.
+            unsafe { MPI_Iallgather(from, length, RSMPI_UINT8_T, to, length, RSMPI_UINT8_T, comm, request) }
+        });
+        Ok(kept(result, (mine, all))?.1)
+    }
+
+    /// Blocking, since MPI has no other: the ranks have just met, and come at once.
+    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
+        self.health()?;
+        let (color, key) = (count(color)?, count(self.rank)?);
+        // SAFETY: a constant of the MPI library.
+        let mut handle = unsafe { RSMPI_COMM_NULL };
+        // SAFETY: our own communicator, and a pointer to a local.
+        let code = unsafe { MPI_Comm_split(self.comm()?, color, key, &raw mut handle) };
+        wait::check(code, "MPI_Comm_split")?;
+        let (mut rank, mut size): (c_int, c_int) = (0, 1);
+        // SAFETY: the communicator that was just made, and pointers to locals.
+        unsafe {
+            MPI_Comm_set_errhandler(handle, RSMPI_ERRORS_RETURN);
+            MPI_Comm_rank(handle, &raw mut rank);
+            MPI_Comm_size(handle, &raw mut size);
+        }
+        let (rank, size) = (usize::try_from(rank).unwrap_or_default(), usize::try_from(size).unwrap_or(1));
+        let part = Arc::new(Self::new(rank, size, Box::new(())));
+        *part.handle() = Some(handle);
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&part));
+        let (waiting, timeout) = self.state.watch.waiting(0);
+        part.meet(&waiting.call, timeout)?;
+        Ok(part)
+    }
+}

@@ -1,0 +1,534 @@
+//! Finding out together who is late, without those who are late.
+//!
+//! A rank that has waited too long starts a roll call: it sends the set of ranks that it knows to be waiting (itself,
+//! at first) to a few others, at distances that are powers of two. Whoever is waiting as well joins, adds itself, and
+//! sends on what it has learnt. Ranks that nobody has heard of are asked directly, shared out among those that have
+//! answered, so that the ones that are there find each other whoever else is missing. After a time of grace the lowest
+//! rank that has waited too long takes all that have not answered for late, and says so to everybody: the verdict,
+//! whose text is made once and passed on as it is. The late ranks are sent it as well, so that one that wakes up does
+//! not wait in its turn for ranks that have gone.
+//!
+//! Presence is only ever overstated, never understated for long: a rank that was there and has left counts as there
+//! until the next roll call. So a verdict names nobody who answered; it may come late, by one roll call. What cannot
+//! be had is certainty that all get the verdict: the late rank may come, and complete the collective for some, in the
+//! very moment of the verdict. Those who complete it go on and fail in their next wait, with the same verdict; and a
+//! rank that loses all contact while the verdict is made may make one of its own.
+//!
+//! All this is pure: letters come in and go out, and time is a number that is passed in.
+//!
+//! ```text
+//! letter  := "DJRC" u32 kind u32 epoch body
+//! kind 0  := roll call: u32 lowest rank that warns, u32 lowest rank that gives up (none: u32::MAX),
+//!            u64 number, u32 rank, bytes call, bytes step (of the earliest collective), u64 longest wait in ms,
+//!            bytes set (one bit a rank)
+//! kind 1  := verdict: u32 rank that made it, bytes error
+//! kind 2  := a roll call of this epoch is over: start with a later one
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::wire::{Reader, Writer};
+
+use crate::parallel::late::{Roster, Waiting, cut, gave_up, still_waiting};
+use crate::parallel::watch::WARN_AFTER;
+
+const MAGIC: &[u8] = b"DJRC";
+
+/// Nobody.
+const NONE: u32 = u32::MAX;
+
+/// Rounds of letters in a time of grace.
+const ROUNDS: u32 = 20;
+
+/// Rounds in which letters go to the usual ranks only.
+const QUIET_ROUNDS: u32 = 3;
+
+/// Ranks that one rank asks directly in one round.
+const PROBES: usize = 64;
+
+/// One rank's wait in one collective.
+#[derive(Clone, Debug)]
+pub struct Vigil {
+    waiting: Waiting,
+    since: Duration,
+    timeout: Option<Duration>,
+    warn_at: Option<Duration>,
+    give_up_at: Option<Duration>,
+    stalled: bool,
+}
+
+impl Vigil {
+    /// A wait since `since`, which ends with an error after `timeout`.
+    #[must_use]
+    pub fn new(waiting: Waiting, timeout: Option<Duration>, since: Duration) -> Self {
+        Self {
+            waiting,
+            since,
+            timeout,
+            warn_at: Some(since + WARN_AFTER),
+            give_up_at: timeout.map(|timeout| since.saturating_add(timeout)),
+            stalled: false,
+        }
+    }
+
+    /// How long a roll call takes.
+    fn grace(&self) -> Duration {
+        const SHORTEST: Duration = Duration::from_millis(200);
+        const LONGEST: Duration = Duration::from_secs(5);
+        self.timeout.map_or(LONGEST, |timeout| (timeout / 10).clamp(SHORTEST, LONGEST))
+    }
+
+    fn now(&self, now: Duration) -> Waiting {
+        Waiting { waited: now.saturating_sub(self.since), ..self.waiting.clone() }
+    }
+}
+
+/// What follows from a look at the time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Wait on.
+    Wait,
+    /// Wait on, and put this into the log.
+    Warn(String),
+    /// Wait no longer: this is everybody's error.
+    GiveUp(Error),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    Warn,
+    GiveUp,
+}
+
+/// A roll call that this rank takes part in.
+#[derive(Debug)]
+struct Active {
+    epoch: u32,
+    present: Vec<bool>,
+    warns: u32,
+    gives_up: u32,
+    /// The earliest collective that somebody waits in, and who.
+    earliest: (Waiting, u32),
+    longest: Duration,
+    /// Ranks to write to, with the version that they have been sent; 0: none.
+    links: BTreeMap<usize, u64>,
+    version: u64,
+    round: u32,
+    next_round: Duration,
+    /// Why this rank has started or joined, and when.
+    purpose: Option<Purpose>,
+    since: Duration,
+    grace: Duration,
+    outdated: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Verdict {
+    by: u32,
+    error: Error,
+    /// Until when one of a lower rank takes its place.
+    until: Option<Duration>,
+}
+
+/// One rank's side of all roll calls on a communicator.
+#[derive(Debug)]
+pub struct RollCall {
+    rank: usize,
+    roster: Roster,
+    /// The highest number of a roll call that this rank has heard of.
+    epoch: u32,
+    /// Roll calls up to this one are over as far as this rank is concerned.
+    over: u32,
+    active: Option<Active>,
+    verdict: Option<Verdict>,
+    letters: Vec<(usize, Vec<u8>)>,
+}
+
+impl RollCall {
+    /// No roll call yet.
+    #[must_use]
+    pub fn new(rank: usize, roster: Roster) -> Self {
+        Self { rank, roster, epoch: 0, over: 0, active: None, verdict: None, letters: Vec::new() }
+    }
+
+    /// Who the ranks are, where that was not known at the beginning; as many as before.
+    pub fn set_roster(&mut self, roster: Roster) {
+        if roster.size() == self.roster.size() {
+            self.roster = roster;
+        }
+    }
+
+    /// The letters to send now, with the ranks that they go to.
+    pub fn letters(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.letters)
+    }
+
+    /// What this rank has been told of why nothing can be agreed on any more.
+    #[must_use]
+    pub fn verdict(&self) -> Option<&Error> {
+        self.verdict.as_ref().map(|verdict| &verdict.error)
+    }
+
+    /// This rank alone knows that nothing can be agreed on any more; it tells everybody.
+    pub fn announce(&mut self, error: Error) {
+        let everybody: Vec<usize> = (0..self.roster.size()).collect();
+        self.adopt(Verdict { by: self.me(), error, until: None }, &everybody);
+    }
+
+    /// The wait is over: the collective is complete.
+    pub fn arrived(&mut self) {
+        if let Some(active) = &mut self.active {
+            active.purpose = None;
+        }
+    }
+
+    /// Reads a letter. `vigil` is the wait of this rank, `None` where it only looks into its letters.
+    pub fn receive(&mut self, from: usize, letter: &[u8], vigil: Option<&Vigil>, now: Duration) {
+        match Letter::decode(letter, self.roster.size()) {
+            Some((_, Letter::Verdict { by, error })) => {
+                let links = self.links();
+                let until = vigil.map(|vigil| now + vigil.grace() / 2);
+                self.adopt(Verdict { by, error, until }, &links);
+            }
+            Some((epoch, Letter::Over)) => self.restart_after(epoch, vigil, now),
+            Some((epoch, Letter::Roll(roll))) => {
+                if let Some(verdict) = &self.verdict {
+                    self.letters.push((from, verdict.encode(self.epoch)));
+                } else if let Some(vigil) = vigil {
+                    self.heard(from, epoch, roll, vigil, now);
+                } else {
+                    self.epoch = self.epoch.max(epoch);
+                }
+            }
+            // Nobody else writes to us; a letter that cannot be read is no letter.
+            None => {}
+        }
+    }
+
+    /// Does what is due in the wait of this rank.
+    pub fn watch(&mut self, vigil: &mut Vigil, now: Duration) -> Outcome {
+        if let Some(verdict) = &self.verdict {
+            let settled = verdict.until.is_none_or(|until| now >= until);
+            return if settled { Outcome::GiveUp(verdict.error.clone()) } else { Outcome::Wait };
+        }
+        let due = |at: Option<Duration>| at.is_some_and(|at| now >= at);
+        if due(vigil.give_up_at) {
+            (vigil.give_up_at, vigil.warn_at) = (None, None);
+            self.start(Purpose::GiveUp, vigil, now);
+        } else if due(vigil.warn_at) {
+            vigil.warn_at = None;
+            self.start(Purpose::Warn, vigil, now);
+        }
+        let outcome = self.take_part(vigil, now);
+        self.write(now);
+        outcome
+    }
+
+    fn me(&self) -> u32 {
+        u32::try_from(self.rank).unwrap_or(NONE)
+    }
+
+    /// The ranks that are written to first.
+    fn neighbours(&self) -> BTreeMap<usize, u64> {
+        let size = self.roster.size();
+        let distances = std::iter::successors(Some(1), |distance| Some(distance * 2));
+        let both = distances
+            .take_while(|distance| *distance < size)
+            .flat_map(|distance| [(self.rank + distance) % size, (self.rank + size - distance) % size]);
+        both.filter(|other| *other != self.rank).map(|other| (other, 0)).collect()
+    }
+
+    fn links(&self) -> Vec<usize> {
+        match &self.active {
+            Some(active) => active.links.keys().copied().collect(),
+            None => self.neighbours().into_keys().collect(),
+        }
+    }
+
+    /// Takes part in the roll call `epoch`, with nobody known but this rank.
+    fn join(&mut self, epoch: u32, vigil: &Vigil, now: Duration) -> &mut Active {
+        let me = self.me();
+        let purpose = self.active.take().and_then(|active| active.purpose);
+        let mut present = vec![false; self.roster.size()];
+        present[self.rank] = true;
+        let waiting = vigil.now(now);
+        self.epoch = self.epoch.max(epoch);
+        let links = self.neighbours();
+        self.active.insert(Active {
+            epoch,
+            present,
+            warns: if purpose == Some(Purpose::Warn) { me } else { NONE },
+            gives_up: if purpose == Some(Purpose::GiveUp) { me } else { NONE },
+            longest: waiting.waited,
+            earliest: (waiting, me),
+            links,
+            version: 1,
+            round: 0,
+            next_round: now,
+            purpose,
+            since: now,
+            grace: vigil.grace(),
+            outdated: false,
+        })
+    }
+
+    fn start(&mut self, purpose: Purpose, vigil: &Vigil, now: Duration) {
+        let me = self.me();
+        self.expire(now);
+        let epoch = self.epoch + 1;
+        if self.active.is_none() {
+            self.join(epoch, vigil, now);
+        }
+        if let Some(active) = &mut self.active {
+            active.purpose = Some(purpose);
+            active.since = now;
+            active.longest = active.longest.max(vigil.now(now).waited);
+            match purpose {
+                Purpose::Warn => active.warns = active.warns.min(me),
+                Purpose::GiveUp => active.gives_up = active.gives_up.min(me),
+            }
+            active.version += 1;
+        }
+    }
+
+    /// Somebody knows that roll calls up to `epoch` are over: whoever takes part in such a one was not told.
+    fn restart_after(&mut self, epoch: u32, vigil: Option<&Vigil>, now: Duration) {
+        self.epoch = self.epoch.max(epoch);
+        let Some(active) = self.active.as_mut().filter(|active| active.epoch <= epoch) else { return };
+        match (active.purpose, vigil) {
+            (Some(_), Some(vigil)) => {
+                self.join(epoch + 1, vigil, now);
+            }
+            _ if !active.outdated => {
+                active.outdated = true;
+                let starters = [active.warns, active.gives_up];
+                let others = starters.iter().filter(|rank| **rank != NONE).map(|rank| *rank as usize);
+                self.letters.extend(others.map(|rank| (rank, over(epoch))));
+            }
+            _ => {}
+        }
+    }
+
+    fn heard(&mut self, from: usize, epoch: u32, roll: Roll, vigil: &Vigil, now: Duration) {
+        self.expire(now);
+        if epoch <= self.over {
+            self.letters.push((from, over(self.epoch)));
+            return;
+        }
+        if self.active.as_ref().is_none_or(|active| active.epoch < epoch) {
+            self.join(epoch, vigil, now);
+        }
+        let Some(active) = &mut self.active else { return };
+        let newcomer = !active.links.contains_key(&from);
+        active.links.entry(from).or_insert(0);
+        if active.epoch > epoch {
+            // They join ours when they read it.
+            active.links.insert(from, 0);
+            active.version += 1;
+            active.next_round = now;
+            return;
+        }
+        let before = (active.present.clone(), active.warns, active.gives_up, active.earliest.1);
+        active.present.iter_mut().zip(&roll.present).for_each(|(known, told)| *known |= told);
+        active.warns = active.warns.min(roll.warns);
+        active.gives_up = active.gives_up.min(roll.gives_up);
+        active.longest = active.longest.max(roll.longest);
+        if (roll.earliest.0.number, roll.earliest.1) < (active.earliest.0.number, active.earliest.1) {
+            active.earliest = roll.earliest;
+        }
+        let after = (active.present.clone(), active.warns, active.gives_up, active.earliest.1);
+        if before != after || newcomer {
+            active.version += 1;
+        }
+    }
+
+    /// Ends a roll call that came to nothing.
+    fn expire(&mut self, now: Duration) {
+        const AFTER: u32 = 4;
+        if let Some(active) = &self.active
+            && active.purpose.is_none()
+            && now >= active.since + active.grace * AFTER
+        {
+            self.over = active.epoch;
+            self.active = None;
+        }
+    }
+
+    fn take_part(&mut self, vigil: &mut Vigil, now: Duration) -> Outcome {
+        self.expire(now);
+        let me = self.me();
+        let Some(active) = &mut self.active else { return Outcome::Wait };
+        let Some(purpose) = active.purpose else { return Outcome::Wait };
+        let lowest = match purpose {
+            Purpose::Warn => active.warns == me,
+            Purpose::GiveUp => active.gives_up == me,
+        };
+        // A lower rank that should have said something by now has gone.
+        let patience = if lowest || purpose == Purpose::Warn { active.grace } else { active.grace * 2 };
+        if now < active.since + patience {
+            return Outcome::Wait;
+        }
+        active.purpose = None;
+        let ranks = active.present.iter().enumerate();
+        let late: Vec<usize> = ranks.filter(|(_, there)| !**there).map(|(rank, _)| rank).collect();
+        let waiting =
+            Waiting { waited: active.longest.max(vigil.now(now).waited), ..active.earliest.0.clone() };
+        if purpose == Purpose::Warn {
+            let warning = still_waiting(&self.roster, &late, &waiting);
+            return if lowest { Outcome::Warn(warning) } else { Outcome::Wait };
+        }
+        if late.is_empty() && !vigil.stalled {
+            // All are there: their communication is given as much time once more.
+            vigil.stalled = true;
+            vigil.give_up_at = vigil.timeout.map(|timeout| now.saturating_add(timeout));
+            return Outcome::Wait;
+        }
+        let mut to: Vec<usize> = active.links.keys().copied().chain(late.iter().copied()).collect();
+        to.sort_unstable();
+        to.dedup();
+        let error = gave_up(&self.roster, &late, &waiting);
+        self.adopt(Verdict { by: me, error, until: Some(now + vigil.grace() / 2) }, &to);
+        Outcome::Wait
+    }
+
+    /// Believes a verdict and passes it on, unless it has one of the same or a lower rank.
+    fn adopt(&mut self, verdict: Verdict, to: &[usize]) {
+        if self.verdict.as_ref().is_some_and(|known| known.by <= verdict.by) {
+            return;
+        }
+        let letter = verdict.encode(self.epoch);
+        let others = to.iter().filter(|rank| **rank != self.rank);
+        self.letters.extend(others.map(|rank| (*rank, letter.clone())));
+        self.verdict = Some(verdict);
+    }
+
+    /// Writes to whoever has not been told the latest; to a rank that has not answered, once.
+    fn write(&mut self, now: Duration) {
+        let (rank, epoch) = (self.rank, self.epoch);
+        let Some(active) = &mut self.active else { return };
+        if self.verdict.is_some() || now < active.next_round {
+            return;
+        }
+        debug_assert!(epoch >= active.epoch);
+        if active.round >= QUIET_ROUNDS {
+            active.probe(rank);
+        }
+        active.round += 1;
+        active.next_round = now + active.grace / ROUNDS;
+        let letter = active.encode();
+        for (other, told) in &mut active.links {
+            if *told == 0 || (active.present[*other] && *told < active.version) {
+                *told = active.version;
+                self.letters.push((*other, letter.clone()));
+            }
+        }
+    }
+}
+
+impl Active {
+    /// Shares out the ranks that nobody has heard of among those that are there, and makes links to this rank's.
+    fn probe(&mut self, rank: usize) {
+        let here = self.present.iter().filter(|there| **there).count();
+        let before_me = self.present[..rank].iter().filter(|there| **there).count();
+        let unheard = self.present.iter().enumerate().filter(|(_, there)| !**there).map(|(other, _)| other);
+        let mine: Vec<usize> = unheard
+            .enumerate()
+            .filter(|(place, other)| place % here == before_me && !self.links.contains_key(other))
+            .map(|(_, other)| other)
+            .take(PROBES)
+            .collect();
+        self.links.extend(mine.into_iter().map(|other| (other, 0)));
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut set = vec![0_u8; self.present.len().div_ceil(8)];
+        for (rank, there) in self.present.iter().enumerate() {
+            set[rank / 8] |= u8::from(*there) << (rank % 8);
+        }
+        let mut writer = Writer::new(MAGIC);
+        let (waiting, by) = &self.earliest;
+        [0, self.epoch, self.warns, self.gives_up].iter().for_each(|value| writer.u32(*value));
+        writer.u64(waiting.number);
+        writer.u32(*by);
+        writer.bytes(waiting.call.as_bytes());
+        writer.bytes(waiting.step.as_bytes());
+        writer.u64(u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX));
+        writer.bytes(&set);
+        writer.finish()
+    }
+}
+
+impl Verdict {
+    fn encode(&self, epoch: u32) -> Vec<u8> {
+        let mut writer = Writer::new(MAGIC);
+        [1, epoch, self.by].iter().for_each(|value| writer.u32(*value));
+        writer.bytes(&self.error.to_bytes());
+        writer.finish()
+    }
+}
+
+/// The letter that says so.
+fn over(epoch: u32) -> Vec<u8> {
+    let mut writer = Writer::new(MAGIC);
+    [2, epoch].iter().for_each(|value| writer.u32(*value));
+    writer.finish()
+}
+
+/// What a roll call tells.
+#[derive(Debug)]
+struct Roll {
+    present: Vec<bool>,
+    warns: u32,
+    gives_up: u32,
+    earliest: (Waiting, u32),
+    longest: Duration,
+}
+
+#[derive(Debug)]
+enum Letter {
+    Roll(Roll),
+    Verdict { by: u32, error: Error },
+    Over,
+}
+
+impl Letter {
+    fn decode(letter: &[u8], size: usize) -> Option<(u32, Self)> {
+        let mut reader = Reader::new(letter);
+        if reader.take(MAGIC.len())? != MAGIC {
+            return None;
+        }
+        let (kind, epoch) = (reader.u32()?, reader.u32()?);
+        let letter = match kind {
+            0 => {
+                let (warns, gives_up, number, by) =
+                    (reader.u32()?, reader.u32()?, reader.u64()?, reader.u32()?);
+                let (call, step) = (reader.text()?, reader.text()?);
+                let longest = Duration::from_millis(reader.u64()?);
+                let set = reader.bytes()?;
+                let rank_or_none = |rank: u32| rank == NONE || (rank as usize) < size;
+                if set.len() != size.div_ceil(8) || ![warns, gives_up, by].into_iter().all(rank_or_none) {
+                    return None;
+                }
+                let present = (0..size).map(|rank| set[rank / 8] >> (rank % 8) & 1 == 1).collect();
+                let waiting = Waiting {
+                    number,
+                    call: cut(call, 200).to_owned(),
+                    step: cut(step, 200).to_owned(),
+                    waited: Duration::ZERO,
+                };
+                Self::Roll(Roll { present, warns, gives_up, earliest: (waiting, by), longest })
+            }
+            1 => Self::Verdict { by: reader.u32()?, error: Error::from_bytes(reader.bytes()?) },
+            2 => Self::Over,
+            _ => return None,
+        };
+        reader.at_end().then_some((epoch, letter))
+    }
+}
+
+#[cfg(test)]
+mod tests;
