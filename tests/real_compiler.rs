@@ -4,9 +4,11 @@
 
 use std::path::Path;
 
+use dijitso::build::toolchain::native;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::params::Params;
+use dijitso::process::Spawn;
 
 fn params(cache: &Path, settings: &[(&str, &str)]) -> Params {
     let mut params = Params::new().unwrap();
@@ -130,5 +132,90 @@ fn a_library_of_the_second_try_works_and_its_log_says_why() {
     let log = std::fs::read_to_string(log).unwrap();
     for part in ["# retried:   -O1 was added", "signal 9", "-O3 -O1 -MMD"] {
         assert!(log.contains(part), "{part}: {log}");
+/// A compiler that runs the real one, after it has answered what native flags stand for: `answer`, or what the real one
+/// answers. It counts these questions.
+fn asked_compiler(dir: &Path, answer: Option<&str>) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join("asked-c++");
+    let answer = answer.map(|answer| format!("echo ' /lib/cc1plus -E {answer}'; exit 0")).unwrap_or_default();
+    let script = format!(
+        "#!/bin/sh\nfor word; do\n  if [ \"$word\" = '-###' ]; then\n    echo asked >> '{}/asked'\n    {answer}\n  \
+         fi\ndone\nexec c++ \"$@\"\n",
+        dir.display()
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path.display().to_string()
+}
+
+fn questions(dir: &Path) -> usize {
+    std::fs::read_to_string(dir.join("asked")).unwrap_or_default().lines().count()
+}
+
+/// Field lesson: with `-march=native` as it stands in the key, a cache that two kinds of processors share serves illegal
+/// instructions.
+#[test]
+fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = "extern \"C\" int answer() { return 42; }\n";
+    // Each call is one of a program of its own.
+    let signature = |flags: &str, cpu: &str| {
+        let compiler = dir.path().join("asked-c++").display().to_string();
+        let settings = [("build.cxx", compiler.as_str()), ("build.cxxflags", flags), ("build.cpu", cpu)];
+        let library = jit(&Session::default(), "native", &params(dir.path(), &settings), code, None);
+        assert_eq!(call(&library, "answer"), 42);
+        library.signature().to_owned()
+    };
+    let (native, plain) = ("-shared -fPIC -march=native", "-shared -fPIC");
+
+    asked_compiler(dir.path(), None);
+    let here = signature(native, "");
+    assert_eq!(
+        (signature(native, ""), questions(dir.path())),
+        (here.clone(), 1),
+        "asked once for each cache"
+    );
+    // Names are taken at their word.
+    let (alpha, beta) = (signature(native, "alpha"), signature(native, "beta"));
+    assert!(here != alpha && alpha != beta && here != beta);
+    assert_eq!((signature(native, "beta"), questions(dir.path())), (beta, 3));
+    assert_eq!(signature(plain, "alpha"), signature(plain, "beta"));
+    assert_eq!(questions(dir.path()), 3, "without such flags there is nothing to ask");
+
+    // On another machine the same compiler would answer something else.
+    let before = std::fs::metadata(dir.path().join("asked-c++")).unwrap().modified().unwrap();
+    let mut signatures = vec![here];
+    for (round, answer) in ["-march=one -mavx", "-march=one -mno-avx"].into_iter().enumerate() {
+        asked_compiler(dir.path(), Some(answer));
+        let written = std::fs::File::options().write(true).open(dir.path().join("asked-c++")).unwrap();
+        written.set_modified(before + std::time::Duration::from_secs(10 + round as u64)).unwrap();
+        drop(written);
+        signatures.push(signature(native, ""));
+    }
+    signatures.sort();
+    signatures.dedup();
+    assert_eq!(signatures.len(), 3);
+}
+
+/// What the compilers that are installed here say is understood, so that nothing depends on how the system words the
+/// description of a processor.
+#[test]
+fn the_compilers_of_this_machine_say_what_native_stands_for() {
+    for (compiler, sign) in [("g++", "-march="), ("clang++", "-target-cpu ")] {
+        let there = std::process::Command::new(compiler).arg("--version").output();
+        if !there.is_ok_and(|output| output.status.success()) {
+            continue;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let settings =
+            [("build.cxx", compiler), ("build.cxxflags", "-shared -fPIC -march=native -mtune=native")];
+        let resolved = params(dir.path(), &settings).resolve().unwrap();
+        let flags = native::flags(&resolved.build).unwrap();
+        assert_eq!(flags, ["-march=native", "-mtune=native"]);
+        let isa = native::resolve(&resolved.build, &flags, &Spawn);
+        assert!(
+            isa.contains(sign) && !isa.contains("native") && !isa.contains("cache-size"),
+            "{compiler}: {isa}"
+        );
     }
 }

@@ -149,7 +149,7 @@ impl Kinds {
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<Class> {
         let rank = comm.rank();
-        comm.enter("comparing machines");
+        comm.enter(ASKING);
         let kinds = comm.all_gather(&machine.digest)?;
         let kinds: Vec<&[u8]> = kinds.chunks_exact(machine.digest.len()).collect();
         let speaker = |rank: usize| kinds.iter().position(|kind| *kind == kinds[rank]).unwrap_or(rank);

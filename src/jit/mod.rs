@@ -30,12 +30,15 @@ pub use callbacks::{Callbacks, Source};
 pub use library::{Library, Origin};
 pub use nested::is_nested;
 
+/// A loaded library with the digest of its file.
+type Known = (Digest32, Arc<dyn Image>);
+
 /// What a process keeps between calls: loaded libraries, answers of compilers.
 pub struct Session {
     runner: Arc<dyn Runner>,
     loader: Arc<dyn Loader>,
     /// Loaded libraries by path, told apart by the digests of their files.
-    images: Mutex<HashMap<PathBuf, Vec<(Digest32, Arc<dyn Image>)>>>,
+    images: Mutex<HashMap<PathBuf, Vec<Known>>>,
     /// Caches from which leftovers of dead programs have been removed.
     swept: Mutex<HashSet<PathBuf>>,
     /// Answers of compilers by their files.
@@ -74,7 +77,7 @@ impl Session {
     /// The image of exactly this library, if it has been loaded.
     fn loaded(&self, cache: &Cache, whole: &Whole) -> Option<Arc<dyn Image>> {
         let images = lock(&self.images);
-        let same = |(digest, _): &&(Digest32, Arc<dyn Image>)| *digest == whole.digest;
+        let same = |(digest, _): &&Known| *digest == whole.digest;
         images
             .get(&cache.layout().lib(&whole.signature))?
             .iter()
