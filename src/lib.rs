@@ -11,7 +11,7 @@
 //! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
 //! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`error`], [`fsutil`], [`process`], [`wire`] |
+//! | 0, facts | [`error`], [`fsutil`], [`inputs`], [`owner`], [`process`], [`wire`] |
 //!
 //! Unsafe code is in `capi`, `load` and `parallel::mpi` alone; every other file forbids it.
 
@@ -21,8 +21,10 @@ pub mod capi;
 pub mod cli;
 pub mod error;
 pub mod fsutil;
+pub mod inputs;
 pub mod jit;
 pub mod load;
+pub mod owner;
 pub mod parallel;
 pub mod params;
 pub mod process;

@@ -10,13 +10,15 @@ use std::path::{Path, PathBuf};
 /// What each module of the crate may use of the others. `params` stands for its plain structs too.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("error", &[]),
-    ("fsutil", &[]),
+    ("fsutil", &["owner"]),
+    ("inputs", &["wire"]),
+    ("owner", &["host_name", "wire"]),
     ("process", &[]),
     ("wire", &[]),
     ("params", &["error", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),
-    ("cache", &["error", "fsutil", "params", "signature", "wire"]),
-    ("build", &["error", "fsutil", "params", "process", "signature", "wire"]),
+    ("cache", &["error", "fsutil", "host_name", "inputs", "owner", "params", "signature", "wire"]),
+    ("build", &["error", "fsutil", "inputs", "params", "process", "signature", "wire"]),
     ("load", &["error"]),
     ("parallel", &["error", "fsutil", "params", "wire", "host_name"]),
     (
@@ -27,6 +29,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "fsutil",
             "host_name",
+            "inputs",
             "load",
             "parallel",
             "params",

@@ -15,19 +15,20 @@ pub struct Dirs {
 
 /// The command that builds `library` from `source`, to be run in the folder in which both names are.
 ///
-/// Order: compiler, flags, include directories (the folder itself first, the cache last), source, library
+/// Order: compiler, flags, `further` flags, include directories (the folder itself first, the cache last), source, library
 /// directories, rpaths (`$ORIGIN` last, by which libraries of one cache find each other wherever it is moved),
 /// dependencies, further libraries, output.
 #[must_use]
 pub fn argv(
     params: &BuildParams,
+    further: &[String],
     source: &str,
     library: &str,
     dependencies: &[String],
     dirs: &Dirs,
 ) -> Vec<String> {
     let mut argv = params.compiler.clone();
-    argv.extend(params.flags.iter().cloned());
+    argv.extend(params.flags.iter().chain(further).cloned());
     argv.push("-I.".to_owned());
     argv.extend(unique(&params.include_dirs, &dirs.include).map(|dir| format!("-I{dir}")));
     argv.push(source.to_owned());
@@ -74,7 +75,14 @@ mod tests {
         }
         let dirs = Dirs { include: "/cache dir/include".into(), library: "/cache dir/lib".into() };
         let dependencies = ["libdijitso-d.so".to_owned()];
-        argv(&params.resolve().unwrap().build, "s.cpp", "libdijitso-s.so", &dependencies, &dirs)
+        argv(
+            &params.resolve().unwrap().build,
+            &["-MMD".to_owned()],
+            "s.cpp",
+            "libdijitso-s.so",
+            &dependencies,
+            &dirs,
+        )
     }
 
     #[test]
@@ -88,7 +96,7 @@ mod tests {
             ("build.rpath_dirs", "/r"),
             ("build.libs", "x y"),
         ];
-        let expected = "ccache g++ -shared -fPIC -O1 -I. -I/i -I/j '-I/cache dir/include' s.cpp -L/l \
+        let expected = "ccache g++ -shared -fPIC -O1 -MMD -I. -I/i -I/j '-I/cache dir/include' s.cpp -L/l \
                         '-L/cache dir/lib' -Wl,-rpath,/r '-Wl,-rpath,$ORIGIN' -l:libdijitso-d.so -lx -ly \
                         '-Wl,-soname,$ORIGIN/libdijitso-s.so' -o libdijitso-s.so";
         assert_eq!(command(&settings), shell_words::split(expected).unwrap());

@@ -58,7 +58,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     }
     fs::write(dir.join("error.log"), output)?;
     let here = Dirs { include: "include".to_owned(), library: "lib".to_owned() };
-    let local = command::argv(job.params, job.source.0, job.library, job.dependencies, &here);
+    let local = command::argv(job.params, &[], job.source.0, job.library, job.dependencies, &here);
     let script = format!(
         "#!/bin/sh\n\
          # Builds {signature} again, with the files beside this script.\n\

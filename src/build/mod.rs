@@ -5,6 +5,7 @@
 pub mod command;
 mod diagnostics;
 mod failure;
+mod inputs;
 pub mod toolchain;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
+use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::{Command, Exit, Outcome, Runner};
 
@@ -55,6 +57,8 @@ pub struct Built {
     pub output: String,
     /// How long it took.
     pub seconds: f64,
+    /// Headers and libraries that it has read, other than those of the cache.
+    pub inputs: Vec<Input>,
 }
 
 /// Compiles and links. Nothing stays behind, but for the failure folder when the compiler fails.
@@ -75,7 +79,9 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
         include: job.cache_dirs.0.display().to_string(),
         library: job.cache_dirs.1.display().to_string(),
     };
-    let argv = command::argv(job.params, job.source.0, job.library, job.dependencies, &cache_dirs);
+    let made = format!("{}.d", job.signature);
+    let noting = inputs::options(job.params, &made);
+    let argv = command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, &cache_dirs);
     let begin = Instant::now();
     let command = Command {
         argv: argv.clone(),
@@ -99,7 +105,10 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
     match (image, outcome) {
         (Some(image), Ok(outcome)) => {
             let output = String::from_utf8_lossy(&outcome.output).into_owned();
-            Ok(Built { image, argv, output, seconds })
+            let noted = fs::read(dir.join(&made)).unwrap_or_default();
+            let headers = inputs::headers(&String::from_utf8_lossy(&noted), job.cache_dirs.0);
+            let inputs = inputs::record(headers.into_iter().chain(inputs::libraries(job.params)));
+            Ok(Built { image, argv, output, seconds, inputs })
         }
         (_, outcome) => Err(failed(job, &argv, outcome, seconds)),
     }

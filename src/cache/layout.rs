@@ -7,9 +7,11 @@
 //! <cache_dir>/log/<signature>.txt
 //! <cache_dir>/comm/                             short-lived files by which hosts find out that they share the cache
 //! <cache_dir>/toolchain/                        what each compiler said of itself
+//! <cache_dir>/lease/<signature>                who is building it just now
+//! <cache_dir>/failed/<signature>               why building it failed a moment ago
 //! <cache_dir>/aside/                            damaged files, one of each name, for whoever wants to know why
 //! ```
-//! All names but the last two follow parameters of the section `cache`.
+//! All names but the last four follow parameters of the section `cache`.
 
 #![forbid(unsafe_code)]
 
@@ -83,6 +85,13 @@ impl Layout {
         [Category::Inc, Category::Src, Category::Lib, Category::Log].map(|category| self.dir(category))
     }
 
+    /// All directories in which this cache puts files.
+    #[must_use]
+    pub fn places(&self) -> Vec<PathBuf> {
+        let others = ["toolchain", "lease", "failed", "aside"].map(|name| self.root.join(name));
+        self.dirs().into_iter().chain(others).collect()
+    }
+
     /// The file name of a library, which is also its name to the linker after `-l:`.
     #[must_use]
     pub fn lib_basename(&self, signature: &str) -> String {
@@ -143,6 +152,18 @@ impl Layout {
     #[must_use]
     pub fn toolchain(&self, key: &str) -> PathBuf {
         self.root.join("toolchain").join(key)
+    }
+
+    /// Who is building `key`.
+    #[must_use]
+    pub fn lease(&self, key: &str) -> PathBuf {
+        self.root.join("lease").join(key)
+    }
+
+    /// Why building a signature failed a moment ago.
+    #[must_use]
+    pub fn failed(&self, signature: &str) -> PathBuf {
+        self.root.join("failed").join(signature)
     }
 
     /// Where damaged files go.

@@ -7,6 +7,8 @@
 
 pub mod closure;
 pub mod layout;
+pub mod lease;
+pub mod notes;
 pub mod seal;
 
 use std::collections::HashSet;
@@ -16,9 +18,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
+use crate::fsutil::{self, Standing, Unread};
+use crate::inputs::Input;
 use crate::params::resolved::CacheParams;
-use crate::wire::{digest, hex};
+use crate::wire::{Digest32, digest, hex};
 
 use layout::Layout;
 use seal::{Companion, Damage, Record};
@@ -41,11 +44,20 @@ pub enum Check {
     Whole,
 }
 
+/// A library that is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Its signature.
+    pub signature: String,
+    /// The digest of its file: a signature that is built again, because a header has changed, has another.
+    pub digest: Digest32,
+}
+
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// A whole entry, and the signatures of the libraries to load: dependencies first, the entry itself last.
-    Hit(Box<Record>, Vec<String>),
+    /// A whole entry, and the libraries to load: dependencies first, the entry itself last.
+    Hit(Box<Record>, Vec<Whole>),
     /// Nothing.
     Miss,
     /// Something that is not a whole entry.
@@ -103,18 +115,37 @@ impl Cache {
         Ok(())
     }
 
+    /// Removes what programs that have died in the middle of something have left in this cache and in its staging
+    /// place.
+    pub fn sweep(&self) {
+        let params = self.layout.params();
+        let staging = [&params.temp_dir_root, &params.fail_dir_root];
+        self.layout.places().iter().chain(staging).for_each(|dir| fsutil::sweep(dir));
+    }
+
     /// Refuses directories in which somebody else can put libraries: loading one is running it.
     ///
     /// # Errors
     /// [`Kind::Cache`] that says whose the directory is, or its mode.
     fn check_owner(&self) -> Result<()> {
         for dir in [self.layout.root().to_owned(), self.layout.dir(layout::Category::Lib)] {
-            // What is not there yet will be made by us, for us.
-            if let Some(reason) = fs::metadata(&dir).ok().as_ref().and_then(fsutil::distrust) {
+            if let Standing::Refused(reason) = stands(&dir)? {
                 return Err(refused(&dir, &reason));
             }
         }
         Ok(())
+    }
+
+    /// Why a library must not be loaded from this cache by its path, although the cache is ours: others can rename a
+    /// directory above it. What has been read and checked has to be copied to a safe place first.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub fn is_loose(&self) -> Result<Option<String>> {
+        Ok(match stands(&self.layout.dir(layout::Category::Lib))? {
+            Standing::Loose(reason) => Some(reason),
+            _ => None,
+        })
     }
 
     /// Looks for an entry and everything that it is linked to.
@@ -131,22 +162,21 @@ impl Cache {
         &self,
         signature: &str,
         check: Check,
-        order: &mut Vec<String>,
+        order: &mut Vec<Whole>,
         seen: &mut HashSet<String>,
     ) -> Result<Lookup> {
-        let path = self.layout.lib(signature);
-        let file = fsutil::open_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
-        let Some((file, facts)) = file else { return Ok(Lookup::Miss) };
-        if let Some(reason) = fsutil::distrust(&facts) {
-            return Err(refused(&path, &reason));
-        }
+        let Some(file) = read(&self.layout.lib(signature))? else { return Ok(Lookup::Miss) };
         let record = match seal::open(&file, signature) {
             Ok(record) => record,
             Err(damage) => return Ok(Lookup::Damaged(damage)),
         };
+        let digest = seal::digest_of(&file);
         drop(file);
         if !self.header_is_whole(&record, check)? {
             return Ok(Lookup::Damaged(Damage::Header));
+        }
+        if let Some(change) = self.changed_input(&record) {
+            return Ok(Lookup::Damaged(Damage::Input(change)));
         }
         seen.insert(signature.to_owned());
         // What was only built besides has to be there to travel, not to load.
@@ -162,7 +192,7 @@ impl Cache {
                 return Ok(Lookup::Damaged(Damage::Dependency));
             }
         }
-        order.push(signature.to_owned());
+        order.push(Whole { signature: signature.to_owned(), digest });
         Ok(Lookup::Hit(Box::new(record), order.clone()))
     }
 
@@ -172,8 +202,16 @@ impl Cache {
         if check == Check::Load {
             return Ok(fs::metadata(&path).is_ok_and(|facts| facts.len() == expected.size));
         }
-        let found = fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))?;
-        Ok(found.is_some_and(|header| companion(&header) == *expected))
+        Ok(read(&path)?.is_some_and(|header| companion(&header) == *expected))
+    }
+
+    /// What of the files that the build has read is not the same any more, unless that does not matter.
+    fn changed_input(&self, record: &Record) -> Option<String> {
+        let params = self.layout.params();
+        if !params.check_inputs || params.signature_is_name {
+            return None;
+        }
+        record.inputs.iter().find_map(Input::change)
     }
 
     /// Moves a damaged library out of the way, so that a whole one can be published.
@@ -183,30 +221,28 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when it cannot be moved.
-    pub fn set_aside(&self, signature: &str, damage: Damage) -> Result<()> {
+    pub fn set_aside(&self, signature: &str, damage: &Damage) -> Result<()> {
         let path = self.layout.lib(signature);
         let aside = self.layout.aside();
+        let cannot = |error: io::Error| Error::io("cannot write in", &aside, &error);
         fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
         // First to a name of our own, so that we look at exactly what we moved.
-        let own = tempfile::Builder::new()
-            .prefix(fsutil::STAGED_PREFIX)
-            .tempfile_in(&aside)
-            .map_err(|error| Error::io("cannot write in", &aside, &error))?
-            .into_temp_path();
-        match fs::rename(&path, &own) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("cannot set aside the damaged library", &path, &error)),
+        let own = fsutil::staging(&aside, FILE_MODE).map_err(cannot)?.into_temp_path();
+        let moved = fsutil::rename(&path, &own)
+            .map_err(|error| Error::io("cannot set aside the damaged library", &path, &error))?;
+        if !moved {
+            return Ok(());
         }
-        let moved = fs::read(&own).unwrap_or_default();
-        let whole = seal::open(&moved, signature)
-            .is_ok_and(|record| self.header_is_whole(&record, Check::Whole).unwrap_or(false));
-        if whole && damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {
+        let moved = read(&own).ok().flatten().unwrap_or_default();
+        let whole = seal::open(&moved, signature).is_ok_and(|record| {
+            self.header_is_whole(&record, Check::Whole).unwrap_or(false)
+                && self.changed_input(&record).is_none()
+        });
+        if whole && *damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {
             return Ok(());
         }
         log::warn!("{} is set aside in {}: {}", path.display(), aside.display(), damage.describe());
-        own.persist(aside.join(self.layout.lib_basename(signature)))
-            .map_err(|refused| Error::io("cannot write in", &aside, &refused.error))
+        own.persist(aside.join(self.layout.lib_basename(signature))).map_err(|refused| cannot(refused.error))
     }
 
     /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one
@@ -229,7 +265,7 @@ impl Cache {
             if first(&path, &files.library, LIB_MODE)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
-                    if fsutil::read_if_there(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
+                    if read(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
                         continue;
                     }
                     fsutil::publish_over(path, data, FILE_MODE)
@@ -240,7 +276,7 @@ impl Cache {
             match self.lookup(&files.signature, Check::Whole)? {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
-                Lookup::Damaged(damage) => self.set_aside(&files.signature, damage)?,
+                Lookup::Damaged(damage) => self.set_aside(&files.signature, &damage)?,
             }
         }
         let path = self.layout.lib(&files.signature);
@@ -263,10 +299,7 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] when the library or a file of it cannot be read or is damaged.
     pub fn read_entry(&self, signature: &str) -> Result<EntryFiles> {
-        let read = |path: PathBuf| {
-            fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))
-        };
-        let library = read(self.layout.lib(signature))?;
+        let library = read(&self.layout.lib(signature))?;
         let record = library.as_deref().map(|library| seal::open(library, signature));
         let (Some(library), Some(Ok(record))) = (library, record) else {
             let path = self.layout.lib(signature);
@@ -276,7 +309,7 @@ impl Cache {
         let header = match record.header {
             Some(expected) => {
                 let path = self.layout.inc(signature);
-                let header = read(path.clone())?.filter(|header| companion(header) == expected);
+                let header = read(&path)?.filter(|header| companion(header) == expected);
                 Some(header.ok_or_else(|| {
                     let text = format!("{} is missing or altered; run again to rebuild it", path.display());
                     Error::new(Kind::Cache, text)
@@ -285,10 +318,10 @@ impl Cache {
             None => None,
         };
         // Sources and logs are for people: an entry is whole without them.
-        let packed = read(self.layout.src(signature, true)).ok().flatten().map(|data| (data, true));
-        let plain = || read(self.layout.src(signature, false)).ok().flatten().map(|data| (data, false));
+        let packed = read(&self.layout.src(signature, true)).ok().flatten().map(|data| (data, true));
+        let plain = || read(&self.layout.src(signature, false)).ok().flatten().map(|data| (data, false));
         let source = packed.or_else(plain);
-        let log = read(self.layout.log(signature)).ok().flatten();
+        let log = read(&self.layout.log(signature)).ok().flatten();
         Ok(EntryFiles { signature: signature.to_owned(), library, header, source, log })
     }
 
@@ -320,33 +353,24 @@ impl Cache {
         entries.push(files);
         Ok(())
     }
-
-    /// A small file of the cache that is not an entry.
-    ///
-    /// # Errors
-    /// [`Kind::Cache`] when it is there and cannot be read.
-    pub fn read_toolchain(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        let path = self.layout.toolchain(key);
-        fsutil::read_if_there(&path).map_err(|error| Error::io("cannot read", &path, &error))
-    }
-
-    /// Writes such a file, in one step.
-    ///
-    /// # Errors
-    /// [`Kind::Cache`].
-    pub fn write_toolchain(&self, key: &str, data: &[u8]) -> Result<()> {
-        let path = self.layout.toolchain(key);
-        let dir = path.parent().unwrap_or(self.layout.root());
-        fsutil::create_dirs(dir)
-            .and_then(|()| fsutil::publish_over(&path, data, FILE_MODE))
-            .map_err(|error| Error::io("cannot write", &path, &error))
-    }
 }
 
 fn refused(path: &Path, reason: &str) -> Error {
     let text =
         format!("{} is refused, because whoever can write it can run code here: {reason}", path.display());
     Error::new(Kind::Cache, text)
+}
+
+fn stands(dir: &Path) -> Result<Standing> {
+    fsutil::standing(dir).map_err(|error| Error::io("cannot use the cache directory", dir, &error))
+}
+
+/// A file of the cache, if it is there and ours.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    fsutil::read_own(path).map_err(|unread| match unread {
+        Unread::Refused(reason) => refused(path, &reason),
+        Unread::Failed(error) => Error::io("cannot read", path, &error),
+    })
 }
 
 fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {

@@ -16,8 +16,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::inputs::Input;
 use crate::signature::Toolchain;
-use crate::wire::{Reader, Writer};
+use crate::wire::{Digest32, Reader, Writer};
 
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
 const VERSION: u32 = 1;
@@ -48,6 +49,9 @@ pub struct Record {
     pub dependencies: Vec<String>,
     /// Signatures of what `generate` built or asked for besides: they travel with this entry.
     pub nested: Vec<String>,
+    /// Headers and libraries that the build has read, other than those of this cache.
+    #[serde(default)]
+    pub inputs: Vec<Input>,
     /// The compiler.
     pub toolchain: Toolchain,
     /// The command that was run.
@@ -72,7 +76,7 @@ impl Record {
 }
 
 /// Why bytes are not a whole entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
     /// No seal at the end: cut short, or not from here.
     NoSeal,
@@ -86,20 +90,24 @@ pub enum Damage {
     Header,
     /// A library that it needs is missing or damaged.
     Dependency,
+    /// A header or library that the build has read is not the same any more.
+    Input(String),
 }
 
 impl Damage {
     /// The reason in words.
     #[must_use]
-    pub fn describe(self) -> &'static str {
-        match self {
+    pub fn describe(&self) -> String {
+        let text = match self {
+            Self::Input(change) => return change.clone(),
             Self::NoSeal => "it is cut short or was not made by dijitso",
             Self::Version => "it was made by another version of dijitso",
             Self::Altered => "its bytes are not those that were built",
             Self::Foreign => "it is the library of another signature",
             Self::Header => "its header is missing or altered",
             Self::Dependency => "a library that it needs is missing or damaged",
-        }
+        };
+        text.to_owned()
     }
 }
 
@@ -145,6 +153,13 @@ pub fn open(file: &[u8], signature: &str) -> Result<Record, Damage> {
     if record.signature == signature { Ok(record) } else { Err(Damage::Foreign) }
 }
 
+/// The digest of a file that [`open`] has found whole.
+#[must_use]
+pub fn digest_of(file: &[u8]) -> Digest32 {
+    let at = file.len().saturating_sub(TAIL + DIGEST);
+    file.get(at..at + DIGEST).and_then(|digest| digest.try_into().ok()).unwrap_or_default()
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
@@ -158,6 +173,7 @@ pub(crate) mod tests {
             source_sha256: String::new(),
             dependencies: vec!["dependency".to_owned()],
             nested: Vec::new(),
+            inputs: Vec::new(),
             toolchain: Toolchain::unknown(),
             command: vec!["c++".to_owned()],
             generator: "{}".to_owned(),

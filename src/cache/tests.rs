@@ -31,7 +31,7 @@ fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
 
 fn order_of(lookup: &Lookup) -> Vec<&str> {
     match lookup {
-        Lookup::Hit(_, order) => order.iter().map(String::as_str).collect(),
+        Lookup::Hit(_, order) => order.iter().map(|whole| whole.signature.as_str()).collect(),
         _ => Vec::new(),
     }
 }
@@ -127,9 +127,9 @@ fn setting_aside_what_was_repaired_meanwhile_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     cache.publish(&entry("a", &[], "header")).unwrap();
-    cache.set_aside("a", Damage::Altered).unwrap();
+    cache.set_aside("a", &Damage::Altered).unwrap();
     assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
-    cache.set_aside("not-there", Damage::Altered).unwrap();
+    cache.set_aside("not-there", &Damage::Altered).unwrap();
 }
 
 #[test]

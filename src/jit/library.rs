@@ -61,6 +61,10 @@ impl Library {
         Self::new(self.signature(), path, self.shared.image.clone(), self.origin)
     }
 
+    pub(super) fn image(&self) -> Option<&Arc<dyn Image>> {
+        self.shared.image.as_ref()
+    }
+
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> &str {

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cache::closure::Closure;
-use crate::cache::{Cache, Check};
+use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 
 use super::callbacks::Callbacks;
@@ -54,8 +54,8 @@ impl Session {
         };
         let (order, origin) = match found {
             Some(order) => {
-                let loaded = self.has_loaded(&cache.layout().lib(&ticket.signature));
-                (order, if loaded { Origin::Memory } else { Origin::Disk })
+                let origin = self.origin(&cache, &order);
+                (order, origin)
             }
             None => self.miss(&ticket, &cache, callbacks)?,
         };
@@ -70,15 +70,16 @@ impl Session {
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<(Vec<String>, Origin)> {
+    ) -> Result<(Vec<Whole>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
-            let made = catch("building", || self.make(ticket, cache, callbacks));
+            let made = catch("building", || self.provide(ticket, cache, callbacks));
             let sent = match &made {
-                Ok(()) => super::ranks::send(signature, cache, callbacks),
+                Ok(_) => super::ranks::send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::Failure(error.clone()).encode()),
             };
-            (made.and(sent), Origin::Built)
+            let origin = if made == Ok(true) { Origin::Built } else { Origin::Disk };
+            (made.and(sent), origin)
         } else if callbacks.receive.is_some() {
             let accepted = callbacks.receive().and_then(|blob| {
                 catch("publishing what was received", || super::ranks::accept(&blob, signature, cache))
@@ -122,14 +123,14 @@ impl Session {
         // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
         let (order, origin) = match find(cache, signature, Check::Whole)? {
             Some(order) => {
-                let loaded = self.has_loaded(&cache.layout().lib(signature));
-                (order, if loaded { Origin::Memory } else { Origin::Disk })
+                let origin = self.origin(cache, &order);
+                (order, origin)
             }
             None => {
-                self.make(ticket, cache, callbacks)?;
+                let built = self.provide(ticket, cache, callbacks)?;
                 let order = find(cache, signature, Check::Whole)?;
                 let lost = || no_generator(signature, cache.layout().root());
-                (order.ok_or_else(lost)?, Origin::Built)
+                (order.ok_or_else(lost)?, if built { Origin::Built } else { Origin::Disk })
             }
         };
         self.load(cache, &order, origin)

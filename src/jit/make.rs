@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::build::{self, Built, Job};
 use crate::cache::layout::Category;
+use crate::cache::lease::{self, Taken};
 use crate::cache::seal::{Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
@@ -16,7 +18,7 @@ use crate::wire::{digest, hex};
 
 use super::callbacks::{Asked, Callbacks, Source};
 use super::nested::{self, Nested};
-use super::{Request, Session, no_generator};
+use super::{Request, Session, lock, no_generator};
 
 /// A request whose signature is known.
 pub(super) struct Ticket<'a> {
@@ -38,13 +40,36 @@ impl Session {
         Ok(Ticket { request, signature, toolchain })
     }
 
-    /// Makes the entry of a ticket in `cache`, where it is missing.
-    pub(super) fn make(
+    /// Sees to it that the entry of a ticket is in `cache`. True when this call built it, false when another program
+    /// has done so meanwhile.
+    pub(super) fn provide(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<()> {
+    ) -> Result<bool> {
+        let signature = ticket.signature.as_str();
+        let there = || matches!(cache.lookup(signature, Check::Whole), Ok(Lookup::Hit(..)));
+        let path = cache.layout().lib(signature);
+        let mut seen = None;
+        // A library that is there and damaged is not read again and again.
+        let appeared = || {
+            let now = path.metadata().ok().map(|facts| (facts.ino(), facts.size(), facts.mtime_nsec()));
+            std::mem::replace(&mut seen, now) != now && there()
+        };
+        let patience = ticket.request.params.build.lease_timeout;
+        // Without a callback to build it there is nothing to wait for: the call fails below.
+        let patience = if callbacks.generate.is_some() { patience } else { Duration::ZERO };
+        let lease = lease::take(&cache.layout().lease(signature), patience, appeared);
+        // Whoever had the lease before us may have built it.
+        if matches!(lease, Taken::NotNeeded) || there() {
+            return Ok(false);
+        }
+        self.make(ticket, cache, callbacks).map(|()| true)
+    }
+
+    /// Builds the entry of a ticket and publishes it in `cache`.
+    fn make(&self, ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
         let (request, signature) = (ticket.request, ticket.signature.as_str());
         let (source, nested) = generate(ticket, cache, callbacks)?;
         let code = source.code.ok_or_else(|| {
@@ -60,6 +85,9 @@ impl Session {
         let order = check_dependencies(cache, &dependencies)?;
 
         cache.ensure_dirs()?;
+        if lock(&self.swept).insert(cache.layout().root().to_owned()) {
+            cache.sweep();
+        }
         let layout = cache.layout();
         let (src, inc) = (layout.src_basename(signature), layout.inc_basename(signature));
         let files: Vec<String> = dependencies.iter().map(|name| layout.lib_basename(name)).collect();
@@ -88,6 +116,7 @@ impl Session {
             source_sha256: hex(&digest(&code)),
             nested: others(nested.asked, &dependencies, signature),
             dependencies,
+            inputs: built.inputs.clone(),
             toolchain: ticket.toolchain.clone(),
             command: built.argv.clone(),
             generator: request.params.generator.clone(),
@@ -148,7 +177,7 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
         crate::signature::check_signature(dependency)
             .map_err(|error| error.context("dijitso_source_add_dependency"))?;
         match cache.lookup(dependency, Check::Whole)? {
-            Lookup::Hit(_, order) => all.extend(order),
+            Lookup::Hit(_, order) => all.extend(order.into_iter().map(|whole| whole.signature)),
             Lookup::Miss | Lookup::Damaged(_) => {
                 let text = format!(
                     "the dependency {dependency} is not whole in {}: build it by dijitso_jit within generate first",

@@ -12,14 +12,15 @@ mod nested;
 pub mod ranks;
 mod toolchain;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::cache::{Cache, Check, Lookup};
+use crate::cache::{Cache, Check, EntryFiles, Lookup, Whole};
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 use crate::load::{Image, Loader, System};
-use crate::params::resolved::Resolved;
+use crate::params::resolved::{CacheParams, Resolved};
 use crate::process::{Runner, Spawn};
 use crate::signature::Toolchain;
 use crate::wire::Digest32;
@@ -32,8 +33,10 @@ pub use nested::is_nested;
 pub struct Session {
     runner: Arc<dyn Runner>,
     loader: Arc<dyn Loader>,
-    /// Loaded libraries by path.
-    images: Mutex<HashMap<PathBuf, Arc<dyn Image>>>,
+    /// Loaded libraries by path, told apart by the digests of their files.
+    images: Mutex<HashMap<PathBuf, Vec<(Digest32, Arc<dyn Image>)>>>,
+    /// Caches from which leftovers of dead programs have been removed.
+    swept: Mutex<HashSet<PathBuf>>,
     /// Answers of compilers by their files.
     toolchains: Mutex<HashMap<String, Toolchain>>,
     /// What calls without a communicator have been answered.
@@ -54,6 +57,7 @@ impl Session {
             runner,
             loader,
             images: Mutex::default(),
+            swept: Mutex::default(),
             toolchains: Mutex::default(),
             memory: Memory::default(),
         }
@@ -66,30 +70,97 @@ impl Session {
         SESSION.get_or_init(Self::default)
     }
 
-    /// Whether the library at this path has been loaded.
-    fn has_loaded(&self, path: &Path) -> bool {
-        lock(&self.images).contains_key(path)
+    /// The image of exactly this library, if it has been loaded.
+    fn loaded(&self, cache: &Cache, whole: &Whole) -> Option<Arc<dyn Image>> {
+        let images = lock(&self.images);
+        let same = |(digest, _): &&(Digest32, Arc<dyn Image>)| *digest == whole.digest;
+        images
+            .get(&cache.layout().lib(&whole.signature))?
+            .iter()
+            .find(same)
+            .map(|(_, image)| Arc::clone(image))
+    }
+
+    /// Where a library that a cache has comes from: memory, if it has been loaded.
+    fn origin(&self, cache: &Cache, order: &[Whole]) -> Origin {
+        let loaded = order.last().is_some_and(|whole| self.loaded(cache, whole).is_some());
+        if loaded { Origin::Memory } else { Origin::Disk }
     }
 
     /// Loads the libraries of a lookup, dependencies first, each once.
-    fn load(&self, cache: &Cache, order: &[String], origin: Origin) -> Result<Library> {
-        let signature = order.last().map_or("", String::as_str);
-        let path = cache.layout().lib(signature);
+    fn load(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
+        let Some(last) = order.last() else {
+            return Err(Error::new(Kind::Internal, "nothing to load"));
+        };
+        let path = cache.layout().lib(&last.signature);
         if !cache.layout().params().load {
-            return Ok(Library::new(signature, &path, None, origin));
+            return Ok(Library::new(&last.signature, &path, None, origin));
         }
-        let mut image = None;
-        for signature in order {
-            let path = cache.layout().lib(signature);
-            let known = lock(&self.images).get(&path).cloned();
-            let loaded = match known {
-                Some(loaded) => loaded,
+        if let Some(image) = self.loaded(cache, last) {
+            return Ok(Library::new(&last.signature, &path, Some(image), origin));
+        }
+        // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
+        let replaced = |whole: &Whole| {
+            let known = lock(&self.images).contains_key(&cache.layout().lib(&whole.signature));
+            known && self.loaded(cache, whole).is_none()
+        };
+        if order.iter().any(replaced) || cache.is_loose()?.is_some() {
+            let entries = cache.read_closure(&last.signature)?;
+            return self.load_bytes(&entries, &last.signature, cache, origin);
+        }
+        self.load_in_place(cache, order, origin)
+    }
+
+    fn load_in_place(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
+        let mut library = None;
+        for whole in order {
+            let path = cache.layout().lib(&whole.signature);
+            let image = match self.loaded(cache, whole) {
+                Some(image) => image,
                 // Not under the lock: initialisers of a library may do anything.
                 None => self.loader.load(&path)?,
             };
-            image = Some(lock(&self.images).entry(path).or_insert(loaded).clone());
+            self.keep(&path, whole.digest, &image);
+            library = Some(Library::new(&whole.signature, &path, Some(image), origin));
         }
-        Ok(Library::new(signature, &path, image, origin))
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+    }
+
+    fn keep(&self, path: &Path, digest: Digest32, image: &Arc<dyn Image>) {
+        let mut images = lock(&self.images);
+        let known = images.entry(path.to_owned()).or_default();
+        if known.iter().all(|(other, _)| *other != digest) {
+            known.push((digest, Arc::clone(image)));
+        }
+    }
+
+    /// Loads a library from bytes: from a private folder that is gone afterwards.
+    fn load_bytes(
+        &self,
+        entries: &[EntryFiles],
+        signature: &str,
+        cache: &Cache,
+        origin: Origin,
+    ) -> Result<Library> {
+        let temp_root = &cache.layout().params().temp_dir_root;
+        let private = fsutil::private_dir(temp_root)
+            .map_err(|error| Error::io("cannot write in", temp_root, &error))?;
+        // These bytes are what was agreed on, whatever the headers of this host look like.
+        let params = CacheParams { check_inputs: false, ..cache.layout().params().clone() };
+        let own = Cache::new(private.path(), &params);
+        for files in entries {
+            own.publish(files)?;
+        }
+        let order = find(&own, signature, Check::Load)?.ok_or_else(|| {
+            let text = format!("{signature} cannot be read back from {}", private.path().display());
+            Error::new(Kind::Cache, text)
+        })?;
+        let library = self.load_in_place(&own, &order, origin)?;
+        let path = cache.layout().lib(signature);
+        if let (Some(last), Some(image)) = (order.last(), library.image()) {
+            self.keep(&path, last.digest, image);
+        }
+        Ok(library.moved_to(&path))
     }
 }
 
@@ -124,7 +195,7 @@ pub struct Request<'a> {
 ///
 /// It is left where it is: whoever publishes sets it aside, knowing what takes its place. A rank that merely looks
 /// may see damage where a network disk has not shown everything yet.
-fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<String>>> {
+fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<Whole>>> {
     match cache.lookup(signature, check)? {
         Lookup::Hit(_, order) => Ok(Some(order)),
         Lookup::Miss => Ok(None),

@@ -12,9 +12,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
-use crate::cache::{Cache, Check, EntryFiles};
+use crate::cache::{Cache, Check, EntryFiles, Whole};
 use crate::error::{Error, Kind, Result, catch};
-use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, on_root, same_votes};
@@ -48,7 +47,7 @@ struct Call<'a> {
 /// How a rank stands before loading.
 enum Served {
     /// By its cache: libraries to load, dependencies first.
-    Cache(Vec<String>),
+    Cache(Vec<Whole>),
     /// By bytes that were handed over because its cache does not show them.
     Bytes(Vec<EntryFiles>),
 }
@@ -225,9 +224,10 @@ impl Call<'_> {
             all_hit[0] = u64::from(found.is_some());
             Ok(found)
         })?;
-        let loaded = self.session.has_loaded(&cache.layout().lib(signature));
-        let origin = if loaded { Origin::Memory } else { Origin::Disk };
-        Ok(found.filter(|_| all_hit == [1]).map(|order| (Served::Cache(order), origin)))
+        Ok(found.filter(|_| all_hit == [1]).map(|order| {
+            let origin = self.session.origin(cache, &order);
+            (Served::Cache(order), origin)
+        }))
     }
 
     /// Steps 5 to 7: roles, building, transport.
@@ -251,13 +251,13 @@ impl Call<'_> {
             buildon: self.request.params.buildon,
             own_transport: callbacks.send.is_some(),
         });
-        agree(comm, "building", || {
+        let built = agree(comm, "building", || {
             if !plan.builders.contains(&rank) {
-                return Ok(());
+                return Ok(false);
             }
-            self.session.make(ticket, cache, callbacks)
+            self.session.provide(ticket, cache, callbacks)
         })?;
-        let mut origin = if plan.builders.contains(&rank) { Origin::Built } else { Origin::Disk };
+        let mut origin = if built { Origin::Built } else { Origin::Disk };
 
         let leads = leaders[rank] == rank;
         if plan.transport {
@@ -299,7 +299,7 @@ impl Call<'_> {
         signature: &str,
         cache: &Cache,
         leaders: &[usize],
-        found: Option<Vec<String>>,
+        found: Option<Vec<Whole>>,
         origin: Origin,
     ) -> Result<(Served, Origin)> {
         let (comm, rank) = (self.comm, self.comm.rank());
@@ -340,34 +340,8 @@ impl Call<'_> {
     fn load(&self, signature: &str, cache: &Cache, served: &Served, origin: Origin) -> Result<Library> {
         match served {
             Served::Cache(order) => self.session.load(cache, order, origin),
-            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache),
+            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache, origin),
         }
-    }
-}
-
-impl Session {
-    /// Loads a library from bytes: from a private folder that is gone afterwards.
-    pub(super) fn load_bytes(
-        &self,
-        entries: &[EntryFiles],
-        signature: &str,
-        cache: &Cache,
-    ) -> Result<Library> {
-        let temp_root = &cache.layout().params().temp_dir_root;
-        let private =
-            fsutil::private_dir(temp_root).map_err(|error| Error::io("cannot write", temp_root, &error))?;
-        let own = Cache::new(private.path(), cache.layout().params());
-        for files in entries {
-            own.publish(files)?;
-        }
-        let order = find(&own, signature, Check::Load)?.ok_or_else(|| {
-            Error::new(
-                Kind::Cache,
-                format!("{signature} cannot be read back from {}", private.path().display()),
-            )
-        })?;
-        let library = self.load(&own, &order, Origin::Received)?;
-        Ok(library.moved_to(&cache.layout().lib(signature)))
     }
 }
 

@@ -231,7 +231,7 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
         );
         let entries = cache.read_closure("form").unwrap();
         let hidden = Cache::new(&setup.root.join("hidden"), cache.layout().params());
-        let loaded = rank.session.load_bytes(&entries, "form", &hidden).unwrap();
+        let loaded = rank.session.load_bytes(&entries, "form", &hidden, Origin::Received).unwrap();
         assert_eq!(loaded.path(), hidden.layout().lib("form"));
         assert_eq!(loaded.origin(), Origin::Received);
         assert!(!hidden.layout().dir(Category::Lib).exists());

@@ -1,0 +1,341 @@
+//! Leases: who is building a signature. For economy alone: whoever has none may build all the same, and the first
+//! publisher wins.
+//!
+//! ```text
+//! lease/<key>  := JSON, see Lease; made in one step, removed by its owner, or by whoever finds the owner dead
+//! ```
+//! A lease names its owner (host since its boot, process, time of its start), so that one whose owner has died is taken
+//! over at once, and one that is only slow is waited for. What cannot be seen from here, an owner on another host, is
+//! believed as long as it gives signs of life, which it does by touching its lease.
+
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fsutil;
+use crate::owner::{Life, Owner};
+
+use super::{FILE_MODE, read};
+
+/// How often an owner gives a sign of life.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// How long an owner that cannot be seen, or has been stopped, may give none.
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// The contents of a lease.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Claim {
+    format: String,
+    owner: Owner,
+    host: String,
+    /// Tells the leases of one process apart.
+    number: u64,
+}
+
+const FORMAT: &str = "dijitso lease 1";
+
+/// The right to build, until it is dropped.
+#[derive(Debug)]
+pub struct Lease {
+    path: PathBuf,
+    claim: Claim,
+    beat: Option<Sender<()>>,
+}
+
+/// What came of asking for a lease.
+#[derive(Debug)]
+pub enum Taken {
+    /// It is ours.
+    Ours(Lease),
+    /// What was to be built is there.
+    NotNeeded,
+    /// There will be none: leases do not work here, or the patience is over.
+    Without,
+}
+
+/// The leases that this process holds: path and number.
+static HELD: Mutex<Option<HashSet<(PathBuf, u64)>>> = Mutex::new(None);
+
+thread_local! {
+    /// The leases that this thread holds: it does not wait for itself.
+    static MINE: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+}
+
+fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
+    with(HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+}
+
+/// Takes the lease at `path`, or waits until `there` says that it is not needed any more, at most as long as
+/// `patience`.
+#[must_use]
+pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) -> Taken {
+    const SHORTEST: Duration = Duration::from_millis(1);
+    const LONGEST: Duration = Duration::from_millis(50);
+    if patience.is_zero() || MINE.with_borrow(|mine| mine.iter().any(|own| own == path)) {
+        return Taken::Without;
+    }
+    let begin = Instant::now();
+    let mut nap = SHORTEST;
+    let mut seen = Seen::default();
+    let mut told = false;
+    loop {
+        match claim(path) {
+            Ok(Some(lease)) => return Taken::Ours(lease),
+            Ok(None) => {}
+            Err(error) => {
+                log::info!("no lease at {}: {error}", path.display());
+                return Taken::Without;
+            }
+        }
+        if there() {
+            return Taken::NotNeeded;
+        }
+        let Some(other) = seen.look(path) else { continue };
+        if seen.is_over(&other) {
+            log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
+            remove(path, &other);
+            continue;
+        }
+        if begin.elapsed() >= patience {
+            log::warn!(
+                "process {} of {} has been building {} for more than {} s: building it as well",
+                other.owner.pid,
+                other.host,
+                path.display(),
+                patience.as_secs()
+            );
+            return Taken::Without;
+        }
+        if !told && begin.elapsed() > Duration::from_secs(30) {
+            told = true;
+            log::warn!(
+                "waiting for process {} of {}, which builds {}",
+                other.owner.pid,
+                other.host,
+                path.display()
+            );
+        }
+        std::thread::sleep(nap);
+        nap = (nap * 2).min(LONGEST);
+    }
+}
+
+/// Makes the lease, unless there is one.
+fn claim(path: &Path) -> io::Result<Option<Lease>> {
+    use std::hash::{BuildHasher, RandomState};
+    let owner = Owner::me();
+    let number = RandomState::new().hash_one((SystemTime::now(), &owner));
+    let claim = Claim { format: FORMAT.to_owned(), owner, host: crate::host_name(), number };
+    let data = serde_json::to_vec(&claim).expect("a claim consists of strings and numbers");
+    if path.symlink_metadata().is_ok() {
+        return Ok(None);
+    }
+    fsutil::create_dirs(path.parent().unwrap_or(Path::new("/")))?;
+    // Before it can be seen: nobody must take ours for a leftover.
+    held(|held| held.insert((path.to_owned(), number)));
+    match fsutil::publish_first(path, &data, FILE_MODE) {
+        Ok(true) => {
+            MINE.with_borrow_mut(|mine| mine.push(path.to_owned()));
+            Ok(Some(Lease { path: path.to_owned(), claim, beat: heart(path) }))
+        }
+        other => {
+            held(|held| held.remove(&(path.to_owned(), number)));
+            other.map(|_| None)
+        }
+    }
+}
+
+/// Gives signs of life until the sender is dropped. Without a thread for it the lease is as good on this host.
+fn heart(path: &Path) -> Option<Sender<()>> {
+    let (sender, receiver) = channel();
+    let file = File::options().append(true).open(path).ok()?;
+    let beat = move || {
+        while receiver.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+            let _ = file.set_modified(SystemTime::now());
+        }
+    };
+    std::thread::Builder::new().name("dijitso-lease".to_owned()).spawn(beat).ok().map(|_| sender)
+}
+
+/// What has been seen of somebody else's lease, by our own clock.
+#[derive(Default)]
+struct Seen {
+    last: Option<(Claim, SystemTime, Instant)>,
+}
+
+impl Seen {
+    /// The claim at `path`; `None` when it is gone.
+    fn look(&mut self, path: &Path) -> Option<Claim> {
+        let modified = path.symlink_metadata().and_then(|facts| facts.modified()).ok()?;
+        if let Some((claim, at, _)) = &self.last
+            && *at == modified
+        {
+            return Some(claim.clone());
+        }
+        let unreadable = || Claim {
+            format: String::new(),
+            owner: Owner { boot: String::new(), space: 0, pid: 0, start: 0 },
+            host: "an unknown host".to_owned(),
+            number: 0,
+        };
+        let data = read(path).ok().flatten();
+        // Damaged, or of another version: somebody whom we do not know.
+        let claim = data
+            .and_then(|data| serde_json::from_slice::<Claim>(&data).ok())
+            .filter(|claim| claim.format == FORMAT)
+            .unwrap_or_else(unreadable);
+        self.last = Some((claim.clone(), modified, Instant::now()));
+        Some(claim)
+    }
+
+    fn is_over(&self, claim: &Claim) -> bool {
+        let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
+        match claim.owner.life() {
+            Life::Dead => true,
+            Life::Alive if claim.owner == Owner::me() => {
+                !held(|held| held.iter().any(|(_, number)| *number == claim.number))
+            }
+            Life::Alive => false,
+            Life::Stopped | Life::Unknown => silent,
+        }
+    }
+}
+
+/// Removes the lease with this claim. Somebody else may have done so and made another meanwhile: what is moved away is
+/// looked at, and goes back if it is not the one.
+fn remove(path: &Path, claim: &Claim) {
+    let dir = path.parent().unwrap_or(Path::new("/"));
+    let Ok(away) = fsutil::staging(dir, FILE_MODE).map(tempfile::NamedTempFile::into_temp_path) else {
+        return;
+    };
+    if !matches!(fsutil::rename(path, &away), Ok(true)) {
+        return;
+    }
+    let moved = read(&away).ok().flatten().and_then(|data| serde_json::from_slice::<Claim>(&data).ok());
+    if moved.is_some_and(|moved| moved != *claim) {
+        let _ = std::fs::hard_link(&away, path);
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        drop(self.beat.take());
+        MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
+        held(|held| held.remove(&(self.path.clone(), self.claim.number)));
+        // A child that the host forked has a copy of this value, and is not the owner.
+        if self.claim.owner == Owner::me() {
+            let there = read(&self.path).ok().flatten();
+            let ours = there.and_then(|data| serde_json::from_slice::<Claim>(&data).ok());
+            if ours.is_some_and(|ours| ours == self.claim) {
+                let _ = std::fs::remove_file(&self.path);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn foreign(owner: Owner) -> Vec<u8> {
+        let claim = Claim { format: FORMAT.to_owned(), owner, host: "host".to_owned(), number: 1 };
+        serde_json::to_vec(&claim).unwrap()
+    }
+
+    #[test]
+    fn one_at_a_time_and_nothing_stays_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lease/form");
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let Taken::Ours(lease) = take(&path, LONG, || false) else { panic!("not ours") };
+                    most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                    std::thread::sleep(Duration::from_millis(5));
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(lease);
+                });
+            }
+        });
+        assert_eq!(most.into_inner(), 1);
+        assert_eq!(std::fs::read_dir(dir.path().join("lease")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_lease_of_a_dead_process_is_taken_over_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let me = Owner::me();
+        let dead = Owner { start: me.start + 1, ..me.clone() };
+        // A leftover of this very process counts as one too: nobody here holds it.
+        for owner in [dead, me] {
+            std::fs::write(&path, foreign(owner)).unwrap();
+            let begin = Instant::now();
+            assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)));
+            assert!(begin.elapsed() < LONG / 2);
+        }
+    }
+
+    #[test]
+    fn a_living_owner_is_waited_for_until_the_patience_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let owner = Owner { boot: "000000000000".to_owned(), ..Owner::me() };
+        std::fs::write(&path, foreign(owner)).unwrap();
+        assert!(matches!(take(&path, Duration::from_millis(50), || false), Taken::Without));
+        let mut looks = 0;
+        let taken = take(&path, LONG, || {
+            looks += 1;
+            looks > 3
+        });
+        assert!(matches!(taken, Taken::NotNeeded));
+        assert!(path.exists(), "it is still its owner's");
+    }
+
+    #[test]
+    fn a_thread_does_not_wait_for_itself() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let Taken::Ours(_lease) = take(&path, LONG, || false) else { panic!("not ours") };
+        assert!(matches!(take(&path, LONG, || false), Taken::Without));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                assert!(matches!(take(&path, Duration::from_millis(20), || false), Taken::Without))
+            });
+        });
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_costs_the_lease_and_no_time() {
+        let taken = take(Path::new("/proc/nonexistent/form"), LONG, || false);
+        assert!(matches!(taken, Taken::Without));
+    }
+
+    /// Between a look at a dead owner's lease and its removal, another may have taken it over.
+    #[test]
+    fn a_lease_taken_over_meanwhile_goes_back_to_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let owner = Owner { boot: "000000000000".to_owned(), ..Owner::me() };
+        std::fs::write(&path, foreign(owner)).unwrap();
+        let stale =
+            Claim { format: FORMAT.to_owned(), owner: Owner::me(), host: "host".to_owned(), number: 2 };
+        remove(&path, &stale);
+        assert!(path.exists());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

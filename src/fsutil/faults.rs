@@ -1,0 +1,75 @@
+//! File systems that say no, for tests: on one thread, hence on one rank, and below one directory.
+
+#![forbid(unsafe_code)]
+
+use std::io;
+use std::path::Path;
+
+/// What is about to be done with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Opening to read.
+    Read,
+    /// Making a file or directory, or removing one.
+    Create,
+    /// Writing.
+    Write,
+    /// Giving a file its name.
+    Name,
+}
+
+/// Nothing stands in the way, outside of tests.
+#[cfg(not(test))]
+#[inline]
+#[allow(clippy::unnecessary_wraps, reason = "the tests' variant fails")]
+pub(super) fn allow(_op: Op, _path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+pub(super) use rules::allow;
+#[cfg(test)]
+pub(crate) use rules::{Rule, push, with};
+
+#[cfg(test)]
+mod rules {
+    use super::{Op, Path, io};
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+
+    /// Below `root`, each of `ops` fails with `errno`.
+    #[derive(Clone, Debug)]
+    pub(crate) struct Rule {
+        pub(crate) root: PathBuf,
+        pub(crate) ops: &'static [Op],
+        pub(crate) errno: i32,
+    }
+
+    thread_local! {
+        static RULES: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
+    }
+
+    /// Runs `program` under these rules.
+    pub(crate) fn with<T>(rules: Vec<Rule>, program: impl FnOnce() -> T) -> T {
+        struct Restore(Vec<Rule>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                RULES.set(std::mem::take(&mut self.0));
+            }
+        }
+        let _restore = Restore(RULES.replace(rules));
+        program()
+    }
+
+    /// One more rule, until the program of the innermost [`with`] has ended.
+    pub(crate) fn push(rule: Rule) {
+        RULES.with_borrow_mut(|rules| rules.push(rule));
+    }
+
+    pub(crate) fn allow(op: Op, path: &Path) -> io::Result<()> {
+        RULES.with_borrow(|rules| {
+            let stops = |rule: &&Rule| rule.ops.contains(&op) && path.starts_with(&rule.root);
+            rules.iter().find(stops).map_or(Ok(()), |rule| Err(io::Error::from_raw_os_error(rule.errno)))
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! Files that appear whole or not at all, files that only this user can have written, and gzip. Knows nothing of
+//! caches.
+
+#![forbid(unsafe_code)]
+
+pub mod faults;
+mod trust;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use flate2::{Compression, write::GzEncoder};
+use tempfile::NamedTempFile;
+
+use crate::owner::{Life, Owner};
+
+use faults::{Op, allow};
+pub use trust::{Standing, distrust, standing};
+
+/// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
+///
+/// # Errors
+/// Those of the file system.
+pub fn create_dirs(path: &Path) -> io::Result<()> {
+    // Asked first: on a network disk, or one that is read-only, looking is cheaper than trying.
+    if path.is_dir() {
+        return Ok(());
+    }
+    allow(Op::Create, path)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// How the names of files begin that are not finished; the dot keeps them out of listings. The owner follows, so that
+/// whoever comes later knows whether it is still to be finished.
+const STAGED_PREFIX: &str = ".staged-";
+
+/// How the names of private folders begin; the owner follows.
+const PRIVATE_PREFIX: &str = "dijitso-";
+
+/// A private file in the directory of `path`, with the contents, on the disk, not yet under its name.
+fn stage(path: &Path, data: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    allow(Op::Create, path)?;
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut staged = staging(parent, mode)?;
+    allow(Op::Write, path)?;
+    staged.write_all(data)?;
+    // Data before name: after a loss of power no name stands for what never reached the disk.
+    sync(staged.as_file())?;
+    Ok(staged)
+}
+
+/// An empty private file in `dir`, which goes away when it is dropped.
+///
+/// # Errors
+/// Those of the file system.
+pub fn staging(dir: &Path, mode: u32) -> io::Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(&format!("{STAGED_PREFIX}{}-", Owner::me().tag()))
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(dir)
+}
+
+fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        // A file system that has no such thing.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP)) => {
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Gives `path` these contents unless something is already there. True when this call made it.
+///
+/// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link); what was there is never
+/// touched. A network disk that reports a failure although it did what it was asked (the answer was lost, and the
+/// second request found it done) is not believed: the file that stands there is compared with ours.
+///
+/// # Errors
+/// Those of the file system.
+pub fn publish_first(path: &Path, data: &[u8], mode: u32) -> io::Result<bool> {
+    let staged = stage(path, data, mode)?;
+    allow(Op::Name, path)?;
+    match staged.persist_noclobber(path) {
+        Ok(_) => Ok(true),
+        Err(refused) if is_at(path, refused.file.as_file()) => Ok(true),
+        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(refused) => Err(refused.error),
+    }
+}
+
+/// Gives `path` these contents in one step, whatever was there before.
+///
+/// # Errors
+/// Those of the file system.
+pub fn publish_over(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
+    let staged = stage(path, data, mode)?;
+    allow(Op::Name, path)?;
+    match staged.persist(path) {
+        Err(refused) if !is_at(path, refused.file.as_file()) => Err(refused.error),
+        _ => Ok(()),
+    }
+}
+
+/// Whether `path` is a name of this open file.
+fn is_at(path: &Path, file: &File) -> bool {
+    let (Ok(named), Ok(ours)) = (fs::symlink_metadata(path), file.metadata()) else { return false };
+    (named.dev(), named.ino()) == (ours.dev(), ours.ino())
+}
+
+/// Moves a file to another name, over what is there. False when there is no such file.
+///
+/// # Errors
+/// Those of the file system.
+pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
+    allow(Op::Name, from)?;
+    match fs::rename(from, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a file was not read.
+#[derive(Debug)]
+pub enum Unread {
+    /// Somebody else can have written it.
+    Refused(String),
+    /// The file system says no.
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The contents of a file that only this user, or root, can have written; `None` when there is no such file.
+///
+/// Owner and mode are those of the open file, not of its path; a symbolic link is not followed.
+///
+/// # Errors
+/// Why it was not read; that it does not exist is no error.
+pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    const ATTEMPTS: usize = 3;
+    for _ in 1..ATTEMPTS {
+        match read_once(path) {
+            // Replaced on the server while a network disk had it open: the name leads to the new one.
+            Err(Unread::Failed(error)) if error.raw_os_error() == Some(libc::ESTALE) => {}
+            done => return done,
+        }
+    }
+    read_once(path)
+}
+
+fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    allow(Op::Read, path)?;
+    // A pipe that somebody put here must not hold us.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let mut file = match File::options().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
+            return Err(Unread::Refused("it is a symbolic link".to_owned()));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(Unread::Refused("it is not a file".to_owned()));
+    }
+    if let Some(reason) = distrust(&facts) {
+        return Err(Unread::Refused(reason));
+    }
+    let mut data = Vec::new();
+    let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    file.read_to_end(&mut data)?;
+    Ok(Some(data))
+}
+
+/// Removes from `dir` what processes that have ended left unfinished. Says nothing: it is done again.
+pub fn sweep(dir: &Path) {
+    // Another host's are left alone for as long as any build may take.
+    const LONG: Duration = Duration::from_secs(2 * 24 * 3600);
+    let own = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let tag = name.strip_prefix(STAGED_PREFIX).or_else(|| name.strip_prefix(PRIVATE_PREFIX));
+        let Some(owner) = tag.and_then(Owner::from_tag) else { continue };
+        let Ok(facts) = entry.metadata() else { continue };
+        let old = || {
+            let age = facts.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+            age.is_some_and(|age| age > LONG)
+        };
+        let left = match owner.life() {
+            Life::Dead => true,
+            Life::Unknown => old(),
+            Life::Alive | Life::Stopped => false,
+        };
+        if !left || facts.uid() != own || allow(Op::Create, &entry.path()).is_err() {
+            continue;
+        }
+        let path = entry.path();
+        let removed = if facts.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Ok(()) => log::info!("removed {}, left by a program that has ended", path.display()),
+            Err(error) => log::info!("cannot remove {}: {error}", path.display()),
+        }
+    }
+}
+
+/// `data` as a gzip file. Equal input gives equal output: no time, no name.
+#[must_use]
+pub fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
+}
+
+/// A new directory that only this user can enter, removed with everything in it when dropped.
+///
+/// # Errors
+/// Those of the file system; a `root` in which anybody may rename what is not theirs.
+pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
+    let mode = fs::metadata(root)?.mode();
+    if mode & 0o1002 == 0o002 {
+        let text = format!("anybody may replace what is in it (mode {:04o}; chmod +t)", mode & 0o7777);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    }
+    tempfile::Builder::new()
+        .prefix(&format!("{PRIVATE_PREFIX}{}-", Owner::me().tag()))
+        .permissions(fs::Permissions::from_mode(0o700))
+        .tempdir_in(root)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,56 @@
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use super::*;
+
+#[test]
+fn the_first_publisher_wins_and_leaves_nothing_else() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let path = dir.path().join("file");
+    assert!(publish_first(&path, b"first", 0o600).unwrap());
+    assert!(!publish_first(&path, b"second", 0o600).unwrap());
+    assert_eq!(fs::read(&path).unwrap(), b"first");
+    publish_over(&path, b"third", 0o700).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), b"third");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn many_publishers_agree_on_one_content() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let path = dir.path().join("file");
+    let wins: usize = std::thread::scope(|scope| {
+        let publishers: Vec<_> = (0..8_u8)
+            .map(|id| {
+                scope.spawn({
+                    let path = &path;
+                    move || usize::from(publish_first(path, &[id; 4096], 0o600).unwrap())
+                })
+            })
+            .collect();
+        publishers.into_iter().map(|publisher| publisher.join().unwrap()).sum()
+    });
+    let data = fs::read(&path).unwrap();
+    assert_eq!((wins, data.len()), (1, 4096));
+    assert!(data.iter().all(|byte| *byte == data[0]));
+}
+
+/// Defect C18 of the original: a file in the place of a directory was accepted.
+#[test]
+fn c18_a_file_is_not_a_directory() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let path = dir.path().join("file");
+    fs::write(&path, "").unwrap();
+    assert!(create_dirs(&path).is_err());
+    create_dirs(&dir.path().join("a/b")).unwrap();
+    create_dirs(&dir.path().join("a/b")).unwrap();
+}
+
+#[test]
+fn gzip_is_reproducible() {
+    let packed = gzip(b"int main;");
+    assert_eq!(packed, gzip(b"int main;"));
+    let mut contents = Vec::new();
+    flate2::read::GzDecoder::new(packed.as_slice()).read_to_end(&mut contents).unwrap();
+    assert_eq!(contents, b"int main;");
+}

@@ -1,0 +1,444 @@
+//! The fault matrix: every combination of ranks, strategy, directories, state of one rank's cache beside that of the
+//! others, and failure, with a compiler, a loader and a file system that fail as told.
+//!
+//! In each case every rank returns, with the same status and the same message; what is in the caches afterwards is
+//! whole or is not taken for an entry; and the next call without a fault succeeds on all ranks. A case that hangs is
+//! ended by the time limit of the suite; ranks that meet in different collectives are reported by the communicator.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Condvar, PoisonError};
+use std::time::Duration;
+
+use super::*;
+use crate::fsutil::faults::{Op, Rule, push, with};
+
+/// What lies in the cache directory of one rank, or what that rank sees of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    MemoryHit,
+    DiskHit,
+    Miss,
+    Truncated,
+    BitFlipped,
+    Unreadable,
+    DirectoryMissing,
+    ReadOnly,
+    DiskFull,
+}
+
+const STATES: [State; 9] = [
+    State::MemoryHit,
+    State::DiskHit,
+    State::Miss,
+    State::Truncated,
+    State::BitFlipped,
+    State::Unreadable,
+    State::DirectoryMissing,
+    State::ReadOnly,
+    State::DiskFull,
+];
+
+/// What goes wrong besides.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Failure {
+    None,
+    GenerateFails,
+    GeneratePanics,
+    NoCompiler,
+    CompileError,
+    CompilerKilled,
+    CompilerHangs,
+    BuilderCannotPublish,
+    ReceivedCorrupt,
+    ReceiverCannotPublish,
+    LoadFails,
+    NameDiffers,
+    ParamsDiffer,
+    CallbackMissing,
+}
+
+const FAILURES: [Failure; 14] = [
+    Failure::None,
+    Failure::GenerateFails,
+    Failure::GeneratePanics,
+    Failure::NoCompiler,
+    Failure::CompileError,
+    Failure::CompilerKilled,
+    Failure::CompilerHangs,
+    Failure::BuilderCannotPublish,
+    Failure::ReceivedCorrupt,
+    Failure::ReceiverCannotPublish,
+    Failure::LoadFails,
+    Failure::NameDiffers,
+    Failure::ParamsDiffer,
+    Failure::CallbackMissing,
+];
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    size: usize,
+    buildon: &'static str,
+    dirs: usize,
+    /// Whether the other directories have the library.
+    others_hit: bool,
+    victim: usize,
+    state: State,
+    failure: Failure,
+}
+
+/// A compiler that copies, or fails as told.
+struct Compiler {
+    failure: Failure,
+    root: PathBuf,
+    builds: AtomicUsize,
+}
+
+impl Runner for Compiler {
+    fn run(&self, command: &Command) -> io::Result<Outcome> {
+        let done = |exit, output: &[u8]| Ok(Outcome { exit, output: output.to_vec() });
+        let at = command.argv.iter().position(|word| word == "-o").expect("only asked to build");
+        self.builds.fetch_add(1, Ordering::SeqCst);
+        match self.failure {
+            Failure::NoCompiler => return Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
+            Failure::CompileError => return done(Exit::Code(1), b"x.cpp:1: error: no\n"),
+            Failure::CompilerKilled => return done(Exit::Signal(9), b""),
+            Failure::CompilerHangs => return done(Exit::TimedOut, b""),
+            // From now on no file of this rank gets its name.
+            Failure::BuilderCannotPublish => {
+                push(Rule { root: self.root.clone(), ops: &[Op::Name], errno: libc::ENOSPC });
+            }
+            _ => {}
+        }
+        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
+        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
+        done(Exit::Code(0), b"")
+    }
+}
+
+/// A loader that loads nothing but whole entries with the right code.
+struct Careful {
+    fails: bool,
+    corrupt: Arc<AtomicBool>,
+}
+
+impl Loader for Careful {
+    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
+        if self.fails {
+            return Err(Error::new(Kind::Load, format!("cannot load {}", path.display())));
+        }
+        let bytes = fs::read(path).unwrap_or_default();
+        let file = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+        let signature = file.trim_start_matches("libdijitso-").trim_end_matches(".so");
+        let right = bytes.starts_with(format!("code of {signature}").as_bytes());
+        if !right || seal::open(&bytes, signature).is_err() {
+            self.corrupt.store(true, Ordering::SeqCst);
+        }
+        Ok(Arc::new(FakeImage))
+    }
+}
+
+/// How the host of a case transports blobs: rank 0 puts one here, the others take copies.
+#[derive(Default)]
+struct Post {
+    blob: Mutex<Option<Vec<u8>>>,
+    arrived: Condvar,
+}
+
+impl Post {
+    fn put(&self, blob: &[u8]) {
+        *lock(&self.blob) = Some(blob.to_vec());
+        self.arrived.notify_all();
+    }
+
+    fn get(&self) -> std::result::Result<Vec<u8>, i32> {
+        let empty = |blob: &mut Option<Vec<u8>>| blob.is_none();
+        let waited = self.arrived.wait_timeout_while(lock(&self.blob), Duration::from_secs(60), empty);
+        let (blob, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        blob.clone().ok_or(99)
+    }
+}
+
+/// What the ranks of a case share.
+struct Scene<'a> {
+    case: Case,
+    root: &'a Path,
+    corrupt: Arc<AtomicBool>,
+}
+
+impl Scene<'_> {
+    fn session(&self, rank: usize, failure: Failure) -> Session {
+        let compiler = Compiler { failure, root: self.root.to_owned(), builds: AtomicUsize::new(0) };
+        let fails = failure == Failure::LoadFails && rank == self.case.size - 1;
+        let loader = Careful { fails, corrupt: Arc::clone(&self.corrupt) };
+        Session::new(Arc::new(compiler), Arc::new(loader))
+    }
+
+    fn params(&self, rank: usize) -> Params {
+        let around = Surroundings {
+            variables: [("HOME", "/nonexistent".to_owned())].into(),
+            cwd: self.root.to_owned(),
+            uid: rustix::process::geteuid().as_raw(),
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        for (key, value) in [
+            ("cache.cache_dir", format!("cache{}", rank % self.case.dirs)),
+            ("cache.temp_dir_root", self.root.display().to_string()),
+            ("cache.fail_dir_root", "failures".to_owned()),
+            ("parallel.buildon", self.case.buildon.to_owned()),
+            ("parallel.timeout", "60".to_owned()),
+            ("cache.signature", "name".to_owned()),
+            ("cache.failure_memory", "0".to_owned()),
+            ("build.cxx", "/nonexistent/fake".to_owned()),
+        ] {
+            params.set(key, &value).unwrap();
+        }
+        params
+    }
+
+    /// One call of one rank.
+    fn jit(
+        &self,
+        comm: &ThreadComm<'_>,
+        session: &Session,
+        failure: Failure,
+        post: &Post,
+    ) -> Result<Library> {
+        let last = comm.rank() == self.case.size - 1;
+        let mut params = self.params(comm.rank());
+        if last && failure == Failure::ParamsDiffer {
+            params.set("build.cxxflags", "-O0").unwrap();
+        }
+        let name = if last && failure == Failure::NameDiffers { "other" } else { "form" };
+        let mut callbacks = generator(move |asked: Asked<'_>, source: &mut Source| match failure {
+            Failure::GeneratePanics => panic!("generate breaks"),
+            Failure::GenerateFails => Err(7),
+            _ => {
+                source.code = Some(format!("code of {}", asked.signature).into_bytes());
+                source.header = Some(b"header".to_vec());
+                Ok(())
+            }
+        });
+        if failure == Failure::ReceivedCorrupt {
+            callbacks.send = Some(Box::new(|blob: &[u8]| {
+                post.put(blob);
+                Ok(())
+            }));
+            callbacks.receive = Some(Box::new(|| {
+                let mut blob = post.get()?;
+                let middle = blob.len() / 2;
+                blob[middle] ^= 4;
+                Ok(blob)
+            }));
+        }
+        if last && failure == Failure::CallbackMissing {
+            callbacks.generate = None;
+        }
+        let params = params.resolve().unwrap();
+        session.jit_on(comm, &Agreed::default(), Ok(Request { name, params: &params }), &mut callbacks)
+    }
+
+    /// The directory that a rank uses in fact.
+    fn cache(&self, rank: usize) -> Cache {
+        let params = self.params(rank).resolve().unwrap();
+        let declared = &params.cache.cache_dir;
+        let shared =
+            (0..self.case.size).filter(|other| other % self.case.dirs == rank % self.case.dirs).count() > 1;
+        let own = crate::cache::layout::Layout::process_root(declared, rank);
+        let root = if shared && self.case.buildon == "process" { &own } else { declared };
+        Cache::new(root, &params.cache)
+    }
+
+    /// Makes the disks what the case says, once every rank has the library.
+    fn prepare(&self) {
+        let victim = self.cache(self.case.victim);
+        let lib = |cache: &Cache| cache.layout().lib("form");
+        if !self.case.others_hit {
+            for rank in 0..self.case.size {
+                let _ = fs::remove_file(lib(&self.cache(rank)));
+            }
+        }
+        let again = |change: &dyn Fn(&mut Vec<u8>)| {
+            let whole = fs::read(self.root.join("whole")).unwrap();
+            let mut bytes = whole.clone();
+            change(&mut bytes);
+            let _ = fs::remove_file(lib(&victim));
+            fs::write(lib(&victim), bytes).unwrap();
+            fs::set_permissions(lib(&victim), fs::Permissions::from_mode(0o700)).unwrap();
+        };
+        match self.case.state {
+            State::MemoryHit | State::DiskHit => again(&|_| {}),
+            State::Miss => drop(fs::remove_file(lib(&victim))),
+            State::Truncated => again(&|bytes| bytes.truncate(bytes.len() / 2)),
+            State::BitFlipped => again(&|bytes| bytes[3] ^= 1),
+            State::DirectoryMissing => fs::remove_dir_all(victim.layout().root()).unwrap(),
+            State::Unreadable | State::ReadOnly | State::DiskFull => {}
+        }
+    }
+
+    /// What the file system answers to a rank.
+    fn rules(&self, rank: usize, failure: Failure) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let last = rank == self.case.size - 1;
+        if last && failure == Failure::ReceiverCannotPublish {
+            rules.push(Rule { root: self.root.to_owned(), ops: &[Op::Name], errno: libc::EDQUOT });
+        }
+        if rank == self.case.victim {
+            let root = self.cache(rank).layout().root().to_owned();
+            match self.case.state {
+                State::Unreadable => rules.push(Rule { root, ops: &[Op::Read], errno: libc::EACCES }),
+                State::ReadOnly => {
+                    rules.push(Rule { root, ops: &[Op::Create, Op::Name], errno: libc::EROFS })
+                }
+                State::DiskFull => rules.push(Rule { root, ops: &[Op::Write], errno: libc::ENOSPC }),
+                _ => {}
+            }
+        }
+        rules
+    }
+}
+
+/// Runs one case and gives the status of the call with the fault.
+fn check(case: Case, root: &Path) -> std::result::Result<(), Kind> {
+    let scene = Scene { case, root, corrupt: Arc::default() };
+    let (healthy_post, post) = (Post::default(), Post::default());
+    let together = |comm: &ThreadComm<'_>, step: &dyn Fn()| {
+        let alone = || {
+            if comm.rank() == 0 {
+                step();
+            }
+            Ok(())
+        };
+        agree(comm, "preparing", alone).unwrap();
+    };
+    let results = run(case.size, |comm| {
+        let rank = comm.rank();
+        let first = scene.session(rank, Failure::None);
+        let library = scene.jit(comm, &first, Failure::None, &healthy_post).expect("a healthy call");
+        together(comm, &|| {
+            fs::copy(library.path(), root.join("whole")).unwrap();
+        });
+        together(comm, &|| scene.prepare());
+        let in_memory =
+            case.state == State::MemoryHit && rank == case.victim && case.failure != Failure::LoadFails;
+        let second = if in_memory { first } else { scene.session(rank, case.failure) };
+        let rules = scene.rules(rank, case.failure);
+        let result = with(rules, || scene.jit(comm, &second, case.failure, &post));
+        together(comm, &|| {});
+        let third = scene.session(rank, Failure::None);
+        let healthy = scene.jit(comm, &third, Failure::None, &healthy_post);
+        (result, healthy)
+    });
+    let (first, healthy) = &results[0];
+    for (result, afterwards) in &results {
+        match (first, result) {
+            (Err(first), Err(other)) => assert_eq!(first, other, "{case:?}"),
+            (Ok(_), Ok(_)) => {}
+            _ => panic!("{case:?}: some succeed and some fail: {results:?}"),
+        }
+        assert!(afterwards.is_ok() && healthy.is_ok(), "{case:?}: {results:?}");
+    }
+    assert!(!scene.corrupt.load(Ordering::SeqCst), "{case:?}: something else than the library was loaded");
+    for rank in 0..case.size {
+        let found = scene.cache(rank).lookup("form", Check::Whole);
+        assert!(matches!(found, Ok(Lookup::Hit(..))), "{case:?}: rank {rank} {found:?}");
+    }
+    for entry in fs::read_dir(root).unwrap() {
+        let name = entry.unwrap().file_name();
+        let name = name.to_string_lossy();
+        let known = name.starts_with("cache") || name == "whole" || name == "failures";
+        assert!(known, "{case:?}: {name} was left behind");
+    }
+    first.as_ref().map(drop).map_err(Error::kind)
+}
+
+/// What the call with the fault may answer.
+fn expected(case: Case, answer: std::result::Result<(), Kind>) -> bool {
+    // A rank that may not read what is there, or cannot keep what it is sent, fails the call for all.
+    let disk = matches!(case.state, State::Unreadable | State::ReadOnly | State::DiskFull);
+    match (case.failure, answer) {
+        (_, Err(Kind::Cache)) if disk => true,
+        // One rank alone cannot disagree with itself.
+        (Failure::NameDiffers | Failure::ParamsDiffer, Ok(())) => case.size == 1,
+        (Failure::NameDiffers | Failure::ParamsDiffer, Err(kind)) => kind == Kind::RanksDisagree,
+        (Failure::CallbackMissing, Err(Kind::RanksDisagree)) => case.size > 1,
+        (Failure::CallbackMissing, Err(Kind::InvalidArgument)) => case.size == 1,
+        (Failure::LoadFails, answer) => answer == Err(Kind::Load),
+        (Failure::None, answer) => answer == Ok(()),
+        // Whether it comes to the failure depends on who has the library.
+        (_, Ok(())) => case.others_hit || case.state != State::Miss || case.failure_needs_others(),
+        (Failure::GenerateFails, Err(kind)) => kind == Kind::Generate,
+        (Failure::GeneratePanics, Err(kind)) => kind == Kind::Internal,
+        (
+            Failure::NoCompiler | Failure::CompileError | Failure::CompilerKilled | Failure::CompilerHangs,
+            Err(kind),
+        ) => kind == Kind::Compile,
+        (Failure::BuilderCannotPublish | Failure::ReceiverCannotPublish, Err(kind)) => kind == Kind::Cache,
+        (Failure::ReceivedCorrupt, Err(kind)) => kind == Kind::Callback,
+        (Failure::CallbackMissing, _) => false,
+    }
+}
+
+impl Case {
+    /// Whether the failure is one of something that need not happen even where nobody has the library.
+    fn failure_needs_others(self) -> bool {
+        matches!(
+            self.failure,
+            Failure::ReceivedCorrupt | Failure::ReceiverCannotPublish | Failure::CallbackMissing
+        )
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for size in [1, 2, 3, 5] {
+        let mut directories = vec![1, 2, size];
+        directories.retain(|dirs| *dirs <= size);
+        directories.dedup();
+        for buildon in ["root", "node", "process"] {
+            for &dirs in &directories {
+                for others_hit in [false, true] {
+                    for victim in if size == 1 { vec![0] } else { vec![0, size - 1] } {
+                        for state in STATES {
+                            for failure in FAILURES {
+                                cases.push(Case { size, buildon, dirs, others_hit, victim, state, failure });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    cases
+}
+
+#[test]
+#[ignore = "it takes a minute or two; tests/run has a step for it"]
+#[allow(clippy::print_stdout, reason = "the number of cases is what the step of tests/run reports")]
+fn every_rank_returns_the_same_whatever_fails_on_one() {
+    // The panics of callbacks are part of the matrix, their traces are not.
+    let cases = cases();
+    let next = AtomicUsize::new(0);
+    let failed = AtomicUsize::new(0);
+    let memory = Path::new("/dev/shm");
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::SeqCst)) {
+                    let builder = tempfile::Builder::new();
+                    let root = builder.tempdir_in(memory).or_else(|_| builder.tempdir()).unwrap();
+                    let answer = check(*case, root.path());
+                    assert!(expected(*case, answer), "{case:?}: {answer:?}");
+                    failed.fetch_add(usize::from(answer.is_err()), Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner();
+    let count = cases.len();
+    assert!(failed > count / 3 && failed < count, "{failed} of {count} calls failed");
+    println!(
+        "fault matrix: {count} cases, {failed} failed on all ranks alike, {} succeeded on all",
+        count - failed
+    );
+}
