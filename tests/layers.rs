@@ -13,7 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("fsutil", &["owner"]),
     ("inputs", &["wire"]),
     ("owner", &["host_name", "wire"]),
-    ("process", &[]),
+    ("process", &["fsutil"]),
     ("wire", &[]),
     ("params", &["error", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),

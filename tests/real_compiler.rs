@@ -95,3 +95,40 @@ fn c_sources_are_compiled_as_c_and_may_use_mathematics() {
     assert_eq!(call(&library, "zero"), 0);
     assert!(dir.path().join("src").join(format!("{}.c.gz", library.signature())).is_file());
 }
+
+/// Some million numbers, of which a compiler makes a tree of some hundred megabytes.
+#[test]
+fn a_memory_limit_stops_a_compiler_and_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut code = String::from("#define A0 1,1,1,1,1,1,1,1,1,1,\n");
+    for level in 1..7 {
+        let below = level - 1;
+        code.push_str(&format!("#define A{level} {}\n", format!("A{below} ").repeat(10)));
+    }
+    code.push_str("double many[] = { A6 };\n");
+    let params = params(dir.path(), &[("build.memory_limit", "200M")]).resolve().unwrap();
+    let generate = |_: Asked<'_>, source: &mut Source| {
+        source.code = Some(code.clone().into_bytes());
+        Ok(())
+    };
+    let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+    let request = Request { name: "many", params: &params };
+    let error = Session::default().jit(Ok(request), &mut callbacks).unwrap_err();
+    assert!(error.message().contains("(build.memory_limit is 200M)"), "{error}\n{}", error.log());
+}
+
+#[test]
+fn a_library_of_the_second_try_works_and_its_log_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let script = "case \"$*\" in *-O1*) exec c++ \"$@\";; *) kill -9 $$;; esac";
+    let compiler = shell_words::join(["sh", "-c", script, "compiler"]);
+    let settings = [("build.cxx", compiler.as_str()), ("build.cxxflags_opt", "-O3")];
+    let code = "extern \"C\" int seven() { return 7; }\n";
+    let library = jit(&Session::default(), "seven", &params(dir.path(), &settings), code, None);
+    assert_eq!(call(&library, "seven"), 7);
+    let log = dir.path().join("log").join(format!("{}.txt", library.signature()));
+    let log = std::fs::read_to_string(log).unwrap();
+    for part in ["# retried:   -O1 was added", "signal 9", "-O3 -O1 -I."] {
+        assert!(log.contains(part), "{part}: {log}");
+    }
+}

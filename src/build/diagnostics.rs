@@ -14,20 +14,93 @@ const MARKS: [&str; 8] = [
     "No such file or directory",
 ];
 
+/// Texts by which compilers, their drivers and linkers say that one of them was killed or crashed.
+const CRASHES: [&str; 13] = [
+    "internal compiler error",
+    "signal terminated program",
+    "terminated with signal",
+    "TERMINATED by signal",
+    "due to signal",
+    "unable to execute command",
+    "Segmentation fault",
+    "PLEASE submit a bug report",
+    "memory exhausted",
+    "out of memory allocating",
+    "LLVM ERROR: out of memory",
+    "terminate called after throwing",
+    "frontend command failed",
+];
+
+/// Texts of failures that are the surroundings' and not the source's: the next try may succeed.
+const PASSING: [&str; 13] = [
+    "No space left on device",
+    "Cannot allocate memory",
+    "Disk quota exceeded",
+    "Input/output error",
+    "Stale file handle",
+    "Text file busy",
+    "Resource temporarily unavailable",
+    "Too many open files",
+    "Read-only file system",
+    "Connection timed out",
+    "error while loading shared libraries",
+    "command not found",
+    "license",
+];
+
 /// The longest line that is quoted in a message, in bytes.
 const LIMIT: usize = 400;
 
 /// The first line that reports an error; without one, the last line that says anything.
 #[must_use]
 pub(super) fn first_error(output: &str) -> Option<&str> {
-    let lines = || output.lines().map(str::trim).filter(|line| !line.is_empty());
+    let line = lines(output)
+        .find(|line| is_error(line))
+        .or_else(|| lines(output).find(|line| is_crash(line)))
+        .or_else(|| lines(output).next_back())?;
+    Some(cut(line))
+}
+
+/// The first line that says that a compiler or linker was killed, crashed, or got no memory.
+#[must_use]
+pub(super) fn crash(output: &str) -> Option<&str> {
+    lines(output).find(|line| is_crash(line)).map(cut)
+}
+
+/// Whether this is the output of a compiler that did its work and found the source, or what it needs, to be wrong.
+#[must_use]
+pub(super) fn is_refusal(output: &str) -> bool {
+    let passing = |line: &str| PASSING.iter().any(|text| line.contains(text));
+    lines(output).any(is_error) && !lines(output).any(|line| is_crash(line) || passing(line))
+}
+
+/// Whether somebody got no memory, or crashed, which is what some do then.
+#[must_use]
+pub(super) fn may_lack_memory(output: &str) -> bool {
+    const SHORT: [&str; 4] = ["annot allocate memory", "out of memory", "bad_alloc", "failed to map segment"];
+    lines(output).any(|line| is_crash(line) || SHORT.iter().any(|text| line.contains(text)))
+}
+
+fn lines(output: &str) -> impl DoubleEndedIterator<Item = &str> {
+    output.lines().map(str::trim).filter(|line| !line.is_empty())
+}
+
+fn is_error(line: &str) -> bool {
     // "ld returned 1 exit status" is marked as an error, and tells nothing that the line before has not said.
-    let marked = |line: &&str| MARKS.iter().any(|mark| line.contains(mark)) && !line.contains("ld returned");
-    let line = lines().find(marked).or_else(|| lines().next_back())?;
-    Some(match line.char_indices().find(|(at, _)| *at >= LIMIT) {
+    MARKS.iter().any(|mark| line.contains(mark)) && !line.contains("ld returned")
+}
+
+fn is_crash(line: &str) -> bool {
+    // "   12 |  text": the source is quoted.
+    let quoted = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
+    !quoted && CRASHES.iter().any(|mark| line.contains(mark))
+}
+
+fn cut(line: &str) -> &str {
+    match line.char_indices().find(|(at, _)| *at >= LIMIT) {
         Some((end, _)) => &line[..end],
         None => line,
-    })
+    }
 }
 
 #[cfg(test)]
@@ -48,5 +121,53 @@ mod tests {
         assert_eq!(first_error("note\n\nlast words\n \n"), Some("last words"));
         assert_eq!(first_error("\n \n"), None);
         assert_eq!(first_error(&"å".repeat(1000)).map(str::len), Some(400));
+    }
+
+    #[test]
+    fn a_crash_is_told_from_an_error() {
+        for line in [
+            "x.cpp:1:9: internal compiler error: in cp_parser, at cp/parser.c:1",
+            "c++: fatal error: Killed signal terminated program cc1plus",
+            "collect2: fatal error: ld terminated with signal 9 [Killed]",
+            "clang: error: unable to execute command: Segmentation fault (core dumped)",
+            "clang: error: clang frontend command failed due to signal (use -v to see invocation)",
+            "virtual memory exhausted: Cannot allocate memory",
+            "cc1plus: out of memory allocating 65536 bytes after a total of 1318912 bytes",
+            "LLVM ERROR: out of memory",
+        ] {
+            let output = format!("note\n{line}\ncompilation terminated.\n");
+            assert_eq!(crash(&output), Some(line));
+            assert_eq!(first_error(&output), Some(line));
+            assert!(!is_refusal(&output), "{line}");
+        }
+        let quoted =
+            "x.cpp:12:3: error: no\n   12 | \"Segmentation fault\"\n      | ^~ internal compiler error\n";
+        assert_eq!(crash(quoted), None);
+        assert!(is_refusal(quoted));
+    }
+
+    #[test]
+    fn a_lack_of_memory_is_seen() {
+        for line in [
+            "clang++: error while loading shared libraries: libLLVM.so: failed to map segment from shared object",
+            "/usr/bin/ld: final link failed: Cannot allocate memory",
+            "cc1plus: out of memory allocating 65536 bytes after a total of 1318912 bytes",
+        ] {
+            assert!(may_lack_memory(line) && !is_refusal(line), "{line}");
+        }
+        assert!(!may_lack_memory("x.cpp:3:5: error: 'memory' was not declared"));
+    }
+
+    #[test]
+    fn a_full_disk_is_nobodys_verdict_on_the_source() {
+        assert!(is_refusal("x.cpp:3:5: error: 'y' was not declared\n"));
+        assert!(is_refusal(
+            "a.cpp:(.text+0x9): undefined reference to `g()'\ncollect2: error: ld returned 1\n"
+        ));
+        for text in PASSING {
+            assert!(!is_refusal(&format!("/tmp/x.s: fatal error: {text}\n")), "{text}");
+        }
+        assert!(!is_refusal("last words\n"), "nobody says what is wrong");
+        assert!(!is_refusal(""));
     }
 }

@@ -6,17 +6,19 @@ pub mod command;
 mod diagnostics;
 mod failure;
 mod inputs;
+mod retry;
 pub mod toolchain;
 
 use std::fs;
 use std::io;
-use std::path::Path;
-use std::time::Instant;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::fsutil;
 use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
+use crate::process::slots::{self, Wanted};
 use crate::process::{Command, Exit, Outcome, Runner};
 
 use command::Dirs;
@@ -37,7 +39,7 @@ pub struct Job<'a> {
     /// File names of the libraries to link, in the cache's library directory.
     pub dependencies: &'a [String],
     /// Headers that the source may include and libraries that it is linked to, to be copied into a failure folder.
-    pub belongings: Vec<std::path::PathBuf>,
+    pub belongings: Vec<PathBuf>,
     /// The cache's directories of headers and of libraries.
     pub cache_dirs: (&'a Path, &'a Path),
     /// Where to stage.
@@ -55,17 +57,48 @@ pub struct Built {
     pub argv: Vec<String>,
     /// What the compiler had to say nevertheless.
     pub output: String,
-    /// How long it took.
+    /// How long it took, without waiting for other compilers.
     pub seconds: f64,
+    /// The flag that was added after the compiler was killed or had crashed without it, and how it had ended.
+    pub retried: Option<String>,
     /// Headers and libraries that it has read, other than those of the cache.
     pub inputs: Vec<Input>,
 }
 
+/// A build that failed.
+#[derive(Clone, Debug)]
+pub struct Failed {
+    /// What to tell.
+    pub error: Error,
+    /// The compiler ran to its end and refused the source: the same build would fail in the same way again. Not so
+    /// when it was killed, crashed, is missing or timed out, or when memory or a disk was short.
+    pub deterministic: bool,
+    /// Files that the compiler has named, and the libraries that were asked for: another one may do.
+    pub inputs: Vec<Input>,
+}
+
+impl From<Failed> for Error {
+    fn from(failed: Failed) -> Self {
+        failed.error
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, deterministic: false, inputs: Vec::new() }
+    }
+}
+
+/// How long to wait for other compilers on this host where a compiler has no time limit.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
 /// Compiles and links. Nothing stays behind, but for the failure folder when the compiler fails.
+///
+/// A compiler that is killed or crashes is run once more with less optimisation, if the parameters allow.
 ///
 /// # Errors
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
-pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
+pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let staging = fsutil::private_dir(job.temp_root).map_err(|error| {
         let error = Error::io("cannot make a staging folder in", job.temp_root, &error);
         error.context("set cache.temp_dir_root or TMPDIR to a place that can be written")
@@ -75,43 +108,117 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built> {
         let path = dir.join(name);
         fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
     }
-    let cache_dirs = Dirs {
-        include: job.cache_dirs.0.display().to_string(),
-        library: job.cache_dirs.1.display().to_string(),
+    // Held for a second run too, and dropped before a failure is written down.
+    let slot = job.params.slots_dir.as_deref().and_then(|dir| {
+        let choices = slots::choices(job.params.max_compilers);
+        runner.slot(&Wanted { dir, choices: &choices, patience: job.params.timeout.unwrap_or(PATIENCE) })
+    });
+    let run = Run::of(job, dir, runner);
+    let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
+    let (Some(flag), Some(crash)) = (lower, run.crash()) else {
+        drop(slot);
+        return run.finish(job, None);
     };
-    let made = format!("{}.d", job.signature);
-    let noting = inputs::options(job.params, &made);
-    let argv = command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, &cache_dirs);
-    let begin = Instant::now();
-    let command = Command {
-        argv: argv.clone(),
-        cwd: dir.to_owned(),
-        timeout: job.params.timeout,
-        capture: job.params.capture,
-    };
-    let outcome = runner.run(&command);
-    let seconds = begin.elapsed().as_secs_f64();
+    let why = format!("{flag} was added because the first run without it {crash}");
+    log::warn!("{}: trying once more with {flag}: the compiler {crash}", job.signature);
+    // Half a library would pass for the work of the second run.
+    let _ = fs::remove_file(dir.join(job.library));
+    let mut params = job.params.clone();
+    params.flags.push(flag.to_owned());
+    let job = Job { params: &params, ..job.clone() };
+    let run = Run::of(&job, dir, runner);
+    drop(slot);
+    run.finish(&job, Some(why))
+}
 
-    let image = match &outcome {
-        Ok(Outcome { exit: Exit::Code(0), .. }) => {
-            fs::read(dir.join(job.library)).ok().filter(|image| !image.is_empty())
-        }
-        // Nobody says whether the linker was content; a library that it has finished has all its sections.
-        Ok(Outcome { exit: Exit::Unknown, .. }) => {
-            fs::read(dir.join(job.library)).ok().filter(|image| is_whole_library(image))
-        }
-        _ => None,
-    };
-    match (image, outcome) {
-        (Some(image), Ok(outcome)) => {
-            let output = String::from_utf8_lossy(&outcome.output).into_owned();
-            let noted = fs::read(dir.join(&made)).unwrap_or_default();
-            let headers = inputs::headers(&String::from_utf8_lossy(&noted), job.cache_dirs.0);
-            let inputs = inputs::record(headers.into_iter().chain(inputs::libraries(job.params)));
-            Ok(Built { image, argv, output, seconds, inputs })
-        }
-        (_, outcome) => Err(failed(job, &argv, outcome, seconds)),
+/// One run of the compiler.
+struct Run {
+    argv: Vec<String>,
+    outcome: io::Result<Outcome>,
+    seconds: f64,
+    /// The library, if the run was a success.
+    image: Option<Vec<u8>>,
+    /// The headers that the compiler has noted down.
+    headers: Vec<PathBuf>,
+}
+
+impl Run {
+    fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
+        let cache_dirs = Dirs {
+            include: job.cache_dirs.0.display().to_string(),
+            library: job.cache_dirs.1.display().to_string(),
+        };
+        let noted = format!("{}.d", job.signature);
+        let noting = inputs::options(job.params, &noted);
+        let argv =
+            command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, &cache_dirs);
+        let command = Command {
+            argv: argv.clone(),
+            cwd: dir.to_owned(),
+            timeout: job.params.timeout,
+            capture: job.params.capture,
+            memory: job.params.memory_limit,
+        };
+        let begin = Instant::now();
+        let outcome = runner.run(&command);
+        let seconds = begin.elapsed().as_secs_f64();
+        let written = || fs::read(dir.join(job.library)).ok();
+        let image = match outcome.as_ref().map(|outcome| outcome.exit) {
+            Ok(Exit::Code(0)) => written().filter(|image| !image.is_empty()),
+            // Nobody says whether the linker was content; a library that it has finished has all its sections.
+            Ok(Exit::Unknown) => written().filter(|image| is_whole_library(image)),
+            _ => None,
+        };
+        let noted = fs::read(dir.join(&noted)).unwrap_or_default();
+        let headers = inputs::headers(&String::from_utf8_lossy(&noted), job.cache_dirs.0);
+        Self { argv, outcome, seconds, image, headers }
     }
+
+    /// How the compiler itself was killed or crashed, if it was; not when it did its work, or by our time limit.
+    fn crash(&self) -> Option<String> {
+        /// ILL, ABRT, BUS, FPE, KILL and SEGV as shells and wrappers report them: 128 and the signal.
+        const SIGNALS: [i32; 6] = [132, 134, 135, 136, 137, 139];
+        let outcome = self.outcome.as_ref().ok()?;
+        match outcome.exit {
+            Exit::Signal(_) => Some(outcome.exit.describe()),
+            Exit::Code(0) | Exit::TimedOut => None,
+            Exit::Code(_) | Exit::Unknown => {
+                let output = String::from_utf8_lossy(&outcome.output);
+                let said = diagnostics::crash(&output).map(|line| format!("crashed: {line}"));
+                let reported = matches!(outcome.exit, Exit::Code(code) if SIGNALS.contains(&code));
+                said.or_else(|| reported.then(|| outcome.exit.describe()))
+            }
+        }
+    }
+
+    /// The library of a run, or why there is none. `retried` is about the run before.
+    fn finish(self, job: &Job<'_>, retried: Option<String>) -> Result<Built, Failed> {
+        let crashed = self.crash().is_some();
+        match (self.image, self.outcome) {
+            (Some(image), Ok(outcome)) => {
+                let output = with_note(retried.as_deref(), &outcome.output);
+                let inputs = inputs::record(self.headers.into_iter().chain(inputs::libraries(job.params)));
+                Ok(Built { image, argv: self.argv, output, seconds: self.seconds, retried, inputs })
+            }
+            (_, outcome) => {
+                let refused = outcome.as_ref().is_ok_and(|outcome| {
+                    matches!(outcome.exit, Exit::Code(1..))
+                        && diagnostics::is_refusal(&String::from_utf8_lossy(&outcome.output))
+                });
+                let deterministic = refused && !crashed && retried.is_none();
+                let (what, output) = describe(job, outcome, self.seconds, crashed, retried.as_deref());
+                let inputs =
+                    inputs::record(inputs::named(&output).into_iter().chain(inputs::libraries(job.params)));
+                Err(Failed { error: failed(job, &self.argv, &what, &output), deterministic, inputs })
+            }
+        }
+    }
+}
+
+/// Output of the compiler, after a line on the run before.
+fn with_note(note: Option<&str>, output: &[u8]) -> String {
+    let output = String::from_utf8_lossy(output);
+    note.map_or_else(|| output.clone().into_owned(), |note| format!("dijitso: {note}\n{output}"))
 }
 
 /// Whether this is a shared library whose section headers, which a linker writes last, are there and within it.
@@ -127,41 +234,69 @@ fn is_whole_library(image: &[u8]) -> bool {
     })
 }
 
-fn failed(job: &Job<'_>, argv: &[String], outcome: io::Result<Outcome>, seconds: f64) -> Error {
+/// A failure in words, and the output that goes with it.
+fn describe(
+    job: &Job<'_>,
+    outcome: io::Result<Outcome>,
+    seconds: f64,
+    crashed: bool,
+    retried: Option<&str>,
+) -> (String, String) {
     let compiler = crate::process::join(&job.params.compiler);
-    let (what, output) = match outcome {
+    let (mut what, output) = match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let hint = "install it, or name another by CXX, CC, build.cxx or build.cc";
             (format!("the compiler \"{compiler}\" is not there ({error}); {hint}"), String::new())
         }
         Err(error) => (format!("the compiler \"{compiler}\" cannot be run: {error}"), String::new()),
         Ok(outcome) => {
-            let output = String::from_utf8_lossy(&outcome.output).into_owned();
-            let first = diagnostics::first_error(&output);
+            let output = String::from_utf8_lossy(&outcome.output);
             let mut what = format!("{compiler} {}", outcome.exit.describe());
             if outcome.exit == Exit::TimedOut {
                 what.push_str(&format!(" of {seconds:.0} s (build.timeout)"));
             } else if matches!(outcome.exit, Exit::Code(0) | Exit::Unknown) {
                 what.push_str(" and wrote no library");
             }
-            if let Some(first) = first {
+            if let Some(first) = diagnostics::first_error(&output) {
                 what.push_str(": ");
                 what.push_str(first);
             }
-            (what, output)
+            let short = crashed || diagnostics::may_lack_memory(&output);
+            if let Some(limit) = job.params.memory_limit.filter(|_| short) {
+                what.push_str(&format!(" (build.memory_limit is {})", bytes(limit)));
+            }
+            (what, with_note(retried, &outcome.output))
         }
     };
-    let error = Error::new(Kind::Compile, "").with_log(output.as_str());
-    match failure::keep(job, argv, &what, &output) {
+    if let Some(retried) = retried {
+        what.push_str(&format!(" ({retried})"));
+    }
+    (what, output)
+}
+
+/// A number of bytes as the parameter takes it: 500M.
+fn bytes(number: u64) -> String {
+    let mut rest = number;
+    let mut unit = 0;
+    while unit < 4 && rest > 0 && rest.is_multiple_of(1024) {
+        rest /= 1024;
+        unit += 1;
+    }
+    format!("{rest}{}", ["", "K", "M", "G", "T"][unit])
+}
+
+/// Keeps what reproduces the failure, and makes the error that says where.
+fn failed(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Error {
+    match failure::keep(job, argv, what, output) {
         Ok(()) => {
             let path = job.failure_dir.display();
             let message =
                 format!("cannot build {}: {what}; to reproduce it, run {path}/recompile.sh", job.signature);
-            Error::new(Kind::Compile, message).with_log(error.log()).with_path(path.to_string())
+            Error::new(Kind::Compile, message).with_log(output).with_path(path.to_string())
         }
         Err(cause) => {
             let message = format!("cannot build {}: {what}; ({})", job.signature, cause.message());
-            Error::new(Kind::Compile, message).with_log(error.log())
+            Error::new(Kind::Compile, message).with_log(output)
         }
     }
 }

@@ -38,11 +38,21 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    fn build(&self) -> Result<Built> {
-        self.build_by(&Spawn)
+    fn build(&self) -> Result<Built, Error> {
+        self.build_by(&Spawn).map_err(Error::from)
     }
 
-    fn build_by(&self, runner: &dyn Runner) -> Result<Built> {
+    /// Fails to build, and says whether the same would fail again.
+    fn is_deterministic(&self) -> bool {
+        self.build_by(&Spawn).unwrap_err().deterministic
+    }
+
+    /// How often the script has called `echo >> "$0.runs"`.
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.path("my compiler.runs")).unwrap_or_default().lines().count()
+    }
+
+    fn build_by(&self, runner: &dyn Runner) -> Result<Built, Failed> {
         let (include, lib) = (self.path("cache/include"), self.path("cache/lib"));
         fs::create_dir_all(&include).unwrap();
         fs::create_dir_all(&lib).unwrap();
@@ -147,7 +157,7 @@ fn without_a_status_only_a_whole_library_counts() {
     }
     let build_with = |script: &str| {
         let bench = Bench::new(script, &[]);
-        bench.build_by(&NoStatus)
+        bench.build_by(&NoStatus).map_err(Error::from)
     };
     let half = "for last; do :; done; head -c 100 /proc/self/exe > \"$last\"";
     let error = build_with(half).unwrap_err();
@@ -166,4 +176,116 @@ fn places_that_cannot_be_written_lose_no_diagnosis() {
     let bench = Bench::new(WRITE, &[]);
     fs::remove_dir(bench.path("tmp")).unwrap();
     assert_eq!(bench.build().unwrap_err().kind(), Kind::Cache);
+}
+
+/// A compiler that dies of optimisation gets a second chance, and everybody is told.
+#[test]
+fn a_compiler_that_is_killed_at_o3_works_at_o1() {
+    let script = format!("echo \"$*\" >> \"$0.runs\"; case \"$*\" in *-O1*) {WRITE};; *) kill -9 $$;; esac");
+    let bench = Bench::new(&script, &[]);
+    let built = bench.build().unwrap();
+    assert_eq!(bench.runs(), 2);
+    let at = |flag: &str| built.argv.iter().position(|word| word == flag).unwrap();
+    assert!(at("-O3") < at("-O1") && at("-O1") < at("-I."), "{:?}", built.argv);
+    assert!(built.retried.unwrap().contains("-O1"));
+    let lines: Vec<&str> = built.output.lines().collect();
+    assert!(lines[0].contains("-O1") && lines[0].contains("signal 9"), "{lines:?}");
+    assert_eq!(lines[1], "a warning");
+    assert_eq!(bench.leftovers(), 0);
+    let bench = Bench::new(&script, &[("build.retry", "false")]);
+    bench.build().unwrap_err();
+    assert_eq!(bench.runs(), 1);
+}
+
+#[test]
+fn a_compiler_that_always_dies_is_tried_twice_and_the_second_failure_is_told() {
+    let always = "echo >> \"$0.runs\"; echo half > libsig.so; kill -11 $$";
+    let bench = Bench::new(always, &[]);
+    let failed = bench.build_by(&Spawn).unwrap_err();
+    assert_eq!((bench.runs(), failed.deterministic), (2, false));
+    let error = Error::from(failed);
+    for part in ["was killed by signal 11 (-O1 was added because the first run", "recompile.sh"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    assert!(error.log().contains("first run"), "{}", error.log());
+    let script = fs::read_to_string(PathBuf::from(error.path()).join("recompile.sh")).unwrap();
+    assert!(script.contains("-O1"), "{script}");
+    // Without optimisation there is nothing to lower.
+    let bench = Bench::new(always, &[("build.debug", "true")]);
+    bench.build().unwrap_err();
+    assert_eq!(bench.runs(), 1);
+    // What the first run left is not taken for the work of the second.
+    let bench = Bench::new("case \"$*\" in *-O1*) exit 0;; esac; echo half > libsig.so; kill -11 $$", &[]);
+    let error = bench.build().unwrap_err();
+    assert!(error.message().contains("wrote no library"), "{error}");
+}
+
+#[test]
+fn a_driver_that_reports_a_crash_is_a_crash_and_an_error_or_a_time_limit_is_not() {
+    let runs = |script: &str, settings: &[(&str, &str)]| {
+        let bench = Bench::new(&format!("echo >> \"$0.runs\"; {script}"), settings);
+        bench.build().unwrap_err();
+        bench.runs()
+    };
+    assert_eq!(runs("echo 'x.cpp:1: internal compiler error: Segmentation fault'; exit 1", &[]), 2);
+    assert_eq!(runs("echo 'c++: fatal error: Killed signal terminated program cc1plus'; exit 1", &[]), 2);
+    assert_eq!(runs("exit 137", &[]), 2);
+    assert_eq!(runs("echo 'x.cpp:1:1: error: no'; exit 1", &[]), 1);
+    assert_eq!(runs("exit 3", &[]), 1);
+    assert_eq!(runs("exit 0", &[]), 1);
+    assert_eq!(runs("sleep 60", &[("build.timeout", "0.2")]), 1);
+}
+
+#[test]
+fn only_a_verdict_on_the_source_is_deterministic() {
+    let deterministic = |script: &str| Bench::new(script, &[]).is_deterministic();
+    assert!(deterministic("echo 'x.cpp:1:1: error: no'; exit 1"));
+    for script in [
+        "exit 1",
+        "exit 0",
+        "kill -9 $$",
+        "echo 'x.cpp:1:1: error: no'; exit 0",
+        "echo 'x.s: fatal error: No space left on device'; exit 1",
+        "echo 'x.cpp:1: internal compiler error: Segmentation fault'; exit 1",
+        // The second run might have been unlucky too.
+        "case \"$*\" in *-O1*) echo 'x: error: y'; exit 1;; esac; kill -9 $$",
+    ] {
+        assert!(!deterministic(script), "{script}");
+    }
+    let mut bench = Bench::new("", &[]);
+    bench.params.compiler = vec!["/nonexistent/c++".to_owned()];
+    assert!(!bench.is_deterministic());
+    let bench = Bench::new("echo 'x: error: y'; sleep 60", &[("build.timeout", "0.2")]);
+    assert!(!bench.is_deterministic());
+}
+
+/// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper.
+#[test]
+fn a_memory_limit_is_one_for_every_process_and_is_named() {
+    let hungry = "sh -c 'dd if=/dev/zero of=/dev/null bs=400M count=1; exit $?' || exit 1";
+    for method in ["SUBPROCESS", "OS_SYSTEM"] {
+        let method = ("build.system_call_method", method);
+        let bench = Bench::new(hungry, &[("build.memory_limit", "200M"), method]);
+        let error = bench.build().unwrap_err();
+        assert!(error.message().contains("(build.memory_limit is 200M)"), "{error}");
+        let bench = Bench::new(&format!("{hungry}; {WRITE}"), &[("build.memory_limit", "2G"), method]);
+        bench.build().unwrap();
+    }
+}
+
+#[test]
+fn bytes_are_named_as_the_parameter_takes_them() {
+    let named = [0, 1, 1023, 1024, 500 << 20, 1 << 30, 1536 << 20, 1 << 40, 1 << 50].map(bytes);
+    assert_eq!(named, ["0", "1", "1023", "1K", "500M", "1G", "1536M", "1T", "1024T"]);
+}
+
+/// What a compiler that is killed leaves in its temporary directory goes with the build.
+#[test]
+fn temporary_files_of_a_killed_compiler_are_removed() {
+    let script = "echo > \"$TMPDIR/ccXXXX.s\"; echo \"$TMPDIR\" > \"$0.runs\"; sleep 60";
+    let bench = Bench::new(script, &[("build.timeout", "0.5")]);
+    bench.build().unwrap_err();
+    let place = fs::read_to_string(bench.path("my compiler.runs")).unwrap();
+    assert!(Path::new(place.trim()).starts_with(bench.path("tmp")), "{place}");
+    assert_eq!(bench.leftovers(), 0);
 }

@@ -91,7 +91,7 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
         let cwd = std::env::temp_dir();
-        let command = Command { argv, cwd, timeout: Some(limit), capture: params.capture };
+        let command = Command { argv, cwd, timeout: Some(limit), capture: params.capture, memory: None };
         let Ok(outcome) = runner.run(&command) else { break };
         match outcome.exit {
             Exit::Code(0) | Exit::Unknown => {

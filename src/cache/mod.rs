@@ -49,7 +49,8 @@ pub enum Check {
 pub struct Whole {
     /// Its signature.
     pub signature: String,
-    /// The digest of its file: a signature that is built again, because a header has changed, has another.
+    /// The digest of its file and of those that it is linked to: what is built again, because a header has changed,
+    /// has another one.
     pub digest: Digest32,
 }
 
@@ -192,6 +193,7 @@ impl Cache {
                 return Ok(Lookup::Damaged(Damage::Dependency));
             }
         }
+        let digest = with_dependencies(digest, &record, order);
         order.push(Whole { signature: signature.to_owned(), digest });
         Ok(Lookup::Hit(Box::new(record), order.clone()))
     }
@@ -359,6 +361,16 @@ fn refused(path: &Path, reason: &str) -> Error {
     let text =
         format!("{} is refused, because whoever can write it can run code here: {reason}", path.display());
     Error::new(Kind::Cache, text)
+}
+
+/// The digest of a library together with those of its dependencies, which come before it in `order`.
+fn with_dependencies(own: Digest32, record: &Record, order: &[Whole]) -> Digest32 {
+    if record.dependencies.is_empty() {
+        return own;
+    }
+    let of = |signature: &String| order.iter().find(|whole| whole.signature == *signature);
+    let all = record.dependencies.iter().filter_map(of).map(|whole| whole.digest);
+    digest(&[own].into_iter().chain(all).collect::<Vec<_>>().concat())
 }
 
 fn stands(dir: &Path) -> Result<Standing> {

@@ -179,3 +179,78 @@ fn what_cannot_be_written_is_an_error_that_names_the_path() {
     assert!(error.message().contains("cache"), "{error}");
     assert_eq!(cache.identify().unwrap_err().kind(), Kind::Cache);
 }
+
+/// A link, a pipe, a directory or a file of somebody else in the place of a library is not read.
+#[test]
+fn what_others_can_have_put_there_is_refused() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.publish(&entry("a", &[], "a")).unwrap();
+    let path = cache.layout().lib("a");
+    let refuses = |reason: &str| {
+        let error = cache.lookup("a", Check::Load).unwrap_err();
+        assert!(error.kind() == Kind::Cache && error.message().contains(reason), "{error}");
+    };
+    let away = dir.path().join("away.so");
+    fs::rename(&path, &away).unwrap();
+    symlink(&away, &path).unwrap();
+    refuses("symbolic link");
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    refuses("not a file");
+    fs::remove_dir(&path).unwrap();
+    fs::rename(&away, &path).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
+    refuses("others can write it");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    assert_eq!(order_of(&cache.lookup("a", Check::Load).unwrap()), ["a"]);
+    fs::set_permissions(cache.layout().root(), fs::Permissions::from_mode(0o777)).unwrap();
+    refuses("others can write it");
+}
+
+#[test]
+fn leftovers_of_dead_programs_go_and_those_of_living_ones_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    cache.ensure_dirs().unwrap();
+    let lib = cache.layout().dir(Category::Lib);
+    let me = crate::owner::Owner::me();
+    let dead = crate::owner::Owner { start: me.start + 1, ..me.clone() };
+    let elsewhere = crate::owner::Owner { boot: "000000000000".to_owned(), ..me.clone() };
+    for owner in [&me, &dead, &elsewhere] {
+        fs::write(lib.join(format!(".staged-{}-x", owner.tag())), "").unwrap();
+    }
+    fs::write(lib.join(".staged-old"), "").unwrap();
+    cache.sweep();
+    let mut left: Vec<_> =
+        fs::read_dir(&lib).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    left.sort();
+    let mut expected = vec![format!(".staged-{}-x", me.tag()), format!(".staged-{}-x", elsewhere.tag())];
+    expected.push(".staged-old".to_owned());
+    expected.sort();
+    assert_eq!(left, expected);
+}
+
+/// What is set aside because a header has changed may have been replaced by a fresh one meanwhile.
+#[test]
+fn a_fresh_entry_is_not_set_aside_for_an_old_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let header = dir.path().join("ufc.h");
+    let with_header = |text: &str| {
+        fs::write(&header, text).unwrap();
+        let mut record = record("a");
+        record.dependencies.clear();
+        record.inputs = vec![Input::of(&header).unwrap()];
+        let library = seal::seal(text.as_bytes().to_vec(), &record);
+        EntryFiles { signature: "a".to_owned(), library, header: None, source: None, log: None }
+    };
+    cache.publish(&with_header("old")).unwrap();
+    let fresh = with_header("fresh");
+    let Lookup::Damaged(damage) = cache.lookup("a", Check::Load).unwrap() else { panic!("it is old") };
+    assert!(damage.describe().contains("ufc.h has changed"), "{damage:?}");
+    assert!(cache.publish(&fresh).unwrap());
+    cache.set_aside("a", &damage).unwrap();
+    assert_eq!(fs::read(cache.layout().lib("a")).unwrap(), fresh.library);
+}

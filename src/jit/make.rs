@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::build::{self, Built, Job};
 use crate::cache::layout::Category;
 use crate::cache::lease::{self, Taken};
+use crate::cache::notes::Failed;
 use crate::cache::seal::{Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::params::resolved::SourceStorage;
 use crate::signature::{Toolchain, signature};
-use crate::wire::{digest, hex};
+use crate::wire::{Writer, digest, hex};
 
 use super::callbacks::{Asked, Callbacks, Source};
 use super::nested::{self, Nested};
@@ -107,7 +108,7 @@ impl Session {
             temp_root: &layout.params().temp_dir_root,
             failure_dir: &layout.failure(signature),
         };
-        let built = build::build(&job, self.runner.as_ref())?;
+        let built = self.compile(&job, cache)?;
 
         let record = Record {
             signature: signature.to_owned(),
@@ -135,7 +136,28 @@ impl Session {
             source: stored(code, layout.params().src_storage),
             log: keep_log.then(|| log.into_bytes()),
         })?;
+        cache.forget_failure(signature);
         Ok(())
+    }
+}
+
+impl Session {
+    /// Runs the compiler, unless it has refused exactly this a moment ago.
+    fn compile(&self, job: &Job<'_>, cache: &Cache) -> Result<Built> {
+        let (signature, params) = (job.signature, job.params);
+        let of = subject(job);
+        if let Some(error) = cache.remembered_failure(signature, &of) {
+            log::info!("{signature}: the same source was refused a moment ago (cache.failure_memory)");
+            return Err(error);
+        }
+        build::build(job, self.runner.as_ref()).map_err(|failed| {
+            if failed.deterministic {
+                let dirs = [&*params.include_dirs, &params.lib_dirs].concat();
+                let note = Failed::new(of, failed.inputs, &dirs, failed.error.clone());
+                cache.remember_failure(signature, &note);
+            }
+            failed.error
+        })
     }
 }
 
@@ -167,6 +189,19 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
         }
         None => Err(Error::new(Kind::Generate, text)),
     }
+}
+
+/// What a build is made from, apart from what it reads: a failure is one of exactly this. The signature does not tell,
+/// because it comes from the name and the parameters alone.
+fn subject(job: &Job<'_>) -> String {
+    let mut writer = Writer::new(b"dijitso build");
+    writer.bytes(job.source.1);
+    writer.bytes(job.header.map_or(b"", |(_, text)| text));
+    job.dependencies.iter().for_each(|file| writer.bytes(file.as_bytes()));
+    job.params.write(&mut writer);
+    let compiler = build::toolchain::inspect(job.params).file_key;
+    writer.bytes(compiler.unwrap_or_default().as_bytes());
+    hex(&digest(&writer.finish()))
 }
 
 /// All that the dependencies need, themselves included.
@@ -222,6 +257,7 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
     };
     let fetch_header =
         if has_header { format!("cp {} .\n", quote(layout.inc(signature))) } else { String::new() };
+    let retried = built.retried.as_ref().map_or_else(String::new, |why| format!("# retried:   {why}\n"));
     let output: String = built.output.lines().map(|line| format!("#   {line}\n")).collect();
     format!(
         "#!/bin/sh\n\
@@ -230,6 +266,7 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
          # compiler:  {identity} ({target})\n\
          # host:      {host}\n\
          # seconds:   {seconds:.3}\n\
+         {retried}\
          # To build it again, run these lines in an empty folder:\n\
          {fetch_source}\n{fetch_header}{command}\n\
          # The compiler said:\n{output}",

@@ -130,6 +130,8 @@ impl<'a> Rank<'a> {
         params.set("parallel.buildon", setup.buildon).unwrap();
         params.set("cache.signature", "name").unwrap();
         params.set("build.cxx", "/nonexistent/fake").unwrap();
+        // The fake compiler changes its mind about the same source.
+        params.set("cache.failure_memory", "0").unwrap();
         Self {
             comm,
             session: Session::new(compiler.clone(), loader),
@@ -451,4 +453,62 @@ fn w12_another_cache_directory_is_another_library() {
         (first.path().to_owned(), second.path().to_owned())
     });
     assert_ne!(paths[0].0, paths[0].1);
+}
+
+/// Field lesson: programs that meet a source that does not compile ran the compiler, or a time limit, one after another.
+#[test]
+fn a_refused_source_is_not_compiled_again_until_it_changes() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    // Each call is that of another program.
+    let program = |fault, memory: &str, code: &'static str| {
+        let results = run(2, |comm| {
+            let mut rank = Rank::new(comm, setup, fault);
+            rank.params.set("cache.failure_memory", memory).unwrap();
+            let params = rank.params.resolve().unwrap();
+            let mut callbacks = generator(|_, source| {
+                source.code = Some(code.as_bytes().to_vec());
+                Ok(())
+            });
+            let request = Request { name: "form", params: &params };
+            let result = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks);
+            (result, rank.compiler.builds.load(Ordering::SeqCst))
+        });
+        let builds: usize = results.iter().map(|(_, builds)| builds).sum();
+        (results.into_iter().map(|(result, _)| result).collect::<Vec<_>>(), builds)
+    };
+    let (first, builds) = program(Fault::CompileError, "100", "broken");
+    assert_eq!(builds, 1);
+    let (second, builds) = program(Fault::CompileError, "100", "broken");
+    assert_eq!(builds, 0);
+    assert_eq!(same_error(&first, "first"), same_error(&second, "second"), "the same diagnostics");
+    assert_eq!(program(Fault::CompileError, "0", "broken").1, 1, "it can be switched off");
+    assert_eq!(program(Fault::CompileError, "100", "also broken").1, 1, "another source is tried");
+    let (healthy, builds) = program(Fault::None, "100", "mended");
+    assert!(builds == 1 && healthy.iter().all(Result::is_ok));
+    // What was killed may have been unlucky.
+    fs::remove_dir_all(root.path().join("cache0")).unwrap();
+    assert_eq!(program(Fault::CompilerKilled, "100", "fine").1, 2, "tried again with less optimisation");
+    assert_eq!(program(Fault::None, "100", "fine").1, 1);
+}
+
+/// Eight programs that never heard of each other: the compiler runs once.
+#[test]
+fn programs_that_do_not_know_each_other_build_once() {
+    let root = tempfile::tempdir().unwrap();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let builds = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                run(1, |comm| {
+                    let rank = Rank::new(comm, setup, Fault::None);
+                    rank.jit("form", Fault::None).unwrap();
+                    builds.fetch_add(rank.compiler.builds.load(Ordering::SeqCst), Ordering::SeqCst);
+                });
+            });
+        }
+    });
+    assert_eq!(builds.into_inner(), 1);
+    assert_eq!(fs::read_dir(root.path().join("cache0/lease")).unwrap().count(), 0);
 }

@@ -1,95 +1,32 @@
-//! Runs a command line with a time limit and captured output.
+//! The runner that starts real processes.
 //!
-//! Processes are created by `posix_spawn` (the standard library uses it whenever no code has to run between fork and
-//! exec), which is safe beside InfiniBand drivers, and never through a shell. [`Runner`] is a trait so that tests of
-//! everything above need no compiler.
+//! They are created by `posix_spawn` (the standard library uses it whenever no code has to run between fork and exec),
+//! which is safe beside InfiniBand drivers.
 
 #![forbid(unsafe_code)]
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
-/// How the output of a command comes back to us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Capture {
-    /// Through a pipe: `DIJITSO_SYSTEM_CALL_METHOD=SUBPROCESS`.
-    Pipe,
-    /// Through an unnamed temporary file: `DIJITSO_SYSTEM_CALL_METHOD=OS_SYSTEM`.
-    File,
-}
-
-/// A command line to run.
-#[derive(Clone, Debug)]
-pub struct Command {
-    /// Program and arguments; the program is looked up on `PATH` unless it has a slash.
-    pub argv: Vec<String>,
-    /// The working directory.
-    pub cwd: PathBuf,
-    /// After this long the whole process group is killed; `None` waits for ever.
-    pub timeout: Option<Duration>,
-    /// How output is captured.
-    pub capture: Capture,
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exit {
-    /// With this exit code.
-    Code(i32),
-    /// Killed by this signal.
-    Signal(i32),
-    /// Killed by us, after the time limit.
-    TimedOut,
-    /// The host ignores SIGCHLD, so the system threw the status away.
-    Unknown,
-}
-
-impl Exit {
-    /// The end in words: "ended with exit code 1".
-    #[must_use]
-    pub fn describe(self) -> String {
-        match self {
-            Self::Code(code) => format!("ended with exit code {code}"),
-            Self::Signal(signal) => format!("was killed by signal {signal}"),
-            Self::TimedOut => "was stopped at its time limit".to_owned(),
-            Self::Unknown => "ended without a status (this process ignores SIGCHLD)".to_owned(),
-        }
-    }
-}
-
-/// What a command that ran left behind.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// How it ended.
-    pub exit: Exit,
-    /// Standard output and error in the order of writing; any bytes, at most [`OUTPUT_LIMIT`].
-    pub output: Vec<u8>,
-}
-
-/// Bytes of output that are kept; the rest is read and dropped, so that a chatty compiler cannot fill the memory.
-pub const OUTPUT_LIMIT: usize = 8 << 20;
-
-/// Something that runs command lines.
-pub trait Runner: Send + Sync {
-    /// Runs `command` to its end.
-    ///
-    /// # Errors
-    /// When the program could not be started at all; `NotFound` when there is no such program.
-    fn run(&self, command: &Command) -> io::Result<Outcome>;
-}
+use super::memory::MemoryLimit;
+use super::slots::{self, Slot, Wanted};
+use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Spawn;
 
 impl Runner for Spawn {
+    fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
+        slots::take(wanted)
+    }
+
     fn run(&self, command: &Command) -> io::Result<Outcome> {
         let (program, arguments) = command
             .argv
@@ -98,19 +35,23 @@ impl Runner for Spawn {
         let mut spawn = std::process::Command::new(program);
         // Diagnostics are searched for "error:", so they must not be translated.
         spawn.args(arguments).current_dir(&command.cwd).env("LC_ALL", "C").stdin(Stdio::null());
+        if command.cwd.is_absolute() {
+            // What a compiler that is killed leaves there goes with the folder.
+            spawn.env("TMPDIR", &command.cwd);
+        }
         // A group of its own, so that a time limit ends the compiler's children too.
         spawn.process_group(0);
         match command.capture {
-            Capture::Pipe => through_pipe(&mut spawn, command.timeout),
-            Capture::File => through_file(&mut spawn, command.timeout),
+            Capture::Pipe => through_pipe(&mut spawn, command),
+            Capture::File => through_file(&mut spawn, command),
         }
     }
 }
 
-fn through_pipe(spawn: &mut std::process::Command, timeout: Option<Duration>) -> io::Result<Outcome> {
+fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
     let (mut reader, writer) = io::pipe()?;
     spawn.stdout(writer.try_clone()?).stderr(writer);
-    let mut watch = Watch::start(spawn, timeout)?;
+    let mut watch = Watch::start(spawn, command)?;
     // The command object still holds our copies of the write end: without this there is no end of file.
     spawn.stdout(Stdio::null()).stderr(Stdio::null());
 
@@ -121,7 +62,10 @@ fn through_pipe(spawn: &mut std::process::Command, timeout: Option<Duration>) ->
         let ended = watch.ended()?;
         let patience = if ended { Duration::ZERO } else { watch.slice() };
         if readable(&reader, patience)? {
-            let count = reader.read(&mut buffer)?;
+            let count = match reader.read(&mut buffer) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                count => count?,
+            };
             if count == 0 {
                 break;
             }
@@ -138,10 +82,10 @@ fn through_pipe(spawn: &mut std::process::Command, timeout: Option<Duration>) ->
     Ok(Outcome { exit: watch.finish()?, output })
 }
 
-fn through_file(spawn: &mut std::process::Command, timeout: Option<Duration>) -> io::Result<Outcome> {
+fn through_file(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
     let mut file: File = tempfile::tempfile()?;
     spawn.stdout(file.try_clone()?).stderr(file.try_clone()?);
-    let watch = Watch::start(spawn, timeout)?;
+    let watch = Watch::start(spawn, command)?;
     let exit = watch.finish()?;
     file.rewind()?;
     let mut output = Vec::new();
@@ -163,19 +107,26 @@ fn readable(reader: &io::PipeReader, slice: Duration) -> io::Result<bool> {
 struct Watch {
     child: Child,
     deadline: Option<Instant>,
+    memory: Option<MemoryLimit>,
     exit: Option<Exit>,
 }
 
 impl Watch {
-    fn start(spawn: &mut std::process::Command, timeout: Option<Duration>) -> io::Result<Self> {
+    fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
         let child = spawn.spawn()?;
-        Ok(Self { child, deadline: timeout.and_then(|limit| Instant::now().checked_add(limit)), exit: None })
+        let mut memory = command.memory.map(MemoryLimit::new);
+        if let Some(memory) = &mut memory {
+            memory.walk(child.id());
+        }
+        let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
+        Ok(Self { child, deadline, memory, exit: None })
     }
 
     /// How long to sleep at most before looking again.
     fn slice(&self) -> Duration {
         const LONGEST: Duration = Duration::from_millis(50);
-        self.deadline.map_or(LONGEST, |at| at.saturating_duration_since(Instant::now()).min(LONGEST))
+        let longest = self.memory.as_ref().and_then(MemoryLimit::due).unwrap_or(LONGEST);
+        self.deadline.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
     }
 
     /// Whether the child has ended; kills it when its time is over.
@@ -196,7 +147,11 @@ impl Watch {
                 self.kill();
                 self.exit = Some(Exit::TimedOut);
             }
-            Ok(None) => {}
+            Ok(None) => {
+                if let Some(memory) = &mut self.memory {
+                    memory.walk(self.child.id());
+                }
+            }
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => self.exit = Some(Exit::Unknown),
             Err(error) => return Err(error),
         }
@@ -209,7 +164,18 @@ impl Watch {
             // The group may already be gone, which is what we want.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        let _ = self.child.wait();
+        // A process that waits for a disk that is gone does not even die of this, and must not hold us for ever.
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let begin = Instant::now();
+        let mut nap = Duration::from_micros(50);
+        while matches!(self.child.try_wait(), Ok(None)) {
+            if begin.elapsed() > PATIENCE {
+                log::warn!("process {} was killed and does not end: it is left to itself", self.child.id());
+                return;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(Duration::from_millis(5));
+        }
     }
 
     /// Waits for the end, with short naps at first: a small compile takes some 40 ms.
@@ -223,24 +189,6 @@ impl Watch {
     }
 }
 
-/// Words as one line that a shell splits into the same words, quoted only where that is needed.
-#[must_use]
-pub fn join(words: &[String]) -> String {
-    let plain = |word: &str| {
-        let safe = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);
-        !word.is_empty() && word.bytes().all(safe)
-    };
-    let quoted = |(at, word): (usize, &String)| {
-        // At the beginning of a command line, `=` would make it an assignment.
-        if plain(word) && !(at == 0 && word.contains('=')) {
-            word.clone()
-        } else {
-            shell_words::quote(word).into_owned()
-        }
-    };
-    words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
-}
-
 impl Drop for Watch {
     /// Whatever happened to us, no child is left behind.
     fn drop(&mut self) {
@@ -250,28 +198,13 @@ impl Drop for Watch {
     }
 }
 
-/// The program that `word` names: itself with a slash, else the first executable file of that name on `path`.
-///
-/// `path` is the value of `PATH`. Relative names are taken from `cwd`.
-#[must_use]
-pub fn find_program(word: &str, path: Option<&std::ffi::OsStr>, cwd: &std::path::Path) -> Option<PathBuf> {
-    let executable = |candidate: PathBuf| {
-        let file = candidate.is_file();
-        (file && rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK).is_ok()).then_some(candidate)
-    };
-    if word.contains('/') {
-        return executable(cwd.join(word));
-    }
-    std::env::split_paths(path?).find_map(|directory| executable(cwd.join(directory).join(word)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn run(argv: &[&str], capture: Capture, timeout: Option<Duration>) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Spawn.run(&Command { argv, cwd: std::env::temp_dir(), timeout, capture })
+        Spawn.run(&Command { argv, cwd: std::env::temp_dir(), timeout, capture, memory: None })
     }
 
     #[test]
@@ -280,14 +213,6 @@ mod tests {
             let outcome = run(&["sh", "-c", "printf 'a\\377'; printf b >&2; exit 3"], capture, None).unwrap();
             assert_eq!((outcome.exit, outcome.output.as_slice()), (Exit::Code(3), b"a\xffb".as_slice()));
         }
-    }
-
-    #[test]
-    fn a_joined_line_is_split_into_the_same_words() {
-        let words = ["A=b", "-std=c++11", "", "a b", "$ORIGIN", "it's", "~"].map(str::to_owned);
-        let line = join(&words);
-        assert_eq!(shell_words::split(&line).unwrap(), words);
-        assert!(line.contains(" -std=c++11 '' "), "{line}");
     }
 
     #[test]
@@ -322,5 +247,67 @@ mod tests {
             run(&["head", "-c", &(OUTPUT_LIMIT + 100_000).to_string(), "/dev/zero"], Capture::Pipe, None)
                 .unwrap();
         assert_eq!((outcome.exit, outcome.output.len()), (Exit::Code(0), OUTPUT_LIMIT));
+    }
+
+    /// Waits until a process is no more, or only a status that its parent has not asked for.
+    fn is_gone(process: &str) -> bool {
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(20) {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let state = stat.rsplit(')').next().unwrap_or_default().trim();
+            if state.is_empty() || state.starts_with(['Z', 'X']) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    #[test]
+    fn no_process_is_left_after_the_time_limit() {
+        for capture in [Capture::Pipe, Capture::File] {
+            let limit = Some(Duration::from_millis(200));
+            let script = "echo $$; sleep 60 & echo $!; sh -c 'echo $$; sleep 60; :'; :";
+            let outcome = run(&["sh", "-c", script], capture, limit).unwrap();
+            assert_eq!(outcome.exit, Exit::TimedOut);
+            let processes = String::from_utf8(outcome.output).unwrap();
+            assert_eq!(processes.lines().count(), 3, "{processes}");
+            assert!(processes.lines().all(is_gone), "{processes}");
+        }
+    }
+
+    /// A compiler that reads from a terminal in the background is stopped by the system, not ended.
+    #[test]
+    fn a_stopped_command_is_killed_at_the_time_limit() {
+        for signal in ["STOP", "TSTP", "TTOU"] {
+            let script = format!("echo $$; kill -{signal} $$; echo on");
+            let limit = Some(Duration::from_millis(300));
+            let outcome = run(&["sh", "-c", &script], Capture::Pipe, limit).unwrap();
+            assert_eq!(outcome.exit, Exit::TimedOut, "{signal}");
+            let output = String::from_utf8(outcome.output).unwrap();
+            assert_eq!(output.lines().count(), 1, "{signal}: {output}");
+            assert!(is_gone(output.trim()), "{signal}");
+        }
+    }
+
+    #[test]
+    fn whatever_happens_to_us_the_command_ends() {
+        let command = |limit| Command {
+            argv: Vec::new(),
+            cwd: std::env::temp_dir(),
+            timeout: limit,
+            capture: Capture::File,
+            memory: Some(1 << 33),
+        };
+        for limit in [None, Some(Duration::from_secs(60))] {
+            let mut sleep = std::process::Command::new("sleep");
+            sleep.arg("60").process_group(0);
+            let watch = Watch::start(&mut sleep, &command(limit)).unwrap();
+            let process = watch.child.id().to_string();
+            // An error in the middle of a run, or a panic.
+            drop(watch);
+            assert!(is_gone(&process));
+            assert!(!std::path::Path::new("/proc").join(process).exists(), "its status was taken");
+        }
     }
 }

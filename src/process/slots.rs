@@ -1,0 +1,308 @@
+//! At most so many compilers at once on this host, counted over all programs of this user.
+//!
+//! ```text
+//! <build.slots_dir>/<boot id of the host>/slot-0  slot-1 ...
+//! ```
+//!
+//! A compiler runs while its program holds a lock (`flock`) on one of these files, which are empty and stay. The kernel
+//! drops a lock with its owner, however that ends, so no slot is ever lost. A home directory that hosts share has a
+//! folder for each host, so hosts do not count each other.
+//!
+//! This is for economy only: whatever is in the way (a disk without locks, a folder of somebody else, a wait that takes
+//! too long), the compiler runs without a slot.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{File, Metadata};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
+use rustix::io::Errno;
+use rustix::thread::{CpuSet, sched_getaffinity};
+
+use crate::fsutil;
+
+/// A slot that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// Where this user's programs count their compilers; absolute.
+    pub dir: &'a Path,
+    /// Which slots will do; see [`choices`].
+    pub choices: &'a [usize],
+    /// After this long the compiler runs without one.
+    pub patience: Duration,
+}
+
+/// A slot that this process holds until this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    file: File,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Not left to the closing of the file: a process that the host has forked may have a copy of it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
+/// The slots that this process may take: the first `count`, or one for each core that it may use.
+///
+/// The latter by the number of the core. Ranks that are bound to a core each do not wait for each other, and programs
+/// that are bound to the same core do.
+#[must_use]
+pub fn choices(count: Option<usize>) -> Vec<usize> {
+    if let Some(count) = count {
+        return (0..count.max(1)).collect();
+    }
+    // Less than the cores of the mask where a control group gives less.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let mask = sched_getaffinity(None).unwrap_or_default();
+    let bound: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).take(cores).collect();
+    if bound.is_empty() { (0..cores).collect() } else { bound }
+}
+
+/// Waits for one of the slots. `None` when nobody counts here, or when all stayed taken for too long.
+#[must_use]
+pub fn take(wanted: &Wanted<'_>) -> Option<Slot> {
+    match open_folder(wanted.dir).and_then(|folder| wait(&folder, wanted)) {
+        Ok(slot) => slot,
+        Err(why) => {
+            static SAID: AtomicBool = AtomicBool::new(false);
+            if !SAID.swap(true, Ordering::Relaxed) {
+                let dir = wanted.dir.display();
+                log::info!("compilers are not counted in {dir} (build.slots_dir): {why}");
+            }
+            None
+        }
+    }
+}
+
+/// The folder of this host, which only this user can have filled.
+fn open_folder(dir: &Path) -> io::Result<File> {
+    // A home directory that is not there, as that of a service, is not to be made by a library.
+    if !dir.is_dir() && !dir.parent().and_then(Path::parent).is_some_and(Path::is_dir) {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "its parent directories are not there"));
+    }
+    fsutil::create_dirs(dir)?;
+    let all = own(File::from(openat(CWD, dir, FOLDER, Mode::empty())?))?;
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    let boot = boot.trim();
+    if !is_boot_id(boot) {
+        return Err(io::Error::other("the system does not say when it was started"));
+    }
+    match mkdirat(&all, boot, Mode::RWXU) {
+        Ok(()) => remove_old(&all, dir),
+        Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    own(File::from(openat(&all, boot, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+}
+
+const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
+
+/// The open file, if nobody else can have put it there.
+fn own(file: File) -> io::Result<File> {
+    let facts: Metadata = file.metadata()?;
+    match fsutil::distrust(&facts) {
+        Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
+        None => Ok(file),
+    }
+}
+
+fn is_boot_id(name: &str) -> bool {
+    name.len() == 36 && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+}
+
+/// Folders of hosts, or of their earlier starts, in which nothing was new for this long are removed.
+const OLD: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Removes what hosts have left that were started again, or are no more. One that is only busy makes its folder anew.
+fn remove_old(all: &File, dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let (name, path) = (entry.file_name(), entry.path());
+        let changed = entry.metadata().and_then(|facts| facts.modified()).ok();
+        let age = changed.and_then(|changed| SystemTime::now().duration_since(changed).ok());
+        if name.to_str().is_none_or(|name| !is_boot_id(name)) || age.is_none_or(|age| age < OLD) {
+            continue;
+        }
+        let Ok(folder) = openat(all, &name, FOLDER | OFlags::NOFOLLOW, Mode::empty()) else { continue };
+        for file in std::fs::read_dir(path).into_iter().flatten().flatten() {
+            if file.file_name().as_encoded_bytes().starts_with(b"slot-") {
+                let _ = unlinkat(&folder, file.file_name(), AtFlags::empty());
+            }
+        }
+        // Refused while anything else is in it.
+        let _ = unlinkat(all, &name, AtFlags::REMOVEDIR);
+    }
+}
+
+fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
+    const LONGEST: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    let mut nap = Duration::from_millis(1);
+    loop {
+        // From anywhere, or all that wait would look at the same slot first.
+        let first = usize::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
+        for at in 0..wanted.choices.len() {
+            let index = wanted.choices[(first + at) % wanted.choices.len()];
+            if let Some(slot) = try_take(folder, index)? {
+                let waited = begin.elapsed();
+                if waited > Duration::from_secs(1) {
+                    log::info!(
+                        "waited {:.0} s for other compilers on this host (build.max_compilers)",
+                        waited.as_secs_f64()
+                    );
+                }
+                return Ok(Some(slot));
+            }
+        }
+        let left = wanted.patience.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            log::warn!(
+                "{} compilers were busy on this host for {:.0} s: compiling all the same (build.max_compilers)",
+                wanted.choices.len(),
+                wanted.patience.as_secs_f64()
+            );
+            return Ok(None);
+        }
+        std::thread::sleep(nap.min(left));
+        nap = (nap * 2).min(LONGEST);
+    }
+}
+
+fn try_take(folder: &File, index: usize) -> io::Result<Option<Slot>> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(openat(folder, format!("slot-{index}"), flags, Mode::RUSR | Mode::WUSR)?);
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(Some(Slot { file })),
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+    use std::sync::atomic::AtomicUsize;
+
+    fn ask<'a>(dir: &'a Path, choices: &'a [usize]) -> Wanted<'a> {
+        Wanted { dir, choices, patience: Duration::ZERO }
+    }
+
+    #[test]
+    fn six_that_want_two_slots_are_never_three_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = dir.path().join("slots");
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        std::thread::scope(|scope| {
+            for _ in 0..6 {
+                scope.spawn(|| {
+                    for _ in 0..5 {
+                        let wanted =
+                            Wanted { dir: &slots, choices: &[0, 1], patience: Duration::from_secs(60) };
+                        let slot = take(&wanted).unwrap();
+                        let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
+                        most.fetch_max(now, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_millis(3));
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(slot);
+                    }
+                });
+            }
+        });
+        assert!(most.into_inner() <= 2);
+    }
+
+    #[test]
+    fn whoever_waits_too_long_goes_without_and_other_folders_do_not_count() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let first = take(&ask(one.path(), &[3])).unwrap();
+        assert!(take(&ask(one.path(), &[3])).is_none());
+        assert!(take(&ask(one.path(), &[3, 4])).is_some());
+        assert!(take(&ask(other.path(), &[3])).is_some());
+        drop(first);
+        assert!(take(&ask(one.path(), &[3])).is_some());
+    }
+
+    /// A copy of the descriptor, as a process has that the host forked meanwhile, does not keep the slot.
+    #[test]
+    fn a_slot_is_free_when_it_is_dropped_whoever_has_a_copy() {
+        let dir = tempfile::tempdir().unwrap();
+        let slot = take(&ask(dir.path(), &[0])).unwrap();
+        let copy = slot.file.try_clone().unwrap();
+        drop(slot);
+        assert!(take(&ask(dir.path(), &[0])).is_some());
+        drop(copy);
+    }
+
+    #[test]
+    fn slots_of_somebody_else_are_not_used() {
+        let dir = tempfile::tempdir().unwrap();
+        let slots = dir.path().join("slots");
+        std::fs::DirBuilder::new().mode(0o700).create(&slots).unwrap();
+        let mode = |mode| std::fs::set_permissions(&slots, std::fs::Permissions::from_mode(mode)).unwrap();
+        mode(0o777);
+        assert!(take(&ask(&slots, &[0])).is_none());
+        assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 0);
+        mode(0o700);
+        drop(take(&ask(&slots, &[0])).unwrap());
+        // A link in the place of the host's folder, or of a slot.
+        let host = std::fs::read_dir(&slots).unwrap().next().unwrap().unwrap().path();
+        std::fs::remove_file(host.join("slot-0")).unwrap();
+        symlink(dir.path().join("target"), host.join("slot-0")).unwrap();
+        assert!(take(&ask(&slots, &[0])).is_none());
+        assert!(!dir.path().join("target").exists());
+        std::fs::rename(&host, dir.path().join("elsewhere")).unwrap();
+        symlink(dir.path().join("elsewhere"), &host).unwrap();
+        assert!(take(&ask(&slots, &[1])).is_none());
+    }
+
+    #[test]
+    fn a_home_directory_is_not_made_and_a_file_is_no_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("home");
+        assert!(take(&ask(&home.join(".cache/dijitso-slots"), &[0])).is_none());
+        assert!(!home.exists());
+        std::fs::create_dir(&home).unwrap();
+        let slots = home.join(".cache/dijitso-slots");
+        assert!(take(&ask(&slots, &[0])).is_some());
+        assert_eq!(slots.metadata().unwrap().permissions().mode() & 0o7777, 0o700);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(take(&ask(&dir.path().join("file"), &[0])).is_none());
+    }
+
+    #[test]
+    fn folders_of_hosts_that_are_no_more_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let make = |name: &str, days: u64| {
+            let folder = dir.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join("slot-0"), "").unwrap();
+            let then = SystemTime::now() - Duration::from_secs(days * 24 * 3600);
+            File::open(&folder).unwrap().set_modified(then).unwrap();
+            folder
+        };
+        let old = make("00000000-0000-0000-0000-000000000001", 31);
+        let young = make("00000000-0000-0000-0000-000000000002", 29);
+        let other = make("something", 400);
+        drop(take(&ask(dir.path(), &[0])).unwrap());
+        assert_eq!([&old, &young, &other].map(|folder| folder.exists()), [false, true, true]);
+    }
+
+    #[test]
+    fn one_slot_for_each_core_unless_they_are_counted() {
+        assert_eq!(choices(Some(3)), [0, 1, 2]);
+        assert_eq!(choices(Some(0)), [0]);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(choices(None).len(), cores);
+    }
+}

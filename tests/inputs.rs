@@ -1,0 +1,175 @@
+//! Headers and libraries that a build has read and that change afterwards, with a real compiler and loader.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use dijitso::jit::callbacks::Asked;
+use dijitso::jit::ranks::Agreed;
+use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
+use dijitso::parallel::serial::Serial;
+use dijitso::params::Params;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    session: Session,
+    params: Params,
+}
+
+impl Bench {
+    fn new(settings: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["cache", "include", "lib"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        let at = |name: &str| dir.path().join(name).display().to_string();
+        let mut params = Params::new().unwrap();
+        for (key, value) in [
+            ("cache.cache_dir", at("cache").as_str()),
+            ("build.cxxflags_opt", "-O0"),
+            ("build.include_dirs", &at("include")),
+            ("build.lib_dirs", &at("lib")),
+            ("build.rpath_dirs", &at("lib")),
+        ] {
+            params.set(key, value).unwrap();
+        }
+        for (key, value) in settings {
+            params.set(key, value).unwrap();
+        }
+        Self { dir, session: Session::default(), params }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// As a host does on a communicator that it has just made: nothing is answered from the memory of another.
+    fn jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Library {
+        let params = self.params.resolve().unwrap();
+        let generate = |_: Asked<'_>, source: &mut Source| {
+            source.code = Some(code.as_bytes().to_vec());
+            source.dependencies.extend(dependency.map(str::to_owned));
+            Ok(())
+        };
+        let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+        let request = Ok(Request { name, params: &params });
+        self.session.jit_on(&Serial, &Agreed::default(), request, &mut callbacks).unwrap()
+    }
+}
+
+fn call(library: &Library) -> i32 {
+    let address = library.symbol("value").unwrap();
+    // SAFETY: all functions of these tests are `int value()`.
+    let function = unsafe { std::mem::transmute::<*const std::ffi::c_void, extern "C" fn() -> i32>(address) };
+    function()
+}
+
+const CODE: &str = "#include <constants.h>\nextern \"C\" int value() { return VALUE; }\n";
+
+fn touch(path: &Path) {
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(3);
+    fs::File::options().append(true).open(path).unwrap().set_modified(later).unwrap();
+}
+
+/// Defect W2 of the original, continued: not only flags, also what a build reads belongs to it.
+#[test]
+fn a_changed_header_is_a_miss_and_a_touched_one_a_hit() {
+    let bench = Bench::new(&[]);
+    let header = bench.path("include/constants.h");
+    fs::write(&header, "#define VALUE 1\n").unwrap();
+    let first = bench.jit("form", CODE, None);
+    assert_eq!((call(&first), first.origin()), (1, Origin::Built));
+    touch(&header);
+    let touched = bench.jit("form", CODE, None);
+    assert_eq!((call(&touched), touched.origin()), (1, Origin::Memory));
+    fs::write(&header, "#define VALUE 2\n").unwrap();
+    let second = bench.jit("form", CODE, None);
+    assert_eq!(
+        (call(&second), second.origin()),
+        (2, Origin::Built),
+        "the loader knows the old one by this path"
+    );
+    assert_eq!(first.path(), second.path());
+    assert_eq!(call(&first), 1, "what a host holds stays what it is");
+    let again = bench.jit("form", CODE, None);
+    assert_eq!((call(&again), again.origin()), (2, Origin::Memory));
+    let fresh = Session::default();
+    assert!(
+        fs::read_dir(bench.path("cache/aside")).unwrap().count() > 0,
+        "the old one is kept for whoever asks"
+    );
+    drop(fresh);
+}
+
+#[test]
+fn a_library_that_depends_on_one_with_a_changed_header_is_built_again_too() {
+    let bench = Bench::new(&[("cache.signature", "hash")]);
+    let header = bench.path("include/constants.h");
+    fs::write(&header, "#define VALUE 1\n").unwrap();
+    let element = "#include <constants.h>\nextern \"C\" int element() { return VALUE; }\n";
+    let form = "extern \"C\" int element(); extern \"C\" int value() { return element(); }\n";
+    let build = || {
+        let dependency = bench.jit("element", element, None);
+        bench.jit("form", form, Some(dependency.signature()))
+    };
+    assert_eq!(call(&build()), 1);
+    fs::write(&header, "#define VALUE 2\n").unwrap();
+    assert_eq!(call(&build()), 2);
+}
+
+#[test]
+fn a_header_does_not_matter_where_that_is_wanted() {
+    for setting in [("cache.check_inputs", "false"), ("cache.signature", "name")] {
+        let bench = Bench::new(&[setting]);
+        let header = bench.path("include/constants.h");
+        fs::write(&header, "#define VALUE 1\n").unwrap();
+        assert_eq!(call(&bench.jit("form", CODE, None)), 1);
+        fs::write(&header, "#define VALUE 2\n").unwrap();
+        let again = bench.jit("form", CODE, None);
+        assert_eq!((call(&again), again.origin()), (1, Origin::Memory), "{setting:?}");
+    }
+}
+
+/// Field lesson: the key has to know which library was linked.
+#[test]
+fn a_linked_library_that_was_built_again_is_a_miss() {
+    let bench = Bench::new(&[("build.libs", "model")]);
+    let library = bench.path("lib/libmodel.so");
+    let make = |value: i32| {
+        let source = bench.path("model.c");
+        fs::write(&source, format!("int model(void) {{ return {value}; }}\n")).unwrap();
+        // A new file, as installing does: what is loaded keeps the old one.
+        let _ = fs::remove_file(&library);
+        let arguments = ["-shared", "-fPIC", "-Wl,--build-id", "-o"];
+        let made = Command::new("cc").args(arguments).arg(&library).arg(&source).status().unwrap();
+        assert!(made.success());
+    };
+    make(1);
+    let code = "extern \"C\" int model(); extern \"C\" int value() { return model(); }\n";
+    assert_eq!(bench.jit("form", code, None).origin(), Origin::Built);
+    touch(&library);
+    assert_eq!(bench.jit("form", code, None).origin(), Origin::Memory);
+    make(2);
+    assert_eq!(bench.jit("form", code, None).origin(), Origin::Built);
+}
+
+/// Whoever can rename a directory above the cache could put another library in the place of the one that was checked.
+#[test]
+fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new(&[]);
+    fs::write(bench.path("include/constants.h"), "#define VALUE 7\n").unwrap();
+    fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o770)).unwrap();
+    let library = bench.jit("form", CODE, None);
+    assert_eq!(call(&library), 7);
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    assert!(!maps.contains(library.path().to_str().unwrap()), "it is not mapped from there");
+    fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let params = bench.params.resolve().unwrap();
+    let request = Ok(Request { name: "other", params: &params });
+    let refused =
+        bench.session.jit_on(&Serial, &Agreed::default(), request, &mut Callbacks::default()).unwrap_err();
+    assert!(refused.message().contains("anybody can replace"), "{refused}");
+}
