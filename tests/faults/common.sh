@@ -12,7 +12,7 @@ fail() { # fail WHAT...
 # Empties the work folder, and puts a compiler there that adds a line to $work/compiles for every library that it links.
 new_work() {
   rm -rf "$work"
-  mkdir -p "$work/root/cache" "$work/root/tmp"
+  mkdir -p "$work/root/cache" "$work/root/tmp" "$work/root/home"
   work=$(cd "$work" && pwd)
   chmod 700 "$work/root/cache"
   : > "$work/compiles"
@@ -25,7 +25,7 @@ exec ${CC:-cc} "\$@"
 END
   chmod 755 "$work/cc"
   # No configuration of the user may change what is tested.
-  export HOME="$work" TMPDIR="$work/root/tmp"
+  export HOME="$work/root/home" TMPDIR="$work/root/tmp"
   unset XDG_RUNTIME_DIR DIJITSO_CACHE_DIR DIJITSO_CONF CXX CC
 }
 
@@ -33,7 +33,8 @@ compiles() { wc -l < "$work/compiles"; }
 files() { find "$work/root" ! -type d | wc -l; }
 
 # shellcheck disable=SC2154 # set by the script that reads this
-# Runs the program under the shim; further settings of the shim come first.
+# Runs the program under the shim; further settings of the shim come first. The cache, the folders of builds and what
+# programs count their compilers by are watched; the config file, which is none of these, is not.
 shimmed() { # shimmed [SHIM_X=Y...] -- ARGUMENTS
   local settings=()
   while [ "$1" != -- ]; do
@@ -41,7 +42,8 @@ shimmed() { # shimmed [SHIM_X=Y...] -- ARGUMENTS
     shift
   done
   shift
-  timeout --kill-after=5 60 env LD_PRELOAD="$shim" SHIM_PROGRAM="$(basename "$program")" SHIM_ROOT="$work/root" \
+  timeout --kill-after=5 60 env LD_PRELOAD="$shim" SHIM_PROGRAM="$(basename "$program")" \
+    SHIM_ROOT="$work/root/cache:$work/root/tmp:$work/root/home/.cache" \
     "${settings[@]}" "$program" "$work" "$@"
 }
 
