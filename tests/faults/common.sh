@@ -43,7 +43,7 @@ shimmed() { # shimmed [SHIM_X=Y...] -- ARGUMENTS
   done
   shift
   timeout --kill-after=5 60 env LD_PRELOAD="$shim" SHIM_PROGRAM="$(basename "$program")" \
-    SHIM_ROOT="$work/root/cache:$work/root/tmp:$work/root/home/.cache" \
+    SHIM_ROOT="$work/root/cache:$work/root/tmp:$work/root/home/.cache" SHIM_SKIP=access \
     "${settings[@]}" "$program" "$work" "$@"
 }
 

@@ -114,9 +114,6 @@ errors=(EIO ENOSPC ESTALE)
 mapfile -t names < <(awk '{print $3}' "$work/log")
 for ((k = 1; k <= number; k += step)); do
   case $mode in
-    fail | full) [ "${names[k - 1]}" != access ] || continue ;; # the test's own question, not the library's
-  esac
-  case $mode in
     kill)
       strike "kill-$k" SHIM_KILL="$k"
       case ${names[k - 1]} in

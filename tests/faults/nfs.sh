@@ -19,7 +19,7 @@ run() { # run SETTING ARGUMENTS: one program, or one on each rank
   local setting=$1
   shift
   timeout --kill-after=5 100 "${launcher[@]}" env LD_PRELOAD="$shim" SHIM_PROGRAM="$(basename "$program")" \
-    SHIM_ROOT="$work/root/cache" SHIM_NFS=1 "$setting" SHIM_LOG="$work/log" "$program" "$work" "$@"
+    SHIM_ROOT="$work/root/cache" SHIM_SKIP=access SHIM_NFS=1 "$setting" SHIM_LOG="$work/log" "$program" "$work" "$@"
 }
 
 unconnected() { # unconnected SETTING SCENARIO

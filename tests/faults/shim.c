@@ -7,6 +7,7 @@
  *   SHIM_PROGRAM=NAME        base name of the executable
  *   SHIM_LOG=FILE            one line an operation: "NUMBER PID NAME ERRNO PATH [SECOND PATH]", ERRNO 0 for success.
  *                            Counts the operations for an enumeration, and shows the order of data, fsync and names.
+ *   SHIM_SKIP=NAME           calls of this name are the test's own, and not touched
  *   SHIM_KILL=N              kill -9 of this process just before its N-th operation,
  *   SHIM_KILL=N+             just after it,
  *   SHIM_KILL=N~             in the middle of it, where it is a write: half of the bytes are written
@@ -46,6 +47,7 @@ enum { MOST_ROOTS = 8, MOST_DESCRIPTORS = 4096 };
 static struct {
     pid_t process; /* 0: do nothing */
     char roots[MOST_ROOTS][PATH_MAX];
+    const char *skip;
     int log;
     long kill_at;
     char kill_how; /* '-' before, '+' after, '~' in the middle */
@@ -88,6 +90,7 @@ __attribute__((constructor)) static void start(void)
         if (from != NULL)
             snprintf(shim.roots[i], PATH_MAX, "%.*s", (int)strcspn(from, ":"), from);
     }
+    shim.skip = getenv("SHIM_SKIP") ? getenv("SHIM_SKIP") : "";
     if (log != NULL)
         shim.log = (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (kill_at != NULL) {
@@ -268,7 +271,8 @@ static int enter(struct operation *op)
 {
     int error = 0;
     op->number = 0;
-    if (shim.process == 0 || shim.process != getpid() || !(watched(op->path) || watched(op->second)))
+    if (shim.process == 0 || shim.process != getpid() || !(watched(op->path) || watched(op->second))
+        || strcmp(op->name, shim.skip) == 0)
         return 0;
     pthread_mutex_lock(&lock);
     op->number = ++operations;
@@ -578,6 +582,17 @@ int statx(int dir, const char *path, int flags, unsigned mask, struct statx *to)
     if (given != NULL)
         absolute(dir, path, op.path);
     GIVE(real(dir, path, flags, mask, to));
+}
+
+char *realpath(const char *path, char *to)
+{
+    REAL(realpath);
+    OPERATION(LOOK);
+    char *resolved = NULL;
+    absolute(AT_FDCWD, path, op.path);
+    if (enter(&op) == 0)
+        resolved = real(path, to);
+    return leave(&op, resolved != NULL ? 0 : -1) == 0 ? resolved : NULL;
 }
 
 /* Calls on two paths. */
