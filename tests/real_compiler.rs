@@ -132,6 +132,9 @@ fn a_library_of_the_second_try_works_and_its_log_says_why() {
     let log = std::fs::read_to_string(log).unwrap();
     for part in ["# retried:   -O1 was added", "signal 9", "-O3 -O1 -MMD"] {
         assert!(log.contains(part), "{part}: {log}");
+    }
+}
+
 /// A compiler that runs the real one, after it has answered what native flags stand for: `answer`, or what the real one
 /// answers. It counts these questions.
 fn asked_compiler(dir: &Path, answer: Option<&str>) -> String {
