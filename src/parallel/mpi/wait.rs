@@ -57,13 +57,10 @@ impl State {
 
     /// Whether no collective has been given up and no letter is on its way to or from this rank.
     pub(super) fn is_quiet(&self, comm: MPI_Comm) -> bool {
-        if self.watch.health().is_err() {
-            return false;
-        }
         let Desk { post, .. } = &mut *self.desk();
         // Old letters, of roll calls that came to nothing, are not left to whoever gets the communicator's number.
         while post.fetch(comm).is_ok_and(|letters| !letters.is_empty()) {}
-        post.is_empty()
+        post.is_empty() && self.watch.health().is_ok()
     }
 
     /// The verdict of the others, if there is one among the letters of this rank.

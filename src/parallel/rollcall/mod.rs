@@ -190,7 +190,9 @@ impl RollCall {
     pub fn receive(&mut self, from: usize, letter: &[u8], vigil: Option<&Vigil>, now: Duration) {
         match Letter::decode(letter, self.roster.size()) {
             Some((_, Letter::Verdict { by, error })) => {
-                let links = self.links();
+                // One that comes late, and only looks, has nobody to tell.
+                let takes_part = vigil.is_some() || self.active.is_some();
+                let links = if takes_part { self.links() } else { Vec::new() };
                 let until = vigil.map(|vigil| now + vigil.grace() / 2);
                 self.adopt(Verdict { by, error, until }, &links);
             }
