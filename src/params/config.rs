@@ -99,7 +99,8 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
     Ok(Some(text))
 }
 
-fn parse(path: PathBuf, text: &str) -> Result<Config> {
+/// Reads the text of a config file.
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<Config> {
     // Values are plain text, as people wrote them for the original: no escapes, no quotes, `%` is a character (C3).
     let options = ini::ParseOption { enabled_quote: false, enabled_escape: false, ..Default::default() };
     let file = ini::Ini::load_from_str_opt(text, options).map_err(|error| {

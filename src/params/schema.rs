@@ -106,13 +106,17 @@ pub fn find(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
+/// Characters of an unknown name that count in a comparison.
+pub(super) const LONGEST_COMPARED: usize = 64;
+
 /// The valid key that looks most like `name`, for error messages.
 #[must_use]
 pub fn nearest(name: &str) -> &'static str {
     let names = KEYS.iter().map(|key| key.name).chain(["generator"]);
     // A name without its section ("cxxflags") is near to the key that ends so.
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let whole = name.to_ascii_lowercase();
+    // The comparison takes time and memory for each pair of characters, and no key is longer than this.
+    let whole = super::beginning(name).to_ascii_lowercase();
     names
         .max_by(|a, b| {
             let likeness = |key: &str| {
@@ -135,6 +139,7 @@ mod tests {
             let section = key.name.split('.').next().unwrap();
             assert!(SECTIONS.contains(&section), "{}", key.name);
             assert_eq!(find(key.name).map(|at| KEYS[at].name), Some(key.name));
+            assert!(key.name.len() <= LONGEST_COMPARED, "{}", key.name);
         }
     }
 
