@@ -22,7 +22,7 @@ fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
     record.header = Some(companion(header.as_bytes()));
     EntryFiles {
         signature: signature.to_owned(),
-        library: seal::seal(format!("image of {signature} {header}").into_bytes(), &record),
+        library: seal::seal(format!("image of {signature} {header}").into_bytes(), &record).unwrap(),
         header: Some(header.as_bytes().to_vec()),
         source: Some((b"source".to_vec(), false)),
         log: Some(b"log".to_vec()),

@@ -117,14 +117,14 @@ pub fn nearest(name: &str) -> &'static str {
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     // The comparison takes time and memory for each pair of characters, and no key is longer than this.
     let whole = super::beginning(name).to_ascii_lowercase();
+    let likeness = |key: &str| {
+        strsim::normalized_damerau_levenshtein(key, &whole)
+            .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
+    };
     names
-        .max_by(|a, b| {
-            let likeness = |key: &str| {
-                strsim::normalized_damerau_levenshtein(key, &whole)
-                    .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
-            };
-            likeness(a).total_cmp(&likeness(b))
-        })
+        .map(|key| (likeness(key), key))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
         .unwrap_or("generator")
 }
 

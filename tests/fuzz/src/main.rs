@@ -56,12 +56,12 @@ fn main() -> io::Result<()> {
         fs::write(dir.join(name), data)
     };
     for (closure, name) in closures().iter().zip(["entries", "nothing", "failure"]) {
-        let blob = closure.encode();
+        let blob = closure.encode().map_err(io::Error::other)?;
         put("closure_blob", name, &blob)?;
         // Between magic, version and length, and the digest.
         put("closure_payload", name, &blob[24..blob.len() - 32])?;
     }
-    put("entry_file", "entry", &seal(b"\x7fELF image".to_vec(), &record()))?;
+    put("entry_file", "entry", &seal(b"\x7fELF image".to_vec(), &record()).map_err(io::Error::other)?)?;
     let json = serde_json::to_vec(&record()).map_err(io::Error::other)?;
     for (choice, name) in [(b'=', "right"), (b'9', "short"), (b'+', "long"), (b'*', "huge")] {
         put("entry_record", name, &[&[choice], json.as_slice()].concat())?;

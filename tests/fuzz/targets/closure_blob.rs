@@ -6,6 +6,6 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(closure @ Closure::Entries(_)) = Closure::decode(data) {
-        assert_eq!(closure.encode(), data, "there is one blob for a closure");
+        assert_eq!(closure.encode().expect("memory"), data, "there is one blob for a closure");
     }
 });

@@ -16,9 +16,15 @@ fuzz_target!(|payload: &[u8]| {
                     "{name:?}"
                 );
             }
-            assert_eq!(Closure::Entries(entries).encode(), blob, "there is one blob for a closure");
+            assert_eq!(
+                Closure::Entries(entries).encode().expect("memory"),
+                blob,
+                "there is one blob for a closure"
+            );
         }
-        Ok(failure @ Closure::Failure(_)) => assert_eq!(Closure::decode(&failure.encode()), Ok(failure)),
+        Ok(Closure::Failure(error)) => {
+            assert_eq!(Closure::decode(&Closure::failure(&error)), Ok(Closure::Failure(error)));
+        }
         Err(error) => assert!(!error.message().is_empty()),
     }
 });

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     match seal::open(&entry_of(record, length), "s") {
         Ok(record) => {
             assert_eq!(record.needs().count(), record.dependencies.len() + record.nested.len());
-            let again = seal::seal(b"image".to_vec(), &record);
+            let again = seal::seal(b"image".to_vec(), &record).expect("memory");
             assert_eq!(seal::open(&again, "s"), Ok(record));
         }
         Err(damage) => {
