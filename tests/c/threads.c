@@ -207,10 +207,10 @@ int main(int argc, char **argv)
     struct thread threads[THREADS];
     const int large = argc > 2 && strcmp(argv[2], "large") == 0;
     CHECK(argc > 1);
-    work = argv[1];
+    work = path_of("%s/%s", argv[1], large ? "large" : "small");
     rounds = large ? 10000 : 40;
     meetings = large ? 4 : 1;
-    shared = params_of(large ? "large" : "small");
+    shared = params_of("shared");
     prepare();
     CHECK(pthread_barrier_init(&together, NULL, THREADS) == 0);
     for (int i = 0; i < THREADS; ++i) {
