@@ -480,7 +480,7 @@ void dijitso_params_free(struct dijitso_params *params);
  * @param source  *Borrowed* by the callback.
  * @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL when length is 0.
  * @param length  Bytes, without a terminating NUL.
- * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
  * @local  @threads that of the callback  @since 0.1.0
  */
 dijitso_status dijitso_source_set_code(struct dijitso_source *source, const char *text, size_t length);
@@ -491,7 +491,7 @@ dijitso_status dijitso_source_set_code(struct dijitso_source *source, const char
  * @param source  *Borrowed* by the callback.
  * @param text    Any bytes. *Copied*. May be NULL when length is 0.
  * @param length  Bytes, without a terminating NUL.
- * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
  * @local  @threads that of the callback  @since 0.1.0
  */
 dijitso_status dijitso_source_set_header(struct dijitso_source *source, const char *text, size_t length);

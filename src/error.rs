@@ -63,6 +63,9 @@ pub struct Error {
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// The longest error that is read: the output of a compiler ([`crate::process::OUTPUT_LIMIT`]) with every byte escaped.
+const LARGEST: usize = 64 << 20;
+
 impl Error {
     /// An error of this kind with this message; `message` says what failed, where, and what to do next.
     #[must_use]
@@ -146,6 +149,10 @@ impl Error {
     /// The reverse of [`Error::to_bytes`]; damaged bytes become an internal error rather than a panic.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
+        if bytes.len() > LARGEST {
+            let text = format!("another rank failed, and its error of {} bytes is too long", bytes.len());
+            return Self::new(Kind::Internal, text);
+        }
         serde_json::from_slice(bytes).unwrap_or_else(|cause| {
             Self::new(
                 Kind::Internal,

@@ -30,6 +30,24 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
+/// An empty buffer with room for `size` bytes; `None` when there is not enough memory.
+///
+/// For sizes that come from outside. A program whose small allocations fail is ended by Rust.
+#[must_use]
+pub fn room(size: usize) -> Option<Vec<u8>> {
+    let mut buffer = Vec::new();
+    buffer.try_reserve_exact(size).ok()?;
+    Some(buffer)
+}
+
+/// A copy of `data`; `None` when there is not enough memory.
+#[must_use]
+pub fn copy(data: &[u8]) -> Option<Vec<u8>> {
+    let mut copy = room(data.len())?;
+    copy.extend_from_slice(data);
+    Some(copy)
+}
+
 /// Writes fields one after the other.
 #[derive(Debug, Default)]
 pub struct Writer {
@@ -41,6 +59,12 @@ impl Writer {
     #[must_use]
     pub fn new(magic: &[u8]) -> Self {
         Self { buffer: magic.to_vec() }
+    }
+
+    /// Appends to what is in this buffer.
+    #[must_use]
+    pub fn onto(buffer: Vec<u8>) -> Self {
+        Self { buffer }
     }
 
     /// Appends a `u32`.

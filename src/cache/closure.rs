@@ -13,12 +13,13 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Kind, Result};
-use crate::wire::{Reader, Writer, digest};
+use crate::wire::{Reader, Writer, copy, digest, room};
 
 use super::EntryFiles;
 
 const MAGIC: &[u8; 12] = b"DIJITSO-BLOB";
 const VERSION: u32 = 1;
+const DIGEST: usize = 32;
 
 /// What a builder has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,48 +31,81 @@ pub enum Closure {
 }
 
 impl Closure {
-    /// The closure as one blob.
-    #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
-        let mut payload = Writer::default();
+    /// The closure as one blob. Its memory is asked for at once and given up with an error: libraries may be large.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when there is not enough memory.
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let payload = self.payload_size();
+        let size = MAGIC.len() + 4 + 8 + payload + DIGEST;
+        let mut blob = room(size).ok_or_else(|| {
+            let text = format!("not enough memory for {size} bytes that are to be sent to other ranks");
+            Error::new(Kind::Cache, text)
+        })?;
+        blob.extend_from_slice(MAGIC);
+        let mut writer = Writer::onto(blob);
+        writer.u32(VERSION);
+        writer.u64(payload as u64);
         match self {
             Self::Entries(entries) => {
-                payload.u32(0);
-                payload.u64(entries.len() as u64);
+                writer.u32(0);
+                writer.u64(entries.len() as u64);
                 for entry in entries {
-                    payload.bytes(entry.signature.as_bytes());
-                    payload.bytes(&entry.library);
-                    file(&mut payload, entry.header.as_deref(), false);
+                    writer.bytes(entry.signature.as_bytes());
+                    writer.bytes(&entry.library);
+                    file(&mut writer, entry.header.as_deref(), false);
                     let packed = entry.source.as_ref().is_some_and(|(_, packed)| *packed);
-                    file(&mut payload, entry.source.as_ref().map(|(data, _)| data.as_slice()), packed);
-                    file(&mut payload, entry.log.as_deref(), false);
+                    file(&mut writer, entry.source.as_ref().map(|(data, _)| data.as_slice()), packed);
+                    file(&mut writer, entry.log.as_deref(), false);
                 }
             }
             Self::Failure(error) => {
-                payload.u32(1);
-                payload.bytes(&error.to_bytes());
+                writer.u32(1);
+                writer.bytes(&error.to_bytes());
             }
         }
-        let mut blob = Writer::new(MAGIC);
-        blob.u32(VERSION);
-        blob.bytes(&payload.finish());
-        let mut blob = blob.finish();
+        let mut blob = writer.finish();
         blob.extend_from_slice(&digest(&blob));
-        blob
+        Ok(blob)
+    }
+
+    /// The blob of a builder that has failed. Without memory even for that it is empty, which no receiver accepts.
+    #[must_use]
+    pub fn failure(error: &Error) -> Vec<u8> {
+        Self::Failure(error.clone()).encode().unwrap_or_default()
+    }
+
+    fn payload_size(&self) -> usize {
+        let file = |length: Option<usize>| 4 + length.map_or(0, |length| 8 + length);
+        match self {
+            Self::Entries(entries) => entries.iter().fold(4 + 8, |sum, entry| {
+                let header = file(entry.header.as_ref().map(Vec::len));
+                let source = file(entry.source.as_ref().map(|(data, _)| data.len()));
+                let log = file(entry.log.as_ref().map(Vec::len));
+                sum + 8 + entry.signature.len() + 8 + entry.library.len() + header + source + log
+            }),
+            Self::Failure(error) => 4 + 8 + error.to_bytes().len(),
+        }
     }
 
     /// Reads a blob.
     ///
     /// # Errors
-    /// [`Kind::Callback`] when it is not a whole blob of this version: it was cut, altered, or is something else.
+    /// [`Kind::Callback`] when it is not a whole blob of this version (it was cut, altered, or is something else), or
+    /// when there is not enough memory for what is in it.
     pub fn decode(blob: &[u8]) -> Result<Self> {
-        read(blob).ok_or_else(|| {
-            let text = format!(
-                "the {} bytes received are not what a builder sent: cut short, altered, or from another version",
-                blob.len()
-            );
-            Error::new(Kind::Callback, text)
-        })
+        let refused =
+            |reason: &str| Error::new(Kind::Callback, format!("the {} bytes received {reason}", blob.len()));
+        let payload = read(blob).ok_or_else(|| {
+            refused("are not what a builder sent: cut short, altered, or from another version")
+        })?;
+        match payload {
+            Payload::Failure(error) => Ok(Self::Failure(Error::from_bytes(error))),
+            Payload::Entries(entries) => {
+                let entries = entries.iter().map(EntryView::copied).collect::<Option<_>>();
+                entries.map(Self::Entries).ok_or_else(|| refused("do not fit into memory a second time"))
+            }
+        }
     }
 }
 
@@ -85,8 +119,37 @@ fn file(writer: &mut Writer, data: Option<&[u8]>, packed: bool) {
     }
 }
 
-fn read(blob: &[u8]) -> Option<Closure> {
-    let (body, sum) = blob.split_at_checked(blob.len().checked_sub(32)?)?;
+/// What a blob holds, where it lies.
+enum Payload<'a> {
+    Entries(Vec<EntryView<'a>>),
+    Failure(&'a [u8]),
+}
+
+struct EntryView<'a> {
+    signature: &'a str,
+    library: &'a [u8],
+    header: Option<&'a [u8]>,
+    source: Option<(&'a [u8], bool)>,
+    log: Option<&'a [u8]>,
+}
+
+impl EntryView<'_> {
+    /// `None` when there is not enough memory.
+    fn copied(&self) -> Option<EntryFiles> {
+        Some(EntryFiles {
+            signature: self.signature.to_owned(),
+            library: copy(self.library)?,
+            header: self.header.map_or(Some(None), |data| copy(data).map(Some))?,
+            source: self
+                .source
+                .map_or(Some(None), |(data, packed)| copy(data).map(|data| Some((data, packed))))?,
+            log: self.log.map_or(Some(None), |data| copy(data).map(Some))?,
+        })
+    }
+}
+
+fn read(blob: &[u8]) -> Option<Payload<'_>> {
+    let (body, sum) = blob.split_at_checked(blob.len().checked_sub(DIGEST)?)?;
     if digest(body) != *sum {
         return None;
     }
@@ -95,33 +158,32 @@ fn read(blob: &[u8]) -> Option<Closure> {
         return None;
     }
     let mut payload = Reader::new(reader.bytes()?);
-    let closure = match payload.u32()? {
+    let held = match payload.u32()? {
         0 => {
             let count = payload.u64()?;
-            let entries = (0..count).map(|_| read_entry(&mut payload)).collect::<Option<_>>()?;
-            Closure::Entries(entries)
+            Payload::Entries((0..count).map(|_| read_entry(&mut payload)).collect::<Option<_>>()?)
         }
-        1 => Closure::Failure(Error::from_bytes(payload.bytes()?)),
+        1 => Payload::Failure(payload.bytes()?),
         _ => return None,
     };
-    (reader.at_end() && payload.at_end()).then_some(closure)
+    (reader.at_end() && payload.at_end()).then_some(held)
 }
 
-fn read_entry(reader: &mut Reader<'_>) -> Option<EntryFiles> {
-    let signature = reader.text()?.to_owned();
+fn read_entry<'a>(reader: &mut Reader<'a>) -> Option<EntryView<'a>> {
+    let signature = reader.text()?;
     // It becomes part of paths: what is no signature is no entry.
-    crate::signature::check_signature(&signature).ok()?;
-    let library = reader.bytes()?.to_vec();
+    crate::signature::check_signature(signature).ok()?;
+    let library = reader.bytes()?;
     let header = read_file(reader)?.map(|(data, _)| data);
     let source = read_file(reader)?;
     let log = read_file(reader)?.map(|(data, _)| data);
-    Some(EntryFiles { signature, library, header, source, log })
+    Some(EntryView { signature, library, header, source, log })
 }
 
-fn read_file(reader: &mut Reader<'_>) -> Option<Option<(Vec<u8>, bool)>> {
+fn read_file<'a>(reader: &mut Reader<'a>) -> Option<Option<(&'a [u8], bool)>> {
     match reader.u32()? {
         0 => Some(None),
-        kind @ (1 | 2) => Some(Some((reader.bytes()?.to_vec(), kind == 2))),
+        kind @ (1 | 2) => Some(Some((reader.bytes()?, kind == 2))),
         _ => None,
     }
 }
@@ -146,7 +208,7 @@ mod tests {
     fn closures_and_failures_survive_the_way() {
         let failure = Closure::Failure(Error::new(Kind::Compile, "no"));
         for closure in [sample(), failure, Closure::Entries(Vec::new())] {
-            assert_eq!(Closure::decode(&closure.encode()), Ok(closure));
+            assert_eq!(Closure::decode(&closure.encode().unwrap()), Ok(closure));
         }
     }
 
@@ -155,13 +217,13 @@ mod tests {
     fn a_signature_that_leaves_the_cache_is_refused() {
         let Closure::Entries(mut entries) = sample() else { unreachable!() };
         entries[0].signature = "../../evil".to_owned();
-        assert!(Closure::decode(&Closure::Entries(entries).encode()).is_err());
+        assert!(Closure::decode(&Closure::Entries(entries).encode().unwrap()).is_err());
     }
 
     proptest! {
         #[test]
         fn no_flipped_bit_and_no_cut_is_accepted(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-            let blob = sample().encode();
+            let blob = sample().encode().unwrap();
             let mut flipped = blob.clone();
             flipped[at.index(blob.len())] ^= 1 << bit;
             prop_assert!(Closure::decode(&flipped).is_err());

@@ -16,6 +16,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::error::{Error, Kind, Result};
 use crate::inputs::Input;
 use crate::signature::Toolchain;
 use crate::wire::{Digest32, Reader, Writer};
@@ -112,9 +113,14 @@ impl Damage {
 }
 
 /// Appends record and footer to an image.
-#[must_use]
-pub fn seal(mut image: Vec<u8>, record: &Record) -> Vec<u8> {
+///
+/// # Errors
+/// [`Kind::Cache`] when there is not enough memory: images may be large.
+pub fn seal(mut image: Vec<u8>, record: &Record) -> Result<Vec<u8>> {
     let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
+    image.try_reserve_exact(record.len() + DIGEST + TAIL).map_err(|_| {
+        Error::new(Kind::Cache, format!("not enough memory for a library of {} bytes", image.len()))
+    })?;
     image.extend_from_slice(&record);
     let mut tail = Writer::default();
     tail.u64(record.len() as u64);
@@ -124,14 +130,14 @@ pub fn seal(mut image: Vec<u8>, record: &Record) -> Vec<u8> {
     let digest = Sha256::new().chain_update(&image).chain_update(&tail).finalize();
     image.extend_from_slice(&digest);
     image.extend_from_slice(&tail);
-    image
+    Ok(image)
 }
 
 /// Checks the seal of `file` and reads its record.
 ///
 /// # Errors
 /// The damage, if it is not the whole entry of `signature`.
-pub fn open(file: &[u8], signature: &str) -> Result<Record, Damage> {
+pub fn open(file: &[u8], signature: &str) -> std::result::Result<Record, Damage> {
     let (before, tail) = file.split_at_checked(file.len().wrapping_sub(TAIL)).ok_or(Damage::NoSeal)?;
     let mut reader = Reader::new(tail);
     let length = reader.u64().ok_or(Damage::NoSeal)?;
@@ -186,7 +192,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_sealed_library_is_the_library_with_something_behind_it() {
-        let sealed = seal(b"\x7fELF image".to_vec(), &record("s"));
+        let sealed = seal(b"\x7fELF image".to_vec(), &record("s")).unwrap();
         assert!(sealed.starts_with(b"\x7fELF image"));
         assert_eq!(open(&sealed, "s"), Ok(record("s")));
         assert_eq!(open(&sealed, "t"), Err(Damage::Foreign));
@@ -196,7 +202,7 @@ pub(crate) mod tests {
     proptest! {
         #[test]
         fn no_flipped_bit_and_no_cut_is_accepted(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
-            let sealed = seal(vec![7; 300], &record("s"));
+            let sealed = seal(vec![7; 300], &record("s")).unwrap();
             let mut flipped = sealed.clone();
             flipped[at.index(sealed.len())] ^= 1 << bit;
             prop_assert!(open(&flipped, "s").is_err());

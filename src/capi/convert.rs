@@ -41,6 +41,10 @@ pub(super) unsafe fn output<'a, T>(pointer: *mut T, empty: T, what: &str) -> Res
     }
 }
 
+/// The longest text that is taken: parameters and names are parsed and copied, which has no way to fail but to end the
+/// program. Sources and headers, which may be longer, come with their lengths.
+const LONGEST_TEXT: usize = 16 << 20;
+
 /// A text from a NUL-terminated UTF-8 string.
 ///
 /// # Safety
@@ -50,18 +54,37 @@ pub(super) unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a 
         return Err(null(what));
     }
     // SAFETY: promised by the caller.
-    let text = unsafe { CStr::from_ptr(pointer) };
-    text.to_str().map_err(|_| {
-        let shown = text.to_string_lossy();
+    let text = unsafe { CStr::from_ptr(pointer) }.to_bytes();
+    if text.len() > LONGEST_TEXT {
+        let message = format!("{what} has {} bytes, and {LONGEST_TEXT} are allowed", text.len());
+        return Err(Error::new(Kind::InvalidArgument, message));
+    }
+    std::str::from_utf8(text).map_err(|_| {
+        let shown = String::from_utf8_lossy(&text[..text.len().min(80)]);
         Error::new(Kind::InvalidArgument, format!("{what} is not UTF-8: \"{shown}\""))
     })
+}
+
+/// A copy of bytes from a pointer and a length; NULL is fine for none.
+///
+/// # Safety
+/// NULL, or `size` bytes.
+pub(super) unsafe fn copied(pointer: *const c_char, size: usize, what: &str) -> Result<Vec<u8>> {
+    // SAFETY: promised by the caller.
+    let bytes = unsafe { bytes(pointer, size, what) }?;
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| {
+        Error::new(Kind::InvalidArgument, format!("not enough memory for {what} of {size} bytes"))
+    })?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 /// Bytes from a pointer and a length; NULL is fine for none.
 ///
 /// # Safety
 /// NULL, or `size` bytes that stay as they are for `'a`.
-pub(super) unsafe fn bytes<'a>(pointer: *const c_char, size: usize, what: &str) -> Result<&'a [u8]> {
+unsafe fn bytes<'a>(pointer: *const c_char, size: usize, what: &str) -> Result<&'a [u8]> {
     if size == 0 {
         return Ok(&[]);
     }

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::jit::Source;
 use crate::signature::check_signature;
 
-use super::convert::{bytes, reference_mut, text};
+use super::convert::{copied, reference_mut, text};
 use super::export;
 use super::guard;
 use super::status::dijitso_status;
@@ -27,11 +27,11 @@ export! {
     /// @param source  *Borrowed* by the callback.
     /// @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL when length is 0.
     /// @param length  Bytes, without a terminating NUL.
-    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
     /// @local  @threads that of the callback  @since 0.1.0
     fn dijitso_source_set_code(source: *mut dijitso_source, text: *const c_char, length: usize) -> dijitso_status, otherwise(super::status::DIJITSO_ERROR_INTERNAL) {
         code_of(|| {
-            reference_mut(source, "source")?.source.code = Some(bytes(text, length, "text")?.to_vec());
+            reference_mut(source, "source")?.source.code = Some(copied(text, length, "text")?);
             Ok(())
         })
     }
@@ -43,11 +43,11 @@ export! {
     /// @param source  *Borrowed* by the callback.
     /// @param text    Any bytes. *Copied*. May be NULL when length is 0.
     /// @param length  Bytes, without a terminating NUL.
-    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
     /// @local  @threads that of the callback  @since 0.1.0
     fn dijitso_source_set_header(source: *mut dijitso_source, text: *const c_char, length: usize) -> dijitso_status, otherwise(super::status::DIJITSO_ERROR_INTERNAL) {
         code_of(|| {
-            reference_mut(source, "source")?.source.header = Some(bytes(text, length, "text")?.to_vec());
+            reference_mut(source, "source")?.source.header = Some(copied(text, length, "text")?);
             Ok(())
         })
     }

@@ -76,7 +76,7 @@ impl Session {
             let made = catch("building", || self.provide(ticket, cache, callbacks));
             let sent = match &made {
                 Ok(_) => super::ranks::send(signature, cache, callbacks),
-                Err(error) => callbacks.send(&Closure::Failure(error.clone()).encode()),
+                Err(error) => callbacks.send(&Closure::failure(error)),
             };
             let origin = if made == Ok(true) { Origin::Built } else { Origin::Disk };
             (made.and(sent), origin)
@@ -140,7 +140,7 @@ impl Session {
 /// The part of a process that failed before it could know whether the library is there: nobody waits for it in vain.
 fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
     let played = if callbacks.generate.is_some() {
-        callbacks.send(&Closure::Failure(error.clone()).encode())
+        callbacks.send(&Closure::failure(&error))
     } else if callbacks.receive.is_some() {
         callbacks.receive().map(drop)
     } else {

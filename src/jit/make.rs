@@ -131,7 +131,7 @@ impl Session {
         };
         let log = log_text(&record, cache, &built, source.header.is_some());
         let keep_log = layout.params().enable_build_log;
-        let library = seal(built.image, &record);
+        let library = seal(built.image, &record)?;
         cache.publish(&EntryFiles {
             signature: signature.to_owned(),
             library,

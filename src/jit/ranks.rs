@@ -356,7 +356,7 @@ impl Call<'_> {
         };
         let mut blob = agree(comm, "reading what was built", || {
             if rank == source {
-                Ok(Closure::Entries(cache.read_closure(signature)?).encode())
+                Closure::Entries(cache.read_closure(signature)?).encode()
             } else {
                 Ok(Vec::new())
             }
@@ -396,9 +396,15 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
     if callbacks.send.is_none() {
         return Ok(());
     }
-    let closure = catch("reading what was built", || cache.read_closure(signature).map(Closure::Entries));
-    let sent = callbacks.send(&closure.clone().unwrap_or_else(Closure::Failure).encode());
-    closure.and(sent)
+    let blob = catch("reading what was built", || Closure::Entries(cache.read_closure(signature)?).encode());
+    match blob {
+        Ok(blob) => callbacks.send(&blob),
+        Err(error) => {
+            // That its sending fails too is no news.
+            let _ = callbacks.send(&Closure::failure(&error));
+            Err(error)
+        }
+    }
 }
 
 /// Publishes what a blob brings; the error that it brings is ours.

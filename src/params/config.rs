@@ -17,6 +17,9 @@ use super::surroundings::Surroundings;
 /// The name of the file in each of the directories.
 pub(super) const BASENAME: &str = ".dijitso.conf";
 
+/// The largest file that is read: one of any length would be parsed in memory.
+const LARGEST: u64 = 1 << 20;
+
 /// A config file: where it is, and its settings as section, key and text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Config {
@@ -76,7 +79,7 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
     }
     // A pipe that somebody put here must not hold us.
     let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let mut file = match open {
+    let file = match open {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
@@ -99,12 +102,17 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
             facts.mode() & 0o7777
         ));
     }
+    if facts.len() > LARGEST {
+        return Err(format!("it has {} bytes, and {LARGEST} are allowed", facts.len()));
+    }
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    // It may still grow.
+    file.take(LARGEST).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(Some(text))
 }
 
-fn parse(path: PathBuf, text: &str) -> Result<Config> {
+/// Reads the text of a config file.
+pub(super) fn parse(path: PathBuf, text: &str) -> Result<Config> {
     // Values are plain text, as people wrote them for the original: no escapes, no quotes, `%` is a character (C3).
     let options = ini::ParseOption { enabled_quote: false, enabled_escape: false, ..Default::default() };
     let file = ini::Ini::load_from_str_opt(text, options).map_err(|error| {
@@ -197,6 +205,16 @@ mod tests {
         assert!(discover(&around(dir.path())).unwrap_err().message().contains("before any [section]"));
         write(&dir.path().join("home").join(BASENAME), "[build\n", 0o644);
         assert!(discover(&around(dir.path())).is_err());
+    }
+
+    #[test]
+    fn a_file_without_end_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut around = around(dir.path());
+        write(&dir.path().join("my.conf"), "", 0o600);
+        File::options().write(true).open(dir.path().join("my.conf")).unwrap().set_len(1 << 40).unwrap();
+        around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
+        assert!(discover(&around).unwrap_err().message().contains("1048576 are allowed"));
     }
 
     #[test]

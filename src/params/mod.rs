@@ -8,7 +8,7 @@ pub mod schema;
 mod surroundings;
 pub mod value;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value as Json};
 
@@ -82,11 +82,7 @@ impl Params {
             params.put("build.slots_dir", &dir, &Origin::Default)?;
         }
         if let Some(config) = config::discover(around)? {
-            let origin = Origin::Config(config.path);
-            for (section, name, text) in config.settings {
-                let name = format!("{}.{name}", section.to_ascii_lowercase());
-                params.put(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
-            }
+            params.put_config(config)?;
         }
         for key in KEYS {
             let Some(variable) = key.environment else { continue };
@@ -96,6 +92,26 @@ impl Params {
             }
         }
         Ok(params)
+    }
+
+    /// Sets what the text of a config file says; `path` is where it came from. On an error nothing is changed.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for text that is not an INI file, an unknown key or a wrong type.
+    pub fn apply_config(&mut self, path: &Path, text: &str) -> Result<()> {
+        let mut changed = self.clone();
+        changed.put_config(config::parse(path.to_owned(), text)?)?;
+        *self = changed;
+        Ok(())
+    }
+
+    fn put_config(&mut self, config: config::Config) -> Result<()> {
+        let origin = Origin::Config(config.path);
+        for (section, name, text) in config.settings {
+            let name = format!("{}.{name}", section.to_ascii_lowercase());
+            self.put(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Sets one value from text. On an error nothing is changed.
@@ -222,11 +238,20 @@ fn unknown(name: &str) -> Error {
     if name.contains('.') && !SECTIONS.contains(&section) {
         return unknown_section(section);
     }
-    let nearest = schema::nearest(name);
+    let (name, nearest) = (beginning(name), schema::nearest(name));
     Error::new(Kind::Params, format!("there is no parameter \"{name}\"; did you mean \"{nearest}\"?"))
 }
 
+/// As much of an unknown name as is worth showing and comparing: whole files have been passed as names.
+fn beginning(name: &str) -> &str {
+    match name.char_indices().nth(schema::LONGEST_COMPARED) {
+        Some((end, _)) => &name[..end],
+        None => name,
+    }
+}
+
 fn unknown_section(section: &str) -> Error {
+    let section = beginning(section);
     let nearest = SECTIONS
         .into_iter()
         .max_by(|a, b| strsim::jaro_winkler(a, section).total_cmp(&strsim::jaro_winkler(b, section)))

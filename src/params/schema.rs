@@ -106,21 +106,25 @@ pub fn find(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
+/// Characters of an unknown name that count in a comparison.
+pub(super) const LONGEST_COMPARED: usize = 64;
+
 /// The valid key that looks most like `name`, for error messages.
 #[must_use]
 pub fn nearest(name: &str) -> &'static str {
     let names = KEYS.iter().map(|key| key.name).chain(["generator"]);
     // A name without its section ("cxxflags") is near to the key that ends so.
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    let whole = name.to_ascii_lowercase();
+    // The comparison takes time and memory for each pair of characters, and no key is longer than this.
+    let whole = super::beginning(name).to_ascii_lowercase();
+    let likeness = |key: &str| {
+        strsim::normalized_damerau_levenshtein(key, &whole)
+            .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
+    };
     names
-        .max_by(|a, b| {
-            let likeness = |key: &str| {
-                strsim::normalized_damerau_levenshtein(key, &whole)
-                    .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
-            };
-            likeness(a).total_cmp(&likeness(b))
-        })
+        .map(|key| (likeness(key), key))
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, key)| key)
         .unwrap_or("generator")
 }
 
@@ -135,6 +139,7 @@ mod tests {
             let section = key.name.split('.').next().unwrap();
             assert!(SECTIONS.contains(&section), "{}", key.name);
             assert_eq!(find(key.name).map(|at| KEYS[at].name), Some(key.name));
+            assert!(key.name.len() <= LONGEST_COMPARED, "{}", key.name);
         }
     }
 

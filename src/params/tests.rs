@@ -203,3 +203,15 @@ fn counts_and_bytes() {
     assert_eq!(params.resolve().unwrap().build.max_compilers, Some(3));
     assert_eq!(params.get("build.max_compilers").as_deref(), Some("3"));
 }
+
+/// Found by fuzzing: comparing a long unknown name with the known ones took seconds and hundreds of megabytes.
+#[test]
+fn a_file_passed_as_a_name_is_refused_in_a_few_words() {
+    let mut params = Params::in_surroundings(&around(&[("HOME", "/h")])).unwrap();
+    let long = "\u{e4}.".repeat(1 << 20);
+    for name in [long.clone(), format!("build.{long}")] {
+        let error = params.set(&name, "x").unwrap_err();
+        assert_eq!(error.kind(), Kind::Params);
+        assert!(error.message().len() < 400, "{} bytes", error.message().len());
+    }
+}

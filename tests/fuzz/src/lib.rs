@@ -1,0 +1,95 @@
+//! What the fuzz targets share.
+
+#![forbid(unsafe_code)]
+
+use std::sync::LazyLock;
+
+use dijitso::params::{Origin, Params, Surroundings};
+use dijitso::wire::digest;
+
+/// Parameters that no file and no variable of this machine has a say in.
+pub fn params() -> Params {
+    static DEFAULTS: LazyLock<Params> = LazyLock::new(defaults);
+    DEFAULTS.clone()
+}
+
+fn defaults() -> Params {
+    let around = Surroundings {
+        variables: [("HOME", "/home/u".to_owned())].into(),
+        cwd: "/nonexistent/here".into(),
+        uid: 0,
+        system_dir: "/nonexistent".into(),
+    };
+    Params::in_surroundings(&around).expect("the defaults are good")
+}
+
+/// What holds for any parameters, however they were set: they can be shown, what is shown can be set again, and what
+/// was set again is the same, down to the digests that signatures are made of.
+pub fn check_params(params: &Params) {
+    let shown = params.to_json();
+    let mut again = self::params();
+    again.merge_json(&shown.to_string()).expect("what is shown can be set");
+    assert_eq!(again.to_json(), shown, "merged from JSON");
+
+    let mut by_text = self::params();
+    for key in dijitso::params::schema::KEYS.iter().map(|key| key.name).chain(["generator"]) {
+        if params.origin(key) == Some(&Origin::Default) {
+            continue;
+        }
+        let text = params.get(key).expect("every key has a value");
+        by_text.set(key, &text).expect("what is shown can be set");
+        assert_eq!(by_text.get(key), Some(text), "{key} set from text");
+    }
+    assert_eq!(by_text.to_json(), shown, "set from text");
+
+    match (params.resolve(), again.resolve(), by_text.resolve()) {
+        (Ok(first), Ok(second), Ok(third)) => {
+            for other in [second, third] {
+                assert_eq!(first.generator, other.generator);
+                assert_eq!(first.shared_digest, other.shared_digest);
+                assert_eq!(first.memory_digest, other.memory_digest);
+                assert_eq!((&first.cache, &first.build), (&other.cache, &other.build));
+            }
+            let cache = &first.cache;
+            assert!(cache.cache_dir.is_absolute(), "{:?}", cache.cache_dir);
+            for dir in [&cache.inc_dir, &cache.src_dir, &cache.lib_dir, &cache.log_dir, &cache.comm_dir] {
+                assert!(
+                    !dir.starts_with('/') && dir.split('/').all(|part| part != ".."),
+                    "{dir} leaves the cache"
+                );
+            }
+            for part in [&cache.lib_prefix, &cache.lib_basename, &cache.lib_postfix, &cache.src_postfix] {
+                assert!(!part.contains(['/', '\0']), "{part:?} is no part of a file name");
+            }
+            assert!(!first.build.compiler.is_empty());
+        }
+        (Err(first), Err(second), Err(third)) => assert!(first == second && first == third),
+        _ => panic!("the same parameters, and only some of them can be used"),
+    }
+}
+
+/// `data` as what a builder sends, with the digest that belongs to it.
+pub fn blob_of(payload: &[u8]) -> Vec<u8> {
+    let mut writer = dijitso::wire::Writer::new(b"DIJITSO-BLOB");
+    writer.u32(1);
+    writer.bytes(payload);
+    let mut blob = writer.finish();
+    blob.extend_from_slice(&digest(&blob));
+    blob
+}
+
+/// An image, and `record` sealed behind it with a right digest, whatever the record is. `length` replaces the length
+/// of the record in the footer.
+pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
+    let mut file = b"\x7fELF image".to_vec();
+    file.extend_from_slice(record);
+    let mut tail = dijitso::wire::Writer::default();
+    tail.u64(length.unwrap_or(record.len() as u64));
+    tail.u32(1);
+    let mut tail = tail.finish();
+    tail.extend_from_slice(b"DIJITSO-SEAL");
+    let sum = digest(&[file.as_slice(), tail.as_slice()].concat());
+    file.extend_from_slice(&sum);
+    file.extend_from_slice(&tail);
+    file
+}

@@ -1,0 +1,30 @@
+//! The inside of a blob whose digest is right: by a builder that is broken or hostile.
+#![no_main]
+
+use dijitso::cache::closure::Closure;
+use dijitso_fuzz::blob_of;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|payload: &[u8]| {
+    let blob = blob_of(payload);
+    match Closure::decode(&blob) {
+        Ok(Closure::Entries(entries)) => {
+            for entry in &entries {
+                let name = &entry.signature;
+                assert!(
+                    !name.is_empty() && !name.contains(['/', '\0']) && !name.starts_with('.'),
+                    "{name:?}"
+                );
+            }
+            assert_eq!(
+                Closure::Entries(entries).encode().expect("memory"),
+                blob,
+                "there is one blob for a closure"
+            );
+        }
+        Ok(Closure::Failure(error)) => {
+            assert_eq!(Closure::decode(&Closure::failure(&error)), Ok(Closure::Failure(error)));
+        }
+        Err(error) => assert!(!error.message().is_empty()),
+    }
+});

@@ -1,0 +1,27 @@
+//! What a compiler, or whatever goes by its name, says when it is asked for its version.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use dijitso::build::toolchain;
+use dijitso::params::resolved::BuildParams;
+use dijitso::process::{Command, Exit, Outcome, Runner};
+use dijitso_fuzz::params;
+use libfuzzer_sys::fuzz_target;
+
+struct Says<'a>(&'a [u8]);
+
+impl Runner for Says<'_> {
+    fn run(&self, _command: &Command) -> std::io::Result<Outcome> {
+        Ok(Outcome { exit: Exit::Code(0), output: self.0.to_vec() })
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    static BUILD: LazyLock<BuildParams> =
+        LazyLock::new(|| params().resolve().expect("the defaults are good").build);
+    let build = &*BUILD;
+    let found = toolchain::probe(build, &Says(data));
+    assert!(!found.identity.is_empty());
+    assert_eq!(toolchain::decode(&toolchain::encode(build, &found)), Some(found));
+});

@@ -1,0 +1,27 @@
+//! The record of an entry whose digest is right. The first byte chooses a length in the footer that may be wrong.
+#![no_main]
+
+use dijitso::cache::seal::{self, Damage};
+use dijitso_fuzz::entry_of;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, record)) = data.split_first() else { return };
+    let length = match choice {
+        b'0'..=b'9' => Some(u64::from(choice - b'0')),
+        b'+' => Some(record.len() as u64 + 1),
+        b'*' => Some(u64::MAX - record.len() as u64),
+        _ => None,
+    };
+    match seal::open(&entry_of(record, length), "s") {
+        Ok(record) => {
+            assert_eq!(record.needs().count(), record.dependencies.len() + record.nested.len());
+            let again = seal::seal(b"image".to_vec(), &record).expect("memory");
+            assert_eq!(seal::open(&again, "s"), Ok(record));
+        }
+        Err(damage) => {
+            assert!(matches!(damage, Damage::Altered | Damage::Foreign), "{damage:?}");
+            assert!(!damage.describe().is_empty());
+        }
+    }
+});

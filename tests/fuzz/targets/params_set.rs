@@ -1,0 +1,23 @@
+//! Keys and values for `dijitso_params_set`: one setting a line, key and value separated by `=`.
+#![no_main]
+
+use dijitso_fuzz::{check_params, params};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    let mut params = params();
+    for line in text.split('\n').take(8) {
+        let (key, value) = line.split_once('=').unwrap_or((line, ""));
+        let before = params.to_json();
+        match params.set(key, value) {
+            Ok(()) => assert!(params.get(key).is_some(), "what can be set can be shown"),
+            Err(error) => {
+                assert!(!error.message().is_empty());
+                assert_eq!(params.to_json(), before, "an error changes nothing");
+                // An unknown key has been compared with all known ones, which takes its time.
+                break;
+            }
+        }
+    }
+    check_params(&params);
+});
