@@ -11,11 +11,12 @@ pub mod lease;
 pub mod notes;
 pub mod seal;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Standing, Unread};
@@ -373,8 +374,32 @@ fn with_dependencies(own: Digest32, record: &Record, order: &[Whole]) -> Digest3
     digest(&[own].into_iter().chain(all).collect::<Vec<_>>().concat())
 }
 
+/// How firmly a directory stands. The way to it is walked once for each directory of a process; the directory itself
+/// is looked at every time.
 fn stands(dir: &Path) -> Result<Standing> {
-    fsutil::standing(dir).map_err(|error| Error::io("cannot use the cache directory", dir, &error))
+    static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64, Standing)>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
+    let facts = match fs::metadata(dir) {
+        Ok(facts) => facts,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
+        Err(error) => return Err(cannot(error)),
+    };
+    if let Some(reason) = fsutil::distrust(&facts) {
+        return Ok(Standing::Refused(reason));
+    }
+    let place = (facts.dev(), facts.ino());
+    if let Some((dev, ino, standing)) = known().get(dir)
+        && (*dev, *ino) == place
+    {
+        return Ok(standing.clone());
+    }
+    let standing = fsutil::standing(dir).map_err(cannot)?;
+    // What is wrong may be mended while the program runs.
+    if !matches!(standing, Standing::Missing | Standing::Refused(_)) {
+        known().insert(dir.to_owned(), (place.0, place.1, standing.clone()));
+    }
+    Ok(standing)
 }
 
 /// A file of the cache, if it is there and ours.
