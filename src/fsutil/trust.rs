@@ -50,12 +50,12 @@ pub fn standing(dir: &Path) -> io::Result<Standing> {
             return Ok(Standing::Refused(text));
         }
     }
-    let real = match dir.canonicalize() {
-        Ok(real) => real,
+    let real = match dir.canonicalize().and_then(|real| Ok((fs::metadata(&real)?, real))) {
+        Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
         Err(error) => return Err(error),
     };
-    let facts = fs::metadata(&real)?;
+    let (facts, real) = real;
     if !facts.is_dir() {
         return Ok(Standing::Refused("it is not a directory".to_owned()));
     }
