@@ -264,6 +264,8 @@ typedef int32_t (*dijitso_generate_fn)(void *user_data,
  *
  * On a communicator it is called on rank 0, with parallel.buildon "root", when the ranks use more than one cache
  * directory and some rank has missed; receive is called on every other rank, whether that needs the blob or not.
+ * Neither is called where ranks need different libraries: different kinds of processors, with flags such as
+ * -march=native.
  *
  * @param user_data  That of the callbacks.
  * @param data       *Borrowed* for the callback.
