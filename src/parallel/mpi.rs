@@ -272,13 +272,25 @@ impl Communicator for MpiComm {
             first[8..8 + some].copy_from_slice(&data[..some]);
         }
         self.broadcast_chunk(root, &mut first)?;
+        let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
+        let some = usize::try_from(length).map_or(head, |length| length.min(head));
+        let mut room = true;
         if self.rank != root {
-            let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
-            let length = usize::try_from(length)
-                .map_err(|_| Error::new(Kind::Mpi, format!("{length} bytes do not fit into memory")))?;
-            *data = vec![0; length];
-            let some = length.min(head);
-            data[..some].copy_from_slice(&first[8..8 + some]);
+            data.clear();
+            room = usize::try_from(length).is_ok_and(|length| data.try_reserve_exact(length).is_ok());
+        }
+        if length > head as u64 {
+            // A rank without memory cannot take part, and the others must not begin without it.
+            let mut lacking = [if room { u64::MAX } else { self.rank as u64 }];
+            self.min(&mut lacking)?;
+            if lacking != [u64::MAX] {
+                let text = format!("rank {} has no memory for {length} bytes that it is sent", lacking[0]);
+                return Err(Error::new(Kind::Mpi, text));
+            }
+        }
+        if self.rank != root {
+            data.extend_from_slice(&first[8..8 + some]);
+            data.resize(usize::try_from(length).unwrap_or_default(), 0);
         }
         let rest = data.len().min(head);
         data[rest..].chunks_mut(CHUNK).try_for_each(|chunk| self.broadcast_chunk(root, chunk))
