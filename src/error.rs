@@ -194,6 +194,7 @@ pub fn catch<T>(doing: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn an_error_survives_the_way_to_another_rank() {
@@ -205,6 +206,20 @@ mod tests {
         assert_eq!(error.rank(), 3);
         assert_eq!(error.clone().on_rank(1, 4, "node2"), error);
         assert_eq!(Error::from_bytes(b"{").kind(), Kind::Internal);
+    }
+
+    proptest! {
+        #[test]
+        fn any_error_comes_back_and_any_bytes_are_an_error(
+            texts in prop::array::uniform3(any::<String>()),
+            rank in 0..9_usize,
+            bytes in prop::collection::vec(any::<u8>(), 0..60),
+        ) {
+            let [message, log, path] = texts;
+            let error = Error::new(Kind::Load, message).with_log(log).with_path(path).on_rank(rank, 9, "h");
+            prop_assert_eq!(Error::from_bytes(&error.to_bytes()), error);
+            prop_assert_eq!(Error::from_bytes(&bytes).kind(), Kind::Internal);
+        }
     }
 
     #[test]

@@ -141,6 +141,7 @@ impl<'a> Reader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn what_is_written_is_read_and_what_is_missing_is_none() {
@@ -158,6 +159,29 @@ mod tests {
         assert_eq!(read(&data), Some((7, u64::MAX, "å".to_owned())));
         for length in 0..data.len() {
             assert_eq!(read(&data[..length]), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_fields_come_back_and_any_cut_is_noticed(
+            numbers in prop::collection::vec(any::<u64>(), 0..4),
+            fields in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..4),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut writer = Writer::default();
+            numbers.iter().for_each(|number| writer.u64(*number));
+            fields.iter().for_each(|field| writer.bytes(field));
+            let data = writer.finish();
+            let read = |data: &[u8]| {
+                let mut reader = Reader::new(data);
+                let numbers: Vec<u64> = numbers.iter().map(|_| reader.u64()).collect::<Option<_>>()?;
+                let fields: Vec<Vec<u8>> =
+                    fields.iter().map(|_| reader.bytes().map(<[u8]>::to_vec)).collect::<Option<_>>()?;
+                reader.at_end().then_some((numbers, fields))
+            };
+            prop_assert_eq!(read(&data), Some((numbers.clone(), fields.clone())));
+            prop_assert_eq!(read(&data[..at.index(data.len())]), None);
         }
     }
 

@@ -204,6 +204,10 @@ mod tests {
         Closure::Entries(vec![entry("a_1"), entry("b_2")])
     }
 
+    fn bytes() -> impl Strategy<Value = Vec<u8>> {
+        prop::collection::vec(any::<u8>(), 0..20)
+    }
+
     #[test]
     fn closures_and_failures_survive_the_way() {
         let failure = Closure::Failure(Error::new(Kind::Compile, "no"));
@@ -228,6 +232,23 @@ mod tests {
             flipped[at.index(blob.len())] ^= 1 << bit;
             prop_assert!(Closure::decode(&flipped).is_err());
             prop_assert!(Closure::decode(&blob[..at.index(blob.len())]).is_err());
+        }
+
+        #[test]
+        fn any_closure_comes_back(
+            entries in prop::collection::vec(
+                ("[A-Za-z0-9_][A-Za-z0-9_.+-]{0,9}", bytes(), prop::option::of(bytes()),
+                 prop::option::of((bytes(), any::<bool>())), prop::option::of(bytes())),
+                0..4,
+            ),
+        ) {
+            let entry = |(signature, library, header, source, log)| {
+                EntryFiles { signature, library, header, source, log }
+            };
+            let closure = Closure::Entries(entries.into_iter().map(entry).collect());
+            let blob = closure.encode().unwrap();
+            prop_assert_eq!(blob.capacity(), blob.len(), "room is asked for once, and is enough");
+            prop_assert_eq!(Closure::decode(&blob), Ok(closure));
         }
 
         /// Lengths that lie, under a right digest.

@@ -210,6 +210,16 @@ pub(crate) mod tests {
         }
 
         #[test]
+        fn any_record_comes_back(texts in prop::array::uniform4(any::<String>()), seconds in 0.0..1e6) {
+            let [signature, name, dependency, command] = texts;
+            let mut record = Record { name, seconds, command: vec![command], ..record(&signature) };
+            record.nested.push(dependency);
+            record.header = Some(Companion { size: u64::MAX, sha256: String::new() });
+            let sealed = seal(Vec::new(), &record).unwrap();
+            prop_assert_eq!(open(&sealed, &signature), Ok(record));
+        }
+
+        #[test]
         fn any_bytes_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(open(&bytes, "s").is_err());
             bytes.extend_from_slice(&VERSION.to_le_bytes());

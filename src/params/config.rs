@@ -134,6 +134,7 @@ pub(super) fn parse(path: PathBuf, text: &str) -> Result<Config> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
@@ -215,6 +216,33 @@ mod tests {
         File::options().write(true).open(dir.path().join("my.conf")).unwrap().set_len(1 << 40).unwrap();
         around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
         assert!(discover(&around).unwrap_err().message().contains("1048576 are allowed"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_with_the_name_of_the_file(text in "(\\[|\\]|=|:|#|;|\\\\|\n|\r|.){0,60}") {
+            if let Err(error) = parse("/etc/x.conf".into(), &text) {
+                prop_assert!(error.message().contains("/etc/x.conf"), "{}", error);
+            }
+        }
+
+        #[test]
+        fn what_is_written_plainly_is_read_as_it_stands(
+            settings in prop::collection::vec(("[a-z]{1,8}", "[a-z_]{1,12}", "[a-zA-Z0-9 %$'\"~/._-]{0,20}"), 0..6)
+        ) {
+            let write = |(section, key, value): &(String, String, String)| format!("[{section}]\n{key} = {value}\n");
+            let text: String = settings.iter().map(write).collect();
+            let config = parse("x.conf".into(), &text).unwrap();
+            let mut found: Vec<_> = config.settings;
+            let mut expected: Vec<_> = settings
+                .into_iter()
+                .map(|(section, key, value)| (section, key, value.trim().to_owned()))
+                .collect();
+            // Sections of one name are one section.
+            found.sort();
+            expected.sort();
+            prop_assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -215,3 +215,16 @@ fn a_file_passed_as_a_name_is_refused_in_a_few_words() {
         assert!(error.message().len() < 400, "{} bytes", error.message().len());
     }
 }
+
+/// Found by a property test: numbers changed in their last digit each time that they were read and written, and with
+/// them the signature.
+#[test]
+fn numbers_of_the_generator_stay_what_they_are() {
+    let text = r#"{"a":[242531.78783656567,0.1,1e-300,5e-324]}"#;
+    let mut params = Params::in_surroundings(&around(&[("HOME", "/h")])).unwrap();
+    params.set("generator", text).unwrap();
+    assert_eq!(params.get("generator").as_deref(), Some(text));
+    let shown = params.to_json().to_string();
+    params.merge_json(&shown).unwrap();
+    assert_eq!(params.get("generator").as_deref(), Some(text));
+}

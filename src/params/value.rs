@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TYPES: [Type; 9] = [
+    const TYPES: [Type; 11] = [
         Type::Text,
         Type::Dir,
         Type::SubDir,
@@ -196,8 +196,21 @@ mod tests {
         Type::Dirs,
         Type::Flag,
         Type::Seconds,
+        Type::Count,
+        Type::Bytes,
         Type::Choice(&["root", "node"]),
     ];
+
+    fn json() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<u64>().prop_map(Json::from),
+            any::<f64>().prop_map(Json::from),
+            ".{0,8}".prop_map(Json::from),
+        ];
+        leaf.prop_recursive(2, 8, 4, |inner| prop::collection::vec(inner, 0..4).prop_map(Json::from))
+    }
 
     proptest! {
         #[test]
@@ -209,6 +222,28 @@ mod tests {
                     prop_assert_eq!(&kind.parse_json(&value.to_json(), Some("/home/u")).unwrap(), &value);
                 }
             }
+        }
+
+        #[test]
+        fn json_that_is_accepted_reads_back_as_the_same_value(json in json()) {
+            for kind in TYPES {
+                if let Ok(value) = kind.parse_json(&json, Some("/home/u")) {
+                    prop_assert_eq!(&kind.parse_json(&value.to_json(), Some("/home/u")).unwrap(), &value);
+                    prop_assert_eq!(&kind.parse(&value.to_text(), Some("/home/u")).unwrap(), &value);
+                }
+            }
+        }
+
+        #[test]
+        fn numbers_with_and_without_a_unit(number in any::<u64>(), unit in "[kKmMgGtTxX]?") {
+            let value = Type::Bytes.parse(&format!("{number}{unit}"), None);
+            let power = "kmgt".find(&unit.to_lowercase()).filter(|_| !unit.is_empty());
+            let expected = match (unit.is_empty(), power) {
+                (true, _) => Some(number),
+                (false, Some(power)) => number.checked_mul(1024 << (10 * power)),
+                (false, None) => None,
+            };
+            prop_assert_eq!(value.ok(), expected.map(Value::Count));
         }
     }
 

@@ -162,6 +162,7 @@ pub fn decode(data: &[u8]) -> Option<Toolchain> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn answers_of_compilers() {
@@ -223,6 +224,21 @@ mod tests {
         assert_eq!(names("c++"), [at("bin/ccache"), at("real/c++")].map(|path| path.canonicalize().unwrap()));
         assert_eq!(names("ccache").len(), 1);
         assert!(names("nothing").is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_is_a_compiler_or_none(answer in "(Target:|version |Configured|\n|\r|.){0,30}") {
+            match parse(&answer) {
+                Some(found) => prop_assert!(!found.identity.trim().is_empty() && !found.identity.contains('\n')),
+                None => prop_assert!(answer.trim().is_empty(), "{:?}", answer),
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_record(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert_eq!(decode(&bytes), None);
+        }
     }
 
     #[test]

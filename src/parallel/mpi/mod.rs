@@ -203,14 +203,26 @@ impl Communicator for MpiComm {
             first[8..8 + some].copy_from_slice(&data[..some]);
         }
         let first = self.broadcast_part(root, first, 0, FIRST)?;
+        let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
+        let some = usize::try_from(length).map_or(head, |length| length.min(head));
         let mut all = std::mem::take(data);
+        let mut room = true;
         if self.rank != root {
-            let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
-            let length = usize::try_from(length)
-                .map_err(|_| Error::new(Kind::Mpi, format!("{length} bytes do not fit into memory")))?;
-            all = vec![0; length];
-            let some = length.min(head);
-            all[..some].copy_from_slice(&first[8..8 + some]);
+            all.clear();
+            room = usize::try_from(length).is_ok_and(|length| all.try_reserve_exact(length).is_ok());
+        }
+        if length > head as u64 {
+            // A rank without memory cannot take part, and the others must not begin without it.
+            let mut lacking = [if room { u64::MAX } else { self.rank as u64 }];
+            self.min(&mut lacking)?;
+            if lacking != [u64::MAX] {
+                let text = format!("rank {} has no memory for {length} bytes that it is sent", lacking[0]);
+                return Err(Error::new(Kind::Mpi, text));
+            }
+        }
+        if self.rank != root {
+            all.extend_from_slice(&first[8..8 + some]);
+            all.resize(usize::try_from(length).unwrap_or_default(), 0);
         }
         let length = all.len();
         for from in (length.min(head)..length).step_by(CHUNK) {
