@@ -198,8 +198,9 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
 /// because it comes from the name and the parameters alone.
 fn subject(job: &Job<'_>) -> String {
     let mut writer = Writer::new(b"dijitso build");
-    writer.bytes(job.source.1);
-    writer.bytes(job.header.map_or(b"", |(_, text)| text));
+    // Digests, since sources may be large.
+    writer.bytes(&digest(job.source.1));
+    writer.bytes(&digest(job.header.map_or(b"", |(_, text)| text)));
     job.dependencies.iter().for_each(|file| writer.bytes(file.as_bytes()));
     job.params.write(&mut writer);
     let compiler = build::toolchain::inspect(job.params).file_key;
