@@ -41,7 +41,8 @@ static void one_alone(void)
     dijitso_params_free(params);
 }
 
-/* More communicators than an MPI has room for, so that each must be given back. */
+/* Defect C21 of the original: communicators were never freed. Here are more of them than an MPI has room for, so that
+ * each must be given back. */
 static void short_lived(int cycles)
 {
     dijitso_params *const params = shared_params();
