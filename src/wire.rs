@@ -192,6 +192,19 @@ mod tests {
         assert_eq!(Reader::new(&writer.finish()).bytes(), None);
     }
 
+    /// Defect W9 of the original: sizes had 32 bits, so that 4 GiB and five bytes were five bytes.
+    #[test]
+    fn w9_lengths_have_64_bits() {
+        for length in [u64::from(i32::MAX as u32) + 1, u64::from(u32::MAX), (1 << 32) + 5, (1 << 40) + 5] {
+            let mut writer = Writer::default();
+            writer.u64(length);
+            let mut data = writer.finish();
+            data.extend_from_slice(b"five!");
+            assert_eq!(Reader::new(&data).u64(), Some(length));
+            assert_eq!(Reader::new(&data).bytes(), None, "{length} bytes are not there");
+        }
+    }
+
     #[test]
     fn digests_are_the_standard_ones() {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";

@@ -31,15 +31,15 @@ pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> 
     fill(staged.path(), job, argv, what, output).map_err(cannot)?;
     // Another rank may do the same at the same time: either folder is as good.
     let _ = fs::remove_dir_all(target);
-    if fs::rename(staged.path(), target).is_ok() {
-        // The folder has moved: there is nothing to be removed.
-        let _ = staged.keep();
-        return Ok(());
+    match fs::rename(staged.path(), target) {
+        Ok(()) => {
+            // The folder has moved: there is nothing to be removed.
+            let _ = staged.keep();
+            Ok(())
+        }
+        Err(_) if target.join("recompile.sh").is_file() => Ok(()),
+        Err(error) => Err(cannot(error)),
     }
-    if target.join("recompile.sh").is_file() {
-        return Ok(());
-    }
-    Err(Error::io("no folder to reproduce it: cannot write", target, &std::io::Error::other("not replaced")))
 }
 
 fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) -> std::io::Result<()> {

@@ -125,6 +125,19 @@ fn a_failure_says_what_the_compiler_said_first_and_can_be_reproduced_elsewhere()
     assert_eq!(fs::read_dir(bench.path("fail")).unwrap().count(), 1);
 }
 
+/// Defect C2 of the original: the reason why a rename had failed was lost.
+#[test]
+fn c2_a_failure_folder_that_cannot_be_put_in_its_place_says_why() {
+    let bench = Bench::new("echo 'x: error: y'; exit 1", &[]);
+    fs::create_dir(bench.path("fail")).unwrap();
+    fs::write(bench.path("fail/jitfailure-sig"), "a file").unwrap();
+    let error = bench.build().unwrap_err();
+    for part in ["x: error: y", bench.path("fail/jitfailure-sig").to_str().unwrap(), "(os error 20)"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    assert_eq!(fs::read_dir(bench.path("fail")).unwrap().count(), 1, "what was staged is gone");
+}
+
 #[test]
 fn a_missing_compiler_is_an_error_with_advice() {
     let mut bench = Bench::new("", &[]);

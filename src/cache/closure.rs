@@ -224,6 +224,24 @@ mod tests {
         assert!(Closure::decode(&Closure::Entries(entries).encode().unwrap()).is_err());
     }
 
+    /// Defect W9 of the original: sizes had 32 bits, so that 4 GiB and a bit were a bit.
+    #[test]
+    fn w9_a_size_that_is_off_by_4_gib_is_noticed() {
+        let blob = sample().encode().unwrap();
+        let body = &blob[..blob.len() - 32];
+        let payload = MAGIC.len() + 4;
+        let count = payload + 8 + 4;
+        let signature = count + 8;
+        let library = signature + 8 + "a_1".len();
+        for (at, size) in [(payload, body.len() - payload - 8), (count, 2), (signature, 3), (library, 100)] {
+            let mut far = body.to_vec();
+            assert_eq!(far[at..at + 8], (size as u64).to_le_bytes(), "this is where it stands");
+            far[at + 4] = 1;
+            far.extend_from_slice(&digest(&far));
+            assert!(Closure::decode(&far).is_err(), "{size}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_flipped_bit_and_no_cut_is_accepted(at in any::<prop::sample::Index>(), bit in 0..8_u8) {

@@ -122,6 +122,23 @@ fn damage_is_set_aside_and_repaired() {
     assert_eq!(fs::read_dir(cache.layout().aside()).unwrap().count(), 1, "what is set aside does not grow");
 }
 
+/// Defect C2 of the original: the reason why a rename had failed was lost.
+#[test]
+fn c2_an_error_names_the_path_and_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let lib = cache.layout().lib("a");
+    cache.ensure_dirs().unwrap();
+    fs::write(&lib, "damaged").unwrap();
+    let taken = cache.layout().aside().join(cache.layout().lib_basename("a"));
+    fs::create_dir_all(&taken).unwrap();
+    let error = cache.set_aside("a", &Damage::NoSeal).unwrap_err();
+    assert_eq!(error.kind(), Kind::Cache);
+    for part in [cache.layout().aside().to_str().unwrap(), "Is a directory (os error 21)"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+}
+
 #[test]
 fn setting_aside_what_was_repaired_meanwhile_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();

@@ -46,6 +46,23 @@ fn c18_a_file_is_not_a_directory() {
     create_dirs(&dir.path().join("a/b")).unwrap();
 }
 
+/// Defect C2 of the original: when a rename failed, a mistake in the handler hid why.
+#[test]
+fn c2_a_rename_that_fails_says_why() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let (file, taken) = (dir.path().join("file"), dir.path().join("taken"));
+    fs::create_dir(&taken).unwrap();
+    fs::write(&file, "").unwrap();
+    let errno = |error: io::Error| error.raw_os_error();
+    assert_eq!(rename(&file, &taken).map_err(errno), Err(Some(libc::EISDIR)));
+    assert_eq!(publish_over(&taken, b"", 0o600, Power::Safe).map_err(errno), Err(Some(libc::EISDIR)));
+    assert_eq!(rename(&file, &file.join("x")).map_err(errno), Err(Some(libc::ENOTDIR)));
+    let nowhere = dir.path().join("nowhere/x");
+    let error = publish_first(&nowhere, b"", 0o600, Power::Safe).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "what was staged is gone");
+}
+
 #[test]
 fn gzip_is_reproducible() {
     let packed = gzip(b"int main;");

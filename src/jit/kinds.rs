@@ -396,6 +396,21 @@ mod tests {
         assert!(results.iter().all(|error| *error == results[0] && error.rank() == 1), "{results:?}");
     }
 
+    /// Defect C21 of the original: communicators were made and never freed. Here they live as long as the host's, so
+    /// there must not be one more with each call.
+    #[test]
+    fn c21_a_class_gets_the_communicator_that_it_had_before() {
+        let reused = run(4, |comm| {
+            let kinds = Kinds::default();
+            let first = [[0, 1, 0, 1], [0, 0, 2, 2]].map(|classes| kinds.part(comm, &classes).unwrap());
+            let before = comm.collectives();
+            let again = [[0, 1, 0, 1], [0, 0, 2, 2]].map(|classes| kinds.part(comm, &classes).unwrap());
+            let same = first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again));
+            same && comm.collectives() == before
+        });
+        assert_eq!(reused, [true; 4]);
+    }
+
     #[test]
     fn ranks_of_a_part_name_themselves_as_in_the_whole() {
         let errors = run(4, |comm| {

@@ -1,5 +1,5 @@
-/* A library that takes more than one message to send, because one message has at most 256 MiB; then the same where the
- * last rank has no memory for it. usage: large WORK */
+/* Defect W9 of the original: sizes were limited by MPI's counts. A library that takes more than one message to send,
+ * because one message has at most 256 MiB; then the same where the last rank has no memory for it. usage: large WORK */
 #include "ranks.h"
 #include "short_malloc.h"
 
