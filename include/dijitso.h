@@ -49,15 +49,16 @@
  *   copied    it is read during the call and may be changed or freed afterwards
  *   owned     it is yours; free it with the function that is named
  *
- *   Strings that go in are NUL-terminated UTF-8 and copied. Strings that come out are borrowed from their object.
- *   Every _free function accepts NULL.
+ *   Strings that go in are NUL-terminated UTF-8 of at most 16 MiB and copied. Strings that come out are borrowed from
+ *   their object. Every _free function accepts NULL.
  *
  * ERRORS
  *
  *   Functions that can fail return a dijitso_status, 0 on success, and put an error object into *error_out (NULL on
  *   success); error_out may be NULL if the status is enough. Outputs are set to NULL first and written on success
  *   only. No exception, panic or signal of this library crosses the border, and it writes nothing to your terminal,
- *   but for the report of a bug in it.
+ *   but for the report of a bug in it. Sources, headers, libraries and blobs that find no memory are an error like
+ *   any other; a program that has no memory even for a few bytes is ended.
  *
  * PARAMETERS
  *

@@ -6,11 +6,18 @@ use std::sync::LazyLock;
 
 use dijitso::params::{Origin, Params, Surroundings};
 use dijitso::wire::digest;
+use serde_json::Value;
 
 /// Parameters that no file and no variable of this machine has a say in.
 pub fn params() -> Params {
     static DEFAULTS: LazyLock<Params> = LazyLock::new(defaults);
     DEFAULTS.clone()
+}
+
+/// Whether these are the parameters that [`params`] gives: nothing has been changed.
+pub fn is_unchanged(params: &Params) -> bool {
+    static SHOWN: LazyLock<Value> = LazyLock::new(|| defaults().to_json());
+    params.to_json() == *SHOWN
 }
 
 fn defaults() -> Params {
