@@ -244,8 +244,9 @@ typedef void (*dijitso_fn)(void);
  * Makes source code; called on builders only and only on a miss.
  *
  * It calls dijitso_source_set_code(), and as needed dijitso_source_set_header() and dijitso_source_add_dependency().
- * Within it, further dijitso_jit() calls are allowed; they are local to the builder, whatever communicator they are
- * given, and what they build travels with this library to every receiver.
+ * Within it, further dijitso_jit() calls are allowed, on the thread on which it was called; they are local to the
+ * builder, whatever communicator they are given, and what they build travels with this library to every receiver. It
+ * must not wait for another process that asks for the same library: that one waits for this to be built.
  *
  * @param user_data       That of the callbacks.
  * @param name            That of the call. *Borrowed* for the callback, like the following.

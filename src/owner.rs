@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
@@ -37,30 +38,34 @@ pub enum Life {
 }
 
 impl Owner {
-    /// This process.
+    /// This process. Where it cannot see itself in `/proc`, nobody can judge it.
     #[must_use]
     pub fn me() -> Self {
         let pid = std::process::id();
-        let (boot, space) = place();
-        Self { boot: boot.clone(), space: *space, pid, start: stat(pid).map_or(0, |(_, start)| start) }
+        match (place(), stat(pid)) {
+            (Some((boot, space)), Ok(stat)) => {
+                Self { boot: boot.clone(), space: *space, pid, start: stat.start }
+            }
+            _ => Self { boot: NOWHERE.to_owned(), space: 0, pid, start: 0 },
+        }
     }
 
-    /// Whether this process still runs.
+    /// Whether this process still runs. Dead is said of nothing but what is known to be so.
     #[must_use]
     pub fn life(&self) -> Life {
-        let (boot, space) = place();
+        let Some((boot, space)) = place() else { return Life::Unknown };
         if self.boot != *boot || self.space != *space {
             return Life::Unknown;
         }
         match stat(self.pid) {
-            Some((_, start)) if start != self.start => Life::Dead,
-            // A zombie does nothing any more, whether its parent looks after it or not.
-            Some(('Z' | 'X' | 'x', _)) => Life::Dead,
-            Some(('T' | 't', _)) => Life::Stopped,
-            Some(_) => Life::Alive,
-            // Without /proc nothing is known.
-            None if !fs::exists("/proc/self/stat").unwrap_or(false) => Life::Unknown,
-            None => Life::Dead,
+            Ok(stat) if stat.start != self.start => Life::Dead,
+            // A zombie does nothing any more, whether its parent looks after it or not; but one whose first thread alone
+            // has ended looks the same, and others work on.
+            Ok(Stat { state: 'Z' | 'X' | 'x', threads: 0 | 1, .. }) => Life::Dead,
+            Ok(Stat { state: 'T' | 't', .. }) => Life::Stopped,
+            Ok(_) => Life::Alive,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Life::Dead,
+            Err(_) => Life::Unknown,
         }
     }
 
@@ -91,26 +96,45 @@ pub fn boot_id() -> &'static [u8] {
     })
 }
 
-fn place() -> &'static (String, u64) {
-    static PLACE: OnceLock<(String, u64)> = OnceLock::new();
-    PLACE.get_or_init(|| {
-        let space = fs::metadata("/proc/self/ns/pid").map_or(0, |facts| facts.ino());
-        (hex(&digest(boot_id())[..6]), space)
-    })
+/// The boot of a process that cannot be judged.
+const NOWHERE: &str = "000000000000";
+
+/// This boot, and the name space of this process; `None` where `/proc` is not there, or is that of another name space,
+/// so that numbers in it mean other processes.
+fn place() -> Option<&'static (String, u64)> {
+    static PLACE: OnceLock<Option<(String, u64)>> = OnceLock::new();
+    let find = || {
+        let own = fs::read_link("/proc/self").ok()?;
+        if own.to_str()?.parse() != Ok(std::process::id()) {
+            return None;
+        }
+        let space = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+        Some((hex(&digest(boot_id())[..6]), space))
+    };
+    PLACE.get_or_init(find).as_ref()
 }
 
-/// State and start of a process; `None` when there is none.
-fn stat(pid: u32) -> Option<(char, u64)> {
-    let text = fs::read(format!("/proc/{pid}/stat")).ok()?;
-    parse_stat(&String::from_utf8_lossy(&text))
+/// What the system says of a process.
+#[derive(Debug, PartialEq)]
+struct Stat {
+    state: char,
+    threads: u64,
+    start: u64,
+}
+
+fn stat(pid: u32) -> io::Result<Stat> {
+    let text = fs::read(format!("/proc/{pid}/stat"))?;
+    parse_stat(&String::from_utf8_lossy(&text)).ok_or_else(|| io::Error::other("not understood"))
 }
 
 /// The name of the program, in parentheses, may hold anything, parentheses and blanks too.
-fn parse_stat(text: &str) -> Option<(char, u64)> {
+fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
+    // Fields 3, 20 and 22 of the line.
     let state = fields.next()?.chars().next()?;
-    // Field 22 of the line; the state is field 3.
-    Some((state, fields.nth(18)?.parse().ok()?))
+    let threads = fields.nth(16)?.parse().ok()?;
+    let start = fields.nth(1)?.parse().ok()?;
+    Some(Stat { state, threads, start })
 }
 
 #[cfg(test)]
@@ -122,9 +146,9 @@ mod tests {
         let me = Owner::me();
         assert_eq!(me.life(), Life::Alive);
         assert_eq!(Owner { start: me.start + 1, ..me.clone() }.life(), Life::Dead, "its number, used again");
-        assert_eq!(Owner { boot: "000000000000".into(), ..me.clone() }.life(), Life::Unknown);
+        assert_eq!(Owner { boot: NOWHERE.into(), ..me.clone() }.life(), Life::Unknown);
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
-        let start = stat(child.id()).unwrap().1;
+        let start = stat(child.id()).unwrap().start;
         let other = Owner { pid: child.id(), start, ..me };
         assert_eq!(other.life(), Life::Alive);
         let pid = rustix::process::Pid::from_child(&child);
@@ -156,8 +180,8 @@ mod tests {
 
     #[test]
     fn names_of_programs_do_not_confuse() {
-        let line = "7 (a) b ( c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 1";
-        assert_eq!(parse_stat(line), Some(('S', 4242)));
+        let line = "7 (a) b ( c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 3 0 4242 1 1";
+        assert_eq!(parse_stat(line), Some(Stat { state: 'S', threads: 3, start: 4242 }));
         assert_eq!(parse_stat("7 (a) S 1"), None);
         assert_eq!(parse_stat(""), None);
     }

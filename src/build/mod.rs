@@ -89,8 +89,9 @@ impl From<Error> for Failed {
     }
 }
 
-/// How long to wait for other compilers on this host where a compiler has no time limit.
-const PATIENCE: Duration = Duration::from_secs(3600);
+/// How long to wait at most for other compilers on this host. With the defaults, this, a lease and two runs of a
+/// compiler take less than ranks wait for one another.
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// Compiles and links. Nothing stays behind, but for the failure folder when the compiler fails.
 ///
@@ -111,7 +112,11 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers);
-        runner.slot(&Wanted { dir, choices: &choices, patience: job.params.timeout.unwrap_or(PATIENCE) })
+        runner.slot(&Wanted {
+            dir,
+            choices: &choices,
+            patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
+        })
     });
     let run = Run::of(job, dir, runner);
     let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };

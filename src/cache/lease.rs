@@ -108,33 +108,43 @@ pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) ->
         if there() {
             return Taken::NotNeeded;
         }
-        let Some(other) = seen.look(path) else { continue };
-        if seen.is_over(&other) {
+        let other = seen.look(path);
+        if let Some(other) = other.as_ref().filter(|other| seen.is_over(path, other)) {
             log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
-            remove(path, &other);
-            continue;
+            if !remove(path, other) {
+                log::info!("{} cannot be removed: building without a lease", path.display());
+                return Taken::Without;
+            }
+            nap = SHORTEST;
         }
+        let whose = || match &other {
+            Some(other) => format!("process {} of {}", other.owner.pid, other.host),
+            None => "another process".to_owned(),
+        };
         if begin.elapsed() >= patience {
-            log::warn!(
-                "process {} of {} has been building {} for more than {} s: building it as well",
-                other.owner.pid,
-                other.host,
-                path.display(),
-                patience.as_secs()
-            );
+            let seconds = patience.as_secs();
+            let path = path.display();
+            log::warn!("{} has been building {path} for more than {seconds} s: building it as well", whose());
             return Taken::Without;
         }
         if !told && begin.elapsed() > Duration::from_secs(30) {
             told = true;
-            log::warn!(
-                "waiting for process {} of {}, which builds {}",
-                other.owner.pid,
-                other.host,
-                path.display()
-            );
+            log::warn!("waiting for {}, which builds {}", whose(), path.display());
         }
+        // Also where it has just gone: a network disk may say so for a while.
         std::thread::sleep(nap);
         nap = (nap * 2).min(LONGEST);
+    }
+}
+
+/// Removes the leases of processes that have ended from the directory of leases.
+pub fn sweep(dir: &Path) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let mut seen = Seen::default();
+        if let Some(claim) = seen.look(&path).filter(|claim| seen.is_over(&path, claim)) {
+            remove(&path, &claim);
+        }
     }
 }
 
@@ -179,6 +189,8 @@ fn heart(path: &Path) -> Option<Sender<()>> {
 #[derive(Default)]
 struct Seen {
     last: Option<(Claim, SystemTime, Instant)>,
+    /// Whether it had been silent for long already when it was seen first, by the clock of the disk.
+    old: Option<bool>,
 }
 
 impl Seen {
@@ -197,8 +209,7 @@ impl Seen {
         Some(claim)
     }
 
-    fn is_over(&self, claim: &Claim) -> bool {
-        let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
+    fn is_over(&mut self, path: &Path, claim: &Claim) -> bool {
         match claim.owner.life() {
             // Damaged, or of another version of this library, which will build the same as well.
             _ if claim.format != FORMAT => true,
@@ -207,25 +218,41 @@ impl Seen {
                 !held(|held| held.iter().any(|(_, number)| *number == claim.number))
             }
             Life::Alive => false,
-            Life::Stopped | Life::Unknown => silent,
+            Life::Stopped | Life::Unknown => {
+                let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
+                silent || self.was_old(path)
+            }
         }
+    }
+
+    /// Asked once: a file that is made now, beside the lease, has the time of now on the same clock.
+    fn was_old(&mut self, path: &Path) -> bool {
+        let Some((_, modified, _)) = self.last else { return false };
+        *self.old.get_or_insert_with(|| {
+            let dir = path.parent().unwrap_or(Path::new("/"));
+            let now = fsutil::staging(dir, FILE_MODE).and_then(|file| file.as_file().metadata()?.modified());
+            now.is_ok_and(|now| now.duration_since(modified).is_ok_and(|age| age >= SILENCE))
+        })
     }
 }
 
 /// Removes the lease with this claim. Somebody else may have done so and made another meanwhile: what is moved away is
-/// looked at, and goes back if it is not the one.
-fn remove(path: &Path, claim: &Claim) {
+/// looked at, and goes back if it is not the one. False where nothing can be removed.
+fn remove(path: &Path, claim: &Claim) -> bool {
     let dir = path.parent().unwrap_or(Path::new("/"));
     let Ok(away) = fsutil::staging(dir, FILE_MODE).map(tempfile::NamedTempFile::into_temp_path) else {
-        return;
+        return false;
     };
-    if !matches!(fsutil::rename(path, &away), Ok(true)) {
-        return;
+    match fsutil::rename(path, &away) {
+        Ok(true) => {}
+        Ok(false) => return true,
+        Err(_) => return false,
     }
     let moved = read(&away).ok().flatten().and_then(|data| serde_json::from_slice::<Claim>(&data).ok());
     if moved.is_some_and(|moved| moved != *claim) {
         let _ = std::fs::hard_link(&away, path);
     }
+    true
 }
 
 impl Drop for Lease {
@@ -306,7 +333,7 @@ mod tests {
     fn a_living_owner_is_waited_for_until_the_patience_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("form");
-        let owner = Owner { boot: "000000000000".to_owned(), ..Owner::me() };
+        let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
         std::fs::write(&path, foreign(owner)).unwrap();
         assert!(matches!(take(&path, Duration::from_millis(50), || false), Taken::Without));
         let mut looks = 0;
@@ -337,16 +364,52 @@ mod tests {
         assert!(matches!(taken, Taken::Without));
     }
 
+    /// What cannot be removed is not tried again and again: here a folder stands in the place of the lease.
+    #[test]
+    fn a_leftover_that_cannot_be_removed_costs_the_lease_and_no_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        std::fs::create_dir(&path).unwrap();
+        let begin = Instant::now();
+        assert!(matches!(take(&path, LONG, || false), Taken::Without));
+        assert!(begin.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn an_owner_elsewhere_that_has_been_silent_for_long_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
+        std::fs::write(&path, foreign(owner)).unwrap();
+        let file = File::options().append(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - SILENCE * 2).unwrap();
+        let begin = Instant::now();
+        assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)));
+        assert!(begin.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn leases_of_dead_owners_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let me = Owner::me();
+        let dead = Owner { start: me.start + 1, ..me.clone() };
+        let elsewhere = Owner { boot: "abcdefabcdef".to_owned(), ..me };
+        std::fs::write(dir.path().join("dead"), foreign(dead)).unwrap();
+        std::fs::write(dir.path().join("elsewhere"), foreign(elsewhere)).unwrap();
+        sweep(dir.path());
+        assert!(!dir.path().join("dead").exists() && dir.path().join("elsewhere").exists());
+    }
+
     /// Between a look at a dead owner's lease and its removal, another may have taken it over.
     #[test]
     fn a_lease_taken_over_meanwhile_goes_back_to_its_place() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("form");
-        let owner = Owner { boot: "000000000000".to_owned(), ..Owner::me() };
+        let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
         std::fs::write(&path, foreign(owner)).unwrap();
         let stale =
             Claim { format: FORMAT.to_owned(), owner: Owner::me(), host: "host".to_owned(), number: 2 };
-        remove(&path, &stale);
+        assert!(remove(&path, &stale));
         assert!(path.exists());
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -17,6 +17,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Standing, Unread};
@@ -29,6 +30,7 @@ use seal::{Companion, Damage, Record};
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A cache directory.
 #[derive(Clone, Debug)]
@@ -123,6 +125,10 @@ impl Cache {
         let params = self.layout.params();
         let staging = [&params.temp_dir_root, &params.fail_dir_root];
         self.layout.places().iter().chain(staging).for_each(|dir| fsutil::sweep(dir));
+        lease::sweep(&self.layout.lease(""));
+        // What is of use for seconds is a leftover after a day.
+        fsutil::remove_old(&self.layout.failed(""), DAY);
+        fsutil::remove_old(&self.layout.comm(), DAY);
     }
 
     /// Refuses directories in which somebody else can put libraries: loading one is running it.
@@ -236,7 +242,14 @@ impl Cache {
         if !moved {
             return Ok(());
         }
-        let moved = read(&own).ok().flatten().unwrap_or_default();
+        let moved = match read(&own) {
+            Ok(moved) => moved.unwrap_or_default(),
+            // It cannot be judged now: it stays what it was.
+            Err(error) => {
+                let _ = fs::hard_link(&own, &path);
+                return Err(error);
+            }
+        };
         let whole = seal::open(&moved, signature).is_ok_and(|record| {
             self.header_is_whole(&record, Check::Whole).unwrap_or(false)
                 && self.changed_input(&record).is_none()
@@ -279,6 +292,8 @@ impl Cache {
             match self.lookup(&files.signature, Check::Whole)? {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
+                // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
+                Lookup::Damaged(Damage::Input(change)) => return self.replace(files, &change).map(|()| true),
                 Lookup::Damaged(damage) => self.set_aside(&files.signature, &damage)?,
             }
         }
@@ -286,6 +301,27 @@ impl Cache {
         let text =
             format!("{} is damaged again as soon as it is repaired; who writes to it?", path.display());
         Err(Error::new(Kind::Cache, text))
+    }
+
+    /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
+    fn replace(&self, files: &EntryFiles, why: &str) -> Result<()> {
+        let (path, aside) = (self.layout.lib(&files.signature), self.layout.aside());
+        let cannot = |error: io::Error| Error::io("cannot write in", &aside, &error);
+        fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
+        let kept = aside.join(self.layout.lib_basename(&files.signature));
+        let own = fsutil::staging(&aside, FILE_MODE).map_err(cannot)?.into_temp_path();
+        // A second name for the old one, of which nobody can have a half; without it nothing but history is lost.
+        let _ = fs::remove_file(&own);
+        if fs::hard_link(&path, &own).is_ok() {
+            let _ = fsutil::rename(&own, &kept);
+        }
+        log::warn!("{} is replaced, the old one is in {}: {why}", path.display(), aside.display());
+        for (path, data) in self.besides(files) {
+            fsutil::publish_over(&path, data, FILE_MODE, Power::Safe)
+                .map_err(|error| Error::io("cannot write", &path, &error))?;
+        }
+        fsutil::publish_over(&path, &files.library, LIB_MODE, Power::Safe)
+            .map_err(|error| Error::io("cannot write", &path, &error))
     }
 
     fn besides<'a>(&self, files: &'a EntryFiles) -> Vec<(PathBuf, &'a [u8])> {

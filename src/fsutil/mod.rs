@@ -225,6 +225,16 @@ pub fn sweep(dir: &Path) {
     }
 }
 
+/// Removes from `dir` the plain files that are older than this, by their own clock. Says nothing.
+pub fn remove_old(dir: &Path, age: Duration) {
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let old = entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|facts| facts.modified().ok());
+        if old.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|since| since > age)) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// `data` as a gzip file. Equal input gives equal output: no time, no name.
 #[must_use]
 pub fn gzip(data: &[u8]) -> Vec<u8> {

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use super::schema::KEYS;
 
 /// Environment variables that matter here beside those of the schema.
-const VARIABLES: [&str; 5] = ["DIJITSO_CONF", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX", "XDG_RUNTIME_DIR"];
+const VARIABLES: [&str; 4] = ["DIJITSO_CONF", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX"];
 
 /// The part of the process' surroundings that parameters depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +67,10 @@ impl Surroundings {
         Some(format!("{}/.cache/dijitso", base.trim_end_matches('/')))
     }
 
-    /// Where programs of this user on this host count their compilers by default.
+    /// Where programs of this user count their compilers by default: one place for all of them, whether they were
+    /// started from a session, by a batch system or by cron.
     #[must_use]
     pub fn default_slots_dir(&self) -> Option<String> {
-        let runtime =
-            self.variable("XDG_RUNTIME_DIR").map(|dir| format!("{}/dijitso", dir.trim_end_matches('/')));
-        let home = || Some(format!("{}/.cache/dijitso-slots", self.home()?.trim_end_matches('/')));
-        runtime.or_else(home)
+        Some(format!("{}/.cache/dijitso-slots", self.home()?.trim_end_matches('/')))
     }
 }
