@@ -27,7 +27,7 @@ pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> 
     let root = target.parent().unwrap_or(Path::new("."));
     let cannot = |error| Error::io("no folder to reproduce it: cannot write", target, &error);
     fsutil::create_dirs(root).map_err(cannot)?;
-    let staged = fsutil::private_dir(root).map_err(cannot)?;
+    let staged = fsutil::unguarded_dir(root).map_err(cannot)?;
     fill(staged.path(), job, argv, what, output).map_err(cannot)?;
     // Another rank may do the same at the same time: either folder is as good.
     let _ = fs::remove_dir_all(target);
@@ -49,7 +49,10 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     for subdir in ["include", "lib"] {
         fs::create_dir(dir.join(subdir))?;
     }
-    for file in &job.belongings {
+    if let Some(copies) = &job.copies {
+        copies.write(dir, ["include", "lib"]).map_err(|error| std::io::Error::other(error.to_string()))?;
+    }
+    for file in job.belongings.iter().filter(|_| job.copies.is_none()) {
         let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
         if let Some(name) = file.file_name() {
             // Only what exists: a dependency need not have a header.

@@ -42,11 +42,42 @@ pub struct Job<'a> {
     pub belongings: Vec<PathBuf>,
     /// The cache's directories of headers and of libraries.
     pub cache_dirs: (&'a Path, &'a Path),
-    /// Where to stage.
-    pub temp_root: &'a Path,
+    /// Headers and libraries of the dependencies, where the compiler must not be led to the cache's directories because
+    /// others can put something else in their place.
+    pub copies: Option<Copies>,
+    /// Where to stage: the first of these in which nobody else can put another folder in the place of ours.
+    pub temp_roots: &'a [PathBuf],
     /// Where a failed build is kept.
     pub failure_dir: &'a Path,
 }
+
+/// Files that a build finds beside its source, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Copies {
+    /// Headers.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Libraries.
+    pub libraries: Vec<(String, Vec<u8>)>,
+}
+
+impl Copies {
+    /// Writes the files into these two new directories below `dir`.
+    fn write(&self, dir: &Path, names: [&str; 2]) -> Result<(), Error> {
+        for (name, files) in names.into_iter().zip([&self.headers, &self.libraries]) {
+            let dir = dir.join(name);
+            fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, &error))?;
+            for (name, data) in files {
+                let path = dir.join(name);
+                fs::write(&path, data).map_err(|error| Error::io("cannot write", &path, &error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where copies lie below a staging folder: no source or header of ours is called so. Relative, so that the compiler
+/// names what it reads there as it names what is beside the source.
+const COPIES: [&str; 2] = [".dependencies/include", ".dependencies/lib"];
 
 /// A library that has been built.
 #[derive(Clone, Debug)]
@@ -100,14 +131,20 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// # Errors
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
-    let staging = fsutil::private_dir(job.temp_root).map_err(|error| {
-        let error = Error::io("cannot make a staging folder in", job.temp_root, &error);
-        error.context("set cache.temp_dir_root or TMPDIR to a place that can be written")
+    let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
+        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
+        error.context(
+            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
+             is yours",
+        )
     })?;
     let dir = staging.path();
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
         let path = dir.join(name);
         fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
+    }
+    if let Some(copies) = &job.copies {
+        copies.write(dir, COPIES)?;
     }
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
@@ -155,10 +192,15 @@ impl Run {
         };
         let noted = format!("{}.d", job.signature);
         let noting = inputs::options(job.params, &noted);
-        let argv =
-            command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, &cache_dirs);
+        let argv = |dirs: &Dirs| {
+            command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, dirs)
+        };
+        let [include, library] = COPIES.map(str::to_owned);
+        let run = if job.copies.is_some() { argv(&Dirs { include, library }) } else { argv(&cache_dirs) };
+        // What is written down is to work when the copies have gone.
+        let argv = argv(&cache_dirs);
         let command = Command {
-            argv: argv.clone(),
+            argv: run,
             cwd: dir.to_owned(),
             timeout: job.params.timeout,
             capture: job.params.capture,

@@ -67,7 +67,8 @@ impl Bench {
             dependencies: &["libdep.so".to_owned()],
             belongings: vec![include.join("dep.h"), lib.join("libdep.so"), lib.join("none.h")],
             cache_dirs: (&include, &lib),
-            temp_root: &self.path("tmp"),
+            copies: None,
+            temp_roots: &[self.path("tmp")],
             failure_dir: &self.path("fail/jitfailure-sig"),
         };
         build(&job, runner)

@@ -9,9 +9,10 @@
 //! <cache_dir>/toolchain/                        what each compiler said of itself
 //! <cache_dir>/lease/<signature>                who is building it just now
 //! <cache_dir>/failed/<signature>               why building it failed a moment ago
+//! <cache_dir>/tmp/                              private folders, where TMPDIR is no safe place for them
 //! <cache_dir>/aside/                            damaged files, one of each name, for whoever wants to know why
 //! ```
-//! All names but the last four follow parameters of the section `cache`.
+//! All names but the last five follow parameters of the section `cache`.
 
 #![forbid(unsafe_code)]
 
@@ -89,7 +90,15 @@ impl Layout {
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
         let others = ["toolchain", "lease", "failed", "aside"].map(|name| self.root.join(name));
-        self.dirs().into_iter().chain(others).collect()
+        let [_, staging @ ..] = self.staging_places();
+        self.dirs().into_iter().chain(others).chain(staging).collect()
+    }
+
+    /// Where to make private folders: the place that was asked for, and what is taken where others can rename what is
+    /// in that one.
+    #[must_use]
+    pub fn staging_places(&self) -> [PathBuf; 3] {
+        [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
     /// The file name of a library, which is also its name to the linker after `-l:`.

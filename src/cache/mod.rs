@@ -9,6 +9,7 @@ pub mod closure;
 pub mod layout;
 pub mod lease;
 pub mod notes;
+pub mod order;
 pub mod seal;
 
 use std::collections::{BTreeMap, HashSet};
@@ -144,16 +145,31 @@ impl Cache {
         Ok(())
     }
 
-    /// Why a library must not be loaded from this cache by its path, although the cache is ours: others can rename a
-    /// directory above it. What has been read and checked has to be copied to a safe place first.
+    /// Where the libraries lie. [`Standing::Loose`]: the cache is ours, but others can rename a directory above it, so
+    /// no library must be loaded by its path. What has been read and checked has to be copied to a safe place first.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub fn libraries(&self) -> Result<Standing> {
+        let dir = self.layout.dir(layout::Category::Lib);
+        match stands(&dir)? {
+            Standing::Refused(reason) => Err(refused(&dir, &reason)),
+            standing => Ok(standing),
+        }
+    }
+
+    /// Why a compiler must not be led to the headers and libraries of this cache by their paths, if it must not.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn is_loose(&self) -> Result<Option<String>> {
-        Ok(match stands(&self.layout.dir(layout::Category::Lib))? {
-            Standing::Loose(reason) => Some(reason),
-            _ => None,
-        })
+        let dirs = [layout::Category::Lib, layout::Category::Inc].map(|category| self.layout.dir(category));
+        for dir in dirs {
+            if let Standing::Loose(reason) | Standing::Refused(reason) = stands(&dir)? {
+                return Ok(Some(reason));
+            }
+        }
+        Ok(None)
     }
 
     /// Looks for an entry and everything that it is linked to.
@@ -425,10 +441,20 @@ fn stands(dir: &Path) -> Result<Standing> {
         return Ok(Standing::Refused(reason));
     }
     let place = (facts.dev(), facts.ino());
-    if let Some((dev, ino, standing)) = known().get(dir)
-        && (*dev, *ino) == place
+    let before = known().get(dir).cloned();
+    if let Some((dev, ino, standing)) = before
+        && (dev, ino) == place
     {
-        return Ok(standing.clone());
+        // The directory may have been moved, and a link on the way to it with it.
+        let moved = match &standing {
+            Standing::Firm(real) => {
+                !fs::symlink_metadata(real).is_ok_and(|facts| (facts.dev(), facts.ino()) == place)
+            }
+            _ => false,
+        };
+        if !moved {
+            return Ok(standing);
+        }
     }
     let standing = fsutil::standing(dir).map_err(cannot)?;
     // What is wrong may be mended while the program runs.

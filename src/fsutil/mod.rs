@@ -6,10 +6,12 @@
 pub mod faults;
 mod trust;
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use flate2::{Compression, write::GzEncoder};
@@ -18,7 +20,7 @@ use tempfile::NamedTempFile;
 use crate::owner::{Life, Owner};
 
 use faults::{Op, allow};
-pub use trust::{Standing, distrust, standing};
+pub use trust::{Standing, distrust, shelter, standing};
 
 /// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
 ///
@@ -245,13 +247,74 @@ pub fn gzip(data: &[u8]) -> Vec<u8> {
 /// A new directory that only this user can enter, removed with everything in it when dropped.
 ///
 /// # Errors
-/// Those of the file system; a `root` in which anybody may rename what is not theirs.
+/// Those of the file system; a `root` in which, or above which, others can rename what is not theirs: they could put
+/// another directory in its place while a program writes to it by its path.
 pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
-    let mode = fs::metadata(root)?.mode();
-    if mode & 0o1002 == 0o002 {
-        let text = format!("anybody may replace what is in it (mode {:04o}; chmod +t)", mode & 0o7777);
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, text));
+    match shelter(root)? {
+        Standing::Firm(real) => folder_in(&real),
+        Standing::Missing => Err(io::ErrorKind::NotFound.into()),
+        Standing::Loose(reason) | Standing::Refused(reason) => {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+        }
     }
+}
+
+/// A private directory in the first of `places` where nobody else can put another in its place. A place that is not
+/// there is made, but for the first.
+///
+/// # Errors
+/// Those of the file system at the place that was taken; when there is none, why the first is none.
+pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
+    let mut why_not: Option<(&Path, String)> = None;
+    for place in places {
+        let mut standing = shelter(place);
+        if let (Ok(Standing::Missing), Some(_), Some(parent)) = (&standing, &why_not, place.parent())
+            && matches!(shelter(parent), Ok(Standing::Firm(_)))
+        {
+            create_dirs(place)?;
+            standing = shelter(place);
+        }
+        match (standing, &why_not) {
+            (Ok(Standing::Loose(reason) | Standing::Refused(reason)), None) => {
+                why_not = Some((place, reason));
+            }
+            // What is wrong with the place that was asked for is to be told.
+            (Ok(Standing::Missing), None) => return Err(io::ErrorKind::NotFound.into()),
+            (Err(error), None) => return Err(error),
+            (Ok(Standing::Firm(real)), None) => return folder_in(&real),
+            (Ok(Standing::Firm(real)), Some((wanted, reason))) => {
+                let Ok(folder) = folder_in(&real) else { continue };
+                tell_once(wanted, &real, reason);
+                return Ok(folder);
+            }
+            (_, Some(_)) => {}
+        }
+    }
+    let (_, reason) = why_not.unwrap_or((Path::new(""), "no place was named".to_owned()));
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
+}
+
+/// Says once in a process that another place is taken than the one that was asked for.
+fn tell_once(wanted: &Path, taken: &Path, reason: &str) {
+    static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(wanted.to_owned()) {
+        log::info!("staging in {} and not in {}: {reason}", taken.display(), wanted.display());
+    }
+}
+
+/// A new directory that only this user can enter, in one that need not be safe: for what is not read again. Not in one
+/// where anybody can rename what is not theirs.
+///
+/// # Errors
+/// Those of the file system.
+pub fn unguarded_dir(root: &Path) -> io::Result<tempfile::TempDir> {
+    match shelter(root)? {
+        Standing::Refused(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
+        _ => folder_in(root),
+    }
+}
+
+fn folder_in(root: &Path) -> io::Result<tempfile::TempDir> {
     tempfile::Builder::new()
         .prefix(&format!("{PRIVATE_PREFIX}{}-", Owner::me().tag()))
         .permissions(fs::Permissions::from_mode(0o700))

@@ -2,25 +2,142 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Why what is behind these facts may have been put there by somebody else; `None` when only this user, or root, can
 /// have.
 #[must_use]
 pub fn distrust(facts: &fs::Metadata) -> Option<String> {
-    let own = rustix::process::geteuid().as_raw();
-    distrust_of(facts.uid(), facts.mode(), own)
+    Who::here().distrust(facts.uid(), facts.mode())
 }
 
-fn distrust_of(owner: u32, mode: u32, own: u32) -> Option<String> {
-    if owner != own && owner != 0 {
-        return Some(format!("it belongs to user {owner}, and this is user {own}"));
+/// Whom this process runs as, and how it sees others.
+#[derive(Clone, Copy, Debug)]
+struct Who {
+    own: u32,
+    /// By which user the owners show whom this user namespace does not know; `None` where it knows all, as outside of
+    /// namespaces. On the host such an owner may be root, and may be anybody.
+    stranger: Option<u32>,
+    /// Whether the namespace does not even know this user: then others' files look like its own.
+    nameless: bool,
+}
+
+/// Directories that belong to root on every host.
+const OF_ROOT: [&str; 13] = [
+    "/",
+    "/dev",
+    "/dev/shm",
+    "/home",
+    "/opt",
+    "/run",
+    "/run/user",
+    "/srv",
+    "/tmp",
+    "/usr",
+    "/usr/local",
+    "/var",
+    "/var/tmp",
+];
+
+impl Who {
+    fn here() -> Self {
+        // The namespace of a process is that of its start, but for programs that change it before their first thread.
+        static SPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
+        let read = |path: &str| fs::read_to_string(path).ok();
+        let (map, stranger) = SPACE.get_or_init(|| {
+            (read("/proc/self/uid_map"), read("/proc/sys/kernel/overflowuid").unwrap_or_default())
+        });
+        Self::of(rustix::process::geteuid().as_raw(), map.as_deref(), stranger)
     }
-    let mode = mode & 0o7777;
-    (mode & 0o022 != 0).then(|| format!("others can write it (mode {mode:04o}; chmod go-w)"))
+
+    /// From the texts of `/proc/self/uid_map` (lines of: first user here, first user outside, how many) and of
+    /// `/proc/sys/kernel/overflowuid`.
+    fn of(own: u32, map: Option<&str>, stranger: &str) -> Self {
+        let number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
+        let ranges: Vec<(u64, u64, u64)> = map
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                Some((number(words.next())?, number(words.next())?, number(words.next())?))
+            })
+            .collect();
+        // Without the file there are no namespaces; in a new one it is empty.
+        let all = map.is_none() || ranges.contains(&(0, 0, u64::from(u32::MAX)));
+        let known = ranges.iter().any(|(first, _, count)| {
+            u64::from(own).checked_sub(*first).is_some_and(|offset| offset < *count)
+        });
+        let stranger = (!all).then(|| stranger.trim().parse().unwrap_or(65534));
+        Self { own, stranger, nameless: !all && !known }
+    }
+
+    fn distrust(self, owner: u32, mode: u32) -> Option<String> {
+        if self.nameless {
+            let text = "whose it is cannot be told in a user namespace that does not know this user \
+                        (/proc/self/uid_map): map it (unshare --map-current-user)";
+            return Some(text.to_owned());
+        }
+        if owner != self.own && owner != 0 {
+            return Some(format!("it belongs to {}, and this is user {}", self.name(owner), self.own));
+        }
+        let mode = mode & 0o7777;
+        (mode & 0o022 != 0).then(|| format!("others can write it (mode {mode:04o}; chmod go-w)"))
+    }
+
+    /// A user in words.
+    fn name(self, user: u32) -> String {
+        if self.stranger == Some(user) {
+            return format!(
+                "user {user} (in this user namespace: anybody whom /proc/self/uid_map does not name, root of the host \
+                 among them)"
+            );
+        }
+        format!("user {user}")
+    }
+
+    /// Whether a directory is this user's or root's.
+    fn trusts(self, dir: &Path, owner: u32) -> bool {
+        // Of a stranger only what has to be root's: another directory may be that of any other user.
+        let roots = || self.stranger == Some(owner) && OF_ROOT.iter().any(|known| dir == Path::new(known));
+        !self.nameless && (owner == self.own || owner == 0 || roots())
+    }
+
+    /// Whether a link in a directory of these facts is this user's or root's.
+    fn trusts_link(self, dir: &Path, holder: (u32, u32), owner: u32) -> bool {
+        if owner == self.own || owner == 0 {
+            return !self.nameless;
+        }
+        // Nobody but the owner of such a directory can have made it, and links are never changed.
+        let (of_dir, mode) = holder;
+        self.stranger == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
+    }
+
+    /// What it means to lie in a directory of this owner and mode; `None` when it means nothing.
+    fn below(self, dir: &Path, owner: u32, mode: u32) -> Option<Standing> {
+        // In a directory with the sticky bit, nobody but its owner can rename what is not theirs.
+        let sticky = mode & 0o1000 != 0;
+        let path = dir.display();
+        if mode & 0o002 != 0 && !sticky {
+            let text = format!(
+                "anybody can replace what is in {path} (mode {:04o}; chmod o-w or +t)",
+                mode & 0o7777
+            );
+            return Some(Standing::Refused(text));
+        }
+        if !self.trusts(dir, owner) {
+            return Some(Standing::Loose(format!("{path} belongs to {}", self.name(owner))));
+        }
+        (mode & 0o020 != 0 && !sticky).then(|| {
+            let text = format!("the group can replace what is in {path} (mode {:04o})", mode & 0o7777);
+            Standing::Loose(text)
+        })
+    }
 }
 
 /// How firmly a directory stands where its path says.
@@ -28,84 +145,164 @@ fn distrust_of(owner: u32, mode: u32, own: u32) -> Option<String> {
 pub enum Standing {
     /// It is not there.
     Missing,
-    /// Only this user and root can put another in its place.
-    Firm,
-    /// It is this user's, but others can rename a directory above it: between a look at a file in it and its use,
-    /// another may have taken its place.
+    /// Only this user and root can put another in its place. The path is that without links.
+    Firm(PathBuf),
+    /// It is this user's, but others can rename a directory or a link on the way to it: between a look at a file in
+    /// it and its use, another may have taken its place.
     Loose(String),
-    /// It, or a link on the way to it, is somebody else's.
+    /// It, or a link on the way to it, is somebody else's; or anybody can put another in its place.
     Refused(String),
 }
 
-/// Looks at a directory, at the links on the way to it and at the directories above it.
+/// Looks at a directory, at every link on the way to it and at every directory that holds one of these.
 ///
 /// # Errors
 /// Those of the file system, other than that it is not there.
 pub fn standing(dir: &Path) -> io::Result<Standing> {
-    let own = rustix::process::geteuid().as_raw();
-    for part in dir.ancestors() {
-        let Ok(facts) = fs::symlink_metadata(part) else { continue };
-        if facts.is_symlink() && facts.uid() != own && facts.uid() != 0 {
-            let text = format!("{} is a symbolic link of user {}", part.display(), facts.uid());
-            return Ok(Standing::Refused(text));
+    let who = Who::here();
+    Ok(match walk(dir, who)? {
+        Walked::There { facts, .. } if !facts.is_dir() => {
+            Standing::Refused("it is not a directory".to_owned())
         }
-    }
-    let real = match dir.canonicalize().and_then(|real| Ok((fs::metadata(&real)?, real))) {
-        Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
-        Err(error) => return Err(error),
-    };
-    let (facts, real) = real;
-    if !facts.is_dir() {
-        return Ok(Standing::Refused("it is not a directory".to_owned()));
-    }
-    if let Some(reason) = distrust(&facts) {
-        return Ok(Standing::Refused(reason));
-    }
-    for above in real.ancestors().skip(1) {
-        let facts = fs::metadata(above)?;
-        if let Some(standing) = below(above, facts.uid(), facts.mode(), own) {
-            return Ok(standing);
-        }
-    }
-    Ok(Standing::Firm)
+        Walked::There { real, facts, loose } => match who.distrust(facts.uid(), facts.mode()) {
+            Some(reason) => Standing::Refused(reason),
+            None => loose.map_or(Standing::Firm(real), Standing::Loose),
+        },
+        Walked::Ended(standing) => standing,
+    })
 }
 
-/// What it means to lie below a directory of this owner and mode; `None` when it means nothing.
-fn below(dir: &Path, owner: u32, mode: u32, own: u32) -> Option<Standing> {
-    // In a directory with the sticky bit, nobody but its owner can rename what is not theirs.
-    let sticky = mode & 0o1000 != 0;
-    let path = dir.display();
-    if mode & 0o002 != 0 && !sticky {
-        let text =
-            format!("anybody can replace what is in {path} (mode {:04o}; chmod o-w or +t)", mode & 0o7777);
-        return Some(Standing::Refused(text));
+/// How firmly a directory of this user's would stand that is made in `dir`, which may be root's and open to all if it
+/// has the sticky bit.
+///
+/// # Errors
+/// Those of the file system, other than that it is not there.
+pub fn shelter(dir: &Path) -> io::Result<Standing> {
+    let who = Who::here();
+    Ok(match walk(dir, who)? {
+        Walked::There { real, facts, loose } => match who.below(&real, facts.uid(), facts.mode()) {
+            Some(Standing::Loose(reason)) => Standing::Loose(loose.unwrap_or(reason)),
+            Some(standing) => standing,
+            None => loose.map_or(Standing::Firm(real), Standing::Loose),
+        },
+        Walked::Ended(standing) => standing,
+    })
+}
+
+/// The end of a path.
+enum Walked {
+    There {
+        /// The path without links.
+        real: PathBuf,
+        facts: fs::Metadata,
+        /// Why somebody else can lead the path elsewhere.
+        loose: Option<String>,
+    },
+    /// Missing or refused.
+    Ended(Standing),
+}
+
+/// Follows a path name by name, as the system does, and looks at each directory before the next name is looked up in
+/// it.
+fn walk(path: &Path, who: Who) -> io::Result<Walked> {
+    /// As many as Linux follows.
+    const MOST_LINKS: usize = 40;
+    let names = |path: &Path| -> VecDeque<OsString> {
+        let names = path.components().filter_map(|part| match part {
+            Component::ParentDir | Component::Normal(_) => Some(part.as_os_str().to_owned()),
+            _ => None,
+        });
+        names.collect()
+    };
+    let root = || Ok::<_, io::Error>((PathBuf::from("/"), fs::metadata("/")?));
+    let mut names_left = names(&std::path::absolute(path)?);
+    let (mut real, mut facts) = root()?;
+    let mut loose = None;
+    let mut links = 0;
+    while let Some(name) = names_left.pop_front() {
+        if !facts.is_dir() {
+            return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
+        }
+        if name == ".." {
+            // It was looked at on the way down.
+            real.pop();
+            facts = fs::symlink_metadata(&real)?;
+            continue;
+        }
+        match who.below(&real, facts.uid(), facts.mode()) {
+            Some(Standing::Loose(reason)) => drop(loose.get_or_insert(reason)),
+            Some(standing) => return Ok(Walked::Ended(standing)),
+            None => {}
+        }
+        let entry = real.join(&name);
+        let found = match fs::symlink_metadata(&entry) {
+            Ok(found) => found,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Walked::Ended(Standing::Missing));
+            }
+            Err(error) => return Err(error),
+        };
+        if !found.is_symlink() {
+            (real, facts) = (entry, found);
+            continue;
+        }
+        if !who.trusts_link(&real, (facts.uid(), facts.mode()), found.uid()) {
+            let text = format!("{} is a symbolic link of {}", entry.display(), who.name(found.uid()));
+            return Ok(Walked::Ended(Standing::Refused(text)));
+        }
+        links += 1;
+        if links > MOST_LINKS {
+            return Err(io::Error::from_raw_os_error(libc::ELOOP));
+        }
+        let target = fs::read_link(&entry)?;
+        if target.is_absolute() {
+            (real, facts) = root()?;
+        }
+        let mut first = names(&target);
+        first.append(&mut names_left);
+        names_left = first;
     }
-    if owner != own && owner != 0 {
-        return Some(Standing::Loose(format!("{path} belongs to user {owner}")));
-    }
-    (mode & 0o020 != 0 && !sticky)
-        .then(|| Standing::Loose(format!("the group can replace what is in {path}")))
+    Ok(Walked::There { real, facts, loose })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+
+    const FIVE: Who = Who { own: 5, stranger: None, nameless: false };
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    /// A directory of this user's without links on the way to it.
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().canonicalize().unwrap();
+        chmod(&real, 0o700);
+        (dir, real)
+    }
+
+    fn mkdir(path: PathBuf, mode: u32) -> PathBuf {
+        fs::create_dir(&path).unwrap();
+        chmod(&path, mode);
+        path
+    }
 
     #[test]
     fn what_others_own_or_can_write_is_not_trusted() {
-        assert_eq!(distrust_of(5, 0o700, 5), None);
-        assert_eq!(distrust_of(0, 0o755, 5), None);
+        assert_eq!(FIVE.distrust(5, 0o700), None);
+        assert_eq!(FIVE.distrust(0, 0o755), None);
         for (owner, mode) in [(6, 0o700), (5, 0o720), (5, 0o702), (0, 0o777)] {
-            assert!(distrust_of(owner, mode, 5).is_some(), "{owner} {mode:o}");
+            assert!(FIVE.distrust(owner, mode).is_some(), "{owner} {mode:o}");
         }
     }
 
     #[test]
     fn directories_above_count_by_who_can_rename_in_them() {
         let at = Path::new("/x");
-        let is = |owner, mode| match below(at, owner, mode, 5) {
+        let is = |owner, mode| match FIVE.below(at, owner, mode) {
             None => "firm",
             Some(Standing::Loose(_)) => "loose",
             Some(_) => "refused",
@@ -120,25 +317,124 @@ mod tests {
 
     #[test]
     fn a_directory_of_ours_is_followed_through_links_of_ours() {
-        let dir = tempfile::tempdir().unwrap();
-        let real = dir.path().join("real");
+        let (_dir, at) = place();
+        let real = at.join("real");
         assert_eq!(standing(&real).unwrap(), Standing::Missing);
-        fs::create_dir(&real).unwrap();
-        let link = dir.path().join("link");
-        symlink(&real, &link).unwrap();
-        assert_eq!(standing(&link).unwrap(), Standing::Firm);
-        fs::set_permissions(&real, fs::Permissions::from_mode(0o770)).unwrap();
+        mkdir(real.clone(), 0o700);
+        let (link, again) = (at.join("link"), at.join("again"));
+        symlink("./real", &link).unwrap();
+        symlink(at.join("real/../link"), &again).unwrap();
+        for path in [&real, &link, &again] {
+            assert_eq!(standing(path).unwrap(), Standing::Firm(real.clone()), "{}", path.display());
+        }
+        chmod(&real, 0o770);
         assert!(matches!(standing(&link).unwrap(), Standing::Refused(_)));
-        fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).unwrap();
-        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        chmod(&real, 0o700);
+        chmod(&at, 0o777);
         assert!(matches!(standing(&real).unwrap(), Standing::Refused(_)));
         // Only root can give a link away.
         if rustix::process::geteuid().is_root() {
-            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-            std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
-            assert!(matches!(standing(&link).unwrap(), Standing::Refused(_)));
-            std::os::unix::fs::lchown(&real, Some(12345), None).unwrap();
+            chmod(&at, 0o700);
+            lchown(&link, Some(12345), None).unwrap();
+            for path in [&link, &again] {
+                assert!(matches!(standing(path).unwrap(), Standing::Refused(_)), "{}", path.display());
+            }
+            lchown(&real, Some(12345), None).unwrap();
             assert!(matches!(standing(&real).unwrap(), Standing::Refused(_)));
         }
+    }
+
+    /// Both the link and the directory are ours, but anybody can put another link in the place of ours.
+    #[test]
+    fn a_link_in_an_open_directory_makes_the_way_unsafe() {
+        let (_dir, at) = place();
+        let real = mkdir(at.join("real"), 0o700);
+        let open = mkdir(at.join("open"), 0o777);
+        symlink(&real, open.join("cache")).unwrap();
+        symlink(open.join("cache"), at.join("two")).unwrap();
+        mkdir(real.join("lib"), 0o700);
+        for way in ["open/cache", "two", "two/lib", "open/cache/../real"] {
+            let Standing::Refused(reason) = standing(&at.join(way)).unwrap() else { panic!("{way}") };
+            assert!(reason.contains("open (mode 0777"), "{way}: {reason}");
+        }
+        chmod(&open, 0o770);
+        for way in ["open/cache", "two", "two/lib", "open/cache/../real"] {
+            assert!(matches!(standing(&at.join(way)).unwrap(), Standing::Loose(_)), "{way}");
+        }
+        for mode in [0o1777, 0o755] {
+            chmod(&open, mode);
+            assert_eq!(standing(&at.join("two")).unwrap(), Standing::Firm(real.clone()));
+        }
+        assert_eq!(standing(&real).unwrap(), Standing::Firm(real));
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_end() {
+        let (_dir, at) = place();
+        symlink("b", at.join("a")).unwrap();
+        symlink("a", at.join("b")).unwrap();
+        assert_eq!(standing(&at.join("a")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        symlink("gone", at.join("dangling")).unwrap();
+        assert_eq!(standing(&at.join("dangling/x")).unwrap(), Standing::Missing);
+        fs::write(at.join("file"), "").unwrap();
+        for way in ["file/x", "file/.."] {
+            assert_eq!(standing(&at.join(way)).unwrap_err().raw_os_error(), Some(libc::ENOTDIR), "{way}");
+        }
+        assert!(matches!(standing(&at.join("file")).unwrap(), Standing::Refused(_)));
+    }
+
+    /// Temporary directories as sites make them: of the user's own in one of root's with the sticky bit.
+    #[test]
+    fn what_is_made_in_a_directory_stands_as_firmly_as_others_let_it() {
+        let (_dir, at) = place();
+        let all = mkdir(at.join("scratch"), 0o1777);
+        let job = mkdir(all.join("job.1234"), 0o700);
+        assert_eq!(shelter(&all).unwrap(), Standing::Firm(all.clone()));
+        for mode in [0o700, 0o755, 0o1777] {
+            chmod(&job, mode);
+            assert_eq!(shelter(&job).unwrap(), Standing::Firm(job.clone()), "{mode:o}");
+        }
+        for mode in [0o770, 0o2775] {
+            chmod(&job, mode);
+            assert!(matches!(shelter(&job).unwrap(), Standing::Loose(_)), "{mode:o}");
+        }
+        chmod(&job, 0o777);
+        assert!(matches!(shelter(&job).unwrap(), Standing::Refused(_)));
+        chmod(&job, 0o700);
+        chmod(&all, 0o777);
+        assert!(matches!(shelter(&job).unwrap(), Standing::Refused(_)));
+        chmod(&all, 0o755);
+        if rustix::process::geteuid().is_root() {
+            lchown(&job, Some(12345), None).unwrap();
+            assert!(matches!(shelter(&job).unwrap(), Standing::Loose(_)));
+        }
+    }
+
+    /// Where root of the host shows as the same user as all strangers, only directories that have to be root's are
+    /// taken for root's.
+    #[test]
+    fn strangers_of_a_user_namespace_are_root_where_nobody_else_can_be() {
+        assert_eq!(Who::of(5, Some("         0          0 4294967295\n"), "65534\n").stranger, None);
+        assert_eq!(Who::of(5, None, "").stranger, None);
+        let who = Who::of(5, Some("         5          5          1\n"), "65534\n");
+        assert_eq!((who.stranger, who.nameless), (Some(65534), false));
+        let is_firm = |dir: &str, mode| who.below(Path::new(dir), 65534, mode).is_none();
+        assert!(is_firm("/", 0o755) && is_firm("/home", 0o755) && is_firm("/tmp", 0o1777));
+        assert!(!is_firm("/home", 0o777) && !is_firm("/home", 0o775) && !is_firm("/home/alice", 0o755));
+        let loose = who.below(Path::new("/home/alice"), 65534, 0o755);
+        assert!(matches!(&loose, Some(Standing::Loose(why)) if why.contains("user namespace")), "{loose:?}");
+        assert!(FIVE.below(Path::new("/home"), 65534, 0o755).is_some(), "nobody is a user like any other");
+        // A link in a directory in which only root can make one.
+        let link = |dir: &str, mode| who.trusts_link(Path::new(dir), (65534, mode), 65534);
+        assert!(link("/", 0o755) && !link("/tmp", 0o1777) && !link("/home/alice", 0o755));
+        assert!(who.distrust(65534, 0o755).unwrap().contains("user namespace"));
+        // `unshare --user`: this user shows as the same user as everybody else.
+        assert!(!Who::of(65534, Some("0 0 4294967295"), "65534").nameless, "nobody outside of namespaces");
+        for map in ["", "7 1000 1"] {
+            let nameless = Who::of(65534, Some(map), "65534");
+            assert!(nameless.distrust(65534, 0o700).unwrap().contains("does not know"));
+            assert!(nameless.below(Path::new("/home"), 65534, 0o755).is_some());
+        }
+        assert!(!Who::of(65534, Some("0 100000 65536"), "65534").nameless);
     }
 }

@@ -56,15 +56,6 @@ impl Library {
         Self { shared: Arc::clone(&self.shared), origin }
     }
 
-    /// The same library, whose file will be found at `path`.
-    pub(super) fn moved_to(&self, path: &Path) -> Self {
-        Self::new(self.signature(), path, self.shared.image.clone(), self.origin)
-    }
-
-    pub(super) fn image(&self) -> Option<&Arc<dyn Image>> {
-        self.shared.image.as_ref()
-    }
-
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> &str {

@@ -5,7 +5,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::build::{self, Built, Job};
+use crate::build::{self, Built, Copies, Job};
 use crate::cache::layout::Category;
 use crate::cache::lease::{self, Taken};
 use crate::cache::notes::Failed;
@@ -108,7 +108,8 @@ impl Session {
                 .flat_map(|name| [layout.inc(name), layout.lib(name)])
                 .collect(),
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
-            temp_root: &layout.params().temp_dir_root,
+            copies: copies(cache, order.iter().chain(&nested.asked))?,
+            temp_roots: &layout.staging_places(),
             failure_dir: &layout.failure(signature),
         };
         let built = self.compile(&job, cache)?;
@@ -227,6 +228,32 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
         }
     }
     Ok(all)
+}
+
+/// Headers and libraries of these entries and of all that they need, out of a cache to which the compiler must not be
+/// led; `None` where it may.
+fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result<Option<Copies>> {
+    if cache.is_loose()?.is_none() {
+        return Ok(None);
+    }
+    let layout = cache.layout();
+    let mut copies = Copies::default();
+    let mut seen = Vec::new();
+    for signature in wanted {
+        // What was asked for and could not be had is not there.
+        if seen.contains(signature) || !layout.lib(signature).exists() {
+            continue;
+        }
+        for files in cache.read_closure(signature)? {
+            if seen.contains(&files.signature) {
+                continue;
+            }
+            copies.headers.extend(files.header.map(|text| (layout.inc_basename(&files.signature), text)));
+            copies.libraries.push((layout.lib_basename(&files.signature), files.library));
+            seen.push(files.signature);
+        }
+    }
+    Ok(Some(copies))
 }
 
 /// What was asked for within `generate` and is not linked.

@@ -7,6 +7,7 @@
 pub mod callbacks;
 mod kinds;
 mod library;
+mod loading;
 pub mod local;
 mod make;
 mod nested;
@@ -17,11 +18,10 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::cache::{Cache, Check, EntryFiles, Lookup, Whole};
+use crate::cache::{Cache, Check, Lookup, Whole};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
 use crate::load::{Image, Loader, System};
-use crate::params::resolved::{CacheParams, Resolved};
+use crate::params::resolved::Resolved;
 use crate::process::{Runner, Spawn};
 use crate::signature::Toolchain;
 use crate::wire::Digest32;
@@ -39,6 +39,8 @@ pub struct Session {
     loader: Arc<dyn Loader>,
     /// Loaded libraries by path, told apart by the digests of their files.
     images: Mutex<HashMap<PathBuf, Vec<Known>>>,
+    /// Files of which libraries have been loaded that were not loaded from a cache directory.
+    copies: Mutex<loading::Copies>,
     /// Caches from which leftovers of dead programs have been removed.
     swept: Mutex<HashSet<PathBuf>>,
     /// Answers of compilers by their files.
@@ -61,6 +63,7 @@ impl Session {
             runner,
             loader,
             images: Mutex::default(),
+            copies: Mutex::default(),
             swept: Mutex::default(),
             toolchains: Mutex::default(),
             memory: Memory::default(),
@@ -89,82 +92,6 @@ impl Session {
     fn origin(&self, cache: &Cache, order: &[Whole]) -> Origin {
         let loaded = order.last().is_some_and(|whole| self.loaded(cache, whole).is_some());
         if loaded { Origin::Memory } else { Origin::Disk }
-    }
-
-    /// Loads the libraries of a lookup, dependencies first, each once.
-    fn load(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
-        let Some(last) = order.last() else {
-            return Err(Error::new(Kind::Internal, "nothing to load"));
-        };
-        let path = cache.layout().lib(&last.signature);
-        if !cache.layout().params().load {
-            return Ok(Library::new(&last.signature, &path, None, origin));
-        }
-        if let Some(image) = self.loaded(cache, last) {
-            return Ok(Library::new(&last.signature, &path, Some(image), origin));
-        }
-        // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
-        let replaced = |whole: &Whole| {
-            let known = lock(&self.images).contains_key(&cache.layout().lib(&whole.signature));
-            known && self.loaded(cache, whole).is_none()
-        };
-        if order.iter().any(replaced) || cache.is_loose()?.is_some() {
-            let entries = cache.read_closure(&last.signature)?;
-            return self.load_bytes(&entries, &last.signature, cache, origin);
-        }
-        self.load_in_place(cache, order, origin)
-    }
-
-    fn load_in_place(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
-        let mut library = None;
-        for whole in order {
-            let path = cache.layout().lib(&whole.signature);
-            let image = match self.loaded(cache, whole) {
-                Some(image) => image,
-                // Not under the lock: initialisers of a library may do anything.
-                None => self.loader.load(&path)?,
-            };
-            self.keep(&path, whole.digest, &image);
-            library = Some(Library::new(&whole.signature, &path, Some(image), origin));
-        }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
-    }
-
-    fn keep(&self, path: &Path, digest: Digest32, image: &Arc<dyn Image>) {
-        let mut images = lock(&self.images);
-        let known = images.entry(path.to_owned()).or_default();
-        if known.iter().all(|(other, _)| *other != digest) {
-            known.push((digest, Arc::clone(image)));
-        }
-    }
-
-    /// Loads a library from bytes: from a private folder that is gone afterwards.
-    fn load_bytes(
-        &self,
-        entries: &[EntryFiles],
-        signature: &str,
-        cache: &Cache,
-        origin: Origin,
-    ) -> Result<Library> {
-        let temp_root = &cache.layout().params().temp_dir_root;
-        let private = fsutil::private_dir(temp_root)
-            .map_err(|error| Error::io("cannot write in", temp_root, &error))?;
-        // These bytes are what was agreed on, whatever the headers of this host look like.
-        let params = CacheParams { check_inputs: false, ..cache.layout().params().clone() };
-        let own = Cache::new(private.path(), &params);
-        for files in entries {
-            own.publish(files)?;
-        }
-        let order = find(&own, signature, Check::Load)?.ok_or_else(|| {
-            let text = format!("{signature} cannot be read back from {}", private.path().display());
-            Error::new(Kind::Cache, text)
-        })?;
-        let library = self.load_in_place(&own, &order, origin)?;
-        let path = cache.layout().lib(signature);
-        if let (Some(last), Some(image)) = (order.last(), library.image()) {
-            self.keep(&path, last.digest, image);
-        }
-        Ok(library.moved_to(&path))
     }
 }
 

@@ -1,0 +1,46 @@
+//! What to load, from the bytes of entries alone.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+
+use crate::error::{Error, Kind, Result};
+
+use super::{EntryFiles, Whole, seal, with_dependencies};
+
+/// The library of `signature` and those that it is linked to, dependencies first. The digests are those that
+/// [`super::Cache::lookup`] gives.
+///
+/// # Errors
+/// [`Kind::Cache`] when one is missing or damaged.
+pub fn order(entries: &[EntryFiles], signature: &str) -> Result<Vec<Whole>> {
+    let mut order = Vec::new();
+    add(entries, signature, &mut order, &mut HashSet::new())?;
+    Ok(order)
+}
+
+/// The file of a library among entries.
+#[must_use]
+pub fn library<'a>(entries: &'a [EntryFiles], signature: &str) -> Option<&'a [u8]> {
+    entries.iter().find(|files| files.signature == signature).map(|files| files.library.as_slice())
+}
+
+fn add(
+    entries: &[EntryFiles],
+    signature: &str,
+    order: &mut Vec<Whole>,
+    seen: &mut HashSet<String>,
+) -> Result<()> {
+    if !seen.insert(signature.to_owned()) {
+        return Ok(());
+    }
+    let broken = |reason: &str| Error::new(Kind::Cache, format!("cannot load {signature}: {reason}"));
+    let file = library(entries, signature).ok_or_else(|| broken("it is not among what was handed over"))?;
+    let record = seal::open(file, signature).map_err(|damage| broken(&damage.describe()))?;
+    for dependency in &record.dependencies {
+        add(entries, dependency, order, seen)?;
+    }
+    let digest = with_dependencies(seal::digest_of(file), &record, order);
+    order.push(Whole { signature: signature.to_owned(), digest });
+    Ok(())
+}

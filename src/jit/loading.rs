@@ -1,0 +1,193 @@
+//! Loading: by path from a cache that stands firmly, else from private copies of what was checked.
+//!
+//! A library is loaded once in a process, whatever is linked to it, so that its static variables are there once. The
+//! dynamic loader tells libraries apart by their files. Where two libraries that are loaded from copies are linked to
+//! a third, the folder of the second has a link to the copy of the first. That file has no name any more by then and
+//! is reached by a descriptor that is kept open.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::cache::{Cache, EntryFiles, Whole, order};
+use crate::error::{Error, Kind, Result};
+use crate::fsutil::{self, Power, Standing};
+use crate::load::Image;
+use crate::wire::Digest32;
+
+use super::{Known, Library, Origin, Session, lock};
+
+/// Copies of libraries that are or will be loaded, by path in the cache and digest.
+pub(super) type Copies = HashMap<(PathBuf, Digest32), File>;
+
+impl Session {
+    /// Loads the libraries of a lookup, dependencies first, each once.
+    pub(super) fn load(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
+        let Some(last) = order.last() else {
+            return Err(Error::new(Kind::Internal, "nothing to load"));
+        };
+        let path = cache.layout().lib(&last.signature);
+        if !cache.layout().params().load {
+            return Ok(Library::new(&last.signature, &path, None, origin));
+        }
+        if let Some(image) = self.loaded(cache, last) {
+            return Ok(Library::new(&last.signature, &path, Some(image), origin));
+        }
+        // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
+        let replaced = |whole: &&Whole| {
+            let known = lock(&self.images).contains_key(&cache.layout().lib(&whole.signature));
+            known && self.loaded(cache, whole).is_none()
+        };
+        let why = match (cache.libraries()?, order.iter().find(replaced)) {
+            (Standing::Loose(reason), _) => reason,
+            (_, Some(whole)) => format!("another version of {} is loaded already", whole.signature),
+            (Standing::Firm(real), None) => return self.load_in_place(cache, order, &real, origin),
+            (Standing::Missing | Standing::Refused(_), None) => {
+                let text = format!("cannot load {}: it has gone meanwhile", path.display());
+                return Err(Error::new(Kind::Cache, text));
+            }
+        };
+        let entries = cache.read_closure(&last.signature)?;
+        self.load_copies(&entries, &last.signature, cache, origin, &why)
+    }
+
+    /// Loads from `real`, the directory of libraries as it is called without links: whoever can change a link on the
+    /// way to it changes nothing between the check and the loading.
+    fn load_in_place(&self, cache: &Cache, order: &[Whole], real: &Path, origin: Origin) -> Result<Library> {
+        let mut library = None;
+        for whole in order {
+            let image = match self.loaded(cache, whole) {
+                Some(image) => image,
+                // Not under the lock: initialisers of a library may do anything.
+                None => self.loader.load(&real.join(cache.layout().lib_basename(&whole.signature)))?,
+            };
+            library = Some(self.keep(cache, whole, image, origin));
+        }
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+    }
+
+    fn keep(&self, cache: &Cache, whole: &Whole, image: Arc<dyn Image>, origin: Origin) -> Library {
+        let path = cache.layout().lib(&whole.signature);
+        let mut images = lock(&self.images);
+        let known: &mut Vec<Known> = images.entry(path.clone()).or_default();
+        if known.iter().all(|(other, _)| *other != whole.digest) {
+            known.push((whole.digest, Arc::clone(&image)));
+        }
+        Library::new(&whole.signature, &path, Some(image), origin)
+    }
+
+    /// Loads a library from bytes that this host's directory does not show.
+    pub(super) fn load_bytes(
+        &self,
+        entries: &[EntryFiles],
+        signature: &str,
+        cache: &Cache,
+        origin: Origin,
+    ) -> Result<Library> {
+        let path = cache.layout().lib(signature);
+        if !cache.layout().params().load {
+            return Ok(Library::new(signature, &path, None, origin));
+        }
+        let why = format!("{} does not show what was published in it", cache.layout().root().display());
+        self.load_copies(entries, signature, cache, origin, &why)
+    }
+
+    /// Loads a library and what it is linked to from a private folder that is gone afterwards.
+    fn load_copies(
+        &self,
+        entries: &[EntryFiles],
+        signature: &str,
+        cache: &Cache,
+        origin: Origin,
+        why: &str,
+    ) -> Result<Library> {
+        let places = cache.layout().staging_places();
+        let private = fsutil::staging_dir(&places).map_err(|error| {
+            Error::io("cannot make a private folder in", &places[0], &error).context(&format!(
+                "{signature} has to be loaded from a private copy, because {why}; set cache.temp_dir_root or TMPDIR to \
+                 a directory of yours that nobody else can rename"
+            ))
+        })?;
+        let order = order::order(entries, signature)?;
+        for whole in &order {
+            let bytes = order::library(entries, &whole.signature).unwrap_or_default();
+            self.put_copy(cache, whole, bytes, private.path())?;
+        }
+        let mut library = None;
+        for whole in &order {
+            let file = private.path().join(cache.layout().lib_basename(&whole.signature));
+            let image = match self.loaded(cache, whole) {
+                Some(image) => image,
+                None => self.loader.load(&file).map_err(|error| {
+                    let text = format!(
+                        "{}; this is a private copy, made because {why}. If {} does not allow programs to be run \
+                         (noexec), set cache.temp_dir_root to a directory that does",
+                        error.message(),
+                        file.parent().and_then(Path::parent).unwrap_or(Path::new("/")).display(),
+                    );
+                    Error::new(error.kind(), text)
+                })?,
+            };
+            library = Some(self.keep(cache, whole, image, origin));
+        }
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+    }
+
+    /// Puts a library into `folder`: a link to the file of which it has been loaded or is just being loaded, else a
+    /// copy of its own.
+    fn put_copy(&self, cache: &Cache, whole: &Whole, bytes: &[u8], folder: &Path) -> Result<()> {
+        let path = folder.join(cache.layout().lib_basename(&whole.signature));
+        let in_cache = cache.layout().lib(&whole.signature);
+        // Held until the file is known: two threads must not make one each.
+        let mut copies = lock(&self.copies);
+        let key = (in_cache, whole.digest);
+        if let Some(held) = copies.get(&key) {
+            if link(&path, &PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), held) {
+                return Ok(());
+            }
+        } else if self.loaded(cache, whole).is_some()
+            && let Standing::Firm(real) = cache.libraries()?
+            && let Ok(file) = File::open(real.join(cache.layout().lib_basename(&whole.signature)))
+            && link(&path, &real.join(cache.layout().lib_basename(&whole.signature)), &file)
+        {
+            return Ok(());
+        }
+        let cannot = |error| Error::io("cannot write", &path, &error);
+        // It is gone in a moment, and so is a host that loses its power.
+        fsutil::publish_first(&path, bytes, 0o700, Power::Careless).map_err(cannot)?;
+        if copies.len() < most_held()
+            && let Ok(file) = File::open(&path)
+        {
+            copies.insert(key, file);
+        }
+        Ok(())
+    }
+}
+
+/// Makes a link at `path` to `target`, if it then leads to this file.
+fn link(path: &Path, target: &Path, file: &File) -> bool {
+    let same = || {
+        let (found, file) = (fs::metadata(path).ok()?, file.metadata().ok()?);
+        Some((found.dev(), found.ino()) == (file.dev(), file.ino()))
+    };
+    if symlink(target, path).is_err() {
+        return false;
+    }
+    let leads = same() == Some(true);
+    if !leads {
+        let _ = fs::remove_file(path);
+    }
+    leads
+}
+
+/// How many descriptors of copies may be held: the host program needs some too. Without, a library that is needed again
+/// gets a second copy.
+fn most_held() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX))
+}
