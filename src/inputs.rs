@@ -1,17 +1,29 @@
 //! What a build has read besides its own source: headers and libraries, and whether they are still the same.
+//!
+//! Many entries have read the same files, and a program asks for many entries: what a file is like is remembered in
+//! the process for [`FRESH`], and what is in it for as long as it is like that.
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use object::{Object, ReadCache};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::wire::hex;
+
+/// For so long a file that has been looked at is not looked at again in this process.
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// The identity of a file that was not there, or could not be read.
+const ABSENT: &str = "absent";
 
 /// A file that a build has read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,8 +34,25 @@ pub struct Input {
     pub size: u64,
     /// Time of its last change, in nanoseconds since 1970.
     pub mtime: i64,
-    /// What is in it: `build-id HEX` of a library that has one, else `sha256 HEX`.
+    /// The same by the clock of the file system, which nobody can set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ctime: Option<i64>,
+    /// Its number in its file system: another file under the same name has another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inode: Option<u64>,
+    /// What is in it: `build-id HEX` of a library that has one, else `sha256 HEX`; `absent` of what cannot be read.
     pub identity: String,
+}
+
+/// What has become of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Nothing: it was at most touched, or copied with its contents.
+    Same,
+    /// It cannot be looked at: nobody could build from it now. With the reason.
+    Gone(String),
+    /// There is something else in it, in words.
+    Changed(String),
 }
 
 impl Input {
@@ -32,31 +61,80 @@ impl Input {
     /// # Errors
     /// Those of the file system.
     pub fn of(path: &Path) -> io::Result<Self> {
-        let (size, mtime) = facts(path)?;
-        Ok(Self { path: path.display().to_string(), size, mtime, identity: identity(path)? })
+        Self::now(path).map_err(io::Error::other)
     }
 
-    /// In what the file differs from what was recorded; `None` when it does not. A file that was only touched, or
-    /// copied from another host with its contents, does not differ.
+    /// The file as it is now; one that cannot be read is the same for as long as it cannot.
+    #[must_use]
+    pub fn seen(path: &Path) -> Self {
+        Self::now(path).unwrap_or_else(|_| Self {
+            path: path.display().to_string(),
+            size: 0,
+            mtime: 0,
+            ctime: None,
+            inode: None,
+            identity: ABSENT.to_owned(),
+        })
+    }
+
+    fn now(path: &Path) -> Result<Self, String> {
+        let path = path.display().to_string();
+        let facts = look(&path, Instant::now(), Duration::ZERO)?;
+        let identity = contents(&path, facts)?;
+        Ok(Self {
+            path,
+            size: facts.size,
+            mtime: facts.mtime,
+            ctime: Some(facts.ctime),
+            inode: Some(facts.inode),
+            identity,
+        })
+    }
+
+    /// What has become of the file, as far as this process has seen within [`FRESH`].
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state_at(Instant::now(), FRESH)
+    }
+
+    /// In what the file differs from what was recorded, looked at now; `None` when it does not. What could not be read
+    /// and cannot be read does not differ.
     #[must_use]
     pub fn change(&self) -> Option<String> {
-        let path = Path::new(&self.path);
-        match facts(path) {
-            Ok(now) if now == (self.size, self.mtime) => return None,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Some(format!("{} is gone", self.path));
-            }
-            Err(error) => return Some(format!("{} cannot be read: {error}", self.path)),
-        }
-        match identity(path) {
-            Ok(now) if now == self.identity => None,
-            Ok(now) => {
-                Some(format!("{} has changed ({} is now {})", self.path, brief(&self.identity), brief(&now)))
-            }
-            Err(error) => Some(format!("{} cannot be read: {error}", self.path)),
+        match self.state_at(Instant::now(), Duration::ZERO) {
+            State::Same => None,
+            State::Gone(_) if self.identity == ABSENT => None,
+            State::Gone(reason) | State::Changed(reason) => Some(reason),
         }
     }
+
+    fn state_at(&self, now: Instant, fresh: Duration) -> State {
+        let facts = match look(&self.path, now, fresh) {
+            Ok(facts) => facts,
+            Err(reason) => return State::Gone(reason),
+        };
+        if self.identity == ABSENT {
+            return State::Changed(format!("{} could not be read, and now it can", self.path));
+        }
+        if facts.are_those_of(self) {
+            return State::Same;
+        }
+        match contents(&self.path, facts) {
+            Ok(now) if now == self.identity => State::Same,
+            Ok(now) => State::Changed(format!(
+                "{} has changed ({} is now {})",
+                self.path,
+                brief(&self.identity),
+                brief(&now)
+            )),
+            Err(reason) => State::Gone(reason),
+        }
+    }
+}
+
+/// From now on every file is looked at again: somebody may have written some, who is about to be asked for them.
+pub fn look_again() {
+    known().values_mut().for_each(|seen| seen.at = None);
 }
 
 /// Enough of an identity to tell two apart.
@@ -65,10 +143,94 @@ fn brief(identity: &str) -> &str {
     &identity[..end]
 }
 
-fn facts(path: &Path) -> io::Result<(u64, i64)> {
-    let facts = fs::metadata(path)?;
-    let mtime = facts.mtime().saturating_mul(1_000_000_000).saturating_add(facts.mtime_nsec());
-    Ok((facts.len(), mtime))
+/// What can be known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Facts {
+    size: u64,
+    mtime: i64,
+    ctime: i64,
+    inode: u64,
+}
+
+impl Facts {
+    /// Size and time alone are not enough: installers and archives give files the times that they like.
+    fn are_those_of(self, input: &Input) -> bool {
+        (self.size, self.mtime) == (input.size, input.mtime)
+            && input.ctime.is_none_or(|ctime| ctime == self.ctime)
+            && input.inode.is_none_or(|inode| inode == self.inode)
+    }
+}
+
+/// What the process knows of a file.
+struct Seen {
+    /// When it was looked at; `None` to look again.
+    at: Option<Instant>,
+    /// What it was like, or why it could not be looked at.
+    facts: Result<Facts, String>,
+    /// What was in it. Not kept with the next look when it had just been written: it may be written once more within
+    /// one tick of the file system's clock.
+    contents: Option<(String, Settled)>,
+}
+
+/// Whether a file was old enough when it was read that its facts tell what is in it.
+type Settled = bool;
+
+static KNOWN: LazyLock<Mutex<HashMap<String, Seen>>> = LazyLock::new(Mutex::default);
+
+fn known() -> MutexGuard<'static, HashMap<String, Seen>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a file is like, asked again when that was asked `fresh` ago or earlier; else why it cannot be looked at.
+fn look(path: &str, now: Instant, fresh: Duration) -> Result<Facts, String> {
+    if let Some(seen) = known().get(path)
+        && seen.at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
+    {
+        return seen.facts.clone();
+    }
+    // Not under the lock: a network disk may take its time.
+    let facts = fs::metadata(path).map_err(|error| describe(path, &error)).map(|facts| Facts {
+        size: facts.len(),
+        mtime: nanoseconds(facts.mtime(), facts.mtime_nsec()),
+        ctime: nanoseconds(facts.ctime(), facts.ctime_nsec()),
+        inode: facts.ino(),
+    });
+    let mut known = known();
+    let before = known.remove(path).filter(|seen| seen.facts == facts);
+    let contents = before.and_then(|seen| seen.contents).filter(|(_, settled)| *settled);
+    known.insert(path.to_owned(), Seen { at: Some(now), facts: facts.clone(), contents });
+    facts
+}
+
+/// What is in a file that is like this: read at most once.
+fn contents(path: &str, facts: Facts) -> Result<String, String> {
+    if let Some(seen) = known().get(path).filter(|seen| seen.facts.as_ref() == Ok(&facts))
+        && let Some((identity, _)) = &seen.contents
+    {
+        return Ok(identity.clone());
+    }
+    /// Longer than a tick of any file system's clock.
+    const TICK: i64 = 2_000_000_000;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(facts.ctime) > TICK;
+    let identity = identity(Path::new(path)).map_err(|error| describe(path, &error))?;
+    if let Some(seen) = known().get_mut(path).filter(|seen| seen.facts.as_ref() == Ok(&facts)) {
+        seen.contents = Some((identity.clone(), settled));
+    }
+    Ok(identity)
+}
+
+fn describe(path: &str, error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => format!("{path} is gone"),
+        _ => format!("{path} cannot be read: {error}"),
+    }
+}
+
+/// A time in nanoseconds since 1970.
+#[must_use]
+pub fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 fn identity(path: &Path) -> io::Result<String> {
@@ -95,7 +257,10 @@ fn identity(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::{Duration, SystemTime};
+
+    fn set_time(path: &Path, time: SystemTime) {
+        File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+    }
 
     #[test]
     fn touching_is_no_change_and_writing_is() {
@@ -104,13 +269,87 @@ mod tests {
         fs::write(&path, "one").unwrap();
         let input = Input::of(&path).unwrap();
         assert_eq!(input.change(), None);
-        let later = SystemTime::now() + Duration::from_secs(5);
-        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        set_time(&path, SystemTime::now() + Duration::from_secs(5));
         assert_eq!(input.change(), None);
         fs::write(&path, "two").unwrap();
         assert!(input.change().unwrap().contains("ufc.h has changed"));
         fs::remove_file(&path).unwrap();
         assert!(input.change().unwrap().contains("is gone"));
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_read_is_the_same_until_it_can() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("later.h");
+        let input = Input::seen(&path);
+        assert_eq!(input.change(), None);
+        assert!(matches!(input.state(), State::Gone(_)));
+        fs::write(&path, "").unwrap();
+        assert!(input.change().unwrap().contains("now it can"));
+    }
+
+    #[test]
+    fn a_file_is_looked_at_once_a_second_in_a_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("shared.h");
+        fs::write(&path, "one").unwrap();
+        let input = Input::of(&path).unwrap();
+        let now = Instant::now();
+        fs::write(&path, "two").unwrap();
+        assert_eq!(input.state_at(now, FRESH), State::Same, "not looked at again");
+        assert!(matches!(input.state_at(now + FRESH, FRESH), State::Changed(_)));
+        let input = Input::of(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        assert_eq!(input.state(), State::Same);
+        look_again();
+        assert_eq!(input.state(), State::Gone(format!("{} is gone", path.display())));
+    }
+
+    /// Installers and archives give files the times that they like.
+    #[test]
+    fn a_file_of_the_same_size_and_time_in_its_place_is_a_change() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("a.h"), dir.path().join("b.h"));
+        let old = SystemTime::now() - Duration::from_secs(1000);
+        for (path, text) in [(&path, "one"), (&other, "two")] {
+            fs::write(path, text).unwrap();
+            set_time(path, old);
+        }
+        let input = Input::of(&path).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert!(input.change().is_some());
+        fs::write(&other, "one").unwrap();
+        set_time(&other, old);
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(input.change(), None, "another file with the same in it");
+    }
+
+    #[test]
+    fn records_without_the_newer_facts_are_read_and_compared_by_the_others() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ufc.h");
+        fs::write(&path, "one").unwrap();
+        let now = Input::of(&path).unwrap();
+        let text = format!(
+            r#"{{"path":"{}","size":{},"mtime":{},"identity":"sha256 0"}}"#,
+            now.path, now.size, now.mtime
+        );
+        let old: Input = serde_json::from_str(&text).unwrap();
+        assert_eq!(old.change(), None);
+        assert_eq!(serde_json::to_string(&old).unwrap(), text);
+    }
+
+    /// What is read again has to be what is there, even within one tick of the clock.
+    #[test]
+    fn what_has_just_been_written_is_not_known_by_its_facts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ufc.h");
+        for round in 0..50 {
+            fs::write(&path, format!("{:03}", round % 7)).unwrap();
+            let input = Input::of(&path).unwrap();
+            let expected = format!("sha256 {}", hex(&Sha256::digest(format!("{:03}", round % 7))));
+            assert_eq!(input.identity, expected);
+        }
     }
 
     #[test]

@@ -6,6 +6,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use dijitso::error::Result;
+use dijitso::inputs;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::ranks::Agreed;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
@@ -45,8 +47,14 @@ impl Bench {
         self.dir.path().join(name)
     }
 
-    /// As a host does on a communicator that it has just made: nothing is answered from the memory of another.
     fn jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Library {
+        self.try_jit(name, code, dependency).unwrap()
+    }
+
+    /// As a host does on a communicator that it has just made, some time after the last call: nothing is answered from
+    /// the memory of another, and files are looked at.
+    fn try_jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Result<Library> {
+        inputs::look_again();
         let params = self.params.resolve().unwrap();
         let generate = |_: Asked<'_>, source: &mut Source| {
             source.code = Some(code.as_bytes().to_vec());
@@ -55,7 +63,27 @@ impl Bench {
         };
         let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
         let request = Ok(Request { name, params: &params });
-        self.session.jit_on(&Serial, &Agreed::default(), request, &mut callbacks).unwrap()
+        self.session.jit_on(&Serial, &Agreed::default(), request, &mut callbacks)
+    }
+
+    /// The next program.
+    fn again(self) -> Self {
+        Self { session: Session::default(), ..self }
+    }
+
+    /// Compiles by a script that is given the command line as `"$@"`, and that is counted.
+    fn compile_by(&mut self, script: &str) {
+        let script =
+            format!("case \"$*\" in *-shared*) echo >> {};; esac; {script}", self.path("runs").display());
+        self.params.set("build.cxx", &shell_words::join(["sh", "-c", &script, "compiler"])).unwrap();
+    }
+
+    fn runs(&self) -> usize {
+        fs::read_to_string(self.path("runs")).unwrap_or_default().lines().count()
+    }
+
+    fn header(&self, text: &str) {
+        fs::write(self.path("include/constants.h"), text).unwrap();
     }
 }
 
@@ -174,4 +202,115 @@ fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
     let refused =
         bench.session.jit_on(&Serial, &Agreed::default(), request, &mut Callbacks::default()).unwrap_err();
     assert!(refused.message().contains("anybody can replace"), "{refused}");
+}
+
+/// What was compiled is the old header, and what is there afterwards is the new one.
+#[test]
+fn a_header_that_is_saved_while_it_is_compiled_is_compiled_again() {
+    let mut bench = Bench::new(&[]);
+    bench.header("#define VALUE 1\n");
+    let header = bench.path("include/constants.h");
+    let save = format!("case \"$*\" in *-shared*) echo '#define VALUE 2' > {};; esac", header.display());
+    bench.compile_by(&format!("c++ \"$@\" || exit 1; {save}"));
+    let first = bench.jit("form", CODE, None);
+    assert_eq!((call(&first), first.origin(), bench.runs()), (2, Origin::Built, 2));
+    let bench = bench.again();
+    let second = bench.jit("form", CODE, None);
+    assert_eq!((call(&second), bench.runs()), (2, 2), "it is found by the next program");
+}
+
+#[test]
+fn a_header_that_never_stays_the_same_is_an_error_that_names_it() {
+    let mut bench = Bench::new(&[]);
+    bench.header("#define VALUE 1\n");
+    let header = bench.path("include/constants.h");
+    bench.compile_by(&format!("c++ \"$@\" || exit 1; echo >> {}", header.display()));
+    let error = bench.try_jit("form", CODE, None).unwrap_err();
+    for part in ["constants.h was changed", "3 runs", "who writes to it"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+    bench.compile_by("exec c++ \"$@\"");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 1, "nothing is left of it");
+}
+
+#[test]
+fn a_corrected_header_ends_the_memory_of_a_failure() {
+    let mut bench = Bench::new(&[]);
+    bench.compile_by("exec c++ \"$@\"");
+    bench.header("#define OTHER 1\n");
+    let first = bench.try_jit("form", CODE, None).unwrap_err();
+    let second = bench.try_jit("form", CODE, None).unwrap_err();
+    assert_eq!((first.message(), first.log()), (second.message(), second.log()));
+    assert_eq!(bench.runs(), 1, "the second is remembered");
+    bench.header("#define OTHER 1\n#define VALUE 5\n");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 5);
+}
+
+#[test]
+fn a_file_that_appears_ends_the_memory_of_a_failure() {
+    for by_path in [true, false] {
+        let bench = Bench::new(&[]);
+        let sub = bench.path("include/sub");
+        fs::create_dir(&sub).unwrap();
+        let name = if by_path { format!("\"{}/gen.h\"", sub.display()) } else { "<sub/gen.h>".to_owned() };
+        let code = format!("#include {name}\nextern \"C\" int value() {{ return VALUE; }}\n");
+        bench.try_jit("form", &code, None).unwrap_err();
+        fs::write(sub.join("gen.h"), "#define VALUE 5\n").unwrap();
+        assert_eq!(call(&bench.jit("form", &code, None)), 5, "{name}");
+    }
+}
+
+/// As CMake passes the directories of imported targets.
+#[test]
+fn a_header_in_a_system_directory_counts() {
+    let mut bench = Bench::new(&[("build.include_dirs", "")]);
+    let flags = format!("-shared -fPIC -isystem {}", bench.path("include").display());
+    bench.params.set("build.cxxflags", &flags).unwrap();
+    bench.header("#define VALUE 1\n");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 1);
+    bench.header("#define VALUE 22\n");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 22);
+}
+
+/// A cache that was filled where the headers are installed, in an image without them.
+#[test]
+fn a_warm_cache_serves_where_the_headers_are_not_installed() {
+    let mut bench = Bench::new(&[]);
+    bench.compile_by("exec c++ \"$@\"");
+    bench.header("#define VALUE 1\n");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 1);
+    fs::remove_file(bench.path("include/constants.h")).unwrap();
+    let bench = bench.again();
+    let library = bench.jit("form", CODE, None);
+    assert_eq!((call(&library), library.origin(), bench.runs()), (1, Origin::Disk, 1));
+    bench.header("#define VALUE 2\n");
+    assert_eq!(call(&bench.jit("form", CODE, None)), 2, "another one is a change");
+}
+
+/// Two hosts with different versions of a header share a cache: each gets its own, at the price of building it.
+#[test]
+fn hosts_with_different_headers_never_get_the_library_of_the_other() {
+    let bench = Bench::new(&[]);
+    for round in 0..4 {
+        let value = 1 + round % 2;
+        bench.header(&format!("#define VALUE {value}\n"));
+        assert_eq!(call(&bench.jit("form", CODE, None)), value);
+    }
+}
+
+#[test]
+fn a_compiler_that_cannot_note_headers_builds_all_the_same() {
+    const OLD: &str =
+        "case \"$*\" in *-MD*) echo 'error: unknown option -MD' >&2; exit 1;; esac; exec c++ \"$@\"";
+    let code = "extern \"C\" int value() { return 1; }\n";
+    for (settings, runs) in [
+        (&[("cache.signature", "name"), ("cache.check_inputs", "false")][..], 1),
+        (&[("cache.check_inputs", "false")], 1),
+        (&[], 2),
+    ] {
+        let mut bench = Bench::new(settings);
+        bench.compile_by(OLD);
+        assert_eq!(call(&bench.jit("form", code, None)), 1);
+        assert_eq!(bench.runs(), runs, "{settings:?}");
+    }
 }

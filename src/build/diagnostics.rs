@@ -31,8 +31,8 @@ const CRASHES: [&str; 13] = [
     "frontend command failed",
 ];
 
-/// Texts of failures that are the surroundings' and not the source's: the next try may succeed.
-const PASSING: [&str; 13] = [
+/// Texts of failures that are the surroundings' and not the source's: the next try may succeed, and is made.
+const PASSING: [&str; 17] = [
     "No space left on device",
     "Cannot allocate memory",
     "Disk quota exceeded",
@@ -46,6 +46,11 @@ const PASSING: [&str; 13] = [
     "error while loading shared libraries",
     "command not found",
     "license",
+    // What was not found may appear, in more places than can be watched.
+    "No such file or directory",
+    "file not found",
+    "cannot find -l",
+    "unable to find library",
 ];
 
 /// The longest line that is quoted in a message, in bytes.

@@ -2,29 +2,136 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::inputs::Input;
+use crate::inputs::{Input, nanoseconds};
 use crate::params::resolved::BuildParams;
 
-/// The option that makes a compiler write what it includes to `file`; nothing where the caller uses such options.
-pub(super) fn options(params: &BuildParams, file: &str) -> Vec<String> {
-    if params.flags.iter().chain(&params.compiler).any(|flag| flag.starts_with("-M")) {
-        return Vec::new();
-    }
-    ["-MMD", "-MF", file].map(str::to_owned).to_vec()
+/// Options of compilers that are about dependency files: whoever uses one has plans of their own.
+const OWN: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP", "-MG", "-MJ"];
+/// Those of them to which a value may be joined.
+const JOINED: [&str; 4] = ["-MF", "-MT", "-MQ", "-MJ"];
+
+/// Compilers that have refused our options.
+static REFUSED: LazyLock<Mutex<HashSet<Vec<String>>>> = LazyLock::new(Mutex::default);
+
+fn refused() -> std::sync::MutexGuard<'static, HashSet<Vec<String>>> {
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The headers that a file in the syntax of make names, but for those below `not`, and for relative paths: these are
-/// of the folder in which the compiler ran.
+/// The options that make a compiler write what it includes to `file`; none where the caller uses such options, or the
+/// compiler does not know them.
+pub(super) fn options(params: &BuildParams, file: &str) -> Vec<String> {
+    let own = |word: &String| {
+        let word = word.as_str();
+        // With PGI, -Mvect is about something else.
+        OWN.contains(&word) || JOINED.iter().any(|option| word.starts_with(option))
+    };
+    if params.flags.iter().chain(&params.compiler).any(own) || refused().contains(&params.compiler) {
+        return Vec::new();
+    }
+    // Not -MMD: ufc.h may well be installed where system headers are.
+    ["-MD", "-MF", file].map(str::to_owned).to_vec()
+}
+
+/// Whether this is what a compiler says that does not know our options.
+pub(super) fn are_unknown(output: &str) -> bool {
+    const WORDS: [&str; 9] = [
+        "unrecognized",
+        "unrecognised",
+        "not recognized",
+        "unknown",
+        "invalid",
+        "illegal",
+        "unsupported",
+        "not supported",
+        "unexpected",
+    ];
+    output.lines().any(|line| {
+        let ours = line.contains("-MD") || line.contains("-MF");
+        let line = line.to_ascii_lowercase();
+        ours && WORDS.iter().any(|word| line.contains(word))
+    })
+}
+
+/// From now on this compiler is not given our options.
+pub(super) fn forgo(compiler: &[String]) {
+    if refused().insert(compiler.to_vec()) {
+        let compiler = crate::process::join(compiler);
+        log::warn!("{compiler} does not know -MD -MF: changes of the headers that it reads are not noticed");
+    }
+}
+
+/// The headers that a file in the syntax of make names, but for those below `not`, those of the compiler itself, and
+/// relative paths: these are of the folder in which the compiler ran.
 pub(super) fn headers(dependencies: &str, not: &Path) -> Vec<PathBuf> {
     let words = words(dependencies);
-    let paths = words.iter().map(PathBuf::from).filter(|path| path.is_absolute() && !path.starts_with(not));
-    let mut all: Vec<PathBuf> = paths.collect();
+    let paths = words.iter().map(PathBuf::from);
+    let mut all: Vec<PathBuf> =
+        paths.filter(|path| path.is_absolute() && !path.starts_with(not) && !is_of_compiler(path)).collect();
     all.sort();
     all.dedup();
     all
 }
+
+/// Whether a header belongs to the compiler, which the signature knows, or to the C library: there are hundreds, and
+/// none of them is what a model is written in.
+///
+/// - `include/c++/N`, `lib*/gcc*/../N/include*`, `lib*/clang/N/include`, N being a version;
+/// - of `usr/include` and its directories for one machine (`x86_64-linux-gnu`) what the kernel and the C library have:
+///   the directories `bits`, `sys`, `asm`, `asm-generic`, `linux`, `gnu`, and headers of ISO C and POSIX by their names.
+fn is_of_compiler(path: &Path) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.components() {
+        match part {
+            // Clang writes /usr/bin/../lib/gcc/x86_64-linux-gnu/12/../../../../include/c++/12/vector.
+            Component::ParentDir => drop(parts.pop()),
+            Component::Normal(part) => parts.push(part.to_str().unwrap_or_default()),
+            _ => {}
+        }
+    }
+    let is_version = |part: &str| part == "v1" || part.starts_with(|c: char| c.is_ascii_digit());
+    let versioned = |at: usize| parts.get(at).is_some_and(|part| is_version(part));
+    let includes = |at: usize| parts.get(at).is_some_and(|part| part.starts_with("include"));
+    for (at, pair) in parts.windows(2).enumerate() {
+        let in_lib = pair[0].starts_with("lib");
+        match pair[1] {
+            "c++" if versioned(at + 2) => return true,
+            // lib/gcc/x86_64-linux-gnu/12/include, and include-fixed
+            "gcc" if in_lib && versioned(at + 3) && includes(at + 4) => return true,
+            "clang" if in_lib && versioned(at + 2) && includes(at + 3) => return true,
+            _ => {}
+        }
+    }
+    let Some(at) = parts.windows(2).position(|pair| pair == ["usr", "include"]) else { return false };
+    let rest = match &parts[at + 2..] {
+        [machine, rest @ ..] if machine.contains("-linux-") => rest,
+        rest => rest,
+    };
+    match rest {
+        [name] => C_HEADERS.contains(name),
+        [dir, ..] => ["bits", "sys", "asm", "asm-generic", "linux", "gnu"].contains(dir),
+        [] => false,
+    }
+}
+
+/// Headers of ISO C and POSIX, and those that the ones of glibc and musl include.
+#[rustfmt::skip] // a list of words
+const C_HEADERS: [&str; 72] = [
+    "aio.h", "alloca.h", "alltypes.h", "assert.h", "byteswap.h", "complex.h", "cpio.h", "ctype.h", "dirent.h",
+    "dlfcn.h", "elf.h", "endian.h", "errno.h", "execinfo.h", "fcntl.h", "features-time64.h", "features.h", "fenv.h",
+    "float.h", "fmtmsg.h", "fnmatch.h", "ftw.h", "getopt.h", "glob.h", "grp.h", "iconv.h", "inttypes.h", "iso646.h",
+    "langinfo.h", "libgen.h", "libintl.h", "limits.h", "link.h", "locale.h", "malloc.h", "math.h", "memory.h",
+    "monetary.h", "mqueue.h", "netdb.h", "nl_types.h", "poll.h", "pthread.h", "pwd.h", "regex.h", "sched.h",
+    "search.h", "semaphore.h", "setjmp.h", "signal.h", "spawn.h", "stdc-predef.h", "stdint.h", "stdio.h", "stdlib.h",
+    "string.h", "strings.h", "syslog.h", "tar.h", "tgmath.h", "threads.h", "time.h", "uchar.h", "ucontext.h",
+    "ulimit.h", "unistd.h", "utime.h", "utmpx.h", "values.h", "wchar.h", "wctype.h", "xlocale.h",
+];
 
 /// What stands behind the first colon. Blanks in names are escaped by a backslash, `$` is doubled.
 fn words(text: &str) -> Vec<String> {
@@ -94,23 +201,86 @@ pub(super) fn libraries(params: &BuildParams) -> Vec<PathBuf> {
     named.chain(files).collect()
 }
 
-/// The files that a compiler has named in its messages: `/path/file.h:12: ...`.
+/// The files that a compiler has named in its messages: `/path/file.h:12: ...`, also those that are not there.
 pub(super) fn named(output: &str) -> Vec<PathBuf> {
     const MOST: usize = 100;
     let mut all = Vec::new();
     for word in output.split(|c: char| c.is_whitespace() || c == ',') {
         let Some((path, _)) = word.split_once(':') else { continue };
         let path = PathBuf::from(path);
-        if path.is_absolute() && !all.contains(&path) && path.is_file() && all.len() < MOST {
+        if path.is_absolute() && !all.contains(&path) && !path.is_dir() && all.len() < MOST {
             all.push(path);
         }
     }
     all
 }
 
-/// The files as they are now; what has gone meanwhile is left out.
-pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>) -> Vec<Input> {
-    paths.into_iter().filter_map(|path| Input::of(&path).ok()).collect()
+/// When a run began, by the clocks that files get their times from, in nanoseconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Since {
+    device: u64,
+    there: i64,
+    here: i64,
+}
+
+impl Since {
+    /// Now. A file is written in `dir`, whose file system may have a clock of its own.
+    pub(super) fn now(dir: &Path) -> Self {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let here = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let path = dir.join(".began");
+        let facts = fs::write(&path, "began").and_then(|()| fs::metadata(&path)).ok();
+        let there = facts.as_ref().map_or(here, |facts| nanoseconds(facts.ctime(), facts.ctime_nsec()));
+        Self { device: facts.map_or(0, |facts| facts.dev()), there, here }
+    }
+
+    /// Whether a file may have been another one since. Of a file that is not there, whether it may have been removed.
+    ///
+    /// By the time that nobody can set: a header from an archive may well have its last change in the future. Within
+    /// one tick of the clock a compiler does not get as far as reading, so that equal times are early. What lies on
+    /// the disk of a server whose clock is behind ours may be changed unnoticed for that long after the begin; where
+    /// it is ahead, one run too many is made.
+    fn has_seen_change_of(self, path: &Path) -> bool {
+        const SECOND: i64 = 1_000_000_000;
+        let facts = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
+        facts.is_ok_and(|facts| {
+            let mut changed = nanoseconds(facts.ctime(), facts.ctime_nsec());
+            if changed % SECOND == 0 {
+                // This file system counts in seconds.
+                changed = changed.saturating_add(SECOND - 1);
+            }
+            changed > if facts.dev() == self.device { self.there } else { self.here }
+        })
+    }
+}
+
+/// What a run has read.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Read {
+    /// The files as they are now.
+    pub(super) inputs: Vec<Input>,
+    /// The first of which it cannot be said whether the compiler has read it as it is now.
+    pub(super) unsettled: Option<String>,
+}
+
+/// The files as they are now, after a run that began at `since`. What was in them `before` it and is in them still is
+/// what was read, whatever has been done to them.
+pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: Since, before: &[Input]) -> Read {
+    let mut read = Read::default();
+    let mut all: HashSet<PathBuf> = HashSet::new();
+    for path in paths {
+        if !all.insert(path.clone()) {
+            continue;
+        }
+        let input = Input::seen(&path);
+        let same = || before.iter().any(|old| old.path == input.path && old.identity == input.identity);
+        // Looked at after it was read, so that no change is missed in between.
+        if read.unsettled.is_none() && since.has_seen_change_of(&path) && !same() {
+            read.unsettled = Some(input.path.clone());
+        }
+        read.inputs.push(input);
+    }
+    read
 }
 
 #[cfg(test)]
@@ -128,15 +298,112 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_the_compiler_and_the_c_library_are_left_out_and_no_others() {
+        for path in [
+            "/usr/include/c++/12/vector",
+            "/usr/bin/../lib/gcc/x86_64-linux-gnu/12/../../../../include/c++/12/bits/move.h",
+            "/usr/include/x86_64-linux-gnu/c++/12/bits/c++config.h",
+            "/usr/lib/gcc/x86_64-linux-gnu/12/include/stddef.h",
+            "/usr/lib/llvm-14/lib/clang/14.0.6/include/stddef.h",
+            "/usr/lib/llvm-14/include/c++/v1/vector",
+            "/opt/conda/lib/gcc/x86_64-conda-linux-gnu/12.3.0/include/c++/cmath",
+            "/opt/conda/x86_64-conda-linux-gnu/sysroot/usr/include/stdio.h",
+            "/usr/include/stdio.h",
+            "/usr/include/x86_64-linux-gnu/bits/types.h",
+            "/usr/include/x86_64-linux-gnu/sys/cdefs.h",
+            "/usr/include/linux/errno.h",
+        ] {
+            assert!(is_of_compiler(Path::new(path)), "{path}");
+        }
+        for path in [
+            "/usr/include/ufc.h",
+            "/usr/local/include/ufc.h",
+            "/usr/include/dolfin/mesh/Mesh.h",
+            "/usr/include/eigen3/Eigen/Dense",
+            "/usr/include/x86_64-linux-gnu/mpi/mpi.h",
+            "/usr/lib/x86_64-linux-gnu/openmpi/include/mpi.h",
+            "/home/me/include/math.h",
+            "/home/me/include/c++/model.h",
+            "/home/me/bits/model.h",
+            "/home/me/lib/gcc/model.h",
+            "/usr/include",
+        ] {
+            assert!(!is_of_compiler(Path::new(path)), "{path}");
+        }
+    }
+
+    #[test]
+    fn only_options_of_dependency_files_are_the_callers_own() {
+        use crate::params::{Params, Surroundings};
+        let around = Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let with = |flags: &str| {
+            let mut params = Params::in_surroundings(&around).unwrap();
+            params.set("build.cxxflags_opt", flags).unwrap();
+            options(&params.resolve().unwrap().build, "x.d")
+        };
+        for flags in ["", "-Mvect -Mprof", "-MMMD"] {
+            assert_eq!(with(flags), ["-MD", "-MF", "x.d"], "{flags}");
+        }
+        for flags in ["-M", "-MMD", "-MD", "-MFmine.d", "-MF mine.d", "-MTx", "-MP"] {
+            assert!(with(flags).is_empty(), "{flags}");
+        }
+    }
+
+    #[test]
+    fn compilers_that_do_not_know_the_options_are_understood() {
+        for line in [
+            "error: unknown option -MD",
+            "c++: error: unrecognized command-line option '-MF'",
+            "cc: Illegal option -MD",
+            "nvcc fatal   : Unknown option '-MD'",
+        ] {
+            assert!(are_unknown(&format!("note\n{line}\n")), "{line}");
+        }
+        assert!(!are_unknown("x.cpp:1: error: unknown type name\ncommand: c++ -MD -MF x.d"));
+    }
+
+    #[test]
+    fn what_was_written_since_a_run_began_is_unsettled_unless_it_is_what_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ufc.h");
+        fs::write(&path, "one").unwrap();
+        let future = SystemTime::now() + std::time::Duration::from_secs(10_000);
+        fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let read = |since, before: &[Input]| record([path.clone()], since, before).unsettled;
+        let since = Since::now(dir.path());
+        assert_eq!(read(since, &[]), None, "a time in the future is no change");
+        let before = record([path.clone()], since, &[]).inputs;
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        fs::write(&path, "one").unwrap();
+        assert_eq!(read(since, &before), None, "written again as it was");
+        fs::write(&path, "two").unwrap();
+        assert_eq!(read(since, &before), Some(path.display().to_string()));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(read(since, &before), Some(path.display().to_string()));
+        let elsewhere = record([PathBuf::from("/nonexistent/include/x.h")], since, &[]);
+        assert_eq!(
+            (elsewhere.inputs.len(), elsewhere.unsettled),
+            (1, None),
+            "as a compiler in a container names it"
+        );
+    }
+
+    #[test]
     fn files_in_messages_are_found() {
         let dir = tempfile::tempdir().unwrap();
         let header = dir.path().join("wrong.h");
-        std::fs::write(&header, "").unwrap();
+        fs::write(&header, "").unwrap();
         let at = header.display();
         let output = format!(
             "In file included from x.cpp:1:\n{at}:3:4: error: no\n{at}:5: note: {at}\n/gone.h:1: error\n"
         );
-        assert_eq!(named(&output), [header]);
+        assert_eq!(named(&output), [header, PathBuf::from("/gone.h")]);
     }
 
     proptest! {

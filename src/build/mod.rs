@@ -22,6 +22,7 @@ use crate::process::slots::{self, Wanted};
 use crate::process::{Command, Exit, Outcome, Runner};
 
 use command::Dirs;
+use inputs::{Read, Since};
 
 /// A build to be done.
 #[derive(Clone, Debug)]
@@ -49,6 +50,8 @@ pub struct Job<'a> {
     pub temp_roots: &'a [PathBuf],
     /// Where a failed build is kept.
     pub failure_dir: &'a Path,
+    /// Whether it matters what the compiler reads besides the source.
+    pub minds_inputs: bool,
 }
 
 /// Files that a build finds beside its source, by name.
@@ -92,7 +95,7 @@ pub struct Built {
     pub seconds: f64,
     /// The flag that was added after the compiler was killed or had crashed without it, and how it had ended.
     pub retried: Option<String>,
-    /// Headers and libraries that it has read, other than those of the cache.
+    /// Headers and libraries that it has read, other than those of the cache; none where they do not matter.
     pub inputs: Vec<Input>,
 }
 
@@ -102,9 +105,10 @@ pub struct Failed {
     /// What to tell.
     pub error: Error,
     /// The compiler ran to its end and refused the source: the same build would fail in the same way again. Not so
-    /// when it was killed, crashed, is missing or timed out, or when memory or a disk was short.
+    /// when it was killed, crashed, is missing or timed out, when memory or a disk was short, or when a file was not
+    /// found, which may appear anywhere.
     pub deterministic: bool,
-    /// Files that the compiler has named, and the libraries that were asked for: another one may do.
+    /// Files that the compiler has read or named, and the libraries that were asked for: another one may do.
     pub inputs: Vec<Input>,
 }
 
@@ -155,48 +159,80 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
             patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
         })
     });
-    let run = Run::of(job, dir, runner);
+    let mut run = Run::of(job, dir, runner);
     let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
-    let (Some(flag), Some(crash)) = (lower, run.crash()) else {
-        drop(slot);
-        return run.finish(job, None);
-    };
-    let why = format!("{flag} was added because the first run without it {crash}");
-    log::warn!("{}: trying once more with {flag}: the compiler {crash}", job.signature);
-    // Half a library would pass for the work of the second run.
-    let _ = fs::remove_file(dir.join(job.library));
+    let mut retried = None;
     let mut params = job.params.clone();
-    params.flags.push(flag.to_owned());
-    let job = Job { params: &params, ..job.clone() };
-    let run = Run::of(&job, dir, runner);
+    let mut job = job.clone();
+    if let (Some(flag), Some(crash)) = (lower, run.crash()) {
+        retried = Some(format!("{flag} was added because the first run without it {crash}"));
+        log::warn!("{}: trying once more with {flag}: the compiler {crash}", job.signature);
+        params.flags.push(flag.to_owned());
+        job.params = &params;
+        run = Run::of(&job, dir, runner);
+    }
+    let mut read = run.read(&job, &[]);
+    // What is recorded has to be what was compiled. What has changed meanwhile is compiled once more, as it is now.
+    for _ in 1..RUNS {
+        let Some(changed) = read.unsettled.as_ref().filter(|_| run.image.is_some()) else { break };
+        log::info!("{}: once more, because {changed} has changed while it was compiled", job.signature);
+        run = Run::of(&job, dir, runner);
+        read = run.read(&job, &read.inputs);
+    }
     drop(slot);
-    run.finish(&job, Some(why))
+    run.finish(&job, retried, read)
 }
+
+/// Runs of a compiler until the files that it reads stay the same for so long.
+const RUNS: usize = 3;
 
 /// One run of the compiler.
 struct Run {
     argv: Vec<String>,
     outcome: io::Result<Outcome>,
     seconds: f64,
-    /// The library, if the run was a success.
-    image: Option<Vec<u8>>,
+    /// The library, if the run was a success, or why it cannot be read.
+    image: Option<io::Result<Vec<u8>>>,
     /// The headers that the compiler has noted down.
     headers: Vec<PathBuf>,
+    began: Since,
 }
 
 impl Run {
+    /// Once more without the options by which headers are noted down, where the compiler does not know them.
     fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
+        let noted = format!("{}.d", job.signature);
+        let noting = if job.minds_inputs { inputs::options(job.params, &noted) } else { Vec::new() };
+        let run = Self::once(job, dir, runner, &noting);
+        let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
+        let unknown = !noting.is_empty()
+            && run.outcome.as_ref().is_ok_and(|outcome| {
+                failed(outcome) && inputs::are_unknown(&String::from_utf8_lossy(&outcome.output))
+            });
+        if !unknown {
+            return run;
+        }
+        inputs::forgo(&job.params.compiler);
+        Self::once(job, dir, runner, &[])
+    }
+
+    fn once(job: &Job<'_>, dir: &Path, runner: &dyn Runner, noting: &[String]) -> Self {
+        let library = dir.join(job.library);
+        let noted = noting.last().map(|file| dir.join(file));
+        // Half a library, or the headers of a run before, would pass for the work of this one.
+        for left in noted.iter().chain([&library]) {
+            let _ = fs::remove_file(left);
+        }
         let cache_dirs = Dirs {
             include: job.cache_dirs.0.display().to_string(),
             library: job.cache_dirs.1.display().to_string(),
         };
-        let noted = format!("{}.d", job.signature);
-        let noting = inputs::options(job.params, &noted);
         let argv = |dirs: &Dirs| {
-            command::argv(job.params, &noting, job.source.0, job.library, job.dependencies, dirs)
+            command::argv(job.params, noting, job.source.0, job.library, job.dependencies, dirs)
         };
-        let [include, library] = COPIES.map(str::to_owned);
-        let run = if job.copies.is_some() { argv(&Dirs { include, library }) } else { argv(&cache_dirs) };
+        let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
+        let copies = Dirs { include: copied_headers, library: copied_libraries };
+        let run = if job.copies.is_some() { argv(&copies) } else { argv(&cache_dirs) };
         // What is written down is to work when the copies have gone.
         let argv = argv(&cache_dirs);
         let command = Command {
@@ -206,19 +242,39 @@ impl Run {
             capture: job.params.capture,
             memory: job.params.memory_limit,
         };
+        let began = Since::now(dir);
         let begin = Instant::now();
         let outcome = runner.run(&command);
         let seconds = begin.elapsed().as_secs_f64();
-        let written = || fs::read(dir.join(job.library)).ok();
+        let written = || match fs::read(&library) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read),
+        };
+        let accepted = |accept: fn(&[u8]) -> bool| {
+            written().filter(|read| read.as_ref().map_or(true, |image| accept(image)))
+        };
         let image = match outcome.as_ref().map(|outcome| outcome.exit) {
-            Ok(Exit::Code(0)) => written().filter(|image| !image.is_empty()),
+            Ok(Exit::Code(0)) => accepted(|image| !image.is_empty()),
             // Nobody says whether the linker was content; a library that it has finished has all its sections.
-            Ok(Exit::Unknown) => written().filter(|image| is_whole_library(image)),
+            Ok(Exit::Unknown) => accepted(is_whole_library),
             _ => None,
         };
-        let noted = fs::read(dir.join(&noted)).unwrap_or_default();
+        let noted = noted.and_then(|noted| fs::read(noted).ok()).unwrap_or_default();
         let headers = inputs::headers(&String::from_utf8_lossy(&noted), job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, headers }
+        Self { argv, outcome, seconds, image, headers, began }
+    }
+
+    /// What it has read, where that matters, and after a failure what it may have looked for.
+    fn read(&self, job: &Job<'_>, before: &[Input]) -> Read {
+        let mut paths = self.headers.clone();
+        if self.image.is_none() {
+            let output = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
+            paths.extend(inputs::named(&String::from_utf8_lossy(output)));
+        } else if !job.minds_inputs {
+            return Read::default();
+        }
+        paths.extend(inputs::libraries(job.params));
+        inputs::record(paths, self.began, before)
     }
 
     /// How the compiler itself was killed or crashed, if it was; not when it did its work, or by our time limit.
@@ -239,24 +295,37 @@ impl Run {
     }
 
     /// The library of a run, or why there is none. `retried` is about the run before.
-    fn finish(self, job: &Job<'_>, retried: Option<String>) -> Result<Built, Failed> {
+    fn finish(self, job: &Job<'_>, retried: Option<String>, read: Read) -> Result<Built, Failed> {
         let crashed = self.crash().is_some();
         match (self.image, self.outcome) {
-            (Some(image), Ok(outcome)) => {
+            (Some(Err(error)), _) => {
+                let what = format!("the compiler has written {}, which cannot be read", job.library);
+                Err(Error::new(Kind::Cache, format!("cannot build {}: {what}: {error}", job.signature))
+                    .into())
+            }
+            (Some(Ok(_)), Ok(_)) if read.unsettled.is_some() => {
+                let changed = read.unsettled.unwrap_or_default();
+                let text = format!(
+                    "cannot build {}: {changed} was changed during each of {RUNS} runs of the compiler, so that nobody \
+                     knows what was compiled; who writes to it? (cache.check_inputs=false does not mind)",
+                    job.signature
+                );
+                Err(Error::new(Kind::Compile, text).into())
+            }
+            (Some(Ok(image)), Ok(outcome)) => {
                 let output = with_note(retried.as_deref(), &outcome.output);
-                let inputs = inputs::record(self.headers.into_iter().chain(inputs::libraries(job.params)));
-                Ok(Built { image, argv: self.argv, output, seconds: self.seconds, retried, inputs })
+                let (argv, seconds, inputs) = (self.argv, self.seconds, read.inputs);
+                Ok(Built { image, argv, output, seconds, retried, inputs })
             }
             (_, outcome) => {
                 let refused = outcome.as_ref().is_ok_and(|outcome| {
                     matches!(outcome.exit, Exit::Code(1..))
                         && diagnostics::is_refusal(&String::from_utf8_lossy(&outcome.output))
                 });
-                let deterministic = refused && !crashed && retried.is_none();
+                let deterministic = refused && !crashed && retried.is_none() && read.unsettled.is_none();
                 let (what, output) = describe(job, outcome, self.seconds, crashed, retried.as_deref());
-                let inputs =
-                    inputs::record(inputs::named(&output).into_iter().chain(inputs::libraries(job.params)));
-                Err(Failed { error: failed(job, &self.argv, &what, &output), deterministic, inputs })
+                let error = failed(job, &self.argv, &what, &output);
+                Err(Failed { error, deterministic, inputs: read.inputs })
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::process::Spawn;
 struct Bench {
     dir: tempfile::TempDir,
     params: BuildParams,
+    minds_inputs: bool,
 }
 
 impl Bench {
@@ -31,7 +32,8 @@ impl Bench {
             params.set(key, value).unwrap();
         }
         fs::create_dir(dir.path().join("tmp")).unwrap();
-        Self { params: params.resolve().unwrap().build, dir }
+        let params = params.resolve().unwrap();
+        Self { minds_inputs: params.cache.minds_inputs(), params: params.build, dir }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -70,6 +72,7 @@ impl Bench {
             copies: None,
             temp_roots: &[self.path("tmp")],
             failure_dir: &self.path("fail/jitfailure-sig"),
+            minds_inputs: self.minds_inputs,
         };
         build(&job, runner)
     }
@@ -310,4 +313,57 @@ fn temporary_files_of_a_killed_compiler_are_removed() {
     let place = fs::read_to_string(bench.path("my compiler.runs")).unwrap();
     assert!(Path::new(place.trim()).starts_with(bench.path("tmp")), "{place}");
     assert_eq!(bench.leftovers(), 0);
+}
+
+#[test]
+fn a_library_that_cannot_be_read_is_told_with_the_reason() {
+    let error = Bench::new("mkdir libsig.so", &[]).build().unwrap_err();
+    assert_eq!(error.kind(), Kind::Cache);
+    for part in ["libsig.so", "cannot be read", "directory"] {
+        assert!(error.message().contains(part), "{part}: {error}");
+    }
+}
+
+/// The header that was refused may not be the one that is there now.
+#[test]
+fn a_refusal_during_which_a_header_has_changed_is_no_verdict() {
+    let dir = tempfile::tempdir().unwrap();
+    let header = dir.path().join("wrong.h").display().to_string();
+    fs::write(&header, "old").unwrap();
+    let refusal = format!("echo '{header}:1:1: error: no'; exit 1");
+    assert!(Bench::new(&format!("sleep 0.05; {refusal}"), &[]).is_deterministic());
+    assert!(!Bench::new(&format!("sleep 0.05; echo new > {header}; {refusal}"), &[]).is_deterministic());
+}
+
+#[test]
+fn a_file_that_was_not_found_is_no_verdict() {
+    for text in [
+        "x.cpp:1:10: fatal error: gen.h: No such file or directory",
+        "x.cpp:1:10: fatal error: 'gen.h' file not found",
+        "/usr/bin/ld: cannot find -lmodel",
+        "ld.lld: error: unable to find library -lmodel",
+    ] {
+        let bench = Bench::new(&format!("echo \"{text}\"; exit 1"), &[]);
+        assert!(!bench.is_deterministic(), "{text}");
+    }
+}
+
+#[test]
+fn headers_are_noted_down_where_they_matter_and_the_compiler_can() {
+    let script = format!("echo \"$*\" >> \"$0.runs\"; {WRITE}");
+    let runs = |bench: &Bench| {
+        bench.build().unwrap();
+        fs::read_to_string(bench.path("my compiler.runs")).unwrap()
+    };
+    let asked = runs(&Bench::new(&script, &[]));
+    assert!(asked.contains("-MD -MF sig.d") && asked.lines().count() == 1, "{asked}");
+    for setting in [("cache.check_inputs", "false"), ("cache.signature", "name")] {
+        assert!(!runs(&Bench::new(&script, &[setting])).contains("-MD"), "{setting:?}");
+    }
+    let refuses = format!(
+        "echo \"$*\" >> \"$0.runs\"; case \"$*\" in *-MD*) echo 'error: unknown option -MD'; exit 1;; esac; {WRITE}"
+    );
+    let bench = Bench::new(&refuses, &[]);
+    assert_eq!(runs(&bench).lines().count(), 2, "once more without it");
+    assert_eq!(runs(&bench).lines().count(), 3, "and never with it again");
 }

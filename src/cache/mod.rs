@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Standing, Unread};
-use crate::inputs::Input;
+use crate::inputs::State;
 use crate::params::resolved::CacheParams;
 use crate::wire::{Digest32, digest, hex};
 
@@ -231,12 +231,26 @@ impl Cache {
     }
 
     /// What of the files that the build has read is not the same any more, unless that does not matter.
+    ///
+    /// A file that is gone does not: nobody could build from it now, and a cache that was filled where the headers are
+    /// installed has to serve where they are not. A linked library that is gone is found out by the loader.
     fn changed_input(&self, record: &Record) -> Option<String> {
-        let params = self.layout.params();
-        if !params.check_inputs || params.signature_is_name {
+        if !self.layout.params().minds_inputs() {
             return None;
         }
-        record.inputs.iter().find_map(Input::change)
+        let mut gone = Vec::new();
+        for input in &record.inputs {
+            match input.state() {
+                State::Same => {}
+                State::Gone(reason) => gone.push(reason),
+                State::Changed(change) => return Some(change),
+            }
+        }
+        if let Some(first) = gone.first() {
+            let (signature, number) = (&record.signature, gone.len());
+            log::info!("{signature} stays as it is, although {number} of its inputs are not there: {first}");
+        }
+        None
     }
 
     /// Moves a damaged library out of the way, so that a whole one can be published.

@@ -149,4 +149,25 @@ mod tests {
         std::fs::write(&header, "fixed").unwrap();
         assert!(!failed.still("digest", long));
     }
+
+    /// A host corrects a header and asks again at once.
+    #[test]
+    fn what_a_failure_depends_on_is_looked_at_each_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (there, missing) = (dir.path().join("there.h"), dir.path().join("missing.h"));
+        std::fs::write(&there, "x").unwrap();
+        let long = Duration::from_secs(100);
+        let failed = || {
+            let inputs = [&there, &missing].map(|path| Input::seen(path)).to_vec();
+            Failed::new("digest".to_owned(), inputs, &[], Error::new(Kind::Compile, "no"))
+        };
+        let (first, second) = (failed(), failed());
+        assert!(first.still("digest", long) && first.still("digest", long));
+        std::fs::write(&missing, "").unwrap();
+        assert!(!first.still("digest", long), "it has appeared");
+        std::fs::remove_file(&missing).unwrap();
+        assert!(second.still("digest", long));
+        std::fs::remove_file(&there).unwrap();
+        assert!(!second.still("digest", long), "another one may be found now");
+    }
 }

@@ -3,6 +3,7 @@
 use super::layout::Category;
 use super::seal::tests::record;
 use super::*;
+use crate::inputs::Input;
 use crate::params::{Params, Surroundings};
 
 fn cache(root: &Path) -> Cache {

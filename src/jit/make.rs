@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,6 +14,7 @@ use crate::cache::seal::{Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
+use crate::inputs;
 use crate::params::resolved::SourceStorage;
 use crate::signature::{Toolchain, signature};
 use crate::wire::{Writer, digest, hex};
@@ -111,6 +113,7 @@ impl Session {
             copies: copies(cache, order.iter().chain(&nested.asked))?,
             temp_roots: &layout.staging_places(),
             failure_dir: &layout.failure(signature),
+            minds_inputs: layout.params().minds_inputs(),
         };
         let built = self.compile(&job, cache)?;
 
@@ -149,9 +152,13 @@ impl Session {
     /// Runs the compiler, unless it has refused exactly this a moment ago.
     fn compile(&self, job: &Job<'_>, cache: &Cache) -> Result<Built> {
         let (signature, params) = (job.signature, job.params);
-        let of = subject(job);
+        let of = subject(job, |name| std::env::var_os(name));
         if let Some(error) = cache.remembered_failure(signature, &of) {
-            log::info!("{signature}: the same source was refused a moment ago (cache.failure_memory)");
+            log::warn!(
+                "{signature}: not compiled again: the compiler refused the same source less than {} s ago \
+                 (cache.failure_memory)",
+                cache.layout().params().failure_memory.as_secs_f64()
+            );
             return Err(error);
         }
         build::build(job, self.runner.as_ref()).map_err(|failed| {
@@ -176,6 +183,8 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
     let (result, nested) = nested::within(&request.params.cache.cache_dir, cache.layout(), toolchain, || {
         catch("generating", || Ok(generate(asked, &mut source)))
     });
+    // It may have written headers that the source, or another one, includes.
+    inputs::look_again();
     let Err(code) = result? else { return Ok((source, nested)) };
     let mut text = format!("the generate callback for {signature} returned {code}");
     if let Some(reason) = &source.error {
@@ -197,7 +206,7 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
 
 /// What a build is made from, apart from what it reads: a failure is one of exactly this. The signature does not tell,
 /// because it comes from the name and the parameters alone.
-fn subject(job: &Job<'_>) -> String {
+fn subject(job: &Job<'_>, variable: impl Fn(&str) -> Option<OsString>) -> String {
     let mut writer = Writer::new(b"dijitso build");
     // Digests, since sources may be large.
     writer.bytes(&digest(job.source.1));
@@ -206,8 +215,24 @@ fn subject(job: &Job<'_>) -> String {
     job.params.write(&mut writer);
     let compiler = build::toolchain::inspect(job.params).file_key;
     writer.bytes(compiler.unwrap_or_default().as_bytes());
+    for name in SEARCHED {
+        let value = variable(name);
+        writer.u32(u32::from(value.is_some()));
+        writer.bytes(value.unwrap_or_default().as_encoded_bytes());
+    }
     hex(&digest(&writer.finish()))
 }
+
+/// Environment variables that say where compilers look for headers, libraries and their own parts.
+const SEARCHED: [&str; 7] = [
+    "PATH",
+    "CPATH",
+    "C_INCLUDE_PATH",
+    "CPLUS_INCLUDE_PATH",
+    "LIBRARY_PATH",
+    "COMPILER_PATH",
+    "GCC_EXEC_PREFIX",
+];
 
 /// All that the dependencies need, themselves included.
 fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<String>> {
@@ -307,4 +332,46 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
         seconds = record.seconds,
         command = crate::process::join(&built.argv),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Params, Surroundings};
+
+    /// A directory in CPATH may have what the source lacked.
+    #[test]
+    fn a_failure_is_one_of_the_surroundings_in_which_the_compiler_searched() {
+        let around = Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let params = Params::in_surroundings(&around).unwrap().resolve().unwrap();
+        let nowhere = std::path::Path::new("/nonexistent");
+        let job = Job {
+            params: &params.build,
+            signature: "s",
+            source: ("s.cpp", b"source"),
+            header: None,
+            library: "libs.so",
+            dependencies: &[],
+            belongings: Vec::new(),
+            cache_dirs: (nowhere, nowhere),
+            temp_root: nowhere,
+            failure_dir: nowhere,
+            minds_inputs: true,
+        };
+        let plain = subject(&job, |_| None);
+        assert_eq!(plain, subject(&job, |name| (name == "EDITOR").then(|| "vi".into())));
+        let mut all = vec![plain];
+        for changed in SEARCHED {
+            for value in ["", "/eigen"] {
+                all.push(subject(&job, |name| (name == changed).then(|| value.into())));
+            }
+        }
+        let different: std::collections::HashSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
 }

@@ -89,6 +89,14 @@ pub struct CacheParams {
     pub failure_memory: Duration,
 }
 
+impl CacheParams {
+    /// Whether it matters what a build has read besides its source.
+    #[must_use]
+    pub fn minds_inputs(&self) -> bool {
+        self.check_inputs && !self.signature_is_name
+    }
+}
+
 /// Section `build`, with the flags of the language and mode in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildParams {

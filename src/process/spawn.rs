@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,7 +36,7 @@ impl Runner for Spawn {
         let mut spawn = std::process::Command::new(program);
         // Diagnostics are searched for "error:", so they must not be translated.
         spawn.args(arguments).current_dir(&command.cwd).env("LC_ALL", "C").stdin(Stdio::null());
-        if command.cwd.is_absolute() {
+        if command.cwd.is_absolute() && !names_launcher(&command.argv) {
             // What a compiler that is killed leaves there goes with the folder.
             spawn.env("TMPDIR", &command.cwd);
         }
@@ -46,6 +47,25 @@ impl Runner for Spawn {
             Capture::File => through_file(&mut spawn, command),
         }
     }
+}
+
+/// Programs that start compilers for others, also later and elsewhere: the servers that some of them leave behind must
+/// not keep a directory that is soon gone.
+const LAUNCHERS: [&str; 7] = ["ccache", "sccache", "distcc", "pump", "icecc", "icerun", "buildcache"];
+
+/// Whether a command line runs a compiler by one of them, by its name or by a link: `/usr/lib/ccache/g++`.
+fn names_launcher(argv: &[String]) -> bool {
+    let is_launcher =
+        |path: &Path| path.file_name().is_some_and(|name| LAUNCHERS.iter().any(|known| name == *known));
+    let path = std::env::var_os("PATH");
+    let leads_to_launcher = |word: &String| {
+        let program = super::find_program(word, path.as_deref(), Path::new("/"));
+        program.and_then(|program| program.canonicalize().ok()).is_some_and(|program| is_launcher(&program))
+    };
+    let words = || argv.iter().filter(|word| !word.starts_with('-'));
+    // Options begin where the words of the compiler command end, but for those of "nice -n 5 ccache g++".
+    words().any(|word| is_launcher(Path::new(word)))
+        || argv.iter().take_while(|word| !word.starts_with('-')).any(leads_to_launcher)
 }
 
 fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
@@ -215,6 +235,44 @@ mod tests {
         }
     }
 
+    /// The server that ccache and its kind leave behind would keep a directory that is soon gone.
+    #[test]
+    fn launchers_of_compilers_keep_the_temporary_directory_of_the_host() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let script = "#!/bin/sh\necho \"TMPDIR is ${TMPDIR-unset}\"\n";
+        for name in ["sccache", "g++"] {
+            std::fs::write(dir.path().join(name), script).unwrap();
+            std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        symlink("sccache", dir.path().join("masquerade-c++")).unwrap();
+        let told = |words: &[&str]| {
+            let argv: Vec<String> =
+                words.iter().map(|word| word.replace("DIR", dir.path().to_str().unwrap())).collect();
+            let command = Command {
+                argv,
+                cwd: dir.path().to_owned(),
+                timeout: None,
+                capture: Capture::Pipe,
+                memory: None,
+            };
+            String::from_utf8(Spawn.run(&command).unwrap().output).unwrap()
+        };
+        let ours = format!("TMPDIR is {}\n", dir.path().display());
+        assert_eq!(told(&["DIR/g++", "-I/opt/ccache", "x.cpp"]), ours);
+        let host = std::env::var("TMPDIR").unwrap_or_else(|_| "unset".to_owned());
+        let theirs = format!("TMPDIR is {host}\n");
+        for words in [
+            &["DIR/sccache", "g++"][..],
+            &["env", "DIR/sccache", "g++"],
+            &["nice", "-n", "1", "DIR/sccache"],
+            &["DIR/masquerade-c++", "-O2"],
+            &["env", "DIR/masquerade-c++"],
+        ] {
+            assert_eq!(told(words), theirs, "{words:?}");
+        }
+    }
+
     #[test]
     fn a_missing_program_is_an_error_and_not_a_status() {
         let error = run(&["/nonexistent/compiler"], Capture::Pipe, None).unwrap_err();
@@ -307,7 +365,7 @@ mod tests {
             // An error in the middle of a run, or a panic.
             drop(watch);
             assert!(is_gone(&process));
-            assert!(!std::path::Path::new("/proc").join(process).exists(), "its status was taken");
+            assert!(!Path::new("/proc").join(process).exists(), "its status was taken");
         }
     }
 }
