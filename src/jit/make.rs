@@ -359,7 +359,8 @@ mod tests {
             dependencies: &[],
             belongings: Vec::new(),
             cache_dirs: (nowhere, nowhere),
-            temp_root: nowhere,
+            temp_roots: &[],
+            copies: None,
             failure_dir: nowhere,
             minds_inputs: true,
         };
