@@ -239,6 +239,14 @@ impl Seen {
 /// Removes the lease with this claim. Somebody else may have done so and made another meanwhile: what is moved away is
 /// looked at, and goes back if it is not the one. False where nothing can be removed.
 fn remove(path: &Path, claim: &Claim) -> bool {
+    let claim_of = |path: &Path| {
+        let data = read(path).ok().flatten()?;
+        serde_json::from_slice::<Claim>(&data).ok()
+    };
+    // Most often that shows already now, and nobody finds the place empty.
+    if claim_of(path).is_some_and(|now| now != *claim) {
+        return true;
+    }
     let dir = path.parent().unwrap_or(Path::new("/"));
     let Ok(away) = fsutil::staging(dir, FILE_MODE).map(tempfile::NamedTempFile::into_temp_path) else {
         return false;
@@ -248,8 +256,7 @@ fn remove(path: &Path, claim: &Claim) -> bool {
         Ok(false) => return true,
         Err(_) => return false,
     }
-    let moved = read(&away).ok().flatten().and_then(|data| serde_json::from_slice::<Claim>(&data).ok());
-    if moved.is_some_and(|moved| moved != *claim) {
+    if claim_of(&away).is_some_and(|moved| moved != *claim) {
         let _ = std::fs::hard_link(&away, path);
     }
     true
@@ -259,7 +266,6 @@ impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.beat.take());
         MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
-        held(|held| held.remove(&(self.path.clone(), self.claim.number)));
         // A child that the host forked has a copy of this value, and is not the owner.
         if self.claim.owner == Owner::me() {
             let there = read(&self.path).ok().flatten();
@@ -268,6 +274,8 @@ impl Drop for Lease {
                 let _ = std::fs::remove_file(&self.path);
             }
         }
+        // Last: a lease that is there and not held is taken for a leftover, and another could be made meanwhile.
+        held(|held| held.remove(&(self.path.clone(), self.claim.number)));
     }
 }
 
