@@ -31,8 +31,11 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// A limit of so many bytes, and of no more than this process has itself.
-    pub(super) fn new(bytes: u64) -> Self {
+    /// A limit of so many bytes, and of no more than this process has itself; without bytes, nothing to be done.
+    pub(super) fn new(bytes: Option<u64>) -> Self {
+        let Some(bytes) = bytes else {
+            return Self { limit: Rlimit { current: None, maximum: None }, walks: 0 };
+        };
         let own = getrlimit(Resource::As);
         let least = |own: Option<u64>| Some(own.map_or(bytes, |own| own.min(bytes)));
         Self { limit: Rlimit { current: least(own.current), maximum: least(own.maximum) }, walks: WALKS }
@@ -111,7 +114,7 @@ mod tests {
         }
         let grandchild = grandchild.expect("the tree is there");
         assert_ne!(address_space(grandchild), (1_u64 << 33).to_string());
-        MemoryLimit::new(1 << 33).walk(child.id());
+        MemoryLimit::new(Some(1 << 33)).walk(child.id());
         assert_eq!(address_space(child.id()), (1_u64 << 33).to_string());
         assert_eq!(address_space(grandchild), (1_u64 << 33).to_string());
         let _ = rustix::process::kill_process(
@@ -126,7 +129,7 @@ mod tests {
     fn a_walk_over_nothing_is_nothing() {
         let mut ended = Command::new("true").spawn().unwrap();
         ended.wait().unwrap();
-        let mut limit = MemoryLimit::new(1 << 33);
+        let mut limit = MemoryLimit::new(Some(1 << 33));
         for _ in 0..=WALKS {
             limit.walk(ended.id());
         }

@@ -127,17 +127,15 @@ fn readable(reader: &io::PipeReader, slice: Duration) -> io::Result<bool> {
 struct Watch {
     child: Child,
     deadline: Option<Instant>,
-    memory: Option<MemoryLimit>,
+    memory: MemoryLimit,
     exit: Option<Exit>,
 }
 
 impl Watch {
     fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
         let child = spawn.spawn()?;
-        let mut memory = command.memory.map(MemoryLimit::new);
-        if let Some(memory) = &mut memory {
-            memory.walk(child.id());
-        }
+        let mut memory = MemoryLimit::new(command.memory);
+        memory.walk(child.id());
         let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
         Ok(Self { child, deadline, memory, exit: None })
     }
@@ -145,7 +143,7 @@ impl Watch {
     /// How long to sleep at most before looking again.
     fn slice(&self) -> Duration {
         const LONGEST: Duration = Duration::from_millis(50);
-        let longest = self.memory.as_ref().and_then(MemoryLimit::due).unwrap_or(LONGEST);
+        let longest = self.memory.due().unwrap_or(LONGEST);
         self.deadline.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
     }
 
@@ -167,11 +165,7 @@ impl Watch {
                 self.kill();
                 self.exit = Some(Exit::TimedOut);
             }
-            Ok(None) => {
-                if let Some(memory) = &mut self.memory {
-                    memory.walk(self.child.id());
-                }
-            }
+            Ok(None) => self.memory.walk(self.child.id()),
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => self.exit = Some(Exit::Unknown),
             Err(error) => return Err(error),
         }
