@@ -21,7 +21,12 @@ fn record() -> Record {
         source_sha256: "0b".repeat(32),
         dependencies: vec!["a_1".to_owned(), "b".to_owned()],
         nested: vec!["c".to_owned()],
-        toolchain: Toolchain { identity: "gcc version 12".to_owned(), target: "x86_64-linux-gnu".to_owned() },
+        inputs: Vec::new(),
+        toolchain: Toolchain {
+            identity: "gcc version 12".to_owned(),
+            target: "x86_64-linux-gnu".to_owned(),
+            isa: String::new(),
+        },
         command: vec!["c++".to_owned(), "-O2".to_owned()],
         generator: "{}".to_owned(),
         built_at: 1_700_000_000,
