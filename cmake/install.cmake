@@ -9,6 +9,28 @@ install(FILES "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" 
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES LICENSE LICENSE-APACHE LICENSE-MIT README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
+# --- manual pages and completions -------------------------------------------------------------------------------------
+# The command writes them itself, so that they say what it does; it cannot run where another machine is built for.
+if(NOT CMAKE_CROSSCOMPILING)
+  set(dijitso "${staged_bin}/dijitso")
+  set(man_pages "${PROJECT_BINARY_DIR}/man")
+  set(completions "${PROJECT_BINARY_DIR}/completions")
+  file(MAKE_DIRECTORY "${completions}")
+  add_custom_target(dijitso_man ALL
+    COMMAND ${CMAKE_COMMAND} -E rm -rf "${man_pages}"
+    COMMAND "${dijitso}" man "${man_pages}"
+    COMMAND "${dijitso}" completions bash --output "${completions}/dijitso"
+    COMMAND "${dijitso}" completions zsh --output "${completions}/_dijitso"
+    COMMAND "${dijitso}" completions fish --output "${completions}/dijitso.fish"
+    COMMENT "Writing manual pages and completions"
+    VERBATIM)
+  add_dependencies(dijitso_man dijitso_cargo)
+  install(DIRECTORY "${man_pages}/" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1" FILES_MATCHING PATTERN "*.1")
+  install(FILES "${completions}/dijitso" DESTINATION "${CMAKE_INSTALL_DATADIR}/bash-completion/completions")
+  install(FILES "${completions}/_dijitso" DESTINATION "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
+  install(FILES "${completions}/dijitso.fish" DESTINATION "${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d")
+endif()
+
 # --- CMake ------------------------------------------------------------------------------------------------------------
 configure_package_config_file(cmake/dijitsoConfig.cmake.in "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
   INSTALL_DESTINATION "${package_dir}"

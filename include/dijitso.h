@@ -56,9 +56,21 @@
  *
  *   Functions that can fail return a dijitso_status, 0 on success, and put an error object into *error_out (NULL on
  *   success); error_out may be NULL if the status is enough. Outputs are set to NULL first and written on success
- *   only. No exception, panic or signal of this library crosses the border, and it writes nothing to your terminal,
- *   but for the report of a bug in it. Sources, headers, libraries and blobs that find no memory are an error like
- *   any other; a program that has no memory even for a few bytes is ended.
+ *   only. No exception, panic or signal of this library crosses the border. Sources, headers, libraries and blobs that
+ *   find no memory are an error like any other; a program that has no memory even for a few bytes is ended.
+ *
+ * THE LOG
+ *
+ *   Warnings, and what compilers refuse, go to standard error, of several ranks by rank 0 alone (errors by every
+ *   rank); dijitso_log_set_handler() lets a function of yours have them, dijitso_log_set_level() and the environment
+ *   variable DIJITSO_LOG say how much and where to.
+ *
+ * LISTS
+ *
+ *   What may be many is not given in arrays: a visitor of yours is called for one thing after the other, with your
+ *   user_data, and ends the visit by any value but 0. Visitors run on the calling thread, must not throw, unwind or
+ *   longjmp out, and may call the library. The structures that they are given begin with struct_size, and grow at
+ *   the end only. Parameters come first and name the cache: NULL for the defaults.
  *
  * PARAMETERS
  *
@@ -135,7 +147,8 @@ typedef void *MPI_Comm;
 #define DIJITSO_ERROR_PARAMS 4
 
 /**
- * A file of the cache cannot be read or written, or is refused.
+ * A file of the cache cannot be read or written, or is refused; or the cache is sealed (cache.sealed) and has not got
+ * what is asked for.
  */
 #define DIJITSO_ERROR_CACHE 10
 
@@ -205,7 +218,149 @@ typedef void *MPI_Comm;
 #define DIJITSO_ORIGIN_RECEIVED 3
 
 /**
- * What a receive callback fills. Borrowed by the callback until it returns; belongs to its thread.
+ * Details for those who look for a fault in the library.
+ */
+#define DIJITSO_LOG_DEBUG 10
+
+/**
+ * What the library does.
+ */
+#define DIJITSO_LOG_INFO 20
+
+/**
+ * Something is not as it should be, and the library has found a way. The level at first.
+ */
+#define DIJITSO_LOG_WARNING 30
+
+/**
+ * Something has failed: a compiler has refused a source.
+ */
+#define DIJITSO_LOG_ERROR 40
+
+/**
+ * Above everything: as a level it means silence.
+ */
+#define DIJITSO_LOG_OFF 50
+
+/**
+ * The name by which others ask for it (DT_SONAME).
+ */
+#define DIJITSO_ELF_SONAME 0
+
+/**
+ * A library that it needs (DT_NEEDED).
+ */
+#define DIJITSO_ELF_NEEDED 1
+
+/**
+ * A directory in which the loader looks for what it needs (DT_RUNPATH, else DT_RPATH).
+ */
+#define DIJITSO_ELF_RUNPATH 2
+
+/**
+ * The identifier that the linker gave this very build, hexadecimal.
+ */
+#define DIJITSO_ELF_BUILD_ID 3
+
+/**
+ * Headers.
+ */
+#define DIJITSO_CATEGORY_INC 1
+
+/**
+ * Sources.
+ */
+#define DIJITSO_CATEGORY_SRC 2
+
+/**
+ * Libraries.
+ */
+#define DIJITSO_CATEGORY_LIB 4
+
+/**
+ * Build logs.
+ */
+#define DIJITSO_CATEGORY_LOG 8
+
+/**
+ * All of them.
+ */
+#define DIJITSO_CATEGORY_ALL 15
+
+/**
+ * It cannot be used.
+ */
+#define DIJITSO_SEVERITY_BROKEN 0
+
+/**
+ * It is built again at its next use.
+ */
+#define DIJITSO_SEVERITY_STALE 1
+
+/**
+ * It takes room.
+ */
+#define DIJITSO_SEVERITY_LITTER 2
+
+/**
+ * It was left as it is.
+ */
+#define DIJITSO_MENDED_NO 0
+
+/**
+ * It has been set aside or removed.
+ */
+#define DIJITSO_MENDED_DONE 1
+
+/**
+ * A living program is working on it.
+ */
+#define DIJITSO_MENDED_BUSY 2
+
+/**
+ * It could not be.
+ */
+#define DIJITSO_MENDED_FAILED 3
+
+/**
+ * It was not there, and is now.
+ */
+#define DIJITSO_IMPORT_NEW 0
+
+/**
+ * The same was there.
+ */
+#define DIJITSO_IMPORT_THERE 1
+
+/**
+ * A whole entry of this signature was there, with other contents; it stays.
+ */
+#define DIJITSO_IMPORT_OTHER 2
+
+/**
+ * It cannot be used on this machine.
+ */
+#define DIJITSO_IMPORT_REFUSED 3
+
+/**
+ * Generates and builds, and sends to the receivers if there are any.
+ */
+#define DIJITSO_ROLE_BUILDER 0
+
+/**
+ * Receives what the builder sends, into its own cache directory.
+ */
+#define DIJITSO_ROLE_RECEIVER 1
+
+/**
+ * Waits for a builder or receiver that shares its cache directory.
+ */
+#define DIJITSO_ROLE_WAITER 2
+
+/**
+ * Bytes of any length: what a receive callback fills, and what functions that read the cache fill for you. A
+ * callback borrows one until it returns; others are owned by the caller, made by dijitso_blob_new() and freed by
+ * dijitso_blob_free(). One thread at a time.
  */
 typedef struct dijitso_blob dijitso_blob;
 
@@ -326,6 +481,440 @@ typedef struct dijitso_callbacks {
      */
     dijitso_wait_fn wait;
 } dijitso_callbacks;
+
+/**
+ * What a log handler is told. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_log_record {
+    /**
+     * sizeof(dijitso_log_record) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_LOG_ values.
+     */
+    int32_t level;
+    /**
+     * The rank in the communicator that is in use on this thread, or was last in this process; -1 where none is known.
+     */
+    int32_t rank;
+    /**
+     * The number of ranks of that communicator, 0 where none is known.
+     */
+    int32_t ranks;
+    /**
+     * One paragraph; with a failed build, the compiler's first error is in it. *Borrowed* for the call, as the following.
+     */
+    const char *message;
+    /**
+     * The name of this host.
+     */
+    const char *host;
+    /**
+     * The part of the library that speaks, as "dijitso::cache".
+     */
+    const char *target;
+} dijitso_log_record;
+
+/**
+ * Takes a record of the log, on any thread, during a call of the library. It must not call the library.
+ *
+ * @param user_data  That of dijitso_log_set_handler().
+ * @param record     *Borrowed* for the call.
+ */
+typedef void (*dijitso_log_fn)(void *user_data, const struct dijitso_log_record *record);
+
+/**
+ * Takes one text after the other.
+ *
+ * @param user_data  That of the call.
+ * @param text       *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_text_fn)(void *user_data, const char *text);
+
+/**
+ * What a library says of itself. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_elf_item {
+    /**
+     * sizeof(dijitso_elf_item) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_ELF_ values.
+     */
+    int32_t kind;
+    /**
+     * As the file has it. *Borrowed* for the callback, as the following.
+     */
+    const char *text;
+    /**
+     * For a needed library: where the loader would find it now, as far as the file, LD_LIBRARY_PATH and the loader's
+     * cache tell; "" if nowhere, and for other kinds.
+     */
+    const char *path;
+} dijitso_elf_item;
+
+/**
+ * Takes one item after the other.
+ *
+ * @param user_data  That of the call.
+ * @param item       *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_elf_fn)(void *user_data, const struct dijitso_elf_item *item);
+
+/**
+ * The names of the files of a signature, whether they are there or not. Later versions may have further fields at the
+ * end.
+ */
+typedef struct dijitso_file_names {
+    /**
+     * sizeof(dijitso_file_names) in the library.
+     */
+    size_t struct_size;
+    /**
+     * The library as linkers name it after -l: without directory, "lib" and ".so". *Borrowed* for the callback, as the
+     * following.
+     */
+    const char *lib_name;
+    /**
+     * The library without its directory.
+     */
+    const char *lib_basename;
+    /**
+     * The library.
+     */
+    const char *lib_path;
+    /**
+     * The header without its directory, as sources include it.
+     */
+    const char *inc_basename;
+    /**
+     * The header.
+     */
+    const char *inc_path;
+    /**
+     * The source without its directory, as it is compiled.
+     */
+    const char *src_basename;
+    /**
+     * The source; compressed, ".gz" is added.
+     */
+    const char *src_path;
+    /**
+     * The log.
+     */
+    const char *log_path;
+    /**
+     * The folder of a failed build.
+     */
+    const char *fail_dir;
+} dijitso_file_names;
+
+/**
+ * Takes the names of a signature's files.
+ *
+ * @param user_data  That of the call.
+ * @param names      *Borrowed* for the callback.
+ * @return Not used; 0.
+ */
+typedef int32_t (*dijitso_file_names_fn)(void *user_data, const struct dijitso_file_names *names);
+
+/**
+ * An entry of the cache: all files of one signature. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_entry {
+    /**
+     * sizeof(dijitso_entry) in the library.
+     */
+    size_t struct_size;
+    /**
+     * *Borrowed* for the callback, as the following.
+     */
+    const char *signature;
+    /**
+     * The name that the signature was made of.
+     */
+    const char *name;
+    /**
+     * The sum of the DIJITSO_CATEGORY_ values of the files that are there. Without a library it is what is left of an
+     * entry.
+     */
+    int32_t categories;
+    /**
+     * Bytes of all files.
+     */
+    uint64_t size;
+    /**
+     * Bytes of the disk that they take.
+     */
+    uint64_t allocated;
+    /**
+     * When it was published: seconds since 1970.
+     */
+    int64_t modified;
+} dijitso_entry;
+
+/**
+ * Takes one entry after the other.
+ *
+ * @param user_data  That of the call.
+ * @param entry      *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_entry_fn)(void *user_data, const struct dijitso_entry *entry);
+
+/**
+ * A file of the cache. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_file {
+    /**
+     * sizeof(dijitso_file) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_CATEGORY_ values.
+     */
+    int32_t category;
+    /**
+     * Of the entry that it belongs to. *Borrowed* for the callback, as the following.
+     */
+    const char *signature;
+    /**
+     * Where it is.
+     */
+    const char *path;
+    /**
+     * Bytes.
+     */
+    uint64_t size;
+    /**
+     * When it was last changed: seconds since 1970.
+     */
+    int64_t modified;
+} dijitso_file;
+
+/**
+ * Takes one file after the other.
+ *
+ * @param user_data  That of the call.
+ * @param file       *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_file_fn)(void *user_data, const struct dijitso_file *file);
+
+/**
+ * A line of a file of the cache. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_line {
+    /**
+     * sizeof(dijitso_line) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_CATEGORY_ values.
+     */
+    int32_t category;
+    /**
+     * Of the entry that the file belongs to. *Borrowed* for the callback, as the following.
+     */
+    const char *signature;
+    /**
+     * The file.
+     */
+    const char *path;
+    /**
+     * From 1.
+     */
+    uint64_t number;
+    /**
+     * The line, without its end.
+     */
+    const char *text;
+} dijitso_line;
+
+/**
+ * Takes one line after the other.
+ *
+ * @param user_data  That of the call.
+ * @param line       *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_line_fn)(void *user_data, const struct dijitso_line *line);
+
+/**
+ * Something in a cache that is not as it should be. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_finding {
+    /**
+     * sizeof(dijitso_finding) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_SEVERITY_ values.
+     */
+    int32_t severity;
+    /**
+     * What has become of it: one of the DIJITSO_MENDED_ values.
+     */
+    int32_t mended;
+    /**
+     * What it is, in one word, as "library-altered". *Borrowed* for the callback, as the following.
+     */
+    const char *what;
+    /**
+     * The entry, "" for what belongs to none.
+     */
+    const char *signature;
+    /**
+     * The file.
+     */
+    const char *path;
+    /**
+     * What it is, in words.
+     */
+    const char *text;
+    /**
+     * What to do about it.
+     */
+    const char *advice;
+    /**
+     * Who is busy with it, or why it could not be mended; "" else.
+     */
+    const char *reason;
+} dijitso_finding;
+
+/**
+ * Takes one finding after the other.
+ *
+ * @param user_data  That of the call.
+ * @param finding    *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_finding_fn)(void *user_data, const struct dijitso_finding *finding);
+
+/**
+ * Something that was removed to make room. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_removed {
+    /**
+     * sizeof(dijitso_removed) in the library.
+     */
+    size_t struct_size;
+    /**
+     * The entry, "" for what belongs to none. *Borrowed* for the callback, as the following.
+     */
+    const char *signature;
+    /**
+     * Its library, or the file or folder.
+     */
+    const char *path;
+    /**
+     * Bytes of the disk.
+     */
+    uint64_t bytes;
+    /**
+     * Seconds since it was last used.
+     */
+    double idle;
+} dijitso_removed;
+
+/**
+ * Takes what was removed, one thing after the other.
+ *
+ * @param user_data  That of the call.
+ * @param removed    *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error: it was removed before.
+ */
+typedef int32_t (*dijitso_removed_fn)(void *user_data, const struct dijitso_removed *removed);
+
+/**
+ * What programs on one host have been answered by a cache. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_stats {
+    /**
+     * sizeof(dijitso_stats) in the library.
+     */
+    size_t struct_size;
+    /**
+     * The host. *Borrowed* for the callback.
+     */
+    const char *host;
+    /**
+     * Calls that were answered from memory.
+     */
+    uint64_t memory_hits;
+    /**
+     * Calls for which the library was in the cache.
+     */
+    uint64_t disk_hits;
+    /**
+     * Calls that built.
+     */
+    uint64_t builds;
+    /**
+     * Calls that could not build.
+     */
+    uint64_t failures;
+    /**
+     * Libraries that came from another rank.
+     */
+    uint64_t received;
+    /**
+     * Calls for which another program built.
+     */
+    uint64_t waited;
+    /**
+     * Seconds that compilers took.
+     */
+    double compiling;
+    /**
+     * Seconds that compilers once took for what was found in the cache.
+     */
+    double saved;
+} dijitso_stats;
+
+/**
+ * Takes the numbers of one host after the other.
+ *
+ * @param user_data  That of the call.
+ * @param stats      *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error.
+ */
+typedef int32_t (*dijitso_stats_fn)(void *user_data, const struct dijitso_stats *stats);
+
+/**
+ * What became of an entry of a bundle. Later versions may have further fields at the end.
+ */
+typedef struct dijitso_imported {
+    /**
+     * sizeof(dijitso_imported) in the library.
+     */
+    size_t struct_size;
+    /**
+     * One of the DIJITSO_IMPORT_ values.
+     */
+    int32_t outcome;
+    /**
+     * *Borrowed* for the callback, as the following.
+     */
+    const char *signature;
+    /**
+     * Why it was refused; "" else.
+     */
+    const char *reason;
+} dijitso_imported;
+
+/**
+ * Takes one entry of a bundle after the other.
+ *
+ * @param user_data  That of the call.
+ * @param imported   *Borrowed* for the callback.
+ * @return 0 to go on; any other value ends the visit, which is no error: all were imported before.
+ */
+typedef int32_t (*dijitso_imported_fn)(void *user_data, const struct dijitso_imported *imported);
 
 #ifdef __cplusplus
 extern "C" {
@@ -522,16 +1111,52 @@ dijitso_status dijitso_source_add_dependency(struct dijitso_source *source, cons
 dijitso_status dijitso_source_set_error(struct dijitso_source *source, const char *message);
 
 /**
- * Makes room for what a receive callback receives.
+ * Makes a blob, with nothing in it.
  *
- * @param blob  *Borrowed* by the callback; NULL gives NULL.
- * @param size  Bytes, as passed to the send callback of the builder.
- * @return A buffer of that size to write into, all zero at first, *borrowed* until the next call or the return of
- *         the callback; NULL when there is not enough memory. Not NULL when size is 0.
- * @local  @threads that of the callback  @since 0.1.0
+ * @param blob_out   Receives the blob, *owned* by the caller, freed by dijitso_blob_free().
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_blob_new(struct dijitso_blob **blob_out, struct dijitso_error **error_out);
+
+/**
+ * Makes room for what is to be received.
+ *
+ * @param blob  *Borrowed* for the call; NULL gives NULL.
+ * @param size  Bytes; in a receive callback, as passed to the send callback of the builder.
+ * @return A buffer of that size to write into, all zero at first, *borrowed* until the next call that changes the
+ *         blob, its end, or the return of the callback; NULL when there is not enough memory. Not NULL when size
+ *         is 0.
+ * @local  @threads one at a time for each blob  @since 0.1.0
  */
 uint8_t *dijitso_blob_resize(struct dijitso_blob *blob,
                              size_t size);
+
+/**
+ * The bytes of a blob. A NUL follows them, so that what is a text can be used as one.
+ *
+ * @param blob  *Borrowed* for the call; NULL gives "".
+ * @return *Borrowed* until the blob is changed or freed; never NULL.
+ * @local  @threads one at a time for each blob  @since 0.1.0
+ */
+const uint8_t *dijitso_blob_data(const struct dijitso_blob *blob);
+
+/**
+ * The number of bytes of a blob.
+ *
+ * @param blob  *Borrowed* for the call; NULL gives 0.
+ * @local  @threads one at a time for each blob  @since 0.1.0
+ */
+size_t dijitso_blob_size(const struct dijitso_blob *blob);
+
+/**
+ * Frees a blob.
+ *
+ * @param blob  *Owned* by the caller until now, made by dijitso_blob_new(); NULL is fine.
+ * @local  @threads any, once  @since 0.1.0
+ */
+void dijitso_blob_free(struct dijitso_blob *blob);
 
 /**
  * Finds a function (or an object) of a library.
@@ -637,6 +1262,756 @@ dijitso_status dijitso_jit(const char *name,
                            MPI_Comm comm,
                            struct dijitso_library **library_out,
                            struct dijitso_error **error_out);
+
+/**
+ * Sets the level of the log: records below it are not shown.
+ *
+ * Without a handler, records go to standard error: of several ranks only rank 0 shows warnings and what is below
+ * them, every rank shows errors. The environment variable DIJITSO_LOG, read at the first call of the library, says
+ * otherwise: words with commas between them, of which a level (debug, info, warning, error, off, a number) takes the
+ * place of DIJITSO_LOG_WARNING, "ranks=all" lets every rank speak, "file=PATH" adds the records to a file instead,
+ * and "json=PATH" besides adds records and finished calls to a file, as a line of JSON each, for tools.
+ *
+ * @param level      One of the DIJITSO_LOG_ values, or any number between them.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT for a negative number, or DIJITSO_ERROR_STATE in a Rust program
+ *         that has a logger of its own, which then gets the records.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_log_set_level(int32_t level,
+                                     struct dijitso_error **error_out);
+
+/**
+ * The level of the log.
+ *
+ * @return One of the DIJITSO_LOG_ values, or whatever else it has been set to.
+ * @local  @threads any  @since 0.1.0
+ */
+int32_t dijitso_log_level(void);
+
+/**
+ * Lets a function of yours have the records, on every rank, in place of standard error or a file.
+ *
+ * When this returns, the former handler is not running any more and will not be called again.
+ *
+ * @param handler    The function; NULL for none, as at first.
+ * @param user_data  Passed to it. It has to live until the handler is replaced.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_STATE within a handler, or in a Rust program that has a logger of its own.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_log_set_handler(dijitso_log_fn handler,
+                                       void *user_data,
+                                       struct dijitso_error **error_out);
+
+/**
+ * The handler that was set last, so that another one may pass records on to it, or put it back.
+ *
+ * @param handler_out    Receives the function, NULL for none.
+ * @param user_data_out  Receives what is passed to it; may be NULL.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_log_get_handler(dijitso_log_fn *handler_out,
+                                       void **user_data_out,
+                                       struct dijitso_error **error_out);
+
+/**
+ * Gives the signature that dijitso_jit() uses for a name and parameters on this machine.
+ *
+ * The compiler may be asked for its version, once for each cache. On a communicator whose ranks run on different
+ * kinds of machines each of them has its own.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param name       As for dijitso_jit(). *Copied*.
+ * @param blob       Receives the signature, as text. *Borrowed* for the call.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT or DIJITSO_ERROR_PARAMS.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_signature(const struct dijitso_params *params,
+                                 const char *name,
+                                 struct dijitso_blob *blob,
+                                 struct dijitso_error **error_out);
+
+/**
+ * Gives the command that builds a library, word by word. Nothing is run and no directory is made.
+ *
+ * It is to be run in the folder of the source, which is named after the signature, as dijitso_cache_file_names()
+ * tells.
+ *
+ * @param params        *Borrowed* for the call; NULL for the defaults.
+ * @param signature     *Copied*.
+ * @param dependencies  Signatures of libraries to link to. *Copied*. May be NULL when count is 0.
+ * @param count         How many.
+ * @param visitor       Called for each word.
+ * @param user_data     Passed to it.
+ * @param error_out     Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT or DIJITSO_ERROR_PARAMS.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_build_command(const struct dijitso_params *params,
+                                     const char *signature,
+                                     const char *const *dependencies,
+                                     size_t count,
+                                     dijitso_text_fn visitor,
+                                     void *user_data,
+                                     struct dijitso_error **error_out);
+
+/**
+ * Loads a library of the cache by its signature, with all that it needs; nothing is built.
+ *
+ * @param params       *Borrowed* for the call; NULL for the defaults.
+ * @param signature    *Copied*.
+ * @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+ * @param error_out    Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, DIJITSO_ERROR_CACHE when it is not there
+ *         or not whole, or DIJITSO_ERROR_LOAD.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_library_open(const struct dijitso_params *params,
+                                    const char *signature,
+                                    struct dijitso_library **library_out,
+                                    struct dijitso_error **error_out);
+
+/**
+ * Reads a library of the cache with all that has to travel with it (header, source, log, and the same of what it
+ * needs), as the bytes that a builder sends to receivers.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  *Copied*.
+ * @param blob       Receives the bytes. *Borrowed* for the call.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when it is not
+ *         there or not whole.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_read_binary(const struct dijitso_params *params,
+                                         const char *signature,
+                                         struct dijitso_blob *blob,
+                                         struct dijitso_error **error_out);
+
+/**
+ * Puts what dijitso_cache_read_binary() gave into a cache, of another process, host or path.
+ *
+ * The bytes are checked before anything is written, and appear in one step; a library that is there already stays.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  That of the library in it. *Copied*.
+ * @param data       The bytes. *Borrowed* for the call.
+ * @param size       How many.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, DIJITSO_ERROR_CACHE when the bytes are cut,
+ *         altered or bring another library, or the status of the builder when they say that it has failed.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_write_binary(const struct dijitso_params *params,
+                                          const char *signature,
+                                          const uint8_t *data,
+                                          size_t size,
+                                          struct dijitso_error **error_out);
+
+/**
+ * Tells what any shared library needs, from its ELF headers; nothing of it is run, and neither is ldd.
+ *
+ * Its name comes first, then its identifier, its directories in their order, and what it needs in its order. What
+ * these need in their turn, asking for them tells.
+ *
+ * @param path       The library. *Copied*.
+ * @param visitor    Called for each item.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_CACHE when the file cannot be read or is no
+ *         ELF file of 64 bits.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_elf_read(const char *path,
+                                dijitso_elf_fn visitor,
+                                void *user_data,
+                                struct dijitso_error **error_out);
+
+/**
+ * Gives the names of the files of a signature. No file is looked at.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  *Copied*.
+ * @param visitor    Called once.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, also for what is no signature, or DIJITSO_ERROR_PARAMS.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_file_names(const struct dijitso_params *params,
+                                        const char *signature,
+                                        dijitso_file_names_fn visitor,
+                                        void *user_data,
+                                        struct dijitso_error **error_out);
+
+/**
+ * Makes the directories of the cache, for this user only. dijitso_jit() does so by itself when it builds.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE, also where a file stands in the place of one.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_make_dirs(const struct dijitso_params *params,
+                                       struct dijitso_error **error_out);
+
+/**
+ * Tells which libraries of the cache an entry is linked to, read from its ELF headers; neither it nor ldd is run.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  *Copied*.
+ * @param visitor    Called for each: kind is DIJITSO_ELF_NEEDED, text its signature, path its file, or "" where
+ *                   that is not there.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when the entry is
+ *         not there.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_dependencies(const struct dijitso_params *params,
+                                          const char *signature,
+                                          dijitso_elf_fn visitor,
+                                          void *user_data,
+                                          struct dijitso_error **error_out);
+
+/**
+ * Lists what is in the cache: one entry for each signature, those with a library first, each part in the order of
+ * the signatures. No file is opened.
+ *
+ * The cache is that of "cache.cache_dir". Leftovers of programs that were killed are not listed.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param visitor    Called for each entry.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, also where there is no cache yet; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+ *         DIJITSO_ERROR_CACHE when a directory cannot be read.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_list(const struct dijitso_params *params,
+                                  dijitso_entry_fn visitor,
+                                  void *user_data,
+                                  struct dijitso_error **error_out);
+
+/**
+ * Lists the files of the cache.
+ *
+ * @param params      *Borrowed* for the call; NULL for the defaults.
+ * @param signature   Of one entry; NULL for all. *Copied*.
+ * @param categories  Sum of DIJITSO_CATEGORY_ values.
+ * @param visitor     Called for each file.
+ * @param user_data   Passed to it.
+ * @param error_out   Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_cache_list().
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_files(const struct dijitso_params *params,
+                                   const char *signature,
+                                   int32_t categories,
+                                   dijitso_file_fn visitor,
+                                   void *user_data,
+                                   struct dijitso_error **error_out);
+
+/**
+ * Searches headers, sources and logs for lines that contain a text. Compressed files are searched as they were
+ * before; what is not UTF-8 is shown with replacement characters.
+ *
+ * @param params      *Borrowed* for the call; NULL for the defaults.
+ * @param pattern     The text, no character of which means anything but itself; "" for every line. *Copied*.
+ * @param signature   Of one entry; NULL for all. *Copied*.
+ * @param categories  Sum of DIJITSO_CATEGORY_ values, without DIJITSO_CATEGORY_LIB.
+ * @param visitor     Called for each line.
+ * @param user_data   Passed to it.
+ * @param error_out   Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_cache_list().
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_grep(const struct dijitso_params *params,
+                                  const char *pattern,
+                                  const char *signature,
+                                  int32_t categories,
+                                  dijitso_line_fn visitor,
+                                  void *user_data,
+                                  struct dijitso_error **error_out);
+
+/**
+ * Reads a file of an entry; a compressed one as it was before.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  *Copied*.
+ * @param category   One of the DIJITSO_CATEGORY_ values. Of a library it gives the file as it is, to be looked at;
+ *                   dijitso_cache_read_binary() is for taking it elsewhere.
+ * @param blob       Receives the contents. *Borrowed* for the call.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when it is not
+ *         there, cannot be read, or somebody else can have written it.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_read(const struct dijitso_params *params,
+                                  const char *signature,
+                                  int32_t category,
+                                  struct dijitso_blob *blob,
+                                  struct dijitso_error **error_out);
+
+/**
+ * Writes the header, source or log of a signature.
+ *
+ * It appears in one step, in place of what was there. A header cannot be exchanged where a library was built with
+ * it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  *Copied*.
+ * @param category   DIJITSO_CATEGORY_INC, DIJITSO_CATEGORY_SRC or DIJITSO_CATEGORY_LOG.
+ * @param data       The contents, which are compressed as "cache.src_storage" says. *Copied*.
+ * @param size       Bytes.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS or DIJITSO_ERROR_CACHE.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_store(const struct dijitso_params *params,
+                                   const char *signature,
+                                   int32_t category,
+                                   const uint8_t *data,
+                                   size_t size,
+                                   struct dijitso_error **error_out);
+
+/**
+ * Copies files of an entry to a directory, which is made where it is not there; sources are not compressed there.
+ *
+ * @param params      *Borrowed* for the call; NULL for the defaults.
+ * @param signature   *Copied*.
+ * @param categories  Sum of DIJITSO_CATEGORY_ values.
+ * @param directory   *Copied*.
+ * @param replace     0: a file that is there already is an error, and nothing is written; 1: it is replaced.
+ * @param visitor     Called for the path of each copy; may be NULL.
+ * @param user_data   Passed to it.
+ * @param error_out   Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE, also when the
+ *         cache has none of the files.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_extract(const struct dijitso_params *params,
+                                     const char *signature,
+                                     int32_t categories,
+                                     const char *directory,
+                                     int32_t replace,
+                                     dijitso_text_fn visitor,
+                                     void *user_data,
+                                     struct dijitso_error **error_out);
+
+/**
+ * Removes files of an entry, the library first, so that others see a whole entry or none.
+ *
+ * Libraries that are loaded stay loaded. Entries that need this one are built again when they are asked for.
+ *
+ * @param params      *Borrowed* for the call; NULL for the defaults.
+ * @param signature   *Copied*.
+ * @param categories  Sum of DIJITSO_CATEGORY_ values.
+ * @param visitor     Called for the path of each file that was removed; may be NULL.
+ * @param user_data   Passed to it.
+ * @param error_out   Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, also when there was nothing; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+ *         DIJITSO_ERROR_CACHE when a file cannot be removed or somebody is building the library just now.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_remove(const struct dijitso_params *params,
+                                    const char *signature,
+                                    int32_t categories,
+                                    dijitso_text_fn visitor,
+                                    void *user_data,
+                                    struct dijitso_error **error_out);
+
+/**
+ * Removes the files of all entries of the cache that "cache.cache_dir" names, and nothing else.
+ *
+ * @param params      *Borrowed* for the call; NULL for the defaults.
+ * @param categories  Sum of DIJITSO_CATEGORY_ values.
+ * @param dry_run     1: nothing is removed, the visitor is told what would be; 0: it is removed.
+ * @param visitor     Called for the path of each file; may be NULL.
+ * @param user_data   Passed to it.
+ * @param error_out   Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_cache_remove(): the first failure, after everything else has been removed.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_clean(const struct dijitso_params *params,
+                                   int32_t categories,
+                                   int32_t dry_run,
+                                   dijitso_text_fn visitor,
+                                   void *user_data,
+                                   struct dijitso_error **error_out);
+
+/**
+ * Checks a cache: digests of libraries and headers, what they need, headers and libraries that have changed since,
+ * what programs that were killed have left.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param signature  One entry, which is checked with all that it needs; NULL for the whole cache. *Copied*.
+ * @param repair     1: what is broken is set aside, and leftovers are removed; 0: nothing is changed.
+ * @param visitor    Called for each finding, the worst first; may be NULL.
+ * @param user_data  Passed to it.
+ * @param sound_out  Receives 1 if nothing is broken, or is any more; else 0. May be NULL.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, whatever is found; DIJITSO_ERROR_INVALID_ARGUMENT, also for an entry that is not there,
+ *         DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when the cache cannot be read at all.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_check(const struct dijitso_params *params,
+                                   const char *signature,
+                                   int32_t repair,
+                                   dijitso_finding_fn visitor,
+                                   void *user_data,
+                                   int32_t *sound_out,
+                                   struct dijitso_error **error_out);
+
+/**
+ * Makes room in a cache, as "cache.max_size" and "cache.max_age" say: the least recently used entries go first, and
+ * what they need goes when nothing that stays needs it. Safe beside programs that use the cache.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults. Without any limit nothing is removed.
+ * @param spared     Seconds: what was built or used since then stays. Negative for the default.
+ * @param dry_run    1: nothing is removed, the visitor is told what would be; 0: it is removed.
+ * @param visitor    Called for each thing that was removed; may be NULL.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when something
+ *         could not be removed, or another program makes room for more than a minute.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_gc(const struct dijitso_params *params,
+                                double spared,
+                                int32_t dry_run,
+                                dijitso_removed_fn visitor,
+                                void *user_data,
+                                struct dijitso_error **error_out);
+
+/**
+ * Tells what a cache has been good for: hits, builds and failures, counted by each host for itself.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param visitor    Called for each host, in the order of their names.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT or DIJITSO_ERROR_PARAMS.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_stats(const struct dijitso_params *params,
+                                   dijitso_stats_fn visitor,
+                                   void *user_data,
+                                   struct dijitso_error **error_out);
+
+/**
+ * Forgets what has been counted in a cache.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_PARAMS or DIJITSO_ERROR_CACHE.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_cache_reset_stats(const struct dijitso_params *params,
+                                         struct dijitso_error **error_out);
+
+/**
+ * Explains a name or a signature, for people or as JSON.
+ *
+ * Of a name: whether dijitso_jit() would find it with these parameters, and if not, how it differs from the nearest
+ * entry of that name (flags, compiler, headers that have changed, ...). Of a signature: what it was built from, and
+ * when the last build failed, the compiler's first error and the folder that reproduces it. Nothing is built.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param what       The name or signature. *Copied*.
+ * @param json       1: as JSON; 0: as text.
+ * @param blob       Receives the explanation. *Borrowed* for the call.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS or DIJITSO_ERROR_CACHE.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_explain(const struct dijitso_params *params,
+                               const char *what,
+                               int32_t json,
+                               struct dijitso_blob *blob,
+                               struct dijitso_error **error_out);
+
+/**
+ * Writes entries of a cache, with all that they need, to one file, for another machine or a cluster without a
+ * compiler. The file appears whole or not at all.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param words      Signatures, or names for all entries of that name; NULL for the whole cache. *Copied*.
+ * @param count      How many.
+ * @param path       The file. *Copied*.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, also for a word that stands for nothing, DIJITSO_ERROR_PARAMS,
+ *         or DIJITSO_ERROR_CACHE when an entry is not whole or the file cannot be written.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_bundle_export(const struct dijitso_params *params,
+                                     const char *const *words,
+                                     size_t count,
+                                     const char *path,
+                                     struct dijitso_error **error_out);
+
+/**
+ * Puts the entries of a file that dijitso_bundle_export() has written into a cache. Each is checked first; what is
+ * there already stays.
+ *
+ * @param params     *Borrowed* for the call; NULL for the defaults.
+ * @param path       The file. *Copied*.
+ * @param force      1: also what was built for another machine; 0: that is refused.
+ * @param visitor    Called for each entry; may be NULL.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, also when entries are refused; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+ *         DIJITSO_ERROR_CACHE when the file cannot be read, is damaged, or the cache cannot be written.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_bundle_import(const struct dijitso_params *params,
+                                     const char *path,
+                                     int32_t force,
+                                     dijitso_imported_fn visitor,
+                                     void *user_data,
+                                     struct dijitso_error **error_out);
+
+/**
+ * Finds out which ranks share a directory with this one, whatever its path is on each of them.
+ *
+ * Every rank looks at the device and inode of its directory; between machines, one rank of each puts a file into it
+ * and looks for those of the others. All ranks are told what each has seen, so that all have the same view.
+ *
+ * @param comm       An intra-communicator.
+ * @param path       The directory, on this rank; made where it is not there. Special characters mean nothing.
+ *                   *Copied*.
+ * @param ranks_out  Receives the ranks in ascending order, this one among them.
+ * @param capacity   Places at ranks_out: no less than comm has ranks.
+ * @param count_out  Receives how many there are.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, or the same error on every rank: DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_CACHE when a
+ *         rank cannot have its directory, DIJITSO_ERROR_UNSUPPORTED, DIJITSO_ERROR_STATE, DIJITSO_ERROR_MPI,
+ *         DIJITSO_ERROR_TIMEOUT.
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_discover_path_access_ranks(MPI_Comm comm,
+                                                      const char *path,
+                                                      int32_t *ranks_out,
+                                                      int32_t capacity,
+                                                      int32_t *count_out,
+                                                      struct dijitso_error **error_out);
+
+/**
+ * Makes a communicator of the ranks that share a directory with this one.
+ *
+ * @param comm           An intra-communicator.
+ * @param path           As for dijitso_mpi_discover_path_access_ranks().
+ * @param node_comm_out  Receives the communicator, in the order of comm; *owned* by the caller, freed by
+ *                       MPI_Comm_free().
+ * @param node_root_out  Receives the rank in comm of its rank 0; may be NULL.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_node_comm(MPI_Comm comm,
+                                            const char *path,
+                                            MPI_Comm *node_comm_out,
+                                            int32_t *node_root_out,
+                                            struct dijitso_error **error_out);
+
+/**
+ * Makes a communicator of the first ranks of all nodes.
+ *
+ * @param comm       An intra-communicator.
+ * @param node_root  That of dijitso_mpi_create_node_comm().
+ * @param comm_out   Receives the communicator, in the order of comm; *owned* by the caller, freed by
+ *                   MPI_Comm_free(). MPI_COMM_NULL on ranks that are not the first of theirs.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_node_roots_comm(MPI_Comm comm,
+                                                  int32_t node_root,
+                                                  MPI_Comm *comm_out,
+                                                  struct dijitso_error **error_out);
+
+/**
+ * Makes a communicator of some ranks.
+ *
+ * @param comm       An intra-communicator.
+ * @param ranks      Ranks in comm, each once; the same on every rank. The new ones follow this order. *Copied*.
+ * @param count      How many.
+ * @param comm_out   Receives the communicator; *owned* by the caller, freed by MPI_Comm_free(). MPI_COMM_NULL on
+ *                   ranks that are not among them.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks(), or DIJITSO_ERROR_RANKS_DISAGREE.
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_subcomm(MPI_Comm comm,
+                                          const int32_t *ranks,
+                                          int32_t count,
+                                          MPI_Comm *comm_out,
+                                          struct dijitso_error **error_out);
+
+/**
+ * Gives every rank its part in builds of the host's own making, and the communicators for it.
+ *
+ * "node": the first rank of each directory builds, the others wait. "root": rank 0 builds, and sends to the first
+ * ranks of the other directories, who receive; the others wait. "process": every rank builds, and nobody waits.
+ *
+ * A builder passes generate to dijitso_jit(), and, where copy_comm is not MPI_COMM_NULL, a send that calls
+ * dijitso_mpi_send_binary() on it; a receiver passes a receive that calls dijitso_mpi_receive_binary() on it;
+ * everybody passes a wait that is a barrier on wait_comm, unless that is MPI_COMM_NULL. All pass DIJITSO_COMM_NULL as
+ * communicator. dijitso_jit() calls no callback on a rank that has the library already: ranks first have to agree
+ * that somebody misses it, and one that was answered without its callbacks has to do their part afterwards, as
+ * examples/c/04_roles does.
+ *
+ * @param comm           An intra-communicator. DIJITSO_COMM_NULL makes this process a builder; MPI is not touched.
+ * @param path           The cache directory, or one that lies in the same place, on this rank. *Copied*.
+ * @param buildon        "node", "root" or "process", the same on every rank. *Copied*.
+ * @param copy_comm_out  Receives the communicator of builder and receivers, of which the builder is rank 0, or
+ *                       MPI_COMM_NULL; *owned* by the caller, freed by MPI_Comm_free(), as the next one.
+ * @param wait_comm_out  Receives the communicator of those that share a directory, or MPI_COMM_NULL.
+ * @param role_out       Receives one of the DIJITSO_ROLE_ values.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks(), or DIJITSO_ERROR_RANKS_DISAGREE.
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_comms_and_role(MPI_Comm comm,
+                                                 const char *path,
+                                                 const char *buildon,
+                                                 MPI_Comm *copy_comm_out,
+                                                 MPI_Comm *wait_comm_out,
+                                                 int32_t *role_out,
+                                                 struct dijitso_error **error_out);
+
+/**
+ * As dijitso_mpi_create_comms_and_role() with "node", where the nodes are known already.
+ *
+ * @param comm           An intra-communicator.
+ * @param node_comm      That of dijitso_mpi_create_node_comm(). *Borrowed* for the call.
+ * @param node_root      That of dijitso_mpi_create_node_comm().
+ * @param copy_comm_out  Receives MPI_COMM_NULL.
+ * @param wait_comm_out  Receives a communicator of the ranks of node_comm; *owned* by the caller, freed by
+ *                       MPI_Comm_free(), as is node_comm.
+ * @param role_out       Receives one of the DIJITSO_ROLE_ values.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_comms_and_role_node(MPI_Comm comm,
+                                                      MPI_Comm node_comm,
+                                                      int32_t node_root,
+                                                      MPI_Comm *copy_comm_out,
+                                                      MPI_Comm *wait_comm_out,
+                                                      int32_t *role_out,
+                                                      struct dijitso_error **error_out);
+
+/**
+ * As dijitso_mpi_create_comms_and_role() with "root", where the nodes are known already.
+ *
+ * @param comm           An intra-communicator.
+ * @param node_comm      That of dijitso_mpi_create_node_comm(). *Borrowed* for the call.
+ * @param node_root      That of dijitso_mpi_create_node_comm().
+ * @param copy_comm_out  Receives a communicator of the first ranks of all nodes, MPI_COMM_NULL on the others;
+ *                       *owned* by the caller, freed by MPI_Comm_free(), as the next one.
+ * @param wait_comm_out  Receives a communicator of the ranks of node_comm.
+ * @param role_out       Receives one of the DIJITSO_ROLE_ values.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_comms_and_role_root(MPI_Comm comm,
+                                                      MPI_Comm node_comm,
+                                                      int32_t node_root,
+                                                      MPI_Comm *copy_comm_out,
+                                                      MPI_Comm *wait_comm_out,
+                                                      int32_t *role_out,
+                                                      struct dijitso_error **error_out);
+
+/**
+ * As dijitso_mpi_create_comms_and_role() with "process", where the nodes are known already.
+ *
+ * Ranks that share a directory may all build in it: each library is built by one of them, the others find it. To
+ * have a library of its own, a rank sets a "cache.cache_dir" of its own.
+ *
+ * @param comm           An intra-communicator.
+ * @param node_comm      That of dijitso_mpi_create_node_comm(). *Borrowed* for the call.
+ * @param node_root      That of dijitso_mpi_create_node_comm().
+ * @param copy_comm_out  Receives MPI_COMM_NULL.
+ * @param wait_comm_out  Receives MPI_COMM_NULL.
+ * @param role_out       Receives DIJITSO_ROLE_BUILDER.
+ * @param error_out      Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_create_comms_and_role_process(MPI_Comm comm,
+                                                         MPI_Comm node_comm,
+                                                         int32_t node_root,
+                                                         MPI_Comm *copy_comm_out,
+                                                         MPI_Comm *wait_comm_out,
+                                                         int32_t *role_out,
+                                                         struct dijitso_error **error_out);
+
+/**
+ * Sends bytes from rank 0 to all other ranks, which call dijitso_mpi_receive_binary(). Any number of bytes, also
+ * none; whether there is room for them is agreed on first.
+ *
+ * @param comm       An intra-communicator, such as the copy_comm of dijitso_mpi_create_comms_and_role(), on its
+ *                   rank 0.
+ * @param data       *Borrowed* for the call; may be NULL when size is 0.
+ * @param size       Bytes; may exceed 2 GiB.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, or the same error on every rank: DIJITSO_ERROR_INVALID_ARGUMENT when another rank than 0 sends,
+ *         DIJITSO_ERROR_CACHE when a rank has not enough memory, and as dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_send_binary(MPI_Comm comm,
+                                       const uint8_t *data,
+                                       size_t size,
+                                       struct dijitso_error **error_out);
+
+/**
+ * Receives what rank 0 sends by dijitso_mpi_send_binary().
+ *
+ * @param comm       An intra-communicator, on a rank that is not 0.
+ * @param blob       Receives the bytes. That of a receive callback, or one of your own. *Borrowed* for the call.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_send_binary().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_receive_binary(MPI_Comm comm,
+                                          struct dijitso_blob *blob,
+                                          struct dijitso_error **error_out);
+
+/**
+ * Gives all ranks the same number, which nobody else has.
+ *
+ * @param comm       An intra-communicator.
+ * @param uuid_out   Receives the number.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_bcast_uuid(MPI_Comm comm, uint64_t *uuid_out, struct dijitso_error **error_out);
+
+/**
+ * Gathers the different numbers that the ranks pass, in ascending order: in how many groups they are.
+ *
+ * @param comm            An intra-communicator.
+ * @param partition       That of this rank.
+ * @param partitions_out  Receives the numbers.
+ * @param capacity        Places at partitions_out: no less than comm has ranks.
+ * @param count_out       Receives how many there are.
+ * @param error_out       Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_mpi_discover_path_access_ranks().
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_gather_global_partitions(MPI_Comm comm,
+                                                    uint64_t partition,
+                                                    uint64_t *partitions_out,
+                                                    int32_t capacity,
+                                                    int32_t *count_out,
+                                                    struct dijitso_error **error_out);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -22,7 +22,7 @@
 /// Errors: every failure is thrown as dijitso::error. What a callback throws is caught before it reaches the C library and comes
 /// out of jit() again, with its own type, on the rank that threw it; the others get a dijitso::error that carries its what().
 ///
-/// MPI: jit() is the only collective; no constructor, copy or destructor communicates, so objects may be destroyed in any order
+/// MPI: jit() and the functions of namespace mpi are collective, nothing else; no constructor, copy or destructor communicates, so objects may be destroyed in any order
 /// and also after MPI_Finalize. With a dijitso built without MPI the only communicator is the null communicator.
 ///
 /// Threads: distinct objects may be used from distinct threads, and one object from several as long as none of them changes it.
@@ -45,6 +45,7 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace dijitso
 {
@@ -354,6 +355,9 @@ public:
     return data;
   }
 
+  /// The C handle, borrowed until the callback returns.
+  dijitso_blob* handle() const noexcept { return handle_; }
+
 private:
   dijitso_blob* handle_;
 };
@@ -514,6 +518,421 @@ inline library jit(std::string_view name, generate_function generate, communicat
   host.generate = std::move(generate);
   return detail::jit(name, nullptr, host, comm);
 }
+
+/// Not part of the interface.
+namespace detail
+{
+
+/// Text that is borrowed from a C string for as long as a visitor runs.
+template <class Thing>
+decltype(auto) shown(const Thing* thing)
+{
+  if constexpr (std::is_same_v<Thing, char>)
+    return std::string_view(thing);
+  else
+    return *thing;
+}
+
+/// A visitor on its way through the C library: it may return nothing, or false to end the visit; what it throws ends the
+/// visit, and comes out of the call.
+template <class Thing, class Action>
+struct visit
+{
+  Action& action;
+  std::exception_ptr thrown;
+
+  static std::int32_t call(void* user_data, const Thing* thing) noexcept
+  {
+    auto& self = *static_cast<visit*>(user_data);
+    try
+    {
+      if constexpr (std::is_void_v<decltype(self.action(shown(thing)))>)
+        return self.action(shown(thing)), 0;
+      else
+        return self.action(shown(thing)) ? 0 : 1;
+    }
+    catch (...)
+    {
+      self.thrown = std::current_exception();
+      return 1;
+    }
+  }
+};
+
+/// Makes a call with a visitor: `invoke(function, user_data, error_out)`.
+template <class Thing, class Action, class Invoke>
+void visiting(Action& action, Invoke invoke)
+{
+  visit<Thing, Action> visitor{action, nullptr};
+  dijitso_error* failure = nullptr;
+  const dijitso_status status = invoke(&visit<Thing, Action>::call, static_cast<void*>(&visitor), &failure);
+  std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> reason(failure);
+  if (visitor.thrown)
+    std::rethrow_exception(visitor.thrown);
+  check(status, reason.release());
+}
+
+/// Makes a call that can fail: `invoke(error_out)`.
+template <class Invoke>
+void calling(Invoke invoke)
+{
+  dijitso_error* failure = nullptr;
+  const dijitso_status status = invoke(&failure);
+  check(status, failure);
+}
+
+/// Makes a call that fills a blob, and copies that: `invoke(blob, error_out)`.
+template <class Invoke>
+std::string reading(Invoke invoke)
+{
+  dijitso_blob* handle = nullptr;
+  calling([&](dijitso_error** failure) { return dijitso_blob_new(&handle, failure); });
+  const std::unique_ptr<dijitso_blob, deleter<dijitso_blob_free>> owned(handle);
+  calling([&](dijitso_error** failure) { return invoke(handle, failure); });
+  return std::string(reinterpret_cast<const char*>(dijitso_blob_data(handle)), dijitso_blob_size(handle));
+}
+
+inline const std::uint8_t* bytes(std::string_view data) { return reinterpret_cast<const std::uint8_t*>(data.data()); }
+
+/// Pointers to C strings, as long as the vector of strings lives.
+inline std::vector<const char*> pointers(const std::vector<std::string>& words)
+{
+  std::vector<const char*> all;
+  for (const std::string& word : words)
+    all.push_back(word.c_str());
+  return all;
+}
+
+} // namespace detail
+
+/// The signature that jit() uses for a name on this machine. @local
+inline std::string signature(const params& parameters, std::string_view name)
+{
+  const std::string terminated = detail::c_string(name);
+  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+    return dijitso_signature(parameters.handle(), terminated.c_str(), blob, failure);
+  });
+}
+
+/// The command that builds a library, with libraries of the cache to be linked. @local
+inline std::vector<std::string> build_command(const params& parameters, std::string_view signature,
+                                              const std::vector<std::string>& dependencies = {})
+{
+  const std::string terminated = detail::c_string(signature);
+  const std::vector<const char*> linked = detail::pointers(dependencies);
+  std::vector<std::string> words;
+  auto collect = [&](std::string_view word) { words.emplace_back(word); };
+  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+    return dijitso_build_command(parameters.handle(), terminated.c_str(), linked.data(), linked.size(), visitor, user_data,
+                                 failure);
+  });
+  return words;
+}
+
+/// Loads a library of the cache by its signature. @local
+inline library open(const params& parameters, std::string_view signature)
+{
+  const std::string terminated = detail::c_string(signature);
+  dijitso_library* handle = nullptr;
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_library_open(parameters.handle(), terminated.c_str(), &handle, failure);
+  });
+  return library(handle);
+}
+
+/// What any shared library says of itself: calls `visitor(const dijitso_elf_item&)` for each item. @local
+template <class Visitor>
+void read_elf(std::string_view path, Visitor visitor)
+{
+  const std::string terminated = detail::c_string(path);
+  detail::visiting<dijitso_elf_item>(visitor, [&](dijitso_elf_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_elf_read(terminated.c_str(), function, user_data, failure);
+  });
+}
+
+/// Why something is, or is not, in the cache: text for people. @local
+inline std::string explain(const params& parameters, std::string_view name_or_signature, bool json = false)
+{
+  const std::string terminated = detail::c_string(name_or_signature);
+  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+    return dijitso_explain(parameters.handle(), terminated.c_str(), json ? 1 : 0, blob, failure);
+  });
+}
+
+/// The cache that parameters name. Visitors return nothing, or false to end the visit; what they throw comes out of the call.
+/// All is local. Categories are sums of DIJITSO_CATEGORY_ values.
+namespace cache
+{
+
+/// `visitor(const dijitso_entry&)` for each entry. @local
+template <class Visitor>
+void list(const params& parameters, Visitor visitor)
+{
+  detail::visiting<dijitso_entry>(visitor, [&](dijitso_entry_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_list(parameters.handle(), function, user_data, failure);
+  });
+}
+
+/// `visitor(const dijitso_file&)` for each file. @local
+template <class Visitor>
+void files(const params& parameters, std::int32_t categories, Visitor visitor)
+{
+  detail::visiting<dijitso_file>(visitor, [&](dijitso_file_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_files(parameters.handle(), nullptr, categories, function, user_data, failure);
+  });
+}
+
+/// `visitor(const dijitso_line&)` for each line that contains `pattern`. @local
+template <class Visitor>
+void grep(const params& parameters, std::string_view pattern, std::int32_t categories, Visitor visitor)
+{
+  const std::string terminated = detail::c_string(pattern);
+  detail::visiting<dijitso_line>(visitor, [&](dijitso_line_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_grep(parameters.handle(), terminated.c_str(), nullptr, categories, function, user_data, failure);
+  });
+}
+
+/// `visitor(const dijitso_file_names&)`, once, with the names of the files of a signature. @local
+template <class Visitor>
+void file_names(const params& parameters, std::string_view signature, Visitor visitor)
+{
+  const std::string terminated = detail::c_string(signature);
+  detail::visiting<dijitso_file_names>(
+      visitor, [&](dijitso_file_names_fn function, void* user_data, dijitso_error** failure) {
+        return dijitso_cache_file_names(parameters.handle(), terminated.c_str(), function, user_data, failure);
+      });
+}
+
+/// Signatures of the libraries of the cache that an entry is linked to. @local
+inline std::vector<std::string> dependencies(const params& parameters, std::string_view signature)
+{
+  const std::string terminated = detail::c_string(signature);
+  std::vector<std::string> found;
+  auto collect = [&](const dijitso_elf_item& item) { found.emplace_back(item.text); };
+  detail::visiting<dijitso_elf_item>(collect, [&](dijitso_elf_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_dependencies(parameters.handle(), terminated.c_str(), function, user_data, failure);
+  });
+  return found;
+}
+
+/// Makes the directories of the cache. @local
+inline void make_dirs(const params& parameters)
+{
+  detail::calling([&](dijitso_error** failure) { return dijitso_cache_make_dirs(parameters.handle(), failure); });
+}
+
+/// A file of an entry. @local
+inline std::string read(const params& parameters, std::string_view signature, std::int32_t category)
+{
+  const std::string terminated = detail::c_string(signature);
+  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+    return dijitso_cache_read(parameters.handle(), terminated.c_str(), category, blob, failure);
+  });
+}
+
+/// Writes a header, source or log. @local
+inline void store(const params& parameters, std::string_view signature, std::int32_t category, std::string_view data)
+{
+  const std::string terminated = detail::c_string(signature);
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_cache_store(parameters.handle(), terminated.c_str(), category, detail::bytes(data), data.size(), failure);
+  });
+}
+
+/// An entry with all that has to travel with it, as bytes. @local
+inline std::string read_binary(const params& parameters, std::string_view signature)
+{
+  const std::string terminated = detail::c_string(signature);
+  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+    return dijitso_cache_read_binary(parameters.handle(), terminated.c_str(), blob, failure);
+  });
+}
+
+/// Puts what read_binary() gave into the cache. @local
+inline void write_binary(const params& parameters, std::string_view signature, std::string_view data)
+{
+  const std::string terminated = detail::c_string(signature);
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_cache_write_binary(parameters.handle(), terminated.c_str(), detail::bytes(data), data.size(), failure);
+  });
+}
+
+/// Copies files of an entry to a directory; gives their paths there. @local
+inline std::vector<std::string> extract(const params& parameters, std::string_view signature, std::int32_t categories,
+                                        std::string_view directory, bool replace = false)
+{
+  const std::string terminated = detail::c_string(signature), place = detail::c_string(directory);
+  std::vector<std::string> paths;
+  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
+  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_extract(parameters.handle(), terminated.c_str(), categories, place.c_str(), replace ? 1 : 0, visitor,
+                                 user_data, failure);
+  });
+  return paths;
+}
+
+/// Removes files of an entry; gives their paths. @local
+inline std::vector<std::string> remove(const params& parameters, std::string_view signature,
+                                       std::int32_t categories = DIJITSO_CATEGORY_ALL)
+{
+  const std::string terminated = detail::c_string(signature);
+  std::vector<std::string> paths;
+  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
+  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_remove(parameters.handle(), terminated.c_str(), categories, visitor, user_data, failure);
+  });
+  return paths;
+}
+
+/// Removes files of all entries, or says which would be removed; gives their paths. @local
+inline std::vector<std::string> clean(const params& parameters, std::int32_t categories, bool dry_run)
+{
+  std::vector<std::string> paths;
+  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
+  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_clean(parameters.handle(), categories, dry_run ? 1 : 0, visitor, user_data, failure);
+  });
+  return paths;
+}
+
+/// `visitor(const dijitso_finding&)` for each thing that is not as it should be; true if nothing is broken, or is any more.
+/// @local
+template <class Visitor>
+bool check(const params& parameters, bool repair, Visitor visitor)
+{
+  std::int32_t sound = 0;
+  detail::visiting<dijitso_finding>(visitor, [&](dijitso_finding_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_check(parameters.handle(), nullptr, repair ? 1 : 0, function, user_data, &sound, failure);
+  });
+  return sound == 1;
+}
+
+/// Makes room; `visitor(const dijitso_removed&)` for what was removed, or would be. @local
+/// @param spared seconds: what was built or used since then stays; negative for the default
+template <class Visitor>
+void gc(const params& parameters, double spared, bool dry_run, Visitor visitor)
+{
+  detail::visiting<dijitso_removed>(visitor, [&](dijitso_removed_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_gc(parameters.handle(), spared, dry_run ? 1 : 0, function, user_data, failure);
+  });
+}
+
+/// `visitor(const dijitso_stats&)` for each host. @local
+template <class Visitor>
+void stats(const params& parameters, Visitor visitor)
+{
+  detail::visiting<dijitso_stats>(visitor, [&](dijitso_stats_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_cache_stats(parameters.handle(), function, user_data, failure);
+  });
+}
+
+/// Forgets what has been counted. @local
+inline void reset_stats(const params& parameters)
+{
+  detail::calling([&](dijitso_error** failure) { return dijitso_cache_reset_stats(parameters.handle(), failure); });
+}
+
+/// Writes entries, by signatures or names, to one file; all of them where none is named. @local
+inline void export_bundle(const params& parameters, const std::vector<std::string>& words, std::string_view path)
+{
+  const std::string terminated = detail::c_string(path);
+  const std::vector<const char*> chosen = detail::pointers(words);
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_bundle_export(parameters.handle(), chosen.empty() ? nullptr : chosen.data(), chosen.size(),
+                                 terminated.c_str(), failure);
+  });
+}
+
+/// Puts the entries of such a file into the cache; `visitor(const dijitso_imported&)` for each. @local
+template <class Visitor>
+void import_bundle(const params& parameters, std::string_view path, bool force, Visitor visitor)
+{
+  const std::string terminated = detail::c_string(path);
+  detail::visiting<dijitso_imported>(visitor, [&](dijitso_imported_fn function, void* user_data, dijitso_error** failure) {
+    return dijitso_bundle_import(parameters.handle(), terminated.c_str(), force ? 1 : 0, function, user_data, failure);
+  });
+}
+
+} // namespace cache
+
+/// The log of the library.
+namespace log
+{
+
+/// Takes a record, on any thread; must not call the library. What it throws is dropped.
+using handler_function = std::function<void(const dijitso_log_record&)>;
+
+/// The level: one of the DIJITSO_LOG_ values, or between them. @local
+inline int level() { return dijitso_log_level(); }
+
+/// Records below the level are not shown. @local
+inline void set_level(int level)
+{
+  detail::calling([&](dijitso_error** failure) { return dijitso_log_set_level(level, failure); });
+}
+
+/// Lets a function have the records; an empty one for standard error again. One call at a time. @local
+inline void set_handler(handler_function handler)
+{
+  static std::unique_ptr<handler_function> current;
+  auto next = handler ? std::make_unique<handler_function>(std::move(handler)) : nullptr;
+  const dijitso_log_fn trampoline = [](void* user_data, const dijitso_log_record* record) noexcept {
+    try
+    {
+      (*static_cast<handler_function*>(user_data))(*record);
+    }
+    catch (...)
+    {
+      return; // there is nobody to tell
+    }
+  };
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_log_set_handler(next ? trampoline : nullptr, next.get(), failure);
+  });
+  current = std::move(next); // the former one is not running any more
+}
+
+} // namespace log
+
+/// For hosts that do their own parallel work.
+namespace mpi
+{
+
+/// The part of a rank, and whom it talks with. The communicators belong to the caller, who frees them by MPI_Comm_free
+/// unless they are null.
+struct role
+{
+  communicator copy_comm = DIJITSO_COMM_NULL; ///< builder (rank 0) and receivers
+  communicator wait_comm = DIJITSO_COMM_NULL; ///< those that share a directory
+  std::int32_t part = DIJITSO_ROLE_BUILDER;   ///< one of the DIJITSO_ROLE_ values
+};
+
+/// Gives every rank its part: `buildon` is "node", "root" or "process". @collective over comm
+inline role create_comms_and_role(communicator comm, std::string_view path, std::string_view buildon)
+{
+  // What cannot be a path or a strategy is left to the library, which lets all ranks know.
+  const std::string place(path), strategy(buildon);
+  role made;
+  detail::calling([&](dijitso_error** failure) {
+    return dijitso_mpi_create_comms_and_role(comm, place.c_str(), strategy.c_str(), &made.copy_comm, &made.wait_comm,
+                                             &made.part, failure);
+  });
+  return made;
+}
+
+/// Sends bytes from rank 0 to all others, which call receive_binary(). @collective over comm
+inline void send_binary(communicator comm, const std::uint8_t* data, std::size_t size)
+{
+  detail::calling([&](dijitso_error** failure) { return dijitso_mpi_send_binary(comm, data, size, failure); });
+}
+
+/// Receives what rank 0 sends, into the blob of a receive callback. @collective over comm
+inline void receive_binary(communicator comm, blob& into)
+{
+  detail::calling([&](dijitso_error** failure) { return dijitso_mpi_receive_binary(comm, into.handle(), failure); });
+}
+
+} // namespace mpi
 
 } // namespace dijitso
 

@@ -26,7 +26,7 @@ pub const FRESH: Duration = Duration::from_secs(1);
 const ABSENT: &str = "absent";
 
 /// A file that a build has read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Input {
     /// Its absolute path.
     pub path: String,

@@ -9,9 +9,9 @@
 //! | layer | modules |
 //! |---|---|
 //! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
-//! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
+//! | 2, policy | [`jit`]: the fixed sequence of agreed steps; [`doctor`]: what of a machine matters to them |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`error`], [`fsutil`], [`inputs`], [`owner`], [`process`], [`wire`] |
+//! | 0, facts | [`elf`], [`error`], [`fsutil`], [`inputs`], [`logging`], [`owner`], [`process`], [`source_text`], [`wire`] |
 //!
 //! Unsafe code is in `capi`, `load` and `parallel::mpi` alone; every other file forbids it.
 
@@ -19,16 +19,20 @@ pub mod build;
 pub mod cache;
 pub mod capi;
 pub mod cli;
+pub mod doctor;
+pub mod elf;
 pub mod error;
 pub mod fsutil;
 pub mod inputs;
 pub mod jit;
 pub mod load;
+pub mod logging;
 pub mod owner;
 pub mod parallel;
 pub mod params;
 pub mod process;
 pub mod signature;
+pub mod source_text;
 pub mod wire;
 
 /// The version of this library.

@@ -84,11 +84,16 @@ pub fn check_name(name: &str) -> Result<()> {
 /// # Errors
 /// As [`check_name`].
 pub fn check_signature(signature: &str) -> Result<()> {
-    let name = match signature.rsplit_once('_') {
+    check_name(name_of(signature))
+}
+
+/// The name that a signature was made of.
+#[must_use]
+pub fn name_of(signature: &str) -> &str {
+    match signature.rsplit_once('_') {
         Some((name, hash)) if hash.len() == 32 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) => name,
         _ => signature,
-    };
-    check_name(name)
+    }
 }
 
 /// The signature of a name under these parameters. `toolchain` is asked for only when it matters.

@@ -74,11 +74,11 @@ fn w1_cache_dir_counts() {
 #[test]
 fn c8_mistakes_are_errors_that_help() {
     let output = dijitso(&["config", "--key", "build.cxxflag"], &[]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("build.cxxflags"), "{}", text(&output.stderr));
     assert_eq!(dijitso(&[], &[]).status.code(), Some(2));
     assert_eq!(dijitso(&["nonsense"], &[]).status.code(), Some(2));
     let output = dijitso(&["config"], &[("DIJITSO_SYSTEM_CALL_METHOD", "POPEN")]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("DIJITSO_SYSTEM_CALL_METHOD"), "{}", text(&output.stderr));
 }

@@ -9,7 +9,10 @@ use std::fs;
 use std::path::PathBuf;
 
 /// In the order in which the header is read: what everybody needs first.
-const FILES: [&str; 6] = ["status", "error", "params", "source", "library", "jit"];
+const FILES: &[&str] = &[
+    "status", "error", "params", "source", "library", "jit", "logging", "visit", "build", "elf", "names",
+    "catalog", "care", "bundle", "roles",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

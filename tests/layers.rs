@@ -9,11 +9,14 @@ use std::path::{Path, PathBuf};
 
 /// What each module of the crate may use of the others. `params` stands for its plain structs too.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("elf", &["error", "wire"]),
     ("error", &[]),
     ("fsutil", &["owner"]),
     ("inputs", &["wire"]),
+    ("logging", &["error", "host_name"]),
     ("owner", &["host_name", "wire"]),
     ("process", &["fsutil"]),
+    ("source_text", &[]),
     ("wire", &[]),
     ("params", &["error", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),
@@ -31,6 +34,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "host_name",
             "inputs",
             "load",
+            "logging",
             "parallel",
             "params",
             "process",
@@ -38,8 +42,26 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("capi", &["error", "jit", "params", "parallel", "signature"]),
-    ("cli", &["VERSION", "error", "params"]),
+    ("capi", &["cache", "elf", "error", "jit", "logging", "params", "parallel", "signature"]),
+    (
+        "doctor",
+        &["build", "cache", "error", "fsutil", "load", "parallel", "params", "process", "signature", "wire"],
+    ),
+    (
+        "cli",
+        &[
+            "VERSION",
+            "cache",
+            "doctor",
+            "elf",
+            "error",
+            "jit",
+            "parallel",
+            "params",
+            "signature",
+            "source_text",
+        ],
+    ),
 ];
 
 fn is_test(path: &Path) -> bool {

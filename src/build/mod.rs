@@ -183,6 +183,25 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     run.finish(&job, retried, read)
 }
 
+/// The command that [`build`] runs first, in the folder of source and header.
+#[must_use]
+pub fn command_line(job: &Job<'_>) -> Vec<String> {
+    command_in(job, &noting(job), &cache_dirs(job))
+}
+
+fn command_in(job: &Job<'_>, noting: &[String], dirs: &Dirs) -> Vec<String> {
+    command::argv(job.params, noting, job.source.0, job.library, job.dependencies, dirs)
+}
+
+fn cache_dirs(job: &Job<'_>) -> Dirs {
+    Dirs { include: job.cache_dirs.0.display().to_string(), library: job.cache_dirs.1.display().to_string() }
+}
+
+/// The options by which the compiler notes down what it reads, and in which file: the last of them.
+fn noting(job: &Job<'_>) -> Vec<String> {
+    if job.minds_inputs { inputs::options(job.params, &format!("{}.d", job.signature)) } else { Vec::new() }
+}
+
 /// Runs of a compiler until the files that it reads stay the same for so long.
 const RUNS: usize = 3;
 
@@ -201,8 +220,7 @@ struct Run {
 impl Run {
     /// Once more without the options by which headers are noted down, where the compiler does not know them.
     fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
-        let noted = format!("{}.d", job.signature);
-        let noting = if job.minds_inputs { inputs::options(job.params, &noted) } else { Vec::new() };
+        let noting = noting(job);
         let run = Self::once(job, dir, runner, &noting);
         let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
         let unknown = !noting.is_empty()
@@ -223,18 +241,11 @@ impl Run {
         for left in noted.iter().chain([&library]) {
             let _ = fs::remove_file(left);
         }
-        let cache_dirs = Dirs {
-            include: job.cache_dirs.0.display().to_string(),
-            library: job.cache_dirs.1.display().to_string(),
-        };
-        let argv = |dirs: &Dirs| {
-            command::argv(job.params, noting, job.source.0, job.library, job.dependencies, dirs)
-        };
+        // What is written down is to work when the copies have gone.
+        let argv = command_in(job, noting, &cache_dirs(job));
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
         let copies = Dirs { include: copied_headers, library: copied_libraries };
-        let run = if job.copies.is_some() { argv(&copies) } else { argv(&cache_dirs) };
-        // What is written down is to work when the copies have gone.
-        let argv = argv(&cache_dirs);
+        let run = if job.copies.is_some() { command_in(job, noting, &copies) } else { argv.clone() };
         let command = Command {
             argv: run,
             cwd: dir.to_owned(),

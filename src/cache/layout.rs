@@ -11,14 +11,19 @@
 //! <cache_dir>/failed/<signature>               why building it failed a moment ago
 //! <cache_dir>/tmp/                              private folders, where TMPDIR is no safe place for them
 //! <cache_dir>/aside/                            damaged files, one of each name, for whoever wants to know why
+//! <cache_dir>/stats/                            what was counted, a file for each host
+//! <cache_dir>/used/<signature>                  empty; its time is that of the last use, to the hour
+//! <cache_dir>/gc/                               when each host has last looked for what may go
 //! ```
-//! All names but the last five follow parameters of the section `cache`.
+//! All names but the last nine follow parameters of the section `cache`.
 
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Kind, Result};
 use crate::params::resolved::CacheParams;
+use crate::signature::check_signature;
 
 /// What is kept of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +36,53 @@ pub enum Category {
     Lib,
     /// The build log.
     Log,
+}
+
+impl Category {
+    /// All of them, in the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Inc, Self::Src, Self::Lib, Self::Log];
+
+    /// Its name in lists of categories.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Inc => "inc",
+            Self::Src => "src",
+            Self::Lib => "lib",
+            Self::Log => "log",
+        }
+    }
+
+    /// The category of this name.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] that names the valid ones, the nearest first.
+    pub fn parse(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|category| category.name() == name).ok_or_else(|| {
+            let likeness = |category: &Self| strsim::jaro_winkler(category.name(), name);
+            let nearest = Self::ALL.into_iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
+            let nearest = nearest.map_or("", Self::name);
+            let shown: String = name.chars().take(40).collect();
+            let text = format!(
+                "there is no category {shown:?}; did you mean \"{nearest}\"? (categories: inc, src, lib, log)"
+            );
+            Error::new(Kind::InvalidArgument, text)
+        })
+    }
+
+    /// The categories of a list such as `inc,src`; `all` stands for all of them.
+    ///
+    /// # Errors
+    /// As [`Category::parse`]; an empty list.
+    pub fn parse_list(list: &str) -> Result<Vec<Self>> {
+        let mut categories = Vec::new();
+        for name in list.split(',').map(str::trim) {
+            let named = if name == "all" { Self::ALL.to_vec() } else { vec![Self::parse(name)?] };
+            categories.extend(named);
+        }
+        // In their own order, each once.
+        Ok(Self::ALL.into_iter().filter(|category| categories.contains(category)).collect())
+    }
 }
 
 /// The paths of one cache.
@@ -101,6 +153,20 @@ impl Layout {
         [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
+    /// Whether this cache, or one for a single rank below it, puts something of this name into the cache directory.
+    #[must_use]
+    pub fn is_own(&self, name: &str) -> bool {
+        const OTHERS: [&str; 8] = ["toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc"];
+        let params = &self.params;
+        let dirs = [&params.inc_dir, &params.src_dir, &params.lib_dir, &params.log_dir, &params.comm_dir];
+        let first =
+            |dir: &String| Path::new(dir).components().next().is_some_and(|part| part.as_os_str() == name);
+        OTHERS.contains(&name)
+            || dirs.into_iter().any(first)
+            || name.strip_prefix("jitfailure-").is_some_and(|signature| check_signature(signature).is_ok())
+            || name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok())
+    }
+
     /// The file name of a library, which is also its name to the linker after `-l:`.
     #[must_use]
     pub fn lib_basename(&self, signature: &str) -> String {
@@ -145,6 +211,56 @@ impl Layout {
         self.dir(Category::Log).join(format!("{signature}{}", self.params.log_postfix))
     }
 
+    /// The files that an entry may have besides its library, whatever the language of its source was.
+    #[must_use]
+    pub fn besides(&self, signature: &str) -> Vec<PathBuf> {
+        let others = [Category::Inc, Category::Log, Category::Src];
+        others.into_iter().flat_map(|category| self.candidates(category, signature)).collect()
+    }
+
+    /// The paths at which the file of this category may lie, the likeliest first: a source may be compressed or not,
+    /// and of another language than the parameters say.
+    #[must_use]
+    pub fn candidates(&self, category: Category, signature: &str) -> Vec<PathBuf> {
+        match category {
+            Category::Inc => vec![self.inc(signature)],
+            Category::Lib => vec![self.lib(signature)],
+            Category::Log => vec![self.log(signature)],
+            Category::Src => {
+                let dir = self.dir(Category::Src);
+                let of = |postfix: &str| [".gz", ""].map(|gz| dir.join(format!("{signature}{postfix}{gz}")));
+                self.src_postfixes().into_iter().flat_map(of).collect()
+            }
+        }
+    }
+
+    /// How names of sources may end: a cache may hold those of both languages.
+    fn src_postfixes(&self) -> Vec<&str> {
+        match self.params.src_postfix.as_str() {
+            ".cpp" | ".c" => vec![".cpp", ".c"],
+            other => vec![other],
+        }
+    }
+
+    /// The signature that the name of a file in the directory of a category stands for; `None` when it is not one that
+    /// this cache gives.
+    #[must_use]
+    pub fn signature_of<'a>(&self, category: Category, name: &'a str) -> Option<&'a str> {
+        let signature = match category {
+            Category::Lib => name
+                .strip_prefix(self.params.lib_prefix.as_str())?
+                .strip_prefix(self.params.lib_basename.as_str())?
+                .strip_suffix(self.params.lib_postfix.as_str())?,
+            Category::Inc => name.strip_suffix(self.params.inc_postfix.as_str())?,
+            Category::Log => name.strip_suffix(self.params.log_postfix.as_str())?,
+            Category::Src => {
+                let name = name.strip_suffix(".gz").unwrap_or(name);
+                self.src_postfixes().into_iter().find_map(|postfix| name.strip_suffix(postfix))?
+            }
+        };
+        check_signature(signature).is_ok().then_some(signature)
+    }
+
     /// The folder that reproduces a failed build.
     #[must_use]
     pub fn failure(&self, signature: &str) -> PathBuf {
@@ -181,9 +297,62 @@ impl Layout {
         self.root.join("aside")
     }
 
+    /// Where each host counts.
+    #[must_use]
+    pub fn stats(&self) -> PathBuf {
+        self.root.join("stats")
+    }
+
+    /// A file of counts; `key` names the host.
+    #[must_use]
+    pub fn stats_file(&self, key: &str) -> PathBuf {
+        self.stats().join(format!("{key}.jsonl"))
+    }
+
+    /// When an entry was last used.
+    #[must_use]
+    pub fn used(&self, signature: &str) -> PathBuf {
+        self.root.join("used").join(signature)
+    }
+
+    /// When the host with this key has last looked for what may go.
+    #[must_use]
+    pub fn collected(&self, key: &str) -> PathBuf {
+        self.root.join("gc").join(key)
+    }
+
     /// The directory of a rank that must not share: strategy "process".
     #[must_use]
     pub fn process_root(root: &Path, rank: usize) -> PathBuf {
         root.join(format!("process-{rank}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Defect C24 of the original: what merely contained the name of a library was listed as one.
+    #[test]
+    fn c24_a_name_stands_for_one_signature_or_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = crate::cache::tests::cache(dir.path());
+        let layout = cache.layout();
+        for (category, name, expected) in [
+            (Category::Lib, "libdijitso-a_b.so", Some("a_b")),
+            (Category::Lib, "libdijitso-a.so.old", None),
+            (Category::Lib, "libdijitso-a.so.priv.123", None),
+            (Category::Lib, "xlibdijitso-a.so", None),
+            (Category::Lib, "libdijitso-.so", None),
+            (Category::Inc, "a.h", Some("a")),
+            (Category::Inc, ".staged-x.h", None),
+            (Category::Src, "a.cpp.gz", Some("a")),
+            (Category::Src, "a.c", Some("a")),
+            (Category::Src, "a.txt", None),
+            (Category::Log, "a.txt", Some("a")),
+        ] {
+            assert_eq!(layout.signature_of(category, name), expected, "{name}");
+        }
+        assert!(layout.besides("a").contains(&layout.src("a", true)));
     }
 }

@@ -236,6 +236,46 @@ impl Seen {
     }
 }
 
+/// What somebody who does not want to build can see of a lease.
+#[derive(Clone, Debug)]
+pub struct Held {
+    claim: Claim,
+    /// Whether its owner may still be at work.
+    pub living: bool,
+    /// For how long it has been there; `None` where the file system does not tell.
+    pub age: Option<Duration>,
+}
+
+impl Held {
+    /// The owner in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        format!("process {} of {}", self.claim.owner.pid, self.claim.host)
+    }
+}
+
+/// Looks at the lease at `path`, once: an owner that cannot be seen from here is believed to be at work for as long as
+/// clocks may differ. `None` when there is none.
+#[must_use]
+pub fn look(path: &Path) -> Option<Held> {
+    const LONG: Duration = Duration::from_secs(3600);
+    let facts = path.symlink_metadata().ok()?;
+    let mut seen = Seen::default();
+    let claim = seen.look(path)?;
+    let silence = facts.modified().ok()?.elapsed().unwrap_or_default();
+    let unseen = matches!(claim.owner.life(), Life::Stopped | Life::Unknown);
+    let over = seen.is_over(path, &claim) || (unseen && silence >= LONG);
+    let age = facts.created().ok().map(|made| made.elapsed().unwrap_or_default());
+    Some(Held { claim, living: !over, age })
+}
+
+/// Removes a lease that [`look`] has found left.
+pub fn clear(path: &Path, held: &Held) {
+    if !held.living {
+        remove(path, &held.claim);
+    }
+}
+
 /// Removes the lease with this claim. Somebody else may have done so and made another meanwhile: what is moved away is
 /// looked at, and goes back if it is not the one. False where nothing can be removed.
 fn remove(path: &Path, claim: &Claim) -> bool {

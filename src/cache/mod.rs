@@ -5,14 +5,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
+pub mod catalog;
 pub mod closure;
+pub mod explain;
+pub mod gc;
+pub mod integrity;
 pub mod layout;
 pub mod lease;
 pub mod notes;
 pub mod order;
+pub mod recipe;
 pub mod seal;
+pub mod usage;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -22,7 +29,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Standing, Unread};
-use crate::inputs::State;
+use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::wire::{Digest32, digest, hex};
 
@@ -56,6 +63,8 @@ pub struct Whole {
     /// The digest of its file and of those that it is linked to: what is built again, because a header has changed,
     /// has another one.
     pub digest: Digest32,
+    /// Milliseconds that the compiler took for it.
+    pub built_in: u64,
 }
 
 /// What a lookup found.
@@ -91,6 +100,12 @@ impl Cache {
         Self { layout: Layout::new(root, params) }
     }
 
+    /// The same cache, in which names of sources end so: they follow the language of each.
+    fn with_src_postfix(&self, postfix: &str) -> Self {
+        let params = CacheParams { src_postfix: postfix.to_owned(), ..self.layout.params().clone() };
+        Self { layout: Layout::new(self.layout.root(), &params) }
+    }
+
     /// Where things lie.
     #[must_use]
     pub fn layout(&self) -> &Layout {
@@ -123,13 +138,18 @@ impl Cache {
     /// Removes what programs that have died in the middle of something have left in this cache and in its staging
     /// place.
     pub fn sweep(&self) {
-        let params = self.layout.params();
-        let staging = [&params.temp_dir_root, &params.fail_dir_root];
-        self.layout.places().iter().chain(staging).for_each(|dir| fsutil::sweep(dir));
+        self.staging_places().iter().for_each(|dir| fsutil::sweep(dir));
         lease::sweep(&self.layout.lease(""));
         // What is of use for seconds is a leftover after a day.
         fsutil::remove_old(&self.layout.failed(""), DAY);
         fsutil::remove_old(&self.layout.comm(), DAY);
+    }
+
+    /// Where unfinished files and folders may lie, each once.
+    fn staging_places(&self) -> BTreeSet<PathBuf> {
+        let params = self.layout.params();
+        let staging = [params.temp_dir_root.clone(), params.fail_dir_root.clone()];
+        self.layout.places().into_iter().chain(staging).collect()
     }
 
     /// Refuses directories in which somebody else can put libraries: loading one is running it.
@@ -217,7 +237,7 @@ impl Cache {
             }
         }
         let digest = with_dependencies(digest, &record, order);
-        order.push(Whole { signature: signature.to_owned(), digest });
+        order.push(Whole { signature: signature.to_owned(), digest, built_in: record.milliseconds() });
         Ok(Lookup::Hit(Box::new(record), order.clone()))
     }
 
@@ -253,6 +273,41 @@ impl Cache {
         None
     }
 
+    /// The files that the build has read and that are not the same any more, with what has become of them, unless that
+    /// does not matter.
+    fn changed_inputs<'a>(&self, record: &'a Record) -> impl Iterator<Item = (&'a Input, String)> {
+        let matters = self.layout.params().minds_inputs();
+        let change = |input: &'a Input| match input.state() {
+            State::Changed(change) => Some((input, change)),
+            State::Same | State::Gone(_) => None,
+        };
+        record.inputs.iter().filter(move |_| matters).filter_map(change)
+    }
+
+    /// The signatures of all libraries, the latest first, as the names of their files give them. Nothing of them is
+    /// looked at.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when the directory cannot be read, or is refused.
+    pub fn signatures(&self) -> Result<Vec<String>> {
+        self.check_owner()?;
+        let dir = self.layout.dir(layout::Category::Lib);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("cannot read", &dir, &error)),
+        };
+        let signature = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let signature = self.layout.signature_of(layout::Category::Lib, name.to_str()?)?.to_owned();
+            let changed = entry.metadata().and_then(|facts| facts.modified()).ok();
+            Some((changed, signature))
+        };
+        let mut found: Vec<_> = entries.flatten().filter_map(signature).collect();
+        found.sort_by(|a, b| b.cmp(a));
+        Ok(found.into_iter().map(|(_, signature)| signature).collect())
+    }
+
     /// Moves a damaged library out of the way, so that a whole one can be published.
     ///
     /// Another rank may have replaced it meanwhile: what was moved is looked at once more, and an entry that does not
@@ -272,12 +327,14 @@ impl Cache {
         if !moved {
             return Ok(());
         }
-        let moved = match read(&own) {
+        let moved = match fsutil::read_own(&own) {
             Ok(moved) => moved.unwrap_or_default(),
+            // Nobody will ever use it.
+            Err(Unread::Refused(_)) => Vec::new(),
             // It cannot be judged now: it stays what it was.
-            Err(error) => {
+            Err(Unread::Failed(error)) => {
                 let _ = fs::hard_link(&own, &path);
-                return Err(error);
+                return Err(Error::io("cannot read", &path, &error));
             }
         };
         let whole = seal::open(&moved, signature).is_ok_and(|record| {
@@ -480,10 +537,14 @@ fn stands(dir: &Path) -> Result<Standing> {
 
 /// A file of the cache, if it is there and ours.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    fsutil::read_own(path).map_err(|unread| match unread {
+    fsutil::read_own(path).map_err(|why| unread(path, why))
+}
+
+fn unread(path: &Path, why: Unread) -> Error {
+    match why {
         Unread::Refused(reason) => refused(path, &reason),
         Unread::Failed(error) => Error::io("cannot read", path, &error),
-    })
+    }
 }
 
 fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {

@@ -95,6 +95,13 @@ impl Cache {
         failed.still(of, memory).then_some(failed.error)
     }
 
+    /// The note of the last failure of `signature`, however old it is.
+    #[must_use]
+    pub fn noted_failure(&self, signature: &str) -> Option<Failed> {
+        let data = read(&self.layout().failed(signature)).ok().flatten()?;
+        serde_json::from_slice(&data).ok().filter(|failed: &Failed| failed.format == FAILED)
+    }
+
     /// Remembers a failure, where that is wanted.
     pub fn remember_failure(&self, signature: &str, failed: &Failed) {
         if self.layout().params().failure_memory.is_zero() {

@@ -41,6 +41,6 @@ fn add(
         add(entries, dependency, order, seen)?;
     }
     let digest = with_dependencies(seal::digest_of(file), &record, order);
-    order.push(Whole { signature: signature.to_owned(), digest });
+    order.push(Whole { signature: signature.to_owned(), digest, built_in: record.milliseconds() });
     Ok(())
 }

@@ -13,6 +13,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::os::unix::fs::FileExt;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -20,6 +23,8 @@ use crate::error::{Error, Kind, Result};
 use crate::inputs::Input;
 use crate::signature::Toolchain;
 use crate::wire::{Digest32, Reader, Writer};
+
+use super::recipe::Recipe;
 
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
 const VERSION: u32 = 1;
@@ -57,6 +62,9 @@ pub struct Record {
     pub toolchain: Toolchain,
     /// The command that was run.
     pub command: Vec<String>,
+    /// The build parameters; `None` in entries of before they were recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recipe: Option<Recipe>,
     /// The generator parameters, as JSON text.
     pub generator: String,
     /// Seconds since 1970 at the end of the build.
@@ -73,6 +81,13 @@ impl Record {
     /// The signatures of everything that has to be there with this entry.
     pub fn needs(&self) -> impl Iterator<Item = &str> {
         self.dependencies.iter().chain(&self.nested).map(String::as_str)
+    }
+
+    /// Milliseconds that the compiler took.
+    #[must_use]
+    pub fn milliseconds(&self) -> u64 {
+        u64::try_from(Duration::try_from_secs_f64(self.seconds).unwrap_or_default().as_millis())
+            .unwrap_or_default()
     }
 }
 
@@ -159,6 +174,27 @@ pub fn open(file: &[u8], signature: &str) -> std::result::Result<Record, Damage>
     if record.signature == signature { Ok(record) } else { Err(Damage::Foreign) }
 }
 
+/// The record of a sealed library, read from its end alone and taken for what it says: enough to list and to sort,
+/// not to load. `None` when there is none.
+///
+/// # Errors
+/// Those of the file system.
+pub fn peek(file: &std::fs::File) -> std::io::Result<Option<Record>> {
+    const LONGEST: u64 = 64 << 20;
+    let size = file.metadata()?.len();
+    let Some(at) = size.checked_sub((TAIL + DIGEST) as u64) else { return Ok(None) };
+    let mut tail = [0; TAIL];
+    file.read_exact_at(&mut tail, at + DIGEST as u64)?;
+    let mut reader = Reader::new(&tail);
+    let (length, version) = (reader.u64().unwrap_or_default(), reader.u32());
+    if reader.take(MAGIC.len()) != Some(MAGIC) || version != Some(VERSION) || length > LONGEST.min(at) {
+        return Ok(None);
+    }
+    let mut record = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut record, at - length)?;
+    Ok(serde_json::from_slice(&record).ok())
+}
+
 /// The digest of a file that [`open`] has found whole.
 #[must_use]
 pub fn digest_of(file: &[u8]) -> Digest32 {
@@ -182,6 +218,7 @@ pub(crate) mod tests {
             inputs: Vec::new(),
             toolchain: Toolchain::unknown(),
             command: vec!["c++".to_owned()],
+            recipe: None,
             generator: "{}".to_owned(),
             built_at: 1,
             seconds: 0.5,
@@ -197,6 +234,23 @@ pub(crate) mod tests {
         assert_eq!(open(&sealed, "s"), Ok(record("s")));
         assert_eq!(open(&sealed, "t"), Err(Damage::Foreign));
         assert_eq!(open(b"\x7fELF image", "s"), Err(Damage::NoSeal));
+    }
+
+    #[test]
+    fn a_record_is_read_from_the_end_of_a_file() {
+        use std::io::Write;
+        let mut file = tempfile::tempfile().unwrap();
+        for (bytes, expected) in [
+            (seal(b"\x7fELF image".to_vec(), &record("s")).unwrap(), Some(record("s"))),
+            (b"\x7fELF image".to_vec(), None),
+            (vec![0; 200], None),
+            (Vec::new(), None),
+        ] {
+            file.set_len(0).unwrap();
+            std::io::Seek::rewind(&mut file).unwrap();
+            file.write_all(&bytes).unwrap();
+            assert_eq!(peek(&file).unwrap(), expected);
+        }
     }
 
     proptest! {

@@ -6,7 +6,7 @@ use super::*;
 use crate::inputs::Input;
 use crate::params::{Params, Surroundings};
 
-fn cache(root: &Path) -> Cache {
+pub(super) fn cache(root: &Path) -> Cache {
     let around = Surroundings {
         variables: [("HOME", root.display().to_string())].into(),
         cwd: root.to_owned(),
@@ -17,7 +17,7 @@ fn cache(root: &Path) -> Cache {
     Cache::new(&root.join("cache"), &params.cache)
 }
 
-fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
+pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
     let mut record = record(signature);
     record.dependencies = dependencies.iter().map(|text| (*text).to_owned()).collect();
     record.header = Some(companion(header.as_bytes()));

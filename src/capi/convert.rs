@@ -65,6 +65,31 @@ pub(super) unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a 
     })
 }
 
+/// Texts from an array; NULL is fine for none.
+///
+/// # Safety
+/// NULL, or `count` pointers that are as those of [`text`].
+pub(super) unsafe fn texts<'a>(
+    pointers: *const *const c_char,
+    count: usize,
+    what: &str,
+) -> Result<Vec<&'a str>> {
+    if pointers.is_null() && count > 0 {
+        return Err(null(what));
+    }
+    // SAFETY: promised by the caller.
+    (0..count).map(|at| unsafe { text(*pointers.add(at), &format!("{what}[{at}]")) }).collect()
+}
+
+/// A yes or no.
+pub(super) fn flag(number: i32, what: &str) -> Result<bool> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(Error::new(Kind::InvalidArgument, format!("{what} is {other}, and is 0 or 1"))),
+    }
+}
+
 /// A copy of bytes from a pointer and a length; NULL is fine for none.
 ///
 /// # Safety
@@ -84,7 +109,7 @@ pub(super) unsafe fn copied(pointer: *const c_char, size: usize, what: &str) -> 
 ///
 /// # Safety
 /// NULL, or `size` bytes that stay as they are for `'a`.
-unsafe fn bytes<'a>(pointer: *const c_char, size: usize, what: &str) -> Result<&'a [u8]> {
+pub(super) unsafe fn bytes<'a>(pointer: *const c_char, size: usize, what: &str) -> Result<&'a [u8]> {
     if size == 0 {
         return Ok(&[]);
     }

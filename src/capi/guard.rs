@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::error::{Result, catch};
+use crate::logging;
 
 use super::error::dijitso_error;
 use super::status::{DIJITSO_OK, dijitso_status};
@@ -20,6 +21,7 @@ pub(super) unsafe fn status(
         // SAFETY: promised by the caller; only called when it is not NULL.
         unsafe { error_out.write(error) };
     };
+    logging::install();
     let wanted = !error_out.is_null();
     if wanted {
         give(std::ptr::null_mut());

@@ -1,10 +1,12 @@
 //! The call that all is about.
 
 use std::ffi::{CString, c_char, c_void};
+use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
 use crate::jit::callbacks::{Asked, Code};
 use crate::jit::{Callbacks, Library, Request, Session, Source, is_nested};
+use crate::logging::{self, Finished};
 
 use super::convert::{output, text};
 use super::error::dijitso_error;
@@ -14,11 +16,16 @@ use super::params::{defaults, dijitso_params};
 use super::source::{dijitso_blob, dijitso_source};
 
 #[cfg(feature = "mpi")]
+use std::sync::Arc;
+#[cfg(feature = "mpi")]
+use std::time::Duration;
+
+#[cfg(feature = "mpi")]
 use crate::jit::ranks::{Agreed, waits};
 #[cfg(feature = "mpi")]
 use crate::parallel::Communicator;
 #[cfg(feature = "mpi")]
-use crate::parallel::mpi::RawComm as MPI_Comm;
+pub(super) use crate::parallel::mpi::RawComm as MPI_Comm;
 
 /// Without MPI there is no communicator but the null one.
 #[cfg(not(feature = "mpi"))]
@@ -182,7 +189,7 @@ fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Com
         {
             return Ok(library);
         }
-        return session.jit(request, &mut trampolines(&callbacks));
+        return told(request, |request| session.jit(request, &mut trampolines(&callbacks)));
     }
     on_communicator(session, request, &callbacks, comm)
 }
@@ -197,6 +204,16 @@ fn is_null(comm: MPI_Comm) -> bool {
     comm.is_null()
 }
 
+/// Our side of a host's communicator: with what calls have agreed on, whichever function is the first one there.
+#[cfg(feature = "mpi")]
+pub(super) fn attached(
+    comm: MPI_Comm,
+    call: &str,
+    timeout: Option<Duration>,
+) -> Result<Arc<crate::parallel::mpi::MpiComm>> {
+    crate::parallel::mpi::attached(comm, call, timeout, || Box::new(Agreed::default()))
+}
+
 #[cfg(feature = "mpi")]
 fn on_communicator(
     session: &Session,
@@ -205,7 +222,7 @@ fn on_communicator(
     comm: MPI_Comm,
 ) -> Result<Library> {
     let (name, timeout) = waits(&request);
-    let comm = crate::parallel::mpi::attached(comm, name, timeout, || Box::new(Agreed::default()))?;
+    let comm = attached(comm, name, timeout)?;
     comm.health()?;
     let agreed: &Agreed = comm
         .extra()
@@ -216,7 +233,8 @@ fn on_communicator(
     {
         return Ok(library);
     }
-    session.jit_on(comm.as_ref(), agreed, request, &mut trampolines(callbacks))
+    let _here = logging::enter(comm.rank(), comm.size());
+    told(request, |request| session.jit_on(comm.as_ref(), agreed, request, &mut trampolines(callbacks)))
 }
 
 #[cfg(not(feature = "mpi"))]
@@ -228,6 +246,22 @@ fn on_communicator(
 ) -> Result<Library> {
     let text = "this library was built without MPI and takes no communicator but the null one";
     Err(Error::new(Kind::Unsupported, text))
+}
+
+/// Makes a call that memory has no answer to, and tells the log how it went.
+fn told(
+    request: Result<Request<'_>>,
+    call: impl FnOnce(Result<Request<'_>>) -> Result<Library>,
+) -> Result<Library> {
+    let name = request.as_ref().map_or("", |request| request.name).to_owned();
+    let begin = Instant::now();
+    let result = call(request);
+    let outcome = match &result {
+        Ok(library) => Ok((library.signature(), library.origin().name())),
+        Err(error) => Err(error),
+    };
+    logging::finished(&Finished { name: &name, seconds: begin.elapsed().as_secs_f64(), outcome });
+    result
 }
 
 /// Reads the fields that the caller's structure has; refuses fields that this version does not know.
@@ -286,10 +320,10 @@ fn trampolines(given: &dijitso_callbacks) -> Callbacks<'static> {
     }
     if let Some(receive) = given.receive {
         callbacks.receive = Some(Box::new(move || {
-            let mut blob = dijitso_blob { data: Vec::new() };
+            let mut blob = dijitso_blob::default();
             // SAFETY: as above.
             result(unsafe { receive(user_data, &raw mut blob) })?;
-            Ok(blob.data)
+            Ok(blob.into_bytes())
         }));
     }
     if let Some(wait) = given.wait {

@@ -5,14 +5,27 @@
 
 #![allow(non_camel_case_types, reason = "the names of the C interface")]
 
+#[cfg(not(feature = "mpi"))]
+mod alone;
+pub mod build;
+pub mod bundle;
+pub mod care;
+pub mod catalog;
 mod convert;
+pub mod elf;
 pub mod error;
 mod guard;
 pub mod jit;
 pub mod library;
+pub mod logging;
+pub mod names;
 pub mod params;
+#[cfg(feature = "mpi")]
+mod ranks;
+pub mod roles;
 pub mod source;
 pub mod status;
+pub mod visit;
 
 /// Exports a function to C: the only way to do it.
 ///

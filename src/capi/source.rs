@@ -2,11 +2,12 @@
 
 use std::ffi::c_char;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::jit::Source;
 use crate::signature::check_signature;
 
-use super::convert::{copied, reference_mut, text};
+use super::convert::{copied, output, reference_mut, text};
+use super::error::dijitso_error;
 use super::export;
 use super::guard;
 use super::status::dijitso_status;
@@ -16,9 +17,34 @@ pub struct dijitso_source {
     pub(super) source: Source,
 }
 
-/// What a receive callback fills. Borrowed by the callback until it returns; belongs to its thread.
+/// Bytes of any length: what a receive callback fills, and what functions that read the cache fill for you. A
+/// callback borrows one until it returns; others are owned by the caller, made by dijitso_blob_new() and freed by
+/// dijitso_blob_free(). One thread at a time.
+#[derive(Default)]
 pub struct dijitso_blob {
-    pub(super) data: Vec<u8>,
+    /// The bytes and a NUL, or nothing at all.
+    data: Vec<u8>,
+}
+
+impl dijitso_blob {
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.data.split_last().map_or(&[], |(_, bytes)| bytes)
+    }
+
+    pub(super) fn into_bytes(mut self) -> Vec<u8> {
+        self.data.pop();
+        self.data
+    }
+
+    /// Takes the place of what was there.
+    pub(super) fn set(&mut self, mut bytes: Vec<u8>) -> Result<()> {
+        bytes
+            .try_reserve_exact(1)
+            .map_err(|_| Error::new(Kind::Cache, format!("not enough memory for {} bytes", bytes.len())))?;
+        bytes.push(0);
+        self.data = bytes;
+        Ok(())
+    }
 }
 
 export! {
@@ -88,21 +114,72 @@ export! {
 }
 
 export! {
-    /// Makes room for what a receive callback receives.
+    /// Makes a blob, with nothing in it.
     ///
-    /// @param blob  *Borrowed* by the callback; NULL gives NULL.
-    /// @param size  Bytes, as passed to the send callback of the builder.
-    /// @return A buffer of that size to write into, all zero at first, *borrowed* until the next call or the return of
-    ///         the callback; NULL when there is not enough memory. Not NULL when size is 0.
-    /// @local  @threads that of the callback  @since 0.1.0
+    /// @param blob_out   Receives the blob, *owned* by the caller, freed by dijitso_blob_free().
+    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+    /// @local  @threads any  @since 0.1.0
+    fn dijitso_blob_new(blob_out: *mut *mut dijitso_blob, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
+        *output(blob_out, std::ptr::null_mut(), "blob_out")? = Box::into_raw(Box::default());
+        Ok(())
+    }
+}
+
+export! {
+    /// Makes room for what is to be received.
+    ///
+    /// @param blob  *Borrowed* for the call; NULL gives NULL.
+    /// @param size  Bytes; in a receive callback, as passed to the send callback of the builder.
+    /// @return A buffer of that size to write into, all zero at first, *borrowed* until the next call that changes the
+    ///         blob, its end, or the return of the callback; NULL when there is not enough memory. Not NULL when size
+    ///         is 0.
+    /// @local  @threads one at a time for each blob  @since 0.1.0
     fn dijitso_blob_resize(blob: *mut dijitso_blob, size: usize) -> *mut u8, otherwise(std::ptr::null_mut()) {
         let Some(blob) = blob.as_mut() else { return std::ptr::null_mut() };
         blob.data.clear();
-        if blob.data.try_reserve_exact(size).is_err() {
+        let Some(length) = size.checked_add(1) else { return std::ptr::null_mut() };
+        if blob.data.try_reserve_exact(length).is_err() {
             return std::ptr::null_mut();
         }
-        blob.data.resize(size, 0);
+        blob.data.resize(length, 0);
         blob.data.as_mut_ptr()
+    }
+}
+
+export! {
+    /// The bytes of a blob. A NUL follows them, so that what is a text can be used as one.
+    ///
+    /// @param blob  *Borrowed* for the call; NULL gives "".
+    /// @return *Borrowed* until the blob is changed or freed; never NULL.
+    /// @local  @threads one at a time for each blob  @since 0.1.0
+    fn dijitso_blob_data(blob: *const dijitso_blob) -> *const u8, otherwise(c"".as_ptr().cast()) {
+        match blob.as_ref() {
+            Some(blob) if !blob.data.is_empty() => blob.data.as_ptr(),
+            _ => c"".as_ptr().cast(),
+        }
+    }
+}
+
+export! {
+    /// The number of bytes of a blob.
+    ///
+    /// @param blob  *Borrowed* for the call; NULL gives 0.
+    /// @local  @threads one at a time for each blob  @since 0.1.0
+    fn dijitso_blob_size(blob: *const dijitso_blob) -> usize, otherwise(0) {
+        blob.as_ref().map_or(0, |blob| blob.bytes().len())
+    }
+}
+
+export! {
+    /// Frees a blob.
+    ///
+    /// @param blob  *Owned* by the caller until now, made by dijitso_blob_new(); NULL is fine.
+    /// @local  @threads any, once  @since 0.1.0
+    fn dijitso_blob_free(blob: *mut dijitso_blob), otherwise(()) {
+        if !blob.is_null() {
+            drop(Box::from_raw(blob));
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub const DIJITSO_ERROR_UNSUPPORTED: i32 = 2;
 pub const DIJITSO_ERROR_STATE: i32 = 3;
 /// An unknown key, a wrong type, a config file that cannot be used.
 pub const DIJITSO_ERROR_PARAMS: i32 = 4;
-/// A file of the cache cannot be read or written, or is refused.
+/// A file of the cache cannot be read or written, or is refused; or the cache is sealed (cache.sealed) and has not got
+/// what is asked for.
 pub const DIJITSO_ERROR_CACHE: i32 = 10;
 /// The generate callback returned non-zero, or handed over nothing.
 pub const DIJITSO_ERROR_GENERATE: i32 = 20;

@@ -1,38 +1,123 @@
 //! The command `dijitso`, one file a subcommand.
 //!
-//! Exit codes: 0 success, 1 failure, 2 a command line that is not understood.
+//! A subcommand is a module with `Arguments`, which has `run`, and a line in `subcommands!`. It writes its results to
+//! `Context::out` and what else it has to say to `Context::note`; nothing else in this crate writes to the standard
+//! streams.
 
 #![forbid(unsafe_code)]
 
+mod check;
+mod checkout;
+mod clean;
+mod completions;
 mod config;
+mod context;
+mod doctor;
+mod export;
+mod gc;
+mod grep;
+mod grepfunction;
+mod import;
+mod man;
+mod output;
+mod parameters;
+mod select;
+mod show;
+mod stats;
 mod version;
+mod why;
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::error::Result;
-use crate::params::Params;
+use crate::error::{Error, Kind, Result};
+
+use context::{Context, Options};
+
+/// What the exit codes mean, for the help.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; grep and grepfunction: something was found; check: nothing is broken, or it was repaired
+  1  grep and grepfunction: nothing was found; check: something is broken
+  2  the command line is not understood
+  3  an error of the cache or of the parameters: unknown signature or key, unreadable file;
+     import: something was refused; doctor: something is bad";
 
 /// Look after the cache of just-in-time built libraries.
 #[derive(Debug, Parser)]
-#[command(name = "dijitso", version, arg_required_else_help = true)]
+#[command(name = "dijitso", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Arguments {
-    /// The cache directory, instead of the configured one.
-    #[arg(short = 'r', long, value_name = "DIR", global = true)]
-    cache_dir: Option<String>,
+    #[command(flatten)]
+    options: Options,
 
     #[command(subcommand)]
     command: Command,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
+/// How a subcommand has ended, when not with an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It did what it was asked.
+    Done,
+    /// It has found nothing.
+    NothingFound,
+    /// It has found something broken.
+    Broken,
+}
+
+/// The subcommands: help, name, module.
+macro_rules! subcommands {
+    ($($(#[$help:meta])* $name:ident in $module:ident,)*) => {
+        #[derive(Debug, Subcommand)]
+        enum Command {
+            $($(#[$help])* $name($module::Arguments),)*
+        }
+
+        impl Command {
+            fn run(&self, context: &mut Context) -> Result<Outcome> {
+                match self {
+                    $(Self::$name(arguments) => arguments.run(context),)*
+                }
+            }
+        }
+    };
+}
+
+subcommands! {
     /// Print the version of dijitso.
-    Version,
+    Version in version,
     /// Show the parameters, and where each value comes from.
-    Config(config::Arguments),
+    Config in config,
+    /// Show what is in the cache.
+    Show in show,
+    /// Remove files from the cache.
+    Clean in clean,
+    /// Search the text of files in the cache.
+    Grep in grep,
+    /// Search functions by name in sources in the cache, and show them whole.
+    Grepfunction in grepfunction,
+    /// Copy the files of an entry into a new directory.
+    Checkout in checkout,
+    /// Check every file of the cache, and repair what is broken.
+    Check in check,
+    /// Remove what has not been used for long, until the cache is below its limits.
+    Gc in gc,
+    /// Show how often libraries were found, built and could not be built, and what they take.
+    Stats in stats,
+    /// Say why a request would be a miss, or what an entry was built from.
+    Why in why,
+    /// Write entries, with all that they need, to a bundle that can be carried to another machine.
+    Export in export,
+    /// Put the entries of a bundle into the cache.
+    Import in import,
+    /// Look at compiler, disks, cores and MPI, and say which settings fit.
+    Doctor in doctor,
+    /// Print a script that completes dijitso's options in a shell.
+    Completions in completions,
+    /// Write the manual pages of dijitso into a directory.
+    Man in man,
 }
 
 /// Shows what the library warns of: a program has its own logger, the command has this one.
@@ -40,7 +125,7 @@ struct Warnings;
 
 impl log::Log for Warnings {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn
+        metadata.target().starts_with("dijitso")
     }
 
     fn log(&self, record: &log::Record<'_>) {
@@ -52,38 +137,50 @@ impl log::Log for Warnings {
     fn flush(&self) {}
 }
 
+/// Whether colours are wanted, before it is known whether the rest of the command line is understood: help and errors
+/// have colours too.
+fn choose_colour() {
+    let words: Vec<_> = std::env::args_os().collect();
+    let joined = words.iter().filter_map(|word| word.to_str()?.strip_prefix("--color="));
+    let separate = words.windows(2).filter(|pair| pair[0] == "--color").filter_map(|pair| pair[1].to_str());
+    match joined.chain(separate).last() {
+        Some("always") => anstream::ColorChoice::Always,
+        Some("never") => anstream::ColorChoice::Never,
+        _ => return,
+    }
+    .write_global();
+}
+
 /// Runs the command that the arguments of this process ask for.
 #[must_use]
 pub fn main() -> ExitCode {
+    choose_colour();
     let arguments = Arguments::parse();
     if log::set_logger(&Warnings).is_ok() {
-        log::set_max_level(log::LevelFilter::Warn);
+        log::set_max_level(arguments.options.level());
     }
-    let mut out = Vec::new();
-    let result = run(&arguments, &mut out);
-    // A reader that has closed the pipe has seen enough.
-    let _ = std::io::stdout().write_all(&out);
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let _ = writeln!(std::io::stderr(), "dijitso: {error}");
-            ExitCode::FAILURE
+    let mut context = Context::new(arguments.options);
+    let result = arguments.command.run(&mut context);
+    match (result, context.out.finish()) {
+        (Ok(Outcome::Done), Ok(())) => ExitCode::SUCCESS,
+        (Ok(Outcome::NothingFound | Outcome::Broken), Ok(())) => ExitCode::from(1),
+        (Err(error), _) => {
+            context.note(&error);
+            ExitCode::from(if error.kind() == Kind::InvalidArgument { 2 } else { 3 })
+        }
+        (Ok(_), Err(error)) => {
+            context.note(&format!("cannot write the output: {error}"));
+            ExitCode::from(3)
         }
     }
 }
 
-fn run(arguments: &Arguments, out: &mut Vec<u8>) -> Result<()> {
-    match &arguments.command {
-        Command::Version => {
-            version::run(out);
-            Ok(())
-        }
-        Command::Config(command) => {
-            let mut params = Params::new()?;
-            if let Some(dir) = &arguments.cache_dir {
-                params.set("cache.cache_dir", dir)?;
-            }
-            config::run(command, &params, out)
-        }
-    }
+/// A mistake on the command line that clap cannot see.
+fn usage(text: impl Into<String>) -> Error {
+    Error::new(Kind::InvalidArgument, text)
+}
+
+/// The whole command line, for completions and manual pages.
+fn definition() -> clap::Command {
+    Arguments::command()
 }

@@ -170,10 +170,24 @@ pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
 }
 
 fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    let Some(mut file) = open_own(path)? else { return Ok(None) };
+    let mut data = Vec::new();
+    let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
+    file.read_to_end(&mut data)?;
+    Ok(Some(data))
+}
+
+/// A file that only this user, or root, can have written, open for reading; `None` when there is no such file. As
+/// [`read_own`], for a look at a part of it.
+///
+/// # Errors
+/// As [`read_own`].
+pub fn open_own(path: &Path) -> Result<Option<File>, Unread> {
     allow(Op::Read, path)?;
     // A pipe that somebody put here must not hold us.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let mut file = match File::options().read(true).custom_flags(flags).open(path) {
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
@@ -188,18 +202,89 @@ fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
     if let Some(reason) = distrust(&facts) {
         return Err(Unread::Refused(reason));
     }
-    let mut data = Vec::new();
-    let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
-    data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    file.read_to_end(&mut data)?;
-    Ok(Some(data))
+    Ok(Some(file))
 }
 
-/// Removes from `dir` what processes that have ended left unfinished. Says nothing: it is done again.
-pub fn sweep(dir: &Path) {
+/// What of the disk a file takes, in bytes.
+#[must_use]
+pub fn allocated(facts: &fs::Metadata) -> u64 {
+    // Blocks of stat have 512 bytes, whatever those of the disk have.
+    facts.blocks().saturating_mul(512)
+}
+
+/// Appends to a file of this user, in one step for all that write to it from this host. Gives its size before that.
+///
+/// # Errors
+/// Those of the file system.
+pub fn append(path: &Path, data: &[u8], mode: u32) -> io::Result<u64> {
+    allow(Op::Create, path)?;
+    // A pipe or link that somebody put here must not hold us, nor lead us elsewhere.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut file = File::options().append(true).create(true).mode(mode).custom_flags(flags).open(path)?;
+    let facts = file.metadata()?;
+    if !facts.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    allow(Op::Write, path)?;
+    // Once: the rest of a line that did not fit would come behind those of others.
+    if file.write(data)? < data.len() {
+        return Err(io::Error::from(io::ErrorKind::StorageFull));
+    }
+    Ok(facts.len())
+}
+
+/// Gives an empty file, which is made if need be, the time of now.
+///
+/// # Errors
+/// Those of the file system.
+pub fn touch(path: &Path, mode: u32) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+    allow(Op::Create, path)?;
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    match utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(rustix::io::Errno::NOENT) => {}
+        done => return Ok(done?),
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    File::options().append(true).create(true).mode(mode).custom_flags(flags).open(path).map(drop)
+}
+
+/// Whether a directory is on a disk of this host, as far as the file system is known.
+#[must_use]
+pub fn is_local(dir: &Path) -> bool {
+    // ext2 to 4, XFS, Btrfs, tmpfs, overlay, ZFS, F2FS.
+    const LOCAL: [u64; 7] =
+        [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010];
+    // The type of the number differs between processors; the number has 32 bits.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
+    rustix::fs::statfs(dir).is_ok_and(|facts| LOCAL.contains(&(facts.f_type as u64 & 0xFFFF_FFFF)))
+}
+
+/// Whether there is anything at this path, be it a link that leads nowhere.
+#[must_use]
+pub fn is_there(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}
+
+/// Something that a process has begun and not finished.
+#[derive(Clone, Debug)]
+pub struct Unfinished {
+    /// A file or folder.
+    pub path: PathBuf,
+    /// Whether nobody will finish it.
+    pub left: bool,
+    /// Whether it is a folder.
+    pub is_dir: bool,
+}
+
+/// What processes have begun in `dir`, and whether they still can finish it. Only what belongs to this user.
+#[must_use]
+pub fn unfinished(dir: &Path) -> Vec<Unfinished> {
     // Another host's are left alone for as long as any build may take.
     const LONG: Duration = Duration::from_secs(2 * 24 * 3600);
     let own = rustix::process::geteuid().as_raw();
+    let mut all = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let name = name.to_string_lossy();
@@ -215,12 +300,18 @@ pub fn sweep(dir: &Path) {
             Life::Unknown => old(),
             Life::Alive | Life::Stopped => false,
         };
-        if !left || facts.uid() != own || allow(Op::Create, &entry.path()).is_err() {
-            continue;
+        if facts.uid() == own {
+            all.push(Unfinished { path: entry.path(), left, is_dir: facts.is_dir() });
         }
-        let path = entry.path();
-        let removed = if facts.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match removed {
+    }
+    all
+}
+
+/// Removes from `dir` what processes that have ended left unfinished. Says nothing: it is done again.
+pub fn sweep(dir: &Path) {
+    for unfinished in unfinished(dir).into_iter().filter(|unfinished| unfinished.left) {
+        let path = &unfinished.path;
+        match remove(path, unfinished.is_dir) {
             Ok(()) => log::info!("removed {}, left by a program that has ended", path.display()),
             Err(error) => log::info!("cannot remove {}: {error}", path.display()),
         }
@@ -237,11 +328,31 @@ pub fn remove_old(dir: &Path, age: Duration) {
     }
 }
 
+/// Removes a file, or a folder with all that is in it.
+///
+/// # Errors
+/// Those of the file system.
+pub fn remove(path: &Path, is_dir: bool) -> io::Result<()> {
+    allow(Op::Create, path)?;
+    if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
 /// `data` as a gzip file. Equal input gives equal output: no time, no name.
 #[must_use]
 pub fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
+}
+
+/// What is in a gzip file.
+///
+/// # Errors
+/// When it is not one, is cut short or damaged, or there is not enough memory.
+pub fn gunzip(data: &[u8]) -> io::Result<Vec<u8>> {
+    let mut plain = Vec::new();
+    // What others write may consist of several members.
+    flate2::read::MultiGzDecoder::new(data).read_to_end(&mut plain)?;
+    Ok(plain)
 }
 
 /// A new directory that only this user can enter, removed with everything in it when dropped.

@@ -23,6 +23,19 @@ pub enum Origin {
     Received = 3,
 }
 
+impl Origin {
+    /// The origin in one word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Disk => "disk",
+            Self::Built => "built",
+            Self::Received => "received",
+        }
+    }
+}
+
 /// A loaded library; clones share it. The code stays loaded when the last of them is gone.
 #[derive(Clone)]
 pub struct Library {

@@ -7,15 +7,20 @@ use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 
 use super::callbacks::Callbacks;
+use super::count::{LINKED, SELDOM};
 use super::library::{Library, Origin};
 use super::make::Ticket;
-use super::{Request, Session, find, nested, no_generator};
+use super::{LOOKS, Request, Session, find, gone, nested, no_generator};
 
 impl Session {
     /// What a call without a communicator has been answered before; nothing within a `generate` callback.
     #[must_use]
     pub fn remembered(&self, request: Request<'_>) -> Option<Library> {
-        if nested::is_nested() { None } else { self.memory.get(request.name, &request.params.memory_digest) }
+        if nested::is_nested() {
+            return None;
+        }
+        let known = self.memory.get(request.name, &request.params.memory_digest);
+        known.inspect(|_| self.tally.memory_hit())
     }
 
     /// Gets the library of a request without talking to anybody but the host's callbacks, and these on a miss only.
@@ -52,16 +57,41 @@ impl Session {
             Ok(looked) => looked,
             Err(error) => return Err(play_after_failure(error, callbacks)),
         };
-        let (order, origin) = match found {
-            Some(order) => {
-                let origin = self.origin(&cache, &order);
-                (order, origin)
+        // What a host tells others by its callbacks is told once.
+        let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
+        let mut looks = if alone { LOOKS } else { 1 };
+        let mut found = found;
+        let library = loop {
+            looks -= 1;
+            let mut lost = false;
+            match self.answer(&ticket, &cache, found, callbacks, &mut lost) {
+                Err(error) if lost && looks > 0 => log::info!("looking again: {error}"),
+                answer => break answer?,
             }
-            None => self.miss(&ticket, &cache, callbacks)?,
+            found = find(&cache, &ticket.signature, Check::Load)?;
         };
-        let library = self.load(&cache, &order, origin)?;
         self.memory.put(ticket.request.name, ticket.request.params.memory_digest, &library);
         Ok(library)
+    }
+
+    /// The library, by what was found. `lost` says whether a failure is that something was there and is gone.
+    fn answer(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        found: Option<Vec<Whole>>,
+        callbacks: &mut Callbacks<'_>,
+        lost: &mut bool,
+    ) -> Result<Library> {
+        let (order, origin) = match found {
+            Some(order) => {
+                let origin = self.origin(cache, &order);
+                self.count_hit(cache, &order, origin, SELDOM);
+                (order, origin)
+            }
+            None => self.miss(ticket, cache, callbacks, lost)?,
+        };
+        self.load(cache, &order, origin).inspect_err(|_| *lost = gone(cache, &order))
     }
 
     /// The part of a process that has not found the library.
@@ -70,6 +100,7 @@ impl Session {
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        lost: &mut bool,
     ) -> Result<(Vec<Whole>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
@@ -87,6 +118,8 @@ impl Session {
             (accepted, Origin::Received)
         } else if callbacks.wait.is_some() {
             (Ok(()), Origin::Disk)
+        } else if ticket.request.params.cache.sealed {
+            return Err(self.sealed(ticket, cache, true));
         } else {
             return Err(no_generator(signature, cache.layout().root()));
         };
@@ -95,6 +128,7 @@ impl Session {
         outcome?;
         waited?;
         let order = find(cache, signature, Check::Load)?.ok_or_else(|| {
+            *lost = true;
             let text = format!(
                 "after waiting, {signature} is not in {}: its builder failed, or does not share this directory",
                 cache.layout().root().display()
@@ -124,6 +158,7 @@ impl Session {
         let (order, origin) = match find(cache, signature, Check::Whole)? {
             Some(order) => {
                 let origin = self.origin(cache, &order);
+                self.count_hit(cache, &order, origin, LINKED);
                 (order, origin)
             }
             None => {

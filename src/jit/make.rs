@@ -6,20 +6,23 @@ use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::build::toolchain::{cpu, native};
 use crate::build::{self, Built, Copies, Job};
 use crate::cache::layout::Category;
 use crate::cache::lease::{self, Taken};
 use crate::cache::notes::Failed;
+use crate::cache::recipe::Recipe;
 use crate::cache::seal::{Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::inputs;
-use crate::params::resolved::SourceStorage;
+use crate::params::resolved::{BuildParams, SourceStorage};
 use crate::signature::{Toolchain, signature};
 use crate::wire::{Writer, digest, hex};
 
 use super::callbacks::{Asked, Callbacks, Source};
+use super::count::LINKED;
 use super::nested::{self, Known, Nested};
 use super::{Request, Session, lock, no_generator};
 
@@ -56,6 +59,9 @@ impl Session {
     ) -> Result<bool> {
         let signature = ticket.signature.as_str();
         let there = || matches!(cache.lookup(signature, Check::Whole), Ok(Lookup::Hit(..)));
+        if ticket.request.params.cache.sealed {
+            return if there() { Ok(false) } else { Err(self.sealed(ticket, cache, true)) };
+        }
         let path = cache.layout().lib(signature);
         let mut seen = None;
         // A library that is there and damaged is not read again and again.
@@ -68,14 +74,21 @@ impl Session {
         let patience = if callbacks.generate.is_some() { patience } else { Duration::ZERO };
         let lease = lease::take(&cache.layout().lease(signature), patience, appeared);
         // Whoever had the lease before us may have built it.
-        if matches!(lease, Taken::NotNeeded) || there() {
-            return Ok(false);
+        let made = if matches!(lease, Taken::NotNeeded) || there() {
+            Ok(None)
+        } else {
+            self.tell_why(ticket, cache);
+            self.make(ticket, cache, callbacks).map(Some)
+        };
+        self.count_made(cache, signature, &made);
+        if matches!(made, Ok(Some(_))) {
+            cache.make_room_if_due();
         }
-        self.make(ticket, cache, callbacks).map(|()| true)
+        made.map(|seconds| seconds.is_some())
     }
 
-    /// Builds the entry of a ticket and publishes it in `cache`.
-    fn make(&self, ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
+    /// Builds the entry of a ticket and publishes it in `cache`. Gives the seconds that the compiler took.
+    fn make(&self, ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<f64> {
         let (request, signature) = (ticket.request, ticket.signature.as_str());
         let (source, nested) = generate(ticket, cache, callbacks)?;
         let code = source.code.ok_or_else(|| {
@@ -89,6 +102,7 @@ impl Session {
             }
         }
         let order = check_dependencies(cache, &dependencies)?;
+        order.iter().for_each(|needed| cache.note_use(needed, LINKED));
 
         cache.ensure_dirs()?;
         if lock(&self.swept).insert(cache.layout().root().to_owned()) {
@@ -127,6 +141,7 @@ impl Session {
             inputs: built.inputs.clone(),
             toolchain: ticket.toolchain.clone(),
             command: built.argv.clone(),
+            recipe: Some(recipe(&request.params.build)),
             generator: request.params.generator.clone(),
             built_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             seconds: built.seconds,
@@ -144,7 +159,7 @@ impl Session {
             log: keep_log.then(|| log.into_bytes()),
         })?;
         cache.forget_failure(signature);
-        Ok(())
+        Ok(record.seconds)
     }
 }
 
@@ -170,6 +185,12 @@ impl Session {
             failed.error
         })
     }
+}
+
+/// What of these parameters the signature depends on, for comparisons.
+pub(super) fn recipe(params: &BuildParams) -> Recipe {
+    let cpu = native::flags(params).map(|_| cpu::key(params));
+    Recipe::new(params, cpu.as_deref().unwrap_or_default())
 }
 
 fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<(Source, Nested)> {

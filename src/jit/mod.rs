@@ -4,20 +4,25 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod callbacks;
+mod count;
+mod explain;
 mod kinds;
 mod library;
 mod loading;
 pub mod local;
 mod make;
 mod nested;
+pub mod query;
 pub mod ranks;
 mod toolchain;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::cache::usage::Tally;
 use crate::cache::{Cache, Check, Lookup, Whole};
 use crate::error::{Error, Kind, Result};
 use crate::load::{Image, Loader, System};
@@ -47,6 +52,12 @@ pub struct Session {
     toolchains: Mutex<HashMap<String, Toolchain>>,
     /// What calls without a communicator have been answered.
     memory: Memory,
+    /// What has been counted and not written down.
+    tally: Tally,
+    /// Signatures that sealed caches did not have.
+    missing: Mutex<BTreeSet<String>>,
+    /// Whether answers of compilers are noted in the cache.
+    takes_notes: bool,
 }
 
 impl Default for Session {
@@ -67,7 +78,16 @@ impl Session {
             swept: Mutex::default(),
             toolchains: Mutex::default(),
             memory: Memory::default(),
+            tally: Tally::default(),
+            missing: Mutex::default(),
+            takes_notes: true,
         }
+    }
+
+    /// A session that leaves caches as they are: for those who only look.
+    #[must_use]
+    pub fn of_onlooker() -> Self {
+        Self { takes_notes: false, ..Self::default() }
     }
 
     /// The session of this process.
@@ -135,6 +155,14 @@ fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<Whole
             Ok(None)
         }
     }
+}
+
+/// How often a call looks again when what it has found is gone before it is loaded: somebody makes room in the cache.
+const LOOKS: usize = 3;
+
+/// Whether what was found is not there any more.
+fn gone(cache: &Cache, order: &[Whole]) -> bool {
+    order.iter().any(|whole| !cache.layout().lib(&whole.signature).exists())
 }
 
 fn no_generator(signature: &str, root: &Path) -> Error {

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
+use crate::cache::usage::Event;
 use crate::cache::{Cache, Check, EntryFiles, Whole};
 use crate::error::{Error, Kind, Result, catch};
+use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
@@ -23,10 +25,11 @@ use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
 use super::callbacks::Callbacks;
+use super::count::{SELDOM, note_use};
 use super::kinds::{Class, Kinds, Machine, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
-use super::{Memory, Request, Session, find, lock};
+use super::{LOOKS, Memory, Request, Session, find, gone, lock};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
 #[derive(Default)]
@@ -57,11 +60,19 @@ enum Served {
     Bytes(Vec<EntryFiles>),
 }
 
+impl Served {
+    /// Whether it was in the cache and is not there any more.
+    fn gone(&self, cache: &Cache) -> bool {
+        matches!(self, Self::Cache(order) if gone(cache, order))
+    }
+}
+
 impl Session {
     /// The library that `comm` has already agreed on for this request: no communication.
     #[must_use]
     pub fn jit_from_memory(&self, request: Request<'_>, agreed: &Agreed) -> Option<Library> {
-        agreed.memory.get(request.name, &request.params.memory_digest)
+        let known = agreed.memory.get(request.name, &request.params.memory_digest);
+        known.inspect(|_| self.tally.memory_hit())
     }
 
     /// Gets the library of a request on all ranks of `comm`. Collective.
@@ -84,6 +95,7 @@ impl Session {
         {
             return Ok(library);
         }
+        let _here = crate::logging::enter(comm.rank(), comm.size());
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
         let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
@@ -98,11 +110,29 @@ impl Session {
         let root = call.own_root()?;
         let cache = Cache::new(&root, &request.params.cache);
 
-        let (served, origin) = match call.look(&ticket.signature, &cache)? {
-            Some(hit) => hit,
-            None => call.miss(&ticket, &cache, callbacks)?,
+        let mut looks = LOOKS;
+        let library = loop {
+            let (served, origin) = match call.look(&ticket.signature, &cache)? {
+                Some(hit) => hit,
+                None => call.miss(&ticket, &cache, callbacks)?,
+            };
+            looks -= 1;
+            // Where one has lost what it had found, all look again.
+            let mut kept = [1];
+            let loaded = agree_min(comm, "loading", &mut kept, |kept| {
+                match call.load(&ticket.signature, &cache, &served, origin) {
+                    Err(error) if looks > 0 && served.gone(&cache) => {
+                        log::info!("looking again: {error}");
+                        kept[0] = 0;
+                        Ok(None)
+                    }
+                    loaded => loaded.map(Some),
+                }
+            })?;
+            if let Some(library) = loaded.filter(|_| kept == [1]) {
+                break library;
+            }
         };
-        let library = agree(comm, "loading", || call.load(&ticket.signature, &cache, &served, origin))?;
         agreed.memory.put(request.name, request.params.memory_digest, &library);
         Ok(library)
     }
@@ -241,8 +271,22 @@ impl Call<'_> {
         })?;
         Ok(found.filter(|_| all_hit == [1]).map(|order| {
             let origin = self.session.origin(cache, &order);
+            if self.counts() {
+                self.session.count_hit(cache, &order, origin, SELDOM);
+            } else if fsutil::is_local(cache.layout().root()) {
+                // Directories of other hosts than the first have to learn of it, too.
+                note_use(cache, &order, SELDOM);
+            }
             (Served::Cache(order), origin)
         }))
+    }
+
+    /// Whether this rank counts for its directory: the lowest of its class that shares it, as far as that is known
+    /// without asking, so that many ranks do not write to one disk; else rank 0.
+    fn counts(&self) -> bool {
+        let known = lock(&self.agreed.sharing).get(&self.request.params.cache.cache_dir).cloned();
+        let rank = self.comm().rank();
+        known.map_or(rank == ROOT, |(_, sharing)| self.class.leaders(sharing.leaders())[rank] == rank)
     }
 
     /// Steps 5 to 7: roles, building, transport. Each class builds and transports for itself, all wait together.
@@ -273,6 +317,14 @@ impl Call<'_> {
         let signature = ticket.signature.as_str();
         let (comm, rank) = (self.comm(), self.comm().rank());
         let before = self.who_has_it(signature, cache)?;
+        if self.request.params.cache.sealed {
+            // Parameters and `before` are the same on all ranks: all fail here, or one hands it over to the others.
+            if before.contains(&true) {
+                return Ok(Origin::Disk);
+            }
+            let missing = || Err(self.session.sealed(ticket, cache, rank == ROOT));
+            return agree(comm, "looking into the sealed cache", missing);
+        }
         let mut own_transport = callbacks.send.is_some();
         if own_transport && self.class.part.is_some() {
             // It takes one library from rank 0 to all, and here there are several.
@@ -417,5 +469,7 @@ pub(super) fn accept(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> 
         let text = format!("received a library, but not {signature}");
         return Err(Error::new(Kind::Callback, text));
     }
-    entries.iter().try_for_each(|files| cache.publish(files).map(drop))
+    entries.iter().try_for_each(|files| cache.publish(files).map(drop))?;
+    cache.count(Event::Received, signature, 0, 0);
+    Ok(())
 }

@@ -13,7 +13,7 @@ use super::{Session, lock};
 impl Session {
     /// From memory, from the cache, or by running the compiler; never an error, because a hit needs no compiler.
     ///
-    /// When the compiler is not there, it is taken for what it was when this cache last saw it.
+    /// When the compiler is not there, or the cache is sealed, it is taken for what it was when this cache last saw it.
     pub(super) fn toolchain(&self, params: &Resolved) -> Toolchain {
         let compiler = toolchain::inspect(&params.build);
         let plain = self.recorded(params, &compiler, Toolchain::unknown(), || {
@@ -57,6 +57,12 @@ impl Session {
         let cache = Cache::new(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
+        // Where nothing is built, the compiler is the one that built what is there, whatever is installed here.
+        if params.cache.sealed
+            && let Some(found) = saved(&compiler.command_key)
+        {
+            return found;
+        }
         let Some(key) = &compiler.file_key else {
             return saved(&compiler.command_key).unwrap_or(absent);
         };
@@ -65,8 +71,9 @@ impl Session {
         }
         let found = saved(key).unwrap_or_else(|| {
             let found = ask();
-            let record = toolchain::encode(&params.build, &found);
-            for key in [key, &compiler.command_key] {
+            let record = toolchain::encode(&params.build.compiler, &found);
+            let keys = [key, &compiler.command_key];
+            for key in keys.into_iter().filter(|_| self.takes_notes) {
                 // Without a record the next program asks again.
                 let written = cache.write_toolchain(key, &record);
                 written.unwrap_or_else(|error| log::info!("{error}"));

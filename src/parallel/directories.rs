@@ -14,7 +14,7 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::fsutil;
-use crate::wire::{Reader, Writer, digest, hex};
+use crate::wire::{Digest32, Reader, Writer, digest, hex};
 
 use super::{Communicator, agree, gather_bytes, on_root};
 
@@ -131,10 +131,15 @@ fn list(dir: &Path, token: &str) -> Vec<usize> {
 
 /// A name that no other meeting has: leftovers of crashed programs and other programs do not matter.
 fn random_token() -> String {
+    hex(&random()[..16])
+}
+
+/// Bytes that nobody can guess and nobody else has.
+pub(super) fn random() -> Digest32 {
     use std::hash::{BuildHasher, RandomState};
     let random = [(); 4].map(|()| RandomState::new().hash_one(std::time::SystemTime::now()));
     let bytes: Vec<u8> = random.iter().flat_map(|word| word.to_le_bytes()).collect();
-    hex(&digest(&bytes)[..16])
+    digest(&bytes)
 }
 
 #[cfg(test)]

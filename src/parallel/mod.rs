@@ -6,6 +6,7 @@
 #![deny(unsafe_code)]
 
 pub mod directories;
+pub mod host;
 pub mod late;
 #[cfg(feature = "mpi")]
 #[allow(unsafe_code, reason = "MPI is a C library")]

@@ -87,6 +87,14 @@ pub struct CacheParams {
     pub check_inputs: bool,
     /// How long a compiler's refusal of a source is remembered.
     pub failure_memory: Duration,
+    /// Whether nothing is ever built.
+    pub sealed: bool,
+    /// Bytes that the cache is kept below.
+    pub max_size: Option<u64>,
+    /// How long an entry may go unused.
+    pub max_age: Option<Duration>,
+    /// Whether hits, builds and failures are counted.
+    pub stats: bool,
 }
 
 impl CacheParams {
@@ -232,6 +240,10 @@ impl Params {
             signature_is_name: self.text("cache.signature") == "name",
             check_inputs: self.flag("cache.check_inputs"),
             failure_memory: self.limit("cache.failure_memory").unwrap_or_default(),
+            sealed: self.flag("cache.sealed"),
+            max_size: Some(self.count("cache.max_size")).filter(|bytes| *bytes > 0),
+            max_age: self.limit("cache.max_age"),
+            stats: self.flag("cache.stats"),
         })
     }
 

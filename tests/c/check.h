@@ -18,6 +18,13 @@ extern struct check_state check_state;
 /* The error is printed where the status is not the expected one, and freed in any case. */
 #define CHECK_STATUS(actual, expected, error) \
     check_status((actual), (expected), (error), #actual, __FILE__, __LINE__)
+/* The same for a call that puts its error into `&error`, which is declared here. */
+#define CHECK_CALL(call, expected) \
+    do { \
+        dijitso_error *error = NULL; \
+        const dijitso_status status_ = (call); \
+        check_status(status_, (expected), error, #call, __FILE__, __LINE__); \
+    } while (0)
 #define CHECK_CONTAINS(text, part) check_contains((text), (part), __FILE__, __LINE__)
 
 int check_that(int condition, const char *what, const char *detail, const char *file, int line);

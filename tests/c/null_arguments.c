@@ -111,6 +111,142 @@ static void building(const char *cache)
     dijitso_params_free(params);
 }
 
+/* Visitors that are not to be called: what they would be told is not there. */
+static int32_t no_text(void *user_data, const char *text)
+{
+    (void)user_data;
+    return CHECK(text != NULL);
+}
+
+static int32_t no_entry(void *user_data, const dijitso_entry *entry)
+{
+    (void)user_data;
+    return CHECK(entry != NULL);
+}
+
+static int32_t no_file(void *user_data, const dijitso_file *file)
+{
+    (void)user_data;
+    return CHECK(file != NULL);
+}
+
+static int32_t no_line(void *user_data, const dijitso_line *line)
+{
+    (void)user_data;
+    return CHECK(line != NULL);
+}
+
+static int32_t no_item(void *user_data, const dijitso_elf_item *item)
+{
+    (void)user_data;
+    return CHECK(item != NULL);
+}
+
+static int32_t no_names(void *user_data, const dijitso_file_names *names)
+{
+    (void)user_data;
+    return CHECK(names != NULL);
+}
+
+static void blobs_and_log(void)
+{
+    dijitso_blob *blob = NULL;
+    dijitso_log_fn handler = NULL;
+    CHECK_INVALID(dijitso_blob_new(NULL, NULL));
+    CHECK_EXPLAINED(dijitso_blob_new(NULL, &error));
+    CHECK(dijitso_blob_data(NULL) != NULL && *dijitso_blob_data(NULL) == 0 && dijitso_blob_size(NULL) == 0);
+    CHECK(dijitso_blob_new(&blob, NULL) == DIJITSO_OK && dijitso_blob_size(blob) == 0);
+    CHECK(dijitso_blob_resize(blob, 3) != NULL && dijitso_blob_size(blob) == 3);
+    CHECK(dijitso_blob_resize(blob, (size_t)-1) == NULL);
+    dijitso_blob_free(NULL);
+    dijitso_blob_free(blob);
+    CHECK(dijitso_log_level() == DIJITSO_LOG_WARNING);
+    CHECK_EXPLAINED(dijitso_log_set_level(-1, &error));
+    CHECK(dijitso_log_set_handler(NULL, NULL, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_log_get_handler(NULL, NULL, &error));
+    CHECK(dijitso_log_get_handler(&handler, NULL, NULL) == DIJITSO_OK && handler == NULL);
+}
+
+static void cache_of(const char *directory)
+{
+    dijitso_params *const params = params_with(directory, NULL);
+    dijitso_library *library = NULL;
+    dijitso_blob *blob = NULL;
+    const char *nothing = NULL;
+    CHECK(dijitso_blob_new(&blob, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_signature(params, NULL, blob, &error));
+    CHECK_EXPLAINED(dijitso_signature(params, "x", NULL, &error));
+    CHECK_EXPLAINED(dijitso_build_command(params, NULL, NULL, 0, no_text, NULL, &error));
+    CHECK_EXPLAINED(dijitso_build_command(params, "x", NULL, 1, no_text, NULL, &error));
+    CHECK_EXPLAINED(dijitso_build_command(params, "x", &nothing, 1, no_text, NULL, &error));
+    CHECK_EXPLAINED(dijitso_build_command(params, "x", NULL, 0, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_library_open(params, NULL, &library, &error));
+    CHECK_EXPLAINED(dijitso_library_open(params, "x", NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_read_binary(params, NULL, blob, &error));
+    CHECK_EXPLAINED(dijitso_cache_read_binary(params, "x", NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_write_binary(params, NULL, NULL, 0, &error));
+    CHECK_EXPLAINED(dijitso_cache_write_binary(params, "x", NULL, 1, &error));
+    CHECK_EXPLAINED(dijitso_elf_read(NULL, no_item, NULL, &error));
+    CHECK_EXPLAINED(dijitso_elf_read("/lib", NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_file_names(params, NULL, no_names, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_file_names(params, "x", NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_dependencies(params, NULL, no_item, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_dependencies(params, "x", NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_list(params, NULL, NULL, &error));
+    CHECK(dijitso_cache_list(params, no_entry, NULL, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_cache_files(params, NULL, 0, no_file, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_files(params, NULL, 1, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_grep(params, NULL, NULL, 1, no_line, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_grep(params, "x", NULL, 1, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_read(params, NULL, 1, blob, &error));
+    CHECK_EXPLAINED(dijitso_cache_read(params, "x", 1, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_store(params, NULL, 1, NULL, 0, &error));
+    CHECK_EXPLAINED(dijitso_cache_store(params, "x", 1, NULL, 1, &error));
+    CHECK_EXPLAINED(dijitso_cache_extract(params, NULL, 1, "x", 0, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_extract(params, "x", 1, NULL, 0, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_remove(params, NULL, 1, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_clean(params, 0, 1, NULL, NULL, &error));
+    CHECK(dijitso_cache_make_dirs(params, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_cache_check(params, "no_such", 0, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_cache_check(params, NULL, 2, NULL, NULL, NULL, &error));
+    CHECK(dijitso_cache_check(params, NULL, 0, NULL, NULL, NULL, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_cache_gc(params, 0.0, 2, NULL, NULL, &error));
+    CHECK(dijitso_cache_gc(params, -1.0, 0, NULL, NULL, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_cache_stats(params, NULL, NULL, &error));
+    CHECK(dijitso_cache_reset_stats(params, NULL) == DIJITSO_OK);
+    CHECK_EXPLAINED(dijitso_explain(params, NULL, 0, blob, &error));
+    CHECK_EXPLAINED(dijitso_explain(params, "x", 0, NULL, &error));
+    CHECK_EXPLAINED(dijitso_bundle_export(params, NULL, 1, "x", &error));
+    CHECK_EXPLAINED(dijitso_bundle_export(params, &nothing, 1, "x", &error));
+    CHECK_EXPLAINED(dijitso_bundle_export(params, NULL, 0, NULL, &error));
+    CHECK_EXPLAINED(dijitso_bundle_import(params, NULL, 0, NULL, NULL, &error));
+    dijitso_blob_free(blob);
+    dijitso_params_free(params);
+}
+
+/* Without a communicator, and with nowhere to write to: MPI is not initialised, and not asked for. */
+static void communicators(void)
+{
+    MPI_Comm comm = DIJITSO_COMM_NULL;
+    int32_t number = 0, ranks[1] = {0};
+    uint64_t uuid = 0;
+    CHECK_EXPLAINED(dijitso_mpi_discover_path_access_ranks(comm, "/tmp", ranks, 1, &number, &error));
+    CHECK_EXPLAINED(dijitso_mpi_discover_path_access_ranks(comm, NULL, NULL, 0, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_node_comm(comm, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_node_roots_comm(comm, 0, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_subcomm(comm, NULL, 1, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_comms_and_role(comm, NULL, NULL, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_comms_and_role(comm, "/tmp", "some", &comm, &comm, &number, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_comms_and_role_node(comm, comm, 0, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_comms_and_role_root(comm, comm, 0, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_create_comms_and_role_process(comm, comm, 0, NULL, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_send_binary(comm, NULL, 1, &error));
+    CHECK_EXPLAINED(dijitso_mpi_receive_binary(comm, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_bcast_uuid(comm, &uuid, &error));
+    CHECK_EXPLAINED(dijitso_mpi_bcast_uuid(comm, NULL, &error));
+    CHECK_EXPLAINED(dijitso_mpi_gather_global_partitions(comm, 0, NULL, 0, NULL, &error));
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc > 1 && strlen(dijitso_version()) > 0);
@@ -119,5 +255,8 @@ int main(int argc, char **argv)
     errors();
     parameters();
     building(argv[1]);
+    blobs_and_log();
+    cache_of(path_of("%s/empty", argv[1]));
+    communicators();
     return check_result();
 }

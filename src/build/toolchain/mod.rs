@@ -44,11 +44,9 @@ const FORMAT: &str = "dijitso toolchain 1";
 #[must_use]
 pub fn inspect(params: &BuildParams) -> Compiler {
     let path = std::env::var_os("PATH");
-    let mut command = Writer::new(b"compiler command");
     let mut files = Writer::new(b"compiler files");
     let mut there = true;
     for (at, word) in params.compiler.iter().enumerate() {
-        command.bytes(word.as_bytes());
         files.bytes(word.as_bytes());
         let programs = if word.starts_with('-') { Vec::new() } else { programs(word, path.as_deref()) };
         there &= at > 0 || !programs.is_empty();
@@ -59,11 +57,22 @@ pub fn inspect(params: &BuildParams) -> Compiler {
             files.u64(facts.mtime_nsec().cast_unsigned());
         }
     }
-    let key = |writer: Writer| hex(&digest(&writer.finish())[..16]);
-    Compiler { command_key: key(command), file_key: there.then(|| key(files)) }
+    Compiler { file_key: there.then(|| key(files)), ..Compiler::absent(&params.compiler) }
+}
+
+fn key(writer: Writer) -> String {
+    hex(&digest(&writer.finish())[..16])
 }
 
 impl Compiler {
+    /// A command without its files: what is known of it where it is not there.
+    #[must_use]
+    pub fn absent(command: &[String]) -> Self {
+        let mut writer = Writer::new(b"compiler command");
+        command.iter().for_each(|word| writer.bytes(word.as_bytes()));
+        Self { command_key: key(writer), file_key: None }
+    }
+
     /// The names of the records of what this compiler makes of these flags on this kind of processor.
     #[must_use]
     pub fn on_machine(&self, flags: &[String], cpu: &str) -> Self {
@@ -144,9 +153,8 @@ fn parse(answer: &str) -> Option<Toolchain> {
 
 /// A record for the cache.
 #[must_use]
-pub fn encode(params: &BuildParams, toolchain: &Toolchain) -> Vec<u8> {
-    let saved =
-        Saved { format: FORMAT.to_owned(), command: params.compiler.clone(), toolchain: toolchain.clone() };
+pub fn encode(command: &[String], toolchain: &Toolchain) -> Vec<u8> {
+    let saved = Saved { format: FORMAT.to_owned(), command: command.to_vec(), toolchain: toolchain.clone() };
     serde_json::to_vec(&saved).expect("a record consists of strings")
 }
 

@@ -26,8 +26,13 @@ use super::{cpu, limit};
 /// machine; else `None`.
 #[must_use]
 pub fn flags(params: &BuildParams) -> Option<Vec<String>> {
-    let all = [params.compiler.as_slice(), params.flags.as_slice()].concat();
-    names_this_machine(&all).then(|| machine_flags(&params.flags))
+    flags_of(&params.compiler, &params.flags)
+}
+
+/// The same of a compiler and its flags.
+#[must_use]
+pub fn flags_of(compiler: &[String], flags: &[String]) -> Option<Vec<String>> {
+    names_this_machine(&[compiler, flags].concat()).then(|| machine_flags(flags))
 }
 
 /// Whether a command line builds for the machine that it runs on.

@@ -3,11 +3,13 @@
 //! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache directories; in
 //! each, all ranks give the same answer, and the next call without a fault succeeds.
 
+mod counting;
 mod defects;
 mod isa;
 mod late;
 mod matrix;
 mod roles;
+mod sealed;
 mod travel;
 
 use std::fs;

@@ -9,8 +9,10 @@
 //! freed, and neither is the communicator.
 
 mod attach;
+pub mod host;
 mod post;
 mod wait;
+mod world;
 
 use std::any::Any;
 use std::ffi::c_int;
@@ -29,6 +31,7 @@ use super::Communicator;
 use super::late::Roster;
 
 pub use attach::attached;
+pub use world::{World, library_version, world};
 
 /// The communicator type of the C interface.
 pub type RawComm = MPI_Comm;

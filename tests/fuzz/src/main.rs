@@ -28,6 +28,7 @@ fn record() -> Record {
             isa: String::new(),
         },
         command: vec!["c++".to_owned(), "-O2".to_owned()],
+        recipe: None,
         generator: "{}".to_owned(),
         built_at: 1_700_000_000,
         seconds: 0.25,

@@ -1,0 +1,205 @@
+//! Bundles: entries with all that they need in one file, to be carried to a machine without a compiler.
+//!
+//! ```text
+//! bundle    := a tar file with these members in this order, see the module `tar`
+//!                dijitso-bundle.json       the manifest, see Manifest
+//!                for each entry            what is needed before what needs it
+//!                  lib/libdijitso-<signature>.so
+//!                  include/<signature>.h   src/<signature>.cpp.gz   log/<signature>.txt      where there are such
+//!                toolchain/<key>           what compilers said of themselves, so that signatures can be computed
+//!                dijitso-bundle.sha256     digests of all of these, as sha256sum writes them
+//! ```
+//! Equal entries make equal bundles. Unpacked by tar, a bundle is a cache; `import` reads it with care: everything is
+//! checked before anything is published, and the manifest says nothing about paths. Libraries are not signed: whoever
+//! imports a bundle trusts where it comes from.
+
+#![forbid(unsafe_code)]
+
+mod read;
+mod tar;
+mod write;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind};
+use crate::params::resolved::CacheParams;
+use crate::wire::{digest, hex};
+
+use super::layout::Layout;
+use super::seal::{Companion, Record};
+
+pub use read::{Imported, Options, Outcome, Report, import};
+pub use write::{Exported, Skipped, export, select};
+
+const FORMAT: &str = "dijitso bundle 1";
+const MANIFEST: &str = "dijitso-bundle.json";
+const DIGESTS: &str = "dijitso-bundle.sha256";
+
+const LIB_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// What is in a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Manifest {
+    format: String,
+    /// The version that made it.
+    dijitso: String,
+    naming: Naming,
+    entries: Vec<Item>,
+    notes: Vec<Note>,
+}
+
+/// How files are named: libraries name each other, so this cannot change on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Naming {
+    lib_prefix: String,
+    lib_basename: String,
+    lib_postfix: String,
+    inc_postfix: String,
+    log_postfix: String,
+}
+
+impl Naming {
+    fn of(params: &CacheParams) -> Self {
+        Self {
+            lib_prefix: params.lib_prefix.clone(),
+            lib_basename: params.lib_basename.clone(),
+            lib_postfix: params.lib_postfix.clone(),
+            inc_postfix: params.inc_postfix.clone(),
+            log_postfix: params.log_postfix.clone(),
+        }
+    }
+
+    /// The parameters of a cache that names its files so, in the directories of a bundle.
+    fn params(&self, like: &CacheParams, src_postfix: &str) -> CacheParams {
+        CacheParams {
+            inc_dir: "include".to_owned(),
+            src_dir: "src".to_owned(),
+            lib_dir: "lib".to_owned(),
+            log_dir: "log".to_owned(),
+            inc_postfix: self.inc_postfix.clone(),
+            src_postfix: src_postfix.to_owned(),
+            log_postfix: self.log_postfix.clone(),
+            lib_postfix: self.lib_postfix.clone(),
+            lib_prefix: self.lib_prefix.clone(),
+            lib_basename: self.lib_basename.clone(),
+            ..like.clone()
+        }
+    }
+}
+
+/// An entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Item {
+    signature: String,
+    name: String,
+    needs: Vec<String>,
+    target: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    isa: String,
+    library: Companion,
+    header: Option<Companion>,
+    source: Option<Source>,
+    log: Option<Companion>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Source {
+    /// End of its name, without that of compression.
+    postfix: String,
+    packed: bool,
+    file: Companion,
+}
+
+/// What a compiler said of itself: the file `toolchain/<key>`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    key: String,
+    file: Companion,
+}
+
+/// A member of a bundle.
+struct Member<'a> {
+    path: String,
+    mode: u32,
+    file: &'a Companion,
+    part: Part,
+}
+
+/// What of an entry a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Library,
+    Header,
+    Source,
+    Log,
+    Note,
+}
+
+impl Item {
+    /// Its members in order; the postfix of the source is to be trusted.
+    fn members(&self, naming: &Naming, like: &CacheParams) -> Vec<Member<'_>> {
+        let postfix = self.source.as_ref().map_or(".cpp", |source| source.postfix.as_str());
+        let layout = Layout::new(std::path::Path::new(""), &naming.params(like, postfix));
+        let member = |path: std::path::PathBuf, mode, file, part| Member {
+            path: path.display().to_string(),
+            mode,
+            file,
+            part,
+        };
+        let signature = &self.signature;
+        let mut members = vec![member(layout.lib(signature), LIB_MODE, &self.library, Part::Library)];
+        if let Some(header) = &self.header {
+            members.push(member(layout.inc(signature), FILE_MODE, header, Part::Header));
+        }
+        if let Some(source) = &self.source {
+            let path = layout.src(signature, source.packed);
+            members.push(member(path, FILE_MODE, &source.file, Part::Source));
+        }
+        if let Some(log) = &self.log {
+            members.push(member(layout.log(signature), FILE_MODE, log, Part::Log));
+        }
+        members
+    }
+}
+
+impl Note {
+    fn member(&self, like: &CacheParams) -> Member<'_> {
+        let layout = Layout::new(std::path::Path::new(""), like);
+        let path = layout.toolchain(&self.key).display().to_string();
+        Member { path, mode: FILE_MODE, file: &self.file, part: Part::Note }
+    }
+}
+
+impl Manifest {
+    /// All members but the manifest and the digests.
+    fn members<'a>(&'a self, like: &CacheParams) -> Vec<Member<'a>> {
+        let entries = self.entries.iter().flat_map(|item| item.members(&self.naming, like));
+        entries.chain(self.notes.iter().map(|note| note.member(like))).collect()
+    }
+
+    /// The last member: lines of `sha256sum`.
+    fn digests(&self, manifest: &[u8], like: &CacheParams) -> String {
+        let own = format!("{}  {MANIFEST}\n", hex(&digest(manifest)));
+        let line = |member: Member<'_>| format!("{}  {}\n", member.file.sha256, member.path);
+        std::iter::once(own).chain(self.members(like).into_iter().map(line)).collect()
+    }
+}
+
+/// The end of the name of an entry's source: that of its language, where the parameters leave it to the language.
+fn src_postfix(record: &Record, params: &CacheParams) -> String {
+    let language = record.recipe.as_ref().map(|recipe| recipe.language.as_str());
+    match (params.src_postfix.as_str(), language) {
+        (".cpp" | ".c", Some("c")) => ".c".to_owned(),
+        (".cpp" | ".c", Some("cxx")) => ".cpp".to_owned(),
+        (postfix, _) => postfix.to_owned(),
+    }
+}
+
+/// A failure that is about a bundle.
+fn failed(text: impl Into<String>) -> Error {
+    Error::new(Kind::Cache, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,407 @@
+//! Reading a bundle: everything is checked first, published afterwards.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::cache::seal::{self, Companion};
+use crate::cache::{Cache, EntryFiles};
+use crate::error::{Error, Result};
+use crate::inputs::{Input, State};
+use crate::params::resolved::CacheParams;
+use crate::signature::{check_name, check_signature};
+use crate::wire::hex;
+
+use super::{DIGESTS, FILE_MODE, FORMAT, Item, MANIFEST, Manifest, Member, Naming, Part, failed, tar};
+
+/// How to import.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Also what was built for another machine.
+    pub force: bool,
+    /// Only look, and say what would be done.
+    pub dry_run: bool,
+}
+
+/// What became of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It was not there, and is now.
+    New,
+    /// The same was there.
+    There,
+    /// A whole entry of this signature was there, with other contents; it stays.
+    Other,
+    /// It cannot be used here.
+    Refused(String),
+}
+
+/// An entry of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Imported {
+    /// Its signature.
+    pub signature: String,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The machine that it was built for.
+    pub target: String,
+    /// What flags such as `-march=native` stood for where it was built.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub isa: String,
+    /// The kind of processor that they stood for.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cpu: String,
+    /// Headers and libraries that it was built with and that are other ones here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
+    /// Those that are not here at all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<String>,
+}
+
+/// What an import has done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// The entries of the bundle, in its order.
+    pub entries: Vec<Imported>,
+    /// Notes on compilers that are new here.
+    pub new_notes: usize,
+    /// Commands of compilers of which this cache has another note, which stays.
+    pub other_notes: usize,
+}
+
+/// The longest manifest that is read.
+const LONGEST_MANIFEST: u64 = 256 << 20;
+
+/// The longest note.
+const LONGEST_NOTE: u64 = 64 << 10;
+
+/// Puts the entries of a bundle into a cache. All of the bundle is checked first: one that is cut short, altered, or of
+/// another version is refused as a whole. The first publisher wins, so that what is there stays.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`] when the bundle is refused, or something cannot be written.
+pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: Options) -> Result<Report> {
+    let params = cache.layout().params();
+    let (manifest, mut facts) = verify(from, params).map_err(refused)?;
+    let here = Naming::of(params);
+    let libraries =
+        |naming: &Naming| [&naming.lib_prefix, &naming.lib_basename, &naming.lib_postfix].map(Clone::clone);
+    if libraries(&here) != libraries(&manifest.naming) {
+        let [prefix, basename, postfix] = libraries(&manifest.naming);
+        let text = format!(
+            "its libraries are named otherwise than here; set cache.lib_prefix = \"{prefix}\", \
+             cache.lib_basename = \"{basename}\" and cache.lib_postfix = \"{postfix}\""
+        );
+        return Err(refused(text));
+    }
+    judge(&manifest, &mut facts, options);
+    if !options.dry_run {
+        cache.ensure_dirs()?;
+    }
+    from.seek(SeekFrom::Start(0)).map_err(|error| refused(error.to_string()))?;
+    read_manifest(from).map_err(refused)?;
+    let mut report = Report::default();
+    for (item, facts) in manifest.entries.iter().zip(facts) {
+        let outcome = publish(cache, from, &manifest, item, facts.refused, options)?;
+        report.entries.push(Imported {
+            signature: item.signature.clone(),
+            outcome,
+            target: item.target.clone(),
+            isa: item.isa.clone(),
+            cpu: facts.cpu,
+            changed: facts.changed,
+            gone: facts.gone,
+        });
+    }
+    for note in &manifest.notes {
+        let data = member(from, &note.member(params)).map_err(refused)?;
+        match cache.read_toolchain(&note.key)? {
+            Some(there) if there == data => {}
+            Some(_) => report.other_notes += 1,
+            None => {
+                report.new_notes += 1;
+                if !options.dry_run {
+                    cache.write_toolchain(&note.key, &data)?;
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+fn refused(reason: impl AsRef<str>) -> Error {
+    failed(format!("the bundle is refused: {}; nothing was imported", reason.as_ref()))
+}
+
+/// What was found out of an entry while it was checked.
+struct Facts {
+    /// The machine that its ELF header names.
+    machine: Option<[u8; 4]>,
+    cpu: String,
+    changed: Vec<String>,
+    gone: Vec<String>,
+    refused: Option<String>,
+}
+
+/// Decides which entries cannot be used here; what needs such a one cannot be used either.
+fn judge(manifest: &Manifest, facts: &mut [Facts], options: Options) {
+    let own = File::open("/proc/self/exe").ok().and_then(|mut file| {
+        let mut head = [0; 20];
+        file.read_exact(&mut head).ok()?;
+        machine(&head)
+    });
+    let mut unusable: HashSet<&str> = HashSet::new();
+    for (item, facts) in manifest.entries.iter().zip(facts) {
+        let foreign = own.is_some() && facts.machine.is_some() && facts.machine != own && !options.force;
+        if foreign {
+            let (target, here) = (&item.target, std::env::consts::ARCH);
+            facts.refused = Some(format!("it was built for {target}, and this machine is {here}"));
+        } else if let Some(needed) = item.needs.iter().find(|needed| unusable.contains(needed.as_str())) {
+            facts.refused = Some(format!("it needs {needed}, which is refused"));
+        }
+        if facts.refused.is_some() {
+            unusable.insert(&item.signature);
+        }
+    }
+}
+
+/// Class, byte order and machine of an ELF file.
+fn machine(head: &[u8]) -> Option<[u8; 4]> {
+    (head.len() >= 20 && head.starts_with(b"\x7fELF")).then(|| [head[4], head[5], head[18], head[19]])
+}
+
+fn publish<R: Read + Seek>(
+    cache: &Cache,
+    from: &mut R,
+    manifest: &Manifest,
+    item: &Item,
+    refused_for: Option<String>,
+    options: Options,
+) -> Result<Outcome> {
+    let mut files = EntryFiles {
+        signature: item.signature.clone(),
+        library: Vec::new(),
+        header: None,
+        source: None,
+        log: None,
+    };
+    for expected in item.members(&manifest.naming, cache.layout().params()) {
+        // Checked once more: the file may have been written to since.
+        let data = member(from, &expected).map_err(refused)?;
+        match expected.part {
+            Part::Library => files.library = data,
+            Part::Header => files.header = Some(data),
+            Part::Source => {
+                let packed = item.source.as_ref().is_some_and(|source| source.packed);
+                files.source = Some((data, packed));
+            }
+            Part::Log | Part::Note => files.log = Some(data),
+        }
+    }
+    if let Some(reason) = refused_for {
+        return Ok(Outcome::Refused(reason));
+    }
+    let postfix = item.source.as_ref().map(|source| source.postfix.as_str());
+    let cache = postfix.map_or_else(|| cache.clone(), |postfix| cache.with_src_postfix(postfix));
+    let new = if options.dry_run {
+        !cache.layout().lib(&item.signature).exists()
+    } else {
+        cache.publish(&files)?
+    };
+    if new {
+        return Ok(Outcome::New);
+    }
+    let there = super::super::read(&cache.layout().lib(&item.signature))?;
+    Ok(if there.is_some_and(|there| there == files.library) { Outcome::There } else { Outcome::Other })
+}
+
+type Checked<T> = std::result::Result<T, String>;
+
+/// Reads and checks all of a bundle.
+fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> Checked<(Manifest, Vec<Facts>)> {
+    from.seek(SeekFrom::Start(0)).map_err(|error| cut(&error))?;
+    let (manifest, text) = read_manifest(from)?;
+    check_manifest(&manifest, like)?;
+    let mut facts = Vec::new();
+    for item in &manifest.entries {
+        for expected in item.members(&manifest.naming, like) {
+            if expected.part == Part::Library {
+                let library = member(from, &expected)?;
+                facts.push(check_library(item, &library)?);
+            } else {
+                skim(from, &expected)?;
+            }
+        }
+    }
+    for note in &manifest.notes {
+        skim(from, &note.member(like))?;
+    }
+    let digests = manifest.digests(&text, like);
+    let mut end = tar::front(DIGESTS, digests.len() as u64, FILE_MODE);
+    end.extend(digests.as_bytes());
+    end.extend(tar::padding(digests.len() as u64));
+    end.extend(tar::END);
+    if !tar::expect(from, &end).map_err(|error| cut(&error))? {
+        return Err("its digests are not those of its contents".to_owned());
+    }
+    if from.read(&mut [0]).map_err(|error| cut(&error))? != 0 {
+        return Err("there is something behind its end".to_owned());
+    }
+    Ok((manifest, facts))
+}
+
+fn cut(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => "it is cut short".to_owned(),
+        _ => format!("it cannot be read: {error}"),
+    }
+}
+
+/// The first member.
+fn read_manifest(from: &mut impl Read) -> Checked<(Manifest, Vec<u8>)> {
+    let size = tar::first_size(from, MANIFEST, FILE_MODE).map_err(|error| cut(&error))?;
+    let size = size.filter(|size| *size <= LONGEST_MANIFEST).ok_or("it is not a bundle of dijitso")?;
+    let text = contents(from, size)?;
+    if !tar::expect(from, &tar::padding(size)).map_err(|error| cut(&error))? {
+        return Err("it is altered".to_owned());
+    }
+    let json: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|_| "its manifest is not JSON".to_owned())?;
+    match json.get("format").and_then(serde_json::Value::as_str) {
+        Some(FORMAT) => {}
+        Some(other) => {
+            let other: String = other.chars().take(40).collect();
+            return Err(format!("it is of another version (\"{other}\"; this dijitso reads \"{FORMAT}\")"));
+        }
+        None => return Err("it is not a bundle of dijitso".to_owned()),
+    }
+    let manifest = serde_json::from_value(json)
+        .map_err(|error| format!("its manifest is not that of a bundle: {error}"))?;
+    Ok((manifest, text))
+}
+
+/// What can be said of a manifest without its files.
+fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
+    let naming = &manifest.naming;
+    let parts = [
+        &naming.lib_prefix,
+        &naming.lib_basename,
+        &naming.lib_postfix,
+        &naming.inc_postfix,
+        &naming.log_postfix,
+    ];
+    if parts.iter().any(|part| part.contains(['/', '\0', '\n']) || part.len() > 255) {
+        return Err("a part of a file name is none".to_owned());
+    }
+    let mut before: HashSet<&str> = HashSet::new();
+    for item in &manifest.entries {
+        check_signature(&item.signature).map_err(|error| error.message().to_owned())?;
+        check_name(&item.name).map_err(|error| error.message().to_owned())?;
+        if let Some(needed) = item.needs.iter().find(|needed| !before.contains(needed.as_str())) {
+            return Err(format!("{} needs {needed:?}, which does not come before it", item.signature));
+        }
+        if let Some(source) = &item.source
+            && ![".cpp", ".c", &like.src_postfix].contains(&source.postfix.as_str())
+        {
+            let text = format!("the source of {} is named {:?}", item.signature, source.postfix);
+            return Err(format!("{text}; set cache.src_postfix"));
+        }
+        if !before.insert(&item.signature) {
+            return Err(format!("{} is in it twice", item.signature));
+        }
+    }
+    for note in &manifest.notes {
+        let key = note.key.as_str();
+        let is_key = key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !is_key || note.file.size > LONGEST_NOTE {
+            return Err("a note on a compiler is none".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// Whether a library is what the manifest says of it.
+fn check_library(item: &Item, library: &[u8]) -> Checked<Facts> {
+    let signature = &item.signature;
+    let record = seal::open(library, signature)
+        .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
+    let agrees = record.name == item.name
+        && record.needs().eq(item.needs.iter().map(String::as_str))
+        && record.header == item.header
+        && record.toolchain.target == item.target
+        && record.toolchain.isa == item.isa;
+    if !agrees {
+        return Err(format!("the manifest and the library of {signature} contradict each other"));
+    }
+    let cpu = record.recipe.map(|recipe| recipe.cpu).unwrap_or_default();
+    let (gone, here): (Vec<&Input>, Vec<&Input>) =
+        record.inputs.iter().partition(|input| matches!(input.state(), State::Gone(_)));
+    Ok(Facts {
+        machine: machine(library),
+        cpu,
+        changed: here.into_iter().filter_map(Input::change).collect(),
+        gone: gone.into_iter().map(|input| input.path.clone()).collect(),
+        refused: None,
+    })
+}
+
+/// The contents of the next member, which has to be this one.
+fn member(from: &mut impl Read, expected: &Member<'_>) -> Checked<Vec<u8>> {
+    begin(from, expected)?;
+    let data = contents(from, expected.file.size)?;
+    end(from, expected, &hex(&Sha256::digest(&data)))?;
+    Ok(data)
+}
+
+/// Reads past the next member, which has to be this one.
+fn skim(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
+    begin(from, expected)?;
+    let mut hasher = Sha256::new();
+    let mut part = from.take(expected.file.size);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match part.read(&mut buffer).map_err(|error| cut(&error))? {
+            0 => break,
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+    end(from, expected, &hex(&hasher.finalize()))
+}
+
+fn begin(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
+    let Companion { size, .. } = expected.file;
+    let front = tar::front(&expected.path, *size, expected.mode);
+    let found = tar::expect(from, &front).map_err(|error| cut(&error))?;
+    if found { Ok(()) } else { Err(format!("in the place of {} there is something else", expected.path)) }
+}
+
+fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> Checked<()> {
+    if sha256 != expected.file.sha256 {
+        return Err(format!("{} is altered or cut short", expected.path));
+    }
+    let padding = tar::expect(from, &tar::padding(expected.file.size)).map_err(|error| cut(&error))?;
+    if padding { Ok(()) } else { Err("it is altered".to_owned()) }
+}
+
+/// So many bytes; memory is taken only as they come, whatever a size claims.
+fn contents(from: &mut impl Read, size: u64) -> Checked<Vec<u8>> {
+    const STEP: u64 = 16 << 20;
+    let mut data = Vec::new();
+    while (data.len() as u64) < size {
+        let step = (size - data.len() as u64).min(STEP);
+        let room = usize::try_from(step).unwrap_or(usize::MAX);
+        data.try_reserve(room).map_err(|_| format!("there is not enough memory for {size} bytes"))?;
+        let read = from.take(step).read_to_end(&mut data).map_err(|error| cut(&error))?;
+        if read as u64 != step {
+            return Err("it is cut short".to_owned());
+        }
+    }
+    Ok(data)
+}

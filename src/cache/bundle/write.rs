@@ -1,0 +1,222 @@
+//! Writing a bundle.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use serde::Serialize;
+
+use crate::cache::seal::{self, Record};
+use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::error::Result;
+use crate::signature::name_of;
+
+use super::{FORMAT, Item, MANIFEST, Manifest, Naming, Note, Source, failed, src_postfix, tar};
+
+/// An entry that was asked for by `all` and is not in the bundle.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its signature.
+    pub signature: String,
+    /// Why it is not whole.
+    pub reason: String,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Exported {
+    /// Signatures of the entries in it, what is needed before what needs it.
+    pub entries: Vec<String>,
+    /// Bytes of the bundle.
+    pub bytes: u64,
+    /// Entries that are not whole, where all were asked for.
+    pub skipped: Vec<Skipped>,
+}
+
+/// The signatures that words stand for: a signature for itself, a name for all entries of it.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`] for a word that stands for nothing, and when the cache cannot be read.
+pub fn select(cache: &Cache, words: &[String]) -> Result<Vec<String>> {
+    let there = cache.signatures()?;
+    let mut chosen = Vec::new();
+    for word in words {
+        let of_word: Vec<&String> = match there.iter().find(|signature| *signature == word) {
+            Some(signature) => vec![signature],
+            None => there.iter().filter(|signature| name_of(signature) == word).collect(),
+        };
+        if of_word.is_empty() {
+            let dir = cache.layout().root().display();
+            let text = format!("{dir} has no entry of the name or signature \"{word}\"");
+            return Err(failed(text));
+        }
+        for signature in of_word {
+            if !chosen.contains(signature) {
+                chosen.push(signature.clone());
+            }
+        }
+    }
+    Ok(chosen)
+}
+
+/// Writes these entries, and all that they need, as a bundle; each is read twice, and no two are in memory at once.
+/// With `lenient`, entries that are not whole are left out, else they are an error. `notes` gives what is to be known
+/// of the compilers of these entries where there are none: keys and contents of files in `toolchain`.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`] when an entry is not whole, changes meanwhile, or when writing fails.
+pub fn export(
+    cache: &Cache,
+    signatures: &[String],
+    lenient: bool,
+    notes: impl FnOnce(&[Record]) -> Vec<(String, Vec<u8>)>,
+    out: &mut dyn Write,
+) -> Result<Exported> {
+    let mut gathering = Gathering { cache, items: Vec::new(), records: Vec::new(), known: HashMap::new() };
+    let mut skipped = Vec::new();
+    for signature in signatures {
+        if let Err(reason) = gathering.visit(signature) {
+            skipped.push(Skipped { signature: signature.clone(), reason });
+        }
+    }
+    if !lenient && !skipped.is_empty() {
+        let told: Vec<String> =
+            skipped.iter().map(|skipped| format!("{}: {}", skipped.signature, skipped.reason)).collect();
+        return Err(failed(format!("not all that is to be exported is whole: {}", told.join("; "))));
+    }
+    let Gathering { items, records, .. } = gathering;
+    let params = cache.layout().params();
+    let notes = notes(&records);
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        dijitso: env!("CARGO_PKG_VERSION").to_owned(),
+        naming: Naming::of(params),
+        entries: items,
+        notes: notes.iter().map(|(key, data)| Note { key: key.clone(), file: companion(data) }).collect(),
+    };
+    let mut out = Counted { to: out, bytes: 0 };
+    let cannot = |error: io::Error| failed(format!("cannot write the bundle: {error}"));
+    let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest consists of strings and numbers");
+    text.push(b'\n');
+    tar::write(&mut out, MANIFEST, super::FILE_MODE, &text).map_err(cannot)?;
+    for (item, record) in manifest.entries.iter().zip(&records) {
+        let (files, again) = read(cache, record)?;
+        if again != *item {
+            let text = format!("{} has changed while it was exported; run again", item.signature);
+            return Err(failed(text));
+        }
+        let parts = [
+            Some(&files.library),
+            files.header.as_ref(),
+            files.source.as_ref().map(|(data, _)| data),
+            files.log.as_ref(),
+        ];
+        let members = item.members(&manifest.naming, params);
+        for (member, data) in members.iter().zip(parts.into_iter().flatten()) {
+            tar::write(&mut out, &member.path, member.mode, data).map_err(cannot)?;
+        }
+    }
+    for (note, (_, data)) in manifest.notes.iter().zip(&notes) {
+        let member = note.member(params);
+        tar::write(&mut out, &member.path, member.mode, data).map_err(cannot)?;
+    }
+    let digests = manifest.digests(&text, params);
+    tar::write(&mut out, super::DIGESTS, super::FILE_MODE, digests.as_bytes()).map_err(cannot)?;
+    out.write_all(&tar::END).and_then(|()| out.flush()).map_err(cannot)?;
+    let entries = manifest.entries.into_iter().map(|item| item.signature).collect();
+    Ok(Exported { entries, bytes: out.bytes, skipped })
+}
+
+/// Entries on their way into a manifest.
+struct Gathering<'a> {
+    cache: &'a Cache,
+    items: Vec<Item>,
+    records: Vec<Record>,
+    known: HashMap<String, std::result::Result<(), String>>,
+}
+
+impl Gathering<'_> {
+    /// Adds an entry after all that it needs; the reason when one of them is not whole.
+    fn visit(&mut self, signature: &str) -> std::result::Result<(), String> {
+        if let Some(known) = self.known.get(signature) {
+            return known.clone();
+        }
+        self.known.insert(signature.to_owned(), Err("it needs itself".to_owned()));
+        let found = self.look(signature);
+        self.known.insert(signature.to_owned(), found.clone());
+        found
+    }
+
+    fn look(&mut self, signature: &str) -> std::result::Result<(), String> {
+        let record = match self.cache.record(signature) {
+            Ok(Some(record)) => record,
+            Ok(None) => return Err(self.what_it_is_instead(signature)),
+            Err(error) => return Err(error.message().to_owned()),
+        };
+        for needed in record.needs() {
+            self.visit(needed).map_err(|reason| format!("it needs {needed}: {reason}"))?;
+        }
+        if let Some((_, change)) = self.cache.changed_inputs(&record).next() {
+            return Err(change);
+        }
+        let (_, item) = read(self.cache, &record).map_err(|error| error.message().to_owned())?;
+        self.items.push(item);
+        self.records.push(record);
+        Ok(())
+    }
+
+    fn what_it_is_instead(&self, signature: &str) -> String {
+        match self.cache.lookup(signature, Check::Load) {
+            Ok(Lookup::Damaged(damage)) => damage.describe(),
+            Ok(_) => "it is not in the cache".to_owned(),
+            Err(error) => error.message().to_owned(),
+        }
+    }
+}
+
+/// The files of a whole entry, and what a manifest says of them.
+fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
+    let signature = &record.signature;
+    let postfix = src_postfix(record, cache.layout().params());
+    let files = cache.with_src_postfix(&postfix).read_entry(signature)?;
+    // What was read at the end of the file before its digest was looked at.
+    if seal::open(&files.library, signature).as_ref() != Ok(record) {
+        return Err(failed(format!("{signature} has changed while it was exported; run again")));
+    }
+    let source = files.source.as_ref().map(|(data, packed)| Source {
+        postfix,
+        packed: *packed,
+        file: companion(data),
+    });
+    let item = Item {
+        signature: signature.clone(),
+        name: record.name.clone(),
+        needs: record.needs().map(str::to_owned).collect(),
+        target: record.toolchain.target.clone(),
+        isa: record.toolchain.isa.clone(),
+        library: companion(&files.library),
+        header: files.header.as_deref().map(companion),
+        source,
+        log: files.log.as_deref().map(companion),
+    };
+    Ok((files, item))
+}
+
+/// Counts what goes through.
+struct Counted<'a> {
+    to: &'a mut dyn Write,
+    bytes: u64,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        let written = self.to.write(data)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}

@@ -1,0 +1,363 @@
+//! Why a request is a miss, against the nearest entry of the same name; and what is known of an entry.
+
+#![forbid(unsafe_code)]
+
+mod account;
+pub mod compare;
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use serde::Serialize;
+
+use crate::error::Result;
+use crate::inputs::Input;
+use crate::signature::name_of;
+
+use super::seal::{Damage, Record};
+use super::{Cache, Check, Lookup};
+use compare::{Build, Component, Difference, differences};
+
+pub use account::{Account, Need, account, utc};
+
+/// A request, as far as it can be compared with entries.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The name.
+    pub name: String,
+    /// The signature that it has here.
+    pub signature: String,
+    /// What it is to be built by.
+    pub build: Build,
+}
+
+/// What a request comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// A whole entry answers it.
+    Hit,
+    /// There is no entry of its signature.
+    Miss,
+    /// There is one, which would be built again.
+    Damaged,
+}
+
+/// An entry that a request is compared with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Nearest {
+    /// Its signature.
+    pub signature: String,
+    /// Seconds since 1970.
+    pub built_at: u64,
+    /// The host that built it.
+    pub host: String,
+    /// In what the request differs from it.
+    pub differences: Vec<Difference>,
+}
+
+/// A build that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailedBuild {
+    /// What was said, the compiler's first error included.
+    pub error: String,
+    /// The folder that reproduces it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+/// Why a request is answered, or is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// The name.
+    pub name: String,
+    /// The signature of the request.
+    pub signature: String,
+    /// The cache directory.
+    pub cache_dir: String,
+    /// What the request comes to.
+    pub state: State,
+    /// Why the entry of this signature would be built again.
+    pub reasons: Vec<Difference>,
+    /// Entries of this name.
+    pub of_this_name: usize,
+    /// The entry of this name with the fewest differences: of other signature; or of the same one, where that is the
+    /// name alone.
+    pub nearest: Option<Nearest>,
+    /// A name that looks like this one, where there is no entry of this name.
+    pub did_you_mean: Option<String>,
+    /// The last build of this signature, if it failed.
+    pub failure: Option<FailedBuild>,
+}
+
+/// Entries of one name that are looked at, the latest first: who sweeps a parameter has thousands.
+const MOST_COMPARED: usize = 1000;
+
+/// Looks for the reasons. Reads, and changes nothing.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`] when the cache cannot be read, or is refused.
+pub fn explain(cache: &Cache, wanted: &Wanted) -> Result<Explanation> {
+    // Whoever asks has perhaps just changed something.
+    crate::inputs::look_again();
+    let signatures = cache.signatures()?;
+    let (state, reasons) = match cache.lookup(&wanted.signature, Check::Whole)? {
+        Lookup::Hit(..) => (State::Hit, Vec::new()),
+        Lookup::Miss => (State::Miss, Vec::new()),
+        Lookup::Damaged(damage) => (State::Damaged, reasons(cache, &wanted.signature, &damage)),
+    };
+    let of_this_name: Vec<&String> =
+        signatures.iter().filter(|signature| name_of(signature) == wanted.name).collect();
+    let own_build_counts = wanted.build.by_name;
+    let nearest = match state {
+        State::Hit | State::Damaged if !own_build_counts => None,
+        State::Hit | State::Damaged => nearest(cache, wanted, &[&wanted.signature]),
+        State::Miss => nearest(cache, wanted, &of_this_name),
+    };
+    let did_you_mean = if of_this_name.is_empty() { similar(&wanted.name, &signatures) } else { None };
+    let failure = if state == State::Hit { None } else { failure(cache, &wanted.signature) };
+    Ok(Explanation {
+        name: wanted.name.clone(),
+        signature: wanted.signature.clone(),
+        cache_dir: cache.layout().root().display().to_string(),
+        state,
+        reasons,
+        of_this_name: of_this_name.len(),
+        nearest,
+        did_you_mean,
+        failure,
+    })
+}
+
+fn nearest(cache: &Cache, wanted: &Wanted, candidates: &[&String]) -> Option<Nearest> {
+    let mut records: Vec<Record> = candidates
+        .iter()
+        .take(MOST_COMPARED)
+        .filter_map(|signature| cache.record(signature).ok().flatten())
+        .filter(|record| record.name == wanted.name)
+        .collect();
+    // Of equally near ones the latest.
+    records.sort_by_key(|record| std::cmp::Reverse(record.built_at));
+    let compared = records.into_iter().map(|record| {
+        let mut found = differences(&Build::of(&record), &wanted.build);
+        if found.is_empty() && record.signature != wanted.signature {
+            found.push(unknown(&record));
+        }
+        (record, found)
+    });
+    let (record, differences) = compared.min_by_key(|(_, found)| found.len())?;
+    Some(Nearest { signature: record.signature, built_at: record.built_at, host: record.host, differences })
+}
+
+fn unknown(record: &Record) -> Difference {
+    let text = if record.recipe.is_none() {
+        "something that dijitso did not record when it built that entry".to_owned()
+    } else {
+        format!("nothing that is recorded: the entry is of dijitso {}", record.dijitso)
+    };
+    Difference::new(Component::Unknown, "", None, None, text)
+}
+
+/// An existing name that was perhaps meant.
+fn similar(name: &str, signatures: &[String]) -> Option<String> {
+    const ENOUGH: f64 = 0.8;
+    signatures
+        .iter()
+        .take(MOST_COMPARED)
+        .map(|signature| name_of(signature))
+        .map(|other| (strsim::jaro_winkler(other, name), other))
+        .filter(|(likeness, _)| *likeness > ENOUGH)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, other)| other.to_owned())
+}
+
+/// Why an entry that is there is not whole, one reason for each file or dependency.
+fn reasons(cache: &Cache, signature: &str, damage: &Damage) -> Vec<Difference> {
+    let mut found = Vec::new();
+    collect_reasons(cache, signature, damage, &mut HashSet::new(), &mut found);
+    found
+}
+
+fn collect_reasons(
+    cache: &Cache,
+    signature: &str,
+    damage: &Damage,
+    seen: &mut HashSet<String>,
+    found: &mut Vec<Difference>,
+) {
+    if !seen.insert(signature.to_owned()) {
+        return;
+    }
+    let record = cache.record(signature).ok().flatten();
+    match (damage, record) {
+        (Damage::Input(_), Some(record)) => found.extend(cache.changed_inputs(&record).map(changed_file)),
+        (Damage::Dependency, Some(record)) => {
+            for needed in record.needs() {
+                match cache.lookup(needed, Check::Whole) {
+                    Ok(Lookup::Hit(..)) => {}
+                    Ok(Lookup::Miss) => found.push(dependency(needed, "is missing")),
+                    Ok(Lookup::Damaged(damage @ (Damage::Input(_) | Damage::Dependency))) => {
+                        collect_reasons(cache, needed, &damage, seen, found);
+                    }
+                    Ok(Lookup::Damaged(damage)) => {
+                        found.push(dependency(needed, &format!("is damaged: {}", damage.describe())));
+                    }
+                    Err(error) => {
+                        found.push(dependency(needed, &format!("cannot be read: {}", error.message())));
+                    }
+                }
+            }
+        }
+        (damage, _) => {
+            let text = format!("{signature}: {}", damage.describe());
+            found.push(Difference::new(Component::Entry, signature, None, None, text));
+        }
+    }
+}
+
+fn dependency(signature: &str, what: &str) -> Difference {
+    let text = format!("dependency {signature} {what}");
+    Difference::new(Component::Dependency, signature, Some(signature), None, text)
+}
+
+/// A header or library that is not what it was.
+fn changed_file((input, change): (&Input, String)) -> Difference {
+    let is_library = input.identity.starts_with("build-id")
+        || [".so", ".a"].iter().any(|end| input.path.ends_with(end) || input.path.contains(".so."));
+    let gone = change.ends_with("is gone");
+    let (component, noun) =
+        if is_library { (Component::Library, "linked library") } else { (Component::Header, "header") };
+    let change = if is_library { change.replacen("has changed", "was rebuilt", 1) } else { change };
+    let after = if gone { None } else { Some("another") };
+    let text = format!("{noun} {change}");
+    Difference::new(component, &input.path, Some(&input.identity), after, text)
+}
+
+/// The failure of the last build of a signature: what the folder says that reproduces it, else the note of a failure
+/// that has just been.
+pub(super) fn failure(cache: &Cache, signature: &str) -> Option<FailedBuild> {
+    let folder = cache.layout().failure(signature);
+    let readme = super::read(&folder.join("README")).ok().flatten();
+    let noted = cache.noted_failure(signature);
+    if let Some(readme) = readme {
+        let text = String::from_utf8_lossy(&readme);
+        let first = text.lines().next().unwrap_or_default();
+        let error = first.split_once(" failed: ").map_or(first, |(_, what)| what).to_owned();
+        return Some(FailedBuild {
+            error,
+            folder: Some(folder.display().to_string()),
+            at: changed_at(&folder.join("README")),
+        });
+    }
+    let noted = noted?;
+    Some(FailedBuild { error: noted.error.message().to_owned(), folder: None, at: noted.at })
+}
+
+fn changed_at(path: &Path) -> u64 {
+    let time = path.metadata().and_then(|facts| facts.modified()).ok();
+    time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |age| age.as_secs())
+}
+
+impl FailedBuild {
+    /// For people, in lines.
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("Building it failed on {}: {}", utc(self.at), self.error)];
+        if let Some(folder) = &self.folder {
+            lines.push(format!("To reproduce that, run {folder}/recompile.sh"));
+        }
+        lines
+    }
+}
+
+impl Explanation {
+    /// The explanation for people: several lines.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut lines = vec![self.headline()];
+        lines.extend(self.reasons.iter().map(|reason| format!("  {}", reason.text)));
+        match &self.nearest {
+            Some(nearest) if self.state == State::Miss => {
+                lines.push(format!(
+                    "The nearest of {} of this name is {}, built on {} by {}. The request differs from it in:",
+                    count(self.of_this_name, "entry", "entries"),
+                    nearest.signature,
+                    utc(nearest.built_at),
+                    nearest.host
+                ));
+                lines.extend(nearest.differences.iter().map(|found| format!("  {}", found.text)));
+            }
+            Some(nearest) if !nearest.differences.is_empty() => {
+                lines.push(
+                    "It was built otherwise than the request says; with cache.signature = \"name\" nobody looks at:"
+                        .to_owned(),
+                );
+                lines.extend(nearest.differences.iter().map(|found| format!("  {}", found.text)));
+            }
+            _ => {}
+        }
+        if let Some(failure) = &self.failure {
+            lines.extend(failure.lines());
+        }
+        lines.join("\n")
+    }
+
+    fn headline(&self) -> String {
+        let (signature, dir) = (&self.signature, &self.cache_dir);
+        match self.state {
+            State::Hit => format!("{signature} is a hit: it is in {dir}, whole."),
+            State::Damaged => format!("{signature} is in {dir} and would be built again:"),
+            State::Miss if self.of_this_name == 0 => {
+                let mut text = format!("{signature} is a miss: {dir} has no entry of the name {}", self.name);
+                if let Some(other) = &self.did_you_mean {
+                    text.push_str(&format!("; did you mean {other}?"));
+                } else {
+                    text.push('.');
+                }
+                text
+            }
+            State::Miss => format!("{signature} is a miss: it is not in {dir}."),
+        }
+    }
+
+    /// The explanation in one line, for logs and errors.
+    #[must_use]
+    pub fn brief(&self) -> String {
+        let list = |found: &[Difference]| {
+            found.iter().map(|difference| difference.text.as_str()).collect::<Vec<_>>().join("; ")
+        };
+        match (&self.state, &self.nearest) {
+            (State::Hit, _) => format!("{} is in the cache", self.signature),
+            (State::Damaged, _) => {
+                format!("{} would be built again: {}", self.signature, list(&self.reasons))
+            }
+            (State::Miss, Some(nearest)) => format!(
+                "{} is not in the cache; from the nearest entry, {}, it differs in: {}",
+                self.signature,
+                nearest.signature,
+                list(&nearest.differences)
+            ),
+            (State::Miss, None) => {
+                format!(
+                    "{} is not in the cache, and nothing else of the name {} is",
+                    self.signature, self.name
+                )
+            }
+        }
+    }
+
+    /// The explanation as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::to_value(self).unwrap_or_default()
+    }
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests;

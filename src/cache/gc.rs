@@ -1,0 +1,411 @@
+//! Making room: the least recently used entries go, until the cache is below its limits.
+//!
+//! What is used is told by `used/<signature>` (see [`super::usage`]) and by the time of publication. An entry is as
+//! recently used as the most recent of those that need it, so that none loses what it is linked to before it goes
+//! itself. Kept in any case are: what somebody is building just now, what has been published or used within the last
+//! minutes, or since the oldest build under way began, and all that these need.
+//!
+//! Beside running programs: the library goes first, in one step, so that others see a whole entry or none. Who has
+//! loaded it keeps it. Who has found it and not yet loaded it finds it gone, looks again, and builds.
+//!
+//! ```text
+//! lease/.collector     held by whoever makes room, so that it is one at a time
+//! gc/<host>~<boot>     empty; its time is that of the last time this host has looked after a build
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::{Error, Kind, Result};
+use crate::fsutil;
+use crate::params::resolved::CacheParams;
+
+use super::layout::Category;
+use super::lease::{self, Lease, Taken};
+use super::usage::{self, RENEWED};
+use super::{Cache, FILE_MODE, seal};
+
+/// What was published or used since then is not removed: somebody may be about to load it or to link to it. What
+/// builds have found is noted to the second (a hit, to the hour), and those that are under way are seen in time.
+const SPARED: Duration = Duration::from_secs(600);
+
+/// How long after a build its host does not look again.
+const INTERVAL: Duration = Duration::from_secs(300);
+
+/// By how much the times of a build and of a use may seem to be in the wrong order.
+const SLACK: Duration = Duration::from_secs(120);
+
+/// What is to be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes, as the disk counts them, that the cache is brought below.
+    pub max_size: Option<u64>,
+    /// How long an entry may go unused.
+    pub max_age: Option<Duration>,
+    /// Entries that were published or used since then stay.
+    pub spared: Duration,
+    /// Whether it is only said what would be removed.
+    pub dry_run: bool,
+}
+
+impl Limits {
+    /// The limits of these parameters.
+    #[must_use]
+    pub fn of(params: &CacheParams) -> Self {
+        Self { max_size: params.max_size, max_age: params.max_age, spared: SPARED, dry_run: false }
+    }
+}
+
+/// Something that was removed, or would be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The signature; empty for what belongs to no entry.
+    pub signature: String,
+    /// The library; a file or folder else.
+    pub path: PathBuf,
+    /// Bytes, as the disk counts them.
+    pub bytes: u64,
+    /// For how long it has not been used, nor anything that needs it.
+    pub idle: Duration,
+}
+
+/// What came of making room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// Bytes before and after.
+    pub before: u64,
+    /// Bytes after, or as they would be.
+    pub after: u64,
+    /// Entries that are left.
+    pub kept: usize,
+    /// Entries that were over a limit and were kept because they are in use.
+    pub spared: usize,
+    /// In the order in which it was removed.
+    pub removed: Vec<Removed>,
+    /// What could not be removed, and why.
+    pub failures: Vec<String>,
+}
+
+/// Something that may go.
+struct Item {
+    /// Empty for what belongs to no entry.
+    signature: String,
+    path: PathBuf,
+    bytes: u64,
+    is_dir: bool,
+    /// Device and inode of the library.
+    identity: (u64, u64),
+    last_use: SystemTime,
+    needs: Vec<String>,
+}
+
+impl Cache {
+    /// Makes room. `patience` is how long to wait for somebody else who does.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when the cache cannot be looked at or changed, or somebody else makes room for so long.
+    pub fn make_room(&self, limits: &Limits, patience: Duration) -> Result<Collected> {
+        let lib = self.layout().dir(Category::Lib);
+        if !lib.is_dir() {
+            return Ok(Collected::default());
+        }
+        self.check_owner()?;
+        let _collector = if limits.dry_run { None } else { Some(self.collector(patience)?) };
+        let (busy, since) = self.busy();
+        let recent = SystemTime::now() - since.max(limits.spared);
+        let mut items = Vec::new();
+        for (signature, path) in self.library_files()? {
+            items.extend(self.item(signature, path));
+        }
+        let (order, kept) = order(&items, |item| busy.contains(&item.signature) || item.last_use >= recent);
+        let mut queue: Vec<(SystemTime, &Item)> =
+            order.iter().map(|(time, at)| (*time, &items[*at])).collect();
+        let litter = self.litter();
+        queue.extend(litter.iter().map(|item| (item.last_use, item)));
+        queue.sort_by_key(|(time, _)| *time);
+
+        let mut done =
+            Collected { before: queue.iter().map(|(_, item)| item.bytes).sum(), ..Collected::default() };
+        (done.after, done.kept) = (done.before, items.len());
+        let mut kept: HashSet<String> = kept.into_iter().map(|at| items[at].signature.clone()).collect();
+        for (time, item) in queue {
+            let idle = time.elapsed().unwrap_or_default();
+            let old = limits.max_age.is_some_and(|age| idle > age);
+            if !old && limits.max_size.is_none_or(|size| done.after <= size) {
+                continue;
+            }
+            if kept.contains(&item.signature) {
+                done.spared += 1;
+                kept.extend(item.needs.iter().cloned());
+                continue;
+            }
+            let gone = if limits.dry_run { Ok(true) } else { self.remove_item(item) };
+            match gone {
+                Ok(true) => {
+                    done.after -= item.bytes;
+                    done.kept -= usize::from(!item.signature.is_empty());
+                    let (signature, path) = (item.signature.clone(), item.path.clone());
+                    done.removed.push(Removed { signature, path, bytes: item.bytes, idle });
+                }
+                // Somebody has begun to use it since we looked. What it needs comes later in the queue.
+                Ok(false) => {
+                    done.spared += 1;
+                    kept.extend(item.needs.iter().cloned());
+                }
+                Err(error) => {
+                    done.failures.push(error.message().to_owned());
+                    kept.extend(item.needs.iter().cloned());
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Makes room after a build, where a limit is set, unless this host has done so a moment ago. Says what it did to
+    /// the log, and never fails.
+    pub fn make_room_if_due(&self) {
+        let limits = Limits::of(self.layout().params());
+        if limits.max_size.is_none() && limits.max_age.is_none() {
+            return;
+        }
+        let stamp = self.layout().collected(&usage::host_key());
+        if usage::age(&stamp).is_some_and(|age| age < INTERVAL) {
+            return;
+        }
+        let dir = stamp.parent().unwrap_or(Path::new("/"));
+        if fsutil::create_dirs(dir).and_then(|()| fsutil::touch(&stamp, FILE_MODE)).is_err() {
+            return;
+        }
+        match self.make_room(&limits, Duration::from_millis(1)) {
+            Ok(done) => {
+                for failure in &done.failures {
+                    log::info!("making room in {}: {failure}", self.layout().root().display());
+                }
+                if !done.removed.is_empty() {
+                    log::info!(
+                        "{}: {} removed, {} bytes are left",
+                        self.layout().root().display(),
+                        done.removed.len(),
+                        done.after
+                    );
+                }
+            }
+            Err(error) => log::info!("no room was made: {error}"),
+        }
+    }
+
+    fn collector(&self, patience: Duration) -> Result<Lease> {
+        let path = self.layout().lease(".collector");
+        match lease::take(&path, patience, || false) {
+            Taken::Ours(lease) => Ok(lease),
+            _ => {
+                let text = match lease::look(&path) {
+                    Some(held) => format!("{} is making room in this cache", held.describe()),
+                    None => format!("cannot write {}", path.display()),
+                };
+                Err(Error::new(Kind::Cache, text))
+            }
+        }
+    }
+
+    /// What is being built just now, and for how long the oldest of these builds has been under way, and some more.
+    fn busy(&self) -> (HashSet<String>, Duration) {
+        let dir = self.layout().lease("");
+        let (mut busy, mut since) = (HashSet::new(), Duration::ZERO);
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if name.starts_with('.') {
+                continue;
+            }
+            if let Some(held) = lease::look(&entry.path()).filter(|held| held.living) {
+                // What a build has found in the cache it has noted as used, and links to later.
+                since = since.max(held.age.unwrap_or(RENEWED) + SLACK);
+                busy.insert(name);
+            }
+        }
+        (busy, since)
+    }
+
+    /// The signatures and paths of all libraries.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when their directory cannot be read.
+    pub(super) fn library_files(&self) -> Result<Vec<(String, PathBuf)>> {
+        let dir = self.layout().dir(Category::Lib);
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(Error::io("cannot read", &dir, &error)),
+        };
+        let mut libraries: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let signature = self.layout().signature_of(Category::Lib, &name)?;
+                Some((signature.to_owned(), entry.path()))
+            })
+            .collect();
+        libraries.sort();
+        Ok(libraries)
+    }
+
+    fn item(&self, signature: String, path: PathBuf) -> Option<Item> {
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
+        let facts = file.metadata().ok().filter(fs::Metadata::is_file)?;
+        // What has no record is damaged: nobody will use it, and nothing is known of what it needs.
+        let record = seal::peek(&file).ok().flatten();
+        let needs = record.map_or_else(Vec::new, |record| record.needs().map(str::to_owned).collect());
+        let besides = self.layout().besides(&signature);
+        let size = |path: PathBuf| path.symlink_metadata().map_or(0, |facts| fsutil::allocated(&facts));
+        let bytes = fsutil::allocated(&facts) + besides.into_iter().map(size).sum::<u64>();
+        let last_use = self.last_use(&signature, &facts);
+        let identity = (facts.dev(), facts.ino());
+        Some(Item { signature, path, bytes, is_dir: false, identity, last_use, needs })
+    }
+
+    fn last_use(&self, signature: &str, library: &fs::Metadata) -> SystemTime {
+        let used = self.layout().used(signature).symlink_metadata().and_then(|facts| facts.modified());
+        let published = library.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+        used.map_or(published, |used| used.max(published))
+    }
+
+    /// What belongs to no entry and is kept for a while, for people: damaged files, failed builds. And notes.
+    fn litter(&self) -> Vec<Item> {
+        let layout = self.layout();
+        let is_failure = |name: &str| name.starts_with("jitfailure-") && name.len() > "jitfailure-".len();
+        let plain = |name: &str| !name.starts_with('.');
+        let unused = |name: &str| plain(name) && !layout.lib(name).exists();
+        let mut items = Vec::new();
+        add(&mut items, &layout.aside(), &plain);
+        add(&mut items, &layout.failed(""), &plain);
+        add(&mut items, &layout.used(""), &unused);
+        // Where they are put elsewhere, they are not ours to count.
+        let failures = &layout.params().fail_dir_root;
+        if failures.starts_with(layout.root()) {
+            add(&mut items, failures, &is_failure);
+        }
+        items
+    }
+
+    /// Removes something. False when it is in use.
+    fn remove_item(&self, item: &Item) -> Result<bool> {
+        let cannot = |error: std::io::Error| Error::io("cannot remove", &item.path, &error);
+        if item.signature.is_empty() {
+            return match fsutil::remove(&item.path, item.is_dir) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot(error)),
+                _ => Ok(true),
+            };
+        }
+        let signature = &item.signature;
+        // Whoever builds it now is left alone; whoever comes while we are at it waits.
+        let lease = lease::take(&self.layout().lease(signature), Duration::from_millis(1), || false);
+        let Taken::Ours(_lease) = lease else { return Ok(false) };
+        let Ok(facts) = item.path.symlink_metadata() else { return Ok(true) };
+        if (facts.dev(), facts.ino()) != item.identity || self.last_use(signature, &facts) != item.last_use {
+            return Ok(false);
+        }
+        let dir = self.layout().dir(Category::Lib);
+        let own = fsutil::staging(&dir, FILE_MODE).map_err(cannot)?.into_temp_path();
+        if !fsutil::rename(&item.path, &own).map_err(cannot)? {
+            return Ok(true);
+        }
+        // Who receives a library publishes without a lease.
+        let moved = own.symlink_metadata().map_err(cannot)?;
+        if (moved.dev(), moved.ino()) != item.identity && fs::hard_link(&own, &item.path).is_ok() {
+            return Ok(false);
+        }
+        drop(own);
+        let marker = self.layout().used(signature);
+        for path in self.layout().besides(signature).into_iter().chain([marker]) {
+            if item.path.exists() {
+                break;
+            }
+            match fsutil::remove(&path, false) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove", &path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Adds what is in `dir` under such names.
+fn add(items: &mut Vec<Item>, dir: &Path, wanted: &dyn Fn(&str) -> bool) {
+    let own = rustix::process::geteuid().as_raw();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(facts) = entry.metadata() else { continue };
+        if facts.uid() != own || !entry.file_name().to_str().is_some_and(wanted) {
+            continue;
+        }
+        items.push(Item {
+            signature: String::new(),
+            path: entry.path(),
+            bytes: size_of(&entry.path(), &facts),
+            is_dir: facts.is_dir(),
+            identity: (0, 0),
+            last_use: facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+            needs: Vec::new(),
+        });
+    }
+}
+
+/// What a file or folder takes on the disk.
+pub(super) fn size_of(path: &Path, facts: &fs::Metadata) -> u64 {
+    let below = if facts.is_dir() {
+        let entries = fs::read_dir(path).into_iter().flatten().flatten();
+        entries.filter_map(|entry| Some(size_of(&entry.path(), &entry.metadata().ok()?))).sum()
+    } else {
+        0
+    };
+    fsutil::allocated(facts) + below
+}
+
+/// In which order entries may go, with the time at which each, or what needs it, was last used; and those that stay
+/// because of `stays`. What needs another comes before that other.
+fn order(items: &[Item], stays: impl Fn(&Item) -> bool) -> (Vec<(SystemTime, usize)>, HashSet<usize>) {
+    let by_signature: HashMap<&str, usize> =
+        items.iter().enumerate().map(|(at, item)| (item.signature.as_str(), at)).collect();
+    let stays: Vec<bool> = items.iter().map(stays).collect();
+    let mut roots: Vec<usize> = (0..items.len()).collect();
+    roots.sort_by_key(|at| std::cmp::Reverse((stays[*at], items[*at].last_use)));
+    let (mut seen, mut kept, mut order) = (vec![false; items.len()], HashSet::new(), Vec::new());
+    // Each is reached first from the most recently used of those that need it. A chain may be long: no recursion.
+    for root in roots {
+        let mut path = vec![(root, 0)];
+        while let Some((at, next)) = path.last_mut() {
+            let at = *at;
+            if *next == 0 {
+                if seen[at] {
+                    path.pop();
+                    continue;
+                }
+                seen[at] = true;
+            }
+            if let Some(needed) = items[at].needs.get(*next) {
+                *next += 1;
+                if let Some(needed) = by_signature.get(needed.as_str()).filter(|needed| !seen[**needed]) {
+                    path.push((*needed, 0));
+                }
+                continue;
+            }
+            order.push((items[root].last_use, at));
+            if stays[root] {
+                kept.insert(at);
+            }
+            path.pop();
+        }
+    }
+    order.reverse();
+    (order, kept)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,430 @@
+//! Whether a cache is sound: every library, header and source against the record of its build, what they need, what
+//! the builds have read, and what lies around.
+//!
+//! | name | how bad | what |
+//! |---|---|---|
+//! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not the whole library of its signature |
+//! | `header-missing`, `header-altered` | broken | not the header that was built |
+//! | `dependency-missing`, `dependency-broken` | broken | what it is linked to, or was built with it |
+//! | `cycle` | broken | an entry needs itself |
+//! | `refused` | broken | somebody else can have written it, so it is not used |
+//! | `unreadable` | broken | the file system says no |
+//! | `input-changed`, `dependency-stale` | stale | what a build has read is not the same any more; it is built again at its next use |
+//! | `source-altered` | litter | a source that is not the one that was compiled |
+//! | `orphan` | litter | a header, source or log without a library, for longer than any build takes |
+//! | `leftover` | litter | begun by a program that has ended |
+//! | `foreign-file` | litter | not from here |
+//!
+//! Mending sets aside what is broken, so that it is built again, and removes leftovers. What a living program is
+//! working on it leaves alone, as it does what is foreign.
+
+#![forbid(unsafe_code)]
+
+mod finding;
+mod mend;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::fsutil::{self, Standing, Unread};
+use crate::inputs::Input;
+use crate::wire::{digest, hex};
+
+pub use finding::{Finding, Mended, Report, Severity, What};
+
+use super::layout::Category;
+use super::seal::{Damage, Record};
+use super::{Cache, companion, lease, seal, usage};
+
+/// What to do about findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mend {
+    /// Nothing.
+    No,
+    /// Say what would be done.
+    Say,
+    /// Do it.
+    Do,
+}
+
+/// For how long a header, source or log may be without a library: as long as any build may take.
+const ORPHANED: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// What was found out about an entry by itself.
+#[derive(Default)]
+struct Examined {
+    needs: Vec<String>,
+    /// Numbers of the inputs.
+    inputs: Vec<usize>,
+    findings: Vec<Finding>,
+    bytes: u64,
+}
+
+/// The same header is an input of many entries, and looked at once.
+#[derive(Default)]
+struct Inputs {
+    numbers: HashMap<Input, usize>,
+}
+
+impl Cache {
+    /// Checks the entries of `signatures`, and those that they need; with none, all entries and everything else in
+    /// the cache. `progress` is told how many entries of how many have been looked at.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] for a signature that is not there, or when the cache cannot be read at all.
+    pub fn check(
+        &self,
+        signatures: &[String],
+        mend: Mend,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Report> {
+        crate::inputs::look_again();
+        let libraries = self.library_files()?;
+        let there: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
+        if let Some(unknown) = signatures.iter().find(|signature| !there.contains(signature.as_str())) {
+            let text = format!("there is no entry {unknown} in {}", self.layout().root().display());
+            return Err(Error::new(Kind::Cache, text));
+        }
+        let mut report = Report { findings: self.directories(), ..Report::default() };
+        let mut next: Vec<String> = match signatures {
+            [] => libraries.iter().map(|(signature, _)| signature.clone()).collect(),
+            some => some.to_vec(),
+        };
+        let inputs = Mutex::default();
+        let mut all: BTreeMap<String, Examined> = BTreeMap::new();
+        while !next.is_empty() {
+            let done = in_parallel(&next, progress, |signature| self.examine(signature, &inputs));
+            all.extend(next.into_iter().zip(done));
+            let needed = all.values().flat_map(|examined| &examined.needs);
+            let new = needed.filter(|name| there.contains(name.as_str()) && !all.contains_key(*name));
+            next = new.cloned().collect::<BTreeSet<_>>().into_iter().collect();
+        }
+        self.changed(&mut all, inputs.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.connections(&mut all);
+        report.entries = all.len();
+        for (_, examined) in all {
+            report.bytes += examined.bytes;
+            report.findings.extend(examined.findings);
+        }
+        if signatures.is_empty() {
+            report.findings.extend(self.lying_around(&there));
+        }
+        report.findings.sort_by(|a, b| {
+            let key = |finding: &Finding| (finding.what.severity(), finding.signature.clone(), finding.what);
+            key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
+        });
+        if mend != Mend::No {
+            self.mend(&mut report.findings, mend == Mend::Do);
+        }
+        Ok(report)
+    }
+
+    /// The directories that decide on whether anything is loaded from here.
+    fn directories(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for dir in [self.layout().root().to_owned(), self.layout().dir(Category::Lib)] {
+            match fsutil::standing(&dir) {
+                Ok(Standing::Refused(reason)) => {
+                    let text = format!("nothing is loaded from here: {reason}");
+                    findings.push(Finding::new(What::Refused, "", &dir, text));
+                }
+                Ok(_) => {}
+                Err(error) => findings.push(Finding::new(What::Unreadable, "", &dir, error.to_string())),
+            }
+        }
+        findings
+    }
+
+    /// An entry by itself.
+    fn examine(&self, signature: &str, inputs: &Mutex<Inputs>) -> Examined {
+        let mut examined = Examined::default();
+        let lib = self.layout().lib(signature);
+        let Some(file) = examined.read(signature, &lib) else { return examined };
+        match seal::open(&file, signature) {
+            Ok(record) => {
+                drop(file);
+                self.examine_besides(&record, &mut examined);
+                examined.needs = record.needs().map(str::to_owned).collect();
+                let params = self.layout().params();
+                if params.check_inputs && !params.signature_is_name {
+                    let numbers = &mut inputs.lock().unwrap_or_else(PoisonError::into_inner).numbers;
+                    for input in record.inputs {
+                        let count = numbers.len();
+                        examined.inputs.push(*numbers.entry(input).or_insert(count));
+                    }
+                }
+            }
+            Err(damage) => {
+                let what = match damage {
+                    Damage::Version => What::LibraryVersion,
+                    Damage::Altered => What::LibraryAltered,
+                    Damage::Foreign => What::LibraryForeign,
+                    _ => What::LibraryCut,
+                };
+                examined.findings.push(Finding::new(what, signature, &lib, damage.describe()));
+            }
+        }
+        // Somebody has removed the entry while we looked at it.
+        if !examined.findings.is_empty() && !fsutil::is_there(&lib) {
+            examined.findings.clear();
+        }
+        examined
+    }
+
+    fn examine_besides(&self, record: &Record, examined: &mut Examined) {
+        let signature = &record.signature;
+        if let Some(expected) = &record.header {
+            let path = self.layout().inc(signature);
+            let before = examined.findings.len();
+            match examined.read(signature, &path) {
+                Some(header) if companion(&header) == *expected => {}
+                Some(_) => {
+                    let text = "it is not the header that was built";
+                    examined.findings.push(Finding::new(What::HeaderAltered, signature, &path, text));
+                }
+                None if examined.findings.len() > before => {}
+                None => {
+                    let text = "the header is missing";
+                    examined.findings.push(Finding::new(What::HeaderMissing, signature, &path, text));
+                }
+            }
+        }
+        if record.source_sha256.is_empty() {
+            return;
+        }
+        for path in self.layout().candidates(Category::Src, signature) {
+            let before = examined.findings.len();
+            let Some(data) = examined.read(signature, &path) else {
+                // Sources are for people: a library is as good without.
+                examined.findings[before..].iter_mut().for_each(|finding| finding.what = What::SourceAltered);
+                continue;
+            };
+            let packed = path.extension().is_some_and(|extension| extension == "gz");
+            let code = if packed { fsutil::gunzip(&data).ok() } else { Some(data) };
+            if code.is_none_or(|code| hex(&digest(&code)) != record.source_sha256) {
+                let text = "it is not the source that was compiled";
+                examined.findings.push(Finding::new(What::SourceAltered, signature, &path, text));
+            }
+        }
+    }
+
+    /// What the builds have read and is not the same any more.
+    fn changed(&self, all: &mut BTreeMap<String, Examined>, inputs: Inputs) {
+        let mut inputs: Vec<(Input, usize)> = inputs.numbers.into_iter().collect();
+        inputs.sort_by_key(|(_, number)| *number);
+        let changes = in_parallel(&inputs, &|_, _| {}, |(input, _)| input.change());
+        for (signature, examined) in all {
+            let lib = self.layout().lib(signature);
+            for change in examined.inputs.iter().filter_map(|number| changes[*number].as_ref()) {
+                examined.findings.push(Finding::new(What::InputChanged, signature, &lib, change));
+            }
+        }
+    }
+
+    /// What entries need, and whether it is well.
+    fn connections(&self, all: &mut BTreeMap<String, Examined>) {
+        let worst = |examined: &Examined| {
+            let severities = examined.findings.iter().map(|finding| finding.what.severity());
+            severities.filter(|severity| *severity != Severity::Litter).min()
+        };
+        let mut state: HashMap<String, Option<Severity>> =
+            all.iter().map(|(signature, examined)| (signature.clone(), worst(examined))).collect();
+        let mut found: Vec<Finding> = Vec::new();
+        let (order, cycles) = sorted(all);
+        for (signature, way) in &cycles {
+            let text = format!("it needs itself: {}", way.join(" needs "));
+            found.push(Finding::new(What::Cycle, signature, &self.layout().lib(signature), text));
+            state.insert(signature.clone(), Some(Severity::Broken));
+        }
+        // What is needed comes before what needs it.
+        for signature in order {
+            let lib = self.layout().lib(&signature);
+            for needed in &all[&signature].needs {
+                let (what, text) = match state.get(needed) {
+                    // Removed while we looked, with what needed it.
+                    None if !fsutil::is_there(&lib) => continue,
+                    None => (What::DependencyMissing, format!("it needs {needed}, which is not there")),
+                    Some(Some(Severity::Broken)) => {
+                        (What::DependencyBroken, format!("it needs {needed}, which is broken"))
+                    }
+                    Some(Some(Severity::Stale)) => {
+                        (What::DependencyStale, format!("it needs {needed}, which will be built again"))
+                    }
+                    Some(_) => continue,
+                };
+                found.push(Finding::new(what, &signature, &lib, text));
+                let known = state.entry(signature.clone()).or_default();
+                *known = Some(known.map_or(what.severity(), |known| known.min(what.severity())));
+            }
+        }
+        for finding in found {
+            if let Some(examined) = all.get_mut(&finding.signature) {
+                examined.findings.push(finding);
+            }
+        }
+    }
+
+    /// What belongs to no entry.
+    fn lying_around(&self, there: &HashSet<&str>) -> Vec<Finding> {
+        let layout = self.layout();
+        let mut findings = Vec::new();
+        let names = |dir: &Path| -> Vec<(String, PathBuf)> {
+            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+            entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
+        };
+        let staged = |name: &str| name.starts_with(".staged-") || name.starts_with("dijitso-");
+        for (name, path) in names(layout.root()) {
+            if !layout.is_own(&name) && !staged(&name) {
+                findings.push(Finding::new(What::ForeignFile, "", &path, "it is not from here"));
+            }
+        }
+        let categories = [Category::Inc, Category::Src, Category::Lib, Category::Log];
+        let dirs: BTreeSet<PathBuf> = layout.dirs().into_iter().collect();
+        for dir in dirs.iter().filter(|dir| *dir != layout.root()) {
+            let here = categories.iter().filter(|category| layout.dir(**category) == *dir);
+            let here: Vec<Category> = here.copied().collect();
+            for (name, path) in names(dir) {
+                let inner = dirs.iter().any(|other| other.starts_with(&path));
+                let signature = here.iter().find_map(|category| layout.signature_of(*category, &name));
+                match signature {
+                    _ if inner || staged(&name) => {}
+                    Some(signature) if there.contains(signature) => {}
+                    Some(signature) => {
+                        let old = usage::age(&path).is_some_and(|age| age >= ORPHANED);
+                        // Removed, or built, while we looked.
+                        if old && !fsutil::is_there(&layout.lib(signature)) {
+                            let text = "there is no library that it belongs to";
+                            findings.push(Finding::new(What::Orphan, signature, &path, text));
+                        }
+                    }
+                    None => findings.push(Finding::new(What::ForeignFile, "", &path, "it is not from here")),
+                }
+            }
+        }
+        self.leftovers(&mut findings);
+        for (name, path) in names(&layout.lease("")) {
+            if let Some(held) = lease::look(&path).filter(|held| !held.living && !staged(&name)) {
+                let text = format!("{}, which was building it, has ended", held.describe());
+                findings.push(Finding::new(What::Leftover, &name, &path, text));
+            }
+        }
+        for (_, path) in names(&layout.comm()) {
+            if usage::age(&path).is_some_and(|age| age >= ORPHANED) {
+                let text = "hosts that looked for each other by it have long found each other";
+                findings.push(Finding::new(What::Leftover, "", &path, text));
+            }
+        }
+        findings
+    }
+
+    fn leftovers(&self, findings: &mut Vec<Finding>) {
+        for dir in self.staging_places() {
+            for left in fsutil::unfinished(&dir).into_iter().filter(|unfinished| unfinished.left) {
+                let text = "a program that has ended left it unfinished";
+                findings.push(Finding::new(What::Leftover, "", &left.path, text));
+            }
+        }
+    }
+}
+
+impl Examined {
+    /// The contents of a file; without, either there is none or a finding says why.
+    fn read(&mut self, signature: &str, path: &Path) -> Option<Vec<u8>> {
+        match fsutil::read_own(path) {
+            Ok(data) => {
+                self.bytes += data.as_ref().map_or(0, |data| data.len() as u64);
+                data
+            }
+            Err(unread) => {
+                let (what, text) = match unread {
+                    Unread::Refused(reason) => (What::Refused, format!("it is not used: {reason}")),
+                    Unread::Failed(error) => (What::Unreadable, error.to_string()),
+                };
+                self.findings.push(Finding::new(what, signature, path, text));
+                None
+            }
+        }
+    }
+}
+
+/// Signatures such that what is needed comes before what needs it, and for each way back to where it began an entry on
+/// it, with the way.
+fn sorted(all: &BTreeMap<String, Examined>) -> (Vec<String>, Vec<(String, Vec<String>)>) {
+    let (mut order, mut cycles) = (Vec::new(), Vec::new());
+    // True while it is on the way.
+    let mut seen: HashMap<&str, bool> = HashMap::new();
+    for root in all.keys() {
+        if seen.contains_key(root.as_str()) {
+            continue;
+        }
+        let mut way: Vec<(&str, usize)> = vec![(root, 0)];
+        seen.insert(root, true);
+        while let Some((at, next)) = way.last_mut() {
+            let at = *at;
+            let Some(needed) = all.get(at).and_then(|examined| examined.needs.get(*next)) else {
+                seen.insert(at, false);
+                order.push(at.to_owned());
+                way.pop();
+                continue;
+            };
+            *next += 1;
+            match seen.get(needed.as_str()) {
+                Some(false) => {}
+                Some(true) => {
+                    let from = way.iter().position(|(name, _)| name == needed).unwrap_or_default();
+                    let names = way[from..].iter().map(|(name, _)| (*name).to_owned());
+                    cycles.push((needed.clone(), names.chain([needed.clone()]).collect()));
+                }
+                None if all.contains_key(needed) => {
+                    seen.insert(needed, true);
+                    way.push((needed, 0));
+                }
+                None => {}
+            }
+        }
+    }
+    (order, cycles)
+}
+
+/// The results of `each`, in the order of `items`, by as many threads as there are cores.
+fn in_parallel<T: Sync, R: Send>(
+    items: &[T],
+    progress: &(dyn Fn(usize, usize) + Sync),
+    each: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
+    const MOST: usize = 16;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(MOST).min(items.len().div_ceil(8));
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        let mut results = Vec::new();
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(at) else { return results };
+            results.push((at, each(item)));
+            progress(done.fetch_add(1, Ordering::Relaxed) + 1, items.len());
+        }
+    };
+    let mut results = std::thread::scope(|scope| {
+        // A thread that cannot be had is not needed: this one does the rest.
+        let others: Vec<_> =
+            (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mut results = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => results.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        results
+    });
+    results.sort_by_key(|(at, _)| *at);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests;

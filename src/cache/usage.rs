@@ -1,0 +1,622 @@
+//! What a cache is used for: counts, and when each entry was last used. For people and for whoever makes room; nothing
+//! depends on it, nothing waits for it, and where it cannot be written it is not.
+//!
+//! ```text
+//! stats/<host>~<boot>.jsonl           appended to, by all processes of one host since its boot
+//! stats/<host>~<boot>~<part>.jsonl    what has been, moved away when it was long
+//! used/<signature>                    empty; its time is that of the last use, to the hour
+//!
+//! file   := line*
+//! line   := JSON "\n"                 written by one call; what is not a line of version 1 is passed over
+//! JSON   := {"v": 1, "t": seconds since 1970, "e": event, ...}
+//! event  := "hit"       "s" signature, "ms" that the compiler took when it was built: found in the cache directory
+//!         | "build"     "s" signature, "ms": was not there and was built
+//!         | "failure"   "s" signature: was not there and could not be built
+//!         | "received"  "s" signature: came from another rank
+//!         | "waited"    "s" signature: was not there, and another program built it meanwhile
+//!         | "memory"    nothing but what "m" says
+//!         | "sum"       "sum" counts by host, "since" seconds since 1970, "of" names of files: what their lines said
+//! each   may have "m": calls that were answered from memory since the last line of the process
+//! ```
+//! Every host writes its own file, so none waits for another, and network disks need not append in order. A file that
+//! has become long is moved away, and what it says is summed up when the next one has become long: nobody appends to
+//! it any more. A sum names the files it stands for; as long as one of them is there, it is not counted again. A
+//! process that ends keeps its last memory hits for itself, because nothing of this library runs at exit.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::fsutil;
+use crate::owner::Owner;
+
+use super::{Cache, FILE_MODE, read};
+
+/// From this size on a file of counts is moved away: some hundred lines.
+const LONG: u64 = 64 << 10;
+
+/// A larger one is not ours.
+const LONGEST: usize = 64 << 20;
+
+/// For how long nobody may have written to a file that has been moved away before it is summed up: whoever had it open
+/// has written by then.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// How many names a sum carries on.
+const NAMES: usize = 16;
+
+/// How old the time of a last use gets before it is renewed.
+pub const RENEWED: Duration = Duration::from_secs(3600);
+
+const VERSION: u32 = 1;
+
+/// What is counted. Additions saturate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Calls that were answered from memory, as far as they have been written down.
+    pub memory_hits: u64,
+    /// Calls for which the library was in the cache directory.
+    pub disk_hits: u64,
+    /// Calls that built.
+    pub builds: u64,
+    /// Calls that could not build.
+    pub failures: u64,
+    /// Libraries that came from another rank.
+    pub received: u64,
+    /// Calls for which another program built.
+    pub waited: u64,
+    /// Milliseconds that compilers took.
+    pub compiling_ms: u64,
+    /// Milliseconds that compilers took, once, for what was found in the cache directory.
+    pub saved_ms: u64,
+}
+
+impl Counts {
+    /// Calls for which the library was not in the cache directory.
+    #[must_use]
+    pub fn misses(&self) -> u64 {
+        [self.failures, self.received, self.waited].iter().fold(self.builds, |sum, n| sum.saturating_add(*n))
+    }
+
+    /// Adds what others have counted.
+    pub fn add(&mut self, other: &Self) {
+        let pairs = [
+            (&mut self.memory_hits, other.memory_hits),
+            (&mut self.disk_hits, other.disk_hits),
+            (&mut self.builds, other.builds),
+            (&mut self.failures, other.failures),
+            (&mut self.received, other.received),
+            (&mut self.waited, other.waited),
+            (&mut self.compiling_ms, other.compiling_ms),
+            (&mut self.saved_ms, other.saved_ms),
+        ];
+        for (mine, theirs) in pairs {
+            *mine = mine.saturating_add(theirs);
+        }
+    }
+}
+
+/// How a call was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// It was in the cache directory.
+    Hit,
+    /// It was built.
+    Build,
+    /// It could not be built.
+    Failure,
+    /// It came from another rank.
+    Received,
+    /// Another program built it.
+    Waited,
+    /// From memory.
+    Memory,
+    /// What files that are no more have said.
+    Sum,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Line {
+    v: u32,
+    t: u64,
+    e: Event,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    s: String,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    ms: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    m: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    since: u64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    sum: BTreeMap<String, Counts>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    of: Vec<String>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Line {
+    fn new(event: Event, signature: &str, ms: u64, memory: u64) -> Self {
+        let (sum, of) = (BTreeMap::new(), Vec::new());
+        let s = signature.to_owned();
+        Self { v: VERSION, t: now(), e: event, s, ms, m: memory, since: 0, sum, of }
+    }
+
+    fn counts(&self) -> Counts {
+        let mut counts = Counts { memory_hits: self.m, ..Counts::default() };
+        match self.e {
+            Event::Hit => (counts.disk_hits, counts.saved_ms) = (1, self.ms),
+            Event::Build => (counts.builds, counts.compiling_ms) = (1, self.ms),
+            Event::Failure => counts.failures = 1,
+            Event::Received => counts.received = 1,
+            Event::Waited => counts.waited = 1,
+            Event::Memory | Event::Sum => {}
+        }
+        counts
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec(self).expect("a line consists of strings and numbers");
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// The lines of a file, and how many were none.
+fn parse(data: &[u8]) -> (Vec<Line>, u64) {
+    let (mut lines, mut torn) = (Vec::new(), 0);
+    for text in data.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
+        match line(text) {
+            Some((line, whole)) => {
+                lines.push(line);
+                torn += u64::from(!whole);
+            }
+            None => torn += 1,
+        }
+    }
+    (lines, torn)
+}
+
+/// A line, perhaps behind the beginning of one that was torn.
+fn line(text: &[u8]) -> Option<(Line, bool)> {
+    const BEGIN: &[u8] = br#"{"v":"#;
+    let parse = |text: &[u8]| serde_json::from_slice::<Line>(text).ok().filter(|line| line.v == VERSION);
+    if let Some(line) = parse(text) {
+        return Some((line, true));
+    }
+    let at = text.windows(BEGIN.len()).rposition(|window| window == BEGIN).filter(|at| *at > 0)?;
+    parse(&text[at..]).map(|line| (line, false))
+}
+
+/// What has been counted in a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By host.
+    pub hosts: BTreeMap<String, Counts>,
+    /// Seconds since 1970 of the first thing counted; 0 when there is none.
+    pub since: u64,
+    /// Lines that could not be read.
+    pub torn: u64,
+}
+
+impl Usage {
+    /// All hosts together.
+    #[must_use]
+    pub fn total(&self) -> Counts {
+        let mut total = Counts::default();
+        self.hosts.values().for_each(|counts| total.add(counts));
+        total
+    }
+
+    fn begin(&mut self, time: u64) {
+        if time > 0 && (self.since == 0 || time < self.since) {
+            self.since = time;
+        }
+    }
+
+    /// Takes in the lines of a host, of which the sums may stand for files that are there as well.
+    fn take_in(&mut self, host: &str, lines: &[Line], summed: &mut HashSet<String>) {
+        for line in lines {
+            if line.e == Event::Sum {
+                // The same file, summed up by two processes at once.
+                let known = line.of.first().is_some_and(|name| summed.contains(name));
+                summed.extend(line.of.iter().cloned());
+                if known {
+                    continue;
+                }
+                for (host, counts) in &line.sum {
+                    self.hosts.entry(host.clone()).or_default().add(counts);
+                }
+                self.begin(line.since);
+            }
+            let counts = line.counts();
+            if counts != Counts::default() {
+                self.hosts.entry(host.to_owned()).or_default().add(&counts);
+                self.begin(line.t);
+            }
+        }
+    }
+}
+
+/// What a process has yet to write down.
+#[derive(Debug, Default)]
+pub struct Tally {
+    memory: AtomicU64,
+}
+
+impl Tally {
+    /// Counts a call that was answered from memory. Costs no system call.
+    pub fn memory_hit(&self) {
+        self.memory.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// What has been counted since the last call of this.
+    #[must_use]
+    pub fn take(&self) -> u64 {
+        // Most often there is nothing, and then nothing is written.
+        if self.memory.load(Ordering::Relaxed) == 0 { 0 } else { self.memory.swap(0, Ordering::Relaxed) }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+/// How long ago a file was last changed; none at all, if another clock says that it will be. `None` without a file.
+pub(super) fn age(path: &Path) -> Option<Duration> {
+    let modified = path.symlink_metadata().and_then(|facts| facts.modified()).ok()?;
+    Some(modified.elapsed().unwrap_or_default())
+}
+
+/// The name of this host since its boot, as a part of file names.
+pub(super) fn host_key() -> String {
+    let fine = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+    let host: String = crate::host_name().chars().map(fine).take(64).collect();
+    format!("{host}~{}", Owner::me().boot)
+}
+
+/// The host that a file of counts is of.
+fn host_of(name: &str) -> &str {
+    name.split('~').next().unwrap_or_default()
+}
+
+impl Cache {
+    /// Counts an event, and calls that were answered from memory.
+    pub fn count(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
+        if self.layout().params().stats {
+            let written = self.write(&Line::new(event, signature, milliseconds, memory));
+            if let Err(error) = written {
+                log::debug!("not counted: {error}");
+            }
+        }
+    }
+
+    fn write(&self, line: &Line) -> std::io::Result<()> {
+        let key = host_key();
+        let path = self.layout().stats_file(&key);
+        let bytes = line.to_bytes();
+        let size = match fsutil::append(&path, &bytes, FILE_MODE) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                // Not the cache directory: whoever removed that does not want it back.
+                if !self.layout().root().is_dir() {
+                    return Ok(());
+                }
+                fsutil::create_dirs(&self.layout().stats())?;
+                fsutil::append(&path, &bytes, FILE_MODE)?
+            }
+            done => done?,
+        };
+        if size >= LONG {
+            self.compact(&key, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Sums up what this host has moved away before, and moves away its file.
+    fn compact(&self, key: &str, path: &Path) -> std::io::Result<()> {
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let before = self.stats_files();
+        let part = self.layout().stats_file(&format!("{key}~{time:x}-{}", std::process::id()));
+        if !fsutil::rename(path, &part)? {
+            return Ok(());
+        }
+        let own = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('~'));
+        let settled = |path: &Path| age(path).is_some_and(|age| age >= SETTLED);
+        for (name, old) in before.iter().filter(|(name, path)| own(name) && settled(path)) {
+            let Ok(Some(data)) = fsutil::read_own(old) else { continue };
+            let (lines, _) = parse(&data);
+            let mut usage = Usage::default();
+            let mut names = HashSet::new();
+            usage.take_in(host_of(name), &lines, &mut names);
+            // The file itself comes first: by it a second sum of the same is known.
+            let carried = lines.iter().rev().flat_map(|line| &line.of).take(NAMES).cloned();
+            let mut sum = Line::new(Event::Sum, "", 0, 0);
+            (sum.since, sum.sum) = (usage.since, usage.hosts);
+            sum.of = [name.clone()].into_iter().chain(carried).collect();
+            fsutil::append(path, &sum.to_bytes(), FILE_MODE)?;
+            fsutil::remove(old, false)?;
+        }
+        Ok(())
+    }
+
+    /// Names and paths of the files of counts, sorted.
+    fn stats_files(&self) -> Vec<(String, PathBuf)> {
+        let mut files: Vec<_> = std::fs::read_dir(self.layout().stats())
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|entry| Some((entry.file_name().into_string().ok()?, entry.path())))
+            .filter_map(|(name, path)| Some((name.strip_suffix(".jsonl")?.to_owned(), path)))
+            .collect();
+        files.sort();
+        files
+    }
+
+    /// What has been counted, on all hosts. What cannot be read is left out.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        let mut usage = Usage::default();
+        let mut files = Vec::new();
+        for (name, path) in self.stats_files() {
+            match read(&path) {
+                Ok(Some(data)) if data.len() <= LONGEST => {
+                    let (lines, torn) = parse(&data);
+                    usage.torn = usage.torn.saturating_add(torn);
+                    files.push((name, lines));
+                }
+                Ok(None) => {}
+                Ok(Some(_)) => log::warn!("{} is not counted: it is too long", path.display()),
+                Err(error) => log::warn!("not counted: {error}"),
+            }
+        }
+        let standing_for: HashSet<String> =
+            files.iter().flat_map(|(_, lines)| lines).flat_map(|line| line.of.iter().cloned()).collect();
+        let mut summed = HashSet::new();
+        for (name, lines) in files.iter().filter(|(name, _)| !standing_for.contains(name)) {
+            usage.take_in(host_of(name), lines, &mut summed);
+        }
+        usage
+    }
+
+    /// Forgets all counts. Gives the number of files that were removed.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Cache`] when one cannot be removed.
+    pub fn reset_usage(&self) -> Result<usize> {
+        let files = self.stats_files();
+        for (_, path) in &files {
+            match fsutil::remove(path, false) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("cannot remove", path, &error));
+                }
+                _ => {}
+            }
+        }
+        Ok(files.len())
+    }
+
+    /// Notes that an entry is used now, unless that was noted less than `renewed` ago. Costs one system call when it
+    /// was, and is not needed for anything but to keep what is used when room is made.
+    pub fn note_use(&self, signature: &str, renewed: Duration) {
+        let path = self.layout().used(signature);
+        match age(&path) {
+            Some(age) if age < renewed => return,
+            Some(_) => {}
+            None => {
+                let dir = path.parent().unwrap_or(Path::new("/"));
+                if !self.layout().root().is_dir() || fsutil::create_dirs(dir).is_err() {
+                    return;
+                }
+            }
+        }
+        if let Err(error) = fsutil::touch(&path, FILE_MODE) {
+            log::debug!("{} is not noted as used: {error}", path.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::cache;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_is_counted_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.count(Event::Build, "a", 7, 0);
+        assert!(!cache.layout().root().exists(), "nothing is made for the sake of counting");
+        cache.ensure_dirs().unwrap();
+        for (event, ms, memory) in [
+            (Event::Build, 1500, 0),
+            (Event::Hit, 1500, 3),
+            (Event::Hit, 1500, 0),
+            (Event::Failure, 0, 1),
+            (Event::Received, 0, 0),
+            (Event::Waited, 0, 0),
+            (Event::Memory, 0, 5),
+        ] {
+            cache.count(event, "a", ms, memory);
+        }
+        let usage = cache.usage();
+        let expected = Counts {
+            memory_hits: 9,
+            disk_hits: 2,
+            builds: 1,
+            failures: 1,
+            received: 1,
+            waited: 1,
+            compiling_ms: 1500,
+            saved_ms: 3000,
+        };
+        assert_eq!((usage.total(), usage.torn, usage.hosts.len()), (expected, 0, 1));
+        assert!(usage.since > 0 && expected.misses() == 4);
+        assert_eq!(cache.reset_usage().unwrap(), 1);
+        assert_eq!(cache.usage(), Usage::default());
+    }
+
+    #[test]
+    fn a_torn_line_costs_itself_and_no_other() {
+        let line = |signature: &str| Line::new(Event::Hit, signature, 1, 0).to_bytes();
+        let whole = line("a");
+        for cut in 1..whole.len() - 1 {
+            let (lines, torn) = parse(&[&whole[..cut], &line("b"), &line("c")].concat());
+            let read: Vec<&str> = lines.iter().map(|line| &*line.s).collect();
+            assert_eq!((read, torn), (vec!["b", "c"], 1), "cut at {cut}");
+        }
+    }
+
+    /// Each host has a file, and those of one host do not disturb each other, also while the file is moved away.
+    #[test]
+    fn many_at_once_lose_nothing_and_count_nothing_twice() {
+        const EACH: u64 = 400;
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..EACH {
+                        cache.count(Event::Hit, "a_0123456789abcdef0123456789abcdef", 2, 1);
+                    }
+                });
+            }
+        });
+        let total = cache.usage().total();
+        assert_eq!((total.disk_hits, total.memory_hits, total.saved_ms), (8 * EACH, 8 * EACH, 16 * EACH));
+        assert!(cache.stats_files().len() > 2, "it was moved away");
+        let later = SystemTime::now() - 2 * SETTLED;
+        for (_, path) in cache.stats_files() {
+            std::fs::File::open(path).unwrap().set_modified(later).unwrap();
+        }
+        cache.compact(&host_key(), &cache.layout().stats_file(&host_key())).unwrap();
+        assert_eq!(cache.stats_files().len(), 2, "one with sums, and the last one");
+        assert_eq!(cache.usage().total(), total);
+    }
+
+    /// A process that dies after it has written a sum and before it has removed what is in it.
+    #[test]
+    fn a_file_that_a_sum_stands_for_is_not_counted_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        cache.count(Event::Build, "a", 10, 0);
+        let key = host_key();
+        let live = cache.layout().stats_file(&key);
+        let part = cache.layout().stats_file(&format!("{key}~1"));
+        std::fs::rename(&live, &part).unwrap();
+        let settle = || {
+            let time = SystemTime::now() - 2 * SETTLED;
+            for (_, path) in cache.stats_files() {
+                std::fs::File::open(path).unwrap().set_modified(time).unwrap();
+            }
+        };
+        settle();
+        let kept = std::fs::read(&part).unwrap();
+        cache.count(Event::Build, "b", 20, 0);
+        cache.compact(&key, &live).unwrap();
+        assert!(!part.exists());
+        let expected = cache.usage();
+        assert_eq!((expected.total().builds, expected.total().compiling_ms), (2, 30));
+        std::fs::write(&part, kept).unwrap();
+        assert_eq!(cache.usage(), expected);
+        // It is summed up once more, and that counts once as well.
+        for _ in 0..2 {
+            settle();
+            cache.compact(&key, &live).unwrap();
+        }
+        assert_eq!(cache.usage().total(), expected.total());
+    }
+
+    #[test]
+    fn a_cache_that_cannot_be_written_is_not_counted_in_and_nothing_fails() {
+        use crate::fsutil::faults::{Op, Rule, with};
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        let root = cache.layout().root().to_owned();
+        with(vec![Rule { root, ops: &[Op::Create, Op::Write], errno: libc::EROFS }], || {
+            cache.count(Event::Hit, "a", 1, 0);
+            cache.note_use("a", RENEWED);
+        });
+        assert_eq!(cache.usage(), Usage::default());
+        assert!(!cache.layout().used("a").exists());
+        // A pipe or a directory in the place of the file.
+        std::fs::create_dir_all(cache.layout().stats_file(&host_key())).unwrap();
+        cache.count(Event::Hit, "a", 1, 0);
+        assert_eq!(cache.usage().total(), Counts::default());
+    }
+
+    #[test]
+    fn counting_can_be_switched_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let on = cache(dir.path());
+        on.ensure_dirs().unwrap();
+        let params = crate::params::resolved::CacheParams { stats: false, ..on.layout().params().clone() };
+        Cache::new(on.layout().root(), &params).count(Event::Hit, "a", 1, 0);
+        assert!(!on.layout().stats().exists());
+    }
+
+    #[test]
+    fn a_use_is_noted_once_an_hour() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        cache.note_use("a", RENEWED);
+        let path = cache.layout().used("a");
+        let set = |time: SystemTime| std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        let time = || path.metadata().unwrap().modified().unwrap();
+        let before = SystemTime::now() - Duration::from_secs(1800);
+        set(before);
+        cache.note_use("a", RENEWED);
+        assert_eq!(time(), before);
+        cache.note_use("a", Duration::from_secs(60));
+        assert!(time() > before);
+        set(before - RENEWED);
+        cache.note_use("a", RENEWED);
+        assert!(time() > before);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_a_panic(data in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(&data);
+        }
+
+        #[test]
+        fn any_line_is_read_back(
+            ms in any::<u64>(), m in any::<u64>(), s in "[a-z\"\\\\\u{e9}\n]{0,20}", which in 0..6_usize
+        ) {
+            let event = [Event::Hit, Event::Build, Event::Failure, Event::Received, Event::Waited, Event::Memory];
+            let line = Line::new(event[which], &s, ms, m);
+            let bytes = line.to_bytes();
+            prop_assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
+            prop_assert_eq!(parse(&bytes), (vec![line.clone()], 0));
+            // No sum overflows.
+            let mut usage = Usage::default();
+            usage.take_in("h", &[line.clone(), line], &mut HashSet::new());
+            let _ = usage.total().misses();
+        }
+
+        #[test]
+        fn no_cut_makes_another_line(at in any::<prop::sample::Index>(), ms in any::<u64>()) {
+            let bytes = Line::new(Event::Build, "form_1", ms, 7).to_bytes();
+            // The line without its end is whole.
+            let cut = at.index(bytes.len() - 1);
+            prop_assert!(parse(&bytes[..cut]).0.is_empty());
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! `dijitso check`.
+
+#![forbid(unsafe_code)]
+
+use std::sync::{Mutex, PoisonError};
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use crate::cache::Cache;
+use crate::cache::integrity::{Finding, Mend, Mended, Report, Severity};
+use crate::error::Result;
+
+use super::Outcome;
+use super::context::Context;
+use super::output::{Out, Progress, STRONG, count, size};
+use super::select::chosen;
+
+/// Options of `dijitso check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Set aside what is broken (in aside/ in the cache), and remove what programs that have ended have left
+    #[arg(long)]
+    repair: bool,
+
+    /// Check these entries and what they need, instead of everything (a name or the beginning of a signature will do)
+    #[arg(value_name = "SIGNATURE")]
+    signatures: Vec<String>,
+}
+
+impl Arguments {
+    /// Checks, and mends if wanted.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        let signatures = if self.signatures.is_empty() {
+            Vec::new()
+        } else {
+            let catalog = cache.catalog()?;
+            let entries = chosen(&catalog, &self.signatures)?;
+            entries.iter().map(|entry| entry.signature.clone()).collect()
+        };
+        let mend = match (self.repair, context.options.dry_run) {
+            (false, _) => Mend::No,
+            (true, true) => Mend::Say,
+            (true, false) => Mend::Do,
+        };
+        let report = {
+            let bar: Mutex<Option<Progress>> = Mutex::default();
+            let progress = |_: usize, total: usize| {
+                let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+                bar.get_or_insert_with(|| Progress::new("checking entry", total)).step();
+            };
+            cache.check(&signatures, mend, &progress)?
+        };
+        if context.out.json {
+            context.out.document(&document(&cache, &report));
+        } else {
+            self.write(&cache, &report, &mut context.out);
+        }
+        let ranks = cache.of_processes();
+        if let (Some(first), true) = (ranks.first(), self.signatures.is_empty()) {
+            let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
+            context.note(&format!("{what} not checked: dijitso --cache-dir {} check", first.display()));
+        }
+        Ok(if report.is_sound() { Outcome::Done } else { Outcome::Broken })
+    }
+
+    fn write(&self, cache: &Cache, report: &Report, out: &mut Out) {
+        for severity in [Severity::Broken, Severity::Stale, Severity::Litter] {
+            let findings: Vec<&Finding> =
+                report.findings.iter().filter(|finding| finding.what.severity() == severity).collect();
+            if !findings.is_empty() {
+                out.line(out.paint(STRONG, format_args!("{} ({})", severity.name(), findings.len())));
+            }
+            for finding in findings {
+                let what = finding.what.name();
+                out.line(format_args!("  {what}: {}: {}", finding.path.display(), finding.text));
+                match &finding.mended {
+                    Mended::No if self.repair && severity == Severity::Litter => {}
+                    Mended::No => out.line(format_args!("    {}", finding.what.advice())),
+                    mended => out.line(format_args!("    {}", in_words(mended))),
+                }
+            }
+        }
+        let of =
+            |severity| report.findings.iter().filter(|finding| finding.what.severity() == severity).count();
+        let mended = report.findings.iter().filter(|finding| finding.mended == Mended::Done).count();
+        let mended = if mended > 0 { format!("; {mended} mended") } else { String::new() };
+        out.line(format_args!(
+            "{}: {} checked ({} read): {} broken, {} stale, {} lying around{mended}",
+            cache.layout().root().display(),
+            count(report.entries, "entry", "entries"),
+            size(report.bytes),
+            of(Severity::Broken),
+            of(Severity::Stale),
+            of(Severity::Litter),
+        ));
+    }
+}
+
+fn in_words(mended: &Mended) -> String {
+    match mended {
+        Mended::No => "left as it is".to_owned(),
+        Mended::Would => "would be set aside or removed".to_owned(),
+        Mended::Done => "set aside or removed".to_owned(),
+        Mended::Busy(who) => format!("left alone: {who} is working on it"),
+        Mended::Failed(why) => format!("left as it is: {why}"),
+    }
+}
+
+fn document(cache: &Cache, report: &Report) -> Json {
+    let finding = |finding: &Finding| {
+        let (state, detail) = match &finding.mended {
+            Mended::No => ("no", None),
+            Mended::Would => ("would", None),
+            Mended::Done => ("done", None),
+            Mended::Busy(who) => ("busy", Some(who)),
+            Mended::Failed(why) => ("failed", Some(why)),
+        };
+        json!({
+            "what": finding.what.name(),
+            "severity": finding.what.severity().name(),
+            "signature": Some(&finding.signature).filter(|signature| !signature.is_empty()),
+            "path": finding.path,
+            "text": finding.text,
+            "advice": finding.what.advice(),
+            "repaired": state,
+            "repair_detail": detail,
+        })
+    };
+    json!({
+        "cache_dir": cache.layout().root(),
+        "entries": report.entries,
+        "bytes_read": report.bytes,
+        "sound": report.is_sound(),
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "process_caches": cache.of_processes(),
+    })
+}

@@ -1,0 +1,119 @@
+//! `dijitso clean`.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::cache::catalog::Listed;
+use crate::error::{Error, Kind, Result};
+
+use super::context::Context;
+use super::output::{self, Progress, count, size};
+use super::select::{Categories, chosen};
+use super::{Outcome, usage};
+
+/// Options of `dijitso clean`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Kinds of files to remove: inc,src,lib,log or all
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    categories: Categories,
+
+    /// Remove files of this signature only (a name or the beginning of a signature will do); may be repeated
+    #[arg(long, value_name = "SIGNATURE")]
+    signature: Vec<String>,
+
+    /// Do not ask
+    #[arg(short = 'y', long)]
+    yes: bool,
+}
+
+impl Arguments {
+    /// Removes files of the cache, after a question.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        let catalog = cache.catalog()?;
+        let root = cache.layout().root().display().to_string();
+        let entries = chosen(&catalog, &self.signature)?;
+        let entries: Vec<_> =
+            entries.into_iter().filter(|entry| entry.of(&self.categories.0).next().is_some()).collect();
+        let files: Vec<&Listed> = entries.iter().flat_map(|entry| entry.of(&self.categories.0)).collect();
+        let bytes = files.iter().map(|file| file.size).sum();
+        let what = format!("{} ({})", count(files.len(), "file", "files"), size(bytes));
+        let dry_run = context.options.dry_run;
+
+        if !dry_run && !self.yes && !files.is_empty() {
+            context.out.flush();
+            match output::ask(&format!("Remove {what} from {root}?")) {
+                Some(true) => {}
+                Some(false) => {
+                    context.note(&"nothing was removed");
+                    return Ok(Outcome::Done);
+                }
+                None => {
+                    let text = format!(
+                        "clean would remove {what} from {root}, and there is no terminal to ask on: say --yes, or -n \
+                         to see what it would remove"
+                    );
+                    return Err(usage(text));
+                }
+            }
+        }
+
+        let mut failures = Vec::new();
+        if dry_run && !context.out.json {
+            files
+                .iter()
+                .for_each(|file| context.out.line(format_args!("would remove {}", file.path.display())));
+        }
+        let mut removed = Vec::new();
+        if dry_run {
+            removed.extend(files.iter().map(|file| file.path.clone()));
+        } else {
+            let mut progress = Progress::new("removing entry", entries.len());
+            for entry in &entries {
+                progress.step();
+                match cache.remove(&entry.signature, &self.categories.0) {
+                    Ok(paths) => removed.extend(paths),
+                    Err(error) => failures.push(error),
+                }
+            }
+        }
+        let gone: HashSet<&PathBuf> = removed.iter().collect();
+        let gone = files.iter().filter(|file| gone.contains(&file.path)).map(|file| file.size).sum();
+        if context.out.json {
+            context.out.document(&json!({
+                "cache_dir": root,
+                "dry_run": dry_run,
+                "removed": removed,
+                "bytes": gone,
+                "failures": failures.iter().map(Error::message).collect::<Vec<_>>(),
+            }));
+        } else {
+            if context.options.verbose > 0 && !dry_run {
+                removed.iter().for_each(|path| context.out.line(format_args!("removed {}", path.display())));
+            }
+            let verb = if dry_run { "would be removed" } else { "removed" };
+            let what = count(removed.len(), "file", "files");
+            context.out.line(format_args!("{what} ({}) {verb} from {root}", size(gone)));
+        }
+        let ranks = cache.of_processes();
+        if let (Some(first), true) = (ranks.first(), self.signature.is_empty()) {
+            let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
+            context.note(&format!("{what} left: dijitso --cache-dir {} clean", first.display()));
+        }
+        match failures.as_slice() {
+            [] => Ok(Outcome::Done),
+            [first, rest @ ..] => {
+                rest.iter().take(9).for_each(|error| context.note(error));
+                let text =
+                    format!("{} not removed: {first}", count(failures.len(), "entry was", "entries were"));
+                Err(Error::new(Kind::Cache, text))
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! `dijitso completions SHELL`.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap_complete::Shell;
+
+use crate::error::{Error, Result};
+
+use super::context::Context;
+use super::{Outcome, definition};
+
+/// Options of `dijitso completions`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    shell: Shell,
+
+    /// Write it to this file instead
+    #[arg(short = 'o', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    output: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Writes the script.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut definition(), "dijitso", &mut script);
+        match &self.output {
+            None => context.out.bytes(&script),
+            Some(path) if context.options.dry_run => {
+                context.out.line(format_args!("would write {}", path.display()));
+            }
+            Some(path) => {
+                std::fs::write(path, script).map_err(|error| Error::io("cannot write", path, &error))?;
+            }
+        }
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,205 @@
+//! `dijitso grep`.
+
+#![forbid(unsafe_code)]
+
+use clap::Args;
+use regex::bytes::{Regex, RegexBuilder};
+use serde_json::json;
+
+use crate::cache::Cache;
+use crate::cache::catalog::{Catalog, Listed};
+use crate::cache::layout::Category;
+use crate::elf;
+use crate::error::Result;
+
+use super::context::Context;
+use super::output::{MATCH, NUMBER, Out, PATH};
+use super::select::{Categories, chosen};
+use super::{Outcome, usage};
+
+/// Options of `dijitso grep`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Kinds of files to search: inc,src,lib,log or all. Of libraries, what they need is searched
+    #[arg(long, value_name = "LIST", default_value = "inc,src")]
+    categories: Categories,
+
+    /// What to look for in each line; without it, every line is shown
+    #[arg(
+        long,
+        value_name = "PATTERN",
+        default_value = "",
+        hide_default_value = true,
+        allow_hyphen_values = true
+    )]
+    pattern: String,
+
+    /// The pattern is a regular expression; without this it is taken as it is
+    #[arg(long)]
+    regexmode: bool,
+
+    /// Show the numbers of the lines, the first being 1
+    #[arg(long)]
+    linenumbers: bool,
+
+    /// Show only how many lines of each file match
+    #[arg(long)]
+    countonly: bool,
+
+    /// Show only the names of files with a match
+    #[arg(long)]
+    filesonly: bool,
+
+    /// Search files of this signature only (a name or the beginning of a signature will do); may be repeated
+    #[arg(long, value_name = "SIGNATURE")]
+    signature: Vec<String>,
+}
+
+/// A line with a match: its number, and itself without the end of line.
+type Hit<'a> = (usize, &'a [u8]);
+
+impl Arguments {
+    /// Writes the lines that match.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        let catalog = cache.catalog()?;
+        let pattern = self.compiled()?;
+        let out = &mut context.out;
+        let (mut found, mut documents) = (0, Vec::new());
+        for (signature, file) in files(&catalog, &self.signature, &self.categories.0)? {
+            let text = text_of(&cache, file)?;
+            let hits = self.hits(&text, &pattern);
+            if hits.is_empty() {
+                continue;
+            }
+            found += 1;
+            if out.json {
+                let line = |(number, line): &Hit<'_>| json!({ "line": number, "text": String::from_utf8_lossy(line) });
+                let lines = if self.countonly || self.filesonly {
+                    None
+                } else {
+                    Some(hits.iter().map(line).collect::<Vec<_>>())
+                };
+                documents.push(json!({
+                    "path": file.path,
+                    "signature": signature,
+                    "category": file.category.name(),
+                    "count": hits.len(),
+                    "matches": lines,
+                }));
+            } else {
+                self.show(file, &hits, &pattern, found == 1, out);
+            }
+            if out.is_closed() {
+                break;
+            }
+        }
+        if out.json {
+            out.document(&json!({ "files": documents }));
+        }
+        Ok(if found > 0 { Outcome::Done } else { Outcome::NothingFound })
+    }
+
+    /// The pattern for one line. Literal unless told otherwise: `a.b` is not `aXb`.
+    fn compiled(&self) -> Result<Regex> {
+        let text = if self.regexmode { self.pattern.clone() } else { regex::escape(&self.pattern) };
+        RegexBuilder::new(&text)
+            .build()
+            .map_err(|error| usage(format!("the pattern is not a regular expression: {error}")))
+    }
+
+    fn hits<'a>(&self, text: &'a [u8], pattern: &Regex) -> Vec<Hit<'a>> {
+        // Most files have no match, and what is literal cannot go over the end of a line unseen.
+        if !self.regexmode && !pattern.is_match(text) {
+            return Vec::new();
+        }
+        let lines = text.split_inclusive(|byte| *byte == b'\n');
+        let lines = lines.map(|line| {
+            let line = line.strip_suffix(b"\n").unwrap_or(line);
+            line.strip_suffix(b"\r").unwrap_or(line)
+        });
+        lines
+            .enumerate()
+            .map(|(at, line)| (at + 1, line))
+            .filter(|(_, line)| pattern.is_match(line))
+            .collect()
+    }
+
+    fn show(&self, file: &Listed, hits: &[Hit<'_>], pattern: &Regex, first: bool, out: &mut Out) {
+        let path = out.paint(PATH, file.path.display());
+        if self.filesonly {
+            return out.line(path);
+        }
+        if self.countonly {
+            return out.line(format_args!("{path}: {}", hits.len()));
+        }
+        if !first {
+            out.line("");
+        }
+        out.line(format_args!("File '{path}' matches:"));
+        for (number, line) in hits {
+            if self.linenumbers {
+                let number = format!("{number:>5}");
+                out.bytes(format!("{}:", out.paint(NUMBER, number)).as_bytes());
+            }
+            out.bytes(b"\t");
+            out.bytes(&highlighted(line, pattern, out));
+            out.bytes(b"\n");
+        }
+    }
+}
+
+/// The line with what matches in colour, if there are colours.
+fn highlighted(line: &[u8], pattern: &Regex, out: &Out) -> Vec<u8> {
+    let mut text = Vec::with_capacity(line.len());
+    let mut done = 0;
+    for part in pattern.find_iter(line).filter(|part| !part.is_empty()) {
+        // Bytes that are no text are shown as they are.
+        let Ok(matched) = std::str::from_utf8(part.as_bytes()) else { continue };
+        text.extend_from_slice(&line[done..part.start()]);
+        text.extend_from_slice(out.paint(MATCH, matched).as_bytes());
+        done = part.end();
+    }
+    text.extend_from_slice(&line[done..]);
+    text
+}
+
+/// The files of these categories and signatures, in the order of categories and paths.
+pub(super) fn files<'a>(
+    catalog: &'a Catalog,
+    signatures: &[String],
+    categories: &[Category],
+) -> Result<Vec<(&'a str, &'a Listed)>> {
+    let entries = chosen(catalog, signatures)?;
+    let of = |category: Category| {
+        let mut files: Vec<(&str, &Listed)> = entries
+            .iter()
+            .flat_map(|entry| {
+                entry.of(&[category]).map(|file| (entry.signature.as_str(), file)).collect::<Vec<_>>()
+            })
+            .collect();
+        files.sort_by(|a, b| a.1.path.cmp(&b.1.path));
+        files
+    };
+    Ok(categories.iter().flat_map(|category| of(*category)).collect())
+}
+
+/// What there is to search in a file. Of a library: what it needs, as `name => path`.
+fn text_of(cache: &Cache, file: &Listed) -> Result<Vec<u8>> {
+    if file.category != Category::Lib {
+        // Whoever cleans the cache meanwhile may have removed it.
+        return Ok(cache.read_listed(file)?.unwrap_or_default());
+    }
+    let facts = match elf::read(&file.path) {
+        Ok(facts) => facts,
+        Err(error) => {
+            log::warn!("{error}");
+            return Ok(Vec::new());
+        }
+    };
+    let line = |needed: &elf::Needed| match &needed.path {
+        Some(path) => format!("{} => {}\n", needed.name, path.display()),
+        None => format!("{} => not found\n", needed.name),
+    };
+    Ok(facts.needed.iter().map(line).collect::<String>().into_bytes())
+}

@@ -1,0 +1,163 @@
+//! `dijitso stats`.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use crate::cache::Cache;
+use crate::cache::catalog::Catalog;
+use crate::cache::layout::Category;
+use crate::cache::usage::{Counts, Usage};
+use crate::error::Result;
+
+use super::Outcome;
+use super::context::Context;
+use super::output::{Align, Out, STRONG, Table, age, count, size};
+
+/// Options of `dijitso stats`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Forget what has been counted so far
+    #[arg(long)]
+    reset: bool,
+}
+
+impl Arguments {
+    /// Writes what has been counted, and what the cache takes; or forgets it.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        let root = cache.layout().root().display().to_string();
+        if self.reset {
+            let dry_run = context.options.dry_run;
+            let hosts = cache.usage().hosts.len();
+            if !dry_run {
+                cache.reset_usage()?;
+            }
+            if context.out.json {
+                let json = json!({ "cache_dir": root, "dry_run": dry_run, "forgotten_hosts": hosts });
+                context.out.document(&json);
+            } else {
+                let verb = if dry_run { "would be forgotten" } else { "forgotten" };
+                let what = count(hosts, "host", "hosts");
+                context.out.line(format_args!("{root}: what {what} counted is {verb}"));
+            }
+            return Ok(Outcome::Done);
+        }
+        let (usage, catalog) = (cache.usage(), cache.catalog()?);
+        if context.out.json {
+            context.out.document(&document(&cache, &usage, &catalog));
+        } else {
+            write(&cache, &usage, &catalog, &mut context.out);
+        }
+        Ok(Outcome::Done)
+    }
+}
+
+fn span(milliseconds: u64) -> String {
+    #[allow(clippy::cast_precision_loss, reason = "for people")]
+    let seconds = milliseconds as f64 / 1000.0;
+    if seconds < 120.0 { format!("{seconds:.1} s") } else { age(Duration::from_millis(milliseconds)) }
+}
+
+fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, out: &mut Out) {
+    let entries = count(catalog.entries.len(), "entry", "entries");
+    out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
+    let columns =
+        [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
+    let mut table = Table::new(&columns);
+    for (name, categories) in categories() {
+        let (files, bytes, allocated) = sums(catalog, &categories);
+        table.row(vec![name.to_owned(), files.to_string(), size(bytes), size(allocated)]);
+    }
+    table.write(out);
+    out.line("");
+    if usage.hosts.is_empty() {
+        out.line(if cache.layout().params().stats {
+            "nothing has been counted yet"
+        } else {
+            "nothing is counted (cache.stats is false)"
+        });
+        return;
+    }
+    let since = UNIX_EPOCH.checked_add(Duration::from_secs(usage.since)).unwrap_or(UNIX_EPOCH);
+    let since = SystemTime::now().duration_since(since).unwrap_or_default();
+    let total = usage.total();
+    out.line(out.paint(STRONG, format_args!("counted within the last {}", age(since))));
+    let columns = [
+        ("HOST", Align::Left),
+        ("HITS", Align::Right),
+        ("IN MEMORY", Align::Right),
+        ("MISSES", Align::Right),
+        ("BUILT", Align::Right),
+        ("FAILED", Align::Right),
+        ("COMPILING", Align::Right),
+        ("SAVED", Align::Right),
+    ];
+    let mut table = Table::new(&columns);
+    let mut row = |name: &str, counts: &Counts| {
+        table.row(vec![
+            name.to_owned(),
+            counts.disk_hits.to_string(),
+            counts.memory_hits.to_string(),
+            counts.misses().to_string(),
+            counts.builds.to_string(),
+            counts.failures.to_string(),
+            span(counts.compiling_ms),
+            span(counts.saved_ms),
+        ]);
+    };
+    usage.hosts.iter().for_each(|(host, counts)| row(host, counts));
+    if usage.hosts.len() > 1 {
+        row("all", &total);
+    }
+    table.write(out);
+}
+
+/// The categories, and all of them.
+fn categories() -> Vec<(&'static str, Vec<Category>)> {
+    let each = Category::ALL.iter().map(|category| (category.name(), vec![*category]));
+    each.chain([("total", Category::ALL.to_vec())]).collect()
+}
+
+/// Files, bytes, and bytes of the disk.
+fn sums(catalog: &Catalog, categories: &[Category]) -> (usize, u64, u64) {
+    let files = catalog.all().flat_map(|entry| entry.of(categories));
+    files.fold((0, 0, 0), |sums, file| (sums.0 + 1, sums.1 + file.size, sums.2 + file.allocated))
+}
+
+fn document(cache: &Cache, usage: &Usage, catalog: &Catalog) -> Json {
+    #[allow(clippy::cast_precision_loss, reason = "milliseconds")]
+    let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
+    let counts = |counts: &Counts| {
+        json!({
+            "hits": counts.disk_hits,
+            "memory_hits": counts.memory_hits,
+            "misses": counts.misses(),
+            "builds": counts.builds,
+            "failures": counts.failures,
+            "received": counts.received,
+            "waited": counts.waited,
+            "compiling_seconds": seconds(counts.compiling_ms),
+            "saved_seconds": seconds(counts.saved_ms),
+        })
+    };
+    let sizes = categories().into_iter().map(|(name, categories)| {
+        let (files, bytes, allocated) = sums(catalog, &categories);
+        (name.to_owned(), json!({ "files": files, "bytes": bytes, "allocated": allocated }))
+    });
+    let hosts = usage.hosts.iter().map(|(host, of)| (host.clone(), counts(of)));
+    json!({
+        "cache_dir": cache.layout().root(),
+        "counting": cache.layout().params().stats,
+        "since": Some(usage.since).filter(|since| *since > 0),
+        "total": counts(&usage.total()),
+        "hosts": hosts.collect::<Map<_, _>>(),
+        "entries": catalog.entries.len(),
+        "categories": sizes.collect::<Map<_, _>>(),
+        "unreadable_lines": usage.torn,
+        "process_caches": cache.of_processes(),
+    })
+}

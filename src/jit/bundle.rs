@@ -1,0 +1,242 @@
+//! Bundles as files: what `dijitso export` and `dijitso import` do.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::build::toolchain::{self, Compiler, cpu, native};
+use crate::cache::Cache;
+use crate::cache::bundle::{self, Exported, Imported, Options, Report};
+use crate::cache::seal::Record;
+use crate::error::{Error, Result};
+use crate::fsutil;
+use crate::params::resolved::Resolved;
+use crate::signature::Toolchain;
+
+/// Mode of a bundle, but for what the umask takes away: it is made to be given to others.
+const MODE: u32 = 0o644;
+
+/// What `words` (signatures, or names for all entries of that name) stand for, else all entries.
+///
+/// # Errors
+/// For a word that stands for nothing, and when the cache cannot be read.
+pub fn select(cache: &Cache, words: Option<&[String]>) -> Result<Vec<String>> {
+    match words {
+        Some(words) => bundle::select(cache, words),
+        None => {
+            let mut all = cache.signatures()?;
+            all.sort();
+            Ok(all)
+        }
+    }
+}
+
+/// Writes these entries with all that they need to the file `to`, which appears whole or not at all. With `lenient`,
+/// what is not whole is left out.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`].
+pub fn export(cache: &Cache, signatures: &[String], lenient: bool, to: &Path) -> Result<Exported> {
+    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let cannot = |error: io::Error| Error::io("cannot write", to, &error);
+    let mut staged = fsutil::staging(dir, MODE).map_err(cannot)?;
+    let done = export_into(cache, signatures, lenient, staged.as_file_mut())?;
+    staged.as_file().sync_data().map_err(cannot)?;
+    staged.persist(to).map_err(|error| cannot(error.error))?;
+    Ok(done)
+}
+
+/// The same to something that is open.
+///
+/// # Errors
+/// As [`export`].
+pub fn export_into(
+    cache: &Cache,
+    signatures: &[String],
+    lenient: bool,
+    to: &mut dyn Write,
+) -> Result<Exported> {
+    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(to))
+}
+
+/// Puts the entries of the bundle `from` into a cache.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`] when it cannot be read, or is refused.
+pub fn import(cache: &Cache, from: &Path, options: Options) -> Result<Report> {
+    let cannot = |error: io::Error| Error::io("cannot read", from, &error);
+    let mut file = File::open(from).map_err(cannot)?;
+    if file.metadata().map_err(cannot)?.is_file() {
+        bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
+    } else {
+        import_from(cache, &mut file, options)
+    }
+}
+
+/// The same from something that can be read once, as a pipe: it is copied to an unnamed file first.
+///
+/// # Errors
+/// As [`import`].
+pub fn import_from(cache: &Cache, from: &mut dyn Read, options: Options) -> Result<Report> {
+    let root = &cache.layout().params().temp_dir_root;
+    let cannot = |error: io::Error| Error::io("cannot copy the bundle to", root, &error);
+    let mut file = tempfile::tempfile_in(root).map_err(cannot)?;
+    io::copy(from, &mut file).map_err(cannot)?;
+    bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
+}
+
+/// What is to be known where the compilers of these entries are not: for each command, and each kind of processor that
+/// native flags stood for, what the latest of the entries was signed with.
+fn notes(records: &[Record]) -> Vec<(String, Vec<u8>)> {
+    let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
+    for record in records {
+        let Some(recipe) = &record.recipe else { continue };
+        if record.toolchain.is_unknown() {
+            continue;
+        }
+        let compiler = Compiler::absent(&recipe.compiler);
+        let plain = Toolchain { isa: String::new(), ..record.toolchain.clone() };
+        let mut keys = vec![(compiler.command_key.clone(), plain)];
+        if let Some(flags) = native::flags_of(&recipe.compiler, &recipe.flags) {
+            let key = compiler.on_machine(&flags, &recipe.cpu).command_key;
+            keys.push((key, record.toolchain.clone()));
+        }
+        for (key, toolchain) in keys {
+            let data = toolchain::encode(&recipe.compiler, &toolchain);
+            let known = latest.get(&key);
+            if known.is_none_or(|(built_at, _)| *built_at < record.built_at) {
+                latest.insert(key, (record.built_at, data));
+            }
+        }
+    }
+    latest.into_iter().map(|(key, (_, data))| (key, data)).collect()
+}
+
+/// What of an import a person should know besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Remarks {
+    /// Sentences.
+    pub remarks: Vec<String>,
+}
+
+/// Looks at an import with the eyes of this machine.
+#[must_use]
+pub fn remarks(report: &Report, params: &Resolved) -> Remarks {
+    let mut remarks = Vec::new();
+    let own = cpu::key(&params.build);
+    let elsewhere = report.entries.iter().filter(|entry| !entry.cpu.is_empty() && entry.cpu != own).count();
+    if elsewhere > 0 {
+        remarks.push(format!(
+            "{elsewhere} were built with flags such as -march=native for another kind of processor than this one: \
+             machines of that kind will find them, this one will not (build.cpu gives kinds a name)"
+        ));
+    }
+    let first = |pick: fn(&Imported) -> &Vec<String>| {
+        let those: Vec<&Imported> = report.entries.iter().filter(|entry| !pick(entry).is_empty()).collect();
+        those.first().map(|entry| (those.len(), pick(entry)[0].clone()))
+    };
+    let looks = params.cache.check_inputs && !params.cache.signature_is_name;
+    if let Some((count, change)) = first(|entry| &entry.changed).filter(|_| looks) {
+        remarks.push(format!(
+            "{count} were built with headers or libraries that are other ones here ({change}), so they will not be \
+             used; cache.check_inputs = false takes them as they are"
+        ));
+    }
+    if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| looks && !params.cache.sealed) {
+        remarks.push(format!(
+            "{count} were built with headers or libraries that are not here ({path}), so they will be built again; \
+             with cache.sealed = true they are used"
+        ));
+    }
+    if report.other_notes > 0 {
+        remarks.push(format!(
+            "this cache knows {} of the compilers by another version than the bundle: it keeps that, and entries of \
+             the other version are found only where the compiler is that one",
+            report.other_notes
+        ));
+    }
+    if !params.cache.sealed
+        && !report.entries.is_empty()
+        && toolchain::inspect(&params.build).file_key.is_none()
+    {
+        remarks.push(
+            "there is no compiler here: with cache.sealed = true what is missing is an error that says why"
+                .to_owned(),
+        );
+    }
+    Remarks { remarks }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::recipe::Recipe;
+    use crate::cache::seal;
+
+    fn record(version: &str, built_at: u64, flags: &[&str]) -> Record {
+        Record {
+            recipe: Some(Recipe {
+                compiler: vec!["c++".into()],
+                flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+                cpu: if flags.is_empty() { String::new() } else { "zen".into() },
+                ..Recipe::default()
+            }),
+            toolchain: Toolchain {
+                identity: version.into(),
+                target: "t".into(),
+                isa: if flags.is_empty() { String::new() } else { "-mavx2".into() },
+            },
+            built_at,
+            ..seal::tests::record("s")
+        }
+    }
+
+    #[test]
+    fn what_will_not_be_found_here_is_remarked() {
+        let around = crate::params::Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = crate::params::Params::in_surroundings(&around).unwrap();
+        params.set("build.cxx", "/nonexistent/c++").unwrap();
+        let entry = Imported {
+            signature: "s".into(),
+            outcome: bundle::Outcome::New,
+            target: "t".into(),
+            isa: "-mavx2".into(),
+            cpu: "another".into(),
+            changed: vec!["/x.h has changed".into()],
+            gone: vec!["/y.h".into()],
+        };
+        let report = Report { entries: vec![entry], new_notes: 0, other_notes: 1 };
+        let told = remarks(&report, &params.resolve().unwrap()).remarks;
+        assert_eq!(told.len(), 5, "{told:?}");
+        params.set("cache.sealed", "true").unwrap();
+        let sealed = remarks(&report, &params.resolve().unwrap()).remarks;
+        assert_eq!(sealed.len(), 3, "{sealed:?}");
+        assert!(sealed[0].contains("another kind of processor") && sealed[1].contains("/x.h has changed"));
+        assert!(remarks(&Report::default(), &params.resolve().unwrap()).remarks.is_empty());
+    }
+
+    #[test]
+    fn each_command_and_kind_of_processor_has_one_note_of_the_latest_entry() {
+        let records =
+            [record("gcc 2", 20, &[]), record("gcc 1", 10, &[]), record("gcc 2", 5, &["-march=native"])];
+        let found: BTreeMap<String, Toolchain> =
+            notes(&records).into_iter().map(|(key, data)| (key, toolchain::decode(&data).unwrap())).collect();
+        assert_eq!(found.len(), 2);
+        let compiler = Compiler::absent(&["c++".to_owned()]);
+        assert_eq!(found[&compiler.command_key], records[0].toolchain);
+        let native = compiler.on_machine(&["-march=native".to_owned()], "zen");
+        assert_eq!(found[&native.command_key], records[2].toolchain);
+        let unknown = Record { toolchain: Toolchain::unknown(), ..record("x", 1, &[]) };
+        assert!(notes(&[unknown]).is_empty());
+    }
+}

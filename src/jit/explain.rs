@@ -1,0 +1,81 @@
+//! Why a request is a miss, and what a sealed cache says of one.
+
+#![forbid(unsafe_code)]
+
+use crate::cache::Cache;
+use crate::cache::explain::compare::Build;
+use crate::cache::explain::{self, Explanation, Wanted};
+use crate::error::{Error, Kind, Result};
+
+use super::make::{Ticket, recipe};
+use super::{Request, Session, lock};
+
+/// Names that an error repeats of those that a sealed cache did not have.
+const MOST_NAMED: usize = 100;
+
+impl Session {
+    /// Why the library of a request is, or is not, in the cache directory of its parameters: against the nearest entry
+    /// of the same name, component by component. Talks to nobody, builds nothing.
+    ///
+    /// # Errors
+    /// For a bad name, and when the cache cannot be read.
+    pub fn explain(&self, request: Request<'_>) -> Result<Explanation> {
+        let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
+        explained(&self.ticket(request)?, &cache)
+    }
+
+    /// Says why something is about to be built, to those who listen.
+    pub(super) fn tell_why(&self, ticket: &Ticket<'_>, cache: &Cache) {
+        if !log::log_enabled!(log::Level::Info) {
+            return;
+        }
+        match explained(ticket, cache) {
+            Ok(explanation) => log::info!("building {}: {}", ticket.signature, explanation.brief()),
+            Err(error) => log::info!("building {}: {error}", ticket.signature),
+        }
+    }
+
+    /// The error of a sealed cache that has not got what is asked for: what is missing, why, and what else was missing
+    /// so far in this process. `looks` of the ranks that need the explanation alone: it takes reading.
+    pub(super) fn sealed(&self, ticket: &Ticket<'_>, cache: &Cache, looks: bool) -> Error {
+        let others: Vec<String> = {
+            let mut missing = lock(&self.missing);
+            missing.insert(ticket.signature.clone());
+            missing.iter().filter(|other| **other != ticket.signature).cloned().collect()
+        };
+        let why = match looks.then(|| explained(ticket, cache)) {
+            Some(Ok(explanation)) => explanation.brief(),
+            Some(Err(error)) => format!("{} cannot be looked for: {error}", ticket.signature),
+            None => format!("{} is not in the cache", ticket.signature),
+        };
+        let mut text = format!(
+            "the cache {} is sealed (cache.sealed), so nothing is built, and {why}",
+            cache.layout().root().display()
+        );
+        if !others.is_empty() {
+            let named = others.iter().take(MOST_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+            let more = others.len().saturating_sub(MOST_NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            text.push_str(&format!("; missing before in this process: {named}{more}"));
+        }
+        text.push_str("; bring it from a machine with a compiler (dijitso export, dijitso import)");
+        Error::new(Kind::Cache, text)
+    }
+}
+
+fn explained(ticket: &Ticket<'_>, cache: &Cache) -> Result<Explanation> {
+    let params = ticket.request.params;
+    explain::explain(
+        cache,
+        &Wanted {
+            name: ticket.request.name.to_owned(),
+            signature: ticket.signature.clone(),
+            build: Build {
+                by_name: params.cache.signature_is_name,
+                recipe: Some(recipe(&params.build)),
+                toolchain: ticket.toolchain.clone(),
+                generator: params.generator.clone(),
+            },
+        },
+    )
+}

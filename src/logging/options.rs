@@ -1,0 +1,76 @@
+//! What the environment variable `DIJITSO_LOG` says.
+//!
+//! ```text
+//! DIJITSO_LOG := word ("," word)*
+//! word        := "debug" | "info" | "warning" | "error" | "off" | number      the level; warning where none is given
+//!              | "file=" PATH       records are added to this file instead of being shown on standard error
+//!              | "json=" PATH       besides, each record and each finished call is added to this file as a line of JSON
+//!              | "ranks=all"        every rank shows what it has to say, not only the first one
+//! ```
+//! A path ends at the next comma. Several processes may name the same file.
+
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+
+use super::{DEBUG, ERROR, INFO, OFF, WARNING};
+
+/// The name of the variable.
+pub const VARIABLE: &str = "DIJITSO_LOG";
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What is below it is not shown.
+    pub level: i32,
+    /// Ranks other than 0 show more than errors.
+    pub all_ranks: bool,
+    /// Where records go instead of standard error.
+    pub file: Option<PathBuf>,
+    /// Where records and events go as JSON.
+    pub events: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { level: WARNING, all_ranks: false, file: None, events: None }
+    }
+}
+
+/// The number of a level by its name, in any case, or by itself.
+#[must_use]
+pub fn level(text: &str) -> Option<i32> {
+    Some(match text.to_ascii_lowercase().as_str() {
+        "debug" => DEBUG,
+        "info" => INFO,
+        "warning" | "warn" => WARNING,
+        "error" => ERROR,
+        "off" | "critical" => OFF,
+        other => other.parse().ok()?,
+    })
+}
+
+impl Options {
+    /// Reads the variable. What is not understood is left out, and said in the second part.
+    #[must_use]
+    pub fn parse(text: &str) -> (Self, Vec<String>) {
+        let mut options = Self::default();
+        let mut complaints = Vec::new();
+        for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+            match word.split_once('=') {
+                Some(("file", path)) if !path.is_empty() => options.file = Some(path.into()),
+                Some(("json", path)) if !path.is_empty() => options.events = Some(path.into()),
+                Some(("ranks", "all")) => options.all_ranks = true,
+                Some(("ranks", "first")) => options.all_ranks = false,
+                _ => match level(word) {
+                    Some(level) => options.level = level,
+                    None => complaints.push(format!(
+                        "\"{word}\" is not understood; it takes debug, info, warning, error, off, file=PATH, json=PATH, \
+                         ranks=all"
+                    )),
+                },
+            }
+        }
+        (options, complaints)
+    }
+}

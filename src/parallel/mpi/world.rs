@@ -1,0 +1,82 @@
+//! MPI for programs that are ours: the command `dijitso` under mpiexec.
+
+use std::ffi::{c_char, c_int};
+use std::sync::Arc;
+use std::time::Duration;
+
+use mpi_sys::{
+    MPI_Abort, MPI_Finalize, MPI_Finalized, MPI_Get_library_version, MPI_Init, MPI_Initialized,
+    MPI_MAX_LIBRARY_VERSION_STRING, RSMPI_COMM_WORLD,
+};
+
+use crate::error::{Error, Kind, Result};
+use crate::parallel::Communicator;
+
+use super::wait::check;
+use super::{MpiComm, attached};
+
+/// MPI from its initialisation to its end, which comes when this is dropped.
+pub struct World {
+    comm: Arc<MpiComm>,
+}
+
+impl World {
+    /// All ranks that were started together.
+    #[must_use]
+    pub fn comm(&self) -> &MpiComm {
+        &self.comm
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // SAFETY: MPI was initialised by `world`, on this thread, and nobody else ends it.
+        unsafe {
+            if self.comm.health().is_ok() {
+                MPI_Finalize();
+            } else {
+                // With ranks that do not come, its end would be waited for for ever.
+                MPI_Abort(RSMPI_COMM_WORLD, 1);
+            }
+        }
+    }
+}
+
+/// Initialises MPI, which nobody else in this process may have done, for the call `call` in which this rank waits for
+/// the others no longer than `timeout`. Collective over all ranks that were started together.
+///
+/// # Errors
+/// [`Kind::State`] when MPI is, or was, in use; those of [`attached`].
+pub fn world(call: &str, timeout: Option<Duration>) -> Result<World> {
+    let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
+    // SAFETY: both may be called at any time, with a pointer to an int.
+    unsafe {
+        MPI_Initialized(&raw mut initialised);
+        MPI_Finalized(&raw mut finalised);
+    }
+    if initialised != 0 || finalised != 0 {
+        return Err(Error::new(Kind::State, "MPI is in use already"));
+    }
+    // SAFETY: null pointers stand for no arguments; MPI has not been initialised.
+    check(unsafe { MPI_Init(std::ptr::null_mut(), std::ptr::null_mut()) }, "MPI_Init")?;
+    // SAFETY: a constant of the MPI library.
+    let handle = unsafe { RSMPI_COMM_WORLD };
+    let comm = attached(handle, call, timeout, || Box::new(()));
+    comm.map(|comm| World { comm }).inspect_err(|_| {
+        // SAFETY: MPI is initialised. Not all came, or MPI failed: there is no orderly end.
+        unsafe { MPI_Abort(handle, 1) };
+    })
+}
+
+/// What the MPI library says of itself, its first line.
+#[must_use]
+pub fn library_version() -> String {
+    let mut text = vec![0_u8; MPI_MAX_LIBRARY_VERSION_STRING as usize + 1];
+    let mut length: c_int = 0;
+    // SAFETY: allowed at any time; the buffer has the size that MPI asks for.
+    unsafe { MPI_Get_library_version(text.as_mut_ptr().cast::<c_char>(), &raw mut length) };
+    text.truncate(usize::try_from(length).unwrap_or_default().min(text.len()));
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().next().unwrap_or_default().trim_end_matches('\0');
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}

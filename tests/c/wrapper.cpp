@@ -1,0 +1,142 @@
+// The C++ wrapper beyond jit(): visitors as lambdas, with what they throw, and the log.
+#include <dijitso.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+namespace
+{
+
+int failures = 0;
+
+void check(bool condition, const char* what, int line)
+{
+  if (condition)
+    return;
+  std::fprintf(stderr, "wrapper.cpp:%d: failed: %s\n", line, what);
+  ++failures;
+}
+#define CHECK(condition) check((condition), #condition, __LINE__)
+
+struct stopped
+{
+  int value;
+};
+
+dijitso::library build(const dijitso::params& params, const char* name, int value)
+{
+  return dijitso::jit(name, params, [&](dijitso::source& source) {
+    source.set_code("extern \"C\" int value() { return " + std::to_string(value) + "; } // of " + name + "\n");
+  });
+}
+
+void look_around(const dijitso::params& params, const std::string& work, const dijitso::library& one)
+{
+  int count = 0;
+  dijitso::cache::list(params, [&](const dijitso_entry& entry) {
+    ++count;
+    CHECK(entry.size > 0);
+  });
+  CHECK(count == 2);
+  count = 0;
+  dijitso::cache::list(params, [&](const dijitso_entry&) { return ++count < 1; });
+  CHECK(count == 1);
+  try
+  {
+    dijitso::cache::list(params, [&](const dijitso_entry&) { throw stopped{7}; });
+    CHECK(!"an exception of a visitor comes out");
+  }
+  catch (const stopped& thrown)
+  {
+    CHECK(thrown.value == 7);
+  }
+
+  const std::string signature = one.signature();
+  CHECK(dijitso::signature(params, "one") == signature);
+  CHECK(dijitso::build_command(params, "x", {signature}).size() > 5);
+  CHECK(dijitso::open(params, signature).symbol<int()>("value")() == 1);
+  CHECK(dijitso::cache::dependencies(params, signature).empty());
+  CHECK(!dijitso::explain(params, "one").empty());
+  int needed = 0;
+  dijitso::read_elf(one.path(), [&](const dijitso_elf_item& item) { needed += item.kind == DIJITSO_ELF_NEEDED; });
+  CHECK(needed >= 0);
+  dijitso::cache::file_names(params, signature, [&](const dijitso_file_names& names) { CHECK(one.path() == names.lib_path); });
+  int files = 0;
+  dijitso::cache::files(params, DIJITSO_CATEGORY_LIB, [&](const dijitso_file&) { ++files; });
+  CHECK(files == 2);
+  std::string text;
+  dijitso::cache::grep(params, "// of one", DIJITSO_CATEGORY_SRC, [&](const dijitso_line& line) { text = line.text; });
+  CHECK(text.find("return 1;") != std::string::npos);
+  CHECK(dijitso::cache::read(params, signature, DIJITSO_CATEGORY_SRC) == text + "\n");
+  CHECK(dijitso::cache::extract(params, signature, DIJITSO_CATEGORY_SRC, work + "/out").size() == 1);
+  CHECK(dijitso::cache::check(params, false, [](const dijitso_finding&) {}));
+  dijitso::cache::gc(params, -1.0, true, [](const dijitso_removed&) {});
+  int builds = 0;
+  dijitso::cache::stats(params, [&](const dijitso_stats& stats) { builds += static_cast<int>(stats.builds); });
+  CHECK(builds == 2);
+  dijitso::cache::reset_stats(params);
+  try
+  {
+    dijitso::cache::read(params, "no_such", DIJITSO_CATEGORY_SRC);
+    CHECK(!"what is not there is an error");
+  }
+  catch (const dijitso::error& error)
+  {
+    CHECK(error.status() == DIJITSO_ERROR_CACHE);
+  }
+}
+
+void carry_over(const dijitso::params& params, const std::string& work, const std::string& signature)
+{
+  const dijitso::params elsewhere{{"cache.cache_dir", work + "/elsewhere"}}, third{{"cache.cache_dir", work + "/third"}};
+  dijitso::cache::make_dirs(elsewhere);
+  dijitso::cache::write_binary(elsewhere, signature, dijitso::cache::read_binary(params, signature));
+  CHECK(dijitso::open(elsewhere, signature).symbol<int()>("value")() == 1);
+  dijitso::cache::export_bundle(params, {"one"}, work + "/bundle");
+  int imported = 0;
+  dijitso::cache::import_bundle(third, work + "/bundle", false,
+                                [&](const dijitso_imported& entry) { imported += entry.outcome == DIJITSO_IMPORT_NEW; });
+  CHECK(imported == 1);
+  dijitso::cache::store(third, "by_hand", DIJITSO_CATEGORY_LOG, "text");
+  CHECK(dijitso::cache::read(third, "by_hand", DIJITSO_CATEGORY_LOG) == "text");
+  CHECK(dijitso::cache::remove(third, "by_hand").size() == 1);
+  CHECK(dijitso::cache::clean(third, DIJITSO_CATEGORY_LIB, true).size() == 1);
+}
+
+void listen(const dijitso::params& params)
+{
+  int heard = 0;
+  dijitso::log::set_handler([&](const dijitso_log_record& record) {
+    heard += record.level == DIJITSO_LOG_ERROR;
+    throw stopped{1};
+  });
+  try
+  {
+    dijitso::jit("broken", params, [](dijitso::source& source) { source.set_code("not C++"); });
+    CHECK(!"broken code is an error");
+  }
+  catch (const dijitso::error& error)
+  {
+    CHECK(error.status() == DIJITSO_ERROR_COMPILE);
+  }
+  CHECK(heard == 1);
+  dijitso::log::set_level(DIJITSO_LOG_ERROR);
+  CHECK(dijitso::log::level() == DIJITSO_LOG_ERROR);
+  dijitso::log::set_handler(nullptr);
+}
+
+} // namespace
+
+int main(int argc, char** argv)
+{
+  const std::string work = argc > 1 ? argv[1] : ".";
+  const dijitso::params params{{"cache.cache_dir", work + "/cache"}, {"build.cxxflags_opt", "-O0"}};
+  const dijitso::library one = build(params, "one", 1);
+  build(params, "two", 2);
+  look_around(params, work, one);
+  carry_over(params, work, one.signature());
+  listen(params);
+  CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").part == DIJITSO_ROLE_BUILDER);
+  return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
