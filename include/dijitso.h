@@ -1655,8 +1655,8 @@ dijitso_status dijitso_cache_clean(const struct dijitso_params *params,
  * @param user_data  Passed to it.
  * @param sound_out  Receives 1 if nothing is broken, or is any more; else 0. May be NULL.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
- * @return DIJITSO_OK, whatever is found; DIJITSO_ERROR_INVALID_ARGUMENT, also for an entry that is not there,
- *         DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when the cache cannot be read at all.
+ * @return DIJITSO_OK, whatever is found; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+ *         DIJITSO_ERROR_CACHE for an entry that is not there, and when the cache cannot be read at all.
  * @local  @threads any  @since 0.1.0
  */
 dijitso_status dijitso_cache_check(const struct dijitso_params *params,
@@ -1744,8 +1744,8 @@ dijitso_status dijitso_explain(const struct dijitso_params *params,
  * @param count      How many.
  * @param path       The file. *Copied*.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
- * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, also for a word that stands for nothing, DIJITSO_ERROR_PARAMS,
- *         or DIJITSO_ERROR_CACHE when an entry is not whole or the file cannot be written.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE for a word that
+ *         stands for nothing, and when an entry is not whole or the file cannot be written.
  * @local  @threads any  @since 0.1.0
  */
 dijitso_status dijitso_bundle_export(const struct dijitso_params *params,

@@ -19,6 +19,7 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{self, Power};
@@ -276,30 +277,27 @@ pub fn clear(path: &Path, held: &Held) {
     }
 }
 
-/// Removes the lease with this claim. Somebody else may have done so and made another meanwhile: what is moved away is
-/// looked at, and goes back if it is not the one. False where nothing can be removed.
+/// Removes the lease with this claim; one that somebody else has made meanwhile stays. False where nothing can be removed.
 fn remove(path: &Path, claim: &Claim) -> bool {
-    let claim_of = |path: &Path| {
-        let data = read(path).ok().flatten()?;
-        serde_json::from_slice::<Claim>(&data).ok()
-    };
-    // Most often that shows already now, and nobody finds the place empty.
-    if claim_of(path).is_some_and(|now| now != *claim) {
-        return true;
-    }
+    // Many find out at once that an owner has died. Between the look and the removal of one, another may have made room
+    // and taken the lease; so they do both one at a time. Where such locks do not work, some build twice.
     let dir = path.parent().unwrap_or(Path::new("/"));
-    let Ok(away) = fsutil::staging(dir, FILE_MODE).map(tempfile::NamedTempFile::into_temp_path) else {
-        return false;
+    let guard = File::open(dir).and_then(|dir| {
+        flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
+        Ok(dir)
+    });
+    match &guard {
+        // Its holder is about to remove something, perhaps this.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+        _ => {}
+    }
+    let now = match read(path) {
+        Ok(None) => return true,
+        Ok(Some(there)) => serde_json::from_slice(&there).ok(),
+        Err(_) => None,
     };
-    match fsutil::rename(path, &away) {
-        Ok(true) => {}
-        Ok(false) => return true,
-        Err(_) => return false,
-    }
-    if claim_of(&away).is_some_and(|moved| moved != *claim) {
-        let _ = std::fs::hard_link(&away, path);
-    }
-    true
+    let now = now.unwrap_or_else(Claim::nobody);
+    now != *claim || std::fs::remove_file(path).is_ok()
 }
 
 impl Drop for Lease {
@@ -436,6 +434,33 @@ mod tests {
         assert!(begin.elapsed() < LONG / 2);
     }
 
+    /// All find out at the same time that the owner is dead; among them are those who have looked a while ago.
+    #[test]
+    fn one_of_many_takes_over_from_a_dead_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        let me = Owner::me();
+        let dead = Owner { start: me.start + 1, ..me };
+        let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        for _ in 0..20 {
+            std::fs::write(&path, foreign(dead.clone())).unwrap();
+            let start = std::sync::Barrier::new(16);
+            std::thread::scope(|scope| {
+                for _ in 0..16 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let Taken::Ours(lease) = take(&path, LONG, || false) else { panic!("not ours") };
+                        most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        std::thread::sleep(Duration::from_micros(300));
+                        inside.fetch_sub(1, Ordering::SeqCst);
+                        drop(lease);
+                    });
+                }
+            });
+        }
+        assert_eq!(most.into_inner(), 1);
+    }
+
     #[test]
     fn leases_of_dead_owners_are_swept() {
         let dir = tempfile::tempdir().unwrap();
@@ -450,7 +475,7 @@ mod tests {
 
     /// Between a look at a dead owner's lease and its removal, another may have taken it over.
     #[test]
-    fn a_lease_taken_over_meanwhile_goes_back_to_its_place() {
+    fn a_lease_taken_over_meanwhile_stays() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("form");
         let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };

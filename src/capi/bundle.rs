@@ -89,8 +89,8 @@ export! {
     /// @param count      How many.
     /// @param path       The file. *Copied*.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, also for a word that stands for nothing, DIJITSO_ERROR_PARAMS,
-    ///         or DIJITSO_ERROR_CACHE when an entry is not whole or the file cannot be written.
+    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE for a word that
+    ///         stands for nothing, and when an entry is not whole or the file cannot be written.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_bundle_export(params: *const dijitso_params, words: *const *const c_char, count: usize, path: *const c_char, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
         let path = text(path, "path")?;

@@ -166,8 +166,8 @@ export! {
     /// @param user_data  Passed to it.
     /// @param sound_out  Receives 1 if nothing is broken, or is any more; else 0. May be NULL.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, whatever is found; DIJITSO_ERROR_INVALID_ARGUMENT, also for an entry that is not there,
-    ///         DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when the cache cannot be read at all.
+    /// @return DIJITSO_OK, whatever is found; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+    ///         DIJITSO_ERROR_CACHE for an entry that is not there, and when the cache cannot be read at all.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_cache_check(params: *const dijitso_params, signature: *const c_char, repair: i32, visitor: dijitso_finding_fn, user_data: *mut c_void, sound_out: *mut i32, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
         let signature = optional(signature, "signature")?;

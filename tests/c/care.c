@@ -104,7 +104,7 @@ static void bundles(const dijitso_params *params)
     const char *const bundle = path_of("%s/bundle", work), *const word = "a", *const nobody = "nobody";
     struct seen seen = none;
     check_case("bundles");
-    CHECK_CALL(dijitso_bundle_export(params, &nobody, 1, bundle, &error), DIJITSO_ERROR_INVALID_ARGUMENT);
+    CHECK_CALL(dijitso_bundle_export(params, &nobody, 1, bundle, &error), DIJITSO_ERROR_CACHE);
     CHECK(!exists(bundle));
     CHECK_CALL(dijitso_bundle_export(params, &word, 1, bundle, &error), DIJITSO_OK);
     CHECK_CALL(dijitso_bundle_import(elsewhere, bundle, 0, see_imported, &seen, &error), DIJITSO_OK);

@@ -16,10 +16,10 @@ program=$1 work=$2 mode=$3 repetitions=${4:-1}
 . "$(dirname "$0")/common.sh"
 
 processes=()
-start() { # start NUMBER ARGUMENTS: in the background, with output to $work/output-NUMBER
+start() { # start NUMBER ARGUMENTS: in the background, with output to $work/output-NUMBER, the log to $work/messages-NUMBER
   local number=$1
   shift
-  timeout --kill-after=5 100 "$program" "$work" "$@" > "$work/output-$number" 2>&1 &
+  timeout --kill-after=5 100 "$program" "$work" "$@" > "$work/output-$number" 2> "$work/messages-$number" &
   processes[number]=$!
 }
 finish() { # finish WHAT: waits for all, which have to end well
@@ -27,7 +27,7 @@ finish() { # finish WHAT: waits for all, which have to end well
   for number in "${!processes[@]}"; do
     status=0
     wait "${processes[number]}" || status=$?
-    [ "$status" -eq 0 ] || fail "$1: process $number ends with $status: $(cat "$work/output-$number")"
+    [ "$status" -eq 0 ] || fail "$1: process $number ends with $status: $(cat "$work/output-$number" "$work/messages-$number")"
   done
   processes=()
 }
