@@ -112,10 +112,10 @@ impl Arguments {
                 size(done.before),
             ));
             if done.spared > 0 {
-                let what = count(done.spared, "entry is", "entries are");
+                let what = count(done.spared, "entry stays", "entries stay");
                 context
                     .out
-                    .line(format_args!("{what} over the limit and stay: in use, or used a moment ago"));
+                    .line(format_args!("{what} although over the limit: in use, or used a moment ago"));
             }
         }
         other_caches(&cache, context);
