@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fsutil;
-use crate::owner::Owner;
+use crate::owner;
 
 use super::{Cache, FILE_MODE, read};
 
@@ -302,7 +302,7 @@ pub(super) fn age(path: &Path) -> Option<Duration> {
 pub(super) fn host_key() -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
     let host: String = crate::host_name().chars().map(fine).take(64).collect();
-    format!("{host}~{}", Owner::me().boot)
+    format!("{host}~{}", owner::boot())
 }
 
 /// The host that a file of counts is of.
