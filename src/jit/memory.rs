@@ -3,57 +3,49 @@
 #![forbid(unsafe_code)]
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
+use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use papaya::Equivalent;
+use foldhash::fast::FixedState;
 
 use crate::wire::Digest32;
 
 use super::library::Library;
 use super::lock;
 
-/// Libraries that calls with the same name and parameters are answered with.
+/// Libraries that calls with the same name and parameters are answered with. What was put in stays as it is.
 ///
-/// A look neither locks, nor allocates, nor writes anything that other threads read.
-#[derive(Default)]
+/// A look mostly neither locks, nor allocates, nor writes anything that other threads read: each thread remembers what
+/// it was told last.
 pub(crate) struct Memory {
-    libraries: papaya::HashMap<Call, Library, foldhash::fast::RandomState>,
+    /// No other has it, not even when this is gone: by it threads know what they remember from here.
+    number: u64,
+    by_params: RwLock<HashMap<Digest32, HashMap<Arc<[u8]>, Library>>>,
 }
 
-/// What was asked for.
-#[derive(PartialEq, Eq)]
-struct Call {
+/// What a thread remembers: an answer in each place, which belongs to the hash of the question.
+struct Answer {
+    number: u64,
     params: Digest32,
-    name: Box<[u8]>,
+    name: Arc<[u8]>,
+    library: Library,
 }
 
-/// What is asked for.
-struct Asked<'a> {
-    params: &'a Digest32,
-    name: &'a [u8],
+/// How many answers a thread remembers, of some ninety bytes each.
+const REMEMBERED: usize = 256;
+
+thread_local! {
+    static ANSWERS: RefCell<Vec<Option<Answer>>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Hash for Call {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Asked { params: &self.params, name: &self.name }.hash(state);
-    }
-}
-
-impl Hash for Asked<'_> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        // Of a digest any part will do.
-        let [a, b, c, d, e, f, g, h, ..] = *self.params;
-        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
-        state.write(self.name);
-    }
-}
-
-impl Equivalent<Call> for Asked<'_> {
-    fn equivalent(&self, call: &Call) -> bool {
-        *self.name == *call.name && *self.params == call.params
+impl Default for Memory {
+    fn default() -> Self {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        Self { number: NUMBERS.fetch_add(1, Ordering::Relaxed), by_params: RwLock::default() }
     }
 }
 
@@ -65,12 +57,53 @@ impl Memory {
         params: &Digest32,
         take: impl FnOnce(&Library) -> T,
     ) -> Option<T> {
-        self.libraries.pin().get(&Asked { params, name }).map(take)
+        let at = self.place(name, params);
+        let is_it = |answer: &&Answer| {
+            answer.number == self.number && *answer.name == *name && answer.params == *params
+        };
+        let mut take = Some(take);
+        let remembered = ANSWERS.try_with(|answers| {
+            let answers = answers.try_borrow().ok()?;
+            let answer = answers.get(at)?.as_ref().filter(is_it)?;
+            take.take().map(|take| take(&answer.library))
+        });
+        if let Ok(Some(taken)) = remembered {
+            return Some(taken);
+        }
+        let (name, library) = {
+            let by_params = self.by_params.read().unwrap_or_else(PoisonError::into_inner);
+            let (name, library) = by_params.get(params)?.get_key_value(name)?;
+            (Arc::clone(name), library.clone())
+        };
+        let taken = take.map(|take| take(&library));
+        let answer = Answer { number: self.number, params: *params, name, library };
+        // A thread that is ending has nothing to remember.
+        let _ = ANSWERS.try_with(|answers| {
+            if let Ok(mut answers) = answers.try_borrow_mut() {
+                if answers.is_empty() {
+                    answers.resize_with(REMEMBERED, || None);
+                }
+                answers[at] = Some(answer);
+            }
+        });
+        taken
+    }
+
+    fn place(&self, name: &[u8], params: &Digest32) -> usize {
+        // Of a digest any part will do.
+        let [a, b, c, d, e, f, g, h, ..] = *params;
+        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ self.number;
+        let mut hasher = FixedState::with_seed(0).build_hasher();
+        hasher.write_u64(seed);
+        hasher.write(name);
+        usize::try_from(hasher.finish() % REMEMBERED as u64).unwrap_or_default()
     }
 
     pub(crate) fn put(&self, name: &str, params: Digest32, library: &Library) {
-        let name = name.as_bytes().into();
-        self.libraries.pin().insert(Call { params, name }, library.clone());
+        let mut by_params = self.by_params.write().unwrap_or_else(PoisonError::into_inner);
+        let by_name = by_params.entry(params).or_default();
+        // Where two threads have made the same call, what the first one was given stays.
+        by_name.entry(name.as_bytes().into()).or_insert_with(|| library.clone());
     }
 }
 
