@@ -61,7 +61,7 @@ impl Environment {
                 }
             }
             let ends = (*now.add(self.places.len())).is_null();
-            ends && self.texts.iter().all(|(at, text)| CStr::from_ptr(*now.add(*at)) == &**text)
+            ends && self.texts.iter().all(|(at, text)| libc::strcmp(*now.add(*at), text.as_ptr()) == 0)
         }
     }
 }

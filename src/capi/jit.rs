@@ -150,7 +150,8 @@ export! {
     ///
     /// @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
     ///                     is generated, best by a good hash. *Copied*.
-    /// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+    /// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment: read at
+    ///                     the first such call, and again when the environment has changed.
     /// @param callbacks    *Borrowed* for the call; NULL where a hit is expected. With a communicator: the same on
     ///                     every rank; send and receive both or neither.
     /// @param comm         An intra-communicator, or DIJITSO_COMM_NULL. The library talks on a duplicate of it, which

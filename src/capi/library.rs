@@ -98,7 +98,7 @@ export! {
 
 export! {
     /// Drops a handle. The code stays loaded: function pointers stay valid, and the next dijitso_jit() for it is
-    /// answered from memory.
+    /// answered from memory. Answers from memory may all be the same handle; it is freed as often as it was given.
     ///
     /// @param library  *Owned* by the caller until now; NULL is fine.
     /// @local  @threads any, once  @since 0.1.0
