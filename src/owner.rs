@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
@@ -92,8 +92,17 @@ impl Owner {
 pub fn boot_id() -> &'static [u8] {
     static BOOT: OnceLock<Vec<u8>> = OnceLock::new();
     BOOT.get_or_init(|| {
-        fs::read("/proc/sys/kernel/random/boot_id").unwrap_or_else(|_| crate::host_name().into_bytes())
+        let mut text = [0; 64];
+        // Given whole or not at all.
+        let length = File::open("/proc/sys/kernel/random/boot_id").and_then(|mut file| file.read(&mut text));
+        length.map_or_else(|_| crate::host_name().into_bytes(), |length| text[..length].to_vec())
     })
+}
+
+/// A digest of [`boot_id`], for names of files.
+#[must_use]
+pub fn boot() -> String {
+    hex(&digest(boot_id())[..6])
 }
 
 /// The boot of a process that cannot be judged.
@@ -109,7 +118,7 @@ fn place() -> Option<&'static (String, u64)> {
             return None;
         }
         let space = fs::metadata("/proc/self/ns/pid").ok()?.ino();
-        Some((hex(&digest(boot_id())[..6]), space))
+        Some((boot(), space))
     };
     PLACE.get_or_init(find).as_ref()
 }

@@ -24,11 +24,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Standing, Unread};
+use crate::fsutil::{self, Look, Power, Standing, Unread};
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::wire::{Digest32, digest, hex};
@@ -44,6 +44,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Cache {
     layout: Layout,
+    /// How firmly the libraries stood when an entry was looked up last: what was found is loaded from there.
+    libraries: Arc<Mutex<Option<Standing>>>,
 }
 
 /// How closely a lookup looks.
@@ -97,13 +99,13 @@ impl Cache {
     /// The cache at `root`, named as `params` says. Touches nothing.
     #[must_use]
     pub fn new(root: &Path, params: &CacheParams) -> Self {
-        Self { layout: Layout::new(root, params) }
+        Self { layout: Layout::new(root, params), libraries: Arc::default() }
     }
 
     /// The same cache, in which names of sources end so: they follow the language of each.
     fn with_src_postfix(&self, postfix: &str) -> Self {
         let params = CacheParams { src_postfix: postfix.to_owned(), ..self.layout.params().clone() };
-        Self { layout: Layout::new(self.layout.root(), &params) }
+        Self::new(self.layout.root(), &params)
     }
 
     /// Where things lie.
@@ -157,25 +159,33 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] that says whose the directory is, or its mode.
     fn check_owner(&self) -> Result<()> {
-        for dir in [self.layout.root().to_owned(), self.layout.dir(layout::Category::Lib)] {
-            if let Standing::Refused(reason) = stands(&dir)? {
-                return Err(refused(&dir, &reason));
-            }
+        let mut look = Look::default();
+        let root = self.layout.root();
+        if let Standing::Refused(reason) = stands(root, &mut look)? {
+            return Err(refused(root, &reason));
         }
+        let libraries = self.look_at_libraries(&mut look)?;
+        *self.libraries.lock().unwrap_or_else(PoisonError::into_inner) = Some(libraries);
         Ok(())
     }
 
-    /// Where the libraries lie. [`Standing::Loose`]: the cache is ours, but others can rename a directory above it, so
-    /// no library must be loaded by its path. What has been read and checked has to be copied to a safe place first.
+    fn look_at_libraries(&self, look: &mut Look) -> Result<Standing> {
+        let dir = self.layout.dir(layout::Category::Lib);
+        match stands(&dir, look)? {
+            Standing::Refused(reason) => Err(refused(&dir, &reason)),
+            standing => Ok(standing),
+        }
+    }
+
+    /// Where the libraries lie, as the last look for an entry has seen it. [`Standing::Loose`]: the cache is ours, but
+    /// others can rename a directory above it, so no library must be loaded by its path. What has been read and checked
+    /// has to be copied to a safe place first.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn libraries(&self) -> Result<Standing> {
-        let dir = self.layout.dir(layout::Category::Lib);
-        match stands(&dir)? {
-            Standing::Refused(reason) => Err(refused(&dir, &reason)),
-            standing => Ok(standing),
-        }
+        let seen = self.libraries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        seen.map_or_else(|| self.look_at_libraries(&mut Look::default()), Ok)
     }
 
     /// Why a compiler must not be led to the headers and libraries of this cache by their paths, if it must not.
@@ -184,8 +194,9 @@ impl Cache {
     /// As [`Cache::lookup`].
     pub fn is_loose(&self) -> Result<Option<String>> {
         let dirs = [layout::Category::Lib, layout::Category::Inc].map(|category| self.layout.dir(category));
+        let mut look = Look::default();
         for dir in dirs {
-            if let Standing::Loose(reason) | Standing::Refused(reason) = stands(&dir)? {
+            if let Standing::Loose(reason) | Standing::Refused(reason) = stands(&dir, &mut look)? {
                 return Ok(Some(reason));
             }
         }
@@ -499,38 +510,35 @@ fn with_dependencies(own: Digest32, record: &Record, order: &[Whole]) -> Digest3
 
 /// How firmly a directory stands. The way to it is walked once for each directory of a process; the directory itself
 /// is looked at every time.
-fn stands(dir: &Path) -> Result<Standing> {
+fn stands(dir: &Path, look: &mut Look) -> Result<Standing> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64, Standing)>> = Mutex::new(BTreeMap::new());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
-    let facts = match fs::metadata(dir) {
-        Ok(facts) => facts,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
-        Err(error) => return Err(cannot(error)),
-    };
-    if let Some(reason) = fsutil::distrust(&facts) {
-        return Ok(Standing::Refused(reason));
-    }
-    let place = (facts.dev(), facts.ino());
     let before = known().get(dir).cloned();
-    if let Some((dev, ino, standing)) = before
-        && (dev, ino) == place
-    {
+    if let Some((dev, ino, standing)) = before {
+        // Without links on the way, one look tells both what the directory is and that it still is where it was.
+        let direct = matches!(&standing, Standing::Firm(real) if real == dir);
+        let facts = match if direct { fs::symlink_metadata(dir) } else { fs::metadata(dir) } {
+            Ok(facts) => facts,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
+            Err(error) => return Err(cannot(error)),
+        };
+        let place = (facts.dev(), facts.ino());
         // The directory may have been moved, and a link on the way to it with it.
         let moved = match &standing {
-            Standing::Firm(real) => {
+            Standing::Firm(real) if !direct => {
                 !fs::symlink_metadata(real).is_ok_and(|facts| (facts.dev(), facts.ino()) == place)
             }
             _ => false,
         };
-        if !moved {
-            return Ok(standing);
+        if (dev, ino) == place && !moved {
+            return Ok(fsutil::distrust(&facts).map_or(standing, Standing::Refused));
         }
     }
-    let standing = fsutil::standing(dir).map_err(cannot)?;
+    let (standing, (dev, ino)) = look.standing(dir).map_err(cannot)?;
     // What is wrong may be mended while the program runs.
     if !matches!(standing, Standing::Missing | Standing::Refused(_)) {
-        known().insert(dir.to_owned(), (place.0, place.1, standing.clone()));
+        known().insert(dir.to_owned(), (dev, ino, standing.clone()));
     }
     Ok(standing)
 }

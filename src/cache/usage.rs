@@ -27,14 +27,14 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fsutil;
-use crate::owner::Owner;
+use crate::owner;
 
 use super::{Cache, FILE_MODE, read};
 
@@ -253,20 +253,38 @@ impl Usage {
 /// What a process has yet to write down.
 #[derive(Debug, Default)]
 pub struct Tally {
-    memory: AtomicU64,
+    memory: [Shard; SHARDS],
 }
+
+/// Threads that count at once do not wait for each other, up to this many.
+const SHARDS: usize = 16;
+
+/// Alone in what processors hand to each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard(AtomicU64);
 
 impl Tally {
     /// Counts a call that was answered from memory. Costs no system call.
     pub fn memory_hit(&self) {
-        self.memory.fetch_add(1, Ordering::Relaxed);
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+        }
+        // Where a thread is ending already, any will do.
+        let own = OWN.try_with(|own| *own).unwrap_or_default();
+        self.memory[own].0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What has been counted since the last call of this.
     #[must_use]
     pub fn take(&self) -> u64 {
         // Most often there is nothing, and then nothing is written.
-        if self.memory.load(Ordering::Relaxed) == 0 { 0 } else { self.memory.swap(0, Ordering::Relaxed) }
+        let take = |shard: &Shard| match shard.0.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => shard.0.swap(0, Ordering::Relaxed),
+        };
+        self.memory.iter().map(take).sum()
     }
 }
 
@@ -284,7 +302,7 @@ pub(super) fn age(path: &Path) -> Option<Duration> {
 pub(super) fn host_key() -> String {
     let fine = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
     let host: String = crate::host_name().chars().map(fine).take(64).collect();
-    format!("{host}~{}", Owner::me().boot)
+    format!("{host}~{}", owner::boot())
 }
 
 /// The host that a file of counts is of.

@@ -8,10 +8,11 @@ use crate::jit::{Request, Session, query};
 use crate::params::resolved::Resolved;
 
 use super::convert::{bytes, output, reference_mut, text, texts};
+use super::defaults::defaults;
 use super::error::dijitso_error;
 use super::export;
 use super::library::dijitso_library;
-use super::params::{defaults, dijitso_params};
+use super::params::dijitso_params;
 use super::source::dijitso_blob;
 use super::visit::{Visitor, dijitso_text_fn};
 

@@ -1,11 +1,11 @@
 //! Loaded libraries.
 
-use std::ffi::{CString, c_char};
+use std::ffi::c_char;
 
 use crate::error::{Error, Kind};
-use crate::jit::Library;
+use crate::jit::{Library, Origin};
 
-use super::convert::{c_string, output, reference, text};
+use super::convert::{output, reference, text};
 use super::error::dijitso_error;
 use super::export;
 
@@ -21,17 +21,19 @@ pub const DIJITSO_ORIGIN_RECEIVED: i32 = 3;
 /// A loaded library. Owned by the caller, freed by dijitso_library_free(). Never changes, so any thread may use it.
 pub struct dijitso_library {
     library: Library,
-    signature: CString,
-    path: CString,
+    /// Whether this is the one handle that all answers from memory are: such calls neither allocate nor count, so that
+    /// threads that ask for the same library do not wait for each other. It is never dropped, as no library is.
+    lasting: bool,
 }
 
 impl dijitso_library {
     pub(super) fn new(library: Library) -> Self {
-        Self {
-            signature: c_string(library.signature()),
-            path: c_string(&library.path().display().to_string()),
-            library,
-        }
+        Self { library, lasting: false }
+    }
+
+    /// The handle of answers from memory.
+    pub(super) fn lasting(library: &Library) -> Option<&'static Self> {
+        library.kept(|library| Self { library: library.with_origin(Origin::Memory), lasting: true })
     }
 }
 
@@ -69,7 +71,7 @@ export! {
     /// @return *Borrowed* until the library is freed.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_library_signature(library: *const dijitso_library) -> *const c_char, otherwise(std::ptr::null()) {
-        library.as_ref().map_or(std::ptr::null(), |library| library.signature.as_ptr())
+        library.as_ref().map_or(std::ptr::null(), |library| library.library.signature_in_c().as_ptr())
     }
 }
 
@@ -80,7 +82,7 @@ export! {
     /// @return *Borrowed* until the library is freed.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_library_path(library: *const dijitso_library) -> *const c_char, otherwise(std::ptr::null()) {
-        library.as_ref().map_or(std::ptr::null(), |library| library.path.as_ptr())
+        library.as_ref().map_or(std::ptr::null(), |library| library.library.path_in_c().as_ptr())
     }
 }
 
@@ -96,12 +98,12 @@ export! {
 
 export! {
     /// Drops a handle. The code stays loaded: function pointers stay valid, and the next dijitso_jit() for it is
-    /// answered from memory.
+    /// answered from memory. Answers from memory may all be the same handle; it is freed as often as it was given.
     ///
     /// @param library  *Owned* by the caller until now; NULL is fine.
     /// @local  @threads any, once  @since 0.1.0
     fn dijitso_library_free(library: *mut dijitso_library), otherwise(()) {
-        if !library.is_null() {
+        if !library.is_null() && !(*library).lasting {
             drop(Box::from_raw(library));
         }
     }

@@ -12,6 +12,7 @@ pub mod bundle;
 pub mod care;
 pub mod catalog;
 mod convert;
+mod defaults;
 pub mod elf;
 pub mod error;
 mod guard;
@@ -22,6 +23,7 @@ pub mod names;
 pub mod params;
 #[cfg(feature = "mpi")]
 mod ranks;
+mod recall;
 pub mod roles;
 pub mod source;
 pub mod status;

@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
+use crate::params::Params;
 use crate::params::resolved::Resolved;
 use crate::params::schema::KEYS;
-use crate::params::{Params, Surroundings};
 
 use super::convert::{c_string, output, reference_mut, text};
 use super::error::dijitso_error;
@@ -59,6 +59,11 @@ impl dijitso_params {
         self.resolved.get_or_init(|| self.params.resolve().map(Arc::new)).clone()
     }
 
+    /// The same, if they have been made.
+    pub(super) fn frozen(&self) -> Option<&Resolved> {
+        self.resolved.get()?.as_deref().ok()
+    }
+
     /// `key` in C is any bytes; what is not UTF-8 is no key.
     ///
     /// # Safety
@@ -70,21 +75,6 @@ impl dijitso_params {
         // SAFETY: promised by the caller.
         let key = unsafe { CStr::from_ptr(key) };
         self.shown.get(key.to_str().ok()?)
-    }
-}
-
-/// The parameters of a call without any: what the surroundings say now, worked out again when these have changed.
-pub(super) fn defaults() -> Result<Arc<Resolved>> {
-    static LAST: Mutex<Option<(Surroundings, Arc<Resolved>)>> = Mutex::new(None);
-    let around = Surroundings::of_process()?;
-    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*last {
-        Some((then, resolved)) if *then == around => Ok(Arc::clone(resolved)),
-        _ => {
-            let resolved = Arc::new(Params::in_surroundings(&around)?.resolve()?);
-            *last = Some((around, Arc::clone(&resolved)));
-            Ok(resolved)
-        }
     }
 }
 

@@ -20,7 +20,7 @@ use tempfile::NamedTempFile;
 use crate::owner::{Life, Owner};
 
 use faults::{Op, allow};
-pub use trust::{Standing, distrust, shelter, standing};
+pub use trust::{Look, Standing, distrust, shelter, standing};
 
 /// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
 ///
@@ -170,11 +170,18 @@ pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
 }
 
 fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
-    let Some(mut file) = open_own(path)? else { return Ok(None) };
+    let Some((file, facts)) = open_with_facts(path)? else { return Ok(None) };
     let mut data = Vec::new();
-    let size = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    file.read_to_end(&mut data)?;
+    // As much as there was when it was looked at, without asking for more: what is written later is not ours.
+    while data.len() < size {
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut data)) {
+            Ok(0) => break,
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(Unread::Failed(error.into())),
+        }
+    }
     Ok(Some(data))
 }
 
@@ -184,6 +191,10 @@ fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
 /// # Errors
 /// As [`read_own`].
 pub fn open_own(path: &Path) -> Result<Option<File>, Unread> {
+    Ok(open_with_facts(path)?.map(|(file, _)| file))
+}
+
+fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, Unread> {
     allow(Op::Read, path)?;
     // A pipe that somebody put here must not hold us.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -202,7 +213,7 @@ pub fn open_own(path: &Path) -> Result<Option<File>, Unread> {
     if let Some(reason) = distrust(&facts) {
         return Err(Unread::Refused(reason));
     }
-    Ok(Some(file))
+    Ok(Some((file, facts)))
 }
 
 /// What of the disk a file takes, in bytes.

@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
@@ -45,13 +45,41 @@ const OF_ROOT: [&str; 13] = [
     "/var/tmp",
 ];
 
+/// First user here, first user outside, how many: all of them, as outside of namespaces.
+const EVERYBODY: (u64, u64, u64) = (0, 0, u32::MAX as u64);
+
+/// The lines of `/proc/self/uid_map`.
+fn ranges(map: &str) -> Vec<(u64, u64, u64)> {
+    let number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
+    let range = |line: &str| {
+        let mut words = line.split_whitespace();
+        Some((number(words.next())?, number(words.next())?, number(words.next())?))
+    };
+    map.lines().filter_map(range).collect()
+}
+
+/// The text of a small file of the system, which has no size to ask for.
+fn read(path: &str) -> Option<String> {
+    let mut file = fs::File::open(path).ok()?;
+    let (mut text, mut part) = (Vec::new(), [0; 4096]);
+    loop {
+        match file.read(&mut part).ok()? {
+            0 => return String::from_utf8(text).ok(),
+            length => text.extend_from_slice(&part[..length]),
+        }
+    }
+}
+
 impl Who {
     fn here() -> Self {
         // The namespace of a process is that of its start, but for programs that change it before their first thread.
         static SPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
-        let read = |path: &str| fs::read_to_string(path).ok();
         let (map, stranger) = SPACE.get_or_init(|| {
-            (read("/proc/self/uid_map"), read("/proc/sys/kernel/overflowuid").unwrap_or_default())
+            let map = read("/proc/self/uid_map");
+            // Where there are no strangers, their number does not matter.
+            let all = map.as_deref().is_none_or(|map| ranges(map).contains(&EVERYBODY));
+            let stranger = (!all).then(|| read("/proc/sys/kernel/overflowuid")).flatten();
+            (map, stranger.unwrap_or_default())
         });
         Self::of(rustix::process::geteuid().as_raw(), map.as_deref(), stranger)
     }
@@ -59,17 +87,9 @@ impl Who {
     /// From the texts of `/proc/self/uid_map` (lines of: first user here, first user outside, how many) and of
     /// `/proc/sys/kernel/overflowuid`.
     fn of(own: u32, map: Option<&str>, stranger: &str) -> Self {
-        let number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
-        let ranges: Vec<(u64, u64, u64)> = map
-            .unwrap_or_default()
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split_whitespace();
-                Some((number(words.next())?, number(words.next())?, number(words.next())?))
-            })
-            .collect();
+        let ranges = ranges(map.unwrap_or_default());
         // Without the file there are no namespaces; in a new one it is empty.
-        let all = map.is_none() || ranges.contains(&(0, 0, u64::from(u32::MAX)));
+        let all = map.is_none() || ranges.contains(&EVERYBODY);
         let known = ranges.iter().any(|(first, _, count)| {
             u64::from(own).checked_sub(*first).is_some_and(|offset| offset < *count)
         });
@@ -159,17 +179,46 @@ pub enum Standing {
 /// # Errors
 /// Those of the file system, other than that it is not there.
 pub fn standing(dir: &Path) -> io::Result<Standing> {
-    let who = Who::here();
-    Ok(match walk(dir, who)? {
-        Walked::There { facts, .. } if !facts.is_dir() => {
-            Standing::Refused("it is not a directory".to_owned())
+    Look::default().standing(dir).map(|(standing, _)| standing)
+}
+
+/// One look at several directories: what is on the way to all of them is looked at once.
+#[derive(Debug, Default)]
+pub struct Look {
+    seen: HashMap<PathBuf, fs::Metadata>,
+}
+
+impl Look {
+    /// As [`standing`], with device and inode of a directory that is there.
+    ///
+    /// # Errors
+    /// As [`standing`].
+    pub fn standing(&mut self, dir: &Path) -> io::Result<(Standing, (u64, u64))> {
+        let who = Who::here();
+        Ok(match walk(dir, who, self)? {
+            Walked::There { facts, .. } if !facts.is_dir() => {
+                (Standing::Refused("it is not a directory".to_owned()), (0, 0))
+            }
+            Walked::There { real, facts, loose } => {
+                let standing = match who.distrust(facts.uid(), facts.mode()) {
+                    Some(reason) => Standing::Refused(reason),
+                    None => loose.map_or(Standing::Firm(real), Standing::Loose),
+                };
+                (standing, (facts.dev(), facts.ino()))
+            }
+            Walked::Ended(standing) => (standing, (0, 0)),
+        })
+    }
+
+    /// What stands at a path, links not followed.
+    fn at(&mut self, path: &Path) -> io::Result<fs::Metadata> {
+        if let Some(facts) = self.seen.get(path) {
+            return Ok(facts.clone());
         }
-        Walked::There { real, facts, loose } => match who.distrust(facts.uid(), facts.mode()) {
-            Some(reason) => Standing::Refused(reason),
-            None => loose.map_or(Standing::Firm(real), Standing::Loose),
-        },
-        Walked::Ended(standing) => standing,
-    })
+        let facts = fs::symlink_metadata(path)?;
+        self.seen.insert(path.to_owned(), facts.clone());
+        Ok(facts)
+    }
 }
 
 /// How firmly a directory of this user's would stand that is made in `dir`, which may be root's and open to all if it
@@ -179,7 +228,7 @@ pub fn standing(dir: &Path) -> io::Result<Standing> {
 /// Those of the file system, other than that it is not there.
 pub fn shelter(dir: &Path) -> io::Result<Standing> {
     let who = Who::here();
-    Ok(match walk(dir, who)? {
+    Ok(match walk(dir, who, &mut Look::default())? {
         Walked::There { real, facts, loose } => match who.below(&real, facts.uid(), facts.mode()) {
             Some(Standing::Loose(reason)) => Standing::Loose(loose.unwrap_or(reason)),
             Some(standing) => standing,
@@ -204,7 +253,7 @@ enum Walked {
 
 /// Follows a path name by name, as the system does, and looks at each directory before the next name is looked up in
 /// it.
-fn walk(path: &Path, who: Who) -> io::Result<Walked> {
+fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
     /// As many as Linux follows.
     const MOST_LINKS: usize = 40;
     let names = |path: &Path| -> VecDeque<OsString> {
@@ -214,9 +263,9 @@ fn walk(path: &Path, who: Who) -> io::Result<Walked> {
         });
         names.collect()
     };
-    let root = || Ok::<_, io::Error>((PathBuf::from("/"), fs::metadata("/")?));
+    let root = |look: &mut Look| Ok::<_, io::Error>((PathBuf::from("/"), look.at(Path::new("/"))?));
     let mut names_left = names(&std::path::absolute(path)?);
-    let (mut real, mut facts) = root()?;
+    let (mut real, mut facts) = root(look)?;
     let mut loose = None;
     let mut links = 0;
     while let Some(name) = names_left.pop_front() {
@@ -226,7 +275,7 @@ fn walk(path: &Path, who: Who) -> io::Result<Walked> {
         if name == ".." {
             // It was looked at on the way down.
             real.pop();
-            facts = fs::symlink_metadata(&real)?;
+            facts = look.at(&real)?;
             continue;
         }
         match who.below(&real, facts.uid(), facts.mode()) {
@@ -235,7 +284,7 @@ fn walk(path: &Path, who: Who) -> io::Result<Walked> {
             None => {}
         }
         let entry = real.join(&name);
-        let found = match fs::symlink_metadata(&entry) {
+        let found = match look.at(&entry) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Walked::Ended(Standing::Missing));
@@ -256,7 +305,7 @@ fn walk(path: &Path, who: Who) -> io::Result<Walked> {
         }
         let target = fs::read_link(&entry)?;
         if target.is_absolute() {
-            (real, facts) = root()?;
+            (real, facts) = root(look)?;
         }
         let mut first = names(&target);
         first.append(&mut names_left);

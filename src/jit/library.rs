@@ -2,9 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::ffi::c_void;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::any::Any;
+use std::ffi::{CStr, CString, OsStr, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
 
 use crate::error::{Error, Kind, Result};
 use crate::load::Image;
@@ -43,17 +45,19 @@ pub struct Library {
     origin: Origin,
 }
 
+/// There are as many of these as loaded libraries, and those may be many: each text is there once, and as C wants it.
 struct Shared {
-    signature: String,
-    path: PathBuf,
+    signature: CString,
+    path: CString,
     image: Option<Arc<dyn Image>>,
+    kept: OnceLock<&'static (dyn Any + Send + Sync)>,
 }
 
 impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Library")
-            .field("signature", &self.shared.signature)
-            .field("path", &self.shared.path)
+            .field("signature", &self.signature())
+            .field("path", &self.path())
             .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
@@ -61,24 +65,51 @@ impl std::fmt::Debug for Library {
 
 impl Library {
     pub(super) fn new(signature: &str, path: &Path, image: Option<Arc<dyn Image>>, origin: Origin) -> Self {
-        let shared = Shared { signature: signature.to_owned(), path: path.to_owned(), image };
-        Self { shared: Arc::new(shared), origin }
+        // No file has a name with a NUL in it.
+        let text = |text: &[u8]| CString::new(text).unwrap_or_default();
+        let (signature, path) = (text(signature.as_bytes()), text(path.as_os_str().as_bytes()));
+        Self { shared: Arc::new(Shared { signature, path, image, kept: OnceLock::new() }), origin }
     }
 
-    pub(super) fn with_origin(&self, origin: Origin) -> Self {
+    /// The same library, as a call gives it that got it so.
+    #[must_use]
+    pub fn with_origin(&self, origin: Origin) -> Self {
         Self { shared: Arc::clone(&self.shared), origin }
     }
 
     /// The signature.
     #[must_use]
     pub fn signature(&self) -> &str {
+        self.shared.signature.to_str().unwrap_or_default()
+    }
+
+    /// The signature, as a C string.
+    #[must_use]
+    pub fn signature_in_c(&self) -> &CStr {
         &self.shared.signature
     }
 
     /// The file in the cache.
     #[must_use]
     pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.shared.path.to_bytes()))
+    }
+
+    /// The file in the cache, as a C string.
+    #[must_use]
+    pub fn path_in_c(&self) -> &CStr {
         &self.shared.path
+    }
+
+    /// What the caller wants to keep with this library, made when it is first asked for; as libraries are never
+    /// unloaded, it lives as long as the process. `None` when something of another type is kept already.
+    pub fn kept<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Option<&'static T> {
+        self.shared.kept.get_or_init(|| Box::leak(Box::new(make(self)))).downcast_ref()
+    }
+
+    /// The image, if it was loaded.
+    pub(super) fn is_loaded(&self) -> bool {
+        self.shared.image.is_some()
     }
 
     /// How the call that returned this value got the library.
@@ -94,12 +125,11 @@ impl Library {
     /// (`cache.lib_loader = "import"`).
     pub fn symbol(&self, name: &str) -> Result<*const c_void> {
         let Some(image) = &self.shared.image else {
-            let text =
-                format!("{} is not loaded (cache.lib_loader is \"import\")", self.shared.path.display());
+            let text = format!("{} is not loaded (cache.lib_loader is \"import\")", self.path().display());
             return Err(Error::new(Kind::State, text));
         };
         image.symbol(name).ok_or_else(|| {
-            let text = format!("{} has no symbol \"{name}\"", self.shared.path.display());
+            let text = format!("{} has no symbol \"{name}\"", self.path().display());
             Error::new(Kind::Symbol, text)
         })
     }

@@ -20,7 +20,7 @@ use crate::fsutil::{self, Power, Standing};
 use crate::load::Image;
 use crate::wire::Digest32;
 
-use super::{Known, Library, Origin, Session, lock};
+use super::{Library, Origin, Session, lock};
 
 /// Copies of libraries that are or will be loaded, by path in the cache and digest.
 pub(super) type Copies = HashMap<(PathBuf, Digest32), File>;
@@ -33,15 +33,14 @@ impl Session {
         };
         let path = cache.layout().lib(&last.signature);
         if !cache.layout().params().load {
-            return Ok(Library::new(&last.signature, &path, None, origin));
+            return Ok(self.keep(cache, last, None, origin));
         }
-        if let Some(image) = self.loaded(cache, last) {
-            return Ok(Library::new(&last.signature, &path, Some(image), origin));
+        if let Some(library) = self.loaded(cache, last) {
+            return Ok(library.with_origin(origin));
         }
         // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
         let replaced = |whole: &&Whole| {
-            let known = lock(&self.images).contains_key(&cache.layout().lib(&whole.signature));
-            known && self.loaded(cache, whole).is_none()
+            self.images.has(&cache.layout().lib(&whole.signature)) && self.loaded(cache, whole).is_none()
         };
         let why = match (cache.libraries()?, order.iter().find(replaced)) {
             (Standing::Loose(reason), _) => reason,
@@ -61,24 +60,23 @@ impl Session {
     fn load_in_place(&self, cache: &Cache, order: &[Whole], real: &Path, origin: Origin) -> Result<Library> {
         let mut library = None;
         for whole in order {
-            let image = match self.loaded(cache, whole) {
-                Some(image) => image,
-                // Not under the lock: initialisers of a library may do anything.
-                None => self.loader.load(&real.join(cache.layout().lib_basename(&whole.signature)))?,
+            library = match self.loaded(cache, whole) {
+                Some(library) => Some(library.with_origin(origin)),
+                None => {
+                    // Not under the lock: initialisers of a library may do anything.
+                    let image =
+                        self.loader.load(&real.join(cache.layout().lib_basename(&whole.signature)))?;
+                    Some(self.keep(cache, whole, Some(image), origin))
+                }
             };
-            library = Some(self.keep(cache, whole, image, origin));
         }
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
     }
 
-    fn keep(&self, cache: &Cache, whole: &Whole, image: Arc<dyn Image>, origin: Origin) -> Library {
+    fn keep(&self, cache: &Cache, whole: &Whole, image: Option<Arc<dyn Image>>, origin: Origin) -> Library {
         let path = cache.layout().lib(&whole.signature);
-        let mut images = lock(&self.images);
-        let known: &mut Vec<Known> = images.entry(path.clone()).or_default();
-        if known.iter().all(|(other, _)| *other != whole.digest) {
-            known.push((whole.digest, Arc::clone(&image)));
-        }
-        Library::new(&whole.signature, &path, Some(image), origin)
+        let library = Library::new(&whole.signature, &path, image, origin);
+        self.images.keep(whole.digest, library).with_origin(origin)
     }
 
     /// Loads a library from bytes that this host's directory does not show.
@@ -121,19 +119,20 @@ impl Session {
         let mut library = None;
         for whole in &order {
             let file = private.path().join(cache.layout().lib_basename(&whole.signature));
-            let image = match self.loaded(cache, whole) {
-                Some(image) => image,
-                None => self.loader.load(&file).map_err(|error| {
-                    let text = format!(
-                        "{}; this is a private copy, made because {why}. If {} does not allow programs to be run \
-                         (noexec), set cache.temp_dir_root to a directory that does",
-                        error.message(),
-                        file.parent().and_then(Path::parent).unwrap_or(Path::new("/")).display(),
-                    );
-                    Error::new(error.kind(), text)
-                })?,
-            };
-            library = Some(self.keep(cache, whole, image, origin));
+            if let Some(known) = self.loaded(cache, whole) {
+                library = Some(known.with_origin(origin));
+                continue;
+            }
+            let image = self.loader.load(&file).map_err(|error| {
+                let text = format!(
+                    "{}; this is a private copy, made because {why}. If {} does not allow programs to be run \
+                     (noexec), set cache.temp_dir_root to a directory that does",
+                    error.message(),
+                    file.parent().and_then(Path::parent).unwrap_or(Path::new("/")).display(),
+                );
+                Error::new(error.kind(), text)
+            })?;
+            library = Some(self.keep(cache, whole, Some(image), origin));
         }
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
     }

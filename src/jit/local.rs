@@ -5,6 +5,7 @@
 use crate::cache::closure::Closure;
 use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
+use crate::params::resolved::Resolved;
 
 use super::callbacks::Callbacks;
 use super::count::{LINKED, SELDOM};
@@ -13,14 +14,21 @@ use super::make::Ticket;
 use super::{LOOKS, Request, Session, find, gone, nested, no_generator};
 
 impl Session {
-    /// What a call without a communicator has been answered before; nothing within a `generate` callback.
-    #[must_use]
-    pub fn remembered(&self, request: Request<'_>) -> Option<Library> {
+    /// Gives `take` what a call without a communicator has been answered with before; nothing within a `generate`
+    /// callback. Neither locks nor allocates.
+    pub fn recall<T>(&self, name: &[u8], params: &Resolved, take: impl FnOnce(&Library) -> T) -> Option<T> {
         if nested::is_nested() {
             return None;
         }
-        let known = self.memory.get(request.name, &request.params.memory_digest);
+        let known = self.memory.get(name, &params.memory_digest, take);
         known.inspect(|_| self.tally.memory_hit())
+    }
+
+    /// What a call without a communicator has been answered before, as [`Session::recall`].
+    #[must_use]
+    pub fn remembered(&self, request: Request<'_>) -> Option<Library> {
+        let take = |library: &Library| library.with_origin(Origin::Memory);
+        self.recall(request.name.as_bytes(), request.params, take)
     }
 
     /// Gets the library of a request without talking to anybody but the host's callbacks, and these on a miss only.

@@ -13,6 +13,7 @@ mod library;
 mod loading;
 pub mod local;
 mod make;
+mod memory;
 mod nested;
 pub mod query;
 pub mod ranks;
@@ -20,30 +21,27 @@ mod toolchain;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cache::usage::Tally;
 use crate::cache::{Cache, Check, Lookup, Whole};
 use crate::error::{Error, Kind, Result};
-use crate::load::{Image, Loader, System};
+use crate::load::{Loader, System};
 use crate::params::resolved::Resolved;
 use crate::process::{Runner, Spawn};
 use crate::signature::Toolchain;
-use crate::wire::Digest32;
 
 pub use callbacks::{Callbacks, Source};
 pub use library::{Library, Origin};
+use memory::{Images, Memory};
 pub use nested::is_nested;
-
-/// A loaded library with the digest of its file.
-type Known = (Digest32, Arc<dyn Image>);
 
 /// What a process keeps between calls: loaded libraries, answers of compilers.
 pub struct Session {
     runner: Arc<dyn Runner>,
     loader: Arc<dyn Loader>,
-    /// Loaded libraries by path, told apart by the digests of their files.
-    images: Mutex<HashMap<PathBuf, Vec<Known>>>,
+    /// Libraries that calls have been answered with.
+    images: Images,
     /// Files of which libraries have been loaded that were not loaded from a cache directory.
     copies: Mutex<loading::Copies>,
     /// Caches from which leftovers of dead programs have been removed.
@@ -73,7 +71,7 @@ impl Session {
         Self {
             runner,
             loader,
-            images: Mutex::default(),
+            images: Images::default(),
             copies: Mutex::default(),
             swept: Mutex::default(),
             toolchains: Mutex::default(),
@@ -97,39 +95,15 @@ impl Session {
         SESSION.get_or_init(Self::default)
     }
 
-    /// The image of exactly this library, if it has been loaded.
-    fn loaded(&self, cache: &Cache, whole: &Whole) -> Option<Arc<dyn Image>> {
-        let images = lock(&self.images);
-        let same = |(digest, _): &&Known| *digest == whole.digest;
-        images
-            .get(&cache.layout().lib(&whole.signature))?
-            .iter()
-            .find(same)
-            .map(|(_, image)| Arc::clone(image))
+    /// Exactly this library, if it has been loaded.
+    fn loaded(&self, cache: &Cache, whole: &Whole) -> Option<Library> {
+        self.images.get(&cache.layout().lib(&whole.signature), &whole.digest, true)
     }
 
     /// Where a library that a cache has comes from: memory, if it has been loaded.
     fn origin(&self, cache: &Cache, order: &[Whole]) -> Origin {
         let loaded = order.last().is_some_and(|whole| self.loaded(cache, whole).is_some());
         if loaded { Origin::Memory } else { Origin::Disk }
-    }
-}
-
-/// Libraries that calls with the same name and parameters are answered with.
-#[derive(Default)]
-pub(crate) struct Memory {
-    by_params: RwLock<HashMap<Digest32, HashMap<String, Library>>>,
-}
-
-impl Memory {
-    pub(crate) fn get(&self, name: &str, digest: &Digest32) -> Option<Library> {
-        let libraries = self.by_params.read().unwrap_or_else(PoisonError::into_inner);
-        Some(libraries.get(digest)?.get(name)?.with_origin(Origin::Memory))
-    }
-
-    pub(crate) fn put(&self, name: &str, digest: Digest32, library: &Library) {
-        let mut libraries = self.by_params.write().unwrap_or_else(PoisonError::into_inner);
-        libraries.entry(digest).or_default().insert(name.to_owned(), library.clone());
     }
 }
 

@@ -20,7 +20,7 @@ use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
-use crate::params::resolved::{BuildOn, default_timeout};
+use crate::params::resolved::{BuildOn, Resolved, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
@@ -71,7 +71,20 @@ impl Session {
     /// The library that `comm` has already agreed on for this request: no communication.
     #[must_use]
     pub fn jit_from_memory(&self, request: Request<'_>, agreed: &Agreed) -> Option<Library> {
-        let known = agreed.memory.get(request.name, &request.params.memory_digest);
+        let take = |library: &Library| library.with_origin(Origin::Memory);
+        self.recall_on(agreed, request.name.as_bytes(), request.params, take)
+    }
+
+    /// Gives `take` the library that a communicator has agreed on before. Neither communicates, nor locks, nor
+    /// allocates.
+    pub fn recall_on<T>(
+        &self,
+        agreed: &Agreed,
+        name: &[u8],
+        params: &Resolved,
+        take: impl FnOnce(&Library) -> T,
+    ) -> Option<T> {
+        let known = agreed.memory.get(name, &params.memory_digest, take);
         known.inspect(|_| self.tally.memory_hit())
     }
 

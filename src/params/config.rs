@@ -72,14 +72,19 @@ fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {
 
 /// The text of a file that is safe to obey; `None` when there is no file. The error is the reason alone.
 fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, String> {
-    // A link of somebody else leads where they want, if only to another file of ours.
-    let link = path.symlink_metadata().ok().filter(|facts| facts.is_symlink());
-    if let Some(owner) = link.map(|facts| facts.uid()).filter(|owner| *owner != uid && *owner != 0) {
-        return Err(format!("it is a symbolic link of user {owner}"));
-    }
     // A pipe that somebody put here must not hold us.
-    let open = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path);
-    let file = match open {
+    let open = |flags| File::options().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path);
+    // Mostly there is nothing, which is known after one call.
+    let mut opened = open(libc::O_NOFOLLOW);
+    if opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP)) {
+        // A link of somebody else leads where they want, if only to another file of ours.
+        let owner = path.symlink_metadata().ok().map(|facts| facts.uid());
+        if let Some(owner) = owner.filter(|owner| *owner != uid && *owner != 0) {
+            return Err(format!("it is a symbolic link of user {owner}"));
+        }
+        opened = open(0);
+    }
+    let file = match opened {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);

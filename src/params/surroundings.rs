@@ -32,7 +32,7 @@ impl Surroundings {
     /// [`Kind::Params`] for a variable that is not UTF-8: it would name another place than the one that was meant.
     pub fn of_process() -> Result<Self> {
         let mut variables = BTreeMap::new();
-        for name in KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES) {
+        for name in Self::names() {
             let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { continue };
             let value = value.into_string().map_err(|value| {
                 let text = format!("environment variable {name} is not UTF-8: {}", value.display());
@@ -46,6 +46,11 @@ impl Surroundings {
             uid: rustix::process::geteuid().as_raw(),
             system_dir: PathBuf::from("/etc/dijitso"),
         })
+    }
+
+    /// The names of all variables that matter.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES)
     }
 
     /// The value of a variable.

@@ -127,7 +127,10 @@ pub fn find_program(word: &str, path: Option<&std::ffi::OsStr>, cwd: &std::path:
     if word.contains('/') {
         return executable(cwd.join(word));
     }
-    std::env::split_paths(path?).find_map(|directory| executable(cwd.join(directory).join(word)))
+    // Each directory once: login scripts put the same one there again and again.
+    let mut seen = std::collections::HashSet::new();
+    let mut directories = std::env::split_paths(path?).filter(|directory| seen.insert(directory.clone()));
+    directories.find_map(|directory| executable(cwd.join(directory).join(word)))
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::ranks::Agreed;
 use super::*;
 use crate::cache::layout::Category;
 use crate::cache::seal;
+use crate::load::Image;
 use crate::parallel::threads::{ThreadComm, run};
 use crate::parallel::{Communicator, agree};
 use crate::params::{Params, Surroundings};

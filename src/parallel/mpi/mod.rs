@@ -30,7 +30,7 @@ use crate::error::{Error, Kind, Result};
 use super::Communicator;
 use super::late::Roster;
 
-pub use attach::attached;
+pub use attach::{attached, recall};
 pub use world::{World, library_version, world};
 
 /// The communicator type of the C interface.

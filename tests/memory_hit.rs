@@ -1,0 +1,142 @@
+//! A call that is answered from memory allocates nothing, and gives one and the same handle to all threads.
+//!
+//! With a communicator it takes the same way; that it does not communicate is shown by `jit::tests`, and by
+//! `tests/c/communicators.c` with MPI.
+
+#![cfg(not(feature = "mpi"))]
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::ffi::{CString, c_char, c_void};
+use std::ptr::{null, null_mut};
+
+use dijitso::capi::jit::{dijitso_callbacks, dijitso_jit};
+use dijitso::capi::library::{
+    DIJITSO_ORIGIN_BUILT, DIJITSO_ORIGIN_MEMORY, dijitso_library, dijitso_library_free,
+    dijitso_library_origin,
+};
+use dijitso::capi::params::{dijitso_params, dijitso_params_new, dijitso_params_set};
+use dijitso::capi::source::{dijitso_source, dijitso_source_set_code};
+
+/// The allocator of the system, which counts what each thread asks for.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+fn count() {
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: the allocator of the system does it all.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
+        // SAFETY: promised by the caller.
+        unsafe { System.dealloc(place, layout) }
+    }
+
+    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: promised by the caller.
+        unsafe { System.realloc(place, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+unsafe extern "C" fn generate(
+    _user_data: *mut c_void,
+    _name: *const c_char,
+    _signature: *const c_char,
+    _generator: *const c_char,
+    source: *mut dijitso_source,
+) -> i32 {
+    let code = b"int value(void) { return 42; }\n";
+    // SAFETY: the source of this callback, and a text of this length.
+    unsafe { dijitso_source_set_code(source, code.as_ptr().cast(), code.len()) }
+}
+
+const CALLBACKS: dijitso_callbacks = dijitso_callbacks {
+    struct_size: size_of::<dijitso_callbacks>(),
+    user_data: null_mut(),
+    generate: Some(generate),
+    send: None,
+    receive: None,
+    wait: None,
+};
+
+fn set(params: *mut dijitso_params, key: &str, value: &str) {
+    let (key, value) = (CString::new(key).unwrap(), CString::new(value).unwrap());
+    // SAFETY: parameters that were made below, and texts.
+    assert_eq!(unsafe { dijitso_params_set(params, key.as_ptr(), value.as_ptr(), null_mut()) }, 0);
+}
+
+/// Makes a call and frees its handle: the origin, and where the handle was.
+fn jit(params: *const dijitso_params) -> (i32, usize) {
+    let mut library: *mut dijitso_library = null_mut();
+    // SAFETY: valid arguments, and a handle that is freed once.
+    unsafe {
+        let status =
+            dijitso_jit(c"form".as_ptr(), params, &CALLBACKS, null_mut(), &raw mut library, null_mut());
+        assert_eq!(status, 0);
+        let origin = dijitso_library_origin(library);
+        dijitso_library_free(library);
+        (origin, library as usize)
+    }
+}
+
+/// What a hundred hits allocate in this thread, after the first two; and the handle that they give.
+fn hits(params: *const dijitso_params) -> (usize, usize) {
+    let mut handle = 0;
+    for _ in 0..2 {
+        handle = jit(params).1;
+    }
+    let before = ALLOCATIONS.get();
+    for _ in 0..100 {
+        assert_eq!(jit(params), (DIJITSO_ORIGIN_MEMORY, handle));
+    }
+    (ALLOCATIONS.get() - before, handle)
+}
+
+#[test]
+fn a_memory_hit_allocates_nothing_and_gives_all_threads_one_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    // SAFETY: this is the only test of this program, and it has no other thread yet.
+    unsafe {
+        std::env::set_var("HOME", dir.path());
+        std::env::set_var("DIJITSO_CACHE_DIR", dir.path().join("defaults"));
+    }
+    let mut params = null_mut();
+    // SAFETY: a place for the result.
+    assert_eq!(unsafe { dijitso_params_new(&raw mut params, null_mut()) }, 0);
+    set(params, "cache.cache_dir", dir.path().join("cache").to_str().unwrap());
+    set(params, "build.language", "c");
+    assert_eq!(jit(params).0, DIJITSO_ORIGIN_BUILT);
+    let (allocations, handle) = hits(params);
+    assert_eq!(allocations, 0);
+    let shared = params as usize;
+    let threads = [(); 4].map(|()| std::thread::spawn(move || hits(shared as *const dijitso_params)));
+    for thread in threads {
+        assert_eq!(thread.join().unwrap(), (0, handle));
+    }
+
+    assert_eq!(jit(null()).0, DIJITSO_ORIGIN_BUILT, "another cache directory");
+    let (allocations, of_defaults) = hits(null());
+    assert_eq!(allocations, 0);
+    assert_ne!(of_defaults, handle);
+    // SAFETY: as above: no other thread runs.
+    unsafe { std::env::set_var("DIJITSO_CACHE_DIR", dir.path().join("elsewhere")) };
+    assert_eq!(jit(null()).0, DIJITSO_ORIGIN_BUILT, "the environment has changed");
+    // SAFETY: as above.
+    unsafe { std::env::set_var("DIJITSO_CACHE_DIR", dir.path().join("defaults")) };
+    assert_eq!(hits(null()), (0, of_defaults));
+}
