@@ -16,6 +16,7 @@ mod make;
 mod nested;
 pub mod query;
 pub mod ranks;
+mod stage;
 mod toolchain;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

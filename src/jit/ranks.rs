@@ -29,6 +29,7 @@ use super::count::{SELDOM, note_use};
 use super::kinds::{Class, Kinds, Machine, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::stage::{self, Found, Nodes, Staging};
 use super::{LOOKS, Memory, Request, Session, find, gone, lock};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
@@ -39,6 +40,7 @@ pub struct Agreed {
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
     kinds: Kinds,
+    staging: Staging,
 }
 
 /// A rank's view of one call.
@@ -49,6 +51,8 @@ struct Call<'a> {
     whole: &'a dyn Communicator,
     /// Those among them that need the same library.
     class: Class,
+    /// The ranks by hosts, where one of each host looks for the others; never together with classes.
+    nodes: Option<Arc<Nodes>>,
     request: Request<'a>,
 }
 
@@ -56,8 +60,12 @@ struct Call<'a> {
 enum Served {
     /// By its cache: libraries to load, dependencies first.
     Cache(Vec<Whole>),
+    /// By the rank that looks for it; by its cache after all, where that rank could not stage it.
+    Host(Found),
     /// By bytes that were handed over because its cache does not show them.
     Bytes(Vec<EntryFiles>),
+    /// Not at all, for this reason.
+    Failed(Error),
 }
 
 impl Served {
@@ -99,13 +107,19 @@ impl Session {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
         let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
+        let (votes, stage_votes) = votes.split_at(VOTES);
         let class = if request.params.cache.signature_is_name {
             Class::all(Toolchain::unknown())
         } else {
-            agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?
+            agreed.kinds.class(comm, &machine, votes, || self.toolchain(request.params))?
         };
-        let call = Call { session: self, agreed, whole: comm, class, request };
+        let nodes = match class.part {
+            None => agreed.staging.nodes(comm, request.params, stage_votes)?,
+            Some(_) => None,
+        };
+        let mut call = Call { session: self, agreed, whole: comm, class, nodes, request };
         call.comm().begin(request.name, timeout);
+        call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
         let ticket = call.ticket()?;
         let root = call.own_root()?;
         let cache = Cache::new(&root, &request.params.cache);
@@ -126,9 +140,12 @@ impl Session {
                         kept[0] = 0;
                         Ok(None)
                     }
-                    loaded => loaded.map(Some),
+                    loaded => loaded.inspect(|library| kept[0] = u64::from(library.is_some())),
                 }
             })?;
+            // Now that all have loaded, what was staged goes; should they look again, each does so itself.
+            drop(served);
+            call.nodes = None;
             if let Some(library) = loaded.filter(|_| kept == [1]) {
                 break library;
             }
@@ -155,8 +172,8 @@ fn same_call<'a>(
     agreed: &Agreed,
     request: Result<Request<'a>>,
     callbacks: &Callbacks<'_>,
-) -> Result<(Request<'a>, Machine, [u64; VOTES])> {
-    let mut votes = [0; 8 + VOTES];
+) -> Result<(Request<'a>, Machine, [u64; VOTES + stage::VOTES])> {
+    let mut votes = [0; 8 + VOTES + stage::VOTES];
     let mut mine = Vec::new();
     let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
         let request = request?;
@@ -173,12 +190,13 @@ fn same_call<'a>(
         mine = writer.finish();
         let machine = Machine::new(request.params);
         votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
-        votes[8..].copy_from_slice(&agreed.kinds.votes(&machine));
+        votes[8..8 + VOTES].copy_from_slice(&agreed.kinds.votes(&machine));
+        votes[8 + VOTES..].copy_from_slice(&agreed.staging.votes(comm, request.params));
         Ok((request, machine))
     })?;
-    let (calls, machines) = votes.split_at(8);
+    let (calls, others) = votes.split_at(8);
     if all_same(calls) {
-        return Ok((request, machine, machines.try_into().expect("as many as were reduced")));
+        return Ok((request, machine, others.try_into().expect("as many as were reduced")));
     }
     let calls = gather_bytes(comm, &mine)?;
     Err(disagreement(&calls))
@@ -211,7 +229,7 @@ fn disagreement(calls: &[Vec<u8>]) -> Error {
     Error::new(Kind::RanksDisagree, text)
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// The ranks that need the same library as this one.
     fn comm(&self) -> &dyn Communicator {
         self.class.part.as_deref().map_or(self.whole, |part| part)
@@ -223,7 +241,7 @@ impl Call<'_> {
     }
 
     /// Step 2: the signature.
-    fn ticket(&self) -> Result<Ticket<'_>> {
+    fn ticket(&self) -> Result<Ticket<'a>> {
         let toolchain = self.class.toolchain.clone();
         // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
@@ -255,7 +273,9 @@ impl Call<'_> {
             return Ok(sharing);
         }
         let cache = Cache::new(declared, &self.request.params.cache);
-        let sharing = Arc::new(discover(self.whole, || cache.identify(), &cache.layout().comm())?);
+        let identify = || if self.is_led() { Ok((0, 0)) } else { cache.identify() };
+        let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
+        let sharing = Arc::new(discover(self.whole, identify, &cache.layout().comm(), eyes)?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
         lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)
@@ -265,20 +285,44 @@ impl Call<'_> {
     fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
         let mut all_hit = [0];
         let found = agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
-            let found = find(cache, signature, Check::Load)?;
-            all_hit[0] = u64::from(found.is_some());
+            let found = self.session.look(self.whole, self.nodes(), cache, signature)?;
+            all_hit[0] = u64::from(!found.is_miss());
             Ok(found)
         })?;
-        Ok(found.filter(|_| all_hit == [1]).map(|order| {
-            let origin = self.session.origin(cache, &order);
+        if all_hit != [1] {
+            return Ok(None);
+        }
+        let mut origin = Origin::Disk;
+        if let Some(order) = found.order() {
+            origin = self.session.origin(cache, &order);
             if self.counts() {
                 self.session.count_hit(cache, &order, origin, SELDOM);
             } else if fsutil::is_local(cache.layout().root()) {
                 // Directories of other hosts than the first have to learn of it, too.
                 note_use(cache, &order, SELDOM);
             }
-            (Served::Cache(order), origin)
-        }))
+        }
+        Ok(Some((self.serve(found), origin)))
+    }
+
+    /// What this rank is served by, now that all have found it.
+    fn serve(&self, found: Found) -> Served {
+        match found.share(self.nodes()) {
+            Ok(Found::Cache(order)) => Served::Cache(order),
+            Ok(found) => Served::Host(found),
+            // The others are told when they have loaded.
+            Err(error) => Served::Failed(error),
+        }
+    }
+
+    fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_deref()
+    }
+
+    /// Whether another rank of this host looks for this one.
+    fn is_led(&self) -> bool {
+        let rank = self.whole.rank();
+        self.nodes().is_some_and(|nodes| nodes.leaders()[rank] != rank)
     }
 
     /// Whether this rank counts for its directory: the lowest of its class that shares it, as far as that is known
@@ -373,20 +417,24 @@ impl Call<'_> {
     ) -> Result<(Served, Origin)> {
         let mut all_found = [0];
         let found = agree_min(self.comm(), "looking into the cache", &mut all_found, |all_found| {
-            let found = find(cache, signature, Check::Load)?;
-            all_found[0] = u64::from(found.is_some());
+            let found = self.session.look(self.whole, self.nodes(), cache, signature)?;
+            all_found[0] = u64::from(!found.is_miss());
             Ok(found)
         })?;
-        match found {
-            Some(order) if all_found == [1] => Ok((Served::Cache(order), origin)),
-            found => self.hand_over(signature, cache, leaders, found, origin),
+        if all_found == [1] {
+            return Ok((self.serve(found), origin));
         }
+        self.hand_over(signature, cache, leaders, found.order(), origin)
     }
 
     /// Whether the whole entry lies on the disk of each rank.
     fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
-        let found = agree(self.comm(), "looking into the cache", || find(cache, signature, Check::Whole))?;
-        Ok(self.comm().all_gather(&[u8::from(found.is_some())])?.iter().map(|byte| *byte == 1).collect())
+        let found = agree(self.comm(), "looking into the cache", || {
+            if self.is_led() { Ok(None) } else { find(cache, signature, Check::Whole) }
+        })?;
+        let has = self.comm().all_gather(&[u8::from(found.is_some())])?;
+        let looks = |rank: usize| self.nodes().map_or(rank, |nodes| nodes.leaders()[rank]);
+        Ok((0..has.len()).map(|rank| has[looks(rank)] == 1).collect())
     }
 
     /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
@@ -434,11 +482,19 @@ impl Call<'_> {
         })
     }
 
-    /// Step 8.
-    fn load(&self, signature: &str, cache: &Cache, served: &Served, origin: Origin) -> Result<Library> {
+    /// Step 8. `None` where it has gone meanwhile and all have to look again.
+    fn load(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        served: &Served,
+        origin: Origin,
+    ) -> Result<Option<Library>> {
         match served {
-            Served::Cache(order) => self.session.load(cache, order, origin),
-            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache, origin),
+            Served::Cache(order) => self.session.load(cache, order, origin).map(Some),
+            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache, origin).map(Some),
+            Served::Failed(error) => Err(error.clone()),
+            Served::Host(found) => self.session.load_found(self.whole, cache, signature, found, origin),
         }
     }
 }

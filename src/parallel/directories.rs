@@ -47,7 +47,8 @@ impl Sharing {
 /// Finds out who shares. Collective.
 ///
 /// `identify` makes the directory if need be and gives its device and inode. `meeting_dir` is where files are put,
-/// below that directory; only when there is more than one machine, and by one rank of each.
+/// below that directory; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
+/// the one that looks for it: what `identify` gives on the others does not count.
 ///
 /// # Errors
 /// That of `identify`, on all ranks.
@@ -55,6 +56,7 @@ pub fn discover(
     comm: &dyn Communicator,
     identify: impl FnOnce() -> Result<(u64, u64)>,
     meeting_dir: &Path,
+    eyes: Option<&[usize]>,
 ) -> Result<Sharing> {
     let (device, inode) = agree(comm, "looking at the cache directory", identify)?;
     let mut mine = [0; 24];
@@ -62,7 +64,8 @@ pub fn discover(
         field.copy_from_slice(&value.to_le_bytes());
     }
     let all = comm.all_gather(&mine)?;
-    let places: Vec<&[u8]> = all.chunks_exact(24).collect();
+    let looks = |rank: usize| eyes.map_or(rank, |eyes| eyes[rank]);
+    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| &all[24 * looks(rank)..][..24]).collect();
     let local = group_equal(&places);
     let one_machine = places.iter().all(|place| place[..8] == places[0][..8]);
     if one_machine {
@@ -159,7 +162,7 @@ mod tests {
                 let facts = fs::metadata(dir).map_err(|error| Error::io("no", dir, &error))?;
                 Ok((facts.dev() ^ salt, facts.ino()))
             };
-            discover(comm, identify, &dir.join("comm"))
+            discover(comm, identify, &dir.join("comm"), None)
         })
     }
 
