@@ -14,12 +14,12 @@ use std::time::Duration;
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
 use crate::cache::usage::Event;
-use crate::cache::{Cache, Check, EntryFiles, Whole};
+use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
-use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
+use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same, gather_bytes, same_votes};
 use crate::params::resolved::{BuildOn, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
@@ -53,26 +53,19 @@ struct Call<'a> {
     class: Class,
     /// The ranks by hosts, where one of each host looks for the others; never together with classes.
     nodes: Option<Arc<Nodes>>,
+    /// Whether all have the same in mind when they know who shares the cache directory.
+    sharing_known: bool,
     request: Request<'a>,
 }
 
-/// How a rank stands before loading.
-enum Served {
-    /// By its cache: libraries to load, dependencies first.
-    Cache(Vec<Whole>),
-    /// By the rank that looks for it; by its cache after all, where that rank could not stage it.
-    Host(Found),
-    /// By bytes that were handed over because its cache does not show them.
-    Bytes(Vec<EntryFiles>),
-    /// Not at all, for this reason.
-    Failed(Error),
-}
-
-impl Served {
-    /// Whether it was in the cache and is not there any more.
-    fn gone(&self, cache: &Cache) -> bool {
-        matches!(self, Self::Cache(order) if gone(cache, order))
-    }
+/// What came of an attempt to load, for all ranks.
+enum Outcome {
+    /// All have the library.
+    Loaded(Library),
+    /// Not all have found it; this rank has found this.
+    Missing(Option<Vec<Whole>>),
+    /// One has lost what it had found: all look again.
+    Lost,
 }
 
 impl Session {
@@ -107,7 +100,8 @@ impl Session {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
         let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
-        let (votes, stage_votes) = votes.split_at(VOTES);
+        let (votes, others) = votes.split_at(VOTES);
+        let (stage_votes, sharing_votes) = others.split_at(stage::VOTES);
         let class = if request.params.cache.signature_is_name {
             Class::all(Toolchain::unknown())
         } else {
@@ -117,7 +111,8 @@ impl Session {
             None => agreed.staging.nodes(comm, request.params, stage_votes)?,
             Some(_) => None,
         };
-        let mut call = Call { session: self, agreed, whole: comm, class, nodes, request };
+        let sharing_known = all_same(sharing_votes);
+        let mut call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, request };
         call.comm().begin(request.name, timeout);
         call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
         let ticket = call.ticket()?;
@@ -126,28 +121,15 @@ impl Session {
 
         let mut looks = LOOKS;
         let library = loop {
-            let (served, origin) = match call.look(&ticket.signature, &cache)? {
-                Some(hit) => hit,
-                None => call.miss(&ticket, &cache, callbacks)?,
-            };
             looks -= 1;
-            // Where one has lost what it had found, all look again.
-            let mut kept = [1];
-            let loaded = agree_min(comm, "loading", &mut kept, |kept| {
-                match call.load(&ticket.signature, &cache, &served, origin) {
-                    Err(error) if looks > 0 && served.gone(&cache) => {
-                        log::info!("looking again: {error}");
-                        kept[0] = 0;
-                        Ok(None)
-                    }
-                    loaded => loaded.inspect(|library| kept[0] = u64::from(library.is_some())),
-                }
-            })?;
-            // Now that all have loaded, what was staged goes; should they look again, each does so itself.
-            drop(served);
-            call.nodes = None;
-            if let Some(library) = loaded.filter(|_| kept == [1]) {
-                break library;
+            let outcome = match call.attempt(&ticket.signature, &cache, None, looks > 0)? {
+                Outcome::Missing(_) => call.miss(&ticket, &cache, callbacks, looks > 0)?,
+                outcome => outcome,
+            };
+            match outcome {
+                Outcome::Loaded(library) => break library,
+                // Each for itself: what was staged may be what somebody cannot use.
+                _ => call.nodes = None,
             }
         };
         agreed.memory.put(request.name, request.params.memory_digest, &library);
@@ -165,6 +147,9 @@ pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
     }
 }
 
+/// Votes of the first step on what the ranks know of each other: machines, hosts, shared directories.
+const OTHERS: usize = VOTES + stage::VOTES + 2;
+
 /// Step 1: all ranks are well, and ask for the same. Also what this rank's machine is, and the votes on whether the
 /// others have the same.
 fn same_call<'a>(
@@ -172,8 +157,8 @@ fn same_call<'a>(
     agreed: &Agreed,
     request: Result<Request<'a>>,
     callbacks: &Callbacks<'_>,
-) -> Result<(Request<'a>, Machine, [u64; VOTES + stage::VOTES])> {
-    let mut votes = [0; 8 + VOTES + stage::VOTES];
+) -> Result<(Request<'a>, Machine, [u64; OTHERS])> {
+    let mut votes = [0; 8 + OTHERS];
     let mut mine = Vec::new();
     let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
         let request = request?;
@@ -191,7 +176,11 @@ fn same_call<'a>(
         let machine = Machine::new(request.params);
         votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
         votes[8..8 + VOTES].copy_from_slice(&agreed.kinds.votes(&machine));
-        votes[8 + VOTES..].copy_from_slice(&agreed.staging.votes(comm, request.params));
+        votes[8 + VOTES..6 + OTHERS].copy_from_slice(&agreed.staging.votes(comm, request.params));
+        // A rank with another directory than last time makes all look again.
+        let sharing = lock(&agreed.sharing).get(&request.params.cache.cache_dir).map(|(number, _)| *number);
+        let number = sharing.unwrap_or(u64::MAX);
+        votes[6 + OTHERS..].copy_from_slice(&[number, !number]);
         Ok((request, machine))
     })?;
     let (calls, others) = votes.split_at(8);
@@ -262,13 +251,8 @@ impl<'a> Call<'a> {
     /// Who shares the declared cache directory, found out once for each communicator and directory.
     fn sharing(&self, declared: &Path) -> Result<Arc<Sharing>> {
         let known = lock(&self.agreed.sharing).get(declared).cloned();
-        // A rank with another directory than last time makes all look again.
-        let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
-        let mut votes = [number, !number];
-        self.whole.enter("comparing cache directories");
-        self.whole.min(&mut votes)?;
         if let Some((_, sharing)) = known
-            && all_same(&votes)
+            && self.sharing_known
         {
             return Ok(sharing);
         }
@@ -281,37 +265,55 @@ impl<'a> Call<'a> {
         Ok(sharing)
     }
 
-    /// Step 4: who has it. `None` on all ranks unless all have it.
-    fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
-        let mut all_hit = [0];
-        let found = agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
-            let found = self.session.look(self.whole, self.nodes(), cache, signature)?;
-            all_hit[0] = u64::from(!found.is_miss());
-            Ok(found)
-        })?;
-        if all_hit != [1] {
-            return Ok(None);
-        }
-        let mut origin = Origin::Disk;
-        if let Some(order) = found.order() {
-            origin = self.session.origin(cache, &order);
-            if self.counts() {
-                self.session.count_hit(cache, &order, origin, SELDOM);
-            } else if fsutil::is_local(cache.layout().root()) {
-                // Directories of other hosts than the first have to learn of it, too.
-                note_use(cache, &order, SELDOM);
+    /// Step 4: all look, and whoever finds the library loads it. It was built in this call if there is an `origin`.
+    ///
+    /// One agreement for both, and not one for each: they are what a call consists of that finds everything.
+    fn attempt(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        origin: Option<Origin>,
+        again: bool,
+    ) -> Result<Outcome> {
+        const STEP: &str = "looking into the cache";
+        let looked = catch(STEP, || self.session.look(self.whole, self.nodes(), cache, signature));
+        // What is staged goes with this, when all have loaded.
+        let found = Found::share(looked, self.nodes());
+        let mut votes = [0, 0];
+        let loaded = agree_min(self.whole, STEP, &mut votes, |votes| {
+            let found = found.as_ref().map_err(Clone::clone)?;
+            let there = u64::from(!found.is_miss());
+            votes.copy_from_slice(&[there, 1]);
+            match self.session.load_found(self.whole, cache, signature, found, origin) {
+                Err(error) if again && found.order().is_some_and(|order| gone(cache, &order)) => {
+                    log::info!("looking again: {error}");
+                    votes[1] = 0;
+                    Ok(None)
+                }
+                loaded => loaded.inspect(|library| votes[1] = u64::from(library.is_some()).max(1 - there)),
             }
+        })?;
+        // Who looks for others counts for them, too.
+        let order = found.ok().filter(|_| !self.is_led()).and_then(|found| found.order());
+        match (votes, loaded) {
+            ([0, _], _) => Ok(Outcome::Missing(order)),
+            ([_, 1], Some(library)) => {
+                if let (Some(order), None) = (order, origin) {
+                    self.note_hit(cache, &order, library.origin());
+                }
+                Ok(Outcome::Loaded(library))
+            }
+            _ => Ok(Outcome::Lost),
         }
-        Ok(Some((self.serve(found), origin)))
     }
 
-    /// What this rank is served by, now that all have found it.
-    fn serve(&self, found: Found) -> Served {
-        match found.share(self.nodes()) {
-            Ok(Found::Cache(order)) => Served::Cache(order),
-            Ok(found) => Served::Host(found),
-            // The others are told when they have loaded.
-            Err(error) => Served::Failed(error),
+    /// Counts what all have hit.
+    fn note_hit(&self, cache: &Cache, order: &[Whole], origin: Origin) {
+        if self.counts() {
+            self.session.count_hit(cache, order, origin, SELDOM);
+        } else if fsutil::is_local(cache.layout().root()) {
+            // Directories of other hosts than the first have to learn of it, too.
+            note_use(cache, order, SELDOM);
         }
     }
 
@@ -339,15 +341,25 @@ impl<'a> Call<'a> {
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<(Served, Origin)> {
+        again: bool,
+    ) -> Result<Outcome> {
         let sharing = match self.request.params.buildon {
             BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
             BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
         };
         let leaders = self.class.leaders(sharing.leaders());
         let origin = self.together("building", self.build(ticket, cache, &leaders, callbacks))?;
-        agree(self.whole, "waiting", || callbacks.wait())?;
-        self.together("handing over", self.fetch(&ticket.signature, cache, &leaders, origin))
+        // The ranks have the same callbacks.
+        if callbacks.wait.is_some() {
+            agree(self.whole, "waiting", || callbacks.wait())?;
+        }
+        match self.attempt(&ticket.signature, cache, Some(origin), again)? {
+            Outcome::Missing(found) => {
+                let handed = self.hand_over(&ticket.signature, cache, &leaders, found, origin);
+                self.together("handing over", handed)
+            }
+            outcome => Ok(outcome),
+        }
     }
 
     /// Steps 5 and 6.
@@ -407,34 +419,14 @@ impl<'a> Call<'a> {
         Ok(origin)
     }
 
-    /// Step 7: what was built is found in the cache, or handed over.
-    fn fetch(
-        &self,
-        signature: &str,
-        cache: &Cache,
-        leaders: &[usize],
-        origin: Origin,
-    ) -> Result<(Served, Origin)> {
-        let mut all_found = [0];
-        let found = agree_min(self.comm(), "looking into the cache", &mut all_found, |all_found| {
-            let found = self.session.look(self.whole, self.nodes(), cache, signature)?;
-            all_found[0] = u64::from(!found.is_miss());
-            Ok(found)
-        })?;
-        if all_found == [1] {
-            return Ok((self.serve(found), origin));
-        }
-        self.hand_over(signature, cache, leaders, found.order(), origin)
-    }
-
     /// Whether the whole entry lies on the disk of each rank.
     fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
-        let found = agree(self.comm(), "looking into the cache", || {
-            if self.is_led() { Ok(None) } else { find(cache, signature, Check::Whole) }
+        let has = agree_gather(self.comm(), "looking into the cache", || {
+            let has = !self.is_led() && find(cache, signature, Check::Whole)?.is_some();
+            Ok([u8::from(has)])
         })?;
-        let has = self.comm().all_gather(&[u8::from(found.is_some())])?;
         let looks = |rank: usize| self.nodes().map_or(rank, |nodes| nodes.leaders()[rank]);
-        Ok((0..has.len()).map(|rank| has[looks(rank)] == 1).collect())
+        Ok((0..has.len()).map(|rank| has[looks(rank)] == [1]).collect())
     }
 
     /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
@@ -446,7 +438,7 @@ impl<'a> Call<'a> {
         leaders: &[usize],
         found: Option<Vec<Whole>>,
         origin: Origin,
-    ) -> Result<(Served, Origin)> {
+    ) -> Result<Outcome> {
         let (comm, rank) = (self.comm(), self.comm().rank());
         let have = self.who_has_it(signature, cache)?;
         let Some(source) = roles::source(&have) else {
@@ -467,35 +459,21 @@ impl<'a> Call<'a> {
         agree(comm, "publishing what was received", || {
             if receives { accept(&blob, signature, cache) } else { Ok(()) }
         })?;
-        agree(comm, "looking into the cache", || {
+        let session = self.session;
+        agree(comm, "loading", || {
             if let Some(order) = found {
-                return Ok((Served::Cache(order), origin));
+                return session.load(cache, &order, origin);
             }
             let origin = if receives { Origin::Received } else { origin };
             if let Some(order) = find(cache, signature, Check::Load)? {
-                return Ok((Served::Cache(order), origin));
+                return session.load(cache, &order, origin);
             }
             match Closure::decode(&blob)? {
-                Closure::Entries(entries) => Ok((Served::Bytes(entries), Origin::Received)),
+                Closure::Entries(entries) => session.load_bytes(&entries, signature, cache, Origin::Received),
                 Closure::Failure(error) => Err(error),
             }
         })
-    }
-
-    /// Step 8. `None` where it has gone meanwhile and all have to look again.
-    fn load(
-        &self,
-        signature: &str,
-        cache: &Cache,
-        served: &Served,
-        origin: Origin,
-    ) -> Result<Option<Library>> {
-        match served {
-            Served::Cache(order) => self.session.load(cache, order, origin).map(Some),
-            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache, origin).map(Some),
-            Served::Failed(error) => Err(error.clone()),
-            Served::Host(found) => self.session.load_found(self.whole, cache, signature, found, origin),
-        }
+        .map(Outcome::Loaded)
     }
 }
 

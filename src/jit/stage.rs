@@ -162,7 +162,16 @@ pub(super) enum Found {
     /// Libraries in the cache, with copies of them for this host.
     Staged(Shelf),
     /// Another rank of this host looks for it.
-    Led,
+    Led(Led),
+}
+
+/// What a rank has to do for which another one has looked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Led {
+    /// Nothing: there is nothing.
+    Waits,
+    /// To look for itself: it is there, and is not staged.
+    Looks,
 }
 
 /// Copies of a library and of what it is linked to.
@@ -175,9 +184,9 @@ pub(super) struct Shelf {
 }
 
 impl Found {
-    /// Whether this rank stands in the way of a hit.
+    /// Whether there is nothing, as far as this rank knows.
     pub(super) fn is_miss(&self) -> bool {
-        matches!(self, Self::Nothing)
+        matches!(self, Self::Nothing | Self::Led(Led::Waits))
     }
 
     /// What this rank itself has seen in the cache.
@@ -185,26 +194,34 @@ impl Found {
         match self {
             Self::Cache(order) => Some(order.clone()),
             Self::Staged(shelf) => Some(shelf.order()),
-            Self::Nothing | Self::Led => None,
+            Self::Nothing | Self::Led(_) => None,
         }
     }
 
-    /// Tells the ranks of this host what their leader has found; all of them call this, after all leaders have hit.
+    /// Tells the ranks of this host what their leader has found; all of them call this, whatever has become of theirs.
     ///
     /// # Errors
-    /// When communication fails.
-    pub(super) fn share(self, nodes: Option<&Nodes>) -> Result<Self> {
-        let Some(nodes) = nodes.filter(|nodes| nodes.comm.size() > 1) else { return Ok(self) };
-        let mut news = match &self {
-            Self::Staged(shelf) => shelf.encode(),
+    /// That of this rank, or when communication fails.
+    pub(super) fn share(found: Result<Self>, nodes: Option<&Nodes>) -> Result<Self> {
+        let Some(nodes) = nodes.filter(|nodes| nodes.comm.size() > 1) else { return found };
+        let mut news = match &found {
+            Ok(Self::Staged(shelf)) => shelf.encode(),
+            Ok(Self::Cache(_)) => EACH_ITSELF.to_vec(),
             _ => Vec::new(),
         };
         nodes.comm.enter("telling the ranks of a host");
         nodes.comm.broadcast(0, &mut news)?;
-        let Self::Led = self else { return Ok(self) };
-        Ok(Shelf::decode(&news).map_or(Self::Led, Self::Staged))
+        match found {
+            // Nothing was found, or it is the leader's to say what is wrong.
+            Ok(Self::Led(_)) if news.is_empty() => Ok(Self::Led(Led::Waits)),
+            Ok(Self::Led(_)) => Ok(Shelf::decode(&news).map_or(Self::Led(Led::Looks), Self::Staged)),
+            found => found,
+        }
     }
 }
+
+/// What a leader says that has found something and could not stage it.
+const EACH_ITSELF: &[u8] = b"each for itself";
 
 impl Shelf {
     /// The libraries, dependencies first.
@@ -284,7 +301,7 @@ impl Session {
             return Ok(find(cache, signature, Check::Load)?.map_or(Found::Nothing, Found::Cache));
         };
         if nodes.leaders[comm.rank()] != comm.rank() {
-            return Ok(Found::Led);
+            return Ok(Found::Led(Led::Waits));
         }
         let Some(order) = find(cache, signature, Check::Load)? else { return Ok(Found::Nothing) };
         if nodes.comm.size() == 1 {
@@ -328,26 +345,29 @@ impl Session {
         Err(Error::new(Kind::Cache, text))
     }
 
-    /// Loads what was found for the ranks of a host. `None` where it has to be looked for once more.
+    /// Loads what was found, if anything was. The library has the `origin`, if there is one; else that of a hit.
     pub(super) fn load_found(
         &self,
         comm: &dyn Communicator,
         cache: &Cache,
         signature: &str,
         found: &Found,
-        origin: Origin,
+        origin: Option<Origin>,
     ) -> Result<Option<Library>> {
-        if let Found::Staged(shelf) = found {
-            let origin = if origin == Origin::Disk { self.origin(cache, &shelf.order()) } else { origin };
-            match self.load_staged(comm, cache, shelf, origin) {
+        let origin_of = |order: &[Whole]| origin.unwrap_or_else(|| self.origin(cache, order));
+        match found {
+            Found::Nothing | Found::Led(Led::Waits) => return Ok(None),
+            Found::Cache(order) => return self.load(cache, order, origin_of(order)).map(Some),
+            Found::Led(Led::Looks) => {}
+            Found::Staged(shelf) => match self.load_staged(comm, cache, shelf, origin_of(&shelf.order())) {
                 Err(error) if error.kind() != Kind::Load => {
                     log::info!("{signature} is read from the cache: {error}");
                 }
                 loaded => return loaded.map(Some),
-            }
+            },
         }
         match find(cache, signature, Check::Load)? {
-            Some(order) => self.load(cache, &order, origin).map(Some),
+            Some(order) => self.load(cache, &order, origin_of(&order)).map(Some),
             None => Ok(None),
         }
     }

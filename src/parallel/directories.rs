@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::fsutil;
 use crate::wire::{Digest32, Reader, Writer, digest, hex};
 
-use super::{Communicator, agree, gather_bytes, on_root};
+use super::{Communicator, agree, agree_gather, gather_bytes, on_root};
 
 /// Who shares a directory with whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,14 +58,16 @@ pub fn discover(
     meeting_dir: &Path,
     eyes: Option<&[usize]>,
 ) -> Result<Sharing> {
-    let (device, inode) = agree(comm, "looking at the cache directory", identify)?;
-    let mut mine = [0; 24];
-    for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
-        field.copy_from_slice(&value.to_le_bytes());
-    }
-    let all = comm.all_gather(&mine)?;
+    let all = agree_gather(comm, "looking at the cache directory", || {
+        let (device, inode) = identify()?;
+        let mut mine = [0; 24];
+        for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
+            field.copy_from_slice(&value.to_le_bytes());
+        }
+        Ok(mine)
+    })?;
     let looks = |rank: usize| eyes.map_or(rank, |eyes| eyes[rank]);
-    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| &all[24 * looks(rank)..][..24]).collect();
+    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| all[looks(rank)].as_slice()).collect();
     let local = group_equal(&places);
     let one_machine = places.iter().all(|place| place[..8] == places[0][..8]);
     if one_machine {

@@ -160,7 +160,8 @@ fn the_second_call_knows_the_hosts() {
     });
     for count in counts {
         assert!(count[0] > count[1], "{count:?}");
-        assert_eq!(count[1..], [3, 0], "{count:?}");
+        // The check and the look; and one broadcast between the ranks of the host.
+        assert_eq!(count[1..], [2, 0], "{count:?}");
     }
     assert!(scene.warm().iter().all(|seen| seen.collectives > 3), "with those of the first call");
 }
