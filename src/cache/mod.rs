@@ -431,6 +431,15 @@ impl Cache {
         [header, source, log].into_iter().flatten().collect()
     }
 
+    /// Reads a library. Its seal is for the caller to check.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when it cannot be read, or has gone.
+    pub fn read_library(&self, signature: &str) -> Result<Vec<u8>> {
+        let path = self.layout.lib(signature);
+        read(&path)?.ok_or_else(|| Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display())))
+    }
+
     /// Reads all files of a whole entry.
     ///
     /// # Errors

@@ -51,7 +51,7 @@ pub fn examine(
     let compiler = agree(comm, "asking the compiler what it is", || Ok(ask()))?;
     let cache = Cache::new(&params.cache.cache_dir, &params.cache);
     let there = cache.layout().root().is_dir();
-    let sharing = discover(comm, || cache.identify(), &cache.layout().comm())?;
+    let sharing = discover(comm, || cache.identify(), &cache.layout().comm(), None)?;
     let delay = visibility(comm, &cache, sharing.leaders());
     comm.enter("tidying up");
     comm.min(&mut [0])?;

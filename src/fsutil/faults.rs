@@ -29,7 +29,7 @@ pub(super) fn allow(_op: Op, _path: &Path) -> io::Result<()> {
 #[cfg(test)]
 pub(super) use rules::allow;
 #[cfg(test)]
-pub(crate) use rules::{Rule, push, with};
+pub(crate) use rules::{Rule, push, watch, with};
 
 #[cfg(test)]
 mod rules {
@@ -47,6 +47,16 @@ mod rules {
 
     thread_local! {
         static RULES: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
+        /// A directory, and how often something was done below it.
+        static WATCHED: RefCell<(PathBuf, usize)> = const { RefCell::new((PathBuf::new(), 0)) };
+    }
+
+    /// Runs `program` and counts what it does below `root`, as far as it asks here.
+    pub(crate) fn watch<T>(root: &Path, program: impl FnOnce() -> T) -> (T, usize) {
+        WATCHED.set((root.to_owned(), 0));
+        let value = program();
+        let (_, count) = WATCHED.take();
+        (value, count)
     }
 
     /// Runs `program` under these rules.
@@ -67,6 +77,9 @@ mod rules {
     }
 
     pub(crate) fn allow(op: Op, path: &Path) -> io::Result<()> {
+        WATCHED.with_borrow_mut(|(root, count)| {
+            *count += usize::from(!root.as_os_str().is_empty() && path.starts_with(&*root));
+        });
         RULES.with_borrow(|rules| {
             let stops = |rule: &&Rule| rule.ops.contains(&op) && path.starts_with(&rule.root);
             rules.iter().find(stops).map_or(Ok(()), |rule| Err(io::Error::from_raw_os_error(rule.errno)))

@@ -108,7 +108,7 @@ impl Kinds {
         &self,
         comm: &dyn Communicator,
         machine: &Machine,
-        votes: &[u64; VOTES],
+        votes: &[u64],
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<Class> {
         let (same, known) = votes.split_at(8);

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
@@ -42,9 +43,14 @@ impl Session {
         let replaced = |whole: &&Whole| {
             self.images.has(&cache.layout().lib(&whole.signature)) && self.loaded(cache, whole).is_none()
         };
-        let why = match (cache.libraries()?, order.iter().find(replaced)) {
+        // The files in the cache would be others than those that are loaded.
+        let copied = |whole: &&Whole| {
+            lock(&self.copies).contains_key(&(cache.layout().lib(&whole.signature), whole.digest))
+        };
+        let elsewhere = order.iter().find(replaced).or_else(|| order.iter().find(copied));
+        let why = match (cache.libraries()?, elsewhere) {
             (Standing::Loose(reason), _) => reason,
-            (_, Some(whole)) => format!("another version of {} is loaded already", whole.signature),
+            (_, Some(whole)) => format!("{} has been loaded from elsewhere already", whole.signature),
             (Standing::Firm(real), None) => return self.load_in_place(cache, order, &real, origin),
             (Standing::Missing | Standing::Refused(_), None) => {
                 let text = format!("cannot load {}: it has gone meanwhile", path.display());
@@ -73,7 +79,13 @@ impl Session {
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
     }
 
-    fn keep(&self, cache: &Cache, whole: &Whole, image: Option<Arc<dyn Image>>, origin: Origin) -> Library {
+    pub(super) fn keep(
+        &self,
+        cache: &Cache,
+        whole: &Whole,
+        image: Option<Arc<dyn Image>>,
+        origin: Origin,
+    ) -> Library {
         let path = cache.layout().lib(&whole.signature);
         let library = Library::new(&whole.signature, &path, image, origin);
         self.images.keep(whole.digest, library).with_origin(origin)
@@ -114,7 +126,9 @@ impl Session {
         let order = order::order(entries, signature)?;
         for whole in &order {
             let bytes = order::library(entries, &whole.signature).unwrap_or_default();
-            self.put_copy(cache, whole, bytes, private.path())?;
+            // It is gone in a moment, and so is a host that loses its power.
+            let copy = |path: &Path| fsutil::publish_first(path, bytes, 0o700, Power::Careless).map(drop);
+            self.put(cache, whole, private.path(), copy)?;
         }
         let mut library = None;
         for whole in &order {
@@ -137,9 +151,29 @@ impl Session {
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
     }
 
-    /// Puts a library into `folder`: a link to the file of which it has been loaded or is just being loaded, else a
-    /// copy of its own.
-    fn put_copy(&self, cache: &Cache, whole: &Whole, bytes: &[u8], folder: &Path) -> Result<()> {
+    /// Holds the files of libraries that are about to be loaded, unless one of them has been loaded before from another
+    /// file: then nothing is held.
+    pub(super) fn hold(&self, cache: &Cache, order: &[Whole], files: Vec<File>) -> bool {
+        let keys: Vec<_> = order.iter().map(|w| (cache.layout().lib(&w.signature), w.digest)).collect();
+        // Held until all are known: two threads must not load from one file each.
+        let mut copies = lock(&self.copies);
+        if keys.iter().any(|key| copies.contains_key(key) || self.images.has(&key.0)) {
+            return false;
+        }
+        let room = most_held().saturating_sub(copies.len());
+        copies.extend(keys.into_iter().zip(files).take(room));
+        true
+    }
+
+    /// Puts a library into `folder`: a link to the file of which it has been loaded or is just being loaded, else one
+    /// that `make` puts there.
+    pub(super) fn put(
+        &self,
+        cache: &Cache,
+        whole: &Whole,
+        folder: &Path,
+        make: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> Result<()> {
         let path = folder.join(cache.layout().lib_basename(&whole.signature));
         let in_cache = cache.layout().lib(&whole.signature);
         // Held until the file is known: two threads must not make one each.
@@ -156,9 +190,7 @@ impl Session {
         {
             return Ok(());
         }
-        let cannot = |error| Error::io("cannot write", &path, &error);
-        // It is gone in a moment, and so is a host that loses its power.
-        fsutil::publish_first(&path, bytes, 0o700, Power::Careless).map_err(cannot)?;
+        make(&path).map_err(|error| Error::io("cannot write", &path, &error))?;
         if copies.len() < most_held()
             && let Ok(file) = File::open(&path)
         {

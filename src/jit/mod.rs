@@ -17,6 +17,7 @@ mod memory;
 mod nested;
 pub mod query;
 pub mod ranks;
+mod stage;
 mod toolchain;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

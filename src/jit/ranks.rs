@@ -14,12 +14,12 @@ use std::time::Duration;
 use crate::cache::closure::Closure;
 use crate::cache::layout::Layout;
 use crate::cache::usage::Event;
-use crate::cache::{Cache, Check, EntryFiles, Whole};
+use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, ROOT, Situation};
-use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
+use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same, gather_bytes, same_votes};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
@@ -29,6 +29,7 @@ use super::count::{SELDOM, note_use};
 use super::kinds::{Class, Kinds, Machine, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::stage::{self, Found, Nodes, Staging};
 use super::{LOOKS, Memory, Request, Session, find, gone, lock};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
@@ -39,6 +40,7 @@ pub struct Agreed {
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
     kinds: Kinds,
+    staging: Staging,
 }
 
 /// A rank's view of one call.
@@ -49,22 +51,21 @@ struct Call<'a> {
     whole: &'a dyn Communicator,
     /// Those among them that need the same library.
     class: Class,
+    /// The ranks by hosts, where one of each host looks for the others; never together with classes.
+    nodes: Option<Arc<Nodes>>,
+    /// Whether all have the same in mind when they know who shares the cache directory.
+    sharing_known: bool,
     request: Request<'a>,
 }
 
-/// How a rank stands before loading.
-enum Served {
-    /// By its cache: libraries to load, dependencies first.
-    Cache(Vec<Whole>),
-    /// By bytes that were handed over because its cache does not show them.
-    Bytes(Vec<EntryFiles>),
-}
-
-impl Served {
-    /// Whether it was in the cache and is not there any more.
-    fn gone(&self, cache: &Cache) -> bool {
-        matches!(self, Self::Cache(order) if gone(cache, order))
-    }
+/// What came of an attempt to load, for all ranks.
+enum Outcome {
+    /// All have the library.
+    Loaded(Library),
+    /// Not all have found it; this rank has found this.
+    Missing(Option<Vec<Whole>>),
+    /// One has lost what it had found: all look again.
+    Lost,
 }
 
 impl Session {
@@ -112,38 +113,36 @@ impl Session {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
         let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
+        let (votes, others) = votes.split_at(VOTES);
+        let (stage_votes, sharing_votes) = others.split_at(stage::VOTES);
         let class = if request.params.cache.signature_is_name {
             Class::all(Toolchain::unknown())
         } else {
-            agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?
+            agreed.kinds.class(comm, &machine, votes, || self.toolchain(request.params))?
         };
-        let call = Call { session: self, agreed, whole: comm, class, request };
+        let nodes = match class.part {
+            None => agreed.staging.nodes(comm, request.params, stage_votes)?,
+            Some(_) => None,
+        };
+        let sharing_known = all_same(sharing_votes);
+        let mut call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, request };
         call.comm().begin(request.name, timeout);
+        call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
         let ticket = call.ticket()?;
         let root = call.own_root()?;
         let cache = Cache::new(&root, &request.params.cache);
 
         let mut looks = LOOKS;
         let library = loop {
-            let (served, origin) = match call.look(&ticket.signature, &cache)? {
-                Some(hit) => hit,
-                None => call.miss(&ticket, &cache, callbacks)?,
-            };
             looks -= 1;
-            // Where one has lost what it had found, all look again.
-            let mut kept = [1];
-            let loaded = agree_min(comm, "loading", &mut kept, |kept| {
-                match call.load(&ticket.signature, &cache, &served, origin) {
-                    Err(error) if looks > 0 && served.gone(&cache) => {
-                        log::info!("looking again: {error}");
-                        kept[0] = 0;
-                        Ok(None)
-                    }
-                    loaded => loaded.map(Some),
-                }
-            })?;
-            if let Some(library) = loaded.filter(|_| kept == [1]) {
-                break library;
+            let outcome = match call.attempt(&ticket.signature, &cache, None, looks > 0)? {
+                Outcome::Missing(_) => call.miss(&ticket, &cache, callbacks, looks > 0)?,
+                outcome => outcome,
+            };
+            match outcome {
+                Outcome::Loaded(library) => break library,
+                // Each for itself: what was staged may be what somebody cannot use.
+                _ => call.nodes = None,
             }
         };
         agreed.memory.put(request.name, request.params.memory_digest, &library);
@@ -161,6 +160,9 @@ pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
     }
 }
 
+/// Votes of the first step on what the ranks know of each other: machines, hosts, shared directories.
+const OTHERS: usize = VOTES + stage::VOTES + 2;
+
 /// Step 1: all ranks are well, and ask for the same. Also what this rank's machine is, and the votes on whether the
 /// others have the same.
 fn same_call<'a>(
@@ -168,8 +170,8 @@ fn same_call<'a>(
     agreed: &Agreed,
     request: Result<Request<'a>>,
     callbacks: &Callbacks<'_>,
-) -> Result<(Request<'a>, Machine, [u64; VOTES])> {
-    let mut votes = [0; 8 + VOTES];
+) -> Result<(Request<'a>, Machine, [u64; OTHERS])> {
+    let mut votes = [0; 8 + OTHERS];
     let mut mine = Vec::new();
     let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
         let request = request?;
@@ -186,12 +188,17 @@ fn same_call<'a>(
         mine = writer.finish();
         let machine = Machine::new(request.params);
         votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
-        votes[8..].copy_from_slice(&agreed.kinds.votes(&machine));
+        votes[8..8 + VOTES].copy_from_slice(&agreed.kinds.votes(&machine));
+        votes[8 + VOTES..6 + OTHERS].copy_from_slice(&agreed.staging.votes(comm, request.params));
+        // A rank with another directory than last time makes all look again.
+        let sharing = lock(&agreed.sharing).get(&request.params.cache.cache_dir).map(|(number, _)| *number);
+        let number = sharing.unwrap_or(u64::MAX);
+        votes[6 + OTHERS..].copy_from_slice(&[number, !number]);
         Ok((request, machine))
     })?;
-    let (calls, machines) = votes.split_at(8);
+    let (calls, others) = votes.split_at(8);
     if all_same(calls) {
-        return Ok((request, machine, machines.try_into().expect("as many as were reduced")));
+        return Ok((request, machine, others.try_into().expect("as many as were reduced")));
     }
     let calls = gather_bytes(comm, &mine)?;
     Err(disagreement(&calls))
@@ -224,7 +231,7 @@ fn disagreement(calls: &[Vec<u8>]) -> Error {
     Error::new(Kind::RanksDisagree, text)
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     /// The ranks that need the same library as this one.
     fn comm(&self) -> &dyn Communicator {
         self.class.part.as_deref().map_or(self.whole, |part| part)
@@ -236,7 +243,7 @@ impl Call<'_> {
     }
 
     /// Step 2: the signature.
-    fn ticket(&self) -> Result<Ticket<'_>> {
+    fn ticket(&self) -> Result<Ticket<'a>> {
         let toolchain = self.class.toolchain.clone();
         // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
@@ -257,41 +264,80 @@ impl Call<'_> {
     /// Who shares the declared cache directory, found out once for each communicator and directory.
     fn sharing(&self, declared: &Path) -> Result<Arc<Sharing>> {
         let known = lock(&self.agreed.sharing).get(declared).cloned();
-        // A rank with another directory than last time makes all look again.
-        let number = known.as_ref().map_or(u64::MAX, |(number, _)| *number);
-        let mut votes = [number, !number];
-        self.whole.enter("comparing cache directories");
-        self.whole.min(&mut votes)?;
         if let Some((_, sharing)) = known
-            && all_same(&votes)
+            && self.sharing_known
         {
             return Ok(sharing);
         }
         let cache = Cache::new(declared, &self.request.params.cache);
-        let sharing = Arc::new(discover(self.whole, || cache.identify(), &cache.layout().comm())?);
+        let identify = || if self.is_led() { Ok((0, 0)) } else { cache.identify() };
+        let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
+        let sharing = Arc::new(discover(self.whole, identify, &cache.layout().comm(), eyes)?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
         lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)
     }
 
-    /// Step 4: who has it. `None` on all ranks unless all have it.
-    fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
-        let mut all_hit = [0];
-        let found = agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
-            let found = find(cache, signature, Check::Load)?;
-            all_hit[0] = u64::from(found.is_some());
-            Ok(found)
-        })?;
-        Ok(found.filter(|_| all_hit == [1]).map(|order| {
-            let origin = self.session.origin(cache, &order);
-            if self.counts() {
-                self.session.count_hit(cache, &order, origin, SELDOM);
-            } else if fsutil::is_local(cache.layout().root()) {
-                // Directories of other hosts than the first have to learn of it, too.
-                note_use(cache, &order, SELDOM);
+    /// Step 4: all look, and whoever finds the library loads it. It was built in this call if there is an `origin`.
+    ///
+    /// One agreement for both, and not one for each: they are what a call consists of that finds everything.
+    fn attempt(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        origin: Option<Origin>,
+        again: bool,
+    ) -> Result<Outcome> {
+        const STEP: &str = "looking into the cache";
+        let looked = catch(STEP, || self.session.look(self.whole, self.nodes(), cache, signature));
+        // What is staged goes with this, when all have loaded.
+        let found = Found::share(looked, self.nodes());
+        let mut votes = [0, 0];
+        let loaded = agree_min(self.whole, STEP, &mut votes, |votes| {
+            let found = found.as_ref().map_err(Clone::clone)?;
+            let there = u64::from(!found.is_miss());
+            votes.copy_from_slice(&[there, 1]);
+            match self.session.load_found(self.whole, cache, signature, found, origin) {
+                Err(error) if again && found.order().is_some_and(|order| gone(cache, &order)) => {
+                    log::info!("looking again: {error}");
+                    votes[1] = 0;
+                    Ok(None)
+                }
+                loaded => loaded.inspect(|library| votes[1] = u64::from(library.is_some()).max(1 - there)),
             }
-            (Served::Cache(order), origin)
-        }))
+        })?;
+        // Who looks for others counts for them, too.
+        let order = found.ok().filter(|_| !self.is_led()).and_then(|found| found.order());
+        match (votes, loaded) {
+            ([0, _], _) => Ok(Outcome::Missing(order)),
+            ([_, 1], Some(library)) => {
+                if let (Some(order), None) = (order, origin) {
+                    self.note_hit(cache, &order, library.origin());
+                }
+                Ok(Outcome::Loaded(library))
+            }
+            _ => Ok(Outcome::Lost),
+        }
+    }
+
+    /// Counts what all have hit.
+    fn note_hit(&self, cache: &Cache, order: &[Whole], origin: Origin) {
+        if self.counts() {
+            self.session.count_hit(cache, order, origin, SELDOM);
+        } else if fsutil::is_local(cache.layout().root()) {
+            // Directories of other hosts than the first have to learn of it, too.
+            note_use(cache, order, SELDOM);
+        }
+    }
+
+    fn nodes(&self) -> Option<&Nodes> {
+        self.nodes.as_deref()
+    }
+
+    /// Whether another rank of this host looks for this one.
+    fn is_led(&self) -> bool {
+        let rank = self.whole.rank();
+        self.nodes().is_some_and(|nodes| nodes.leaders()[rank] != rank)
     }
 
     /// Whether this rank counts for its directory: the lowest of its class that shares it, as far as that is known
@@ -308,15 +354,25 @@ impl Call<'_> {
         ticket: &Ticket<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
-    ) -> Result<(Served, Origin)> {
+        again: bool,
+    ) -> Result<Outcome> {
         let sharing = match self.request.params.buildon {
             BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
             BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
         };
         let leaders = self.class.leaders(sharing.leaders());
         let origin = self.together("building", self.build(ticket, cache, &leaders, callbacks))?;
-        agree(self.whole, "waiting", || callbacks.wait())?;
-        self.together("handing over", self.fetch(&ticket.signature, cache, &leaders, origin))
+        // The ranks have the same callbacks.
+        if callbacks.wait.is_some() {
+            agree(self.whole, "waiting", || callbacks.wait())?;
+        }
+        match self.attempt(&ticket.signature, cache, Some(origin), again)? {
+            Outcome::Missing(found) => {
+                let handed = self.hand_over(&ticket.signature, cache, &leaders, found, origin);
+                self.together("handing over", handed)
+            }
+            outcome => Ok(outcome),
+        }
     }
 
     /// Steps 5 and 6.
@@ -376,30 +432,14 @@ impl Call<'_> {
         Ok(origin)
     }
 
-    /// Step 7: what was built is found in the cache, or handed over.
-    fn fetch(
-        &self,
-        signature: &str,
-        cache: &Cache,
-        leaders: &[usize],
-        origin: Origin,
-    ) -> Result<(Served, Origin)> {
-        let mut all_found = [0];
-        let found = agree_min(self.comm(), "looking into the cache", &mut all_found, |all_found| {
-            let found = find(cache, signature, Check::Load)?;
-            all_found[0] = u64::from(found.is_some());
-            Ok(found)
-        })?;
-        match found {
-            Some(order) if all_found == [1] => Ok((Served::Cache(order), origin)),
-            found => self.hand_over(signature, cache, leaders, found, origin),
-        }
-    }
-
     /// Whether the whole entry lies on the disk of each rank.
     fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
-        let found = agree(self.comm(), "looking into the cache", || find(cache, signature, Check::Whole))?;
-        Ok(self.comm().all_gather(&[u8::from(found.is_some())])?.iter().map(|byte| *byte == 1).collect())
+        let has = agree_gather(self.comm(), "looking into the cache", || {
+            let has = !self.is_led() && find(cache, signature, Check::Whole)?.is_some();
+            Ok([u8::from(has)])
+        })?;
+        let looks = |rank: usize| self.nodes().map_or(rank, |nodes| nodes.leaders()[rank]);
+        Ok((0..has.len()).map(|rank| has[looks(rank)] == [1]).collect())
     }
 
     /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
@@ -411,7 +451,7 @@ impl Call<'_> {
         leaders: &[usize],
         found: Option<Vec<Whole>>,
         origin: Origin,
-    ) -> Result<(Served, Origin)> {
+    ) -> Result<Outcome> {
         let (comm, rank) = (self.comm(), self.comm().rank());
         let have = self.who_has_it(signature, cache)?;
         let Some(source) = roles::source(&have) else {
@@ -432,27 +472,21 @@ impl Call<'_> {
         agree(comm, "publishing what was received", || {
             if receives { accept(&blob, signature, cache) } else { Ok(()) }
         })?;
-        agree(comm, "looking into the cache", || {
+        let session = self.session;
+        agree(comm, "loading", || {
             if let Some(order) = found {
-                return Ok((Served::Cache(order), origin));
+                return session.load(cache, &order, origin);
             }
             let origin = if receives { Origin::Received } else { origin };
             if let Some(order) = find(cache, signature, Check::Load)? {
-                return Ok((Served::Cache(order), origin));
+                return session.load(cache, &order, origin);
             }
             match Closure::decode(&blob)? {
-                Closure::Entries(entries) => Ok((Served::Bytes(entries), Origin::Received)),
+                Closure::Entries(entries) => session.load_bytes(&entries, signature, cache, Origin::Received),
                 Closure::Failure(error) => Err(error),
             }
         })
-    }
-
-    /// Step 8.
-    fn load(&self, signature: &str, cache: &Cache, served: &Served, origin: Origin) -> Result<Library> {
-        match served {
-            Served::Cache(order) => self.session.load(cache, order, origin),
-            Served::Bytes(entries) => self.session.load_bytes(entries, signature, cache, origin),
-        }
+        .map(Outcome::Loaded)
     }
 }
 

@@ -14,9 +14,9 @@ use std::path::Path;
 
 use crate::error::Result;
 use crate::fsutil;
-use crate::wire::{Digest32, Reader, Writer, digest, hex};
+use crate::wire::{Digest32, digest, hex};
 
-use super::{Communicator, agree, gather_bytes, on_root};
+use super::{Communicator, agree, agree_gather, on_root};
 
 /// Who shares a directory with whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +47,8 @@ impl Sharing {
 /// Finds out who shares. Collective.
 ///
 /// `identify` makes the directory if need be and gives its device and inode. `meeting_dir` is where files are put,
-/// below that directory; only when there is more than one machine, and by one rank of each.
+/// below that directory; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
+/// the one that looks for it: what `identify` gives on the others does not count.
 ///
 /// # Errors
 /// That of `identify`, on all ranks.
@@ -55,14 +56,18 @@ pub fn discover(
     comm: &dyn Communicator,
     identify: impl FnOnce() -> Result<(u64, u64)>,
     meeting_dir: &Path,
+    eyes: Option<&[usize]>,
 ) -> Result<Sharing> {
-    let (device, inode) = agree(comm, "looking at the cache directory", identify)?;
-    let mut mine = [0; 24];
-    for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
-        field.copy_from_slice(&value.to_le_bytes());
-    }
-    let all = comm.all_gather(&mine)?;
-    let places: Vec<&[u8]> = all.chunks_exact(24).collect();
+    let all = agree_gather(comm, "looking at the cache directory", || {
+        let (device, inode) = identify()?;
+        let mut mine = [0; 24];
+        for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
+            field.copy_from_slice(&value.to_le_bytes());
+        }
+        Ok(mine)
+    })?;
+    let looks = |rank: usize| eyes.map_or(rank, |eyes| eyes[rank]);
+    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| all[looks(rank)].as_slice()).collect();
     let local = group_equal(&places);
     let one_machine = places.iter().all(|place| place[..8] == places[0][..8]);
     if one_machine {
@@ -82,14 +87,21 @@ pub fn discover(
         Ok(())
     })?;
     let seen = if leads { list(meeting_dir, &token) } else { Vec::new() };
-    let mut writer = Writer::default();
-    seen.iter().for_each(|rank| writer.u64(*rank as u64));
-    let views = gather_bytes(comm, &writer.finish())?;
+    // One word of each rank, whatever the number of hosts: a list of each would be too long for a hundred thousand.
+    let mut labels = labels(comm.rank(), comm.size(), &seen);
+    comm.min(&mut labels)?;
     if leads {
         let _ = fs::remove_file(&own);
     }
-    let views: Vec<Vec<usize>> = views.iter().map(|bytes| read_ranks(bytes)).collect();
-    Ok(Sharing { leaders: merge(local, &views) })
+    Ok(Sharing { leaders: merge(local, &labels) })
+}
+
+/// What a rank has to say of every rank: the lowest that it sees together with it.
+fn labels(rank: usize, size: usize, seen: &[usize]) -> Vec<u64> {
+    let mut labels = vec![u64::MAX; size];
+    let lowest = seen.iter().chain([&rank]).min().copied().unwrap_or(rank) as u64;
+    seen.iter().chain([&rank]).filter(|other| **other < size).for_each(|other| labels[*other] = lowest);
+    labels
 }
 
 /// For each rank the lowest one with an equal place.
@@ -98,26 +110,20 @@ fn group_equal(places: &[&[u8]]) -> Vec<usize> {
     places.iter().enumerate().map(|(rank, place)| *first.entry(*place).or_insert(rank)).collect()
 }
 
-/// Joins groups of which one member sees a file of the other, in either direction.
-fn merge(mut leaders: Vec<usize>, views: &[Vec<usize>]) -> Vec<usize> {
+/// Joins the group of each rank with that of its label, the lowest rank that anybody sees together with it.
+fn merge(mut leaders: Vec<usize>, labels: &[u64]) -> Vec<usize> {
     fn find(leaders: &[usize], mut rank: usize) -> usize {
         while leaders[rank] != rank {
             rank = leaders[rank];
         }
         rank
     }
-    for (rank, seen) in views.iter().enumerate() {
-        for other in seen.iter().filter(|other| **other < views.len()) {
-            let (a, b) = (find(&leaders, rank), find(&leaders, *other));
-            leaders[a.max(b)] = a.min(b);
-        }
+    for (rank, label) in labels.iter().enumerate() {
+        let label = usize::try_from(*label).ok().filter(|label| *label < labels.len());
+        let (a, b) = (find(&leaders, rank), find(&leaders, label.unwrap_or(rank)));
+        leaders[a.max(b)] = a.min(b);
     }
     (0..leaders.len()).map(|rank| find(&leaders, rank)).collect()
-}
-
-fn read_ranks(bytes: &[u8]) -> Vec<usize> {
-    let mut reader = Reader::new(bytes);
-    std::iter::from_fn(|| reader.u64()).filter_map(|rank| usize::try_from(rank).ok()).collect()
 }
 
 /// The ranks whose files lie in the directory, as far as can be seen from here.
@@ -159,7 +165,7 @@ mod tests {
                 let facts = fs::metadata(dir).map_err(|error| Error::io("no", dir, &error))?;
                 Ok((facts.dev() ^ salt, facts.ino()))
             };
-            discover(comm, identify, &dir.join("comm"))
+            discover(comm, identify, &dir.join("comm"), None)
         })
     }
 
@@ -198,9 +204,19 @@ mod tests {
     /// Defect H6 of the original: ranks that saw different files built different groups.
     #[test]
     fn h6_an_asymmetric_view_gives_everybody_the_same_answer() {
-        assert_eq!(merge(vec![0, 1, 2], &[vec![0], vec![1], vec![2, 0]]), [0, 1, 0]);
-        assert_eq!(merge(vec![0, 1, 2], &[vec![0, 1], vec![], vec![1]]), [0, 0, 0]);
-        assert_eq!(merge(vec![0, 1, 1, 3], &[vec![], vec![3], vec![], vec![]]), [0, 1, 1, 1]);
-        assert_eq!(merge(vec![0, 1], &[vec![9], vec![]]), [0, 1], "nonsense is ignored");
+        let together = |leaders: &[usize], views: &[&[usize]]| {
+            let size = leaders.len();
+            let mut least = vec![u64::MAX; size];
+            for (rank, seen) in views.iter().enumerate() {
+                let labels = labels(rank, size, seen);
+                least.iter_mut().zip(labels).for_each(|(least, label)| *least = label.min(*least));
+            }
+            merge(leaders.to_vec(), &least)
+        };
+        assert_eq!(together(&[0, 1, 2], &[&[0], &[1], &[2, 0]]), [0, 1, 0]);
+        assert_eq!(together(&[0, 1, 2], &[&[0, 1], &[], &[1]]), [0, 0, 0]);
+        assert_eq!(together(&[0, 1, 1, 3], &[&[], &[3], &[], &[]]), [0, 1, 1, 1]);
+        assert_eq!(together(&[0, 1, 2], &[&[0, 1, 2], &[1], &[2]]), [0, 0, 0], "only the first sees all");
+        assert_eq!(together(&[0, 1], &[&[9], &[]]), [0, 1], "nonsense is ignored");
     }
 }

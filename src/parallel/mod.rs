@@ -125,6 +125,32 @@ pub fn agree_min<T>(
     Err(Error::from_bytes(&bytes))
 }
 
+/// As [`agree`], and gives every rank the bytes of all ranks, in rank order, in the same communication.
+///
+/// # Errors
+/// The error of the lowest failing rank.
+pub fn agree_gather<const N: usize>(
+    comm: &dyn Communicator,
+    step: &str,
+    local: impl FnOnce() -> Result<[u8; N]>,
+) -> Result<Vec<[u8; N]>> {
+    let result = catch(step, local);
+    let mut mine = vec![u8::from(result.is_err())];
+    mine.extend_from_slice(result.as_ref().unwrap_or(&[0; N]));
+    comm.enter(step);
+    let all = comm.all_gather(&mine)?;
+    let rows = || all.chunks_exact(N + 1);
+    let Some(first) = rows().position(|row| row[0] != 0) else {
+        return Ok(rows().map(|row| row[1..].try_into().expect("as many as were sent")).collect());
+    };
+    let mut bytes = match result {
+        Err(error) if first == comm.rank() => comm.locate(error).to_bytes(),
+        _ => Vec::new(),
+    };
+    comm.broadcast(first, &mut bytes)?;
+    Err(Error::from_bytes(&bytes))
+}
+
 /// Runs a step on rank 0 alone and gives all ranks its bytes, or its error.
 ///
 /// # Errors
@@ -249,6 +275,29 @@ mod tests {
             .map(|()| votes)
         });
         assert_eq!(results, vec![Ok([10, 17]); 4]);
+    }
+
+    #[test]
+    fn bytes_are_gathered_with_the_verdict() {
+        let results = run(3, |comm| {
+            let before = comm.collectives();
+            let all = agree_gather(comm, "gathering", || Ok([comm.rank() as u8, 7]));
+            comm.min(&mut [0]).unwrap();
+            (all, comm.collectives() - before)
+        });
+        assert_eq!(results, vec![(Ok(vec![[0, 7], [1, 7], [2, 7]]), 2); 3]);
+        for bad in 0..3 {
+            let results = run(3, |comm| {
+                agree_gather(comm, "gathering", || {
+                    assert!(comm.rank() < bad, "rank {} breaks", comm.rank());
+                    Ok([1])
+                })
+            });
+            for result in results {
+                let error = result.unwrap_err();
+                assert_eq!((error.kind(), error.rank()), (Kind::Internal, bad as i32));
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,17 @@ pub enum SourceStorage {
     Delete,
 }
 
+/// Where libraries are put for the ranks of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StageDir {
+    /// Nowhere: each rank reads the cache.
+    Nowhere,
+    /// In a local place that is found, if the cache is not on a disk of the host.
+    Automatic,
+    /// In this directory.
+    At(PathBuf),
+}
+
 /// The language of generated source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -63,6 +74,8 @@ pub struct CacheParams {
     pub fail_dir_root: PathBuf,
     /// Where builds are staged.
     pub temp_dir_root: PathBuf,
+    /// Where libraries are put for the ranks of a host.
+    pub stage_dir: StageDir,
     /// Whether logs are kept.
     pub enable_build_log: bool,
     /// What becomes of sources.
@@ -218,6 +231,11 @@ impl Params {
         Ok(CacheParams {
             fail_dir_root: or("cache.fail_dir_root", &cache_dir),
             temp_dir_root: or("cache.temp_dir_root", &std::env::temp_dir()),
+            stage_dir: match self.text("cache.stage_dir") {
+                "" => StageDir::Nowhere,
+                "auto" => StageDir::Automatic,
+                dir => StageDir::At(self.cwd.join(dir)),
+            },
             cache_dir,
             inc_dir: text("cache.inc_dir"),
             src_dir: text("cache.src_dir"),

@@ -10,6 +10,7 @@ mod late;
 mod matrix;
 mod roles;
 mod sealed;
+mod stage;
 mod travel;
 
 use std::fs;

@@ -170,7 +170,12 @@ pub(super) fn wait(
     // A few tests at once, since most collectives are short; then naps that cost a waiter nothing.
     const YIELDS: u32 = 20;
     const SHORTEST: Duration = Duration::from_micros(20);
-    const LONGEST: Duration = Duration::from_millis(2);
+    // News pass through about as many waiting ranks as their number has binary digits, each of which naps: a part in so
+    // many of what was waited for anyway is not noticed, and who waits for long costs next to nothing.
+    const PART: u32 = 250;
+    const LONG_ENOUGH: Duration = Duration::from_millis(2);
+    const LONGEST: Duration = Duration::from_millis(20);
+    let since = Instant::now();
     let mut nap = SHORTEST;
     for round in 0_u32.. {
         let mut done: c_int = 0;
@@ -184,7 +189,7 @@ pub(super) fn wait(
             std::thread::yield_now();
         } else {
             std::thread::sleep(nap);
-            nap = (nap * 3 / 2).min(LONGEST);
+            nap = (nap * 3 / 2).min((since.elapsed() / PART).clamp(LONG_ENOUGH, LONGEST));
             after_nap()?;
         }
     }

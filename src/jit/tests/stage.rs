@@ -1,0 +1,311 @@
+//! One rank of a host looks into the cache, and the others load what it has staged.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+
+use super::*;
+use crate::fsutil::faults::{Op, Rule, watch, with};
+use crate::parallel::threads::run_on_hosts;
+
+/// Loads nothing, and notes from where.
+#[derive(Default)]
+struct Notes {
+    loaded: Mutex<Vec<PathBuf>>,
+}
+
+impl Loader for Notes {
+    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
+        lock(&self.loaded).push(path.to_owned());
+        FakeLoader { fails: false }.load(path)
+    }
+}
+
+/// What became of a call on one rank.
+#[derive(Debug)]
+struct Seen {
+    library: Result<Library>,
+    /// How often this rank opened files below the cache directory, made or named some.
+    accesses: usize,
+    from: Vec<PathBuf>,
+    collectives: usize,
+}
+
+struct Scene<'a> {
+    hosts: &'a [&'a str],
+    setup: Setup<'a>,
+    /// `cache.stage_dir`, below the root of the scene unless it is "" or "auto".
+    stage_dir: &'a str,
+}
+
+impl Scene<'_> {
+    fn jit(&self, name: &str, faults: impl Fn(usize) -> Vec<Rule> + Sync) -> Vec<Seen> {
+        let stage = match self.stage_dir {
+            "" | "auto" => self.stage_dir.to_owned(),
+            dir => self.setup.root.join(dir).display().to_string(),
+        };
+        run_on_hosts(self.hosts, |comm| {
+            let mut rank = Rank::new(comm, self.setup, Fault::None);
+            rank.params.set("cache.stage_dir", &stage).unwrap();
+            let notes = Arc::new(Notes::default());
+            rank.session = Session::new(rank.compiler.clone(), notes.clone());
+            let cache = self.setup.root.join(format!("cache{}", comm.rank() % self.setup.dirs));
+            let before = comm.collectives();
+            let (library, accesses) =
+                with(faults(comm.rank()), || watch(&cache, || rank.jit(name, Fault::None)));
+            let collectives = comm.collectives() - before;
+            let from = lock(&notes.loaded).clone();
+            Seen { library, accesses, from, collectives }
+        })
+    }
+
+    fn warm(&self) -> Vec<Seen> {
+        self.jit("form", |_| Vec::new());
+        self.jit("form", |_| Vec::new())
+    }
+
+    fn leftovers(&self) -> usize {
+        fs::read_dir(self.setup.root.join(self.stage_dir)).map_or(0, Iterator::count)
+    }
+}
+
+fn setup(root: &Path, dirs: usize) -> Setup<'_> {
+    Setup { root, dirs, buildon: "node" }
+}
+
+#[test]
+fn one_rank_of_each_host_reads_the_cache() {
+    for per_host in [1, 2, 5] {
+        let hosts: Vec<&str> = ["a", "b", "c"].iter().flat_map(|host| vec![*host; per_host]).collect();
+        let root = scratch();
+        let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+        let seen = scene.warm();
+        for (rank, seen) in seen.iter().enumerate() {
+            let library = seen.library.as_ref().unwrap();
+            assert_eq!(library.origin(), Origin::Disk);
+            assert_eq!(library.path(), root.path().join("cache0/lib/libdijitso-form.so"));
+            let leads = rank % per_host == 0;
+            assert_eq!(seen.accesses > 0, leads, "{per_host}: {seen:?}");
+            assert!(seen.accesses < 12, "{per_host}: {seen:?}");
+            let from_stage = seen.from[0].starts_with(root.path().join("stage"));
+            assert_eq!(from_stage, per_host > 1, "who is alone stages for nobody: {seen:?}");
+        }
+        assert_eq!(scene.leftovers(), 0);
+        let folders: BTreeMap<_, usize> = seen.iter().fold(BTreeMap::new(), |mut all, seen| {
+            *all.entry(seen.from[0].clone()).or_default() += 1;
+            all
+        });
+        assert_eq!(folders.len(), if per_host == 1 { 1 } else { 3 }, "one folder for each host");
+    }
+}
+
+/// Also where it is cold: the ranks that wait for the builder leave the disk alone.
+#[test]
+fn a_cold_build_is_read_by_one_rank_of_each_host() {
+    let root = scratch();
+    let hosts = ["a", "a", "a", "b", "b", "b"];
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    for (rank, seen) in scene.jit("form", |_| Vec::new()).iter().enumerate() {
+        let built = if rank == 0 { Origin::Built } else { Origin::Disk };
+        assert_eq!(seen.library.as_ref().unwrap().origin(), built);
+        assert_eq!(seen.accesses > 0, rank % 3 == 0, "{seen:?}");
+        assert!(seen.from[0].starts_with(root.path().join("stage")));
+    }
+    assert_eq!(scene.leftovers(), 0);
+}
+
+#[test]
+fn on_a_local_disk_and_where_it_is_not_wanted_each_rank_reads() {
+    let root = scratch();
+    for stage_dir in ["auto", ""] {
+        if stage_dir == "auto" && !crate::fsutil::is_local(root.path()) {
+            continue;
+        }
+        let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), stage_dir };
+        for seen in scene.warm() {
+            assert!(seen.accesses > 0 && seen.from[0].starts_with(root.path().join("cache0")), "{seen:?}");
+        }
+    }
+}
+
+/// Ranks of one host with different directories have different eyes.
+#[test]
+fn every_directory_of_a_host_has_its_own_leader() {
+    let root = scratch();
+    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 2), stage_dir: "stage" };
+    let seen = scene.warm();
+    let readers: Vec<bool> = seen.iter().map(|seen| seen.accesses > 0).collect();
+    assert_eq!(readers, [true, true, false, false]);
+    assert!(seen.iter().all(|seen| seen.library.is_ok()));
+}
+
+/// How the ranks of a host are found out costs messages once for each communicator.
+#[test]
+fn the_second_call_knows_the_hosts() {
+    let root = scratch();
+    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 1), stage_dir: "stage" };
+    scene.jit("first", |_| Vec::new());
+    scene.jit("second", |_| Vec::new());
+    let stage = root.path().join("stage").display().to_string();
+    let counts = run(4, |comm| {
+        let mut rank = Rank::new(comm, scene.setup, Fault::None);
+        rank.params.set("cache.stage_dir", &stage).unwrap();
+        let count = |name| {
+            let before = comm.collectives();
+            rank.jit(name, Fault::None).unwrap();
+            // Nobody may be ahead of the others.
+            comm.min(&mut [0]).unwrap();
+            comm.collectives() - before - 1
+        };
+        [count("first"), count("second"), count("second")]
+    });
+    for count in counts {
+        assert!(count[0] > count[1], "{count:?}");
+        // The check and the look; and one broadcast between the ranks of the host.
+        assert_eq!(count[1..], [2, 0], "{count:?}");
+    }
+    assert!(scene.warm().iter().all(|seen| seen.collectives > 3), "with those of the first call");
+}
+
+/// What can go wrong with staging on one host is no reason to fail: the ranks read the cache as they always did.
+#[test]
+fn a_host_that_cannot_stage_does_without() {
+    let root = scratch();
+    let hosts = ["a", "a", "b", "b"];
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    scene.warm();
+    let stage = root.path().join("stage");
+    for (ops, errno) in [
+        (&[Op::Write] as &'static [Op], libc::ENOSPC),
+        (&[Op::Create], libc::EROFS),
+        (&[Op::Name], libc::EDQUOT),
+    ] {
+        let full = |rank| if rank == 2 { vec![Rule { root: stage.clone(), ops, errno }] } else { Vec::new() };
+        let seen = scene.jit("form", full);
+        let staged: Vec<bool> = seen.iter().map(|seen| seen.from[0].starts_with(&stage)).collect();
+        assert_eq!(staged, [true, true, false, false], "{seen:?}");
+        assert!(seen.iter().all(|seen| seen.library.is_ok()));
+        assert_eq!(scene.leftovers(), 0);
+    }
+    // A rank that does not see what was staged.
+    let blind = |rank| {
+        if rank == 3 {
+            vec![Rule { root: stage.clone(), ops: &[Op::Read], errno: libc::EACCES }]
+        } else {
+            Vec::new()
+        }
+    };
+    let seen = scene.jit("form", blind);
+    let staged: Vec<bool> = seen.iter().map(|seen| seen.from[0].starts_with(&stage)).collect();
+    assert_eq!(staged, [true, true, true, false], "{seen:?}");
+    assert_eq!(scene.leftovers(), 0);
+}
+
+/// A place in which somebody else can put another folder in the place of ours is none.
+#[test]
+fn a_place_that_others_can_write_is_not_used() {
+    let root = scratch();
+    let scene = Scene { hosts: &["a"; 2], setup: setup(root.path(), 1), stage_dir: "stage" };
+    fs::create_dir(root.path().join("stage")).unwrap();
+    fs::set_permissions(root.path().join("stage"), fs::Permissions::from_mode(0o777)).unwrap();
+    for seen in scene.warm() {
+        assert!(seen.library.is_ok() && seen.from[0].starts_with(root.path().join("cache0")), "{seen:?}");
+    }
+}
+
+/// A leader that may not read what is there fails the call for all ranks of all hosts.
+#[test]
+fn a_leader_that_cannot_read_fails_all_alike() {
+    let root = scratch();
+    let hosts = ["a", "a", "b", "b"];
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    scene.warm();
+    let cache = root.path().join("cache0");
+    let blind = |rank| {
+        if rank == 2 {
+            vec![Rule { root: cache.clone(), ops: &[Op::Read], errno: libc::EACCES }]
+        } else {
+            Vec::new()
+        }
+    };
+    let results: Vec<_> = scene.jit("form", blind).into_iter().map(|seen| seen.library).collect();
+    let error = same_error(&results, "reading");
+    assert_eq!((error.kind(), error.rank()), (Kind::Cache, 2), "{error}");
+    assert_eq!(scene.leftovers(), 0);
+}
+
+/// A loader that makes room in the cache before its first load.
+struct Thief {
+    victim: PathBuf,
+    done: AtomicBool,
+}
+
+impl Loader for Thief {
+    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
+        if !self.done.swap(true, Ordering::SeqCst) {
+            fs::remove_file(&self.victim).unwrap();
+        }
+        FakeLoader { fails: false }.load(path)
+    }
+}
+
+#[test]
+fn what_goes_from_the_cache_meanwhile_is_still_loaded_from_the_stage() {
+    let root = scratch();
+    let stage = root.path().join("stage").display().to_string();
+    let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), stage_dir: "stage" };
+    scene.warm();
+    let builds: usize = run(3, |comm| {
+        let mut rank = Rank::new(comm, scene.setup, Fault::None);
+        rank.params.set("cache.stage_dir", &stage).unwrap();
+        let victim = root.path().join("cache0/lib/libdijitso-form.so");
+        if comm.rank() == 1 {
+            let thief = Thief { victim, done: AtomicBool::new(false) };
+            rank.session = Session::new(rank.compiler.clone(), Arc::new(thief));
+        }
+        rank.jit("form", Fault::None).unwrap();
+        rank.compiler.builds.load(Ordering::SeqCst)
+    })
+    .into_iter()
+    .sum();
+    assert_eq!(builds, 0);
+}
+
+/// Libraries that were loaded before, from wherever it was, are linked to by what is staged later; and the other way
+/// round.
+#[test]
+fn a_dependency_is_loaded_once_from_wherever_it_was_first() {
+    for first_staged in [false, true] {
+        let root = scratch();
+        let stage = root.path().join("stage").display().to_string();
+        run(2, |comm| {
+            let build = Rank::new(comm, setup(root.path(), 1), Fault::None);
+            let params = build.params.resolve().unwrap();
+            let mut callbacks = generator(|asked, source| {
+                if asked.name == "form" {
+                    source.dependencies.push("element".to_owned());
+                }
+                source.code = Some(asked.name.as_bytes().to_vec());
+                Ok(())
+            });
+            for name in ["element", "form"] {
+                let request = Request { name, params: &params };
+                build.session.jit_on(comm, &build.agreed, Ok(request), &mut callbacks).unwrap();
+            }
+            let mut rank = Rank::new(comm, setup(root.path(), 1), Fault::None);
+            let notes = Arc::new(Notes::default());
+            rank.session = Session::new(rank.compiler.clone(), notes.clone());
+            for (name, staged) in [("element", first_staged), ("form", !first_staged)] {
+                rank.params.set("cache.stage_dir", if staged { &stage } else { "" }).unwrap();
+                rank.jit(name, Fault::NoGenerate).unwrap();
+            }
+            let loaded = lock(&notes.loaded).clone();
+            assert_eq!(loaded.len(), 2, "{loaded:?}");
+            // Beside the form the dynamic loader found the very file of the element, by a link.
+            let names: Vec<_> = loaded.iter().map(|path| path.file_name().unwrap()).collect();
+            assert_eq!(names, ["libdijitso-element.so", "libdijitso-form.so"]);
+            assert!(first_staged == loaded[0].starts_with(&stage), "{loaded:?}");
+            assert!(!loaded[1].starts_with(root.path().join("cache0")), "{loaded:?}");
+        });
+        assert_eq!(fs::read_dir(&stage).unwrap().count(), 0);
+    }
+}
