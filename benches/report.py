@@ -160,6 +160,8 @@ def single_table(rows):
             part = f"{label}: {amount(statistics.median(other['samples']), row['unit'])}"
             floor = other.get("floor", row["floor"])
             others.append(f"{part} ({times(ratio_of(other['samples'], floor))})")
+        if "cpu" in row:
+            others.append(f"CPU time of the compiler: {times(ratio_of(*row['cpu']))} of the bare one's")
         lines.append([row["label"], spread(row["ours"], row["unit"]), f"{row['floor_label']}: {spread(row['floor'], row['unit'])}",
                       f"**{times(ratio_of(row['ours'], row['floor']))}**", "; ".join(others) or "–"])
     return table(["", "this library", "floor", "ratio", "others (ratio to their floor)"], lines)
@@ -190,7 +192,7 @@ GRIDS = {
                   "is `dlopen` on every rank at one point in time.",
     "cold-ranks": "One rank builds, the others wait; beside the time, what each waiting rank takes of a core. The floor is the bare "
                   "compiler while all others sleep.",
-    "modules-ranks": "On ranks, with the parameters at their defaults. The floor is the bare compiler without ranks, one module after the "
+    "modules-ranks": "On ranks, without precompiled headers. The floor is the bare compiler without ranks, one module after the "
                      "other.",
     "waiting": "A compiler that takes one second of CPU time and then runs the real one, as in `benches/ranks`; beside the time, what each "
                "waiting rank takes of a core. The floor is that compiler alone.",

@@ -25,11 +25,11 @@ PYTHON = "/usr/bin/python3"  # that of the distribution, which has the packages 
 # How often and on how many ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds.
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
-                 sets=3, rank_sets=1, hit_rounds=3, modules_at_ranks=True),
-    "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 64], rank_builds=1, python_ranks=[1, 2],
-                  sets=1, rank_sets=1, hit_rounds=1, modules_at_ranks=False),
+                 sets=3, hit_rounds=2, waits=2, modules_at_ranks=True),
+    "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 2],
+                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
     "smoke": dict(chunks=2, calls=500, processes=2, builds=1, ranks=[1, 2], rank_builds=1, python_ranks=[1, 2],
-                  sets=1, rank_sets=1, hit_rounds=1, modules_at_ranks=False),
+                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
 }
 LABELS = {"one": "a function of one line", "element": "FFC, P1 element", "form": "FFC, Poisson form", "ffcx": "FFCx, Poisson form (C)",
           "expression": "DOLFIN, Expression"}
@@ -42,8 +42,11 @@ class Suite:
         self.smoke = size == "smoke"
         self.sources = ROOT / "build/bench/sources"
         self.names = json.loads((self.sources / "names.json").read_text())
-        self.rows, self.times, self.caches = [], {}, {}
+        self.rows, self.times, self.caches = [], {}, set()
         self.cores = len(os.sched_getaffinity(0))
+        # All temporary files lie below, by which what a program leaves running is recognised.
+        (work / "tmp").mkdir(exist_ok=True)
+        os.environ["TMPDIR"] = str(work / "tmp")
         # A first build that other builds profit from: wait for its precompiled header, where the library makes one.
         self.before = {"BENCH_SET": "build.precompile=always"} if self.has_parameter("build.precompile") else {}
 
@@ -86,11 +89,11 @@ class Suite:
         yield
         self.times[name] = time.monotonic() - start
 
-    def collected(self, function, command):
+    def collected(self, function, command, launcher=()):
         """Instructions within a function and what it calls, by callgrind."""
-        with tempfile.NamedTemporaryFile() as file:
-            done = self.output(["valgrind", "--tool=callgrind", f"--toggle-collect={function}", f"--callgrind-out-file={file.name}",
-                                *command])
+        with tempfile.TemporaryDirectory() as directory:
+            done = self.output([*launcher, "valgrind", "--tool=callgrind", f"--toggle-collect={function}",
+                                f"--callgrind-out-file={directory}/%p", *command])
         return int(re.search(r"Collected : (\d+)", done.stderr).group(1))
 
     def system_calls(self, command):
@@ -109,6 +112,25 @@ class Suite:
                 calls.append(match.group(1))
         return counts
 
+    def alone(self):
+        """An environment in which nothing has been built before, whatever cache it is in."""
+        home = tempfile.mkdtemp(prefix="home-", dir=self.work)
+        return {"HOME": home}
+
+    def settle(self):
+        """Waits until what programs have left running beside them, as compilers of precompiled headers, is done."""
+        mine = str(self.work).encode()
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            for process in pathlib.Path("/proc").glob("[0-9]*"):
+                with contextlib.suppress(OSError):
+                    if process.name != str(os.getpid()) and (mine in (process / "cmdline").read_bytes()
+                                                             or mine in bytes((process / "cwd").readlink())):
+                        break
+            else:
+                return
+            time.sleep(0.1)
+
     # --- memory hits ---------------------------------------------------------------------------------------------------------
 
     def memory_hits(self):
@@ -123,14 +145,19 @@ class Suite:
                            found[threads]["map_" + key[4:]], floor_label="hash map", threads=threads, picture=True)
             if threads == 1:
                 measured = self.json([*python, size["chunks"]])
-                row["others"]["Python dijitso"] = dict(samples=measured["jit_wall"], floor=measured["map_wall"])
+                row["others"]["Python dijitso"] = dict(samples=measured["jit_cpu"], floor=measured["map_wall"])
                 cffi = self.ffcx_cffi("cffi-memory")
                 row["others"]["FFCx's cffi"] = dict(samples=[1e9 * cffi["again"]])
         program, cache = self.program("none", "memory_hit"), self.cache("memory")
         calls = 200 if self.smoke else 2000
         each = lambda function: [self.collected(function, [program, cache, calls, 1, 1]) / calls]
-        self.row("memory-instructions", section, "instructions", "instr", each("measured_jit"), each("measured_map"),
+        self.row("memory-instructions", section, "instructions", "instr", each("measured_jit"), floor := each("measured_map"),
                  floor_label="hash map")
+        for mpi in self.mpis:
+            found = self.collected("measured_jit", [self.program(mpi, "memory_hit"), "--comm", self.cache(f"memory-{mpi}"), calls, 1, 1],
+                                   [f"mpiexec.{mpi}", "-n", "2"])
+            self.row(f"memory-instructions-{mpi}", section, f"instructions, on a communicator of {MPIS[mpi]}", "instr",
+                     [found / calls], floor, floor_label="hash map")
 
     def memory_hits_at_ranks(self):
         size = self.size
@@ -202,7 +229,7 @@ class Suite:
         whole = [[1e9 * one for one in samples] for samples in whole]
         self.row("disk-process", section, "whole process", "ns", whole[0], whole[1], floor_label="the same program with dlopen",
                  picture=True)
-        self.row("disk-process-bare", section, "whole process", "ns", whole[0], whole[2],
+        self.row("disk-process-bare", section, "whole process, linked to this library or not", "ns", whole[0], whole[2],
                  floor_label="a program that only calls dlopen")
         self.row("disk-instructions", section, "instructions, both calls", "instr",
                  [self.collected("measured_jit", [program, *jit])], [self.collected("measured_dlopen", [program, *dlopen])],
@@ -242,10 +269,11 @@ class Suite:
             return self.json(command, env=env)
         return self.at_ranks(variant, ranks, [command[0], "--comm", *command[1:]], env=env)
 
-    def warmed(self, variant, what):
+    def warmed(self, variant, what, name=None):
         """A cache in which another module with the same first lines has been built."""
-        cache = self.cache(f"cold-{variant}-{what}")
-        if not cache.exists():
+        cache = self.cache(name or f"cold-{variant}-{what}")
+        if (cache, what) not in self.caches:
+            self.caches.add((cache, what))
             self.cold("none", cache, "jit", self.names["before"][what], env=self.before)
         return cache
 
@@ -267,29 +295,34 @@ class Suite:
         os.environ["CCACHE_DIR"] = str(self.work / "ccache")
         for what, label in LABELS.items():
             module = self.names[what]
-            found = {"first": [], "again": [], "bare": [], "python": [], "miss": [], "hit": [], "cffi": []}
+            found = {"first": [], "again": [], "bare": [], "cpu": [], "bare_cpu": [], "python": [], "miss": [], "hit": [], "cffi": []}
             cache, commands = self.warmed("none", what), self.ccache_commands(what)
             py_cache = self.cache(f"py-cold-{what}")
             py = lambda names: self.json([PYTHON, HERE / "python/pydijitso.py", "cold", py_cache, self.sources, *names])
             if what == "form" and not self.smoke:
                 py(self.names["before"][what])
+            first = LABELS if what != "form" else ()  # its elements would have to be there
             # The short ones more often.
             for i in range(self.size["builds"] * (2 if what in ("one", "ffcx") and not self.smoke else 1)):
                 one = self.cold("none", cache, "both", [module])[module]
                 found["again"].append(one["jit"])
                 found["bare"].append(one["bare"])
+                found["cpu"].append(one["jit_cpu"])
+                found["bare_cpu"].append(one["bare_cpu"])
                 if self.smoke and what in ("form", "expression"):
                     continue  # the programs to compare with have been tried with the other modules
                 found["python"].append(py([module])[module]["jit"])
                 miss, hit = self.json([self.program("none", "stopwatch"), 1, *commands[0], "--", *commands[1]])
                 found["miss"] += miss
                 found["hit"] += hit
-                if what != "form":
-                    found["first"].append(self.cold("none", self.cache(f"cold-first-{what}-{i}"), "jit", [module])[module]["jit"])
+                if what in first:
+                    env = self.alone()
+                    found["first"].append(self.cold("none", self.cache(f"cold-first-{what}-{i}"), "jit", [module], env=env)[module]["jit"])
+                    self.settle()
                 if what == "ffcx":
                     found["cffi"].append(self.ffcx_cffi(f"cffi-cold-{i}")["first"])
             row = self.row(f"cold-{what}", "cold build", label, "s", found["again"], found["bare"], floor_label="bare compiler",
-                           picture=True)
+                           cpu=[found["cpu"], found["bare_cpu"]], picture=True)
             if found["first"]:
                 row["others"]["this library, first build in an empty cache"] = dict(samples=found["first"])
             for key, other in (("python", "Python dijitso"), ("miss", "ccache, miss"), ("hit", "ccache, hit (then link)"),
@@ -304,8 +337,10 @@ class Suite:
             for ranks in size["ranks"]:
                 for mpi in self.mpis:
                     for what in whats:
-                        module = self.names[what]
-                        one = self.cold(mpi, self.warmed(mpi, what), "both", [module], ranks)[module]
+                        cache = self.warmed(mpi, what, "cold-" + mpi)
+                    found = self.cold(mpi, cache, "both", [self.names[what] for what in whats], ranks)
+                    for what in whats:
+                        one = found[self.names[what]]
                         self.add_cell("cold-ranks", "cold build", f"{LABELS[what]}, {MPIS[mpi]}", ranks, "s", [one["jit"]],
                                       [one["bare"]], "bare compiler", waiters=[one["waiters"]])
                 if ranks in size["python_ranks"]:
@@ -324,70 +359,80 @@ class Suite:
 
     # --- nine modules --------------------------------------------------------------------------------------------------------
 
-    def modules(self, variant, mode, ranks=None, env=None, processes=1):
+    def poisson(self):
+        return [n for n in self.names["poisson"] if n.startswith("ffc_element")] if self.smoke else self.names["poisson"]
+
+    def modules(self, variant, mode, ranks=None, env=None, processes=1, keep=False):
+        """All modules, in an empty cache unless `keep`; the bare compiler links to what is in the cache of the run before it."""
         work = self.work / "bare"
         work.mkdir(exist_ok=True)
-        # In an empty cache; the bare compiler finds the libraries to link to in the one of the run before it.
         cache = self.cache(f"modules-{variant}-{ranks or 1}")
-        if mode != "bare":
+        if mode != "bare" and not keep:
             shutil.rmtree(cache, ignore_errors=True)
-        names = self.names["poisson"][3:6] if self.smoke else self.names["poisson"]
-        command = [self.program(variant, "modules"), cache, self.sources, work, mode, processes, *names]
+        command = [self.program(variant, "modules"), cache, self.sources, work, mode, processes, *self.poisson()]
         if ranks is None:
-            return self.json(command, env=env)
-        return self.at_ranks(variant, ranks, [command[0], "--comm", *command[1:]], env=env)
+            seconds = self.json(command, env=env)
+        else:
+            seconds = self.at_ranks(variant, ranks, [command[0], "--comm", *command[1:]], env=env)
+        self.settle()
+        return [] if seconds is None else [seconds]
 
     def nine_modules(self):
+        headers = bool(self.before)
         # Without precompiled headers: the target is for what comes from building at the same time.
-        plain = {"BENCH_SET": "build.precompile=never"} if self.before else {}
-        found = {"sequence": [], "ahead": [], "bare": [], "bare_n": [], "sequence_default": [], "ahead_default": [], "python": []}
+        plain = {"BENCH_SET": "build.precompile=never"} if headers else {}
+        kinds = ("sequence", "ahead", "bare", "bare_n", "sequence_new", "ahead_new", "sequence_headers", "ahead_headers", "python")
+        found = {kind: [] for kind in kinds}
         for i in range(self.size["sets"]):
-            found["sequence"].append(self.modules("none", "sequence", env=plain))
-            found["bare"].append(self.modules("none", "bare", env=plain))
-            found["bare_n"].append(self.modules("none", "bare", env=plain, processes=self.cores))
-            found["ahead"].append(self.modules("none", "ahead", env=plain))
-            if plain:
-                found["sequence_default"].append(self.modules("none", "sequence"))
-                found["ahead_default"].append(self.modules("none", "ahead"))
+            found["sequence"] += self.modules("none", "sequence", env=plain)
+            found["bare"] += self.modules("none", "bare", env=plain)
+            found["bare_n"] += self.modules("none", "bare", env=plain, processes=self.cores)
+            found["ahead"] += self.modules("none", "ahead", env=plain)
+            if headers:
+                found["sequence_new"] += self.modules("none", "sequence", env=self.alone())
+                found["ahead_new"] += self.modules("none", "ahead", env=self.alone())
+                self.modules("none", "sequence", env=self.before)
+                found["sequence_headers"] += self.modules("none", "sequence", keep=True)
+                found["ahead_headers"] += self.modules("none", "ahead", keep=True)
             if i == 0 and not self.smoke:
-                names = self.names["poisson"][3:6] if self.smoke else self.names["poisson"]
                 # The expressions last: once one of them is built, this program loads nothing any more.
-                names = [*(n for n in names if n.startswith("ffc")), *(n for n in names if not n.startswith("ffc"))]
+                names = sorted(self.poisson(), key=lambda name: not name.startswith("ffc"))
                 python = self.json([PYTHON, HERE / "python/pydijitso.py", "cold", self.cache("py-modules"), self.sources, *names])
                 found["python"].append(sum(one["jit"] for one in python.values()))
-        found = {key: [one for one in samples if one is not None] for key, samples in found.items()}
-        row = self.row("modules", "nine modules", "one after the other", "s", found["sequence"], found["bare"],
-                       floor_label="bare compiler, one after the other", picture=True)
+        bare = "bare compiler, one after the other"
+        row = self.row("modules", "nine modules", "one after the other", "s", found["sequence"], found["bare"], floor_label=bare,
+                       picture=True)
         if found["python"]:
             row["others"]["Python dijitso"] = dict(samples=found["python"])
         row["others"][f"bare compiler, {self.cores} at once"] = dict(samples=found["bare_n"])
-        row = self.row("modules-ahead", "nine modules", "submitted ahead", "s", found["ahead"], found["sequence"],
-                       floor_label="this library, one after the other", picture=True)
-        if plain:
-            self.row("modules-precompiled", "nine modules", "one after the other, with precompiled headers", "s",
-                     found["sequence_default"], found["bare"], floor_label="bare compiler, one after the other", picture=True)
-            self.row("modules-all", "nine modules", "submitted ahead, with precompiled headers", "s", found["ahead_default"],
-                     found["bare"], floor_label="bare compiler, one after the other", picture=True)
+        self.row("modules-ahead", "nine modules", "submitted ahead", "s", found["ahead"], found["sequence"],
+                 floor_label="this library, one after the other", picture=True)
+        for kind, label in (("sequence_new", "one after the other, the first program that precompiles headers"),
+                            ("ahead_new", "submitted ahead, the first program that precompiles headers"),
+                            ("sequence_headers", "one after the other, headers precompiled"),
+                            ("ahead_headers", "submitted ahead, headers precompiled")):
+            if found[kind]:
+                self.row(f"modules-{kind}", "nine modules", label, "s", found[kind], found["bare"], floor_label=bare,
+                         picture="headers" in kind)
 
     def nine_modules_at_ranks(self):
         if not self.size["modules_at_ranks"]:
             return
+        plain = {"BENCH_SET": "build.precompile=never"} if self.before else {}
         floor = next(row for row in self.rows if row["id"] == "modules")["floor"]
-        for _ in range(self.size["rank_sets"]):
-            for ranks in self.size["ranks"]:
-                for mpi in self.mpis:
-                    for mode, label in (("sequence", "one after the other"), ("ahead", "submitted ahead")):
-                        seconds = self.modules(mpi, mode, ranks)
-                        if seconds is not None:
-                            self.add_cell("modules-ranks", "nine modules", f"{label}, {MPIS[mpi]}", ranks, "s", [seconds], floor,
-                                          "bare compiler on one process, one after the other")
+        for ranks in self.size["ranks"]:
+            for mpi in self.mpis:
+                for mode, label in (("sequence", "one after the other"), ("ahead", "submitted ahead")):
+                    if seconds := self.modules(mpi, mode, ranks, env=plain):
+                        self.add_cell("modules-ranks", "nine modules", f"{label}, {MPIS[mpi]}", ranks, "s", seconds, floor,
+                                      "bare compiler on one process, one after the other")
 
     # --- waiting, memory -----------------------------------------------------------------------------------------------------
 
     def waiting(self):
         """benches/ranks on one and on the most ranks: a compiler that takes a second of CPU time."""
         most = self.size["ranks"][-1]
-        for _ in range(1 if self.smoke else 3):
+        for _ in range(self.size["waits"]):
             for mpi in self.mpis[:1] if self.smoke else self.mpis:
                 directory = ROOT / "build" / mpi / "benches/ranks"
                 for ranks in (most,) if self.smoke else (1, most):

@@ -114,8 +114,8 @@ def main(directory):
 
     (directory / "modules").write_text("".join(f"{name} {' '.join(words)}\n" for name, words in lines.items()))
     poisson = [n for n, words in lines.items() if words[0] in ("ffc", "dolfin")]
-    # What depends on nothing comes first, the long ones before the short ones.
-    poisson.sort(key=lambda n: (len(lines[n]) - 2, lines[n][0] != "dolfin"))
+    # What depends on nothing comes first, in the order in which DOLFIN's demo comes to it: elements, then Expressions.
+    poisson.sort(key=lambda n: (len(lines[n]) - 2, lines[n][0] == "dolfin"))
     for position in range(len(poisson)):
         ready = [n for n in poisson[position:] if set(lines[n][2:]) <= set(poisson[:position])]
         poisson.remove(ready[0])
