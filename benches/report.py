@@ -241,14 +241,29 @@ COLOURS = {"ours": "#1f6f8b", "Python dijitso": "#c05746", "ccache, hit (then li
            "FFCx's cffi": "#7a5195"}
 NAMES = {"ours": "this library", "ccache, hit (then link)": "ccache: hit, then link", "ccache, miss": "ccache: miss"}
 LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 1.2), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
-          "cold-element": ("ratio", 0.75), "modules-ahead": ("ratio", 1 / 1.8)}
+          "cold-element": ("ratio", 0.75), "modules-ahead": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.15)}
+
+
+def with_most_ranks(rows):
+    """Rows for the picture from the tables whose columns are ranks: the last column of each line."""
+    for grid in ("memory-ranks", "disk-ranks", "waiting"):
+        cells = [row for row in rows if row.get("grid") == grid and not row["label"].startswith("Python")]
+        for row in cells:
+            same = [one for one in cells if one["label"] == row["label"]]
+            first, last = (pick(same, key=lambda one: one["column"]) for pick in (min, max))
+            if row is not last:
+                continue
+            made = dict(row, id=grid, label=f"{row['column']} ranks, {row['label']}", picture=True)
+            if grid == "waiting" and first is not last:
+                made.update(label=f"a cold build on {made['label']}", floor=first["ours"], floor_label="on one rank")
+            yield made
 
 
 def bars_of(rows):
     """(section, label, floor, [(kind, ratio, text)], target) for what the picture shows."""
-    for row in rows:
-        if not row.get("picture") or not row["ours"]:
-            continue
+    rows = [row for row in rows if row.get("picture") and row["ours"]] + list(with_most_ranks(rows))
+    order = list(TITLES)
+    for row in sorted(rows, key=lambda row: order.index(row["section"])):
         bars = [("ours", ratio_of(row["ours"], row["floor"]), amount(statistics.median(row["ours"]), row["unit"]))]
         for label, other in row["others"].items():
             if label in COLOURS and other["samples"]:
@@ -288,9 +303,10 @@ def picture(results):
             begin, end = sorted((x(1), x(ratio)))
             top = y + i * bar
             made.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{max(end - begin, 1.5):.1f}" height="{bar - 2}" fill="{COLOURS[kind]}"/>')
-            write(max(end, x(1)) + 6, top + 9.5, f"{times(ratio)}  ({text})", 10, fill="#222" if kind == "ours" else "#666")
+            # The mark of the target stands on this library's bar, or beyond its end.
+            mark = x(limit) if limit and kind == "ours" else 0
+            write(max(end, x(1), mark) + 6, top + 9.5, f"{times(ratio)}  ({text})", 10, fill="#222" if kind == "ours" else "#666")
         if limit:
-            # A notch above and below the bar of this library, so that it hides no text.
             made.append(f'<path d="M{x(limit):.1f} {y - 5:.1f} v{bar + 6}" stroke="#111" stroke-width="2.4"/>')
             made.append(f'<path d="M{x(limit) - 4:.1f} {y - 7:.1f} h8 l-4 5 z" fill="#111"/>')
         y += height + gap
