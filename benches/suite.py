@@ -26,7 +26,7 @@ PYTHON = "/usr/bin/python3"  # that of the distribution, which has the packages 
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
                  sets=3, hit_rounds=2, waits=2, modules_at_ranks=True),
-    "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 2],
+    "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 4],
                   sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
     "smoke": dict(chunks=2, calls=500, processes=2, builds=1, ranks=[1, 2], rank_builds=1, python_ranks=[1, 2],
                   sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
@@ -500,6 +500,11 @@ def main():
         suite = Suite(options.size, options.mpis.split(","), pathlib.Path(work), options.only)
         suite.run()
     machine.update(load_after=os.getloadavg()[0], seconds=time.monotonic() - start, steps=suite.times)
+    # Every workload has to have left something, whatever it was.
+    for name in () if options.only else ("memory hit", "disk hit", "cold build", "nine modules", "waiting"):
+        of_section = [row for row in suite.rows if row["section"] == name]
+        if not of_section or not all(row["ours"] and row["floor"] for row in of_section if row["id"] != "modules-ahead"):
+            sys.exit(f"nothing was measured of: {name}")
     options.results.write_text(json.dumps(dict(machine=machine, rows=suite.rows), indent=1))
 
 
