@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""From results.json to the table and the picture.
+
+    report.py RESULTS DIRECTORY [docs]
+
+Writes performance.md and performance.svg in DIRECTORY; with "docs", what was measured in docs/performance.md, between its marks, and
+docs/img/performance.svg.
+"""
+import html
+import json
+import math
+import pathlib
+import re
+import statistics
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+DOCS = HERE.parent / "docs"
+BEGIN, END = "<!-- measured: benches/run -->\n", "<!-- end of what was measured -->\n"
+
+
+# --- numbers -------------------------------------------------------------------------------------------------------------------
+
+def three_digits(value):
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{digits}f}"
+
+
+def amount(value, unit):
+    """A quantity with a unit that suits its size."""
+    if unit == "s":
+        value, unit = 1e9 * value, "ns"
+    if unit == "ns":
+        for limit, name in ((1e3, "ns"), (1e6, "µs"), (1e9, "ms")):
+            if value < limit:
+                return f"{three_digits(value / (limit / 1e3))} {name}"
+        return f"{three_digits(value / 1e9)} s"
+    return f"{value:,.0f}" if unit in ("instr", "calls") else f"{three_digits(value)} {unit}"
+
+
+def spread(samples, unit):
+    middle = amount(statistics.median(samples), unit)
+    if len(samples) < 2:
+        return middle
+    return f"{middle} ({amount(min(samples), unit)} … {amount(max(samples), unit)})"
+
+
+def ratio_of(samples, floor):
+    base = statistics.median(floor)
+    return statistics.median(samples) / base if base else math.nan
+
+
+def times(value):
+    return f"{value:.2f}" if value < 10 else three_digits(value)
+
+
+# --- targets -------------------------------------------------------------------------------------------------------------------
+
+class Target:
+    """What was wanted, what was measured; `met` is None where it was not measured in this run."""
+
+    def __init__(self, key, wanted, measured=None, met=None):
+        self.key, self.wanted, self.measured, self.met = key, wanted, measured, met
+
+
+def targets(rows, machine):
+    by_id = {row["id"]: row for row in rows}
+    cells = lambda grid: [row for row in rows if row.get("grid") == grid]
+    ours = lambda row: statistics.median(row["ours"])
+    made = []
+
+    def ratio(key, wanted, id, limit):
+        row = by_id.get(id)
+        value = ratio_of(row["ours"], row["floor"]) if row else None
+        made.append(Target(key, wanted) if row is None else Target(key, wanted, f"{value:.2f}", value <= limit))
+
+    row = by_id.get("memory-1")
+    made.append(Target("memory-hit", "memory hit: at most 100 ns a call",
+                       *((amount(ours(row), "ns"), ours(row) <= 100) if row else ())))
+    found = [row for row in cells("memory-ranks") if not row["label"].startswith("Python")]
+    worst = max(found, key=ours, default=None)
+    made.append(Target("memory-hit-ranks", "memory hit on a communicator of any size: at most 150 ns a call (CPU time)",
+                       *((f"{amount(ours(worst), 'ns')} on {worst['column']} ranks, {worst['label']}", ours(worst) <= 150) if worst else ())))
+    threads = sorted((row for row in rows if "threads" in row), key=lambda row: row["threads"])
+    if len(threads) > 1:
+        # Calls a second of all threads, against those of one; no more can be had than there are cores. The hash map, which shares
+        # nothing that is written, says how much this machine gives.
+        gain = lambda row, which: statistics.median(threads[0][which]) / statistics.median(row[which]) * row["threads"]
+        row = max(threads[1:], key=lambda row: min(row["threads"], machine["cores"]))
+        wanted = 0.8 * min(row["threads"], machine["cores"], gain(row, "floor"))
+        made.append(Target("memory-hit-threads", "memory hit: scales with threads (at least 0.8 of what the machine gives)",
+                           f"{gain(row, 'ours'):.2f} times the calls with {row['threads']} threads; the hash map {gain(row, 'floor'):.2f}",
+                           gain(row, "ours") >= wanted))
+    else:
+        made.append(Target("memory-hit-threads", "memory hit: scales with threads (at least 0.8 of what the machine gives)"))
+    ratio("disk-hit", "disk hit, the first call of a process: at most 1.2 of `dlopen`", "disk-first", 1.2)
+    ratio("cold-expression", "DOLFIN Expression after the first build: at most 0.25 of the bare compiler", "cold-expression", 0.25)
+    ratio("cold-form", "FFC form after the first build: at most 0.55 of the bare compiler", "cold-form", 0.55)
+    ratio("cold-element", "FFC element after the first build: at most 0.75 of the bare compiler", "cold-element", 0.75)
+    row = by_id.get("modules-ahead")
+    wanted = "nine modules on 2 cores: at least 1.8 times faster than one after the other"
+    if row is None:
+        made.append(Target("modules-ahead", wanted))
+    elif not row["ours"]:
+        made.append(Target("modules-ahead", wanted, "this library cannot be given modules ahead", False))
+    else:
+        gain = 1 / ratio_of(row["ours"], row["floor"])
+        made.append(Target("modules-ahead", wanted, f"{gain:.2f} times", gain >= 1.8))
+    waiting = cells("waiting")
+    for label in sorted({row["label"] for row in waiting}):
+        of_label = sorted((row for row in waiting if row["label"] == label), key=lambda row: row["column"])
+        one, many = of_label[0], of_label[-1]
+        value = ours(many) / ours(one)
+        made.append(Target("ranks-cold", f"a cold build on {many['column']} ranks, {label}: at most 1.15 of its time on one",
+                           f"{value:.2f}", value <= 1.15))
+        each = statistics.median(many["waiters"]) / ours(many) / (many["column"] - 1)
+        made.append(Target("ranks-waiters", f"the ranks that wait, {label}: less than 1 % of a core each", f"{100 * each:.2f} %",
+                           each < 0.01))
+    if not waiting:
+        made.append(Target("ranks-cold", "a cold build on 64 ranks: at most 1.15 of its time on one"))
+        made.append(Target("ranks-waiters", "the ranks that wait: less than 1 % of a core each"))
+    return made
+
+
+def reasons():
+    """Why targets are missed and what was tried, by hand: missed.md, a section for each key."""
+    parts = re.split(r"^## +(\S+)\n", (HERE / "missed.md").read_text(), flags=re.M)
+    return {key: " ".join(text.split()) for key, text in zip(parts[1::2], parts[2::2])}
+
+
+# --- the page ------------------------------------------------------------------------------------------------------------------
+
+def table(heads, lines):
+    return "\n".join(["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads), *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+
+
+def target_table(made):
+    known = reasons()
+    lines = []
+    for target in made:
+        verdict = {None: "not measured", True: "met", False: "**missed**"}[target.met]
+        lines.append([target.wanted, target.measured or "–", verdict])
+    text = table(["wanted", "measured", ""], lines)
+    missed = dict.fromkeys(target.key for target in made if target.met is False)
+    for key in missed:
+        name = next(target.wanted for target in made if target.key == key)
+        text += f"\n**Missed: {name}.** {known.get(key, 'No reason has been written down yet.')}\n"
+    return text
+
+
+def single_table(rows):
+    lines = []
+    for row in rows:
+        if not row["ours"]:
+            continue
+        others = []
+        for label, other in row["others"].items():
+            part = f"{label}: {amount(statistics.median(other['samples']), row['unit'])}"
+            floor = other.get("floor", row["floor"])
+            others.append(f"{part} ({times(ratio_of(other['samples'], floor))})")
+        if "cpu" in row:
+            others.append(f"CPU time of the compiler: {times(ratio_of(*row['cpu']))} of the bare one's")
+        lines.append([row["label"], spread(row["ours"], row["unit"]), f"{row['floor_label']}: {spread(row['floor'], row['unit'])}",
+                      f"**{times(ratio_of(row['ours'], row['floor']))}**", "; ".join(others) or "–"])
+    return table(["", "this library", "floor", "ratio", "others (ratio to their floor)"], lines)
+
+
+def grid_table(rows):
+    columns = sorted({row["column"] for row in rows})
+    lines = []
+    for label in dict.fromkeys(row["label"] for row in rows):
+        line = [label]
+        for column in columns:
+            cell = next((row for row in rows if row["label"] == label and row["column"] == column), None)
+            if cell is None:
+                line.append("–")
+                continue
+            text = f"**{times(ratio_of(cell['ours'], cell['floor']))}** {amount(statistics.median(cell['ours']), cell['unit'])}"
+            if column > 1 and "waiters" in cell:
+                each = statistics.median(cell["waiters"]) / statistics.median(cell["ours"]) / (column - 1)
+                text += f", {100 * each:.1f} %"
+            line.append(text)
+        lines.append(line)
+    return table(["ranks", *map(str, columns)], lines)
+
+
+GRIDS = {
+    "memory-ranks": "On a communicator: CPU time of a call, as ranks share the cores. The floor is the hash map, for Python a dict.",
+    "disk-ranks": "All ranks ask for a library in the cache at one point in time, in new processes; the time of the last one. The floor "
+                  "is `dlopen` on every rank at one point in time.",
+    "cold-ranks": "One rank builds, the others wait; beside the time, what each waiting rank takes of a core. The floor is the bare "
+                  "compiler while all others sleep.",
+    "modules-ranks": "On ranks, without precompiled headers. The floor is the bare compiler without ranks, one module after the "
+                     "other.",
+    "waiting": "A compiler that takes one second of CPU time and then runs the real one, as in `benches/ranks`; beside the time, what each "
+               "waiting rank takes of a core. The floor is that compiler alone.",
+}
+TITLES = {"memory hit": "Memory hit", "disk hit": "Disk hit", "cold build": "Cold build, after another module with the same first lines",
+          "nine modules": "Nine modules", "waiting": "Waiting", "memory": "Memory"}
+
+
+def page(results):
+    machine, rows = results["machine"], results["rows"]
+    if machine["size"] == "smoke":
+        text = "*A run that only tries whether everything works: the figures mean nothing.*\n\n"
+    else:
+        text = ""
+    packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
+    text += (f"Measured {machine['date']} on {machine['cores']} cores of {machine['processor']}, {machine['memory']}, "
+             f"{machine['system']}, Linux {machine['kernel']}; {machine['compiler']}; {machine['library']}; {packages}. "
+             f"`benches/run{'' if machine['size'] == 'full' else ' --' + machine['size']}` took {machine['seconds'] / 60:.1f} minutes; "
+             f"load average {machine['load_before']:.1f} before, {machine['load_after']:.1f} after.\n\n")
+    text += "![Ratios to the floors, on a logarithmic scale](img/performance.svg)\n\n"
+    text += "### Targets\n\n" + target_table(targets(rows, machine)) + "\n"
+    for section, title in TITLES.items():
+        of_section = [row for row in rows if row["section"] == section]
+        if not of_section:
+            continue
+        text += f"### {title}\n\n"
+        single = [row for row in of_section if "grid" not in row]
+        if single:
+            text += single_table(single) + "\n"
+        for grid in dict.fromkeys(row["grid"] for row in of_section if "grid" in row):
+            text += f"{GRIDS[grid]}\n\n" + grid_table([row for row in of_section if row.get("grid") == grid]) + "\n"
+        calls = [row for row in single if "names" in row]
+        for row in calls:
+            text += f"{row['label'].capitalize()}: {counted(row['names'][0])}. {row['floor_label']}: {counted(row['names'][1])}.\n\n"
+    return text.rstrip("\n") + "\n"
+
+
+def counted(names):
+    counts = {name: names.count(name) for name in dict.fromkeys(names)}
+    return ", ".join(f"`{name}`" + (f" × {count}" if count > 1 else "") for name, count in counts.items())
+
+
+# --- the picture ---------------------------------------------------------------------------------------------------------------
+
+COLOURS = {"ours": "#1f6f8b", "Python dijitso": "#c05746", "ccache, hit (then link)": "#d9a441", "ccache, miss": "#e8cf9a",
+           "FFCx's cffi": "#7a5195"}
+NAMES = {"ours": "this library", "ccache, hit (then link)": "ccache: hit, then link", "ccache, miss": "ccache: miss"}
+LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 1.2), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
+          "cold-element": ("ratio", 0.75), "modules-ahead": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.15)}
+
+
+def with_most_ranks(rows):
+    """Rows for the picture from the tables whose columns are ranks: the last column of each line."""
+    for grid in ("memory-ranks", "disk-ranks", "waiting"):
+        cells = [row for row in rows if row.get("grid") == grid and not row["label"].startswith("Python")]
+        for row in cells:
+            same = [one for one in cells if one["label"] == row["label"]]
+            first, last = (pick(same, key=lambda one: one["column"]) for pick in (min, max))
+            if row is not last:
+                continue
+            made = dict(row, id=grid, label=f"{row['column']} ranks, {row['label']}", picture=True)
+            if grid == "waiting" and first is not last:
+                made.update(label=f"a cold build on {made['label']}", floor=first["ours"], floor_label="on one rank")
+            yield made
+
+
+def bars_of(rows):
+    """(section, label, floor, [(kind, ratio, text)], target) for what the picture shows."""
+    rows = [row for row in rows if row.get("picture") and row["ours"]] + list(with_most_ranks(rows))
+    order = list(TITLES)
+    for row in sorted(rows, key=lambda row: order.index(row["section"])):
+        bars = [("ours", ratio_of(row["ours"], row["floor"]), amount(statistics.median(row["ours"]), row["unit"]))]
+        for label, other in row["others"].items():
+            if label in COLOURS and other["samples"]:
+                bars.append((label, ratio_of(other["samples"], other.get("floor", row["floor"])),
+                             amount(statistics.median(other["samples"]), row["unit"])))
+        kind, limit = LIMITS.get(row["id"], (None, None))
+        if kind == "value":
+            limit /= statistics.median(row["floor"])
+        yield row["section"], row["label"], f"{row['floor_label']}, {amount(statistics.median(row['floor']), row['unit'])}", bars, limit
+
+
+def picture(results):
+    groups = list(bars_of(results["rows"]))
+    if not groups:
+        return '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="10"/>\n'
+    every = [bar[1] for group in groups for bar in group[3]] + [group[4] for group in groups if group[4]]
+    low = math.floor(math.log10(min(min(every), 0.5)) * 2) / 2
+    high = math.ceil(math.log10(max(max(every), 2)) + 0.1)
+    left, wide, room, bar, gap = 250, 560, 130, 13, 9
+    x = lambda ratio: left + wide * (math.log10(ratio) - low) / (high - low)
+    made, y, section = [], 78, None
+
+    def write(x, y, text, size=12, anchor="start", fill="#222", weight="normal"):
+        made.append(f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}" fill="{fill}" font-weight="{weight}">'
+                    f"{html.escape(text)}</text>")
+
+    for group_section, label, floor, bars, limit in groups:
+        if group_section != section:
+            section = group_section
+            y += 8
+            write(12, y + 12, TITLES[section].split(",")[0], 13, weight="bold")
+            y += 22
+        height = max(bar * len(bars), 28)
+        write(left - 10, y + 11, label, 12, "end")
+        write(left - 10, y + 24, f"1 = {floor}", 9.5, "end", "#777")
+        for i, (kind, ratio, text) in enumerate(bars):
+            begin, end = sorted((x(1), x(ratio)))
+            top = y + i * bar
+            made.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{max(end - begin, 1.5):.1f}" height="{bar - 2}" fill="{COLOURS[kind]}"/>')
+            # The mark of the target stands on this library's bar, or beyond its end.
+            mark = x(limit) if limit and kind == "ours" else 0
+            write(max(end, x(1), mark) + 6, top + 9.5, f"{times(ratio)}  ({text})", 10, fill="#222" if kind == "ours" else "#666")
+        if limit:
+            made.append(f'<path d="M{x(limit):.1f} {y - 5:.1f} v{bar + 6}" stroke="#111" stroke-width="2.4"/>')
+            made.append(f'<path d="M{x(limit) - 4:.1f} {y - 7:.1f} h8 l-4 5 z" fill="#111"/>')
+        y += height + gap
+    bottom, total = y + 4, left + wide + room
+    lines = []
+    for power in range(math.ceil(low), math.floor(high) + 1):
+        at = x(10**power)
+        lines.append(f'<path d="M{at:.1f} 66 V{bottom}" stroke="{"#333" if power == 0 else "#ddd"}" stroke-width="{1.4 if power == 0 else 1}"/>')
+        lines.append(f'<text x="{at:.1f}" y="{bottom + 15}" font-size="11" text-anchor="middle" fill="#444">{10**power:g}</text>')
+    head, at = [], left
+    head.append(f'<text x="12" y="24" font-size="16" font-weight="bold" fill="#222">Times as ratios to the floor (logarithmic; shorter is better, '
+                "left of 1 is faster than the floor)</text>")
+    for kind, colour in COLOURS.items():
+        if any(kind == bar_kind for group in groups for bar_kind, _, _ in group[3]):
+            name = NAMES.get(kind, kind)
+            head.append(f'<rect x="{at}" y="39" width="12" height="12" fill="{colour}"/>'
+                        f'<text x="{at + 17}" y="49" font-size="12" fill="#222">{html.escape(name)}</text>')
+            at += 36 + 6.3 * len(name)
+    head.append(f'<path d="M{at + 4} 37 h8 l-4 5 z M{at + 8} 40 v13" fill="#111" stroke="#111" stroke-width="2"/>'
+                f'<text x="{at + 19}" y="49" font-size="12" fill="#222">target</text>')
+    return "\n".join([f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {total} {bottom + 24:.0f}" width="{total}" '
+                      f'height="{bottom + 24:.0f}" font-family="DejaVu Sans, Helvetica, Arial, sans-serif">',
+                      "<title>This library beside its floors and what else there is</title>",
+                      '<rect width="100%" height="100%" fill="#fff"/>', *head, *lines, *made, "</svg>"]) + "\n"
+
+
+def main(results, directory, *docs):
+    results = json.loads(pathlib.Path(results).read_text())
+    text, svg = page(results), picture(results)
+    directory = pathlib.Path(directory)
+    (directory / "performance.md").write_text(text)
+    (directory / "performance.svg").write_text(svg)
+    if docs:
+        file = DOCS / "performance.md"
+        before, rest = file.read_text().split(BEGIN)
+        file.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}")
+        (DOCS / "img/performance.svg").write_text(svg)
+    print(text)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
