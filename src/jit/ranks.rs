@@ -18,12 +18,13 @@ use crate::cache::{Cache, Check, EntryFiles, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
-use crate::parallel::roles::{self, ROOT, Situation};
+use crate::parallel::roles::{self, Plan, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
 use crate::params::resolved::{BuildOn, default_timeout};
 use crate::signature::{Toolchain, check_name, signature};
 use crate::wire::{Writer, digest};
 
+use super::ahead::Begun;
 use super::callbacks::Callbacks;
 use super::count::{SELDOM, note_use};
 use super::kinds::{Class, Kinds, Machine, VOTES};
@@ -39,21 +40,59 @@ pub struct Agreed {
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
     kinds: Kinds,
+    /// How many calls have been started ahead, and how many builds have been dealt out among the ranks.
+    pub(super) started: AtomicU64,
+    pub(super) dealt: AtomicU64,
 }
 
 /// A rank's view of one call.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     session: &'a Session,
     agreed: &'a Agreed,
     /// All ranks of the call.
     whole: &'a dyn Communicator,
     /// Those among them that need the same library.
-    class: Class,
-    request: Request<'a>,
+    pub(super) class: Class,
+    pub(super) request: Request<'a>,
+}
+
+/// What the ranks of a communicator do together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A whole call.
+    Whole,
+    /// The first part of one.
+    Start,
+    /// The second part of the call whose start had this number.
+    Finish(u64),
+}
+
+impl Part {
+    /// As numbers that ranks compare, and in words.
+    fn code(self) -> (u32, u64, &'static str) {
+        match self {
+            Self::Whole => (0, 0, "calls dijitso_jit"),
+            Self::Start => (1, 0, "calls dijitso_jit_start"),
+            Self::Finish(number) => (2, number, "calls dijitso_jit_finish"),
+        }
+    }
+
+    fn words(code: u32) -> &'static str {
+        let all = [Self::Whole, Self::Start, Self::Finish(0)].map(Self::code);
+        all.iter().find(|(known, ..)| *known == code).map_or("makes another call", |(.., words)| words)
+    }
+}
+
+/// Who does what on a miss; the same on all ranks of a class.
+pub(super) struct Roles {
+    leaders: Vec<usize>,
+    /// Who had it before.
+    before: Vec<bool>,
+    pub(super) plan: Plan,
 }
 
 /// How a rank stands before loading.
-enum Served {
+pub(super) enum Served {
     /// By its cache: libraries to load, dependencies first.
     Cache(Vec<Whole>),
     /// By bytes that were handed over because its cache does not show them.
@@ -96,45 +135,35 @@ impl Session {
             return Ok(library);
         }
         let _here = crate::logging::enter(comm.rank(), comm.size());
+        let call = self.enter_call(comm, agreed, request, callbacks, Part::Whole, None)?;
+        let ticket = call.ticket()?;
+        let root = call.own_root()?;
+        let cache = Cache::new(&root, &call.request.params.cache);
+        call.serve(&ticket, &cache, None, None, callbacks)
+    }
+
+    /// The beginning of what the ranks do together, which all of them do. The class of this rank is found out unless it
+    /// is known.
+    pub(super) fn enter_call<'a>(
+        &'a self,
+        comm: &'a dyn Communicator,
+        agreed: &'a Agreed,
+        request: Result<Request<'a>>,
+        callbacks: &Callbacks<'_>,
+        part: Part,
+        class: Option<Class>,
+    ) -> Result<Call<'a>> {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
-        let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
-        let class = if request.params.cache.signature_is_name {
-            Class::all(Toolchain::unknown())
-        } else {
-            agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?
+        let (request, machine, votes) = same_call(comm, agreed, request, callbacks, part)?;
+        let class = match class {
+            Some(class) => class,
+            None if request.params.cache.signature_is_name => Class::all(Toolchain::unknown()),
+            None => agreed.kinds.class(comm, &machine, &votes, || self.toolchain(request.params))?,
         };
         let call = Call { session: self, agreed, whole: comm, class, request };
         call.comm().begin(request.name, timeout);
-        let ticket = call.ticket()?;
-        let root = call.own_root()?;
-        let cache = Cache::new(&root, &request.params.cache);
-
-        let mut looks = LOOKS;
-        let library = loop {
-            let (served, origin) = match call.look(&ticket.signature, &cache)? {
-                Some(hit) => hit,
-                None => call.miss(&ticket, &cache, callbacks)?,
-            };
-            looks -= 1;
-            // Where one has lost what it had found, all look again.
-            let mut kept = [1];
-            let loaded = agree_min(comm, "loading", &mut kept, |kept| {
-                match call.load(&ticket.signature, &cache, &served, origin) {
-                    Err(error) if looks > 0 && served.gone(&cache) => {
-                        log::info!("looking again: {error}");
-                        kept[0] = 0;
-                        Ok(None)
-                    }
-                    loaded => loaded.map(Some),
-                }
-            })?;
-            if let Some(library) = loaded.filter(|_| kept == [1]) {
-                break library;
-            }
-        };
-        agreed.memory.put(request.name, request.params.memory_digest, &library);
-        Ok(library)
+        Ok(call)
     }
 }
 
@@ -155,6 +184,7 @@ fn same_call<'a>(
     agreed: &Agreed,
     request: Result<Request<'a>>,
     callbacks: &Callbacks<'_>,
+    part: Part,
 ) -> Result<(Request<'a>, Machine, [u64; VOTES])> {
     let mut votes = [0; 8 + VOTES];
     let mut mine = Vec::new();
@@ -170,6 +200,9 @@ fn same_call<'a>(
         writer.bytes(request.name.as_bytes());
         writer.bytes(&request.params.shared_digest);
         writer.u32(callbacks.mask());
+        let (part, number, _) = part.code();
+        writer.u32(part);
+        writer.u64(number);
         mine = writer.finish();
         let machine = Machine::new(request.params);
         votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
@@ -188,12 +221,21 @@ fn same_call<'a>(
 fn disagreement(calls: &[Vec<u8>]) -> Error {
     let read = |call: &[u8]| {
         let mut reader = crate::wire::Reader::new(call);
-        Some((reader.text()?.to_owned(), reader.bytes()?.to_vec(), reader.u32()?))
+        let (name, params, mask) = (reader.text()?.to_owned(), reader.bytes()?.to_vec(), reader.u32()?);
+        Some((name, params, mask, reader.u32()?, reader.u64()?))
     };
     let calls: Vec<_> = calls.iter().map(|call| read(call).unwrap_or_default()).collect();
     let other = calls.iter().position(|call| *call != calls[0]).unwrap_or_default();
     let (first, second) = (&calls[0], &calls[other]);
-    let difference = if first.0 != second.0 {
+    let difference = if first.3 != second.3 {
+        let words = [first, second].map(|call| Part::words(call.3));
+        format!("rank 0 {} for \"{}\", rank {other} {} for \"{}\"", words[0], first.0, words[1], second.0)
+    } else if first.4 != second.4 {
+        format!(
+            "rank 0 finishes the build of \"{}\", rank {other} that of \"{}\" (start {} and start {} on this communicator)",
+            first.0, second.0, first.4, second.4
+        )
+    } else if first.0 != second.0 {
         format!("rank 0 asks for \"{}\", rank {other} for \"{}\"", first.0, second.0)
     } else if first.1 != second.1 {
         format!(
@@ -212,18 +254,59 @@ fn disagreement(calls: &[Vec<u8>]) -> Error {
 }
 
 impl Call<'_> {
+    /// The library, loaded on all ranks. `found` is what they have found before, if they have looked; `ahead` who builds,
+    /// and what this rank has begun.
+    pub(super) fn serve(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        mut found: Option<Option<(Served, Origin)>>,
+        mut ahead: Option<(Roles, Begun)>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        let mut looks = LOOKS;
+        let library = loop {
+            let found = match found.take() {
+                Some(found) => found,
+                None => self.look(&ticket.signature, cache)?,
+            };
+            let (served, origin) = match found {
+                Some(hit) => hit,
+                None => self.miss(ticket, cache, ahead.take(), callbacks)?,
+            };
+            looks -= 1;
+            // Where one has lost what it had found, all look again.
+            let mut kept = [1];
+            let loaded = agree_min(self.whole, "loading", &mut kept, |kept| {
+                match self.load(&ticket.signature, cache, &served, origin) {
+                    Err(error) if looks > 0 && served.gone(cache) => {
+                        log::info!("looking again: {error}");
+                        kept[0] = 0;
+                        Ok(None)
+                    }
+                    loaded => loaded.map(Some),
+                }
+            })?;
+            if let Some(library) = loaded.filter(|_| kept == [1]) {
+                break library;
+            }
+        };
+        self.agreed.memory.put(self.request.name, self.request.params.memory_digest, &library);
+        Ok(library)
+    }
+
     /// The ranks that need the same library as this one.
-    fn comm(&self) -> &dyn Communicator {
+    pub(super) fn comm(&self) -> &dyn Communicator {
         self.class.part.as_deref().map_or(self.whole, |part| part)
     }
 
     /// Makes a verdict of this rank's class that of all ranks. Every class has to come here, whatever became of it.
-    fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
+    pub(super) fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
         if self.class.part.is_none() { verdict } else { agree(self.whole, step, || verdict) }
     }
 
     /// Step 2: the signature.
-    fn ticket(&self) -> Result<Ticket<'_>> {
+    pub(super) fn ticket(&self) -> Result<Ticket<'_>> {
         let toolchain = self.class.toolchain.clone();
         // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
@@ -231,7 +314,7 @@ impl Call<'_> {
     }
 
     /// Step 3: the directory of this rank; its own one with strategy "process".
-    fn own_root(&self) -> Result<PathBuf> {
+    pub(super) fn own_root(&self) -> Result<PathBuf> {
         let declared = &self.request.params.cache.cache_dir;
         if self.request.params.buildon != BuildOn::Process {
             return Ok(declared.clone());
@@ -262,7 +345,7 @@ impl Call<'_> {
     }
 
     /// Step 4: who has it. `None` on all ranks unless all have it.
-    fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
+    pub(super) fn look(&self, signature: &str, cache: &Cache) -> Result<Option<(Served, Origin)>> {
         let mut all_hit = [0];
         let found = agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
             let found = find(cache, signature, Check::Load)?;
@@ -294,29 +377,67 @@ impl Call<'_> {
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
+        ahead: Option<(Roles, Begun)>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<(Served, Origin)> {
+        let (roles, begun) = match ahead {
+            Some(ahead) => ahead,
+            None => (self.roles(ticket, cache, callbacks, None)?, Begun::Nothing),
+        };
+        let origin = self.together("building", self.build(ticket, cache, &roles, begun, callbacks))?;
+        agree(self.whole, "waiting", || callbacks.wait())?;
+        self.together("handing over", self.fetch(&ticket.signature, cache, &roles.leaders, origin))
+    }
+
+    /// Step 5: who does what. With a turn, the builds of a directory are dealt out among those that share it.
+    pub(super) fn roles(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &Callbacks<'_>,
+        turn: Option<u64>,
+    ) -> Result<Roles> {
         let sharing = match self.request.params.buildon {
             BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
             BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
         };
         let leaders = self.class.leaders(sharing.leaders());
-        let origin = self.together("building", self.build(ticket, cache, &leaders, callbacks))?;
-        agree(self.whole, "waiting", || callbacks.wait())?;
-        self.together("handing over", self.fetch(&ticket.signature, cache, &leaders, origin))
+        let before = self.together("choosing builders", self.who_has_it(&ticket.signature, cache))?;
+        let mut own_transport = callbacks.send.is_some();
+        if own_transport && self.class.part.is_some() {
+            // It takes one library from rank 0 to all, and here there are several.
+            log::warn!(
+                "send and receive are not used for {}: there are different kinds of machines",
+                ticket.signature
+            );
+            own_transport = false;
+        }
+        let mut plan = roles::plan(&Situation {
+            leaders: &leaders,
+            on_disk: &before,
+            buildon: self.request.params.buildon,
+            own_transport,
+        });
+        if let Some(turn) = turn.filter(|_| self.request.params.buildon == BuildOn::Node)
+            && self.class.part.is_none()
+        {
+            plan.builders = roles::deal(&plan.builders, &leaders, sharing.hosts(), turn);
+        }
+        Ok(Roles { leaders, before, plan })
     }
 
-    /// Steps 5 and 6.
+    /// Steps 6 and 7.
     fn build(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
-        leaders: &[usize],
+        roles: &Roles,
+        begun: Begun,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Origin> {
         let signature = ticket.signature.as_str();
         let (comm, rank) = (self.comm(), self.comm().rank());
-        let before = self.who_has_it(signature, cache)?;
+        let Roles { leaders, before, plan } = roles;
         if self.request.params.cache.sealed {
             // Parameters and `before` are the same on all ranks: all fail here, or one hands it over to the others.
             if before.contains(&true) {
@@ -325,25 +446,11 @@ impl Call<'_> {
             let missing = || Err(self.session.sealed(ticket, cache, rank == ROOT));
             return agree(comm, "looking into the sealed cache", missing);
         }
-        let mut own_transport = callbacks.send.is_some();
-        if own_transport && self.class.part.is_some() {
-            // It takes one library from rank 0 to all, and here there are several.
-            log::warn!(
-                "send and receive are not used for {signature}: there are different kinds of machines"
-            );
-            own_transport = false;
-        }
-        let plan = roles::plan(&Situation {
-            leaders,
-            on_disk: &before,
-            buildon: self.request.params.buildon,
-            own_transport,
-        });
         let built = agree(comm, "building", || {
             if !plan.builders.contains(&rank) {
                 return Ok(false);
             }
-            self.session.provide(ticket, cache, callbacks)
+            self.session.conclude(begun, ticket, cache, callbacks)
         })?;
         let mut origin = if built { Origin::Built } else { Origin::Disk };
 

@@ -16,9 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use super::memory::MemoryLimit;
-use super::{cores, manner};
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
+use super::{cores, manner};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]

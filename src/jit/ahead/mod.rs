@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 mod pool;
+mod ranks;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -76,6 +77,8 @@ enum Stage {
     Known(Library),
     /// Of a call without a communicator.
     Alone { signature: String, toolchain: Toolchain, cache: Cache, found: Option<Vec<Whole>>, begun: Begun },
+    /// Of one on a communicator.
+    OnRanks(Box<ranks::OnRanks>),
 }
 
 impl Drop for Pending {
@@ -92,7 +95,12 @@ impl Pending {
         if within != 0 {
             nested::count_pending(within, 1);
         }
-        Self { name: request.name.to_owned(), params: Box::new(request.params.clone()), within, stage: Some(stage) }
+        Self {
+            name: request.name.to_owned(),
+            params: Box::new(request.params.clone()),
+            within,
+            stage: Some(stage),
+        }
     }
 
     /// The name that was asked for.
@@ -159,7 +167,8 @@ impl Session {
         let cache = Cache::new(&root, &request.params.cache);
         let check = if nested::is_nested() { Check::Whole } else { Check::Load };
         let found = find(&cache, &ticket.signature, check)?;
-        let begun = if found.is_some() { Begun::Nothing } else { self.begin(&ticket, &cache, callbacks, None) };
+        let begun =
+            if found.is_some() { Begun::Nothing } else { self.begin(&ticket, &cache, callbacks, None) };
         let Ticket { signature, toolchain, .. } = ticket;
         Ok(Pending::new(request, Stage::Alone { signature, toolchain, cache, found, begun }))
     }
@@ -176,6 +185,10 @@ impl Session {
                 (signature, toolchain, cache, found, begun)
             }
             Some(Stage::Known(library)) => return Ok(library),
+            Some(Stage::OnRanks(_)) => {
+                let text = "a build that was started on a communicator is finished on it";
+                return Err(Error::new(Kind::State, text));
+            }
             None => return Err(Error::new(Kind::Internal, "a build is finished twice")),
         };
         let ticket = Ticket { request: pending.request(), signature, toolchain };
