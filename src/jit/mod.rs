@@ -18,6 +18,7 @@ mod make;
 mod nested;
 pub mod query;
 pub mod ranks;
+mod same;
 mod toolchain;
 
 use std::collections::{BTreeSet, HashMap, HashSet};

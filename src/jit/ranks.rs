@@ -19,17 +19,17 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, Plan, ROOT, Situation};
-use crate::parallel::{Communicator, agree, agree_min, all_same, gather_bytes, same_votes};
+use crate::parallel::{Communicator, agree, agree_min, all_same};
 use crate::params::resolved::{BuildOn, default_timeout};
-use crate::signature::{Toolchain, check_name, signature};
-use crate::wire::{Writer, digest};
+use crate::signature::{Toolchain, signature};
 
 use super::ahead::Begun;
 use super::callbacks::Callbacks;
 use super::count::{SELDOM, note_use};
-use super::kinds::{Class, Kinds, Machine, VOTES};
+use super::kinds::{Class, Kinds};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::same::{Part, same_call};
 use super::{LOOKS, Memory, Request, Session, find, gone, lock};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
@@ -39,7 +39,7 @@ pub struct Agreed {
     /// With the number of the discovery, by which ranks see that they mean the same one.
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
-    kinds: Kinds,
+    pub(super) kinds: Kinds,
     /// How many calls have been started ahead, and how many builds have been dealt out among the ranks.
     pub(super) started: AtomicU64,
     pub(super) dealt: AtomicU64,
@@ -54,33 +54,6 @@ pub(super) struct Call<'a> {
     /// Those among them that need the same library.
     pub(super) class: Class,
     pub(super) request: Request<'a>,
-}
-
-/// What the ranks of a communicator do together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// A whole call.
-    Whole,
-    /// The first part of one.
-    Start,
-    /// The second part of the call whose start had this number.
-    Finish(u64),
-}
-
-impl Part {
-    /// As numbers that ranks compare, and in words.
-    fn code(self) -> (u32, u64, &'static str) {
-        match self {
-            Self::Whole => (0, 0, "calls dijitso_jit"),
-            Self::Start => (1, 0, "calls dijitso_jit_start"),
-            Self::Finish(number) => (2, number, "calls dijitso_jit_finish"),
-        }
-    }
-
-    fn words(code: u32) -> &'static str {
-        let all = [Self::Whole, Self::Start, Self::Finish(0)].map(Self::code);
-        all.iter().find(|(known, ..)| *known == code).map_or("makes another call", |(.., words)| words)
-    }
 }
 
 /// Who does what on a miss; the same on all ranks of a class.
@@ -175,82 +148,6 @@ pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
         Ok(request) => (request.name, request.params.timeout),
         Err(_) => ("", default_timeout()),
     }
-}
-
-/// Step 1: all ranks are well, and ask for the same. Also what this rank's machine is, and the votes on whether the
-/// others have the same.
-fn same_call<'a>(
-    comm: &dyn Communicator,
-    agreed: &Agreed,
-    request: Result<Request<'a>>,
-    callbacks: &Callbacks<'_>,
-    part: Part,
-) -> Result<(Request<'a>, Machine, [u64; VOTES])> {
-    let mut votes = [0; 8 + VOTES];
-    let mut mine = Vec::new();
-    let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
-        let request = request?;
-        check_name(request.name)?;
-        if callbacks.send.is_some() != callbacks.receive.is_some() {
-            let text =
-                "on a communicator send and receive are set together or not at all: every rank passes both";
-            return Err(Error::new(Kind::InvalidArgument, text));
-        }
-        let mut writer = Writer::default();
-        writer.bytes(request.name.as_bytes());
-        writer.bytes(&request.params.shared_digest);
-        writer.u32(callbacks.mask());
-        let (part, number, _) = part.code();
-        writer.u32(part);
-        writer.u64(number);
-        mine = writer.finish();
-        let machine = Machine::new(request.params);
-        votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
-        votes[8..].copy_from_slice(&agreed.kinds.votes(&machine));
-        Ok((request, machine))
-    })?;
-    let (calls, machines) = votes.split_at(8);
-    if all_same(calls) {
-        return Ok((request, machine, machines.try_into().expect("as many as were reduced")));
-    }
-    let calls = gather_bytes(comm, &mine)?;
-    Err(disagreement(&calls))
-}
-
-/// Names the first rank that differs from rank 0, and in what.
-fn disagreement(calls: &[Vec<u8>]) -> Error {
-    let read = |call: &[u8]| {
-        let mut reader = crate::wire::Reader::new(call);
-        let (name, params, mask) = (reader.text()?.to_owned(), reader.bytes()?.to_vec(), reader.u32()?);
-        Some((name, params, mask, reader.u32()?, reader.u64()?))
-    };
-    let calls: Vec<_> = calls.iter().map(|call| read(call).unwrap_or_default()).collect();
-    let other = calls.iter().position(|call| *call != calls[0]).unwrap_or_default();
-    let (first, second) = (&calls[0], &calls[other]);
-    let difference = if first.3 != second.3 {
-        let words = [first, second].map(|call| Part::words(call.3));
-        format!("rank 0 {} for \"{}\", rank {other} {} for \"{}\"", words[0], first.0, words[1], second.0)
-    } else if first.4 != second.4 {
-        format!(
-            "rank 0 finishes the build of \"{}\", rank {other} that of \"{}\" (start {} and start {} on this communicator)",
-            first.0, second.0, first.4, second.4
-        )
-    } else if first.0 != second.0 {
-        format!("rank 0 asks for \"{}\", rank {other} for \"{}\"", first.0, second.0)
-    } else if first.1 != second.1 {
-        format!(
-            "for \"{}\" rank 0 and rank {other} have different parameters (environment and config files count)",
-            first.0
-        )
-    } else {
-        format!("for \"{}\" rank 0 and rank {other} set different callbacks", first.0)
-    };
-    let count = calls.iter().filter(|call| **call != calls[0]).count();
-    let text = format!(
-        "the {} ranks of the communicator do not make the same call: {difference} ({count} differ from rank 0)",
-        calls.len()
-    );
-    Error::new(Kind::RanksDisagree, text)
 }
 
 impl Call<'_> {

@@ -76,9 +76,19 @@ enum Stage {
     /// Memory had the answer.
     Known(Library),
     /// Of a call without a communicator.
-    Alone { signature: String, toolchain: Toolchain, cache: Cache, found: Option<Vec<Whole>>, begun: Begun },
+    Alone(Box<Alone>),
     /// Of one on a communicator.
     OnRanks(Box<ranks::OnRanks>),
+}
+
+/// A call without a communicator that has been started.
+struct Alone {
+    signature: String,
+    toolchain: Toolchain,
+    cache: Cache,
+    /// What was in the cache at the start.
+    found: Option<Vec<Whole>>,
+    begun: Begun,
 }
 
 impl Drop for Pending {
@@ -170,7 +180,8 @@ impl Session {
         let begun =
             if found.is_some() { Begun::Nothing } else { self.begin(&ticket, &cache, callbacks, None) };
         let Ticket { signature, toolchain, .. } = ticket;
-        Ok(Pending::new(request, Stage::Alone { signature, toolchain, cache, found, begun }))
+        let alone = Alone { signature, toolchain, cache, found, begun };
+        Ok(Pending::new(request, Stage::Alone(Box::new(alone))))
     }
 
     /// Ends what [`Session::start`] has begun, as [`Session::jit`] would. The callbacks are those of the start:
@@ -180,10 +191,8 @@ impl Session {
     /// Any of [`Kind`].
     pub fn finish(&self, mut pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         pending.check_place()?;
-        let (signature, toolchain, cache, found, begun) = match pending.stage.take() {
-            Some(Stage::Alone { signature, toolchain, cache, found, begun }) => {
-                (signature, toolchain, cache, found, begun)
-            }
+        let Alone { signature, toolchain, cache, found, begun } = match pending.stage.take() {
+            Some(Stage::Alone(alone)) => *alone,
             Some(Stage::Known(library)) => return Ok(library),
             Some(Stage::OnRanks(_)) => {
                 let text = "a build that was started on a communicator is finished on it";

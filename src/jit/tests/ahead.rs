@@ -311,7 +311,7 @@ mod alone {
             let other = std::thread::spawn(move || lease::take(&path, Duration::from_secs(60), || false));
             let Taken::Ours(lease) = other.join().unwrap() else { panic!("not ours") };
             let asked = AtomicUsize::new(0);
-            let mut callbacks = || {
+            let callbacks = || {
                 generator(|_, source| {
                     asked.fetch_add(1, Ordering::SeqCst);
                     source.code = Some(b"code".to_vec());
