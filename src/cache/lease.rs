@@ -337,7 +337,8 @@ fn remove(path: &Path, claim: &Claim) -> bool {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.beat.take());
-        MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
+        // At the end of the process this thread may have nothing of its own any more.
+        let _ = MINE.try_with(|mine| mine.borrow_mut().retain(|own| *own != self.path));
         // A child that the host forked has a copy of this value, and is not the owner.
         if self.claim.owner == Owner::me() {
             let there = read(&self.path).ok().flatten();

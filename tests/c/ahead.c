@@ -2,10 +2,10 @@
  * are given up, some ranks do something else.
  * usage: ahead WORK cold|warm|faults|leave|left, each in processes of their own; leave: the program ends while compilers
  * run, of which nothing is left after that */
+#define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
-#include <stdlib.h>
-#include <unistd.h>
+#include <time.h>
 
 enum { MODULES = 9 };
 
@@ -195,7 +195,7 @@ static void leave_builds_behind(const char *work)
     for (int i = 0; i < 3; ++i)
         start(path_of("left_%d", i), params, &good, MPI_COMM_NULL);
     for (int i = 0; i < 3000 && !exists(began); ++i)
-        usleep(10000);
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
     CHECK(exists(began));
     dijitso_params_free(params);
 }
