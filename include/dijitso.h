@@ -381,6 +381,12 @@ typedef struct dijitso_library dijitso_library;
 typedef struct dijitso_params dijitso_params;
 
 /**
+ * A call that has been started. Owned by the caller, consumed by dijitso_jit_finish(), or freed by
+ * dijitso_pending_free().
+ */
+typedef struct dijitso_pending dijitso_pending;
+
+/**
  * What a generate callback hands over. Borrowed by the callback until it returns; belongs to its thread.
  */
 typedef struct dijitso_source dijitso_source;
@@ -1262,6 +1268,86 @@ dijitso_status dijitso_jit(const char *name,
                            MPI_Comm comm,
                            struct dijitso_library **library_out,
                            struct dijitso_error **error_out);
+
+/**
+ * The first part of dijitso_jit(): on a miss generates the source and leaves it to be compiled by threads of the
+ * library, so that the caller can start further calls meanwhile. The second part is dijitso_jit_finish(). Modules
+ * that do not need each other are built at the same time if all of them are started before one is finished:
+ * @code
+ * for (int i = 0; i < 9; ++i)
+ *   dijitso_jit_start(names[i], params, &callbacks, comm, &pending[i], &error);
+ * for (int i = 0; i < 9; ++i)
+ *   dijitso_jit_finish(pending[i], &libraries[i], &error);
+ * @endcode
+ *
+ * generate is called within this function, on its thread, and by no other thread; with a communicator on ranks that
+ * the library chooses: calls that miss are dealt out in turn over the hosts, then the ranks, that share a directory
+ * (parallel.buildon "node"; not with processors of different kinds), so any rank has to be able to generate. Where
+ * another program builds the same just now, this function does not wait for it; dijitso_jit_finish() does, and
+ * calls generate if that program fails. No other callback is called before dijitso_jit_finish().
+ *
+ * At most build.max_compilers compilers run at once, by default one for each core of the job on this host, even if a
+ * launcher has bound this rank to one of them; see build.cores. No thread of the library calls MPI.
+ *
+ * With a communicator: all ranks start the same calls in the same order. They compare name, parameters and
+ * callbacks as in dijitso_jit(); a rank that differs, or that makes another call, is DIJITSO_ERROR_RANKS_DISAGREE on
+ * all. Other calls on the communicator may be made between start and finish. A call that memory answers takes no
+ * communication, neither in its start nor in its finish.
+ *
+ * Within a generate callback, start and finish are local to the builder as dijitso_jit() is. What is started there
+ * is finished or freed there: a callback that returns with calls that are neither fails, with
+ * DIJITSO_ERROR_GENERATE.
+ *
+ * When the process ends by exit() or the return of main, builds under way are given up and their compilers ended.
+ *
+ * @param name         As in dijitso_jit().
+ * @param params       *Copied*; NULL for the defaults, the config file and the environment.
+ * @param callbacks    *Copied*; the functions and user_data are used until the call is finished or freed. NULL where
+ *                     a hit is expected.
+ * @param comm         As in dijitso_jit(). It must not be freed before the call is finished.
+ * @param pending_out  Receives the call, *owned* by the caller, consumed by dijitso_jit_finish() or freed by
+ *                     dijitso_pending_free(); NULL on an error.
+ * @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+ * @return DIJITSO_OK, or what is wrong with the call itself or the cache. What fails in generating or compiling is
+ *         told by dijitso_jit_finish(), on all ranks.
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_jit_start(const char *name,
+                                 const struct dijitso_params *params,
+                                 const struct dijitso_callbacks *callbacks,
+                                 MPI_Comm comm,
+                                 struct dijitso_pending **pending_out,
+                                 struct dijitso_error **error_out);
+
+/**
+ * The second part of dijitso_jit(): waits until what dijitso_jit_start() has begun is done, hands it over to where it
+ * is needed, and loads it on all ranks.
+ *
+ * With a communicator: all ranks finish the calls that they have started in the same order, which need not be that of
+ * the starts; a rank that finishes another one, or makes another call, is DIJITSO_ERROR_RANKS_DISAGREE on all. That
+ * call is lost then, like any other that fails. Whatever fails wherever, every rank returns the same status and the
+ * same message; the other calls are not concerned.
+ *
+ * @param pending      *Owned* by the caller until now, whatever the result; what it borrows is not used afterwards.
+ *                     Not NULL. One that was started within a generate callback is finished within the same one; one
+ *                     that was started outside cannot be finished within one: DIJITSO_ERROR_STATE.
+ * @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+ * @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+ * @return As dijitso_jit(). DIJITSO_ERROR_STATE in a process that was forked after the start.
+ * @collective over the communicator of the start  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_jit_finish(struct dijitso_pending *pending,
+                                  struct dijitso_library **library_out,
+                                  struct dijitso_error **error_out);
+
+/**
+ * Gives up a call that has been started: a compiler that runs for it is ended soon, unless another call has started
+ * the same. Nothing is sent to other ranks, which have to give it up as well.
+ *
+ * @param pending  *Owned* by the caller until now; NULL is fine.
+ * @local  @threads that of the start  @since 0.1.0
+ */
+void dijitso_pending_free(struct dijitso_pending *pending);
 
 /**
  * Sets the level of the log: records below it are not shown.

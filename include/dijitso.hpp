@@ -448,23 +448,35 @@ inline std::int32_t wait(void* user_data) noexcept
   return guarded(user_data, [](const callbacks& host) { host.wait(); });
 }
 
-inline library jit(std::string_view name, const dijitso_params* parameters, const callbacks& host, communicator comm)
+/// The host's part as the C library wants it: valid as long as `call`.
+inline dijitso_callbacks trampolines_of(jit_call& call)
 {
-  jit_call call{host, nullptr};
   dijitso_callbacks trampolines = DIJITSO_CALLBACKS_INIT;
   trampolines.user_data = &call;
-  trampolines.generate = host.generate ? generate : nullptr;
-  trampolines.send = host.send ? send : nullptr;
-  trampolines.receive = host.receive ? receive : nullptr;
-  trampolines.wait = host.wait ? wait : nullptr;
+  trampolines.generate = call.host.generate ? generate : nullptr;
+  trampolines.send = call.host.send ? send : nullptr;
+  trampolines.receive = call.host.receive ? receive : nullptr;
+  trampolines.wait = call.host.wait ? wait : nullptr;
+  return trampolines;
+}
 
-  dijitso_library* handle = nullptr;
-  dijitso_error* failure = nullptr;
-  // No c_string() here: throwing before the collective would leave the other ranks alone in it. A NUL cannot be part of a name,
-  // and the library refuses the character that stands for it, on every rank.
+/// No c_string() for names: throwing before a collective would leave the other ranks alone in it. A NUL cannot be part of a name,
+/// and the library refuses the character that stands for it, on every rank.
+inline std::string terminated_name(std::string_view name)
+{
   std::string terminated(name);
   for (char& character : terminated)
     character = character == '\0' ? '?' : character;
+  return terminated;
+}
+
+inline library jit(std::string_view name, const dijitso_params* parameters, const callbacks& host, communicator comm)
+{
+  jit_call call{host, nullptr};
+  const dijitso_callbacks trampolines = trampolines_of(call);
+  dijitso_library* handle = nullptr;
+  dijitso_error* failure = nullptr;
+  const std::string terminated = terminated_name(name);
   const dijitso_status status = dijitso_jit(terminated.c_str(), parameters, &trampolines, comm, &handle, &failure);
   std::unique_ptr<dijitso_library, deleter<dijitso_library_free>> owned(handle);
   std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> reason(failure);
@@ -517,6 +529,82 @@ inline library jit(std::string_view name, generate_function generate, communicat
   callbacks host;
   host.generate = std::move(generate);
   return detail::jit(name, nullptr, host, comm);
+}
+
+/// A call of jit() in two parts: jit_start() asks for the source and leaves it to be compiled, finish() gives the library.
+///
+/// Modules that do not need each other are built at the same time if all of them are started before one is finished. Owns what
+/// was started; moved, not copied. One that is destroyed without being finished is given up, which has to happen on all ranks.
+class pending
+{
+public:
+  /// Takes the place of jit_start(). @collective over comm
+  pending(std::string_view name, const dijitso_params* parameters, callbacks host, communicator comm)
+      : call_(std::make_unique<started>(std::move(host)))
+  {
+    const dijitso_callbacks trampolines = detail::trampolines_of(call_->call);
+    const std::string terminated = detail::terminated_name(name);
+    dijitso_pending* handle = nullptr;
+    dijitso_error* failure = nullptr;
+    const dijitso_status status =
+        dijitso_jit_start(terminated.c_str(), parameters, &trampolines, comm, &handle, &failure);
+    handle_.reset(handle);
+    detail::check(status, failure);
+  }
+
+  /// Waits until it is built, hands it over to where it is needed, and loads it; once. What a callback threw comes out here, also
+  /// that which was called by the start. @collective over the communicator of the start
+  library finish()
+  {
+    if (!handle_)
+      throw error(DIJITSO_ERROR_STATE, "this dijitso::pending was finished or moved away");
+    dijitso_library* handle = nullptr;
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_jit_finish(handle_.release(), &handle, &failure);
+    std::unique_ptr<dijitso_library, detail::deleter<dijitso_library_free>> owned(handle);
+    std::unique_ptr<dijitso_error, detail::deleter<dijitso_error_free>> reason(failure);
+    if (status != DIJITSO_OK && call_->call.thrown)
+      std::rethrow_exception(call_->call.thrown);
+    detail::check(status, reason.release());
+    return library(owned.release());
+  }
+
+private:
+  // At one place, whatever becomes of this object: the C library keeps a pointer to it.
+  struct started
+  {
+    explicit started(callbacks given) : host(std::move(given)), call{host, nullptr} {}
+    callbacks host;
+    detail::jit_call call;
+  };
+
+  std::unique_ptr<started> call_; // outlives the handle
+  std::unique_ptr<dijitso_pending, detail::deleter<dijitso_pending_free>> handle_;
+};
+
+/// The first part of jit(); see pending. Any rank may be asked to generate. @collective over comm
+inline pending jit_start(std::string_view name, const params& parameters, callbacks host,
+                         communicator comm = DIJITSO_COMM_NULL)
+{
+  return pending(parameters.handle() ? name : "(with parameters that were moved from)", parameters.handle(), std::move(host),
+                 comm);
+}
+
+/// The same with a generate callback only, or nullptr where a hit is expected. @collective over comm
+inline pending jit_start(std::string_view name, const params& parameters, generate_function generate,
+                         communicator comm = DIJITSO_COMM_NULL)
+{
+  callbacks host;
+  host.generate = std::move(generate);
+  return jit_start(name, parameters, std::move(host), comm);
+}
+
+/// The same with a generate callback only and all parameters at their defaults. @collective over comm
+inline pending jit_start(std::string_view name, generate_function generate, communicator comm = DIJITSO_COMM_NULL)
+{
+  callbacks host;
+  host.generate = std::move(generate);
+  return pending(name, nullptr, std::move(host), comm);
 }
 
 /// Not part of the interface.

@@ -19,7 +19,7 @@ use crate::fsutil;
 use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
-use crate::process::{Command, Exit, Outcome, Runner};
+use crate::process::{Command, Exit, Outcome, Runner, manner};
 
 use command::Dirs;
 use inputs::{Read, Since};
@@ -160,6 +160,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         })
     });
     let mut run = Run::of(job, dir, runner);
+    wanted(job)?;
     let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
     let mut retried = None;
     let mut params = job.params.clone();
@@ -180,7 +181,18 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         read = run.read(&job, &read.inputs);
     }
     drop(slot);
+    if run.image.is_none() {
+        wanted(&job)?;
+    }
     run.finish(&job, retried, read)
+}
+
+/// Fails when nobody waits for the build any more: what has become of the compiler is no news then.
+fn wanted(job: &Job<'_>) -> Result<(), Error> {
+    if manner::given_up() {
+        return Err(Error::new(Kind::State, format!("the build of {} was given up", job.signature)));
+    }
+    Ok(())
 }
 
 /// The command that [`build`] runs first, in the folder of source and header.

@@ -138,6 +138,38 @@ pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) ->
     }
 }
 
+/// Takes the lease at `path` if that is possible now; `None` while somebody who may be at work has it.
+#[must_use]
+pub fn try_take(path: &Path) -> Option<Taken> {
+    if MINE.with_borrow(|mine| mine.iter().any(|own| own == path)) {
+        return Some(Taken::Without);
+    }
+    // Once more where it was left by somebody.
+    for _ in 0..2 {
+        match claim(path) {
+            Ok(Some(lease)) => return Some(Taken::Ours(lease)),
+            Ok(None) => {}
+            Err(error) => {
+                log::info!("no lease at {}: {error}", path.display());
+                return Some(Taken::Without);
+            }
+        }
+        let mut seen = Seen::default();
+        if let Some(other) = seen.look(path).filter(|other| seen.is_over(path, other)) {
+            log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
+            remove(path, &other);
+        }
+    }
+    None
+}
+
+impl Lease {
+    /// From now on another thread does what it is for: this one, when it wants the same, waits like any other.
+    pub fn leave_thread(&self) {
+        MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
+    }
+}
+
 /// Removes the leases of processes that have ended from the directory of leases.
 pub fn sweep(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -303,7 +335,8 @@ fn remove(path: &Path, claim: &Claim) -> bool {
 impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.beat.take());
-        MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
+        // At the end of the process this thread may have nothing of its own any more.
+        let _ = MINE.try_with(|mine| mine.borrow_mut().retain(|own| *own != self.path));
         // A child that the host forked has a copy of this value, and is not the owner.
         if self.claim.owner == Owner::me() {
             let there = read(&self.path).ok().flatten();
@@ -347,6 +380,21 @@ mod tests {
         });
         assert_eq!(most.into_inner(), 1);
         assert_eq!(std::fs::read_dir(dir.path().join("lease")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn whoever_does_not_want_to_wait_gets_a_lease_now_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lease/form");
+        let Some(Taken::Ours(lease)) = try_take(&path) else { panic!("not ours") };
+        assert!(matches!(try_take(&path), Some(Taken::Without)), "this thread has it already");
+        lease.leave_thread();
+        assert!(try_take(&path).is_none(), "another thread works with it");
+        std::thread::spawn(move || drop(lease)).join().unwrap();
+        assert!(!path.exists());
+        let me = Owner::me();
+        std::fs::write(&path, foreign(Owner { start: me.start + 1, ..me })).unwrap();
+        assert!(matches!(try_take(&path), Some(Taken::Ours(_))), "its owner is dead");
     }
 
     #[test]

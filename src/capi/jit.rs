@@ -106,7 +106,7 @@ pub struct dijitso_callbacks {
     pub wait: dijitso_wait_fn,
 }
 
-const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
+pub(super) const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
     struct_size: size_of::<dijitso_callbacks>(),
     user_data: std::ptr::null_mut(),
     generate: None,
@@ -222,6 +222,13 @@ pub(super) fn attached(
     crate::parallel::mpi::attached(comm, call, timeout, || Box::new(Agreed::default()))
 }
 
+/// What the ranks of a communicator have agreed on.
+#[cfg(feature = "mpi")]
+pub(super) fn agreed(comm: &crate::parallel::mpi::MpiComm) -> Result<&Agreed> {
+    let text = "the communicator carries something else";
+    comm.extra().downcast_ref().ok_or_else(|| Error::new(Kind::Internal, text))
+}
+
 #[cfg(feature = "mpi")]
 fn on_communicator(
     session: &Session,
@@ -232,10 +239,7 @@ fn on_communicator(
     let (name, timeout) = waits(&request);
     let comm = attached(comm, name, timeout)?;
     comm.health()?;
-    let agreed: &Agreed = comm
-        .extra()
-        .downcast_ref()
-        .ok_or_else(|| Error::new(Kind::Internal, "the communicator carries something else"))?;
+    let agreed = agreed(&comm)?;
     if let Ok(request) = &request
         && let Some(library) = session.jit_from_memory(*request, agreed)
     {
@@ -252,8 +256,13 @@ fn on_communicator(
     _callbacks: &dijitso_callbacks,
     _comm: MPI_Comm,
 ) -> Result<Library> {
+    Err(without_mpi())
+}
+
+#[cfg(not(feature = "mpi"))]
+pub(super) fn without_mpi() -> Error {
     let text = "this library was built without MPI and takes no communicator but the null one";
-    Err(Error::new(Kind::Unsupported, text))
+    Error::new(Kind::Unsupported, text)
 }
 
 /// Makes a call that memory has no answer to, and tells the log how it went.
@@ -264,19 +273,21 @@ fn told(
     let name = request.as_ref().map_or("", |request| request.name).to_owned();
     let begin = Instant::now();
     let result = call(request);
-    let outcome = match &result {
-        Ok(library) => Ok((library.signature(), library.origin().name())),
-        Err(error) => Err(error),
-    };
-    logging::finished(&Finished { name: &name, seconds: begin.elapsed().as_secs_f64(), outcome });
+    tell(&name, begin, result.as_ref());
     result
+}
+
+/// Tells the log how a call went.
+pub(super) fn tell(name: &str, begin: Instant, result: std::result::Result<&Library, &Error>) {
+    let outcome = result.map(|library| (library.signature(), library.origin().name()));
+    logging::finished(&Finished { name, seconds: begin.elapsed().as_secs_f64(), outcome });
 }
 
 /// Reads the fields that the caller's structure has; refuses fields that this version does not know.
 ///
 /// # Safety
 /// NULL, or `struct_size` bytes.
-unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Result<dijitso_callbacks> {
+pub(super) unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Result<dijitso_callbacks> {
     if callbacks.is_null() {
         return Ok(NO_CALLBACKS);
     }
@@ -306,7 +317,7 @@ unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Result<dijitso_
 }
 
 /// The host's functions as closures.
-fn trampolines(given: &dijitso_callbacks) -> Callbacks<'static> {
+pub(super) fn trampolines(given: &dijitso_callbacks) -> Callbacks<'static> {
     let user_data = given.user_data;
     let mut callbacks = Callbacks::default();
     if let Some(generate) = given.generate {

@@ -5,6 +5,7 @@
 
 #![allow(non_camel_case_types, reason = "the names of the C interface")]
 
+pub mod ahead;
 #[cfg(not(feature = "mpi"))]
 mod alone;
 pub mod build;

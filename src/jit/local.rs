@@ -7,6 +7,7 @@ use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::params::resolved::Resolved;
 
+use super::ahead::Begun;
 use super::callbacks::Callbacks;
 use super::count::{LINKED, SELDOM};
 use super::library::{Library, Origin};
@@ -65,6 +66,18 @@ impl Session {
             Ok(looked) => looked,
             Err(error) => return Err(play_after_failure(error, callbacks)),
         };
+        self.answer_and_remember(&ticket, &cache, found, Begun::Nothing, callbacks)
+    }
+
+    /// The library, by what was found and begun, for this call and those to come.
+    pub(super) fn answer_and_remember(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        found: Option<Vec<Whole>>,
+        mut begun: Begun,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
         // What a host tells others by its callbacks is told once.
         let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
         let mut looks = if alone { LOOKS } else { 1 };
@@ -72,11 +85,11 @@ impl Session {
         let library = loop {
             looks -= 1;
             let mut lost = false;
-            match self.answer(&ticket, &cache, found, callbacks, &mut lost) {
+            match self.answer(ticket, cache, found, &mut begun, callbacks, &mut lost) {
                 Err(error) if lost && looks > 0 => log::info!("looking again: {error}"),
                 answer => break answer?,
             }
-            found = find(&cache, &ticket.signature, Check::Load)?;
+            found = find(cache, &ticket.signature, Check::Load)?;
         };
         self.memory.put(ticket.request.name, ticket.request.params.memory_digest, &library);
         Ok(library)
@@ -88,6 +101,7 @@ impl Session {
         ticket: &Ticket<'_>,
         cache: &Cache,
         found: Option<Vec<Whole>>,
+        begun: &mut Begun,
         callbacks: &mut Callbacks<'_>,
         lost: &mut bool,
     ) -> Result<Library> {
@@ -97,7 +111,7 @@ impl Session {
                 self.count_hit(cache, &order, origin, SELDOM);
                 (order, origin)
             }
-            None => self.miss(ticket, cache, callbacks, lost)?,
+            None => self.miss(ticket, cache, begun, callbacks, lost)?,
         };
         self.load(cache, &order, origin).inspect_err(|_| *lost = gone(cache, &order))
     }
@@ -107,12 +121,14 @@ impl Session {
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
+        begun: &mut Begun,
         callbacks: &mut Callbacks<'_>,
         lost: &mut bool,
     ) -> Result<(Vec<Whole>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
-            let made = catch("building", || self.provide(ticket, cache, callbacks));
+            let begun = std::mem::take(begun);
+            let made = catch("building", || self.conclude(begun, ticket, cache, callbacks));
             let sent = match &made {
                 Ok(_) => super::ranks::send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::failure(error)),
@@ -149,28 +165,51 @@ impl Session {
     fn jit_nested(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         let root = nested::effective_dir(&request.params.cache.cache_dir);
         let cache = Cache::new(&root, &request.params.cache);
-        let result = self.jit_nested_in(request, &cache, callbacks);
+        let looked = self.ticket(request).and_then(|ticket| {
+            // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
+            let found = find(&cache, &ticket.signature, Check::Whole)?;
+            Ok((ticket, found))
+        });
+        match looked {
+            Ok((ticket, found)) => self.answer_nested(&ticket, &cache, found, Begun::Nothing, callbacks),
+            Err(error) => {
+                nested::note(cache.layout(), Err(&error));
+                Err(error)
+            }
+        }
+    }
+
+    /// The library of a call within `generate`, by what was found, whole, and begun.
+    pub(super) fn answer_nested(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        found: Option<Vec<Whole>>,
+        begun: Begun,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        let result = self.answer_nested_in(ticket, cache, found, begun, callbacks);
         nested::note(cache.layout(), result.as_ref().map(Library::signature));
         result
     }
 
-    fn jit_nested_in(
+    fn answer_nested_in(
         &self,
-        request: Request<'_>,
+        ticket: &Ticket<'_>,
         cache: &Cache,
+        found: Option<Vec<Whole>>,
+        begun: Begun,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
-        let ticket = &self.ticket(request)?;
         let signature = &ticket.signature;
-        // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
-        let (order, origin) = match find(cache, signature, Check::Whole)? {
+        let (order, origin) = match found {
             Some(order) => {
                 let origin = self.origin(cache, &order);
                 self.count_hit(cache, &order, origin, LINKED);
                 (order, origin)
             }
             None => {
-                let built = self.provide(ticket, cache, callbacks)?;
+                let built = self.conclude(begun, ticket, cache, callbacks)?;
                 let order = find(cache, signature, Check::Whole)?;
                 let lost = || no_generator(signature, cache.layout().root());
                 (order.ok_or_else(lost)?, if built { Origin::Built } else { Origin::Disk })
@@ -181,7 +220,7 @@ impl Session {
 }
 
 /// The part of a process that failed before it could know whether the library is there: nobody waits for it in vain.
-fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
+pub(super) fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
     let played = if callbacks.generate.is_some() {
         callbacks.send(&Closure::failure(&error))
     } else if callbacks.receive.is_some() {

@@ -4,6 +4,8 @@
 
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::build::toolchain::{cpu, native};
@@ -18,6 +20,8 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::inputs;
 use crate::params::resolved::{BuildParams, SourceStorage};
+use crate::process::Runner;
+use crate::process::manner::{self, Manner};
 use crate::signature::{Toolchain, signature};
 use crate::wire::{Writer, digest, hex};
 
@@ -77,9 +81,15 @@ impl Session {
         let made = if matches!(lease, Taken::NotNeeded) || there() {
             Ok(None)
         } else {
-            self.tell_why(ticket, cache);
-            self.make(ticket, cache, callbacks).map(Some)
+            self.prepare(ticket, cache, callbacks)
+                .and_then(|work| work.run(self.runner.as_ref(), None))
+                .map(Some)
         };
+        self.settle(cache, signature, made)
+    }
+
+    /// Counts what has become of a build. True when this process did it.
+    pub(super) fn settle(&self, cache: &Cache, signature: &str, made: Result<Option<f64>>) -> Result<bool> {
         self.count_made(cache, signature, &made);
         if matches!(made, Ok(Some(_))) {
             cache.make_room_if_due();
@@ -87,14 +97,61 @@ impl Session {
         made.map(|seconds| seconds.is_some())
     }
 
-    /// Builds the entry of a ticket and publishes it in `cache`. Gives the seconds that the compiler took.
-    fn make(&self, ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<f64> {
-        let (request, signature) = (ticket.request, ticket.signature.as_str());
-        let (source, nested) = generate(ticket, cache, callbacks)?;
-        let code = source.code.ok_or_else(|| {
+    /// The part of a build that needs the host: what is left needs nothing but a compiler.
+    pub(super) fn prepare(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Work> {
+        self.tell_why(ticket, cache);
+        let (mut source, nested) = generate(ticket, cache, callbacks)?;
+        let code = source.code.take().ok_or_else(|| {
             let text = "the generate callback returned 0 and set no code (dijitso_source_set_code)";
             Error::new(Kind::Generate, text)
         })?;
+        cache.ensure_dirs()?;
+        if lock(&self.swept).insert(cache.layout().root().to_owned()) {
+            cache.sweep();
+        }
+        let request = ticket.request;
+        Ok(Work {
+            name: request.name.to_owned(),
+            params: request.params.build.clone(),
+            generator: request.params.generator.clone(),
+            signature: ticket.signature.clone(),
+            toolchain: ticket.toolchain.clone(),
+            cache: cache.clone(),
+            code,
+            source,
+            asked: nested.asked,
+        })
+    }
+}
+
+/// What a build is made from, generated; any thread may do it.
+#[derive(Debug)]
+pub(super) struct Work {
+    name: String,
+    params: BuildParams,
+    generator: String,
+    signature: String,
+    toolchain: Toolchain,
+    cache: Cache,
+    code: Vec<u8>,
+    /// All but the code.
+    source: Source,
+    /// Signatures that nested calls were answered with.
+    asked: Vec<String>,
+}
+
+impl Work {
+    /// Builds the entry and publishes it. Gives the seconds that the compiler took.
+    ///
+    /// `given_up` is set by another thread when nobody waits for it any more.
+    pub(super) fn run(self, runner: &dyn Runner, given_up: Option<&Arc<AtomicBool>>) -> Result<f64> {
+        let Self { name, params, generator, signature, toolchain, cache, code, source, asked } = self;
+        let (cache, signature) = (&cache, signature.as_str());
         let mut dependencies: Vec<String> = Vec::new();
         for dependency in source.dependencies {
             if !dependencies.contains(&dependency) {
@@ -104,15 +161,11 @@ impl Session {
         let order = check_dependencies(cache, &dependencies)?;
         order.iter().for_each(|needed| cache.note_use(needed, LINKED));
 
-        cache.ensure_dirs()?;
-        if lock(&self.swept).insert(cache.layout().root().to_owned()) {
-            cache.sweep();
-        }
         let layout = cache.layout();
         let (src, inc) = (layout.src_basename(signature), layout.inc_basename(signature));
         let files: Vec<String> = dependencies.iter().map(|name| layout.lib_basename(name)).collect();
         let job = Job {
-            params: &request.params.build,
+            params: &params,
             signature,
             source: (&src, &code),
             header: source.header.as_deref().map(|text| (inc.as_str(), text)),
@@ -120,29 +173,30 @@ impl Session {
             dependencies: &files,
             belongings: order
                 .iter()
-                .chain(&nested.asked)
+                .chain(&asked)
                 .flat_map(|name| [layout.inc(name), layout.lib(name)])
                 .collect(),
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
-            copies: copies(cache, order.iter().chain(&nested.asked))?,
+            copies: copies(cache, order.iter().chain(&asked))?,
             temp_roots: &layout.staging_places(),
             failure_dir: &layout.failure(signature),
             minds_inputs: layout.params().minds_inputs(),
         };
-        let built = self.compile(&job, cache)?;
+        let manner = Manner { cores: params.cores, given_up: given_up.cloned() };
+        let built = manner::within(manner, || compile(&job, cache, runner))?;
 
         let record = Record {
             signature: signature.to_owned(),
-            name: request.name.to_owned(),
+            name,
             header: source.header.as_deref().map(companion),
             source_sha256: hex(&digest(&code)),
-            nested: others(nested.asked, &dependencies, signature),
+            nested: others(asked, &dependencies, signature),
             dependencies,
             inputs: built.inputs.clone(),
-            toolchain: ticket.toolchain.clone(),
+            toolchain,
             command: built.argv.clone(),
-            recipe: Some(recipe(&request.params.build)),
-            generator: request.params.generator.clone(),
+            recipe: Some(recipe(&params)),
+            generator,
             built_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             seconds: built.seconds,
             host: crate::host_name(),
@@ -163,28 +217,26 @@ impl Session {
     }
 }
 
-impl Session {
-    /// Runs the compiler, unless it has refused exactly this a moment ago.
-    fn compile(&self, job: &Job<'_>, cache: &Cache) -> Result<Built> {
-        let (signature, params) = (job.signature, job.params);
-        let of = subject(job, |name| std::env::var_os(name));
-        if let Some(error) = cache.remembered_failure(signature, &of) {
-            log::warn!(
-                "{signature}: not compiled again: the compiler refused the same source less than {} s ago \
-                 (cache.failure_memory)",
-                cache.layout().params().failure_memory.as_secs_f64()
-            );
-            return Err(error);
-        }
-        build::build(job, self.runner.as_ref()).map_err(|failed| {
-            if failed.deterministic {
-                let dirs = [&*params.include_dirs, &params.lib_dirs].concat();
-                let note = Failed::new(of, failed.inputs, &dirs, failed.error.clone());
-                cache.remember_failure(signature, &note);
-            }
-            failed.error
-        })
+/// Runs the compiler, unless it has refused exactly this a moment ago.
+fn compile(job: &Job<'_>, cache: &Cache, runner: &dyn Runner) -> Result<Built> {
+    let (signature, params) = (job.signature, job.params);
+    let of = subject(job, |name| std::env::var_os(name));
+    if let Some(error) = cache.remembered_failure(signature, &of) {
+        log::warn!(
+            "{signature}: not compiled again: the compiler refused the same source less than {} s ago \
+             (cache.failure_memory)",
+            cache.layout().params().failure_memory.as_secs_f64()
+        );
+        return Err(error);
     }
+    build::build(job, runner).map_err(|failed| {
+        if failed.deterministic {
+            let dirs = [&*params.include_dirs, &params.lib_dirs].concat();
+            let note = Failed::new(of, failed.inputs, &dirs, failed.error.clone());
+            cache.remember_failure(signature, &note);
+        }
+        failed.error
+    })
 }
 
 /// What of these parameters the signature depends on, for comparisons.
@@ -206,7 +258,17 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
     });
     // It may have written headers that the source, or another one, includes.
     inputs::look_again();
-    let Err(code) = result? else { return Ok((source, nested)) };
+    let Err(code) = result? else {
+        if nested.pending > 0 {
+            let text = format!(
+                "the generate callback for {signature} has started {} builds that it has not finished: within it call \
+                 dijitso_jit_finish or dijitso_pending_free for each dijitso_jit_start",
+                nested.pending
+            );
+            return Err(Error::new(Kind::Generate, text));
+        }
+        return Ok((source, nested));
+    };
     let mut text = format!("the generate callback for {signature} returned {code}");
     if let Some(reason) = &source.error {
         text.push_str(": ");

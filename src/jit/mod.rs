@@ -1,9 +1,11 @@
 //! Just-in-time building: from a name and a callback to a loaded library.
 //!
-//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in `make` on a builder.
+//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in `make` on a builder. [`ahead`]
+//! is either of them in two parts, between which other calls can be started.
 
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod bundle;
 pub mod callbacks;
 mod count;
@@ -17,6 +19,7 @@ mod memory;
 mod nested;
 pub mod query;
 pub mod ranks;
+mod same;
 mod stage;
 mod toolchain;
 
@@ -47,6 +50,8 @@ pub struct Session {
     copies: Mutex<loading::Copies>,
     /// Caches from which leftovers of dead programs have been removed.
     swept: Mutex<HashSet<PathBuf>>,
+    /// Builds that other threads of this process do.
+    under_way: Mutex<ahead::UnderWay>,
     /// Answers of compilers by their files.
     toolchains: Mutex<HashMap<String, Toolchain>>,
     /// What calls without a communicator have been answered.
@@ -75,6 +80,7 @@ impl Session {
             images: Images::default(),
             copies: Mutex::default(),
             swept: Mutex::default(),
+            under_way: Mutex::default(),
             toolchains: Mutex::default(),
             memory: Memory::default(),
             tally: Tally::default(),

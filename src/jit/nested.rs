@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::build::toolchain::native;
 use crate::cache::layout::Layout;
@@ -13,6 +14,10 @@ use crate::signature::Toolchain;
 
 /// A `generate` under way on this thread.
 struct Frame {
+    /// Tells it apart from all others of this process; never 0.
+    number: u64,
+    /// How many builds have been started in it and not been finished.
+    pending: usize,
     /// The cache directory of the parameters, and where the parent really puts its files.
     declared: PathBuf,
     effective: Layout,
@@ -47,6 +52,22 @@ thread_local! {
 pub(super) struct Nested {
     pub(super) asked: Vec<String>,
     pub(super) failed: Option<Error>,
+    /// How many builds it has started and not finished.
+    pub(super) pending: usize,
+}
+
+/// The number of the innermost `generate` on this thread; 0 outside of any.
+pub(super) fn current() -> u64 {
+    FRAMES.with_borrow(|frames| frames.last().map_or(0, |frame| frame.number))
+}
+
+/// Notes that a build has been started in the `generate` of this number, or that one is finished or given up.
+pub(super) fn count_pending(number: u64, change: isize) {
+    FRAMES.with_borrow_mut(|frames| {
+        if let Some(frame) = frames.iter_mut().find(|frame| frame.number == number) {
+            frame.pending = frame.pending.saturating_add_signed(change);
+        }
+    });
 }
 
 /// Whether this thread is within a `generate` callback.
@@ -69,8 +90,11 @@ pub(super) fn within<T>(
             FRAMES.with_borrow_mut(|frames| drop(frames.pop()));
         }
     }
+    static NUMBERS: AtomicU64 = AtomicU64::new(1);
     FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            pending: 0,
             declared: declared.to_owned(),
             effective: effective.clone(),
             toolchain,
@@ -82,7 +106,8 @@ pub(super) fn within<T>(
     let result = generate();
     let nested = FRAMES.with_borrow_mut(|frames| {
         let frame = frames.last_mut().expect("pushed above, popped by the guard below");
-        Nested { asked: std::mem::take(&mut frame.asked), failed: frame.failed.take() }
+        let (asked, failed) = (std::mem::take(&mut frame.asked), frame.failed.take());
+        Nested { asked, failed, pending: frame.pending }
     });
     drop(guard);
     (result, nested)

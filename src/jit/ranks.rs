@@ -18,17 +18,18 @@ use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::parallel::directories::{Sharing, discover};
-use crate::parallel::roles::{self, ROOT, Situation};
-use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same, gather_bytes, same_votes};
+use crate::parallel::roles::{self, Plan, ROOT, Situation};
+use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
-use crate::signature::{Toolchain, check_name, signature};
-use crate::wire::{Writer, digest};
+use crate::signature::{Toolchain, signature};
 
+use super::ahead::Begun;
 use super::callbacks::Callbacks;
 use super::count::{SELDOM, note_use};
-use super::kinds::{Class, Kinds, Machine, VOTES};
+use super::kinds::{Class, Kinds, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::same::{Part, same_call};
 use super::stage::{self, Found, Nodes, Staging};
 use super::{LOOKS, Memory, Request, Session, find, gone, lock};
 
@@ -39,23 +40,41 @@ pub struct Agreed {
     /// With the number of the discovery, by which ranks see that they mean the same one.
     sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
     discoveries: AtomicU64,
-    kinds: Kinds,
-    staging: Staging,
+    pub(super) kinds: Kinds,
+    pub(super) staging: Staging,
+    /// How many calls have been started ahead, and how many builds have been dealt out among the ranks.
+    pub(super) started: AtomicU64,
+    pub(super) dealt: AtomicU64,
+}
+
+impl Agreed {
+    /// The number of the discovery of who shares this directory, if there was one.
+    pub(super) fn discovery(&self, declared: &Path) -> Option<u64> {
+        lock(&self.sharing).get(declared).map(|(number, _)| *number)
+    }
 }
 
 /// A rank's view of one call.
-struct Call<'a> {
+pub(super) struct Call<'a> {
     session: &'a Session,
     agreed: &'a Agreed,
     /// All ranks of the call.
     whole: &'a dyn Communicator,
     /// Those among them that need the same library.
-    class: Class,
+    pub(super) class: Class,
     /// The ranks by hosts, where one of each host looks for the others; never together with classes.
     nodes: Option<Arc<Nodes>>,
     /// Whether all have the same in mind when they know who shares the cache directory.
     sharing_known: bool,
-    request: Request<'a>,
+    pub(super) request: Request<'a>,
+}
+
+/// Who does what on a miss; the same on all ranks of a class.
+pub(super) struct Roles {
+    leaders: Vec<usize>,
+    /// Who had it before.
+    before: Vec<bool>,
+    pub(super) plan: Plan,
 }
 
 /// What came of an attempt to load, for all ranks.
@@ -110,43 +129,43 @@ impl Session {
             return Ok(library);
         }
         let _here = crate::logging::enter(comm.rank(), comm.size());
+        let mut call = self.enter_call(comm, agreed, request, callbacks, Part::Whole, None)?;
+        let ticket = call.ticket()?;
+        let root = call.own_root()?;
+        let cache = Cache::new(&root, &call.request.params.cache);
+        call.serve(&ticket, &cache, None, callbacks)
+    }
+
+    /// The beginning of what the ranks do together, which all of them do. The class of this rank is found out unless it
+    /// is known.
+    pub(super) fn enter_call<'a>(
+        &'a self,
+        comm: &'a dyn Communicator,
+        agreed: &'a Agreed,
+        request: Result<Request<'a>>,
+        callbacks: &Callbacks<'_>,
+        part: Part,
+        class: Option<Class>,
+    ) -> Result<Call<'a>> {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
-        let (request, machine, votes) = same_call(comm, agreed, request, callbacks)?;
+        let (request, machine, votes) = same_call(comm, agreed, request, callbacks, part)?;
         let (votes, others) = votes.split_at(VOTES);
         let (stage_votes, sharing_votes) = others.split_at(stage::VOTES);
-        let class = if request.params.cache.signature_is_name {
-            Class::all(Toolchain::unknown())
-        } else {
-            agreed.kinds.class(comm, &machine, votes, || self.toolchain(request.params))?
+        let class = match class {
+            Some(class) => class,
+            None if request.params.cache.signature_is_name => Class::all(Toolchain::unknown()),
+            None => agreed.kinds.class(comm, &machine, votes, || self.toolchain(request.params))?,
         };
         let nodes = match class.part {
             None => agreed.staging.nodes(comm, request.params, stage_votes)?,
             Some(_) => None,
         };
         let sharing_known = all_same(sharing_votes);
-        let mut call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, request };
+        let call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, request };
         call.comm().begin(request.name, timeout);
         call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
-        let ticket = call.ticket()?;
-        let root = call.own_root()?;
-        let cache = Cache::new(&root, &request.params.cache);
-
-        let mut looks = LOOKS;
-        let library = loop {
-            looks -= 1;
-            let outcome = match call.attempt(&ticket.signature, &cache, None, looks > 0)? {
-                Outcome::Missing(_) => call.miss(&ticket, &cache, callbacks, looks > 0)?,
-                outcome => outcome,
-            };
-            match outcome {
-                Outcome::Loaded(library) => break library,
-                // Each for itself: what was staged may be what somebody cannot use.
-                _ => call.nodes = None,
-            }
-        };
-        agreed.memory.put(request.name, request.params.memory_digest, &library);
-        Ok(library)
+        Ok(call)
     }
 }
 
@@ -160,90 +179,51 @@ pub fn waits<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
     }
 }
 
-/// Votes of the first step on what the ranks know of each other: machines, hosts, shared directories.
-const OTHERS: usize = VOTES + stage::VOTES + 2;
-
-/// Step 1: all ranks are well, and ask for the same. Also what this rank's machine is, and the votes on whether the
-/// others have the same.
-fn same_call<'a>(
-    comm: &dyn Communicator,
-    agreed: &Agreed,
-    request: Result<Request<'a>>,
-    callbacks: &Callbacks<'_>,
-) -> Result<(Request<'a>, Machine, [u64; OTHERS])> {
-    let mut votes = [0; 8 + OTHERS];
-    let mut mine = Vec::new();
-    let (request, machine) = agree_min(comm, "checking the call", &mut votes, |votes| {
-        let request = request?;
-        check_name(request.name)?;
-        if callbacks.send.is_some() != callbacks.receive.is_some() {
-            let text =
-                "on a communicator send and receive are set together or not at all: every rank passes both";
-            return Err(Error::new(Kind::InvalidArgument, text));
-        }
-        let mut writer = Writer::default();
-        writer.bytes(request.name.as_bytes());
-        writer.bytes(&request.params.shared_digest);
-        writer.u32(callbacks.mask());
-        mine = writer.finish();
-        let machine = Machine::new(request.params);
-        votes[..8].copy_from_slice(&same_votes(&digest(&mine)));
-        votes[8..8 + VOTES].copy_from_slice(&agreed.kinds.votes(&machine));
-        votes[8 + VOTES..6 + OTHERS].copy_from_slice(&agreed.staging.votes(comm, request.params));
-        // A rank with another directory than last time makes all look again.
-        let sharing = lock(&agreed.sharing).get(&request.params.cache.cache_dir).map(|(number, _)| *number);
-        let number = sharing.unwrap_or(u64::MAX);
-        votes[6 + OTHERS..].copy_from_slice(&[number, !number]);
-        Ok((request, machine))
-    })?;
-    let (calls, others) = votes.split_at(8);
-    if all_same(calls) {
-        return Ok((request, machine, others.try_into().expect("as many as were reduced")));
-    }
-    let calls = gather_bytes(comm, &mine)?;
-    Err(disagreement(&calls))
-}
-
-/// Names the first rank that differs from rank 0, and in what.
-fn disagreement(calls: &[Vec<u8>]) -> Error {
-    let read = |call: &[u8]| {
-        let mut reader = crate::wire::Reader::new(call);
-        Some((reader.text()?.to_owned(), reader.bytes()?.to_vec(), reader.u32()?))
-    };
-    let calls: Vec<_> = calls.iter().map(|call| read(call).unwrap_or_default()).collect();
-    let other = calls.iter().position(|call| *call != calls[0]).unwrap_or_default();
-    let (first, second) = (&calls[0], &calls[other]);
-    let difference = if first.0 != second.0 {
-        format!("rank 0 asks for \"{}\", rank {other} for \"{}\"", first.0, second.0)
-    } else if first.1 != second.1 {
-        format!(
-            "for \"{}\" rank 0 and rank {other} have different parameters (environment and config files count)",
-            first.0
-        )
-    } else {
-        format!("for \"{}\" rank 0 and rank {other} set different callbacks", first.0)
-    };
-    let count = calls.iter().filter(|call| **call != calls[0]).count();
-    let text = format!(
-        "the {} ranks of the communicator do not make the same call: {difference} ({count} differ from rank 0)",
-        calls.len()
-    );
-    Error::new(Kind::RanksDisagree, text)
-}
-
 impl<'a> Call<'a> {
+    /// The library, loaded on all ranks. `ahead` is who builds, and what this rank has begun, where they have looked
+    /// before and have not found it.
+    pub(super) fn serve(
+        &mut self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        mut ahead: Option<(Roles, Begun)>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        let mut looks = LOOKS;
+        let library = loop {
+            looks -= 1;
+            let begun = ahead.take();
+            let outcome = if begun.is_some() {
+                Outcome::Missing(None)
+            } else {
+                self.attempt(&ticket.signature, cache, None, looks > 0)?
+            };
+            let outcome = match outcome {
+                Outcome::Missing(_) => self.miss(ticket, cache, begun, callbacks, looks > 0)?,
+                outcome => outcome,
+            };
+            match outcome {
+                Outcome::Loaded(library) => break library,
+                // Each for itself: what was staged may be what somebody cannot use.
+                _ => self.nodes = None,
+            }
+        };
+        self.agreed.memory.put(self.request.name, self.request.params.memory_digest, &library);
+        Ok(library)
+    }
+
     /// The ranks that need the same library as this one.
-    fn comm(&self) -> &dyn Communicator {
+    pub(super) fn comm(&self) -> &dyn Communicator {
         self.class.part.as_deref().map_or(self.whole, |part| part)
     }
 
     /// Makes a verdict of this rank's class that of all ranks. Every class has to come here, whatever became of it.
-    fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
+    pub(super) fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
         if self.class.part.is_none() { verdict } else { agree(self.whole, step, || verdict) }
     }
 
     /// Step 2: the signature.
-    fn ticket(&self) -> Result<Ticket<'a>> {
+    pub(super) fn ticket(&self) -> Result<Ticket<'a>> {
         let toolchain = self.class.toolchain.clone();
         // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
@@ -251,7 +231,7 @@ impl<'a> Call<'a> {
     }
 
     /// Step 3: the directory of this rank; its own one with strategy "process".
-    fn own_root(&self) -> Result<PathBuf> {
+    pub(super) fn own_root(&self) -> Result<PathBuf> {
         let declared = &self.request.params.cache.cache_dir;
         if self.request.params.buildon != BuildOn::Process {
             return Ok(declared.clone());
@@ -276,6 +256,16 @@ impl<'a> Call<'a> {
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
         lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)
+    }
+
+    /// Step 4 of a call that is started ahead: whether all have it.
+    pub(super) fn all_have(&self, signature: &str, cache: &Cache) -> Result<bool> {
+        let mut all_hit = [0];
+        agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
+            all_hit[0] = u64::from(self.is_led() || find(cache, signature, Check::Load)?.is_some());
+            Ok(())
+        })?;
+        Ok(all_hit == [1])
     }
 
     /// Step 4: all look, and whoever finds the library loads it. It was built in this call if there is an `origin`.
@@ -353,39 +343,77 @@ impl<'a> Call<'a> {
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
+        ahead: Option<(Roles, Begun)>,
         callbacks: &mut Callbacks<'_>,
         again: bool,
     ) -> Result<Outcome> {
-        let sharing = match self.request.params.buildon {
-            BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
-            BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
+        let (roles, begun) = match ahead {
+            Some(ahead) => ahead,
+            None => (self.roles(ticket, cache, callbacks, None)?, Begun::Nothing),
         };
-        let leaders = self.class.leaders(sharing.leaders());
-        let origin = self.together("building", self.build(ticket, cache, &leaders, callbacks))?;
+        let origin = self.together("building", self.build(ticket, cache, &roles, begun, callbacks))?;
         // The ranks have the same callbacks.
         if callbacks.wait.is_some() {
             agree(self.whole, "waiting", || callbacks.wait())?;
         }
         match self.attempt(&ticket.signature, cache, Some(origin), again)? {
             Outcome::Missing(found) => {
-                let handed = self.hand_over(&ticket.signature, cache, &leaders, found, origin);
+                let handed = self.hand_over(&ticket.signature, cache, &roles.leaders, found, origin);
                 self.together("handing over", handed)
             }
             outcome => Ok(outcome),
         }
     }
 
-    /// Steps 5 and 6.
+    /// Step 5: who does what. With a turn, the builds of a directory are dealt out among those that share it.
+    pub(super) fn roles(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &Callbacks<'_>,
+        turn: Option<u64>,
+    ) -> Result<Roles> {
+        let sharing = match self.request.params.buildon {
+            BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
+            BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
+        };
+        let leaders = self.class.leaders(sharing.leaders());
+        let before = self.together("choosing builders", self.who_has_it(&ticket.signature, cache))?;
+        let mut own_transport = callbacks.send.is_some();
+        if own_transport && self.class.part.is_some() {
+            // It takes one library from rank 0 to all, and here there are several.
+            log::warn!(
+                "send and receive are not used for {}: there are different kinds of machines",
+                ticket.signature
+            );
+            own_transport = false;
+        }
+        let mut plan = roles::plan(&Situation {
+            leaders: &leaders,
+            on_disk: &before,
+            buildon: self.request.params.buildon,
+            own_transport,
+        });
+        if let Some(turn) = turn.filter(|_| self.request.params.buildon == BuildOn::Node)
+            && self.class.part.is_none()
+        {
+            plan.builders = roles::deal(&plan.builders, &leaders, sharing.hosts(), turn);
+        }
+        Ok(Roles { leaders, before, plan })
+    }
+
+    /// Steps 6 and 7.
     fn build(
         &self,
         ticket: &Ticket<'_>,
         cache: &Cache,
-        leaders: &[usize],
+        roles: &Roles,
+        begun: Begun,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Origin> {
         let signature = ticket.signature.as_str();
         let (comm, rank) = (self.comm(), self.comm().rank());
-        let before = self.who_has_it(signature, cache)?;
+        let Roles { leaders, before, plan } = roles;
         if self.request.params.cache.sealed {
             // Parameters and `before` are the same on all ranks: all fail here, or one hands it over to the others.
             if before.contains(&true) {
@@ -394,25 +422,11 @@ impl<'a> Call<'a> {
             let missing = || Err(self.session.sealed(ticket, cache, rank == ROOT));
             return agree(comm, "looking into the sealed cache", missing);
         }
-        let mut own_transport = callbacks.send.is_some();
-        if own_transport && self.class.part.is_some() {
-            // It takes one library from rank 0 to all, and here there are several.
-            log::warn!(
-                "send and receive are not used for {signature}: there are different kinds of machines"
-            );
-            own_transport = false;
-        }
-        let plan = roles::plan(&Situation {
-            leaders,
-            on_disk: &before,
-            buildon: self.request.params.buildon,
-            own_transport,
-        });
         let built = agree(comm, "building", || {
             if !plan.builders.contains(&rank) {
                 return Ok(false);
             }
-            self.session.provide(ticket, cache, callbacks)
+            self.session.conclude(begun, ticket, cache, callbacks)
         })?;
         let mut origin = if built { Origin::Built } else { Origin::Disk };
 

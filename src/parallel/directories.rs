@@ -22,6 +22,7 @@ use super::{Communicator, agree, agree_gather, on_root};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sharing {
     leaders: Vec<usize>,
+    hosts: Vec<usize>,
 }
 
 impl Sharing {
@@ -29,6 +30,12 @@ impl Sharing {
     #[must_use]
     pub fn leaders(&self) -> &[usize] {
         &self.leaders
+    }
+
+    /// For each rank the lowest rank on the same machine.
+    #[must_use]
+    pub fn hosts(&self) -> &[usize] {
+        &self.hosts
     }
 
     /// Whether a rank has its directory for itself.
@@ -40,7 +47,7 @@ impl Sharing {
     /// Every rank in a directory of its own.
     #[must_use]
     pub fn separate(size: usize) -> Self {
-        Self { leaders: (0..size).collect() }
+        Self { leaders: (0..size).collect(), hosts: (0..size).collect() }
     }
 }
 
@@ -69,9 +76,11 @@ pub fn discover(
     let looks = |rank: usize| eyes.map_or(rank, |eyes| eyes[rank]);
     let places: Vec<&[u8]> = (0..comm.size()).map(|rank| all[looks(rank)].as_slice()).collect();
     let local = group_equal(&places);
-    let one_machine = places.iter().all(|place| place[..8] == places[0][..8]);
+    let machines: Vec<&[u8]> = places.iter().map(|place| &place[..8]).collect();
+    let hosts = group_equal(&machines);
+    let one_machine = hosts.iter().all(|host| *host == 0);
     if one_machine {
-        return Ok(Sharing { leaders: local });
+        return Ok(Sharing { leaders: local, hosts });
     }
 
     let token = on_root(comm, "choosing a token", || Ok(random_token().into_bytes()))?;
@@ -93,7 +102,7 @@ pub fn discover(
     if leads {
         let _ = fs::remove_file(&own);
     }
-    Ok(Sharing { leaders: merge(local, &labels) })
+    Ok(Sharing { leaders: merge(local, &labels), hosts })
 }
 
 /// What a rank has to say of every rank: the lowest that it sees together with it.
@@ -186,6 +195,7 @@ mod tests {
         for sharing in leaders(&["x", "x", "y", "y", "y"], &dirs) {
             let sharing = sharing.unwrap();
             assert_eq!(sharing.leaders, [0, 0, 2, 0, 2]);
+            assert_eq!(sharing.hosts, [0, 0, 2, 2, 2]);
             assert!(!sharing.is_alone(4));
         }
         assert_eq!(fs::read_dir(shared.path().join("comm")).unwrap().count(), 0, "files are removed");

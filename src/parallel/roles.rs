@@ -56,6 +56,26 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
     }
 }
 
+/// The builders of one of several builds: those that do it in this turn for the given ones, one for each directory.
+///
+/// Turns go over the hosts that share a directory, first with one rank of each, then with a second one: compilers of one
+/// host share its cores, and generators run one on each rank.
+#[must_use]
+pub fn deal(builders: &[usize], leaders: &[usize], hosts: &[usize], turn: u64) -> Vec<usize> {
+    let of_directory = |builder: &usize| {
+        let mut ranks: Vec<(usize, usize)> = (0..leaders.len())
+            .filter(|rank| leaders[*rank] == leaders[*builder])
+            .map(|rank| {
+                let before = (0..rank).filter(|other| leaders[*other] == leaders[rank]);
+                (before.filter(|other| hosts[*other] == hosts[rank]).count(), rank)
+            })
+            .collect();
+        ranks.sort_unstable();
+        ranks[usize::try_from(turn % ranks.len() as u64).unwrap_or_default()].1
+    };
+    builders.iter().map(of_directory).collect()
+}
+
 /// The rank that sends the closure when some ranks still have nothing: the lowest that has it on disk.
 #[must_use]
 pub fn source(on_disk: &[bool]) -> Option<usize> {
@@ -111,6 +131,20 @@ mod tests {
             |leaders| Situation { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
         assert_eq!(plan(&situation(&[0, 1, 0, 3])), Plan { builders: vec![0], transport: true });
         assert_eq!(plan(&situation(&[0, 0, 0, 0])), Plan { builders: vec![0], transport: false });
+    }
+
+    #[test]
+    fn builds_are_dealt_out_over_hosts_and_then_over_their_ranks() {
+        // One directory, three ranks on each of two hosts.
+        let (leaders, hosts) = ([0; 6], [0, 0, 0, 3, 3, 3]);
+        let dealt: Vec<usize> = (0..7).flat_map(|turn| deal(&[0], &leaders, &hosts, turn)).collect();
+        assert_eq!(dealt, [0, 3, 1, 4, 2, 5, 0]);
+        // A directory of each host, and one whose leader builds nothing.
+        let (leaders, hosts) = ([0, 0, 2, 2, 4], [0, 0, 2, 2, 2]);
+        assert_eq!(deal(&[0, 2], &leaders, &hosts, 0), [0, 2]);
+        assert_eq!(deal(&[0, 2], &leaders, &hosts, 1), [1, 3]);
+        assert_eq!(deal(&[4], &leaders, &hosts, 5), [4]);
+        assert_eq!(deal(&[], &leaders, &hosts, 5), [] as [usize; 0]);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
 use crate::process::Capture;
+use crate::process::cores::Cores;
 use crate::wire::{Digest32, Writer, digest};
 
 use super::Params;
@@ -143,7 +144,9 @@ pub struct BuildParams {
     pub capture: Capture,
     /// Bytes of address space for each process of a compiler.
     pub memory_limit: Option<u64>,
-    /// Compilers at once on this host; `None` for as many as this process may use cores.
+    /// The cores that compilers run on.
+    pub cores: Cores,
+    /// Compilers at once on this host; `None` for one for each of the cores that they run on.
     pub max_compilers: Option<usize>,
     /// Where they are counted; `None` where they are not.
     pub slots_dir: Option<PathBuf>,
@@ -295,6 +298,11 @@ impl Params {
             timeout: self.limit("build.timeout"),
             memory_limit: Some(self.count("build.memory_limit")).filter(|bytes| *bytes > 0),
             max_compilers: usize::try_from(self.count("build.max_compilers")).ok().filter(|count| *count > 0),
+            cores: match self.text("build.cores") {
+                "all" => Cores::All,
+                "inherited" => Cores::Inherited,
+                _ => Cores::Auto,
+            },
             slots_dir: match self.text("build.slots_dir") {
                 "" => None,
                 dir => Some(self.cwd.join(dir)),

@@ -1,10 +1,13 @@
 //! Runs a command line with a time limit, a memory limit and captured output.
 //!
 //! [`Runner`] is a trait so that tests of everything above need no compiler; [`Spawn`] starts real processes, never
-//! through a shell. [`slots`] holds back compilers when the host has enough of them.
+//! through a shell. [`slots`] holds back compilers when the host has enough of them, [`cores`] says where they run, and
+//! by [`manner`] another thread can stop them.
 
 #![forbid(unsafe_code)]
 
+pub mod cores;
+pub mod manner;
 mod memory;
 pub mod slots;
 mod spawn;

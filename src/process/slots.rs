@@ -22,9 +22,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, flock, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
-use rustix::thread::{CpuSet, sched_getaffinity};
+use rustix::thread::CpuSet;
 
 use crate::fsutil;
+
+use super::{cores, manner};
 
 /// A slot that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -50,18 +52,17 @@ impl Drop for Slot {
     }
 }
 
-/// The slots that this process may take: the first `count`, or one for each core that it may use.
+/// The slots that this thread may take: the first `count`, or one for each core that its commands run on.
 ///
-/// The latter by the number of the core. Ranks that are bound to a core each do not wait for each other, and programs
-/// that are bound to the same core do.
+/// The latter by the number of the core. Programs that are bound to a core each do not wait for each other, and those
+/// that are bound to the same core do; ranks whose compilers run on all cores of their job share as many.
 #[must_use]
 pub fn choices(count: Option<usize>) -> Vec<usize> {
     if let Some(count) = count {
         return (0..count.max(1)).collect();
     }
     // Less than the cores of the mask where a control group gives less.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let mask = sched_getaffinity(None).unwrap_or_default();
+    let (mask, cores) = cores::available();
     let bound: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).take(cores).collect();
     if bound.is_empty() { (0..cores).collect() } else { bound }
 }
@@ -160,6 +161,9 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
                 }
                 return Ok(Some(slot));
             }
+        }
+        if manner::given_up() {
+            return Ok(None);
         }
         let left = wanted.patience.saturating_sub(begin.elapsed());
         if left.is_zero() {

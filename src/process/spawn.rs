@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use super::memory::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
+use super::{cores, manner};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,7 +134,7 @@ struct Watch {
 
 impl Watch {
     fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
-        let child = spawn.spawn()?;
+        let child = cores::spawn(spawn)?;
         let mut memory = MemoryLimit::new(command.memory);
         memory.walk(child.id());
         let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
@@ -147,7 +148,7 @@ impl Watch {
         self.deadline.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
     }
 
-    /// Whether the child has ended; kills it when its time is over.
+    /// Whether the child has ended; kills it when its time is over, or when nobody wants it any more.
     fn ended(&mut self) -> io::Result<bool> {
         if self.exit.is_some() {
             return Ok(true);
@@ -164,6 +165,10 @@ impl Watch {
             Ok(None) if self.deadline.is_some_and(|at| Instant::now() >= at) => {
                 self.kill();
                 self.exit = Some(Exit::TimedOut);
+            }
+            Ok(None) if manner::given_up() => {
+                self.kill();
+                self.exit = Some(Exit::Signal(Signal::KILL.as_raw()));
             }
             Ok(None) => self.memory.walk(self.child.id()),
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => self.exit = Some(Exit::Unknown),
@@ -214,7 +219,10 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::manner::Manner;
     use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn run(argv: &[&str], capture: Capture, timeout: Option<Duration>) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
@@ -282,6 +290,22 @@ mod tests {
             assert_eq!(outcome.exit, Exit::TimedOut);
             assert_eq!(outcome.output, b"begun\n");
             assert!(begin.elapsed() < Duration::from_secs(20));
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_given_up_ends_with_its_children() {
+        for capture in [Capture::Pipe, Capture::File] {
+            let flag = Arc::new(AtomicBool::new(false));
+            let manner = Manner { given_up: Some(Arc::clone(&flag)), ..Manner::default() };
+            let run = std::thread::spawn(move || {
+                manner::within(manner, || run(&["sh", "-c", "sleep 60 & echo $!; sleep 60"], capture, None))
+            });
+            std::thread::sleep(Duration::from_millis(300));
+            flag.store(true, Ordering::Relaxed);
+            let outcome = run.join().unwrap().unwrap();
+            assert_eq!(outcome.exit, Exit::Signal(9));
+            assert!(is_gone(String::from_utf8(outcome.output).unwrap().trim()));
         }
     }
 

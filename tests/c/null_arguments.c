@@ -83,7 +83,8 @@ static void building(const char *cache)
 {
     dijitso_params *const params = params_with(cache, NULL);
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    dijitso_library *library = NULL;
+    dijitso_library *library = NULL, *ahead = NULL;
+    dijitso_pending *pending = NULL;
     dijitso_fn function = NULL;
     callbacks.generate = generate;
 
@@ -96,6 +97,20 @@ static void building(const char *cache)
     CHECK(library == NULL);
     CHECK(dijitso_jit("null", params, &callbacks, DIJITSO_COMM_NULL, &library, NULL) == DIJITSO_OK);
     CHECK(library != NULL && generate_calls == 1);
+
+    CHECK_INVALID(dijitso_jit_start(NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_jit_start(NULL, params, &callbacks, DIJITSO_COMM_NULL, &pending, &error));
+    CHECK_EXPLAINED(dijitso_jit_start("ahead", params, &callbacks, DIJITSO_COMM_NULL, NULL, &error));
+    CHECK_INVALID(dijitso_jit_finish(NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_jit_finish(NULL, &ahead, &error));
+    CHECK(pending == NULL && ahead == NULL && generate_calls == 1);
+    dijitso_pending_free(NULL);
+    CHECK(dijitso_jit_start("ahead", params, &callbacks, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
+    CHECK(pending != NULL && generate_calls == 2);
+    CHECK_EXPLAINED(dijitso_jit_finish(pending, NULL, &error));
+    CHECK(dijitso_jit_start("ahead", params, NULL, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
+    CHECK(dijitso_jit_finish(pending, &ahead, NULL) == DIJITSO_OK && ahead != NULL);
+    dijitso_library_free(ahead);
 
     CHECK_INVALID(dijitso_library_symbol(NULL, NULL, NULL, NULL));
     CHECK_EXPLAINED(dijitso_library_symbol(NULL, "value", &function, &error));

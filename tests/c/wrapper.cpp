@@ -4,6 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace
 {
@@ -104,6 +106,37 @@ void carry_over(const dijitso::params& params, const std::string& work, const st
   CHECK(dijitso::cache::clean(third, DIJITSO_CATEGORY_LIB, true).size() == 1);
 }
 
+void build_ahead(const dijitso::params& params)
+{
+  std::vector<dijitso::pending> started;
+  for (int value = 0; value < 3; ++value)
+    started.push_back(dijitso::jit_start("ahead_" + std::to_string(value), params, [value](dijitso::source& source) {
+      source.set_code("extern \"C\" int value() { return " + std::to_string(value) + "; }");
+    }));
+  dijitso::pending thrown = dijitso::jit_start("ahead_thrown", params, [](dijitso::source&) { throw stopped{5}; });
+  dijitso::jit_start("ahead_given_up", params, [](dijitso::source& source) { source.set_code("int x;"); });
+  for (int value = 2; value >= 0; --value)
+    CHECK(started[static_cast<std::size_t>(value)].finish().symbol<int()>("value")() == value);
+  try
+  {
+    thrown.finish();
+    CHECK(!"what generate throws comes out of finish()");
+  }
+  catch (const stopped& reason)
+  {
+    CHECK(reason.value == 5);
+  }
+  try
+  {
+    thrown.finish();
+    CHECK(!"once");
+  }
+  catch (const dijitso::error& error)
+  {
+    CHECK(error.status() == DIJITSO_ERROR_STATE);
+  }
+}
+
 void listen(const dijitso::params& params)
 {
   int heard = 0;
@@ -136,6 +169,7 @@ int main(int argc, char** argv)
   build(params, "two", 2);
   look_around(params, work, one);
   carry_over(params, work, one.signature());
+  build_ahead(params);
   listen(params);
   CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").part == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

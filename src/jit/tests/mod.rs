@@ -3,6 +3,7 @@
 //! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache directories; in
 //! each, all ranks give the same answer, and the next call without a fault succeeds.
 
+mod ahead;
 mod counting;
 mod defects;
 mod isa;

@@ -1,0 +1,290 @@
+//! Builds that are started ahead: code is generated at once, on the host's thread, and compiled by other threads while
+//! the host starts more.
+//!
+//! A call is in two parts. The first, `start`, looks whether the library is there, and if not asks the host for the
+//! source and leaves the rest to the threads of [`pool`]. The second, `finish`, is a whole call that finds its build
+//! done, or waits for it. So what must hold of a call holds of a finish: roles, transport, agreement, what is counted.
+//!
+//! Nothing in `start` waits for another program: where one builds the same, `finish` waits for it, and builds if that
+//! one fails.
+
+#![forbid(unsafe_code)]
+
+mod pool;
+mod ranks;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use crate::cache::lease::{self, Taken};
+use crate::cache::{Cache, Check, Lookup, Whole};
+use crate::error::{Error, Kind, Result, catch};
+use crate::params::resolved::Resolved;
+use crate::process::manner::{self, Manner};
+use crate::process::slots;
+use crate::signature::Toolchain;
+
+use super::callbacks::Callbacks;
+use super::library::Library;
+use super::local::play_after_failure;
+use super::make::Ticket;
+use super::{Request, Session, find, lock, nested};
+
+pub use pool::close;
+use pool::{Build, Pool, Task};
+
+/// A build that several calls of this process may wait for; given up when all of them are.
+pub(super) struct Shared {
+    build: Arc<Build>,
+    /// Whether one of them has counted it.
+    settled: AtomicBool,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.build.give_up();
+    }
+}
+
+/// Builds under way in this process, by the files of their libraries.
+pub(super) type UnderWay = std::collections::HashMap<PathBuf, Weak<Shared>>;
+
+/// What a call has begun.
+#[derive(Default)]
+pub(super) enum Begun {
+    /// Nothing: all is still to be done.
+    #[default]
+    Nothing,
+    /// A build, by another thread.
+    Build(Arc<Shared>),
+    /// The host could not generate the source.
+    Failed(Error),
+}
+
+/// A call that has been started and not been finished. Dropping it gives it up.
+pub struct Pending {
+    name: String,
+    params: Box<Resolved>,
+    /// The `generate` in which it was started; 0 for none.
+    within: u64,
+    /// Until it is finished.
+    stage: Option<Stage>,
+}
+
+enum Stage {
+    /// Memory had the answer.
+    Known(Library),
+    /// Of a call without a communicator.
+    Alone(Box<Alone>),
+    /// Of one on a communicator.
+    OnRanks(Box<ranks::OnRanks>),
+}
+
+/// A call without a communicator that has been started.
+struct Alone {
+    signature: String,
+    toolchain: Toolchain,
+    cache: Cache,
+    /// What was in the cache at the start.
+    found: Option<Vec<Whole>>,
+    begun: Begun,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if self.within != 0 {
+            nested::count_pending(self.within, -1);
+        }
+    }
+}
+
+impl Pending {
+    fn new(request: Request<'_>, stage: Stage) -> Self {
+        let within = nested::current();
+        if within != 0 {
+            nested::count_pending(within, 1);
+        }
+        Self {
+            name: request.name.to_owned(),
+            params: Box::new(request.params.clone()),
+            within,
+            stage: Some(stage),
+        }
+    }
+
+    /// The name that was asked for.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What was asked for.
+    #[must_use]
+    pub fn request(&self) -> Request<'_> {
+        Request { name: &self.name, params: &self.params }
+    }
+
+    /// A finish belongs to where the start was: outside of any `generate`, or within the same one.
+    fn check_place(&self) -> Result<()> {
+        let here = nested::current();
+        if self.within == here {
+            return Ok(());
+        }
+        let name = &self.name;
+        let text = match (self.within, here) {
+            (0, _) => format!(
+                "the build of {name} was started outside of this generate callback and cannot be finished within it: \
+                 finish it before, or start another within"
+            ),
+            _ => format!(
+                "the build of {name} was started within a generate callback and has to be finished within the same one, \
+                 on the same thread"
+            ),
+        };
+        Err(Error::new(Kind::State, text))
+    }
+}
+
+impl Session {
+    /// Begins a call without a communicator: looks for the library, and on a miss asks `generate`, at once and on this
+    /// thread, and leaves the rest to other threads. Of the callbacks no other is called.
+    ///
+    /// # Errors
+    /// For arguments that [`Session::jit`] would refuse before anything else, and when the cache cannot be read. What
+    /// fails in generating and compiling is told by [`Session::finish`].
+    pub fn start(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
+        if !nested::is_nested() {
+            if callbacks.generate.is_some() && callbacks.receive.is_some() {
+                let text = "both generate and receive are set: a rank is a builder or a receiver";
+                return Err(Error::new(Kind::InvalidArgument, text));
+            }
+            if let Ok(request) = &request
+                && let Some(library) = self.remembered(*request)
+            {
+                return Ok(Pending::new(*request, Stage::Known(library)));
+            }
+        }
+        request.and_then(|request| self.start_alone(request, callbacks)).map_err(|error| {
+            // Others wait for what this process was to do.
+            if nested::is_nested() { error } else { play_after_failure(error, callbacks) }
+        })
+    }
+
+    fn start_alone(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
+        let ticket = self.ticket(request)?;
+        let root = nested::effective_dir(&request.params.cache.cache_dir);
+        let cache = Cache::new(&root, &request.params.cache);
+        let check = if nested::is_nested() { Check::Whole } else { Check::Load };
+        let found = find(&cache, &ticket.signature, check)?;
+        let begun =
+            if found.is_some() { Begun::Nothing } else { self.begin(&ticket, &cache, callbacks, None) };
+        let Ticket { signature, toolchain, .. } = ticket;
+        let alone = Alone { signature, toolchain, cache, found, begun };
+        Ok(Pending::new(request, Stage::Alone(Box::new(alone))))
+    }
+
+    /// Ends what [`Session::start`] has begun, as [`Session::jit`] would. The callbacks are those of the start:
+    /// `generate` is called now only where another program was to build and has failed, or what was found has gone.
+    ///
+    /// # Errors
+    /// Any of [`Kind`].
+    pub fn finish(&self, mut pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        pending.check_place()?;
+        let Alone { signature, toolchain, cache, found, begun } = match pending.stage.take() {
+            Some(Stage::Alone(alone)) => *alone,
+            Some(Stage::Known(library)) => return Ok(library),
+            Some(Stage::OnRanks(_)) => {
+                let text = "a build that was started on a communicator is finished on it";
+                return Err(Error::new(Kind::State, text));
+            }
+            None => return Err(Error::new(Kind::Internal, "a build is finished twice")),
+        };
+        let ticket = Ticket { request: pending.request(), signature, toolchain };
+        if nested::is_nested() {
+            self.answer_nested(&ticket, &cache, found, begun, callbacks)
+        } else {
+            self.answer_and_remember(&ticket, &cache, found, begun, callbacks)
+        }
+    }
+
+    /// Begins the build of a ticket that is not in `cache`, as far as that takes no waiting for anybody.
+    fn begin(
+        &self,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &mut Callbacks<'_>,
+        place: Option<(usize, usize)>,
+    ) -> Begun {
+        let params = ticket.request.params;
+        if params.cache.sealed || callbacks.generate.is_none() {
+            return Begun::Nothing;
+        }
+        let signature = ticket.signature.as_str();
+        let path = cache.layout().lib(signature);
+        if let Some(shared) = self.under_way(&path) {
+            return Begun::Build(shared);
+        }
+        let lease = if params.build.lease_timeout.is_zero() {
+            None
+        } else {
+            match lease::try_take(&cache.layout().lease(signature)) {
+                Some(Taken::Ours(lease)) => Some(lease),
+                Some(_) => None,
+                None => return Begun::Nothing,
+            }
+        };
+        // Whoever had the lease before us may have built it.
+        if matches!(cache.lookup(signature, Check::Whole), Ok(Lookup::Hit(..))) {
+            return Begun::Nothing;
+        }
+        let work = match catch("generating", || self.prepare(ticket, cache, callbacks)) {
+            Ok(work) => work,
+            Err(error) => {
+                self.count_made(cache, signature, &Err(error.clone()));
+                return Begun::Failed(error);
+            }
+        };
+        if let Some(lease) = &lease {
+            lease.leave_thread();
+        }
+        let build = Build::new(Task { work, lease, runner: Arc::clone(&self.runner), place });
+        let shared = Arc::new(Shared { build, settled: AtomicBool::new(false) });
+        {
+            let mut under_way = lock(&self.under_way);
+            under_way.retain(|_, shared| shared.strong_count() > 0);
+            under_way.insert(path, Arc::downgrade(&shared));
+        }
+        let manner = Manner { cores: params.build.cores, given_up: None };
+        let limit = manner::within(manner, || slots::choices(params.build.max_compilers)).len();
+        Pool::submit(&shared.build, limit);
+        Begun::Build(shared)
+    }
+
+    /// The build of this file, if this process has started one that has not ended.
+    fn under_way(&self, path: &PathBuf) -> Option<Arc<Shared>> {
+        let shared = lock(&self.under_way).get(path)?.upgrade()?;
+        shared.build.is_under_way().then_some(shared)
+    }
+
+    /// As [`Session::provide`], by what was begun.
+    pub(super) fn conclude(
+        &self,
+        begun: Begun,
+        ticket: &Ticket<'_>,
+        cache: &Cache,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<bool> {
+        match begun {
+            Begun::Nothing => self.provide(ticket, cache, callbacks),
+            Begun::Failed(error) => Err(error),
+            Begun::Build(shared) => {
+                let made = shared.build.wait().map(Some);
+                if shared.settled.swap(true, Ordering::Relaxed) {
+                    return made.map(|_| false);
+                }
+                self.settle(cache, &ticket.signature, made)
+            }
+        }
+    }
+}

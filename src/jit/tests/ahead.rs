@@ -1,0 +1,403 @@
+//! Calls in two parts: several are started before one is finished.
+
+use std::sync::Condvar;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::cache::lease::{self, Taken};
+use crate::jit::ahead::Pending;
+use crate::process::manner;
+
+/// A compiler that refuses some sources, and can be made to wait for company.
+struct Company {
+    builds: AtomicUsize,
+    /// Runs end when as many are under way, or after a while.
+    wanted: usize,
+    inside: Mutex<usize>,
+    most: AtomicUsize,
+    changed: Condvar,
+}
+
+impl Company {
+    fn of(wanted: usize) -> Arc<Self> {
+        let (builds, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self { builds, wanted, inside: Mutex::new(0), most, changed: Condvar::new() })
+    }
+}
+
+impl Runner for Company {
+    fn run(&self, command: &Command) -> io::Result<Outcome> {
+        let at = command.argv.iter().position(|word| word == "-o").unwrap();
+        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
+        let text = fs::read_to_string(command.cwd.join(source))?;
+        let begin = Instant::now();
+        while text.contains("endless") && !manner::given_up() {
+            assert!(begin.elapsed() < Duration::from_secs(60), "nobody gives it up");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if text.contains("endless") {
+            return Ok(Outcome { exit: Exit::Signal(9), output: Vec::new() });
+        }
+        self.builds.fetch_add(1, Ordering::SeqCst);
+        let mut inside = self.inside.lock().unwrap();
+        *inside += 1;
+        self.most.fetch_max(*inside, Ordering::SeqCst);
+        self.changed.notify_all();
+        while self.most.load(Ordering::SeqCst) < self.wanted && begin.elapsed() < Duration::from_secs(60) {
+            inside = self.changed.wait_timeout(inside, Duration::from_millis(50)).unwrap().0;
+        }
+        *inside -= 1;
+        if text.contains("refused") {
+            return Ok(Outcome { exit: Exit::Code(1), output: b"x.cpp:1: error: refused\n".to_vec() });
+        }
+        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
+        Ok(Outcome { exit: Exit::Code(0), output: Vec::new() })
+    }
+}
+
+/// A host that generates what its names say.
+fn host<'a>() -> Callbacks<'a> {
+    generator(|asked, source| {
+        if asked.name.starts_with("ungenerated") {
+            source.error = Some("this cannot be generated".to_owned());
+            return Err(3);
+        }
+        assert!(!asked.name.starts_with("panics"), "generate breaks");
+        source.code = Some(format!("code of {}", asked.name).into_bytes());
+        Ok(())
+    })
+}
+
+impl Rank<'_> {
+    fn with(mut self, runner: &Arc<Company>) -> Self {
+        self.session =
+            Session::new(Arc::clone(runner) as Arc<dyn Runner>, Arc::new(FakeLoader { fails: false }));
+        self.params.set("build.max_compilers", "4").unwrap();
+        self
+    }
+
+    fn start(&self, name: &str) -> Result<Pending> {
+        let params = self.params.resolve().unwrap();
+        let request = Ok(Request { name, params: &params });
+        self.session.start_on(self.comm, &self.agreed, request, &mut host())
+    }
+
+    fn finish(&self, pending: Pending) -> Result<Library> {
+        self.session.finish_on(self.comm, &self.agreed, pending, Ok(()), &mut host())
+    }
+
+    fn whole(&self, name: &str) -> Result<Library> {
+        let params = self.params.resolve().unwrap();
+        let request = Ok(Request { name, params: &params });
+        self.session.jit_on(self.comm, &self.agreed, request, &mut host())
+    }
+}
+
+const NINE: [&str; 9] = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+
+fn leases(setup: Setup<'_>) -> usize {
+    let dirs = fs::read_dir(setup.root).unwrap().map(|dir| dir.unwrap().path().join("lease"));
+    dirs.filter_map(|dir| Some(fs::read_dir(dir).ok()?.count())).sum()
+}
+
+#[test]
+fn nine_modules_are_started_and_finished_in_another_order() {
+    everywhere(|size, setup| {
+        let context = format!("{size} {setup:?}");
+        let builds = run(size, |comm| {
+            let company = Company::of(1);
+            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let mut pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
+            // The middle, then from the end.
+            let middle = pending.remove(4);
+            for pending in std::iter::once(middle).chain(pending.into_iter().rev()) {
+                let name = pending.name().to_owned();
+                assert_eq!(rank.finish(pending).unwrap().signature(), name, "{context}");
+            }
+            let before = comm.collectives();
+            let again = rank.finish(rank.start("c").unwrap()).unwrap();
+            assert_eq!((again.origin(), comm.collectives()), (Origin::Memory, before), "{context}");
+            company.builds.load(Ordering::SeqCst)
+        });
+        assert_eq!(builds.iter().sum::<usize>(), 9 * expected_builds(size, setup), "{context}: {builds:?}");
+        if setup.buildon == "node" {
+            let (most, least) = (builds.iter().max().unwrap(), builds.iter().min().unwrap());
+            assert!(most - least <= 1 || setup.dirs > 1, "dealt out: {context}: {builds:?}");
+            assert!(*least > 0, "{context}: {builds:?}");
+        }
+        assert_eq!(leases(setup), 0, "{context}");
+        let warm = run(size, |comm| {
+            let company = Company::of(1);
+            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
+            for pending in pending {
+                assert_eq!(rank.finish(pending).unwrap().origin(), Origin::Disk);
+            }
+            company.builds.load(Ordering::SeqCst)
+        });
+        assert!(warm.iter().all(|builds| *builds == 0), "{context}");
+    });
+}
+
+#[test]
+fn compilers_run_at_the_same_time() {
+    let root = scratch();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let company = Company::of(3);
+    run(1, |comm| {
+        let rank = Rank::new(comm, setup, Fault::None).with(&company);
+        let pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
+        pending.into_iter().for_each(|pending| drop(rank.finish(pending).unwrap()));
+    });
+    // No more than there are places for.
+    let most = company.most.load(Ordering::SeqCst);
+    assert!((3..=4).contains(&most), "{most}");
+}
+
+#[test]
+fn one_of_three_that_fails_is_the_same_error_everywhere_and_leaves_the_others_alone() {
+    let faults = [
+        ("ungenerated", Kind::Generate, "this cannot be generated"),
+        ("panics", Kind::Internal, "generate breaks"),
+        ("refused", Kind::Compile, "error: refused"),
+    ];
+    for (bad, kind, text) in faults {
+        everywhere(|size, setup| {
+            let context = format!("{bad} {size} {setup:?}");
+            let results = run(size, |comm| {
+                let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+                let pending: Vec<Pending> =
+                    ["first", bad, "third"].iter().map(|name| rank.start(name).unwrap()).collect();
+                let mut results: Vec<Result<Library>> =
+                    pending.into_iter().map(|pending| rank.finish(pending)).collect();
+                assert!(results[0].is_ok() && results[2].is_ok(), "{context}: {results:?}");
+                assert!(rank.whole("fourth").is_ok(), "{context}");
+                results.swap_remove(1)
+            });
+            let error = same_error(&results, &context);
+            assert_eq!(error.kind(), kind, "{context}: {error}");
+            assert!(error.message().contains(text), "{context}: {error}");
+            assert_eq!(leases(setup), 0, "{context}");
+        });
+    }
+}
+
+/// The last rank does something else: all are told, and can go on.
+#[test]
+fn ranks_that_do_not_do_the_same_find_out_together() {
+    type Other = fn(&Rank<'_>, Vec<Pending>) -> Result<Library>;
+    let others: [(&str, Other); 4] = [
+        ("finishes the build of \"a\", rank 2 that of \"b\"", |rank, mut pending| {
+            rank.finish(pending.remove(1))
+        }),
+        ("rank 2 calls dijitso_jit for \"c\"", |rank, _| rank.whole("c")),
+        ("rank 2 calls dijitso_jit_start for \"c\"", |rank, _| {
+            rank.start("c").and_then(|pending| rank.finish(pending))
+        }),
+        ("bad on this rank", |rank, mut pending| {
+            let bad = Err(Error::new(Kind::RanksDisagree, "bad on this rank"));
+            rank.session.finish_on(rank.comm, &rank.agreed, pending.remove(0), bad, &mut host())
+        }),
+    ];
+    for (words, other) in others {
+        let root = scratch();
+        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let results = run(3, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+            let mut pending = vec![rank.start("a").unwrap(), rank.start("b").unwrap()];
+            let result =
+                if comm.rank() == 2 { other(&rank, pending) } else { rank.finish(pending.swap_remove(0)) };
+            assert!(rank.whole("a").is_ok(), "{words}");
+            result
+        });
+        let error = same_error(&results, words);
+        assert_eq!(error.kind(), Kind::RanksDisagree, "{words}: {error}");
+        assert!(error.message().contains(words), "{words}: {error}");
+    }
+    let root = scratch();
+    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let results = run(3, |comm| {
+        let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+        rank.start(if comm.rank() == 1 { "b" } else { "a" }).and_then(|pending| rank.finish(pending))
+    });
+    assert_eq!(same_error(&results, "names").kind(), Kind::RanksDisagree);
+}
+
+#[test]
+fn what_is_given_up_is_ended_and_leaves_nothing_behind() {
+    everywhere(|size, setup| {
+        run(size, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+            // More than there are threads: some never begin.
+            let endless: Vec<Pending> =
+                (0..6).map(|number| rank.start(&format!("endless{number}")).unwrap()).collect();
+            let wanted = rank.start("wanted").unwrap();
+            drop(endless);
+            assert!(rank.finish(wanted).is_ok());
+        });
+        let begin = Instant::now();
+        while leases(setup) > 0 {
+            assert!(begin.elapsed() < Duration::from_secs(60), "leases are left: {setup:?}");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let failures = |dir: &Path| {
+            fs::read_dir(dir)
+                .unwrap()
+                .any(|file| file.unwrap().file_name().to_string_lossy().contains("failure"))
+        };
+        let dirs = fs::read_dir(setup.root).unwrap().map(|dir| dir.unwrap().path());
+        assert!(!dirs.filter(|dir| dir.is_dir()).any(|dir| failures(&dir)), "{setup:?}");
+    });
+}
+
+#[test]
+fn a_library_that_is_started_twice_is_built_once() {
+    everywhere(|size, setup| {
+        let context = format!("{size} {setup:?}");
+        let builds = run(size, |comm| {
+            let company = Company::of(1);
+            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let (first, second) = (rank.start("a").unwrap(), rank.start("a").unwrap());
+            // A whole call between them waits for the same build.
+            let whole = rank.whole("a").unwrap();
+            let again = rank.finish(second).unwrap();
+            assert_eq!(again.path(), whole.path());
+            assert_eq!(rank.finish(first).unwrap().path(), whole.path());
+            company.builds.load(Ordering::SeqCst)
+        });
+        assert_eq!(builds.iter().sum::<usize>(), expected_builds(size, setup), "{context}: {builds:?}");
+    });
+}
+
+/// Without a communicator, and within `generate`.
+mod alone {
+    use super::*;
+
+    /// Runs a program of one process, with a compiler that waits for company, in a cache of its own.
+    fn program<T: Send>(company: &Arc<Company>, with: impl Fn(&Rank<'_>, &Resolved) -> T + Sync) -> T {
+        let root = scratch();
+        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let mut results = run(1, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None).with(company);
+            let params = rank.params.resolve().unwrap();
+            with(&rank, &params)
+        });
+        results.remove(0)
+    }
+
+    #[test]
+    fn calls_without_a_communicator_are_started_too() {
+        let company = Company::of(2);
+        program(&company, |rank, params| {
+            let start = |name| rank.session.start(Ok(Request { name, params }), &mut host()).unwrap();
+            let pending = [start("a"), start("refused"), start("b")];
+            let results: Vec<Result<Library>> =
+                pending.into_iter().map(|pending| rank.session.finish(pending, &mut host())).collect();
+            let kinds: Vec<Option<Kind>> =
+                results.iter().map(|result| result.as_ref().err().map(Error::kind)).collect();
+            assert_eq!(kinds, [None, Some(Kind::Compile), None]);
+            let again = rank.session.finish(start("a"), &mut host()).unwrap();
+            assert_eq!(again.origin(), Origin::Memory);
+        });
+        assert!(company.most.load(Ordering::SeqCst) >= 2);
+    }
+
+    /// Another program builds it: the start does not wait, the finish does, and builds when that one gives up.
+    #[test]
+    fn a_build_of_another_program_is_waited_for_in_the_second_part() {
+        program(&Company::of(1), |rank, params| {
+            let cache = Cache::new(&params.cache.cache_dir, &params.cache);
+            let path = cache.layout().lease("a");
+            let other = std::thread::spawn(move || lease::take(&path, Duration::from_secs(60), || false));
+            let Taken::Ours(lease) = other.join().unwrap() else { panic!("not ours") };
+            let asked = AtomicUsize::new(0);
+            let callbacks = || {
+                generator(|_, source| {
+                    asked.fetch_add(1, Ordering::SeqCst);
+                    source.code = Some(b"code".to_vec());
+                    Ok(())
+                })
+            };
+            let request = Request { name: "a", params };
+            let pending = rank.session.start(Ok(request), &mut callbacks()).unwrap();
+            assert_eq!(asked.load(Ordering::SeqCst), 0);
+            drop(lease);
+            let library = rank.session.finish(pending, &mut callbacks()).unwrap();
+            assert_eq!((library.origin(), asked.load(Ordering::SeqCst)), (Origin::Built, 1));
+        });
+    }
+
+    /// What a `generate` does with two further libraries that it wants.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Does {
+        FinishesBoth,
+        FinishesOne,
+        GivesOneUp,
+    }
+
+    fn parent(rank: &Rank<'_>, params: &Resolved, does: Does) -> Result<Library> {
+        let mut left = None;
+        let mut callbacks = generator(|_, source| {
+            let start = |name| rank.session.start(Ok(Request { name, params }), &mut host()).map_err(|_| 1);
+            let (one, two) = (start("one")?, start("two")?);
+            let one = rank.session.finish(one, &mut host()).map_err(|_| 2)?;
+            source.dependencies.push(one.signature().to_owned());
+            match does {
+                Does::FinishesBoth => {
+                    let two = rank.session.finish(two, &mut host()).map_err(|_| 2)?;
+                    source.dependencies.push(two.signature().to_owned());
+                }
+                Does::FinishesOne => left = Some(two),
+                Does::GivesOneUp => drop(two),
+            }
+            source.code = Some(b"parent".to_vec());
+            Ok(())
+        });
+        let result = rank.session.jit(Ok(Request { name: "parent", params }), &mut callbacks);
+        drop(callbacks);
+        if let Some(left) = left {
+            let late = rank.session.finish(left, &mut host()).unwrap_err();
+            assert_eq!(late.kind(), Kind::State, "{late}");
+        }
+        result
+    }
+
+    #[test]
+    fn what_a_generate_wants_is_built_at_the_same_time() {
+        let company = Company::of(2);
+        program(&company, |rank, params| {
+            assert!(parent(rank, params, Does::FinishesBoth).is_ok());
+        });
+        assert!(company.most.load(Ordering::SeqCst) >= 2);
+        let company = Company::of(1);
+        program(&company, |rank, params| {
+            assert!(parent(rank, params, Does::GivesOneUp).is_ok());
+        });
+    }
+
+    #[test]
+    fn a_generate_that_leaves_builds_behind_fails_and_says_so() {
+        program(&Company::of(1), |rank, params| {
+            let error = parent(rank, params, Does::FinishesOne).unwrap_err();
+            assert_eq!(error.kind(), Kind::Generate, "{error}");
+            assert!(error.message().contains("has started 1 builds that it has not finished"), "{error}");
+            assert!(parent(rank, params, Does::FinishesBoth).is_ok());
+        });
+    }
+
+    #[test]
+    fn a_build_from_outside_is_not_finished_within_a_generate() {
+        program(&Company::of(1), |rank, params| {
+            let outside = rank.session.start(Ok(Request { name: "outside", params }), &mut host()).unwrap();
+            let mut outside = Some(outside);
+            let mut callbacks = generator(|_, source| {
+                let error = rank.session.finish(outside.take().unwrap(), &mut host()).unwrap_err();
+                assert_eq!(error.kind(), Kind::State);
+                source.error = Some(error.message().to_owned());
+                Err(1)
+            });
+            let error = rank.session.jit(Ok(Request { name: "parent", params }), &mut callbacks).unwrap_err();
+            assert!(error.message().contains("was started outside of this generate"), "{error}");
+        });
+    }
+}
