@@ -15,7 +15,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::wire::{Reader, Writer, copy, digest, room};
 
-use super::EntryFiles;
+use super::{EntryFiles, EntryView};
 
 const MAGIC: &[u8; 12] = b"DIJITSO-BLOB";
 const VERSION: u32 = 1;
@@ -88,25 +88,39 @@ impl Closure {
         }
     }
 
+    /// The entries of a blob where they lie in it: they are not copied. The error that a blob brings is ours.
+    ///
+    /// # Errors
+    /// That one, and [`Kind::Callback`] when it is not a whole blob of this version.
+    pub fn entries(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
+        match read(blob).ok_or_else(|| refused(blob, NO_BLOB))? {
+            Payload::Entries(entries) => Ok(entries),
+            Payload::Failure(error) => Err(Error::from_bytes(error)),
+        }
+    }
+
     /// Reads a blob.
     ///
     /// # Errors
     /// [`Kind::Callback`] when it is not a whole blob of this version (it was cut, altered, or is something else), or
     /// when there is not enough memory for what is in it.
     pub fn decode(blob: &[u8]) -> Result<Self> {
-        let refused =
-            |reason: &str| Error::new(Kind::Callback, format!("the {} bytes received {reason}", blob.len()));
-        let payload = read(blob).ok_or_else(|| {
-            refused("are not what a builder sent: cut short, altered, or from another version")
-        })?;
-        match payload {
+        match read(blob).ok_or_else(|| refused(blob, NO_BLOB))? {
             Payload::Failure(error) => Ok(Self::Failure(Error::from_bytes(error))),
             Payload::Entries(entries) => {
-                let entries = entries.iter().map(EntryView::copied).collect::<Option<_>>();
-                entries.map(Self::Entries).ok_or_else(|| refused("do not fit into memory a second time"))
+                let entries = entries.iter().map(copied).collect::<Option<_>>();
+                entries
+                    .map(Self::Entries)
+                    .ok_or_else(|| refused(blob, "do not fit into memory a second time"))
             }
         }
     }
+}
+
+const NO_BLOB: &str = "are not what a builder sent: cut short, altered, or from another version";
+
+fn refused(blob: &[u8], reason: &str) -> Error {
+    Error::new(Kind::Callback, format!("the {} bytes received {reason}", blob.len()))
 }
 
 fn file(writer: &mut Writer, data: Option<&[u8]>, packed: bool) {
@@ -125,27 +139,17 @@ enum Payload<'a> {
     Failure(&'a [u8]),
 }
 
-struct EntryView<'a> {
-    signature: &'a str,
-    library: &'a [u8],
-    header: Option<&'a [u8]>,
-    source: Option<(&'a [u8], bool)>,
-    log: Option<&'a [u8]>,
-}
-
-impl EntryView<'_> {
-    /// `None` when there is not enough memory.
-    fn copied(&self) -> Option<EntryFiles> {
-        Some(EntryFiles {
-            signature: self.signature.to_owned(),
-            library: copy(self.library)?,
-            header: self.header.map_or(Some(None), |data| copy(data).map(Some))?,
-            source: self
-                .source
-                .map_or(Some(None), |(data, packed)| copy(data).map(|data| Some((data, packed))))?,
-            log: self.log.map_or(Some(None), |data| copy(data).map(Some))?,
-        })
-    }
+/// `None` when there is not enough memory.
+fn copied(entry: &EntryView<'_>) -> Option<EntryFiles> {
+    Some(EntryFiles {
+        signature: entry.signature.to_owned(),
+        library: copy(entry.library)?,
+        header: entry.header.map_or(Some(None), |data| copy(data).map(Some))?,
+        source: entry
+            .source
+            .map_or(Some(None), |(data, packed)| copy(data).map(|data| Some((data, packed))))?,
+        log: entry.log.map_or(Some(None), |data| copy(data).map(Some))?,
+    })
 }
 
 fn read(blob: &[u8]) -> Option<Payload<'_>> {

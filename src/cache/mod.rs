@@ -95,6 +95,35 @@ pub struct EntryFiles {
     pub log: Option<Vec<u8>>,
 }
 
+/// The files of an entry where they lie in memory: what others have sent is not copied to be published.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryView<'a> {
+    /// The signature.
+    pub signature: &'a str,
+    /// The sealed library.
+    pub library: &'a [u8],
+    /// The header.
+    pub header: Option<&'a [u8]>,
+    /// The source as stored, and whether it is compressed.
+    pub source: Option<(&'a [u8], bool)>,
+    /// The log.
+    pub log: Option<&'a [u8]>,
+}
+
+impl EntryFiles {
+    /// Its files where they lie.
+    #[must_use]
+    pub fn view(&self) -> EntryView<'_> {
+        EntryView {
+            signature: &self.signature,
+            library: &self.library,
+            header: self.header.as_deref(),
+            source: self.source.as_ref().map(|(data, packed)| (data.as_slice(), *packed)),
+            log: self.log.as_deref(),
+        }
+    }
+}
+
 impl Cache {
     /// The cache at `root`, named as `params` says. Touches nothing.
     #[must_use]
@@ -365,6 +394,14 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] when something cannot be written; then the library has not been published.
     pub fn publish(&self, files: &EntryFiles) -> Result<bool> {
+        self.publish_view(files.view())
+    }
+
+    /// As [`Cache::publish`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn publish_view(&self, files: EntryView<'_>) -> Result<bool> {
         const ATTEMPTS: usize = 4;
         self.ensure_dirs()?;
         let besides = self.besides(files);
@@ -375,8 +412,8 @@ impl Cache {
                     lost.push((path, data));
                 }
             }
-            let path = self.layout.lib(&files.signature);
-            if first(&path, &files.library, LIB_MODE)? {
+            let path = self.layout.lib(files.signature);
+            if first(&path, files.library, LIB_MODE)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
                     if read(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
@@ -387,26 +424,26 @@ impl Cache {
                 }
                 return Ok(true);
             }
-            match self.lookup(&files.signature, Check::Whole)? {
+            match self.lookup(files.signature, Check::Whole)? {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
                 // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
                 Lookup::Damaged(Damage::Input(change)) => return self.replace(files, &change).map(|()| true),
-                Lookup::Damaged(damage) => self.set_aside(&files.signature, &damage)?,
+                Lookup::Damaged(damage) => self.set_aside(files.signature, &damage)?,
             }
         }
-        let path = self.layout.lib(&files.signature);
+        let path = self.layout.lib(files.signature);
         let text =
             format!("{} is damaged again as soon as it is repaired; who writes to it?", path.display());
         Err(Error::new(Kind::Cache, text))
     }
 
     /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
-    fn replace(&self, files: &EntryFiles, why: &str) -> Result<()> {
-        let (path, aside) = (self.layout.lib(&files.signature), self.layout.aside());
+    fn replace(&self, files: EntryView<'_>, why: &str) -> Result<()> {
+        let (path, aside) = (self.layout.lib(files.signature), self.layout.aside());
         let cannot = |error: io::Error| Error::io("cannot write in", &aside, &error);
         fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
-        let kept = aside.join(self.layout.lib_basename(&files.signature));
+        let kept = aside.join(self.layout.lib_basename(files.signature));
         let own = fsutil::staging(&aside, FILE_MODE).map_err(cannot)?.into_temp_path();
         // A second name for the old one, of which nobody can have a half; without it nothing but history is lost.
         let _ = fs::remove_file(&own);
@@ -418,16 +455,15 @@ impl Cache {
             fsutil::publish_over(&path, data, FILE_MODE, Power::Safe)
                 .map_err(|error| Error::io("cannot write", &path, &error))?;
         }
-        fsutil::publish_over(&path, &files.library, LIB_MODE, Power::Safe)
+        fsutil::publish_over(&path, files.library, LIB_MODE, Power::Safe)
             .map_err(|error| Error::io("cannot write", &path, &error))
     }
 
-    fn besides<'a>(&self, files: &'a EntryFiles) -> Vec<(PathBuf, &'a [u8])> {
-        let signature = &files.signature;
-        let header = files.header.as_deref().map(|data| (self.layout.inc(signature), data));
-        let source =
-            files.source.as_ref().map(|(data, packed)| (self.layout.src(signature, *packed), &**data));
-        let log = files.log.as_deref().map(|data| (self.layout.log(signature), data));
+    fn besides<'a>(&self, files: EntryView<'a>) -> Vec<(PathBuf, &'a [u8])> {
+        let signature = files.signature;
+        let header = files.header.map(|data| (self.layout.inc(signature), data));
+        let source = files.source.map(|(data, packed)| (self.layout.src(signature, packed), data));
+        let log = files.log.map(|data| (self.layout.log(signature), data));
         [header, source, log].into_iter().flatten().collect()
     }
 

@@ -486,6 +486,10 @@ impl<'a> Call<'a> {
         agree(comm, "publishing what was received", || {
             if receives { accept(&blob, signature, cache) } else { Ok(()) }
         })?;
+        if receives || have[rank] {
+            // What is on its disk is read from there, and need not be in memory twice.
+            blob = Vec::new();
+        }
         let session = self.session;
         agree(comm, "loading", || {
             if let Some(order) = found {
@@ -522,15 +526,12 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
 
 /// Publishes what a blob brings; the error that it brings is ours.
 pub(super) fn accept(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
-    let entries = match Closure::decode(blob)? {
-        Closure::Entries(entries) => entries,
-        Closure::Failure(error) => return Err(error),
-    };
+    let entries = Closure::entries(blob)?;
     if entries.last().is_none_or(|last| last.signature != signature) {
         let text = format!("received a library, but not {signature}");
         return Err(Error::new(Kind::Callback, text));
     }
-    entries.iter().try_for_each(|files| cache.publish(files).map(drop))?;
+    entries.into_iter().try_for_each(|files| cache.publish_view(files).map(drop))?;
     cache.count(Event::Received, signature, 0, 0);
     Ok(())
 }

@@ -1,0 +1,477 @@
+//! What a call costs with many ranks: messages, depth, bytes, accesses to the shared directory.
+//!
+//! The collectives of a call are counted by running the real code on ranks that are threads, with a compiler and a
+//! loader that do nothing. Each is a term that may depend on the number of ranks and hosts; the terms are found from
+//! three runs and checked on a fourth, of another shape. What a collective costs is that of the usual algorithms:
+//! recursive doubling, binomial trees, Bruck's gathering.
+//!
+//! usage: model call RANKS HOSTS DIRECTORY STAGE_DIR     one call (benches/model/run counts its system calls)
+//!        model report ACCESSES SVG                      the table, from the lines of that file; and the curve
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "a program of a benchmark"
+)]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use std::{fs, io};
+
+use dijitso::error::{Error, Result};
+use dijitso::jit::callbacks::Asked;
+use dijitso::jit::ranks::Agreed;
+use dijitso::jit::{Callbacks, Request, Session, Source};
+use dijitso::load::{Image, Loader};
+use dijitso::parallel::Communicator;
+use dijitso::parallel::threads::run_on_hosts;
+use dijitso::params::{Params, Surroundings};
+use dijitso::process::{Command, Exit, Outcome, Runner};
+
+const PER_HOST: usize = 64;
+const SIZES: [usize; 8] = [1, 16, 64, 256, 1024, 4096, 16_384, 100_000];
+
+/// A collective, as rank 0 has seen it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Min,
+    Broadcast,
+    Gather,
+    Split,
+}
+
+/// A collective with the bytes that a rank puts into it; between all ranks, or those of each host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Collective {
+    kind: Kind,
+    on_host: bool,
+    bytes: usize,
+}
+
+type Log = Arc<Mutex<Vec<Collective>>>;
+
+/// A communicator that notes what goes through it.
+struct Counting<C> {
+    inner: C,
+    log: Log,
+    on_host: bool,
+}
+
+impl<C> Counting<C> {
+    fn note(&self, kind: Kind, bytes: usize) {
+        self.log.lock().unwrap().push(Collective { kind, on_host: self.on_host, bytes });
+    }
+}
+
+impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for Counting<C> {
+    fn rank(&self) -> usize {
+        self.inner.rank()
+    }
+    fn size(&self) -> usize {
+        self.inner.size()
+    }
+    fn host(&self) -> &str {
+        self.inner.host()
+    }
+    fn machine(&self) -> u64 {
+        self.inner.machine()
+    }
+    fn min(&self, values: &mut [u64]) -> Result<()> {
+        self.note(Kind::Min, 8 * values.len());
+        self.inner.min(values)
+    }
+    fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
+        self.inner.broadcast(root, data)?;
+        self.note(Kind::Broadcast, data.len());
+        Ok(())
+    }
+    fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
+        self.note(Kind::Gather, mine.len());
+        self.inner.all_gather(mine)
+    }
+    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
+        self.note(Kind::Split, 0);
+        let part = self.inner.split(color)?;
+        Ok(Arc::new(Counting { inner: part, log: Arc::clone(&self.log), on_host: true }))
+    }
+    fn begin(&self, call: &str, timeout: Option<Duration>) {
+        self.inner.begin(call, timeout);
+    }
+    fn enter(&self, step: &str) {
+        self.inner.enter(step);
+    }
+    fn health(&self) -> Result<()> {
+        self.inner.health()
+    }
+    fn locate(&self, error: Error) -> Error {
+        self.inner.locate(error)
+    }
+}
+
+/// A compiler that copies.
+struct Copier;
+
+impl Runner for Copier {
+    fn run(&self, command: &Command) -> io::Result<Outcome> {
+        let done = |output: &[u8]| Ok(Outcome { exit: Exit::Code(0), output: output.to_vec() });
+        let Some(at) = command.argv.iter().position(|word| word == "-o") else {
+            return done(b"compiler 1\nTarget: model\n");
+        };
+        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
+        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
+        done(b"")
+    }
+}
+
+/// A loader that opens the file, as the real one does.
+struct Opener;
+
+struct Opened;
+
+impl Image for Opened {
+    fn symbol(&self, _name: &str) -> Option<*const std::ffi::c_void> {
+        None
+    }
+}
+
+impl Loader for Opener {
+    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
+        fs::read(path).map_err(|error| Error::io("cannot load", path, &error))?;
+        Ok(Arc::new(Opened))
+    }
+}
+
+/// Makes these calls on so many ranks and gives the collectives of each, as rank 0 has seen them.
+fn calls(ranks: usize, hosts: usize, dir: &str, stage: &str, names: &[&str]) -> Vec<Vec<Collective>> {
+    let of_rank: Vec<String> = (0..ranks).map(|rank| format!("host{}", rank * hosts / ranks)).collect();
+    let of_rank: Vec<&str> = of_rank.iter().map(String::as_str).collect();
+    let around = Surroundings {
+        variables: [("HOME", "/nonexistent".to_owned())].into(),
+        cwd: "/".into(),
+        uid: rustix::process::geteuid().as_raw(),
+        system_dir: "/nonexistent".into(),
+    };
+    let mut params = Params::in_surroundings(&around).unwrap();
+    for (key, value) in [("cache.cache_dir", dir), ("cache.stage_dir", stage), ("build.slots_dir", "")] {
+        params.set(key, value).unwrap();
+    }
+    let params = params.resolve().unwrap();
+    let mut all = run_on_hosts(&of_rank, |comm| {
+        let (session, agreed) = (Session::new(Arc::new(Copier), Arc::new(Opener)), Agreed::default());
+        let log = Log::default();
+        let comm = Counting { inner: comm, log: Arc::clone(&log), on_host: false };
+        let call = |name: &&str| {
+            let generate = |_: Asked<'_>, source: &mut Source| {
+                source.code = Some(b"code".to_vec());
+                Ok(())
+            };
+            let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+            let request = Request { name, params: &params };
+            session.jit_on(&comm, &agreed, Ok(request), &mut callbacks).unwrap();
+            std::mem::take(&mut *log.lock().unwrap())
+        };
+        names.iter().map(call).collect::<Vec<_>>()
+    });
+    all.swap_remove(0)
+}
+
+/// Something that depends on ranks and hosts: a constant and a part for each.
+#[derive(Clone, Copy, Debug)]
+struct Term([f64; 3]);
+
+impl Term {
+    /// Through three points of (ranks, hosts, value).
+    fn through(points: [(usize, usize, f64); 3]) -> Self {
+        let row = |(ranks, hosts, _): (usize, usize, f64)| [1.0, ranks as f64, hosts as f64];
+        let rows = points.map(row);
+        let values = points.map(|point| point.2);
+        let whole = determinant(rows);
+        let part = |column: usize| {
+            let mut other = rows;
+            other.iter_mut().zip(values).for_each(|(row, value)| row[column] = value);
+            determinant(other) / whole
+        };
+        Self([part(0), part(1), part(2)])
+    }
+
+    fn at(self, ranks: usize, hosts: usize) -> f64 {
+        self.0[0] + self.0[1] * ranks as f64 + self.0[2] * hosts as f64
+    }
+}
+
+fn determinant([a, b, c]: [[f64; 3]; 3]) -> f64 {
+    a[0] * (b[1] * c[2] - b[2] * c[1]) - a[1] * (b[0] * c[2] - b[2] * c[0])
+        + a[2] * (b[0] * c[1] - b[1] * c[0])
+}
+
+/// Shapes in ranks and hosts: three to learn from, one to check.
+const SHAPES: [(usize, usize); 4] = [(32, 2), (64, 2), (64, 4), (200, 10)];
+
+/// What the collectives of a call cost.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    messages: f64,
+    /// Messages that wait for one another.
+    depth: f64,
+    /// What one rank receives.
+    bytes: f64,
+}
+
+impl Cost {
+    fn add(&mut self, kind: Kind, bytes: f64, size: usize, groups: usize) {
+        const FIRST: f64 = 1024.0;
+        if size < 2 {
+            return;
+        }
+        let (ranks, digits) = (size as f64, f64::from(usize::BITS - (size - 1).leading_zeros()));
+        let all = groups as f64;
+        match kind {
+            Kind::Min => {
+                // The ranks beyond a power of two hand theirs over before and get the result after.
+                let power = f64::from(usize::BITS - 1 - size.leading_zeros());
+                let within = power.exp2();
+                self.messages += all * (within * power + 2.0 * (ranks - within));
+                self.depth += power + if ranks > within { 2.0 } else { 0.0 };
+                self.bytes += digits * bytes;
+            }
+            Kind::Broadcast => {
+                self.messages += all * (ranks - 1.0);
+                self.depth += digits;
+                self.bytes += FIRST;
+                let rest = bytes - (FIRST - 8.0);
+                if rest > 0.0 {
+                    self.add(Kind::Min, 8.0, size, groups);
+                    self.messages += all * (ranks - 1.0);
+                    self.depth += digits;
+                    self.bytes += rest;
+                }
+            }
+            Kind::Gather => {
+                self.messages += all * ranks * digits;
+                self.depth += digits;
+                self.bytes += (ranks - 1.0) * bytes;
+            }
+            // Of MPI_Comm_split itself; the new communicators then gather who is in them, which is counted with this.
+            Kind::Split => self.add(Kind::Gather, 8.0, size, groups),
+        }
+    }
+}
+
+/// The collectives of a call, each with the term of its bytes.
+struct Model(Vec<(Collective, Term)>);
+
+impl Model {
+    /// From the counted collectives of the first three shapes; the fourth has to be what comes of them.
+    fn learn(counted: &[Vec<Collective>]) -> Self {
+        let of = |at: usize| {
+            let point = |shape: usize| {
+                let (ranks, hosts) = SHAPES[shape];
+                (ranks, hosts, counted[shape][at].bytes as f64)
+            };
+            Term::through([point(0), point(1), point(2)])
+        };
+        let model = Self(counted[0].iter().enumerate().map(|(at, what)| (*what, of(at))).collect());
+        let (ranks, hosts) = SHAPES[3];
+        assert_eq!(counted[3].len(), model.0.len(), "the number of collectives depends on the ranks");
+        for ((what, term), found) in model.0.iter().zip(&counted[3]) {
+            assert_eq!((what.kind, what.on_host), (found.kind, found.on_host));
+            // Names of folders differ by a digit.
+            let off = (term.at(ranks, hosts) - found.bytes as f64).abs();
+            assert!(off <= if what.on_host { 8.0 } else { 0.5 }, "{what:?} {term:?} {found:?}");
+        }
+        model
+    }
+
+    fn cost(&self, ranks: usize, hosts: usize) -> Cost {
+        let mut cost = Cost::default();
+        for (what, term) in &self.0 {
+            let bytes = term.at(ranks, hosts);
+            if what.on_host {
+                cost.add(what.kind, bytes, ranks / hosts, hosts);
+            } else {
+                cost.add(what.kind, bytes, ranks, 1);
+            }
+            if what.kind == Kind::Split {
+                cost.add(Kind::Gather, 64.0, ranks / hosts, hosts);
+            }
+        }
+        cost
+    }
+}
+
+const CASES: [&str; 5] = ["first cold", "later cold", "first warm", "later warm", "memory"];
+
+/// The models of the cases, with `stage` for `cache.stage_dir`.
+fn models(stage: &str) -> BTreeMap<&'static str, Model> {
+    let mut counted: BTreeMap<&str, Vec<Vec<Collective>>> = BTreeMap::new();
+    for (ranks, hosts) in SHAPES {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().to_str().unwrap();
+        let cold = calls(ranks, hosts, dir, stage, &["a", "b"]);
+        let warm = calls(ranks, hosts, dir, stage, &["a", "b", "b"]);
+        for (case, counts) in CASES.into_iter().zip(cold.into_iter().chain(warm)) {
+            counted.entry(case).or_default().push(counts);
+        }
+    }
+    counted.into_iter().map(|(case, counted)| (case, Model::learn(&counted))).collect()
+}
+
+/// Accesses to the shared directory: lines of case, "staged" or "plain", ranks, hosts, count.
+fn accesses(file: &str) -> BTreeMap<(String, String), Term> {
+    let mut points: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for line in fs::read_to_string(file).unwrap().lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |at: usize| words[at].parse::<usize>().unwrap();
+        let key = (words[0].to_owned(), words[1].to_owned());
+        points.entry(key).or_default().push((number(2), number(3), number(4) as f64));
+    }
+    let learn = |(key, points): ((String, String), Vec<(usize, usize, f64)>)| {
+        let term = Term::through([points[0], points[1], points[2]]);
+        let (ranks, hosts, found) = points[3];
+        let said = term.at(ranks, hosts);
+        assert!(
+            (said - found).abs() <= 4.0 + 0.1 * found,
+            "{key:?}: {said} is said and {found} found: {points:?}"
+        );
+        (key, term)
+    };
+    points.into_iter().map(learn).collect()
+}
+
+fn report(file: &str, svg: &str) {
+    let stage = tempfile::tempdir_in("/dev/shm").unwrap();
+    let staged = models(stage.path().to_str().unwrap());
+    let accesses = accesses(file);
+    let hosts = |ranks: usize| ranks.div_ceil(PER_HOST);
+    println!(
+        "| call | ranks | hosts | collectives | messages | for each rank | depth | received by a rank |"
+    );
+    println!("|---|---|---|---|---|---|---|---|");
+    for case in CASES {
+        for ranks in SIZES {
+            let (model, hosts) = (&staged[case], hosts(ranks));
+            let cost = model.cost(ranks, hosts);
+            let (count, per_rank) = (model.0.len(), cost.messages / ranks as f64);
+            let bytes = human(cost.bytes);
+            println!(
+                "| {case} | {ranks} | {hosts} | {count} | {:.0} | {per_rank:.1} | {:.0} | {bytes} |",
+                cost.messages, cost.depth
+            );
+        }
+    }
+    println!("\n| ranks | hosts | warm, staged | warm, not staged | cold, staged | cold, not staged |");
+    println!("|---|---|---|---|---|---|");
+    let term = |case: &str, how: &str| accesses[&(case.to_owned(), how.to_owned())];
+    for ranks in SIZES {
+        let count = |case, how| term(case, how).at(ranks, hosts(ranks)).max(0.0).round();
+        println!(
+            "| {ranks} | {} | {} | {} | {} | {} |",
+            hosts(ranks),
+            count("warm", "staged"),
+            count("warm", "plain"),
+            count("cold", "staged"),
+            count("cold", "plain"),
+        );
+    }
+    let curve = |case: &'static str, how: &'static str| {
+        move |ranks: usize| term(case, how).at(ranks, hosts(ranks)).max(1.0)
+    };
+    fs::write(
+        svg,
+        draw(&[
+            ("warm, every rank reads", "#a33", Box::new(curve("warm", "plain"))),
+            ("warm, one rank of a host reads", "#3f7a3f", Box::new(curve("warm", "staged"))),
+            (
+                "depth of a later warm call",
+                "#44617b",
+                Box::new(|ranks| staged["later warm"].cost(ranks, hosts(ranks)).depth.max(1.0)),
+            ),
+        ]),
+    )
+    .unwrap();
+}
+
+fn human(bytes: f64) -> String {
+    if bytes < 10_000.0 {
+        format!("{bytes:.0} B")
+    } else if bytes < 1e7 {
+        format!("{:.0} kB", bytes / 1e3)
+    } else {
+        format!("{:.0} MB", bytes / 1e6)
+    }
+}
+
+type Curve<'a> = (&'a str, &'a str, Box<dyn Fn(usize) -> f64 + 'a>);
+
+/// Both axes logarithmic: ranks from 1 to 100,000, values from 1 to 10 million.
+fn draw(curves: &[Curve<'_>]) -> String {
+    let x = |ranks: f64| 70.0 + 128.0 * ranks.log10();
+    let y = |value: f64| 380.0 - 50.0 * value.log10();
+    let mut svg = String::from(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 760 470\" width=\"760\" height=\"470\" role=\"img\" \
+         aria-labelledby=\"title\" font-family=\"sans-serif\" font-size=\"14\">\n<title id=\"title\">Accesses to the \
+         shared directory and depth of a warm call over the number of ranks, 64 on each host</title>\n<rect \
+         width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n",
+    );
+    for decade in 0..=7 {
+        let (value, at) = (10_f64.powi(decade), y(10_f64.powi(decade)));
+        let _ = writeln!(
+            svg,
+            "<path d=\"M70 {at:.1}H710\" stroke=\"#ddd\"/><text x=\"62\" y=\"{:.1}\" text-anchor=\"end\">{value}</text>",
+            at + 5.0
+        );
+    }
+    for decade in 0..=5 {
+        let (ranks, at) = (10_f64.powi(decade), x(10_f64.powi(decade)));
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{at:.1} 30V380\" stroke=\"#ddd\"/><text x=\"{at:.1}\" y=\"400\" text-anchor=\"middle\">{ranks}</text>"
+        );
+    }
+    let _ = writeln!(svg, "<text x=\"390\" y=\"422\" text-anchor=\"middle\">ranks, 64 on each host</text>");
+    for (at, (name, color, curve)) in curves.iter().enumerate() {
+        let points = (0..=200).map(|step| 10_f64.powf(f64::from(step) / 40.0));
+        let line: Vec<String> =
+            points.map(|ranks| format!("{:.1} {:.1}", x(ranks), y(curve(to_ranks(ranks))))).collect();
+        let _ = writeln!(
+            svg,
+            "<path d=\"M{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"/>",
+            line.join(" ")
+        );
+        let across = 40 + 235 * at;
+        let _ = writeln!(
+            svg,
+            "<rect x=\"{across}\" y=\"440\" width=\"14\" height=\"14\" fill=\"{color}\"/><text x=\"{}\" y=\"452\">{name}</text>",
+            across + 20
+        );
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number of ranks, from its logarithm"
+)]
+fn to_ranks(ranks: f64) -> usize {
+    ranks.round() as usize
+}
+
+fn main() {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["call", ranks, hosts, dir, stage] => {
+            drop(calls(ranks.parse().unwrap(), hosts.parse().unwrap(), dir, stage, &["a"]));
+        }
+        ["report", accesses, svg] => report(accesses, svg),
+        _ => std::process::exit(2),
+    }
+}
