@@ -95,6 +95,8 @@ pub struct CacheParams {
     pub max_age: Option<Duration>,
     /// Whether hits, builds and failures are counted.
     pub stats: bool,
+    /// Bytes that precompiled headers may take together.
+    pub prologue_max_size: u64,
 }
 
 impl CacheParams {
@@ -103,6 +105,17 @@ impl CacheParams {
     pub fn minds_inputs(&self) -> bool {
         self.check_inputs && !self.signature_is_name
     }
+}
+
+/// Whether the headers that sources begin with are compiled beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precompile {
+    /// Beside the program, after a build that would have gained by it.
+    Auto,
+    /// Never.
+    Never,
+    /// Before the first build.
+    Always,
 }
 
 /// Section `build`, with the flags of the language and mode in use.
@@ -140,6 +153,10 @@ pub struct BuildParams {
     pub lease_timeout: Duration,
     /// The kind of processor, if it was named.
     pub cpu: String,
+    /// Whether the headers that sources begin with are compiled beforehand.
+    pub precompile: Precompile,
+    /// The linker: `auto` for the fastest, empty for that of the compiler, else its name.
+    pub linker: String,
 }
 
 /// All parameters of a call, ready for use.
@@ -244,6 +261,7 @@ impl Params {
             max_size: Some(self.count("cache.max_size")).filter(|bytes| *bytes > 0),
             max_age: self.limit("cache.max_age"),
             stats: self.flag("cache.stats"),
+            prologue_max_size: self.count("cache.prologue_max_size"),
         })
     }
 
@@ -284,6 +302,12 @@ impl Params {
             retry: self.flag("build.retry"),
             lease_timeout: self.limit("build.lease_timeout").unwrap_or_default(),
             cpu: self.text("build.cpu").to_owned(),
+            precompile: match self.text("build.precompile") {
+                "never" => Precompile::Never,
+                "always" => Precompile::Always,
+                _ => Precompile::Auto,
+            },
+            linker: self.text("build.linker").to_owned(),
             capture: match self.text("build.system_call_method") {
                 "OS_SYSTEM" => Capture::File,
                 _ => Capture::Pipe,

@@ -75,6 +75,7 @@ pub const KEYS: &[Key] = &[
     key("cache.max_size", Bytes, "0", None, Local, "size that the cache is kept below, the least recently used entries going first; 0: no limit"),
     key("cache.max_age", Seconds, "0", None, Local, "entries that have not been used for so long are removed; 0: never"),
     key("cache.stats", Flag, "true", None, Local, "count hits, builds and failures in the cache, in a file for each host"),
+    key("cache.prologue_max_size", Bytes, "1G", None, Local, "size that precompiled headers of this host are kept below together, the least recently used going first; 0: there are none"),
     key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
     key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
     key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build; relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
@@ -97,6 +98,8 @@ pub const KEYS: &[Key] = &[
     key("build.retry", Flag, "true", None, Local, "once more with less optimisation where the compiler itself was killed or crashed"),
     key("build.lease_timeout", Seconds, "1800", None, Local, "how long to wait for another program that builds the same library; 0: not at all"),
     key("build.cpu", FilePart, "", Some("DIJITSO_CPU"), Local, "name of this machine's kind of processor, for flags such as -march=native; empty: found out"),
+    key("build.precompile", Choice(&["auto", "never", "always"]), "auto", None, Local, "compile the headers that sources begin with once for all sources; auto: beside the program, after a build that would have gained by it; always: before the first such build"),
+    key("build.linker", FilePart, "auto", None, Local, "linker, as after -fuse-ld=; auto: mold or lld where they are there and the flags allow; empty: that of the compiler. One that fails is not used"),
     key("parallel.buildon", Choice(&["node", "root", "process"]), "node", None, Shared, "who builds: one rank per physical cache directory, the root alone, every rank"),
     key("parallel.timeout", Seconds, "14400", None, Local, "how long a rank waits for the others in one step before it gives up and names those that are late; 0: for ever"),
 ];
