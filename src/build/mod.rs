@@ -51,6 +51,8 @@ pub struct Job<'a> {
     pub copies: Option<Copies>,
     /// Where to stage: the first of these in which nobody else can put another folder in the place of ours.
     pub temp_roots: &'a [PathBuf],
+    /// Places in memory, of which the first with room is taken before all of those.
+    pub memory_roots: &'a [PathBuf],
     /// Where a failed build is kept.
     pub failure_dir: &'a Path,
     /// Whether it matters what the compiler reads besides the source.
@@ -140,21 +142,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// # Errors
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
-    let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
-        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
-        error.context(
-            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
-             is yours",
-        )
-    })?;
-    let dir = staging.path();
-    for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
-        let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
-    }
-    if let Some(copies) = &job.copies {
-        copies.write(dir, COPIES)?;
-    }
+    let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers);
@@ -164,7 +152,12 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
             patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
         })
     });
-    let mut run = Run::of(job, dir, runner);
+    let mut run = Run::of(job, staging.path(), runner);
+    if run.is_short_of_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
+        staging = staged_on_disk(job)?;
+        run = Run::of(job, staging.path(), runner);
+    }
+    let dir = staging.path();
     let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
     let mut retried = None;
     let mut params = job.params.clone();
@@ -186,6 +179,38 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     }
     drop(slot);
     run.finish(&job, retried, read)
+}
+
+/// Memory that has to be free for a build to be staged there: compilers leave megabytes, and others need it too.
+const ROOM: u64 = 512 << 20;
+
+/// A folder with all that the compiler is to find, in memory; `None` where there is no place for it.
+fn staged_in_memory(job: &Job<'_>) -> Option<tempfile::TempDir> {
+    let has_room = |root: &&PathBuf| fsutil::room_in_memory(root).is_some_and(|room| room >= ROOM);
+    let staging = job.memory_roots.iter().filter(has_room).find_map(|root| fsutil::private_dir(root).ok())?;
+    // What cannot be written there may be written on a disk.
+    fill(job, staging.path()).ok().map(|()| staging)
+}
+
+/// A folder with all that the compiler is to find.
+fn staged_on_disk(job: &Job<'_>) -> Result<tempfile::TempDir, Error> {
+    let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
+        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
+        error.context(
+            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
+             is yours",
+        )
+    })?;
+    fill(job, staging.path())?;
+    Ok(staging)
+}
+
+fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
+    for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
+    }
+    job.copies.as_ref().map_or(Ok(()), |copies| copies.write(dir, COPIES))
 }
 
 /// The command that [`build`] runs first, in the folder of source and header.

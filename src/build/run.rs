@@ -190,6 +190,12 @@ impl Run {
         inputs::record(paths, self.began, before)
     }
 
+    /// Whether it failed because there was no room for what it wrote.
+    pub(super) fn is_short_of_room(&self) -> bool {
+        let said = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
+        self.image.is_none() && diagnostics::lacks_room(&String::from_utf8_lossy(said))
+    }
+
     /// How the compiler itself was killed or crashed, if it was; not when it did its work, or by our time limit.
     pub(super) fn crash(&self) -> Option<String> {
         /// ILL, ABRT, BUS, FPE, KILL and SEGV as shells and wrappers report them: 128 and the signal.

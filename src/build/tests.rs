@@ -74,6 +74,7 @@ impl Bench {
             temp_roots: &[self.path("tmp")],
             failure_dir: &self.path("fail/jitfailure-sig"),
             minds_inputs: self.minds_inputs,
+            memory_roots: &[],
             prologues: None,
         };
         build(&job, runner)

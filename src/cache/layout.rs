@@ -155,6 +155,16 @@ impl Layout {
         [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
+    /// Places in memory in which builds may be staged, unless another place was asked for. Nothing is loaded from there.
+    #[must_use]
+    pub fn memory_places(&self) -> Vec<PathBuf> {
+        if self.params.temp_dir_named {
+            return Vec::new();
+        }
+        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        [PathBuf::from("/dev/shm")].into_iter().chain(own).collect()
+    }
+
     /// Whether this cache, or one for a single rank below it, puts something of this name into the cache directory.
     #[must_use]
     pub fn is_own(&self, name: &str) -> bool {

@@ -127,6 +127,7 @@ impl Session {
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
             copies: copies(cache, order.iter().chain(&nested.asked))?,
             temp_roots: &layout.staging_places(),
+            memory_roots: &layout.memory_places(),
             failure_dir: &layout.failure(signature),
             minds_inputs: layout.params().minds_inputs(),
             prologues: prologues(layout),
@@ -393,6 +394,7 @@ mod tests {
             copies: None,
             failure_dir: nowhere,
             minds_inputs: true,
+            memory_roots: &[],
             prologues: None,
         };
         let plain = subject(&job, |_| None);

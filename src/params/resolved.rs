@@ -63,6 +63,8 @@ pub struct CacheParams {
     pub fail_dir_root: PathBuf,
     /// Where builds are staged.
     pub temp_dir_root: PathBuf,
+    /// Whether somebody has said so.
+    pub temp_dir_named: bool,
     /// Whether logs are kept.
     pub enable_build_log: bool,
     /// What becomes of sources.
@@ -234,6 +236,8 @@ impl Params {
         };
         Ok(CacheParams {
             fail_dir_root: or("cache.fail_dir_root", &cache_dir),
+            temp_dir_named: !self.text("cache.temp_dir_root").is_empty()
+                || std::env::var_os("TMPDIR").is_some(),
             temp_dir_root: or("cache.temp_dir_root", &std::env::temp_dir()),
             cache_dir,
             inc_dir: text("cache.inc_dir"),

@@ -58,7 +58,7 @@ pub const KEYS: &[Key] = &[
     key("cache.log_dir", SubDir, "log", None, Shared, "below the cache directory: build logs"),
     key("cache.comm_dir", SubDir, "comm", None, Shared, "below the cache directory: short-lived files by which hosts find out that they share it"),
     key("cache.fail_dir_root", Dir, "", None, Local, "where jitfailure-SIGNATURE folders are made; empty: in the cache directory"),
-    key("cache.temp_dir_root", Dir, "", None, Local, "where builds are staged; empty: TMPDIR, else /tmp"),
+    key("cache.temp_dir_root", Dir, "", None, Local, "where builds are staged; empty: TMPDIR, else in memory (/dev/shm or XDG_RUNTIME_DIR) where there is room, else /tmp"),
     key("cache.enable_build_log", Flag, "true", None, Local, "keep a log with the command of each build"),
     key("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress", None, Local, "what becomes of the source after a build"),
     key("cache.inc_postfix", FilePart, ".h", None, Shared, "end of a header's name"),
