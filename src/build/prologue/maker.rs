@@ -120,6 +120,10 @@ fn work_off(run: RunAside) {
 
 /// Makes a prologue, or takes up one that somebody has left. Says why there is none.
 pub(super) fn make(work: &Work, run: RunAside) -> Result<(), String> {
+    if !work.store.dir.parent().is_some_and(Path::is_dir) {
+        // The cache has been removed meanwhile, and is not to come back.
+        return Ok(());
+    }
     fsutil::create_dirs(&work.store.dir).map_err(words)?;
     let dir = firm(&work.store.dir).ok_or("others can change what is in its directory")?;
     let Some(lock) = lock(&dir.join(LOCK), &work.folder()).map_err(words)? else { return Ok(()) };
