@@ -86,6 +86,13 @@ pub(super) fn may_lack_memory(output: &str) -> bool {
     lines(output).any(|line| is_crash(line) || SHORT.iter().any(|text| line.contains(text)))
 }
 
+/// Whether a file system was full.
+#[must_use]
+pub(super) fn lacks_room(output: &str) -> bool {
+    // Of a linker that writes to a file as to memory, the system says it by a signal.
+    ["No space left on device", "Disk quota exceeded", "Bus error"].iter().any(|text| output.contains(text))
+}
+
 fn lines(output: &str) -> impl DoubleEndedIterator<Item = &str> {
     output.lines().map(str::trim).filter(|line| !line.is_empty())
 }

@@ -9,6 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
+
 use crate::inputs::{Input, nanoseconds};
 use crate::params::resolved::BuildParams;
 
@@ -67,16 +69,19 @@ pub(super) fn forgo(compiler: &[String]) {
     }
 }
 
-/// The headers that a file in the syntax of make names, but for those below `not`, those of the compiler itself, and
-/// relative paths: these are of the folder in which the compiler ran.
-pub(super) fn headers(dependencies: &str, not: &Path) -> Vec<PathBuf> {
-    let words = words(dependencies);
-    let paths = words.iter().map(PathBuf::from);
-    let mut all: Vec<PathBuf> =
-        paths.filter(|path| path.is_absolute() && !path.starts_with(not) && !is_of_compiler(path)).collect();
+/// All files that a file in the syntax of make names by absolute paths: relative ones are of the folder in which the
+/// compiler ran.
+pub(super) fn all_headers(dependencies: &str) -> Vec<PathBuf> {
+    let paths = words(dependencies).into_iter().map(PathBuf::from);
+    let mut all: Vec<PathBuf> = paths.filter(|path| path.is_absolute()).collect();
     all.sort();
     all.dedup();
     all
+}
+
+/// Leaves out headers that are below `not`, and those of the compiler.
+pub(super) fn keep_minded(headers: &mut Vec<PathBuf>, not: &Path) {
+    headers.retain(|path| !path.starts_with(not) && !is_of_compiler(path));
 }
 
 /// Whether a header belongs to the compiler, which the signature knows, or to the C library: there are hundreds, and
@@ -216,7 +221,7 @@ pub(super) fn named(output: &str) -> Vec<PathBuf> {
 }
 
 /// When a run began, by the clocks that files get their times from, in nanoseconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Since {
     device: u64,
     there: i64,
@@ -240,7 +245,7 @@ impl Since {
     /// one tick of the clock a compiler does not get as far as reading, so that equal times are early. What lies on
     /// the disk of a server whose clock is behind ours may be changed unnoticed for that long after the begin; where
     /// it is ahead, one run too many is made.
-    fn has_seen_change_of(self, path: &Path) -> bool {
+    pub(super) fn has_seen_change_of(self, path: &Path) -> bool {
         const SECOND: i64 = 1_000_000_000;
         let facts = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
         facts.is_ok_and(|facts| {
@@ -291,10 +296,15 @@ mod tests {
     #[test]
     fn headers_are_read_from_the_syntax_of_make() {
         let text = "lib.so: s.cpp ./s.h /cache/include/e.h \\\n /usr/my\\ dir/ufc.h /a/$$b.h /x\\#y.h \\\r\n /z.h\n\n/z.h:\n";
-        let found = headers(text, Path::new("/cache"));
+        let headers = |text: &str| {
+            let mut all = all_headers(text);
+            keep_minded(&mut all, Path::new("/cache"));
+            all
+        };
+        let found = headers(text);
         let expected = ["/a/$b.h", "/usr/my dir/ufc.h", "/x#y.h", "/z.h"].map(PathBuf::from);
         assert_eq!(found, expected);
-        assert!(headers("", Path::new("/")).is_empty());
+        assert!(headers("").is_empty());
     }
 
     #[test]
@@ -409,7 +419,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_without_a_panic(text in ".{0,200}") {
-            let _ = headers(&text, Path::new("/"));
+            let _ = all_headers(&text);
             let _ = named(&text);
         }
     }

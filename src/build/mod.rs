@@ -6,23 +6,26 @@ pub mod command;
 mod diagnostics;
 mod failure;
 mod inputs;
+mod linker;
+pub mod prologue;
 mod retry;
+mod run;
 pub mod toolchain;
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::fsutil;
 use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
-use crate::process::{Command, Exit, Outcome, Runner, manner};
+use crate::process::{Exit, Outcome, Runner, manner};
 
 use command::Dirs;
-use inputs::{Read, Since};
+use run::{RUNS, Run};
 
 /// A build to be done.
 #[derive(Clone, Debug)]
@@ -48,10 +51,14 @@ pub struct Job<'a> {
     pub copies: Option<Copies>,
     /// Where to stage: the first of these in which nobody else can put another folder in the place of ours.
     pub temp_roots: &'a [PathBuf],
+    /// Places in memory, of which the first with room is taken before all of those.
+    pub memory_roots: &'a [PathBuf],
     /// Where a failed build is kept.
     pub failure_dir: &'a Path,
     /// Whether it matters what the compiler reads besides the source.
     pub minds_inputs: bool,
+    /// Where precompiled headers are kept, if anywhere.
+    pub prologues: Option<prologue::Store>,
 }
 
 /// Files that a build finds beside its source, by name.
@@ -135,21 +142,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// # Errors
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
-    let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
-        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
-        error.context(
-            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
-             is yours",
-        )
-    })?;
-    let dir = staging.path();
-    for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
-        let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
-    }
-    if let Some(copies) = &job.copies {
-        copies.write(dir, COPIES)?;
-    }
+    let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers);
@@ -159,8 +152,14 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
             patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
         })
     });
-    let mut run = Run::of(job, dir, runner);
+    let mut run = Run::of(job, staging.path(), runner);
     wanted(job)?;
+    if run.is_short_of_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
+        staging = staged_on_disk(job)?;
+        run = Run::of(job, staging.path(), runner);
+        wanted(job)?;
+    }
+    let dir = staging.path();
     let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
     let mut retried = None;
     let mut params = job.params.clone();
@@ -195,6 +194,38 @@ fn wanted(job: &Job<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Memory that has to be free for a build to be staged there: compilers leave megabytes, and others need it too.
+const ROOM: u64 = 512 << 20;
+
+/// A folder with all that the compiler is to find, in memory; `None` where there is no place for it.
+fn staged_in_memory(job: &Job<'_>) -> Option<tempfile::TempDir> {
+    let has_room = |root: &&PathBuf| fsutil::room_in_memory(root).is_some_and(|room| room >= ROOM);
+    let staging = job.memory_roots.iter().filter(has_room).find_map(|root| fsutil::private_dir(root).ok())?;
+    // What cannot be written there may be written on a disk.
+    fill(job, staging.path()).ok().map(|()| staging)
+}
+
+/// A folder with all that the compiler is to find.
+fn staged_on_disk(job: &Job<'_>) -> Result<tempfile::TempDir, Error> {
+    let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
+        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
+        error.context(
+            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
+             is yours",
+        )
+    })?;
+    fill(job, staging.path())?;
+    Ok(staging)
+}
+
+fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
+    for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
+        let path = dir.join(name);
+        fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
+    }
+    job.copies.as_ref().map_or(Ok(()), |copies| copies.write(dir, COPIES))
+}
+
 /// The command that [`build`] runs first, in the folder of source and header.
 #[must_use]
 pub fn command_line(job: &Job<'_>) -> Vec<String> {
@@ -214,163 +245,10 @@ fn noting(job: &Job<'_>) -> Vec<String> {
     if job.minds_inputs { inputs::options(job.params, &format!("{}.d", job.signature)) } else { Vec::new() }
 }
 
-/// Runs of a compiler until the files that it reads stay the same for so long.
-const RUNS: usize = 3;
-
-/// One run of the compiler.
-struct Run {
-    argv: Vec<String>,
-    outcome: io::Result<Outcome>,
-    seconds: f64,
-    /// The library, if the run was a success, or why it cannot be read.
-    image: Option<io::Result<Vec<u8>>>,
-    /// The headers that the compiler has noted down.
-    headers: Vec<PathBuf>,
-    began: Since,
-}
-
-impl Run {
-    /// Once more without the options by which headers are noted down, where the compiler does not know them.
-    fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
-        let noting = noting(job);
-        let run = Self::once(job, dir, runner, &noting);
-        let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
-        let unknown = !noting.is_empty()
-            && run.outcome.as_ref().is_ok_and(|outcome| {
-                failed(outcome) && inputs::are_unknown(&String::from_utf8_lossy(&outcome.output))
-            });
-        if !unknown {
-            return run;
-        }
-        inputs::forgo(&job.params.compiler);
-        Self::once(job, dir, runner, &[])
-    }
-
-    fn once(job: &Job<'_>, dir: &Path, runner: &dyn Runner, noting: &[String]) -> Self {
-        let library = dir.join(job.library);
-        let noted = noting.last().map(|file| dir.join(file));
-        // Half a library, or the headers of a run before, would pass for the work of this one.
-        for left in noted.iter().chain([&library]) {
-            let _ = fs::remove_file(left);
-        }
-        // What is written down is to work when the copies have gone.
-        let argv = command_in(job, noting, &cache_dirs(job));
-        let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
-        let copies = Dirs { include: copied_headers, library: copied_libraries };
-        let run = if job.copies.is_some() { command_in(job, noting, &copies) } else { argv.clone() };
-        let command = Command {
-            argv: run,
-            cwd: dir.to_owned(),
-            timeout: job.params.timeout,
-            capture: job.params.capture,
-            memory: job.params.memory_limit,
-        };
-        let began = Since::now(dir);
-        let begin = Instant::now();
-        let outcome = runner.run(&command);
-        let seconds = begin.elapsed().as_secs_f64();
-        let written = || match fs::read(&library) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            read => Some(read),
-        };
-        let accepted = |accept: fn(&[u8]) -> bool| {
-            written().filter(|read| read.as_ref().map_or(true, |image| accept(image)))
-        };
-        let image = match outcome.as_ref().map(|outcome| outcome.exit) {
-            Ok(Exit::Code(0)) => accepted(|image| !image.is_empty()),
-            // Nobody says whether the linker was content; a library that it has finished has all its sections.
-            Ok(Exit::Unknown) => accepted(is_whole_library),
-            _ => None,
-        };
-        let noted = noted.and_then(|noted| fs::read(noted).ok()).unwrap_or_default();
-        let headers = inputs::headers(&String::from_utf8_lossy(&noted), job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, headers, began }
-    }
-
-    /// What it has read, where that matters, and after a failure what it may have looked for.
-    fn read(&self, job: &Job<'_>, before: &[Input]) -> Read {
-        let mut paths = self.headers.clone();
-        if self.image.is_none() {
-            let output = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
-            paths.extend(inputs::named(&String::from_utf8_lossy(output)));
-        } else if !job.minds_inputs {
-            return Read::default();
-        }
-        paths.extend(inputs::libraries(job.params));
-        inputs::record(paths, self.began, before)
-    }
-
-    /// How the compiler itself was killed or crashed, if it was; not when it did its work, or by our time limit.
-    fn crash(&self) -> Option<String> {
-        /// ILL, ABRT, BUS, FPE, KILL and SEGV as shells and wrappers report them: 128 and the signal.
-        const SIGNALS: [i32; 6] = [132, 134, 135, 136, 137, 139];
-        let outcome = self.outcome.as_ref().ok()?;
-        match outcome.exit {
-            Exit::Signal(_) => Some(outcome.exit.describe()),
-            Exit::Code(0) | Exit::TimedOut => None,
-            Exit::Code(_) | Exit::Unknown => {
-                let output = String::from_utf8_lossy(&outcome.output);
-                let said = diagnostics::crash(&output).map(|line| format!("crashed: {line}"));
-                let reported = matches!(outcome.exit, Exit::Code(code) if SIGNALS.contains(&code));
-                said.or_else(|| reported.then(|| outcome.exit.describe()))
-            }
-        }
-    }
-
-    /// The library of a run, or why there is none. `retried` is about the run before.
-    fn finish(self, job: &Job<'_>, retried: Option<String>, read: Read) -> Result<Built, Failed> {
-        let crashed = self.crash().is_some();
-        match (self.image, self.outcome) {
-            (Some(Err(error)), _) => {
-                let what = format!("the compiler has written {}, which cannot be read", job.library);
-                Err(Error::new(Kind::Cache, format!("cannot build {}: {what}: {error}", job.signature))
-                    .into())
-            }
-            (Some(Ok(_)), Ok(_)) if read.unsettled.is_some() => {
-                let changed = read.unsettled.unwrap_or_default();
-                let text = format!(
-                    "cannot build {}: {changed} was changed during each of {RUNS} runs of the compiler, so that nobody \
-                     knows what was compiled; who writes to it? (cache.check_inputs=false does not mind)",
-                    job.signature
-                );
-                Err(Error::new(Kind::Compile, text).into())
-            }
-            (Some(Ok(image)), Ok(outcome)) => {
-                let output = with_note(retried.as_deref(), &outcome.output);
-                let (argv, seconds, inputs) = (self.argv, self.seconds, read.inputs);
-                Ok(Built { image, argv, output, seconds, retried, inputs })
-            }
-            (_, outcome) => {
-                let refused = outcome.as_ref().is_ok_and(|outcome| {
-                    matches!(outcome.exit, Exit::Code(1..))
-                        && diagnostics::is_refusal(&String::from_utf8_lossy(&outcome.output))
-                });
-                let deterministic = refused && !crashed && retried.is_none() && read.unsettled.is_none();
-                let (what, output) = describe(job, outcome, self.seconds, crashed, retried.as_deref());
-                let error = failed(job, &self.argv, &what, &output);
-                Err(Failed { error, deterministic, inputs: read.inputs })
-            }
-        }
-    }
-}
-
 /// Output of the compiler, after a line on the run before.
 fn with_note(note: Option<&str>, output: &[u8]) -> String {
     let output = String::from_utf8_lossy(output);
     note.map_or_else(|| output.clone().into_owned(), |note| format!("dijitso: {note}\n{output}"))
-}
-
-/// Whether this is a shared library whose section headers, which a linker writes last, are there and within it.
-fn is_whole_library(image: &[u8]) -> bool {
-    use object::{Object, ObjectKind, ObjectSection};
-    object::File::parse(image).is_ok_and(|file| {
-        let within = |section: object::Section<'_, '_>| {
-            section
-                .file_range()
-                .is_none_or(|(at, size)| at.checked_add(size).is_some_and(|end| end <= image.len() as u64))
-        };
-        file.kind() == ObjectKind::Dynamic && file.sections().count() > 0 && file.sections().all(within)
-    })
 }
 
 /// A failure in words, and the output that goes with it.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::params::{Params, Surroundings};
+use crate::process::Command;
 use crate::process::Spawn;
 
 struct Bench {
@@ -73,6 +74,8 @@ impl Bench {
             temp_roots: &[self.path("tmp")],
             failure_dir: &self.path("fail/jitfailure-sig"),
             minds_inputs: self.minds_inputs,
+            memory_roots: &[],
+            prologues: None,
         };
         build(&job, runner)
     }

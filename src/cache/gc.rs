@@ -285,6 +285,7 @@ impl Cache {
         add(&mut items, &layout.aside(), &plain);
         add(&mut items, &layout.failed(""), &plain);
         add(&mut items, &layout.used(""), &unused);
+        add(&mut items, &layout.root().join("prologue"), &plain);
         // Where they are put elsewhere, they are not ours to count.
         let failures = &layout.params().fail_dir_root;
         if failures.starts_with(layout.root()) {

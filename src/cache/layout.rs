@@ -14,14 +14,16 @@
 //! <cache_dir>/stats/                            what was counted, a file for each host
 //! <cache_dir>/used/<signature>                  empty; its time is that of the last use, to the hour
 //! <cache_dir>/gc/                               when each host has last looked for what may go
+//! <cache_dir>/prologue/<key>/                   headers that sources begin with, precompiled
 //! ```
-//! All names but the last nine follow parameters of the section `cache`.
+//! All names but the last ten follow parameters of the section `cache`.
 
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 use crate::params::resolved::CacheParams;
 use crate::signature::check_signature;
 
@@ -153,10 +155,21 @@ impl Layout {
         [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
+    /// Places in memory in which builds may be staged, unless another place was asked for. Nothing is loaded from there.
+    #[must_use]
+    pub fn memory_places(&self) -> Vec<PathBuf> {
+        if self.params.temp_dir_named {
+            return Vec::new();
+        }
+        let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+        [PathBuf::from("/dev/shm")].into_iter().chain(own).collect()
+    }
+
     /// Whether this cache, or one for a single rank below it, puts something of this name into the cache directory.
     #[must_use]
     pub fn is_own(&self, name: &str) -> bool {
-        const OTHERS: [&str; 8] = ["toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc"];
+        const OTHERS: [&str; 9] =
+            ["prologue", "toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc"];
         let params = &self.params;
         let dirs = [&params.inc_dir, &params.src_dir, &params.lib_dir, &params.log_dir, &params.comm_dir];
         let first =
@@ -277,6 +290,19 @@ impl Layout {
     #[must_use]
     pub fn toolchain(&self, key: &str) -> PathBuf {
         self.root.join("toolchain").join(key)
+    }
+
+    /// Where precompiled headers are kept: here where that is a disk of this host, else in the directory for temporary
+    /// files; `None` where that is not one either.
+    #[must_use]
+    pub fn prologues(&self) -> Option<PathBuf> {
+        let near = self.root.join("prologue");
+        if fsutil::is_local(&self.root) {
+            return Some(near);
+        }
+        let temp = &self.params.temp_dir_root;
+        let user = rustix::process::geteuid().as_raw();
+        fsutil::is_local(temp).then(|| temp.join(format!("dijitso-prologue-{user}")))
     }
 
     /// Who is building `key`.

@@ -180,7 +180,7 @@ impl Cache {
     fn staging_places(&self) -> BTreeSet<PathBuf> {
         let params = self.layout.params();
         let staging = [params.temp_dir_root.clone(), params.fail_dir_root.clone()];
-        self.layout.places().into_iter().chain(staging).collect()
+        self.layout.places().into_iter().chain(staging).chain(self.layout.memory_places()).collect()
     }
 
     /// Refuses directories in which somebody else can put libraries: loading one is running it.

@@ -114,6 +114,8 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         temp_roots: &[dir.to_owned()],
         copies: None,
         minds_inputs: false,
+        memory_roots: &[],
+        prologues: None,
         failure_dir: &dir.join("failure"),
     };
     let built = match build(&job, &Spawn) {

@@ -272,6 +272,18 @@ pub fn is_local(dir: &Path) -> bool {
     rustix::fs::statfs(dir).is_ok_and(|facts| LOCAL.contains(&(facts.f_type as u64 & 0xFFFF_FFFF)))
 }
 
+/// How many bytes can still be written in a directory that is kept in memory; `None` of any other.
+#[must_use]
+pub fn room_in_memory(dir: &Path) -> Option<u64> {
+    const TMPFS: u64 = 0x0102_1994;
+    // The types of the numbers differ between processors.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
+    rustix::fs::statfs(dir)
+        .ok()
+        .filter(|facts| facts.f_type as u64 & 0xFFFF_FFFF == TMPFS)
+        .map(|facts| (facts.f_bavail as u64).saturating_mul(facts.f_bsize as u64))
+}
+
 /// Whether there is anything at this path, be it a link that leads nowhere.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {

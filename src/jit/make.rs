@@ -8,9 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::build::prologue::Store;
 use crate::build::toolchain::{cpu, native};
 use crate::build::{self, Built, Copies, Job};
-use crate::cache::layout::Category;
+use crate::cache::layout::{Category, Layout};
 use crate::cache::lease::{self, Taken};
 use crate::cache::notes::Failed;
 use crate::cache::recipe::Recipe;
@@ -179,8 +180,10 @@ impl Work {
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
             copies: copies(cache, order.iter().chain(&asked))?,
             temp_roots: &layout.staging_places(),
+            memory_roots: &layout.memory_places(),
             failure_dir: &layout.failure(signature),
             minds_inputs: layout.params().minds_inputs(),
+            prologues: prologues(layout),
         };
         let manner = Manner { cores: params.cores, given_up: given_up.cloned() };
         let built = manner::within(manner, || compile(&job, cache, runner))?;
@@ -364,6 +367,13 @@ fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result
     Ok(Some(copies))
 }
 
+/// Where precompiled headers are kept.
+fn prologues(layout: &Layout) -> Option<Store> {
+    let max_size = layout.params().prologue_max_size;
+    let dir = if max_size > 0 { layout.prologues()? } else { return None };
+    Some(Store { dir, max_size })
+}
+
 /// What was asked for within `generate` and is not linked.
 fn others(asked: Vec<String>, dependencies: &[String], own: &str) -> Vec<String> {
     let mut others: Vec<String> = Vec::new();
@@ -446,6 +456,8 @@ mod tests {
             copies: None,
             failure_dir: nowhere,
             minds_inputs: true,
+            memory_roots: &[],
+            prologues: None,
         };
         let plain = subject(&job, |_| None);
         assert_eq!(plain, subject(&job, |name| (name == "EDITOR").then(|| "vi".into())));

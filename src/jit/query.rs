@@ -65,6 +65,8 @@ pub fn command(params: &Resolved, signature: &str, dependencies: &[&str]) -> Res
         temp_roots: &layout.staging_places(),
         copies: None,
         minds_inputs: cache.layout().params().minds_inputs(),
+        memory_roots: &[],
+        prologues: None,
         failure_dir: &layout.failure(signature),
     }))
 }

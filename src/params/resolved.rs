@@ -77,6 +77,8 @@ pub struct CacheParams {
     pub temp_dir_root: PathBuf,
     /// Where libraries are put for the ranks of a host.
     pub stage_dir: StageDir,
+    /// Whether somebody has said so.
+    pub temp_dir_named: bool,
     /// Whether logs are kept.
     pub enable_build_log: bool,
     /// What becomes of sources.
@@ -109,6 +111,8 @@ pub struct CacheParams {
     pub max_age: Option<Duration>,
     /// Whether hits, builds and failures are counted.
     pub stats: bool,
+    /// Bytes that precompiled headers may take together.
+    pub prologue_max_size: u64,
 }
 
 impl CacheParams {
@@ -117,6 +121,17 @@ impl CacheParams {
     pub fn minds_inputs(&self) -> bool {
         self.check_inputs && !self.signature_is_name
     }
+}
+
+/// Whether the headers that sources begin with are compiled beforehand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precompile {
+    /// Beside the program, after a build that would have gained by it.
+    Auto,
+    /// Never.
+    Never,
+    /// Before the first build.
+    Always,
 }
 
 /// Section `build`, with the flags of the language and mode in use.
@@ -156,6 +171,10 @@ pub struct BuildParams {
     pub lease_timeout: Duration,
     /// The kind of processor, if it was named.
     pub cpu: String,
+    /// Whether the headers that sources begin with are compiled beforehand.
+    pub precompile: Precompile,
+    /// The linker: `auto` for the fastest, empty for that of the compiler, else its name.
+    pub linker: String,
 }
 
 /// All parameters of a call, ready for use.
@@ -233,6 +252,8 @@ impl Params {
         };
         Ok(CacheParams {
             fail_dir_root: or("cache.fail_dir_root", &cache_dir),
+            temp_dir_named: !self.text("cache.temp_dir_root").is_empty()
+                || std::env::var_os("TMPDIR").is_some(),
             temp_dir_root: or("cache.temp_dir_root", &std::env::temp_dir()),
             stage_dir: match self.text("cache.stage_dir") {
                 "" => StageDir::Nowhere,
@@ -265,6 +286,7 @@ impl Params {
             max_size: Some(self.count("cache.max_size")).filter(|bytes| *bytes > 0),
             max_age: self.limit("cache.max_age"),
             stats: self.flag("cache.stats"),
+            prologue_max_size: self.count("cache.prologue_max_size"),
         })
     }
 
@@ -310,6 +332,12 @@ impl Params {
             retry: self.flag("build.retry"),
             lease_timeout: self.limit("build.lease_timeout").unwrap_or_default(),
             cpu: self.text("build.cpu").to_owned(),
+            precompile: match self.text("build.precompile") {
+                "never" => Precompile::Never,
+                "always" => Precompile::Always,
+                _ => Precompile::Auto,
+            },
+            linker: self.text("build.linker").to_owned(),
             capture: match self.text("build.system_call_method") {
                 "OS_SYSTEM" => Capture::File,
                 _ => Capture::Pipe,

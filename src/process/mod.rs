@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aside;
 pub mod cores;
 pub mod manner;
 mod memory;
@@ -16,9 +17,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aside::RunAside;
 use slots::{Slot, Wanted};
 
-pub use spawn::Spawn;
+pub use spawn::{Spawn, names_launcher};
 
 /// How the output of a command comes back to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,11 @@ pub trait Runner: Send + Sync {
     /// Runners that start no real processes take no places.
     fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
         let _ = wanted;
+        None
+    }
+
+    /// How to run commands beside the program, after whose end they may go on; `None` where that is not to be done.
+    fn aside(&self) -> Option<RunAside> {
         None
     }
 }

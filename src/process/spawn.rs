@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::aside::{self, RunAside};
 use super::memory::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
@@ -27,6 +28,10 @@ pub struct Spawn;
 impl Runner for Spawn {
     fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
         slots::take(wanted)
+    }
+
+    fn aside(&self) -> Option<RunAside> {
+        Some(aside::run)
     }
 
     fn run(&self, command: &Command) -> io::Result<Outcome> {
@@ -55,7 +60,8 @@ impl Runner for Spawn {
 const LAUNCHERS: [&str; 7] = ["ccache", "sccache", "distcc", "pump", "icecc", "icerun", "buildcache"];
 
 /// Whether a command line runs a compiler by one of them, by its name or by a link: `/usr/lib/ccache/g++`.
-fn names_launcher(argv: &[String]) -> bool {
+#[must_use]
+pub fn names_launcher(argv: &[String]) -> bool {
     let is_launcher =
         |path: &Path| path.file_name().is_some_and(|name| LAUNCHERS.iter().any(|known| name == *known));
     let path = std::env::var_os("PATH");

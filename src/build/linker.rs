@@ -1,0 +1,163 @@
+//! Which linker the compiler is to start.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::Path;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use crate::params::resolved::BuildParams;
+use crate::process::find_program;
+
+/// Linkers in the order in which they are taken, the fastest first.
+const FASTEST: [&str; 2] = ["mold", "lld"];
+
+/// Compilers, and the linkers with which they have failed.
+static REFUSED: LazyLock<Mutex<HashSet<(Vec<String>, String)>>> = LazyLock::new(Mutex::default);
+
+fn refused() -> MutexGuard<'static, HashSet<(Vec<String>, String)>> {
+    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The linker that was asked for, or the fastest; `None` for that of the compiler.
+pub(super) fn choose(params: &BuildParams) -> Option<String> {
+    let path = std::env::var_os("PATH");
+    choose_in(params, path.as_deref())
+}
+
+fn choose_in(params: &BuildParams, path: Option<&OsStr>) -> Option<String> {
+    let wanted = match params.linker.as_str() {
+        "" => return None,
+        "auto" if !is_known(params) => return None,
+        "auto" => FASTEST.to_vec(),
+        name => vec![name],
+    };
+    if !params.flags.iter().chain(&params.compiler).all(|word| leaves_choice(word)) {
+        return None;
+    }
+    let is_there = |name: &&str| find_program(&format!("ld.{name}"), path, Path::new("/")).is_some();
+    let is_refused = |name: &str| refused().contains(&(params.compiler.clone(), name.to_owned()));
+    wanted.into_iter().find(|name| is_there(name) && !is_refused(name)).map(str::to_owned)
+}
+
+/// The option of the compiler.
+pub(super) fn option(linker: &str) -> String {
+    format!("-fuse-ld={linker}")
+}
+
+/// From now on this compiler is not told to use it.
+pub(super) fn forgo(params: &BuildParams, linker: &str) {
+    if refused().insert((params.compiler.clone(), linker.to_owned())) {
+        let compiler = crate::process::join(&params.compiler);
+        log::info!(
+            "{compiler} builds without {linker} what it does not build with it: it is not used any more"
+        );
+    }
+}
+
+/// Whether this is what a compiler says when the linker, and not the source, is at fault.
+pub(super) fn is_at_fault(output: &str, linker: &str) -> bool {
+    let words = ["fuse-ld", "collect2", "linker", "ld returned", "undefined reference", "undefined symbol"];
+    words.iter().any(|word| output.contains(word)) || output.contains(&format!("{linker}:"))
+}
+
+/// Whether the compiler's name is that of one that knows the option.
+fn is_known(params: &BuildParams) -> bool {
+    const NAMES: [&str; 9] = ["c++", "cc", "g++", "gcc", "clang", "clang++", "mpicxx", "mpicc", "mpic++"];
+    params.compiler.iter().filter(|word| !word.starts_with('-')).any(|word| {
+        let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
+        // g++-12, x86_64-linux-gnu-g++, clang-14
+        let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
+        NAMES.iter().any(|known| name == *known || name.ends_with(&format!("-{known}")))
+    })
+}
+
+/// Whether a word of the command says nothing that only one linker may understand.
+fn leaves_choice(word: &str) -> bool {
+    const ALL_KNOW: [&str; 7] = [
+        "--as-needed",
+        "--no-as-needed",
+        "--no-undefined",
+        "--enable-new-dtags",
+        "-Bsymbolic",
+        "-Bsymbolic-functions",
+        "--gc-sections",
+    ];
+    const OWN: [&str; 8] = ["-fuse-ld", "-flto", "-Xlinker", "-B", "-T", "--ld-path", "-fno-lto", "-static"];
+    if let Some(words) = word.strip_prefix("-Wl,") {
+        let mut words = words.split(',');
+        while let Some(word) = words.next() {
+            let fine = match word {
+                // What follows is a directory, or is understood by all.
+                "-rpath" | "-z" | "--hash-style" => words.next().is_some(),
+                _ => {
+                    ALL_KNOW.contains(&word)
+                        || word.starts_with("-rpath=")
+                        || word.starts_with("-O")
+                        || word.starts_with("--hash-style=")
+                }
+            };
+            if !fine {
+                return false;
+            }
+        }
+        return true;
+    }
+    !OWN.iter().any(|option| word.starts_with(option))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::{Params, Surroundings};
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn params(settings: &[(&str, &str)]) -> BuildParams {
+        let around = Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        for (key, value) in settings {
+            params.set(key, value).unwrap();
+        }
+        params.resolve().unwrap().build
+    }
+
+    #[test]
+    fn the_fastest_linker_that_is_there_is_taken_unless_the_flags_say_otherwise() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = Some(dir.path().as_os_str());
+        assert_eq!(choose_in(&params(&[]), path), None, "there is none");
+        for name in ["ld.lld", "ld.mold"] {
+            fs::write(dir.path().join(name), "").unwrap();
+            fs::set_permissions(dir.path().join(name), fs::Permissions::from_mode(0o700)).unwrap();
+            let chosen = choose_in(&params(&[]), path);
+            assert_eq!(chosen.as_deref(), name.strip_prefix("ld."));
+        }
+        let of = |settings: &[(&str, &str)]| choose_in(&params(settings), path).unwrap_or_default();
+        for compiler in ["g++", "/usr/bin/x86_64-linux-gnu-g++-12", "ccache clang++-14", "mpicxx"] {
+            assert_eq!(of(&[("build.cxx", compiler)]), "mold", "{compiler}");
+        }
+        for compiler in ["icpc", "nvc++", "sh -c x"] {
+            assert_eq!(of(&[("build.cxx", compiler)]), "", "{compiler}");
+        }
+        for flags in ["-Wl,-rpath,/x -Wl,--as-needed", "-Wl,-O1,-z,relro -O3"] {
+            assert_eq!(of(&[("build.cxxflags", flags)]), "mold", "{flags}");
+        }
+        for flags in ["-fuse-ld=gold", "-Wl,-T,x", "-Wl,--version-script=x", "-flto", "-Xlinker x", "-B/x"] {
+            assert_eq!(of(&[("build.cxxflags", flags)]), "", "{flags}");
+        }
+        assert_eq!(of(&[("build.linker", "")]), "");
+        assert_eq!(of(&[("build.linker", "lld"), ("build.cxx", "icpx")]), "lld");
+        assert_eq!(of(&[("build.linker", "none")]), "");
+        let refusing = params(&[("build.cxx", "refusing-g++")]);
+        forgo(&refusing, "mold");
+        assert_eq!(choose_in(&refusing, path).as_deref(), Some("lld"));
+        assert_eq!(of(&[]), "mold", "another compiler");
+    }
+}

@@ -1,0 +1,320 @@
+//! Makes precompiled prologues: one at a time on a host, beside the program where nobody is to wait for it.
+//!
+//! A program may end while its compiler is still at it. That compiler ends by itself, with the lock that it holds, or
+//! by a limit of its time; what it has finished is taken up by whoever next wants the same.
+
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::build::inputs::{self, Since};
+use crate::fsutil::{self, Power};
+use crate::process::aside::{Aside, RunAside};
+use crate::wire::hex;
+
+use super::record::{Facts, Record, is_idempotent};
+use super::{HEADER, PRECOMPILED, RECORD, Store, firm, is_as_made, read_record};
+
+/// For how long a compiler may run, in seconds of the clock and of a processor.
+pub(super) const LIMIT: Duration = Duration::from_secs(600);
+
+/// How long to wait for others who make one.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often at most a use is noted.
+const NOTED: Duration = Duration::from_secs(3600);
+
+const LOCK: &str = ".lock";
+const PLAN: &str = "plan";
+const NOTES: &str = "prologue.d";
+const TWICE: &str = "twice.h";
+const ONCE_MORE: &str = "twice.i";
+/// What stands between the two times that the prologue is read for a trial, and is a line of its own.
+const MARK: &str = "int dijitso_mark_between_two_prologues;\n";
+
+/// A prologue to be made.
+#[derive(Clone, Debug)]
+pub(super) struct Work {
+    pub(super) store: Store,
+    /// Name of its folder.
+    pub(super) key: String,
+    /// The directives.
+    pub(super) text: String,
+    /// Compiler, flags and include directories.
+    pub(super) argv: Vec<String>,
+    /// As after `-x`.
+    pub(super) language: &'static str,
+    /// Directories in which headers are searched.
+    pub(super) searched: Vec<PathBuf>,
+    /// Time limit of one run.
+    pub(super) limit: Duration,
+}
+
+/// What is written down before the compiler runs, so that others can take up what it has made.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Plan {
+    text: String,
+    began: Since,
+}
+
+impl Work {
+    pub(super) fn tell(&self, why: &str) {
+        log::info!("precompiled prologue {}: {why}", self.key);
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.store.dir.join(&self.key)
+    }
+}
+
+/// The prologues that this process is to make, and whether a thread is at it.
+static QUEUE: Mutex<(Vec<Work>, bool)> = Mutex::new((Vec::new(), false));
+
+fn queue() -> std::sync::MutexGuard<'static, (Vec<Work>, bool)> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a prologue beside what this program does next, with the lowest priority.
+pub(super) fn make_later(work: Work, run: RunAside) {
+    let mut queue = queue();
+    let (waiting, busy) = &mut *queue;
+    if waiting.iter().any(|other| other.key == work.key && other.store.dir == work.store.dir) {
+        return;
+    }
+    waiting.push(work);
+    if *busy {
+        return;
+    }
+    let thread = std::thread::Builder::new().name("dijitso-prologue".to_owned());
+    *busy = thread.spawn(move || work_off(run)).is_ok();
+    if !*busy {
+        waiting.clear();
+    }
+}
+
+fn work_off(run: RunAside) {
+    // Of this thread alone, and of what it starts.
+    let _ = rustix::process::setpriority_process(None, 19);
+    loop {
+        let Some(work) = queue().0.first().cloned() else { break };
+        make(&work, run).unwrap_or_else(|why| work.tell(&why));
+        queue().0.remove(0);
+    }
+    let mut queue = queue();
+    // What has come since has nobody else.
+    queue.1 = !queue.0.is_empty();
+    if queue.1 {
+        drop(queue);
+        work_off(run);
+    }
+}
+
+/// Makes a prologue, or takes up one that somebody has left. Says why there is none.
+pub(super) fn make(work: &Work, run: RunAside) -> Result<(), String> {
+    if !work.store.dir.parent().is_some_and(Path::is_dir) {
+        // The cache has been removed meanwhile, and is not to come back.
+        return Ok(());
+    }
+    fsutil::create_dirs(&work.store.dir).map_err(words)?;
+    let dir = firm(&work.store.dir).ok_or("others can change what is in its directory")?;
+    let Some(lock) = lock(&dir.join(LOCK), &work.folder()).map_err(words)? else { return Ok(()) };
+    let made = make_in(work, run, &lock);
+    if let Err(why) = &made {
+        refuse(work, why);
+    }
+    make_room(&work.store, &work.key);
+    // Not left to the closing of the file: a process that the host has forked may have a copy of it.
+    let _ = flock(&lock, FlockOperation::Unlock);
+    made
+}
+
+fn words(error: io::Error) -> String {
+    error.to_string()
+}
+
+/// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
+fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let file =
+        File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let before = read_record(folder);
+    let begin = Instant::now();
+    let mut nap = Duration::from_millis(5);
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if read_record(folder) == before => return Ok(Some(file)),
+            Ok(()) => return Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+        std::thread::sleep(nap);
+        nap = (nap * 2).min(Duration::from_millis(250));
+    }
+}
+
+fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), String> {
+    let folder = work.folder();
+    if let Some(plan) = left(work, &folder) {
+        if finish(work, &folder, &plan).is_ok() {
+            return Ok(());
+        }
+    }
+    match fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(words(error)),
+        _ => {}
+    }
+    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(words)?;
+    let plan = Plan { text: work.text.clone(), began: Since::now(&folder) };
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text).map_err(words);
+    let run = |arguments: &[&str]| {
+        let mut argv = work.argv.clone();
+        argv.extend(arguments.iter().map(|word| (*word).to_owned()));
+        run(&Aside { argv: &argv, cwd: &folder, lock, limit: work.limit }).map_err(words)
+    };
+    write(HEADER, &work.text)?;
+    // What is included a second time must be nothing, since the sources include it once more.
+    write(TWICE, &format!("{}{MARK}{}", work.text, work.text))?;
+    if !run(&["-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE])? {
+        return Err("the compiler does not read it".to_owned());
+    }
+    let twice = fs::read(folder.join(ONCE_MORE)).map_err(words)?;
+    if !is_idempotent(&String::from_utf8_lossy(&twice), MARK) {
+        return Err("its headers give something else when they are included twice".to_owned());
+    }
+    drop(twice);
+    for name in [TWICE, ONCE_MORE] {
+        fs::remove_file(folder.join(name)).map_err(words)?;
+    }
+    let plan_text = serde_json::to_string(&plan).map_err(|error| error.to_string())?;
+    write(PLAN, &plan_text)?;
+    let language = format!("{}-header", work.language);
+    // The path without links: clang looks for the header there, and for nothing else.
+    let header = firm(&folder).ok_or("others can change its folder")?.join(HEADER).display().to_string();
+    if !run(&["-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED])? {
+        return Err("the compiler does not precompile it".to_owned());
+    }
+    finish(work, &folder, &plan)
+}
+
+/// The plan of a compiler whose program has ended before it, when it was about the same.
+fn left(work: &Work, folder: &Path) -> Option<Plan> {
+    if read_record(folder).is_some() || firm(folder).is_none() {
+        return None;
+    }
+    let plan = fsutil::read_own(&folder.join(PLAN)).ok().flatten()?;
+    // Written when all else is done.
+    let notes = fs::metadata(folder.join(NOTES)).is_ok_and(|facts| facts.len() > 0);
+    serde_json::from_slice(&plan).ok().filter(|plan: &Plan| notes && plan.text == work.text)
+}
+
+/// Writes the record of what the compiler has made.
+fn finish(work: &Work, folder: &Path, plan: &Plan) -> Result<(), String> {
+    let notes = fs::read_to_string(folder.join(NOTES)).map_err(words)?;
+    let mut headers = inputs::all_headers(&notes);
+    // That which was precompiled.
+    headers.retain(|path| {
+        path.file_name().is_none_or(|name| name != HEADER) || !path.starts_with(&work.store.dir)
+    });
+    let mut record = Record::now(&work.key, headers, &work.searched);
+    if let Some(changed) = record.headers.keys().find(|path| plan.began.has_seen_change_of(path)) {
+        return Err(format!("{} has changed meanwhile", changed.display()));
+    }
+    let made = fsutil::open_own(&folder.join(PRECOMPILED)).ok().flatten().ok_or("nothing was made")?;
+    let size = made.metadata().map_err(words)?.len();
+    if size == 0 {
+        return Err("nothing was made".to_owned());
+    }
+    if size > work.store.max_size {
+        return Err(format!("it has {size} bytes (cache.prologue_max_size)"));
+    }
+    // No name of ours stands for what never reached the disk.
+    made.sync_data().map_err(words)?;
+    record.sha256 = sha256(made).map_err(words)?;
+    for name in [HEADER, PRECOMPILED] {
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).map_err(words)?;
+        record.made.insert(name.to_owned(), Facts::of_file(&folder.join(name)));
+    }
+    if !is_as_made(folder, &record) {
+        return Err("somebody else can have written what was made".to_owned());
+    }
+    write_record(folder, &record)?;
+    work.tell("made");
+    Ok(())
+}
+
+fn sha256(mut file: File) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0_u8; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+fn write_record(folder: &Path, record: &Record) -> Result<(), String> {
+    let data = serde_json::to_vec(record).map_err(|error| error.to_string())?;
+    fsutil::publish_over(&folder.join(RECORD), &data, 0o600, Power::Safe).map_err(words)
+}
+
+/// Writes down that this prologue is not to be used, in the place of what was made.
+pub(super) fn refuse(work: &Work, why: &str) {
+    let folder = work.folder();
+    let before = read_record(&folder);
+    let notes = fs::read_to_string(folder.join(NOTES)).unwrap_or_default();
+    let headers =
+        before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
+    let _ = fs::remove_dir_all(&folder);
+    if fs::DirBuilder::new().mode(0o700).create(&folder).is_ok() {
+        let mut record = Record::now(&work.key, headers, &work.searched);
+        record.refused = Some(why.to_owned());
+        let _ = write_record(&folder, &record);
+    }
+}
+
+/// Notes that a prologue is used, to the hour.
+pub(super) fn note_use(folder: &Path) {
+    let noted = fs::metadata(folder).and_then(|facts| facts.modified());
+    let age = noted.ok().and_then(|noted| SystemTime::now().duration_since(noted).ok());
+    if age.is_some_and(|age| age > NOTED) {
+        let _ = fsutil::touch(folder, 0o700);
+    }
+}
+
+/// Removes those that have not been used for the longest time, until all take no more than they may. Only while the
+/// lock is held.
+fn make_room(store: &Store, newest: &str) {
+    let is_key = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut all: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
+    for entry in fs::read_dir(&store.dir).into_iter().flatten().flatten() {
+        let Some(name) = entry.file_name().to_str().map(str::to_owned).filter(|name| is_key(name)) else {
+            continue;
+        };
+        let files = fs::read_dir(entry.path()).into_iter().flatten().flatten();
+        let size = files.filter_map(|file| file.metadata().ok()).map(|facts| fsutil::allocated(&facts)).sum();
+        let used = entry.metadata().and_then(|facts| facts.modified()).unwrap_or(SystemTime::UNIX_EPOCH);
+        all.push((if name == newest { SystemTime::now() } else { used }, size, entry.path()));
+    }
+    all.sort();
+    let mut total: u64 = all.iter().map(|(_, size, _)| size).sum();
+    for (_, size, path) in all {
+        if total <= store.max_size || path.ends_with(newest) {
+            break;
+        }
+        if fs::remove_dir_all(&path).is_ok() {
+            total -= size;
+        }
+    }
+}

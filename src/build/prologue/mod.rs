@@ -1,0 +1,299 @@
+//! Precompiled prologues: the headers that generated sources begin with, compiled once for many.
+//!
+//! ```text
+//! <place>/<key>/prologue.h        the directives that the sources begin with, see `text`
+//! <place>/<key>/prologue.h.gch    the same, precompiled
+//! <place>/<key>/record            last to appear: what it was made from, see `record`
+//! <place>/.lock                   held (flock) by whoever makes one, and by the compiler that it runs
+//! ```
+//! The key is a digest of the compiler and its files, the flags, the directories of headers, the environment in which
+//! the compiler searches, and the text.
+//!
+//! It is an aid, and never decides anything: a source is compiled as it is, with the precompiled text before it, and
+//! what it includes a second time is nothing (which is tried when it is made). What fails in this way is compiled
+//! plainly, so that whatever a person sees comes of the plain command.
+//!
+//! A precompiled header is as good as foreign code: it lies where nobody else can put another, belongs to this user and
+//! can be written by nobody else, and it has the size, times and number in the file system that were recorded when it
+//! was made. Its digest is recorded too, and not computed at each use: that would take longer than it spares.
+
+#![forbid(unsafe_code)]
+
+mod maker;
+mod record;
+mod text;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::fsutil::{self, Standing};
+use crate::params::resolved::{BuildParams, Language, Precompile};
+use crate::process;
+use crate::process::aside::RunAside;
+use crate::wire::{Writer, digest, hex};
+
+use super::{Job, toolchain};
+use maker::Work;
+use record::{Facts, Record};
+use text::Found;
+
+/// Where precompiled prologues are kept.
+#[derive(Clone, Debug)]
+pub struct Store {
+    /// A directory on a disk of this host.
+    pub dir: PathBuf,
+    /// Bytes that they may take together.
+    pub max_size: u64,
+}
+
+const HEADER: &str = "prologue.h";
+const PRECOMPILED: &str = "prologue.h.gch";
+const RECORD: &str = "record";
+
+/// With fewer headers, reading them takes no longer than reading what was made of them.
+const FEWEST_HEADERS: usize = 40;
+
+/// What was made and has come out of date is not made again sooner than this after it was made: whoever writes headers
+/// while building would have it made all the time. The same for what is too large to be kept.
+const PAUSE: Duration = Duration::from_secs(60);
+
+/// What could not be made is tried again after so long, or when something has changed.
+const REFUSAL: Duration = Duration::from_secs(24 * 3600);
+
+/// A precompiled prologue that may be used.
+#[derive(Clone, Debug)]
+pub(super) struct Ready {
+    /// The header to include first.
+    pub(super) header: PathBuf,
+    /// What it was made from.
+    pub(super) headers: Vec<PathBuf>,
+}
+
+/// The prologue of a source, made or not.
+#[derive(Debug)]
+pub(super) struct Prologue<'a> {
+    job: &'a Job<'a>,
+    store: &'a Store,
+    work: Work,
+}
+
+impl<'a> Prologue<'a> {
+    /// The prologue of a job, where it has one that others may share and precompiling it is wanted.
+    pub(super) fn of(job: &'a Job<'a>) -> Option<Self> {
+        let store = job.prologues.as_ref()?;
+        if job.params.precompile == Precompile::Never || job.copies.is_some() || !fits(job) {
+            return None;
+        }
+        let source = std::str::from_utf8(job.source.1).ok()?;
+        let text = text::prologue(source, &|name| look(job, name))?;
+        let files = toolchain::inspect(job.params).file_key?;
+        let key = key(job.params, &files, &text);
+        let mut argv = job.params.compiler.clone();
+        argv.extend(job.params.flags.iter().cloned());
+        argv.push("-I.".to_owned());
+        argv.extend(job.params.include_dirs.iter().map(|dir| format!("-I{dir}")));
+        let language = if job.params.language == Language::C { "c" } else { "c++" };
+        let work = Work {
+            store: store.clone(),
+            key,
+            text,
+            argv,
+            language,
+            searched: searched(job.params),
+            limit: job.params.timeout.map_or(maker::LIMIT, |limit| limit.min(maker::LIMIT)),
+        };
+        Some(Self { job, store, work })
+    }
+
+    /// The precompiled prologue, if there is one and everything is as it was when it was made.
+    pub(super) fn ready(&self) -> Option<Ready> {
+        let folder = firm(&self.store.dir.join(&self.work.key))?;
+        let record = read_record(&folder).filter(|record| record.key == self.work.key)?;
+        if record.refused.is_some() || !is_as_made(&folder, &record) || !record.is_current() {
+            return None;
+        }
+        // The folder of the source and the cache's headers are searched before some of those directories.
+        let own = [Some(self.job.source), self.job.header];
+        let mut names = own.into_iter().flatten().map(|(name, _)| name.to_owned());
+        let cached = fs::read_dir(self.job.cache_dirs.0).into_iter().flatten().flatten();
+        let mut cached = cached.filter_map(|entry| entry.file_name().into_string().ok());
+        if names.any(|name| record.has_name(&name)) || cached.any(|name| record.has_name(&name)) {
+            return None;
+        }
+        maker::note_use(&folder);
+        Some(Ready { header: folder.join(HEADER), headers: record.headers.into_keys().collect() })
+    }
+
+    /// Makes it now, where a build is to wait for that.
+    pub(super) fn make_first(&self, run: Option<RunAside>) {
+        if let Some(run) =
+            run.filter(|_| self.job.params.precompile == Precompile::Always && self.is_wanting())
+        {
+            maker::make(&self.work, run).unwrap_or_else(|why| self.work.tell(&why));
+        }
+    }
+
+    /// Has it made, beside all that follows, after a build that has read so many headers without it.
+    pub(super) fn make_later(&self, run: Option<RunAside>, headers: usize) {
+        let wanted = self.job.params.precompile == Precompile::Auto && headers >= FEWEST_HEADERS;
+        if let Some(run) = run.filter(|_| wanted && self.is_wanting()) {
+            maker::make_later(self.work.clone(), run);
+        }
+    }
+
+    /// With it a compiler has failed that is content without: it is not used again.
+    pub(super) fn discard(&self) {
+        let text = "a source that compiles without it does not compile with it";
+        maker::refuse(&self.work, text);
+        self.work.tell(text);
+    }
+
+    /// Whether there is none, and making one may help.
+    fn is_wanting(&self) -> bool {
+        let folder = self.store.dir.join(&self.work.key);
+        let Some(record) = read_record(&folder) else { return true };
+        let made = fs::metadata(folder.join(RECORD)).and_then(|facts| facts.modified());
+        let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or(REFUSAL);
+        let current = record.is_current();
+        match record.refused {
+            Some(_) => age >= REFUSAL || (!current && age >= PAUSE),
+            None => (!current || !is_as_made(&folder, &record)) && age >= PAUSE,
+        }
+    }
+}
+
+impl Ready {
+    /// The options by which a compiler uses it.
+    pub(super) fn options(&self) -> Vec<String> {
+        ["-Winvalid-pch", "-include", &self.header.display().to_string()].map(str::to_owned).to_vec()
+    }
+
+    /// Whether a compiler says that it has not used it.
+    pub(super) fn is_unused(output: &str) -> bool {
+        output.contains("invalid-pch") || output.contains(PRECOMPILED)
+    }
+}
+
+/// The path without links of a directory in whose place nobody else can put another.
+fn firm(dir: &Path) -> Option<PathBuf> {
+    match fsutil::standing(dir) {
+        Ok(Standing::Firm(real)) => Some(real),
+        _ => None,
+    }
+}
+
+fn read_record(folder: &Path) -> Option<Record> {
+    let data = fsutil::read_own(&folder.join(RECORD)).ok().flatten()?;
+    serde_json::from_slice(&data).ok().filter(|record: &Record| record.format == record::FORMAT)
+}
+
+/// Whether the files are those that were recorded, and nobody else's.
+fn is_as_made(folder: &Path, record: &Record) -> bool {
+    [HEADER, PRECOMPILED].into_iter().all(|name| {
+        let file = fsutil::open_own(&folder.join(name)).ok().flatten();
+        let facts = file.and_then(|file| file.metadata().ok());
+        facts.is_some_and(|facts| record.made.get(name) == Some(&Facts::new(&facts)))
+    })
+}
+
+/// Flags with which a header that is compiled beforehand may not give the same, or that somebody uses who has plans of
+/// their own: further files to include, other outputs, debug information (which names the folder of the header).
+fn fits(job: &Job<'_>) -> bool {
+    const BEGINNINGS: [&str; 14] = [
+        "-M",
+        "-x",
+        "-i",
+        "-E",
+        "-S",
+        "-save-temps",
+        "--save-temps",
+        "-fpch",
+        "-fprofile",
+        "-fplugin",
+        "-flto",
+        "--coverage",
+        "-ftest-coverage",
+        "@",
+    ];
+    const SEARCHES: [&str; 3] = ["-isystem", "-iquote", "-idirafter"];
+    let params = job.params;
+    let odd = |word: &String| {
+        let begins = BEGINNINGS.iter().any(|option| word.starts_with(option));
+        let searches = SEARCHES.iter().any(|option| word.starts_with(option));
+        (begins && !searches) || word == "-c" || (word.starts_with("-g") && word != "-g0")
+    };
+    let postfix = Path::new(job.source.0).extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
+    let known = match params.language {
+        Language::C => postfix == "c",
+        Language::Cxx => ["cpp", "cc", "cxx", "C"].contains(&postfix),
+    };
+    let clean = !params.flags.iter().chain(&params.compiler).any(odd);
+    // A server that one of them leaves behind would hold the lock.
+    known && clean && !process::names_launcher(&params.compiler)
+}
+
+/// What the words after an include directive lead to in this build.
+fn look(job: &Job<'_>, words: &str) -> Found {
+    let name = words.trim_matches(|c| matches!(c, '<' | '>' | '"'));
+    let path = Path::new(name);
+    if path.is_absolute() {
+        return Found::Common;
+    }
+    if path.components().any(|part| !matches!(part, std::path::Component::Normal(_))) || name == job.source.0
+    {
+        return Found::Unknown;
+    }
+    if let Some((_, text)) = job.header.filter(|(own, _)| *own == name) {
+        return std::str::from_utf8(text).map_or(Found::Unknown, |text| Found::Ours(text.to_owned()));
+    }
+    let cached = job.cache_dirs.0.join(path);
+    if !cached.is_file() || searched(job.params).iter().any(|dir| dir.join(path).is_file()) {
+        return Found::Common;
+    }
+    fs::read_to_string(cached).map_or(Found::Unknown, Found::Ours)
+}
+
+/// Variables by which compilers find headers, and their own parts.
+const SEARCH_PATHS: [&str; 3] = ["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"];
+const PARTS: [&str; 4] = ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH"];
+
+/// The directories for headers that somebody has named.
+fn searched(params: &BuildParams) -> Vec<PathBuf> {
+    const OPTIONS: [&str; 4] = ["-isystem", "-iquote", "-idirafter", "-I"];
+    let mut all: Vec<PathBuf> = Vec::new();
+    let mut before = "";
+    for flag in &params.flags {
+        let joined =
+            OPTIONS.iter().find_map(|option| flag.strip_prefix(option)).filter(|dir| !dir.is_empty());
+        if OPTIONS.contains(&before) {
+            all.push(flag.into());
+        } else {
+            all.extend(joined.map(PathBuf::from));
+        }
+        before = flag;
+    }
+    all.extend(params.include_dirs.iter().map(PathBuf::from));
+    for name in SEARCH_PATHS {
+        let value = std::env::var_os(name).unwrap_or_default();
+        all.extend(std::env::split_paths(&value).filter(|dir| dir.is_absolute()));
+    }
+    all
+}
+
+fn key(params: &BuildParams, files: &str, text: &str) -> String {
+    let mut writer = Writer::new(b"dijitso prologue");
+    writer.bytes(files.as_bytes());
+    writer.u32(u32::from(params.language == Language::C));
+    for words in [&params.compiler, &params.flags, &params.include_dirs] {
+        writer.u64(words.len() as u64);
+        words.iter().for_each(|word| writer.bytes(word.as_bytes()));
+    }
+    for name in SEARCH_PATHS.iter().chain(&PARTS) {
+        let value = std::env::var_os(name);
+        writer.u32(u32::from(value.is_some()));
+        writer.bytes(value.unwrap_or_default().as_encoded_bytes());
+    }
+    writer.bytes(text.as_bytes());
+    hex(&digest(&writer.finish())[..16])
+}

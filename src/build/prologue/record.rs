@@ -1,0 +1,169 @@
+//! What a precompiled prologue was made from, and whether all of it is as it was.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::inputs::nanoseconds;
+
+/// The contents of `record`, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) format: String,
+    /// The name of the folder.
+    pub(super) key: String,
+    /// Why there is nothing to be used; what follows says from what it could not be made.
+    pub(super) refused: Option<String>,
+    /// The precompiled file and the header from which it was made, by their names in the folder.
+    pub(super) made: BTreeMap<String, Facts>,
+    /// SHA-256 of the precompiled file, for whoever wants to know whether the disk is to be trusted.
+    pub(super) sha256: String,
+    /// All headers that it was made from, those of the compiler and the system too.
+    pub(super) headers: BTreeMap<PathBuf, Facts>,
+    /// Directories in which another header might be found: those that are searched, and those of the headers.
+    pub(super) dirs: BTreeMap<PathBuf, Facts>,
+}
+
+pub(super) const FORMAT: &str = "dijitso prologue 1";
+
+/// What a file is like: any change changes it, also one that gives it its old time and size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Facts {
+    size: u64,
+    mtime: i64,
+    ctime: i64,
+    inode: u64,
+}
+
+impl Facts {
+    pub(super) fn new(facts: &fs::Metadata) -> Self {
+        Self {
+            size: facts.size(),
+            mtime: nanoseconds(facts.mtime(), facts.mtime_nsec()),
+            ctime: nanoseconds(facts.ctime(), facts.ctime_nsec()),
+            inode: facts.ino(),
+        }
+    }
+
+    /// Of a file; none of what is not there.
+    pub(super) fn of_file(path: &Path) -> Self {
+        fs::metadata(path).map_or_else(|_| Self::default(), |facts| Self::new(&facts))
+    }
+
+    /// Of a directory: what changes when a name appears in it or goes.
+    fn of_dir(path: &Path) -> Self {
+        let names = |facts: fs::Metadata| Self { size: 0, ctime: 0, ..Self::new(&facts) };
+        fs::metadata(path).map_or_else(|_| Self::default(), names)
+    }
+}
+
+impl Record {
+    /// A record of what is there now.
+    pub(super) fn now(key: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
+        let parents = headers.iter().filter_map(|header| header.parent());
+        let dirs: BTreeSet<&Path> = searched.iter().map(PathBuf::as_path).chain(parents).collect();
+        Self {
+            format: FORMAT.to_owned(),
+            key: key.to_owned(),
+            refused: None,
+            made: BTreeMap::new(),
+            sha256: String::new(),
+            dirs: dirs.into_iter().map(|dir| (dir.to_owned(), Facts::of_dir(dir))).collect(),
+            headers: headers.into_iter().map(|path| (path.clone(), Facts::of_file(&path))).collect(),
+        }
+    }
+
+    /// Whether everything that it was made from is as it was.
+    pub(super) fn is_current(&self) -> bool {
+        self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
+            && self.dirs.iter().all(|(path, facts)| Facts::of_dir(path) == *facts)
+    }
+
+    /// Whether one of the headers was found under this name in some directory.
+    pub(super) fn has_name(&self, name: &str) -> bool {
+        self.headers.keys().any(|path| path.file_name().is_some_and(|own| own == name))
+    }
+}
+
+/// What a text makes of the names of macros when it is read once more. As compilers tell with `-E -dD`: directives that
+/// define names, and the words that are left.
+///
+/// True when the part after the line `mark` has no words, and changes nothing of what is defined.
+pub(super) fn is_idempotent(preprocessed: &str, mark: &str) -> bool {
+    let Some((once, again)) = preprocessed.split_once(mark) else { return false };
+    let mut macros: BTreeMap<&str, &str> = BTreeMap::new();
+    once.lines().for_each(|line| {
+        define(&mut macros, line);
+    });
+    let before = macros.clone();
+    let only_directives = again.lines().all(|line| line.trim().is_empty() || define(&mut macros, line));
+    only_directives && macros == before
+}
+
+/// Follows a line. False when it is more than a definition.
+fn define<'a>(macros: &mut BTreeMap<&'a str, &'a str>, line: &'a str) -> bool {
+    if let Some(rest) = line.strip_prefix("#define ") {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(rest.len());
+        macros.insert(&rest[..end], &rest[end..]);
+        return true;
+    }
+    if let Some(name) = line.strip_prefix("#undef ") {
+        macros.remove(name.trim());
+        return true;
+    }
+    // `# 12 "file.h" 1 3` says where the next line comes from.
+    line.strip_prefix("# ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_a_text_again_must_change_nothing() {
+        let mark = "int mark;\n";
+        let once = "# 1 \"a\"\n#define A 1\nint x;\n#define F(x) x\n";
+        for fine in ["", "\n# 1 \"a.h\" 3\n", "#undef A\n#define A 1\n"] {
+            assert!(is_idempotent(&format!("{once}{mark}{fine}"), mark), "{fine}");
+        }
+        for wrong in
+            ["int y;\n", "#undef A\n", "#define A 2\n", "#define B\n", "#pragma x\n", "#define F(y) x\n"]
+        {
+            assert!(!is_idempotent(&format!("{once}{mark}{wrong}"), mark), "{wrong}");
+        }
+        assert!(!is_idempotent(once, mark));
+    }
+
+    #[test]
+    fn any_change_of_a_header_or_of_where_it_is_searched_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("first")).unwrap();
+        fs::create_dir(at("second")).unwrap();
+        fs::write(at("second/a.h"), "1").unwrap();
+        let record = || Record::now("k", vec![at("second/a.h")], &[at("first"), at("none")]);
+        let is_noticed = |change: &dyn Fn()| {
+            let record = record();
+            assert!(record.is_current());
+            // Times of files have ticks.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change();
+            assert!(!record.is_current());
+        };
+        let old = fs::metadata(at("second/a.h")).unwrap().modified().unwrap();
+        is_noticed(&|| {
+            fs::write(at("second/a.h"), "2").unwrap();
+            let file = fs::File::options().append(true).open(at("second/a.h")).unwrap();
+            file.set_modified(old).unwrap();
+        });
+        is_noticed(&|| fs::write(at("first/a.h"), "3").unwrap());
+        is_noticed(&|| fs::create_dir(at("none")).unwrap());
+        is_noticed(&|| fs::remove_file(at("second/a.h")).unwrap());
+        assert!(record().has_name("a.h") && !record().has_name("second"));
+    }
+}

@@ -1,0 +1,75 @@
+//! A command that runs beside the program, after whose end nobody may wait for it.
+//!
+//! Its input is an open file with a lock (`flock`): the lock is there until both we and the command have ended, so that
+//! others see whether it still runs, whatever has become of us. It has no output. The kernel ends it when it has taken
+//! more time of a processor than it may.
+
+#![forbid(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
+
+/// A command that is run aside.
+#[derive(Clone, Debug)]
+pub struct Aside<'a> {
+    /// Program and arguments.
+    pub argv: &'a [String],
+    /// The working directory.
+    pub cwd: &'a Path,
+    /// The file that is locked.
+    pub lock: &'a File,
+    /// For how long it may run.
+    pub limit: Duration,
+}
+
+/// Something that runs commands aside. True when the command has ended well.
+pub type RunAside = fn(&Aside<'_>) -> io::Result<bool>;
+
+/// Runs a command to its end, or to its time limit.
+///
+/// # Errors
+/// When it cannot be started.
+pub fn run(aside: &Aside<'_>) -> io::Result<bool> {
+    let (program, arguments) = aside.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut spawn = std::process::Command::new(program);
+    spawn.args(arguments).current_dir(aside.cwd).env("LC_ALL", "C").env("TMPDIR", aside.cwd);
+    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn.process_group(0);
+    let mut child = Ended(spawn.spawn()?);
+    let seconds = Some(aside.limit.as_secs().max(1));
+    let limit = Rlimit { current: seconds, maximum: seconds };
+    if let Some(process) = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw) {
+        // It starts the compiler proper some milliseconds later. Where that is refused, the time limit is left.
+        let _ = prlimit(Some(process), Resource::Cpu, limit);
+    }
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.0.try_wait()? {
+            return Ok(status.success());
+        }
+        if begin.elapsed() >= aside.limit {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// A child that is killed, with all that came of it, and whose status is taken.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
+            let _ = self.0.wait();
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Precompiled prologues with real compilers: the same code, sooner, and nothing else.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dijitso::cache::seal;
+use dijitso::error::Result;
+use dijitso::jit::callbacks::Asked;
+use dijitso::jit::{Callbacks, Library, Request, Session, Source};
+use dijitso::params::Params;
+
+/// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
+struct Bench {
+    _dir: tempfile::TempDir,
+    at: PathBuf,
+    params: Params,
+}
+
+const COMMON: &str = "#pragma once\n#include <algorithm>\n#include <vector>\n\
+                      struct Common { virtual ~Common() {} virtual int value() const { return VALUE; } };\n";
+
+impl Bench {
+    fn new(compiler: &str, precompile: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().canonicalize().unwrap();
+        fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(at.join("headers")).unwrap();
+        let bench = Self { _dir: dir, at, params: Params::new().unwrap() };
+        bench.write_common(1);
+        let script = bench.at.join("g++");
+        let calls = bench.at.join("calls");
+        let text = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {compiler} \"$@\"\n", calls.display());
+        fs::write(&script, text).unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
+        let cache = bench.at.join("cache").display().to_string();
+        let headers = bench.at.join("headers").display().to_string();
+        let mut bench = bench;
+        for (key, value) in [
+            ("cache.cache_dir", cache.as_str()),
+            ("build.cxx", script.to_str().unwrap()),
+            ("build.cxxflags_opt", "-O1"),
+            ("build.include_dirs", &headers),
+            ("build.precompile", precompile),
+            ("build.slots_dir", ""),
+        ] {
+            bench.params.set(key, value).unwrap();
+        }
+        bench
+    }
+
+    /// From now on with another cache, and without prologues.
+    fn without(&mut self) {
+        let cache = self.at.join("other").display().to_string();
+        self.params.set("cache.cache_dir", &cache).unwrap();
+        self.params.set("build.precompile", "never").unwrap();
+    }
+
+    fn write_common(&self, value: i32) {
+        // Times of files have ticks, and the value may be the same.
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(self.at.join("headers/common.h"), COMMON.replace("VALUE", &value.to_string())).unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    fn jit_with(&self, name: &str, code: &str, header: Option<&str>) -> Result<Library> {
+        let params = self.params.resolve().unwrap();
+        let generate = |_: Asked<'_>, source: &mut Source| {
+            source.code = Some(code.as_bytes().to_vec());
+            source.header = header.map(|text| text.as_bytes().to_vec());
+            Ok(())
+        };
+        let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+        Session::default().jit(Ok(Request { name, params: &params }), &mut callbacks)
+    }
+
+    fn jit(&self, name: &str) -> Library {
+        self.jit_with(name, &source(name), None).unwrap()
+    }
+
+    /// The calls of the compiler so far: those that built with a precompiled prologue, those that built without, and
+    /// those that made one.
+    fn calls(&self) -> [usize; 3] {
+        let text = fs::read_to_string(self.at.join("calls")).unwrap_or_default();
+        let count = |which: &dyn Fn(&str) -> bool| text.lines().filter(|line| which(line)).count();
+        let builds = |line: &str| line.contains("-soname");
+        [
+            count(&|line| builds(line) && line.contains("prologue.h")),
+            count(&|line| builds(line) && !line.contains("prologue.h")),
+            count(&|line| line.contains("prologue.h.gch")),
+        ]
+    }
+
+    /// The folders of prologues that are whole.
+    fn made(&self) -> Vec<PathBuf> {
+        let all = fs::read_dir(self.at.join("cache/prologue")).into_iter().flatten().flatten();
+        all.map(|entry| entry.path())
+            .filter(|path| path.join("prologue.h.gch").is_file() && path.join("record").is_file())
+            .collect()
+    }
+
+    /// The headers that were recorded for a library, relative to the bench.
+    fn inputs(&self, library: &Library) -> Vec<PathBuf> {
+        let record = seal::peek(&fs::File::open(library.path()).unwrap()).unwrap().unwrap();
+        let relative = |path: PathBuf| path.strip_prefix(&self.at).map(Path::to_owned).unwrap_or(path);
+        record.inputs.iter().map(|input| relative(PathBuf::from(&input.path))).collect()
+    }
+
+    fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        let begin = Instant::now();
+        while !done(self) {
+            assert!(begin.elapsed() < Duration::from_secs(120), "{what}: {:?}", self.calls());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn disassembly(library: &Path) -> String {
+        let output = std::process::Command::new("objdump").arg("-d").arg(library).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // The first lines name the file.
+        text.split_once("Disassembly").map(|(_, rest)| rest.to_owned()).unwrap()
+    }
+}
+
+fn source(name: &str) -> String {
+    format!(
+        "// {name}\n#if defined _WIN32\n#define EXPORT 1\n#else\n#define EXPORT \
+         __attribute__ ((visibility (\"default\")))\n#endif\n#include <common.h>\n#include <cstdlib>\n\
+         struct Own : Common {{ int value() const override {{ std::vector<int> v{{3, 1, 2}}; \
+         std::sort(v.begin(), v.end()); return v[0] * Common::value(); }} }};\n\
+         extern \"C\" EXPORT int f_{name}() {{ Common* c = new Own; int v = c->value(); delete c; return v; }}\n"
+    )
+}
+
+fn call(library: &Library, name: &str) -> i32 {
+    let address = library.symbol(&format!("f_{name}")).unwrap();
+    // SAFETY: all functions of these tests are `int f()`.
+    let function = unsafe { std::mem::transmute::<*const std::ffi::c_void, extern "C" fn() -> i32>(address) };
+    function()
+}
+
+fn is_there(program: &str) -> bool {
+    std::process::Command::new(program).arg("--version").output().is_ok()
+}
+
+/// Whatever comes of it, it is the same as without, in the code and in what is recorded of it.
+#[test]
+fn the_code_and_what_is_recorded_are_the_same_with_and_without() {
+    for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
+        if !is_there(compiler) {
+            continue;
+        }
+        let mut with = Bench::new(compiler, "always");
+        let a = with.jit("same");
+        assert_eq!(with.calls(), [1, 0, 1], "{compiler}");
+        let (code, inputs) = (Bench::disassembly(a.path()), with.inputs(&a));
+        with.without();
+        let b = with.jit("same");
+        assert_eq!(with.calls(), [1, 1, 1], "{compiler}");
+        assert_eq!((call(&a, "same"), call(&b, "same")), (1, 1));
+        assert!(code == Bench::disassembly(b.path()), "{compiler}: other code");
+        assert_eq!(inputs, with.inputs(&b), "{compiler}");
+        assert!(inputs.contains(&PathBuf::from("headers/common.h")));
+    }
+}
+
+#[test]
+fn c_has_prologues_too() {
+    let code = "#include <stdio.h>\n#include <common.h>\nint f_c(void) { return VALUE + EXTRA; }\n";
+    let mut bench = Bench::new("/usr/bin/gcc", "always");
+    let header = "#ifndef C\n#define C\n#define VALUE 3\n#include <math.h>\nstatic inline int g(void) { return 1; }\n\
+                  #define EXTRA g()\n#endif\n";
+    fs::write(bench.at.join("headers/common.h"), header).unwrap();
+    let compiler = bench.at.join("g++").display().to_string();
+    for (key, value) in [("build.language", "c"), ("build.cc", &compiler), ("build.cflags_opt", "-O1")] {
+        bench.params.set(key, value).unwrap();
+    }
+    let library = bench.jit_with("c", code, None).unwrap();
+    assert_eq!((call(&library, "c"), bench.calls()), (4, [1, 0, 1]));
+    bench.without();
+    let plain = bench.jit_with("c", code, None).unwrap();
+    assert_eq!((call(&plain, "c"), bench.calls()), (4, [1, 1, 1]));
+    assert!(Bench::disassembly(library.path()) == Bench::disassembly(plain.path()));
+    assert_eq!(bench.inputs(&library), bench.inputs(&plain));
+}
+
+#[test]
+fn the_first_build_waits_for_nothing_and_the_next_ones_gain() {
+    let bench = Bench::new("/usr/bin/g++", "auto");
+    assert_eq!(call(&bench.jit("first"), "first"), 1);
+    assert_eq!(&bench.calls()[..2], [0, 1]);
+    bench.wait_until("none was made", |bench| bench.made().len() == 1);
+    assert_eq!(call(&bench.jit("second"), "second"), 1);
+    assert_eq!(bench.calls(), [1, 1, 1]);
+    let never = Bench::new("/usr/bin/g++", "never");
+    never.jit("first");
+    never.jit("second");
+    assert_eq!((never.calls(), never.made().len()), ([0, 2, 0], 0));
+}
+
+#[test]
+fn sources_that_include_only_their_own_header_share_its_prologue() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    for name in ["one", "two"] {
+        let signature_header = format!("#ifndef H_{name}\n#define H_{name}\n{}\n#endif\n", source(name));
+        let params = bench.params.resolve().unwrap();
+        let generate = |asked: Asked<'_>, source: &mut Source| {
+            source.header = Some(signature_header.as_bytes().to_vec());
+            source.code = Some(format!("// {name}\n#include \"{}.h\"\n", asked.signature).into_bytes());
+            Ok(())
+        };
+        let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+        let library = Session::default().jit(Ok(Request { name, params: &params }), &mut callbacks).unwrap();
+        assert_eq!(call(&library, name), 1);
+    }
+    assert_eq!(bench.calls(), [2, 0, 1]);
+}
+
+#[test]
+fn a_header_that_has_changed_is_read_anew() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    assert_eq!(call(&bench.jit("before"), "before"), 1);
+    bench.write_common(2);
+    assert_eq!(call(&bench.jit("after"), "after"), 2);
+    assert_eq!(bench.calls(), [1, 1, 1]);
+}
+
+/// The same name in a directory that is searched earlier, or in the cache.
+#[test]
+fn a_header_that_would_be_found_earlier_is_read() {
+    let mut bench = Bench::new("/usr/bin/g++", "always");
+    fs::create_dir(bench.at.join("first")).unwrap();
+    let dirs = [bench.at.join("first"), bench.at.join("headers")].map(|dir| dir.display().to_string());
+    bench.params.set("build.include_dirs", &dirs.join(" ")).unwrap();
+    assert_eq!(call(&bench.jit("before"), "before"), 1);
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(bench.at.join("first/common.h"), COMMON.replace("VALUE", "3")).unwrap();
+    assert_eq!(call(&bench.jit("after"), "after"), 3);
+    assert_eq!(bench.calls(), [1, 1, 1]);
+}
+
+#[test]
+fn what_is_damaged_or_could_be_somebody_elses_is_not_used() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    bench.jit("first");
+    let folder = bench.made().remove(0);
+    let file = folder.join("prologue.h.gch");
+    let whole = fs::read(&file).unwrap();
+    let chmod = |path: &Path, mode: u32| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let mut uses = 1;
+    let mut used = |name: &str| {
+        assert_eq!(call(&bench.jit(name), name), 1);
+        let before = std::mem::replace(&mut uses, bench.calls()[0]);
+        uses > before
+    };
+    assert!(used("whole"));
+    let record = fs::read(folder.join("record")).unwrap();
+    for (at, open) in [&folder, &bench.at.join("cache/prologue")].into_iter().enumerate() {
+        let mode = fs::metadata(open).unwrap().permissions().mode();
+        chmod(open, 0o777);
+        assert!(!used(&format!("open{at}")), "{}", open.display());
+        chmod(open, mode);
+    }
+    assert!(used("again"));
+    chmod(&file, 0o666);
+    assert!(!used("writable"));
+    chmod(&file, 0o600);
+    // The times of the file are others now.
+    assert!(!used("touched"));
+    fs::write(&file, &whole[..whole.len() / 2]).unwrap();
+    assert!(!used("half"));
+    fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    assert!(!used("link"));
+    fs::write(folder.join("record"), &record[..record.len() / 2]).unwrap();
+    // Nobody knows anything of it any more: it is made anew.
+    assert!(used("forgotten"));
+    assert_eq!(bench.calls()[2], 2);
+}
+
+#[test]
+fn another_compiler_under_the_same_name_has_its_own() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    bench.jit("first");
+    let script = bench.at.join("g++");
+    let text = fs::read_to_string(&script).unwrap();
+    fs::write(&script, format!("{text}# changed\n")).unwrap();
+    bench.jit("second");
+    assert_eq!((bench.calls(), bench.made().len()), ([2, 0, 2], 2));
+}
+
+#[test]
+fn a_wrong_source_is_told_as_by_the_plain_command() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    bench.jit("first");
+    let wrong = source("wrong").replace("return v[0]", "return w[0]");
+    let error = bench.jit_with("wrong", &wrong, None).unwrap_err();
+    let mut bench = bench;
+    bench.without();
+    let expected = bench.jit_with("wrong", &wrong, None).unwrap_err();
+    assert_eq!(error.log(), expected.log());
+    assert!(!error.log().contains("prologue"));
+    let folder = PathBuf::from(error.path());
+    assert!(!fs::read_to_string(folder.join("recompile.sh")).unwrap().contains("prologue"));
+    // It was not at fault.
+    for (key, value) in
+        [("build.precompile", "always"), ("cache.cache_dir", bench.at.join("cache").to_str().unwrap())]
+    {
+        bench.params.set(key, value).unwrap();
+    }
+    bench.jit("third");
+    assert_eq!(bench.calls(), [3, 2, 1]);
+}
+
+#[test]
+fn what_a_compiler_does_not_take_is_used_once() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    let script = bench.at.join("g++");
+    let text = fs::read_to_string(&script).unwrap();
+    let refusing = "case \"$*\" in *-soname*) for word; do case $word in */prologue.h) echo no >&2; exit 1;; esac; done;; esac\nexec";
+    fs::write(&script, text.replace("exec", refusing)).unwrap();
+    for name in ["first", "second"] {
+        assert_eq!(call(&bench.jit(name), name), 1);
+    }
+    assert_eq!((bench.calls(), bench.made().len()), ([1, 2, 1], 0));
+}
+
+#[test]
+fn headers_that_mean_something_else_the_second_time_have_none() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    for (name, text) in [
+        ("words", "extern int counted;\n"),
+        ("macros", "#ifdef TWO\n#undef TWO\n#else\n#define TWO\n#endif\n"),
+    ] {
+        fs::write(bench.at.join(format!("headers/{name}.h")), text).unwrap();
+        let code = format!("#include <{name}.h>\n{}", source(name));
+        assert_eq!(call(&bench.jit_with(name, &code, None).unwrap(), name), 1);
+    }
+    assert_eq!((bench.calls(), bench.made().len()), ([0, 2, 0], 0));
+}
+
+#[test]
+fn the_least_recently_used_goes_when_the_limit_is_reached() {
+    let mut bench = Bench::new("/usr/bin/g++", "always");
+    bench.params.set("cache.prologue_max_size", "1K").unwrap();
+    bench.jit("large");
+    assert_eq!((bench.calls(), bench.made().len()), ([0, 1, 1], 0));
+    let bench = Bench::new("/usr/bin/g++", "always");
+    bench.jit("first");
+    let size = fs::metadata(bench.made()[0].join("prologue.h.gch")).unwrap().len();
+    let mut bench = bench;
+    bench.params.set("cache.prologue_max_size", &(size * 3 / 2).to_string()).unwrap();
+    let first = bench.made().remove(0);
+    let code = format!("#include <list>\n{}", source("second"));
+    bench.jit_with("second", &code, None).unwrap();
+    assert_eq!(bench.made().len(), 1);
+    assert_ne!(bench.made()[0], first);
+}
+
+#[test]
+fn several_at_once_make_one() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    std::thread::scope(|scope| {
+        for name in ["a", "b", "c"] {
+            let bench = &bench;
+            scope.spawn(move || assert_eq!(call(&bench.jit(name), name), 1));
+        }
+    });
+    assert_eq!(bench.calls(), [3, 0, 1]);
+}
+
+/// What a program has left unfinished: a compiler that ended after it, or with it.
+#[test]
+fn what_an_ended_program_has_begun_is_taken_up_or_made_anew() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    bench.jit("first");
+    let folder = bench.made().remove(0);
+    fs::remove_file(folder.join("record")).unwrap();
+    bench.jit("second");
+    assert_eq!(bench.calls(), [2, 0, 1], "it was finished");
+    for part in ["prologue.d", "prologue.h.gch"] {
+        fs::remove_file(folder.join("record")).unwrap();
+        fs::remove_file(folder.join(part)).unwrap();
+        bench.jit(&format!("without_{}", part.len()));
+    }
+    assert_eq!(bench.calls(), [4, 0, 3]);
+}
