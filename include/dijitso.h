@@ -1209,7 +1209,7 @@ int32_t dijitso_library_origin(const struct dijitso_library *library);
 
 /**
  * Drops a handle. The code stays loaded: function pointers stay valid, and the next dijitso_jit() for it is
- * answered from memory.
+ * answered from memory. Answers from memory may all be the same handle; it is freed as often as it was given.
  *
  * @param library  *Owned* by the caller until now; NULL is fine.
  * @local  @threads any, once  @since 0.1.0
@@ -1251,7 +1251,8 @@ void dijitso_library_free(struct dijitso_library *library);
  *
  * @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
  *                     is generated, best by a good hash. *Copied*.
- * @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+ * @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment: read at
+ *                     the first such call, and again when the environment has changed.
  * @param callbacks    *Borrowed* for the call; NULL where a hit is expected. With a communicator: the same on
  *                     every rank; send and receive both or neither.
  * @param comm         An intra-communicator, or DIJITSO_COMM_NULL. The library talks on a duplicate of it, which

@@ -17,14 +17,24 @@ use super::export;
 /// changes it, no other may use it.
 pub struct dijitso_params {
     params: Params,
-    /// Value and origin of each key, as C strings that callers borrow.
-    shown: HashMap<String, (CString, CString)>,
-    json: CString,
+    /// Value and origin of each key, as C strings that callers borrow; made when one is asked for, which most programs
+    /// never do.
+    shown: OnceLock<HashMap<String, (CString, CString)>>,
+    json: OnceLock<CString>,
     resolved: OnceLock<Result<Arc<Resolved>>>,
 }
 
 impl dijitso_params {
     fn new(params: Params) -> Self {
+        Self { params, shown: OnceLock::new(), json: OnceLock::new(), resolved: OnceLock::new() }
+    }
+
+    fn json(&self) -> &CStr {
+        self.json.get_or_init(|| c_string(&self.params.to_json().to_string()))
+    }
+
+    fn show_all(&self) -> HashMap<String, (CString, CString)> {
+        let params = &self.params;
         let members = serde_json::from_str(&params.get("generator").unwrap_or_default());
         let members: Vec<String> = match members {
             Ok(serde_json::Value::Object(members)) => {
@@ -38,12 +48,7 @@ impl dijitso_params {
             let origin = c_string(&params.origin(&name)?.to_string());
             Some((name, (value, origin)))
         };
-        Self {
-            shown: names.filter_map(show).collect(),
-            json: c_string(&params.to_json().to_string()),
-            resolved: OnceLock::new(),
-            params,
-        }
+        names.filter_map(show).collect()
     }
 
     /// Applies a change to a copy, which takes the place of this when it has succeeded.
@@ -74,7 +79,7 @@ impl dijitso_params {
         }
         // SAFETY: promised by the caller.
         let key = unsafe { CStr::from_ptr(key) };
-        self.shown.get(key.to_str().ok()?)
+        self.shown.get_or_init(|| self.show_all()).get(key.to_str().ok()?)
     }
 }
 
@@ -165,7 +170,7 @@ export! {
     /// @return *Borrowed* until the parameters are changed or freed.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_params_to_json(params: *const dijitso_params) -> *const c_char, otherwise(std::ptr::null()) {
-        params.as_ref().map_or(std::ptr::null(), |params| params.json.as_ptr())
+        params.as_ref().map_or(std::ptr::null(), |params| params.json().as_ptr())
     }
 }
 

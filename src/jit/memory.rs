@@ -24,8 +24,10 @@ use super::lock;
 pub(crate) struct Memory {
     /// No other has it, not even when this is gone: by it threads know what they remember from here.
     number: u64,
-    by_params: RwLock<HashMap<Digest32, HashMap<Arc<[u8]>, Library>>>,
+    by_params: RwLock<HashMap<Digest32, ByName>>,
 }
+
+type ByName = HashMap<Arc<[u8]>, Library>;
 
 /// What a thread remembers: an answer in each place, which belongs to the hash of the question.
 struct Answer {
