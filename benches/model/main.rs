@@ -331,7 +331,7 @@ fn accesses(file: &str) -> BTreeMap<(String, String), Term> {
         let key = (words[0].to_owned(), words[1].to_owned());
         points.entry(key).or_default().push((number(2), number(3), number(4) as f64));
     }
-    let learn = |(key, points): ((String, String), Vec<(usize, usize, f64)>)| {
+    let learn = |(key, points): (_, Vec<(usize, usize, f64)>)| {
         let term = Term::through([points[0], points[1], points[2]]);
         let (ranks, hosts, found) = points[3];
         let said = term.at(ranks, hosts);

@@ -13,10 +13,12 @@ use crate::process::find_program;
 /// Linkers in the order in which they are taken, the fastest first.
 const FASTEST: [&str; 2] = ["mold", "lld"];
 
-/// Compilers, and the linkers with which they have failed.
-static REFUSED: LazyLock<Mutex<HashSet<(Vec<String>, String)>>> = LazyLock::new(Mutex::default);
+/// A compiler, and a linker that did not work with it.
+type Pair = (Vec<String>, String);
 
-fn refused() -> MutexGuard<'static, HashSet<(Vec<String>, String)>> {
+static REFUSED: LazyLock<Mutex<HashSet<Pair>>> = LazyLock::new(Mutex::default);
+
+fn refused() -> MutexGuard<'static, HashSet<Pair>> {
     REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -57,12 +57,15 @@ impl Nodes {
     }
 }
 
+/// Which ranks share a host, where staging is worth it; with the number of the finding.
+type Finding = (u64, Option<Arc<Nodes>>);
+
 /// What the ranks of a communicator have agreed on about their hosts; the same on all of them, but for paths.
 #[derive(Default)]
 pub(super) struct Staging {
     /// By cache directory; with the number of the finding, by which ranks see that they mean the same one. `None` where
     /// every rank is alone.
-    known: Mutex<HashMap<PathBuf, (u64, Option<Arc<Nodes>>)>>,
+    known: Mutex<HashMap<PathBuf, Finding>>,
     findings: AtomicU64,
     /// Communicators by the leaders of the ranks: they last as long as the whole one, so there is one for each.
     comms: Mutex<HashMap<Vec<usize>, Arc<dyn Communicator + Send + Sync>>>,

@@ -165,10 +165,10 @@ fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
 
 fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), String> {
     let folder = work.folder();
-    if let Some(plan) = left(work, &folder) {
-        if finish(work, &folder, &plan).is_ok() {
-            return Ok(());
-        }
+    if let Some(plan) = left(work, &folder)
+        && finish(work, &folder, &plan).is_ok()
+    {
+        return Ok(());
     }
     match fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(words(error)),
