@@ -129,8 +129,9 @@ impl Run {
         for left in noted.iter().chain([&library]) {
             let _ = fs::remove_file(left);
         }
-        // What is written down is to work when the copies, and all that makes it faster, have gone.
-        let argv = command_in(job, noting, &cache_dirs(job));
+        // What is written down is to work when the copies and the prologue have gone, and to give the same file.
+        let mut argv = command_in(job, noting, &cache_dirs(job));
+        argv.extend(aids.linker.as_deref().map(linker::option));
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
         let copies = Dirs { include: copied_headers, library: copied_libraries };
         let words: Vec<String> = noting.iter().cloned().chain(aids.words()).collect();
