@@ -43,9 +43,15 @@ fn choose_in(params: &BuildParams, path: Option<&OsStr>) -> Option<String> {
     wanted.into_iter().find(|name| is_there(name) && !is_refused(name)).map(str::to_owned)
 }
 
-/// The option of the compiler.
-pub(super) fn option(linker: &str) -> String {
-    format!("-fuse-ld={linker}")
+/// The options of the compiler.
+pub(super) fn options(linker: &str) -> Vec<String> {
+    let mut options = vec![format!("-fuse-ld={linker}")];
+    if linker == "mold" {
+        // Else a child of it outlives the compiler, which nobody waits for: in containers whose first process does not
+        // do so either it would be there for ever.
+        options.push("-Wl,--no-fork".to_owned());
+    }
+    options
 }
 
 /// From now on this compiler is not told to use it.

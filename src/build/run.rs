@@ -51,7 +51,7 @@ impl Aids {
 
     fn words(&self) -> Vec<String> {
         let prologue = self.prologue.as_ref().map(Ready::options).unwrap_or_default();
-        prologue.into_iter().chain(self.linker.as_deref().map(linker::option)).collect()
+        prologue.into_iter().chain(self.linker.as_deref().map(linker::options).unwrap_or_default()).collect()
     }
 }
 
@@ -131,7 +131,7 @@ impl Run {
         }
         // What is written down is to work when the copies and the prologue have gone, and to give the same file.
         let mut argv = command_in(job, noting, &cache_dirs(job));
-        argv.extend(aids.linker.as_deref().map(linker::option));
+        argv.extend(aids.linker.as_deref().map(linker::options).unwrap_or_default());
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
         let copies = Dirs { include: copied_headers, library: copied_libraries };
         let words: Vec<String> = noting.iter().cloned().chain(aids.words()).collect();

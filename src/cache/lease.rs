@@ -174,6 +174,10 @@ impl Lease {
 pub fn sweep(dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
+        // Somebody is writing a lease there, and looks like nobody's until it is written.
+        if fsutil::is_staged(&path) {
+            continue;
+        }
         let mut seen = Seen::default();
         if let Some(claim) = seen.look(&path).filter(|claim| seen.is_over(&path, claim)) {
             remove(&path, &claim);
@@ -517,8 +521,10 @@ mod tests {
         let elsewhere = Owner { boot: "abcdefabcdef".to_owned(), ..me };
         std::fs::write(dir.path().join("dead"), foreign(dead)).unwrap();
         std::fs::write(dir.path().join("elsewhere"), foreign(elsewhere)).unwrap();
+        let staged = fsutil::staging(dir.path(), FILE_MODE).unwrap();
         sweep(dir.path());
         assert!(!dir.path().join("dead").exists() && dir.path().join("elsewhere").exists());
+        assert!(staged.path().exists(), "somebody is about to make a lease of it");
     }
 
     /// Between a look at a dead owner's lease and its removal, another may have taken it over.

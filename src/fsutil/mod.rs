@@ -7,6 +7,7 @@ pub mod faults;
 mod trust;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -339,6 +340,12 @@ pub fn sweep(dir: &Path) {
             Err(error) => log::info!("cannot remove {}: {error}", path.display()),
         }
     }
+}
+
+/// Whether this is the name of a file that has not got its contents yet; see [`staging`].
+#[must_use]
+pub fn is_staged(path: &Path) -> bool {
+    path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(STAGED_PREFIX))
 }
 
 /// Removes from `dir` the plain files that are older than this, by their own clock. Says nothing.
