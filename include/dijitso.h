@@ -1275,10 +1275,10 @@ dijitso_status dijitso_jit(const char *name,
  * library, so that the caller can start further calls meanwhile. The second part is dijitso_jit_finish(). Modules
  * that do not need each other are built at the same time if all of them are started before one is finished:
  * @code
- * for (int i = 0; i < 9; ++i)
- *   dijitso_jit_start(names[i], params, &callbacks, comm, &pending[i], &error);
- * for (int i = 0; i < 9; ++i)
- *   dijitso_jit_finish(pending[i], &libraries[i], &error);
+ * dijitso_jit_start("mass", params, &callbacks, comm, &mass, &error);
+ * dijitso_jit_start("stiffness", params, &callbacks, comm, &stiffness, &error);
+ * dijitso_jit_finish(mass, &mass_library, &error);
+ * dijitso_jit_finish(stiffness, &stiffness_library, &error);
  * @endcode
  *
  * generate is called within this function, on its thread, and by no other thread; with a communicator on ranks that

@@ -2,7 +2,7 @@
 //! the host starts more.
 //!
 //! A call is in two parts. The first, `start`, looks whether the library is there, and if not asks the host for the
-//! source and leaves the rest to the threads of [`pool`]. The second, `finish`, is a whole call that finds its build
+//! source and leaves the rest to the threads of `pool`. The second, `finish`, is a whole call that finds its build
 //! done, or waits for it. So what must hold of a call holds of a finish: roles, transport, agreement, what is counted.
 //!
 //! Nothing in `start` waits for another program: where one builds the same, `finish` waits for it, and builds if that
