@@ -127,7 +127,8 @@ export! {
         let pending = *Box::from_raw(pending);
         let good = library_out.as_ref().map(|_| ()).map_err(Clone::clone);
         let library = finish(pending, good)?;
-        *library_out? = Box::into_raw(Box::new(dijitso_library::new(library)));
+        let library_out = library_out?;
+        *library_out = Box::into_raw(Box::new(dijitso_library::new(library)));
         Ok(())
     }
 }

@@ -121,7 +121,9 @@ export! {
     /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_blob_new(blob_out: *mut *mut dijitso_blob, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        *output(blob_out, std::ptr::null_mut(), "blob_out")? = Box::into_raw(Box::default());
+        // Made only where there is a place for it: the right side of an assignment comes first.
+        let blob_out = output(blob_out, std::ptr::null_mut(), "blob_out")?;
+        *blob_out = Box::into_raw(Box::default());
         Ok(())
     }
 }
