@@ -23,5 +23,5 @@ fuzz_target!(|data: &[u8]| {
     let build = &*BUILD;
     let found = toolchain::probe(build, &Says(data));
     assert!(!found.identity.is_empty());
-    assert_eq!(toolchain::decode(&toolchain::encode(build, &found)), Some(found));
+    assert_eq!(toolchain::decode(&toolchain::encode(&build.compiler, &found)), Some(found));
 });
