@@ -251,7 +251,10 @@ fn piece() -> impl Strategy<Value = String> {
         quiet.prop_map(|text| format!("// {text}\\\n{text}")),
         quiet.prop_map(|text| format!("/* {text}\n{text} */")),
         quiet.prop_map(|text| format!("s = \"{}\";", text.replace('"', "\\\""))),
-        quiet.prop_map(|text| format!("s = R\"d({text}\n)\" {text})d\";")),
+        // Anything but its end may stand in it.
+        quiet
+            .prop_map(|text| text.replace('d', "e"))
+            .prop_map(|text| format!("s = R\"d({text}\n)\" {text})d\";")),
         quiet.prop_map(|text| format!("#define M {}\n", text.replace(['"', '\''], ""))),
         Just("#if A\n{\n#else\nif (x) {\n#endif\n}".to_owned()),
         Just("#if 0\n} \" ' (\n#endif\n".to_owned()),
