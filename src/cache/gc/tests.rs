@@ -206,7 +206,8 @@ fn rings_and_long_chains_are_no_trouble() {
     for (at, name) in names.iter().enumerate() {
         let next = names[(at + 1) % names.len()].as_str();
         assert!(
-            super::super::first(&path_of(&cache, name), &entry(name, &[next], "h").library, 0o600).unwrap()
+            super::super::publish::first(&path_of(&cache, name), &entry(name, &[next], "h").library, 0o600)
+                .unwrap()
         );
     }
     let done = cache.make_room(&Limits { spared: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
