@@ -84,6 +84,11 @@ pub(super) fn keep_minded(headers: &mut Vec<PathBuf>, not: &Path) {
     headers.retain(|path| !path.starts_with(not) && !is_of_compiler(path));
 }
 
+/// Whether a header is in a directory that compilers search by themselves.
+pub(super) fn is_of_system(path: &Path) -> bool {
+    is_of_compiler(path) || ["/usr/include", "/usr/local/include"].iter().any(|dir| path.starts_with(dir))
+}
+
 /// Whether a header belongs to the compiler, which the signature knows, or to the C library: there are hundreds, and
 /// none of them is what a model is written in.
 ///

@@ -173,6 +173,8 @@ pub struct BuildParams {
     pub cpu: String,
     /// Whether the headers that sources begin with are compiled beforehand.
     pub precompile: Precompile,
+    /// The headers that these are, by their names; none for all.
+    pub prologue: Vec<String>,
     /// The linker: `auto` for the fastest, empty for that of the compiler, else its name.
     pub linker: String,
 }
@@ -337,6 +339,7 @@ impl Params {
                 "always" => Precompile::Always,
                 _ => Precompile::Auto,
             },
+            prologue: self.list("build.prologue").iter().map(|name| header_name(name).to_owned()).collect(),
             linker: self.text("build.linker").to_owned(),
             capture: match self.text("build.system_call_method") {
                 "OS_SYSTEM" => Capture::File,
@@ -416,6 +419,12 @@ impl Params {
     fn flag(&self, name: &str) -> bool {
         matches!(self.value(name), Value::Flag(true))
     }
+}
+
+/// The name of a header in the words after an include directive.
+#[must_use]
+pub fn header_name(words: &str) -> &str {
+    words.trim().trim_matches(|c| matches!(c, '<' | '>' | '"'))
 }
 
 impl BuildParams {

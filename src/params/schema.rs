@@ -101,6 +101,7 @@ pub const KEYS: &[Key] = &[
     key("build.lease_timeout", Seconds, "1800", None, Local, "how long to wait for another program that builds the same library; 0: not at all"),
     key("build.cpu", FilePart, "", Some("DIJITSO_CPU"), Local, "name of this machine's kind of processor, for flags such as -march=native; empty: found out"),
     key("build.precompile", Choice(&["auto", "never", "always"]), "auto", None, Local, "compile the headers that sources begin with once for all sources; auto: beside the program, after a build that would have gained by it; always: before the first such build"),
+    key("build.prologue", List, "", None, Local, "headers, as after #include: what is precompiled of the lines that a source begins with ends with the last of these, and other headers of build.include_dirs before it are looked through, being the source's own; empty: it ends with the last header of all. The code is the same"),
     key("build.linker", FilePart, "auto", None, Local, "linker, as after -fuse-ld=; auto: mold where it is there and the flags allow; empty: that of the compiler. One that fails is not used"),
     key("parallel.buildon", Choice(&["node", "root", "process"]), "node", None, Shared, "who builds: one rank per physical cache directory, the root alone, every rank"),
     key("parallel.timeout", Seconds, "14400", None, Local, "how long a rank waits for the others in one step before it gives up and names those that are late; 0: for ever"),

@@ -1,18 +1,20 @@
 //! A command that runs beside the program, after whose end nobody may wait for it.
 //!
 //! Its input is an open file with a lock (`flock`): the lock is there until both we and the command have ended, so that
-//! others see whether it still runs, whatever has become of us. It has no output. The kernel ends it when it has taken
-//! more time of a processor than it may.
+//! others see whether it still runs, whatever has become of us. What it says goes to memory and not to a pipe, which
+//! would end with us, and the command with it. The kernel ends it when it has taken more time of a processor than it
+//! may.
 
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
 /// A command that is run aside.
@@ -28,18 +30,33 @@ pub struct Aside<'a> {
     pub limit: Duration,
 }
 
-/// Something that runs commands aside. True when the command has ended well.
-pub type RunAside = fn(&Aside<'_>) -> io::Result<bool>;
+/// How a command that was run aside has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Well.
+    Well,
+    /// By itself and not well, or by a signal, or by its time limit; and the beginning of what it has said.
+    Badly(String),
+}
+
+/// Something that runs commands aside.
+pub type RunAside = fn(&Aside<'_>) -> io::Result<End>;
+
+/// Bytes of what it says that are read.
+const SAID: u64 = 1 << 16;
 
 /// Runs a command to its end, or to its time limit.
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn run(aside: &Aside<'_>) -> io::Result<bool> {
+pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     let (program, arguments) = aside.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut spawn = std::process::Command::new(program);
     spawn.args(arguments).current_dir(aside.cwd).env("LC_ALL", "C").env("TMPDIR", aside.cwd);
-    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null()).stderr(Stdio::null());
+    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null());
+    let said = memfd_create("dijitso aside", MemfdFlags::CLOEXEC).map(File::from).ok();
+    let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
+    spawn.stderr(stderr.map_or_else(Stdio::null, Stdio::from));
     spawn.process_group(0);
     let mut child = Ended(spawn.spawn()?);
     let seconds = Some(aside.limit.as_secs().max(1));
@@ -51,13 +68,22 @@ pub fn run(aside: &Aside<'_>) -> io::Result<bool> {
     let begin = Instant::now();
     loop {
         if let Some(status) = child.0.try_wait()? {
-            return Ok(status.success());
+            return Ok(if status.success() { End::Well } else { End::Badly(beginning(said)) });
         }
         if begin.elapsed() >= aside.limit {
-            return Ok(false);
+            return Ok(End::Badly(beginning(said)));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+fn beginning(said: Option<File>) -> String {
+    let mut text = Vec::new();
+    if let Some(mut said) = said {
+        // What cannot be read is missing, and that is all.
+        let _ = said.rewind().and_then(|()| said.take(SAID).read_to_end(&mut text));
+    }
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// A child that is killed, with all that came of it, and whose status is taken.

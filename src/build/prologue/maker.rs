@@ -16,13 +16,14 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::build::diagnostics;
 use crate::build::inputs::{self, Since};
 use crate::fsutil::{self, Power};
-use crate::process::aside::{Aside, RunAside};
+use crate::process::aside::{Aside, End, RunAside};
 use crate::wire::hex;
 
 use super::record::{Facts, Record, is_idempotent};
-use super::{HEADER, PRECOMPILED, RECORD, Store, firm, is_as_made, read_record};
+use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_as_made, read_record};
 
 /// For how long a compiler may run, in seconds of the clock and of a processor.
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
@@ -106,7 +107,7 @@ fn work_off(run: RunAside) {
     let _ = rustix::process::setpriority_process(None, 19);
     loop {
         let Some(work) = queue().0.first().cloned() else { break };
-        make(&work, run).unwrap_or_else(|why| work.tell(&why));
+        make(&work, run);
         queue().0.remove(0);
     }
     let mut queue = queue();
@@ -118,27 +119,58 @@ fn work_off(run: RunAside) {
     }
 }
 
-/// Makes a prologue, or takes up one that somebody has left. Says why there is none.
-pub(super) fn make(work: &Work, run: RunAside) -> Result<(), String> {
+/// Why there is none.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    why: String,
+    /// Whether the next try may succeed though nothing has changed.
+    passes: bool,
+}
+
+impl Refusal {
+    fn lasting(why: impl Into<String>) -> Self {
+        Self { why: why.into(), passes: false }
+    }
+
+    /// What a compiler has not done. Only what it says of the text is a reason to give up.
+    fn of_compiler(what: &str, said: &str) -> Self {
+        let line = diagnostics::first_error(said);
+        let why = line.map_or_else(|| what.to_owned(), |line| format!("{what}: {line}"));
+        Self { why, passes: !diagnostics::is_refusal(said) }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self { why: error.to_string(), passes: true }
+    }
+}
+
+/// Makes a prologue, or takes up one that somebody has left. Tells why there is none.
+pub(super) fn make(work: &Work, run: RunAside) {
+    if let Err(refusal) = try_to_make(work, run) {
+        work.tell(&refusal.why);
+    }
+}
+
+fn try_to_make(work: &Work, run: RunAside) -> Result<(), Refusal> {
     if !work.store.dir.parent().is_some_and(Path::is_dir) {
         // The cache has been removed meanwhile, and is not to come back.
         return Ok(());
     }
-    fsutil::create_dirs(&work.store.dir).map_err(words)?;
-    let dir = firm(&work.store.dir).ok_or("others can change what is in its directory")?;
-    let Some(lock) = lock(&dir.join(LOCK), &work.folder()).map_err(words)? else { return Ok(()) };
+    fsutil::create_dirs(&work.store.dir)?;
+    let loose = || Refusal::lasting("others can change what is in its directory");
+    let dir = firm(&work.store.dir).ok_or_else(loose)?;
+    let Some(lock) = lock(&dir.join(LOCK), &work.folder())? else { return Ok(()) };
+    let begin = Instant::now();
     let made = make_in(work, run, &lock);
-    if let Err(why) = &made {
-        refuse(work, why);
+    if let Err(Refusal { why, passes }) = &made {
+        refuse(work, why, if *passes { PAUSE.max(begin.elapsed() * TIMES) } else { REFUSAL });
     }
     make_room(&work.store, &work.key);
     // Not left to the closing of the file: a process that the host has forked may have a copy of it.
     let _ = flock(&lock, FlockOperation::Unlock);
     made
-}
-
-fn words(error: io::Error) -> String {
-    error.to_string()
 }
 
 /// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
@@ -163,7 +195,7 @@ fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
     }
 }
 
-fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), String> {
+fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     let folder = work.folder();
     if let Some(plan) = left(work, &folder)
         && finish(work, &folder, &plan).is_ok()
@@ -171,39 +203,40 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), String> {
         return Ok(());
     }
     match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(words(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    fs::DirBuilder::new().mode(0o700).create(&folder).map_err(words)?;
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let plan = Plan { text: work.text.clone(), began: Since::now(&folder) };
-    let write = |name: &str, text: &str| fs::write(folder.join(name), text).map_err(words);
-    let run = |arguments: &[&str]| {
+    let write = |name: &str, text: &str| fs::write(folder.join(name), text);
+    let run = |arguments: &[&str], what: &str| {
         let mut argv = work.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        run(&Aside { argv: &argv, cwd: &folder, lock, limit: work.limit }).map_err(words)
+        match run(&Aside { argv: &argv, cwd: &folder, lock, limit: work.limit })? {
+            End::Well => Ok(()),
+            End::Badly(said) => Err(Refusal::of_compiler(what, &said)),
+        }
     };
     write(HEADER, &work.text)?;
     // What is included a second time must be nothing, since the sources include it once more.
     write(TWICE, &format!("{}{MARK}{}", work.text, work.text))?;
-    if !run(&["-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE])? {
-        return Err("the compiler does not read it".to_owned());
-    }
-    let twice = fs::read(folder.join(ONCE_MORE)).map_err(words)?;
+    let arguments = ["-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
+    run(&arguments, "the compiler does not read it")?;
+    let twice = fs::read(folder.join(ONCE_MORE))?;
     if !is_idempotent(&String::from_utf8_lossy(&twice), MARK) {
-        return Err("its headers give something else when they are included twice".to_owned());
+        return Err(Refusal::lasting("its headers give something else when they are included twice"));
     }
     drop(twice);
     for name in [TWICE, ONCE_MORE] {
-        fs::remove_file(folder.join(name)).map_err(words)?;
+        fs::remove_file(folder.join(name))?;
     }
-    let plan_text = serde_json::to_string(&plan).map_err(|error| error.to_string())?;
-    write(PLAN, &plan_text)?;
+    write(PLAN, &serde_json::to_string(&plan).map_err(io::Error::from)?)?;
     let language = format!("{}-header", work.language);
     // The path without links: clang looks for the header there, and for nothing else.
-    let header = firm(&folder).ok_or("others can change its folder")?.join(HEADER).display().to_string();
-    if !run(&["-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED])? {
-        return Err("the compiler does not precompile it".to_owned());
-    }
+    let real = firm(&folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
+    let header = real.join(HEADER).display().to_string();
+    let arguments = ["-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED];
+    run(&arguments, "the compiler does not precompile it")?;
     finish(work, &folder, &plan)
 }
 
@@ -219,34 +252,35 @@ fn left(work: &Work, folder: &Path) -> Option<Plan> {
 }
 
 /// Writes the record of what the compiler has made.
-fn finish(work: &Work, folder: &Path, plan: &Plan) -> Result<(), String> {
-    let notes = fs::read_to_string(folder.join(NOTES)).map_err(words)?;
+fn finish(work: &Work, folder: &Path, plan: &Plan) -> Result<(), Refusal> {
+    let notes = fs::read_to_string(folder.join(NOTES))?;
     let mut headers = inputs::all_headers(&notes);
     // That which was precompiled.
     headers.retain(|path| {
         path.file_name().is_none_or(|name| name != HEADER) || !path.starts_with(&work.store.dir)
     });
-    let mut record = Record::now(&work.key, headers, &work.searched);
+    let mut record = Record::now(&work.key, &work.text, headers, &work.searched);
     if let Some(changed) = record.headers.keys().find(|path| plan.began.has_seen_change_of(path)) {
-        return Err(format!("{} has changed meanwhile", changed.display()));
+        return Err(Refusal { why: format!("{} has changed meanwhile", changed.display()), passes: true });
     }
-    let made = fsutil::open_own(&folder.join(PRECOMPILED)).ok().flatten().ok_or("nothing was made")?;
-    let size = made.metadata().map_err(words)?.len();
+    let made = fsutil::open_own(&folder.join(PRECOMPILED)).ok().flatten();
+    let made = made.ok_or_else(|| Refusal::lasting("nothing was made"))?;
+    let size = made.metadata()?.len();
     if size == 0 {
-        return Err("nothing was made".to_owned());
+        return Err(Refusal::lasting("nothing was made"));
     }
     if size > work.store.max_size {
-        return Err(format!("it has {size} bytes (cache.prologue_max_size)"));
+        return Err(Refusal::lasting(format!("it has {size} bytes (cache.prologue_max_size)")));
     }
     // No name of ours stands for what never reached the disk.
-    made.sync_data().map_err(words)?;
-    record.sha256 = sha256(made).map_err(words)?;
+    made.sync_data()?;
+    record.sha256 = sha256(made)?;
     for name in [HEADER, PRECOMPILED] {
-        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600)).map_err(words)?;
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600))?;
         record.made.insert(name.to_owned(), Facts::of_file(&folder.join(name)));
     }
     if !is_as_made(folder, &record) {
-        return Err("somebody else can have written what was made".to_owned());
+        return Err(Refusal::lasting("somebody else can have written what was made"));
     }
     write_record(folder, &record)?;
     work.tell("made");
@@ -264,13 +298,13 @@ fn sha256(mut file: File) -> io::Result<String> {
     }
 }
 
-fn write_record(folder: &Path, record: &Record) -> Result<(), String> {
-    let data = serde_json::to_vec(record).map_err(|error| error.to_string())?;
-    fsutil::publish_over(&folder.join(RECORD), &data, 0o600, Power::Safe).map_err(words)
+fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
+    let data = serde_json::to_vec(record)?;
+    fsutil::publish_over(&folder.join(RECORD), &data, 0o600, Power::Safe)
 }
 
-/// Writes down that this prologue is not to be used, in the place of what was made.
-pub(super) fn refuse(work: &Work, why: &str) {
+/// Writes down, in the place of what was made, that this prologue is not to be used, nor tried again so soon.
+pub(super) fn refuse(work: &Work, why: &str, pause: Duration) {
     let folder = work.folder();
     let before = read_record(&folder);
     let notes = fs::read_to_string(folder.join(NOTES)).unwrap_or_default();
@@ -278,8 +312,9 @@ pub(super) fn refuse(work: &Work, why: &str) {
         before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
     let _ = fs::remove_dir_all(&folder);
     if fs::DirBuilder::new().mode(0o700).create(&folder).is_ok() {
-        let mut record = Record::now(&work.key, headers, &work.searched);
+        let mut record = Record::now(&work.key, &work.text, headers, &work.searched);
         record.refused = Some(why.to_owned());
+        record.pause = pause.as_secs();
         let _ = write_record(&folder, &record);
     }
 }

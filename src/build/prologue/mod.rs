@@ -19,7 +19,9 @@
 
 #![forbid(unsafe_code)]
 
+mod look;
 mod maker;
+mod names;
 mod record;
 mod text;
 
@@ -36,7 +38,7 @@ use crate::wire::{Writer, digest, hex};
 use super::{Job, toolchain};
 use maker::Work;
 use record::{Facts, Record};
-use text::Found;
+use text::Text;
 
 /// Where precompiled prologues are kept.
 #[derive(Clone, Debug)]
@@ -58,8 +60,12 @@ const FEWEST_HEADERS: usize = 40;
 /// while building would have it made all the time. The same for what is too large to be kept.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What could not be made is tried again after so long, or when something has changed.
+/// What cannot be made is tried again after so long, or when something has changed.
 const REFUSAL: Duration = Duration::from_secs(24 * 3600);
+
+/// What could not be made for a reason that passes (a full disk, a compiler that was killed) is tried again after that
+/// pause, or so many times as long as it took to fail.
+const TIMES: u32 = 20;
 
 /// A precompiled prologue that may be used.
 #[derive(Clone, Debug)]
@@ -76,6 +82,8 @@ pub(super) struct Prologue<'a> {
     job: &'a Job<'a>,
     store: &'a Store,
     work: Work,
+    guards: Vec<String>,
+    ours: Vec<PathBuf>,
 }
 
 impl<'a> Prologue<'a> {
@@ -86,7 +94,7 @@ impl<'a> Prologue<'a> {
             return None;
         }
         let source = std::str::from_utf8(job.source.1).ok()?;
-        let text = text::prologue(source, &|name| look(job, name))?;
+        let Text { lines: text, guards, ours } = look::prologue(job, source)?;
         let files = toolchain::inspect(job.params).file_key?;
         let key = key(job.params, &files, &text);
         let mut argv = job.params.compiler.clone();
@@ -100,10 +108,10 @@ impl<'a> Prologue<'a> {
             text,
             argv,
             language,
-            searched: searched(job.params),
+            searched: look::searched(job.params),
             limit: job.params.timeout.map_or(maker::LIMIT, |limit| limit.min(maker::LIMIT)),
         };
-        Some(Self { job, store, work })
+        Some(Self { job, store, work, guards, ours })
     }
 
     /// The precompiled prologue, if there is one and everything is as it was when it was made.
@@ -113,12 +121,18 @@ impl<'a> Prologue<'a> {
         if record.refused.is_some() || !is_as_made(&folder, &record) || !record.is_current() {
             return None;
         }
-        // The folder of the source and the cache's headers are searched before some of those directories.
-        let own = [Some(self.job.source), self.job.header];
-        let mut names = own.into_iter().flatten().map(|(name, _)| name.to_owned());
+        // The folder of the source and the cache's headers are searched before some of those directories. And what was
+        // looked through is not to be read by others as well.
+        let own = [Some(self.job.source), self.job.header].into_iter().flatten().map(|(name, _)| name);
+        let ours = self.ours.iter().filter_map(|path| path.file_name()?.to_str());
+        let mut names = own.chain(ours);
         let cached = fs::read_dir(self.job.cache_dirs.0).into_iter().flatten().flatten();
         let mut cached = cached.filter_map(|entry| entry.file_name().into_string().ok());
-        if names.any(|name| record.has_name(&name)) || cached.any(|name| record.has_name(&name)) {
+        if names.any(|name| record.has_name(name)) || cached.any(|name| record.has_name(&name)) {
+            return None;
+        }
+        if look::are_asked_for(self.job, &self.guards, &record) {
+            self.work.tell("a header that it was made from asks whether another has been read");
             return None;
         }
         maker::note_use(&folder);
@@ -130,13 +144,15 @@ impl<'a> Prologue<'a> {
         if let Some(run) =
             run.filter(|_| self.job.params.precompile == Precompile::Always && self.is_wanting())
         {
-            maker::make(&self.work, run).unwrap_or_else(|why| self.work.tell(&why));
+            maker::make(&self.work, run);
         }
     }
 
     /// Has it made, beside all that follows, after a build that has read so many headers without it.
     pub(super) fn make_later(&self, run: Option<RunAside>, headers: usize) {
-        let wanted = self.job.params.precompile == Precompile::Auto && headers >= FEWEST_HEADERS;
+        let params = self.job.params;
+        let worthwhile = headers >= FEWEST_HEADERS || !params.prologue.is_empty();
+        let wanted = params.precompile == Precompile::Auto && worthwhile;
         if let Some(run) = run.filter(|_| wanted && self.is_wanting()) {
             maker::make_later(self.work.clone(), run);
         }
@@ -145,7 +161,7 @@ impl<'a> Prologue<'a> {
     /// With it a compiler has failed that is content without: it is not used again.
     pub(super) fn discard(&self) {
         let text = "a source that compiles without it does not compile with it";
-        maker::refuse(&self.work, text);
+        maker::refuse(&self.work, text, REFUSAL);
         self.work.tell(text);
     }
 
@@ -157,7 +173,7 @@ impl<'a> Prologue<'a> {
         let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or(REFUSAL);
         let current = record.is_current();
         match record.refused {
-            Some(_) => age >= REFUSAL || (!current && age >= PAUSE),
+            Some(_) => age >= Duration::from_secs(record.pause) || (!current && age >= PAUSE),
             None => (!current || !is_as_made(&folder, &record)) && age >= PAUSE,
         }
     }
@@ -233,53 +249,8 @@ fn fits(job: &Job<'_>) -> bool {
     known && clean && !process::names_launcher(&params.compiler)
 }
 
-/// What the words after an include directive lead to in this build.
-fn look(job: &Job<'_>, words: &str) -> Found {
-    let name = words.trim_matches(|c| matches!(c, '<' | '>' | '"'));
-    let path = Path::new(name);
-    if path.is_absolute() {
-        return Found::Common;
-    }
-    if path.components().any(|part| !matches!(part, std::path::Component::Normal(_))) || name == job.source.0
-    {
-        return Found::Unknown;
-    }
-    if let Some((_, text)) = job.header.filter(|(own, _)| *own == name) {
-        return std::str::from_utf8(text).map_or(Found::Unknown, |text| Found::Ours(text.to_owned()));
-    }
-    let cached = job.cache_dirs.0.join(path);
-    if !cached.is_file() || searched(job.params).iter().any(|dir| dir.join(path).is_file()) {
-        return Found::Common;
-    }
-    fs::read_to_string(cached).map_or(Found::Unknown, Found::Ours)
-}
-
-/// Variables by which compilers find headers, and their own parts.
-const SEARCH_PATHS: [&str; 3] = ["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"];
+/// Variables by which compilers find their own parts, and make what they make.
 const PARTS: [&str; 4] = ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH"];
-
-/// The directories for headers that somebody has named.
-fn searched(params: &BuildParams) -> Vec<PathBuf> {
-    const OPTIONS: [&str; 4] = ["-isystem", "-iquote", "-idirafter", "-I"];
-    let mut all: Vec<PathBuf> = Vec::new();
-    let mut before = "";
-    for flag in &params.flags {
-        let joined =
-            OPTIONS.iter().find_map(|option| flag.strip_prefix(option)).filter(|dir| !dir.is_empty());
-        if OPTIONS.contains(&before) {
-            all.push(flag.into());
-        } else {
-            all.extend(joined.map(PathBuf::from));
-        }
-        before = flag;
-    }
-    all.extend(params.include_dirs.iter().map(PathBuf::from));
-    for name in SEARCH_PATHS {
-        let value = std::env::var_os(name).unwrap_or_default();
-        all.extend(std::env::split_paths(&value).filter(|dir| dir.is_absolute()));
-    }
-    all
-}
 
 fn key(params: &BuildParams, files: &str, text: &str) -> String {
     let mut writer = Writer::new(b"dijitso prologue");
@@ -289,7 +260,7 @@ fn key(params: &BuildParams, files: &str, text: &str) -> String {
         writer.u64(words.len() as u64);
         words.iter().for_each(|word| writer.bytes(word.as_bytes()));
     }
-    for name in SEARCH_PATHS.iter().chain(&PARTS) {
+    for name in look::SEARCH_PATHS.iter().chain(&PARTS) {
         let value = std::env::var_os(name);
         writer.u32(u32::from(value.is_some()));
         writer.bytes(value.unwrap_or_default().as_encoded_bytes());

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::nanoseconds;
 
+use super::names::Names;
+
 /// The contents of `record`, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Record {
@@ -19,6 +21,8 @@ pub(super) struct Record {
     pub(super) key: String,
     /// Why there is nothing to be used; what follows says from what it could not be made.
     pub(super) refused: Option<String>,
+    /// For how many seconds nobody is to try again, if nothing changes.
+    pub(super) pause: u64,
     /// The precompiled file and the header from which it was made, by their names in the folder.
     pub(super) made: BTreeMap<String, Facts>,
     /// SHA-256 of the precompiled file, for whoever wants to know whether the disk is to be trusted.
@@ -26,10 +30,20 @@ pub(super) struct Record {
     /// All headers that it was made from, those of the compiler and the system too.
     pub(super) headers: BTreeMap<PathBuf, Facts>,
     /// Directories in which another header might be found: those that are searched, and those of the headers.
-    pub(super) dirs: BTreeMap<PathBuf, Facts>,
+    pub(super) dirs: BTreeMap<PathBuf, Dir>,
+    /// The parts of the names by which these headers ask for headers; `None` where they may ask for any.
+    pub(super) asked: Option<BTreeSet<String>>,
 }
 
-pub(super) const FORMAT: &str = "dijitso prologue 1";
+/// What a directory is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Dir {
+    facts: Facts,
+    /// What it has of what is asked for; directories with a slash.
+    has: BTreeSet<String>,
+}
+
+pub(super) const FORMAT: &str = "dijitso prologue 2";
 
 /// What a file is like: any change changes it, also one that gives it its old time and size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,26 +76,70 @@ impl Facts {
     }
 }
 
+impl Dir {
+    fn now(path: &Path, asked: Option<&BTreeSet<String>>) -> Self {
+        // Before it is read: what appears meanwhile is looked for again.
+        let facts = Facts::of_dir(path);
+        let mut has = BTreeSet::new();
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if asked.is_some_and(|asked| asked.contains(&name)) {
+                has.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
+            }
+        }
+        Self { facts, has }
+    }
+
+    /// Whether nothing has come or gone that is asked for.
+    fn is_current(&self, path: &Path, asked: Option<&BTreeSet<String>>) -> bool {
+        Facts::of_dir(path) == self.facts || (asked.is_some() && Self::now(path, asked).has == self.has)
+    }
+}
+
 impl Record {
-    /// A record of what is there now.
-    pub(super) fn now(key: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
-        let parents = headers.iter().filter_map(|header| header.parent());
-        let dirs: BTreeSet<&Path> = searched.iter().map(PathBuf::as_path).chain(parents).collect();
+    /// A record of what is there now, of the headers of a text.
+    pub(super) fn now(key: &str, text: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
+        let mut names = Names::default();
+        names.add(text);
+        let mut are_known = true;
+        let mut facts = BTreeMap::new();
+        for path in headers {
+            // Before it is read, as above.
+            let before = Facts::of_file(&path);
+            match fs::read(&path) {
+                Ok(data) => names.add(&String::from_utf8_lossy(&data)),
+                Err(_) => are_known = false,
+            }
+            facts.insert(path, before);
+        }
+        let asked = (are_known && !names.are_incomplete()).then(|| names.parts());
+        let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
+        dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
+        // One that appears in a directory of this name, before the one that was found.
+        let below = names.dirs();
+        let deeper = searched.iter().flat_map(|dir| below.iter().map(|below| dir.join(below)));
+        dirs.extend(deeper.filter(|dir| dir.is_dir()));
+        let dir = |path: PathBuf| {
+            let now = Dir::now(&path, asked.as_ref());
+            (path, now)
+        };
         Self {
             format: FORMAT.to_owned(),
             key: key.to_owned(),
             refused: None,
+            pause: 0,
             made: BTreeMap::new(),
             sha256: String::new(),
-            dirs: dirs.into_iter().map(|dir| (dir.to_owned(), Facts::of_dir(dir))).collect(),
-            headers: headers.into_iter().map(|path| (path.clone(), Facts::of_file(&path))).collect(),
+            dirs: dirs.into_iter().map(dir).collect(),
+            headers: facts,
+            asked,
         }
     }
 
     /// Whether everything that it was made from is as it was.
     pub(super) fn is_current(&self) -> bool {
         self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
-            && self.dirs.iter().all(|(path, facts)| Facts::of_dir(path) == *facts)
+            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, self.asked.as_ref()))
     }
 
     /// Whether one of the headers was found under this name in some directory.
@@ -146,7 +204,8 @@ mod tests {
         fs::create_dir(at("first")).unwrap();
         fs::create_dir(at("second")).unwrap();
         fs::write(at("second/a.h"), "1").unwrap();
-        let record = || Record::now("k", vec![at("second/a.h")], &[at("first"), at("none")]);
+        let record =
+            || Record::now("k", "#include <a.h>", vec![at("second/a.h")], &[at("first"), at("none")]);
         let is_noticed = |change: &dyn Fn()| {
             let record = record();
             assert!(record.is_current());
@@ -162,7 +221,21 @@ mod tests {
             file.set_modified(old).unwrap();
         });
         is_noticed(&|| fs::write(at("first/a.h"), "3").unwrap());
-        is_noticed(&|| fs::create_dir(at("none")).unwrap());
+        fs::create_dir(at("none")).unwrap();
+        is_noticed(&|| fs::write(at("none/a.h"), "4").unwrap());
+        fs::write(at("second/a.h"), "#include <sub/b.h>\n#if __has_include(\"c.h\")\n#endif\n").unwrap();
+        is_noticed(&|| fs::write(at("first/c.h"), "").unwrap());
+        is_noticed(&|| fs::create_dir(at("first/sub")).unwrap());
+        is_noticed(&|| fs::write(at("first/sub/b.h"), "").unwrap());
+        is_noticed(&|| fs::remove_dir_all(at("first/sub")).unwrap());
+        is_noticed(&|| fs::remove_dir_all(at("none")).unwrap());
+        // What nobody asks for.
+        let before = record();
+        fs::write(at("first/other.h"), "").unwrap();
+        assert!(before.is_current());
+        // Anything may be asked for.
+        fs::write(at("second/a.h"), "#include MAKE(b)\n").unwrap();
+        is_noticed(&|| fs::write(at("first/another.h"), "").unwrap());
         is_noticed(&|| fs::remove_file(at("second/a.h")).unwrap());
         assert!(record().has_name("a.h") && !record().has_name("second"));
     }

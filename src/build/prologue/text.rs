@@ -5,15 +5,34 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
 /// What an include directive leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A header that other sources include as well.
+    /// A header that other sources include as well, and that a prologue may end with.
     Common,
-    /// A generated header with this text.
-    Ours(String),
+    /// The same, but that no prologue ends with it.
+    Between,
+    /// A header of this source, generated with it: its path, by which it is known again, and its text.
+    Ours(PathBuf, String),
     /// Nobody can say.
     Unknown,
+}
+
+/// What is known of the words of an include directive in the file at a path, which is empty for the source.
+pub(super) type Look<'a> = dyn Fn(&str, &Path) -> Found + 'a;
+
+/// A prologue.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text {
+    /// The directives up to the last that includes something, a line each.
+    pub(super) lines: String,
+    /// The macros by which headers of this source see to it that they are read once. The lines do not define them.
+    pub(super) guards: Vec<String>,
+    /// The headers of this source whose directives are among the lines.
+    pub(super) ours: Vec<PathBuf>,
 }
 
 /// How deep generated headers include each other, as far as is looked.
@@ -21,8 +40,9 @@ const DEPTH: usize = 16;
 
 /// Names that mean something else in another file or another place of the same, and ways to write what is not read
 /// here: raw strings, trigraphs, pragmas as operators.
-const SPECIAL: [&str; 12] = [
+const SPECIAL: [&str; 13] = [
     "__FILE__",
+    "__has_include",
     "__LINE__",
     "__COUNTER__",
     "__INCLUDE_LEVEL__",
@@ -36,13 +56,24 @@ const SPECIAL: [&str; 12] = [
     "??",
 ];
 
-/// The directives of the prologue up to the last that includes something, a line each; `None` when there is none.
-/// `look` says what the words after `#include` lead to, `<vector>` or `"x.h"`.
-pub(super) fn prologue(source: &str, look: &dyn Fn(&str) -> Found) -> Option<String> {
-    let mut out = Vec::new();
-    walk(source, false, look, DEPTH, &mut out);
-    let last = out.iter().rposition(|item: &Item| item.includes)?;
-    Some(out[..=last].iter().map(|item| format!("{}\n", item.text)).collect())
+/// The prologue of a source; `None` when there is none. `look` says what the words after `#include` lead to, `<vector>`
+/// or `"x.h"`.
+pub(super) fn prologue(source: &str, look: &Look<'_>) -> Option<Text> {
+    let mut reading = Reading { look, items: Vec::new(), guards: Vec::new(), passed: BTreeMap::new() };
+    reading.walk(source, Path::new(""), false, DEPTH);
+    let Reading { items, guards, passed, .. } = reading;
+    let last = items.iter().rposition(|item| item.includes)?;
+    let lines: String = items[..=last].iter().map(|item| format!("{}\n", item.text)).collect();
+    // They are not defined where a prologue is read, and so nobody may ask for them.
+    let none_is_asked_for = !guards.iter().any(|guard| mentions(&lines, guard));
+    none_is_asked_for.then(|| Text { lines, guards, ours: passed.into_keys().collect() })
+}
+
+/// Whether a text has this name in it.
+pub(super) fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    text.match_indices(name)
+        .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
 }
 
 /// A directive, or a condition with all that depends on it.
@@ -51,71 +82,85 @@ struct Item {
     includes: bool,
 }
 
-/// Adds what the text begins with. True when this was all that is in it.
-fn walk(
-    text: &str,
-    is_header: bool,
-    look: &dyn Fn(&str) -> Found,
-    depth: usize,
-    out: &mut Vec<Item>,
-) -> bool {
-    let (mut lines, whole) = leading(text);
-    if is_header {
-        drop_guard(&mut lines, whole);
-    }
-    let mut at = 0;
-    while at < lines.len() {
-        let line = &lines[at];
-        let (name, rest) = split(line);
-        match name {
-            "include" => match look_at(rest, look) {
-                Found::Common => out.push(Item { text: line.clone(), includes: true }),
-                Found::Ours(text) if depth > 0 => {
-                    if !walk(&text, true, look, depth - 1, out) {
-                        return false;
-                    }
-                }
-                _ => return false,
-            },
-            "define" | "undef" if is_plain(line) => out.push(Item { text: line.clone(), includes: false }),
-            "if" | "ifdef" | "ifndef" => {
-                let Some(end) = end_of(&lines, at) else { return false };
-                let group = &lines[at..=end];
-                if !group.iter().all(|line| may_depend(line, look)) {
-                    return false;
-                }
-                let includes = group.iter().any(|line| split(line).0 == "include");
-                out.push(Item { text: group.join("\n"), includes });
-                at = end;
-            }
-            // A directive without a name does nothing.
-            "" if rest.is_empty() => {}
-            _ => return false,
-        }
-        at += 1;
-    }
-    whole
+struct Reading<'a> {
+    look: &'a Look<'a>,
+    items: Vec<Item>,
+    guards: Vec<String>,
+    /// Headers of this source that have been read, and whether they see to it that they are read once.
+    passed: BTreeMap<PathBuf, bool>,
 }
 
-/// Whether a line may stand within a condition of a prologue.
-fn may_depend(line: &str, look: &dyn Fn(&str) -> Found) -> bool {
+impl Reading<'_> {
+    /// Adds what the text begins with. True when this was all that is in it.
+    fn walk(&mut self, text: &str, path: &Path, is_header: bool, depth: usize) -> bool {
+        let (mut lines, whole) = leading(text);
+        if is_header {
+            let guard = drop_guard(&mut lines, whole);
+            self.passed.insert(path.to_owned(), guard != Guard::None);
+            if let Guard::Name(name) = guard {
+                self.guards.push(name);
+            }
+        }
+        let mut at = 0;
+        while at < lines.len() {
+            let line = &lines[at];
+            let (name, rest) = split(line);
+            match name {
+                "include" => match look_at(rest, self.look, path) {
+                    Found::Common => self.items.push(Item { text: line.clone(), includes: true }),
+                    Found::Between => self.items.push(Item { text: line.clone(), includes: false }),
+                    Found::Ours(path, _) if self.passed.get(&path) == Some(&true) => {}
+                    Found::Ours(path, text) if depth > 0 => {
+                        if !self.walk(&text, &path, true, depth - 1) {
+                            return false;
+                        }
+                    }
+                    Found::Ours(..) | Found::Unknown => return false,
+                },
+                "define" | "undef" if is_plain(line) => {
+                    self.items.push(Item { text: line.clone(), includes: false });
+                }
+                "if" | "ifdef" | "ifndef" => {
+                    let Some(end) = end_of(&lines, at) else { return false };
+                    let group = &lines[at..=end];
+                    let found: Option<Vec<Found>> =
+                        group.iter().map(|line| may_depend(line, self.look, path)).collect();
+                    let Some(found) = found else { return false };
+                    self.items
+                        .push(Item { text: group.join("\n"), includes: found.contains(&Found::Common) });
+                    at = end;
+                }
+                // A directive without a name does nothing.
+                "" if rest.is_empty() => {}
+                _ => return false,
+            }
+            at += 1;
+        }
+        whole
+    }
+}
+
+/// What a line includes that may stand within a condition of a prologue (`Between` for nothing); `None` if it may not.
+fn may_depend(line: &str, look: &Look<'_>, from: &Path) -> Option<Found> {
     let (name, rest) = split(line);
     match name {
-        "include" => look_at(rest, look) == Found::Common,
-        "define" | "undef" | "if" | "ifdef" | "ifndef" | "elif" | "else" | "endif" | "error" => {
-            is_plain(line)
+        "include" => {
+            Some(look_at(rest, look, from)).filter(|found| matches!(found, Found::Common | Found::Between))
         }
-        _ => false,
+        "define" | "undef" | "if" | "ifdef" | "ifndef" | "elif" | "else" | "endif" | "error" => {
+            is_plain(line).then_some(Found::Between)
+        }
+        _ => None,
     }
 }
 
 /// What an include directive leads to; one whose file a macro names could lead anywhere.
-fn look_at(rest: &str, look: &dyn Fn(&str) -> Found) -> Found {
+fn look_at(rest: &str, look: &Look<'_>, from: &Path) -> Found {
     let inner = |open: char, close: char| {
         rest.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).filter(|name| !name.contains(close))
     };
     let is_name = inner('<', '>').or_else(|| inner('"', '"')).is_some_and(|name| !name.is_empty());
-    if is_name && is_plain(rest) { look(rest) } else { Found::Unknown }
+    if is_name && is_plain(rest) { look(rest, from) } else { Found::Unknown }
 }
 
 fn is_plain(line: &str) -> bool {
@@ -147,24 +192,35 @@ fn end_of(lines: &[String], begin: usize) -> Option<usize> {
     None
 }
 
+/// By what a header sees to it that it is read once.
+#[derive(PartialEq, Eq)]
+enum Guard {
+    None,
+    Pragma,
+    Name(String),
+}
+
 /// Leaves out by what a generated header sees to it that it is read once: a pragma, or a condition around all of it.
-/// No other header knows the name of that.
-fn drop_guard(lines: &mut Vec<String>, whole: bool) {
+fn drop_guard(lines: &mut Vec<String>, whole: bool) -> Guard {
+    let mut dropped = Guard::None;
     if lines.first().is_some_and(|line| split(line) == ("pragma", "once")) {
         lines.remove(0);
+        dropped = Guard::Pragma;
     }
-    let [first, second, ..] = lines.as_slice() else { return };
+    let [first, second, ..] = lines.as_slice() else { return dropped };
     let (condition, guard) = split(first);
     let around = match end_of(lines, 0) {
         Some(end) => whole && end + 1 == lines.len(),
         None => !whole,
     };
     if condition == "ifndef" && split(second) == ("define", guard) && around {
+        dropped = Guard::Name(guard.to_owned());
         if whole {
             lines.pop();
         }
         lines.drain(..2);
     }
+    dropped
 }
 
 /// The directives before the first line of code, without comments, each on a line; and whether there is no code.
@@ -245,16 +301,33 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn of(source: &str) -> Option<String> {
-        prologue(source, &|name| match name {
+    fn read(source: &str) -> Option<Text> {
+        prologue(source, &|name, from| match name {
             "\"own.h\"" => Found::Ours(
+                "own.h".into(),
                 "// c\n#ifndef OWN\n#define OWN\n#include <a>\n#include <b>\nclass X;\n#endif\n".into(),
             ),
-            "\"only.h\"" => Found::Ours("#pragma once\n#ifndef O\n#define O\n#include <o>\n#endif\n".into()),
-            "\"self.h\"" => Found::Ours("#include \"self.h\"\n".into()),
+            "\"only.h\"" => Found::Ours(
+                "only.h".into(),
+                "#pragma once\n#ifndef O\n#define O\n#include <o>\n#endif\n".into(),
+            ),
+            "\"self.h\"" => Found::Ours("self.h".into(), "#include \"self.h\"\n".into()),
+            "\"guarded.h\"" => Found::Ours(
+                "dir/guarded.h".into(),
+                "#ifndef G\n#define G\n#include \"guarded.h\"\n#define M\n#include \"near.h\"\n#endif\n"
+                    .into(),
+            ),
+            "\"near.h\"" if from == Path::new("dir/guarded.h") => {
+                Found::Ours("dir/near.h".into(), "#include <n>\n".into())
+            }
             "\"gone.h\"" => Found::Unknown,
+            _ if name.starts_with("<between") => Found::Between,
             _ => Found::Common,
         })
+    }
+
+    fn of(source: &str) -> Option<String> {
+        read(source).map(|text| text.lines)
     }
 
     fn is(source: &str, expected: &str) {
@@ -297,12 +370,50 @@ mod tests {
         is("#include <a>\n#include \"gone.h\"\n#include <b>\n", "#include <a>\n");
     }
 
+    /// What a second include of it would give is what the compiler sees there.
+    #[test]
+    fn generated_headers_are_read_as_often_as_a_compiler_reads_them() {
+        is(
+            "#include \"guarded.h\"\n#undef M\n#include \"guarded.h\"\n#include \"near.h\"\n",
+            "#define M\n#include <n>\n#undef M\n#include \"near.h\"\n",
+        );
+        let text = read("#include \"guarded.h\"\n#include <a>\n").unwrap();
+        assert_eq!(
+            (text.guards, text.ours),
+            (vec!["G".into()], vec!["dir/guarded.h".into(), "dir/near.h".into()])
+        );
+    }
+
+    #[test]
+    fn a_source_that_asks_for_the_guard_of_its_header_has_none() {
+        for line in ["#undef G", "#define G", "#ifdef G\n#define X\n#endif", "#define X (G)"] {
+            is(&format!("#include \"guarded.h\"\n{line}\n#include <a>\n"), "");
+            is(&format!("{line}\n#include \"guarded.h\"\n#include <a>\n"), "");
+        }
+        is("#define GG\n#include \"guarded.h\"\n", "#define GG\n#define M\n#include <n>\n");
+        assert!(
+            mentions("defined(A_B)", "A_B")
+                && !mentions("A_BC xA_B A_B_", "A_B")
+                && mentions("A_BC A_B", "A_B")
+        );
+    }
+
+    #[test]
+    fn it_ends_with_what_it_may_end_with() {
+        is("#include <between1>\n", "");
+        is("#include <between1>\n#include <a>\n#include <between2>\n", "#include <between1>\n#include <a>\n");
+        let group = |name: &str| format!("#ifdef X\n#include <{name}>\n#endif\n");
+        is(&group("between"), "");
+        is(&format!("{}{}", group("between"), group("a")), &format!("{}{}", group("between"), group("a")));
+    }
+
     #[test]
     fn what_means_something_else_elsewhere_ends_it() {
         for line in [
             "#define A __FILE__",
             "#define A __LINE__",
             "#if __COUNTER__\n#endif",
+            "#if __has_include(\"x.h\")\n#endif",
             "#if __INCLUDE_LEVEL__ > 1\n#endif",
             "#pragma GCC optimize(\"O0\")",
             "#line 3",

@@ -1,150 +1,23 @@
 //! Precompiled prologues with real compilers: the same code, sooner, and nothing else.
+//!
+//! Some programs are this test program itself, started again for one of the parts in `faults`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+mod bench;
+mod faults;
+mod named;
+mod real;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use dijitso::cache::seal;
-use dijitso::error::Result;
 use dijitso::jit::callbacks::Asked;
-use dijitso::jit::{Callbacks, Library, Request, Session, Source};
-use dijitso::params::Params;
+use dijitso::jit::{Callbacks, Request, Session, Source};
 
-/// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
-struct Bench {
-    _dir: tempfile::TempDir,
-    at: PathBuf,
-    params: Params,
-}
-
-const COMMON: &str = "#pragma once\n#include <algorithm>\n#include <vector>\n\
-                      struct Common { virtual ~Common() {} virtual int value() const { return VALUE; } };\n";
-
-impl Bench {
-    fn new(compiler: &str, precompile: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let at = dir.path().canonicalize().unwrap();
-        fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
-        fs::create_dir(at.join("headers")).unwrap();
-        let bench = Self { _dir: dir, at, params: Params::new().unwrap() };
-        bench.write_common(1);
-        let script = bench.at.join("g++");
-        let calls = bench.at.join("calls");
-        let text = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {compiler} \"$@\"\n", calls.display());
-        fs::write(&script, text).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-        let cache = bench.at.join("cache").display().to_string();
-        let headers = bench.at.join("headers").display().to_string();
-        let mut bench = bench;
-        for (key, value) in [
-            ("cache.cache_dir", cache.as_str()),
-            ("build.cxx", script.to_str().unwrap()),
-            ("build.cxxflags_opt", "-O1"),
-            ("build.include_dirs", &headers),
-            ("build.precompile", precompile),
-            ("build.slots_dir", ""),
-        ] {
-            bench.params.set(key, value).unwrap();
-        }
-        bench
-    }
-
-    /// From now on with another cache, and without prologues.
-    fn without(&mut self) {
-        let cache = self.at.join("other").display().to_string();
-        self.params.set("cache.cache_dir", &cache).unwrap();
-        self.params.set("build.precompile", "never").unwrap();
-    }
-
-    fn write_common(&self, value: i32) {
-        // Times of files have ticks, and the value may be the same.
-        std::thread::sleep(Duration::from_millis(20));
-        fs::write(self.at.join("headers/common.h"), COMMON.replace("VALUE", &value.to_string())).unwrap();
-        std::thread::sleep(Duration::from_millis(20));
-    }
-
-    fn jit_with(&self, name: &str, code: &str, header: Option<&str>) -> Result<Library> {
-        let params = self.params.resolve().unwrap();
-        let generate = |_: Asked<'_>, source: &mut Source| {
-            source.code = Some(code.as_bytes().to_vec());
-            source.header = header.map(|text| text.as_bytes().to_vec());
-            Ok(())
-        };
-        let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
-        Session::default().jit(Ok(Request { name, params: &params }), &mut callbacks)
-    }
-
-    fn jit(&self, name: &str) -> Library {
-        self.jit_with(name, &source(name), None).unwrap()
-    }
-
-    /// The calls of the compiler so far: those that built with a precompiled prologue, those that built without, and
-    /// those that made one.
-    fn calls(&self) -> [usize; 3] {
-        let text = fs::read_to_string(self.at.join("calls")).unwrap_or_default();
-        let count = |which: &dyn Fn(&str) -> bool| text.lines().filter(|line| which(line)).count();
-        let builds = |line: &str| line.contains("-soname");
-        [
-            count(&|line| builds(line) && line.contains("prologue.h")),
-            count(&|line| builds(line) && !line.contains("prologue.h")),
-            count(&|line| line.contains("prologue.h.gch")),
-        ]
-    }
-
-    /// The folders of prologues that are whole.
-    fn made(&self) -> Vec<PathBuf> {
-        let all = fs::read_dir(self.at.join("cache/prologue")).into_iter().flatten().flatten();
-        all.map(|entry| entry.path())
-            .filter(|path| path.join("prologue.h.gch").is_file() && path.join("record").is_file())
-            .collect()
-    }
-
-    /// The headers that were recorded for a library, relative to the bench.
-    fn inputs(&self, library: &Library) -> Vec<PathBuf> {
-        let record = seal::peek(&fs::File::open(library.path()).unwrap()).unwrap().unwrap();
-        let relative = |path: PathBuf| path.strip_prefix(&self.at).map(Path::to_owned).unwrap_or(path);
-        record.inputs.iter().map(|input| relative(PathBuf::from(&input.path))).collect()
-    }
-
-    fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
-        let begin = Instant::now();
-        while !done(self) {
-            assert!(begin.elapsed() < Duration::from_secs(120), "{what}: {:?}", self.calls());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    }
-
-    fn disassembly(library: &Path) -> String {
-        let output = std::process::Command::new("objdump").arg("-d").arg(library).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        // The first lines name the file.
-        text.split_once("Disassembly").map(|(_, rest)| rest.to_owned()).unwrap()
-    }
-}
-
-fn source(name: &str) -> String {
-    format!(
-        "// {name}\n#if defined _WIN32\n#define EXPORT 1\n#else\n#define EXPORT \
-         __attribute__ ((visibility (\"default\")))\n#endif\n#include <common.h>\n#include <cstdlib>\n\
-         struct Own : Common {{ int value() const override {{ std::vector<int> v{{3, 1, 2}}; \
-         std::sort(v.begin(), v.end()); return v[0] * Common::value(); }} }};\n\
-         extern \"C\" EXPORT int f_{name}() {{ Common* c = new Own; int v = c->value(); delete c; return v; }}\n"
-    )
-}
-
-fn call(library: &Library, name: &str) -> i32 {
-    let address = library.symbol(&format!("f_{name}")).unwrap();
-    // SAFETY: all functions of these tests are `int f()`.
-    let function = unsafe { std::mem::transmute::<*const std::ffi::c_void, extern "C" fn() -> i32>(address) };
-    function()
-}
-
-fn is_there(program: &str) -> bool {
-    std::process::Command::new(program).arg("--version").output().is_ok()
-}
+use bench::{Bench, COMMON, call, is_there, source};
 
 /// Whatever comes of it, it is the same as without, in the code and in what is recorded of it.
 #[test]
