@@ -32,8 +32,9 @@ const CRASHES: [&str; 13] = [
 ];
 
 /// Texts of failures that are the surroundings' and not the source's: the next try may succeed, and is made.
-const PASSING: [&str; 17] = [
+const PASSING: [&str; 18] = [
     "No space left on device",
+    "File too large",
     "Cannot allocate memory",
     "Disk quota exceeded",
     "Input/output error",

@@ -13,7 +13,7 @@ use dijitso::params::Params;
 
 /// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
 pub(crate) struct Bench {
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
     pub(crate) at: PathBuf,
     pub(crate) params: Params,
 }
@@ -27,27 +27,36 @@ impl Bench {
         let at = dir.path().canonicalize().unwrap();
         fs::set_permissions(&at, fs::Permissions::from_mode(0o700)).unwrap();
         fs::create_dir(at.join("headers")).unwrap();
-        let bench = Self { _dir: dir, at, params: Params::new().unwrap() };
+        let mut bench = Self::there(&at, precompile);
+        bench._dir = Some(dir);
         bench.write_common(1);
-        let script = bench.at.join("g++");
-        let calls = bench.at.join("calls");
-        let text = format!("#!/bin/sh\necho \"$@\" >> {}\nexec {compiler} \"$@\"\n", calls.display());
-        fs::write(&script, text).unwrap();
-        fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).unwrap();
-        let cache = bench.at.join("cache").display().to_string();
-        let headers = bench.at.join("headers").display().to_string();
-        let mut bench = bench;
+        bench.write_compiler("", compiler);
+        bench
+    }
+
+    /// A bench that another program has made.
+    pub(crate) fn there(at: &Path, precompile: &str) -> Self {
+        let mut bench = Self { _dir: None, at: at.to_owned(), params: Params::new().unwrap() };
+        let path = |name: &str| at.join(name).display().to_string();
         for (key, value) in [
-            ("cache.cache_dir", cache.as_str()),
-            ("build.cxx", script.to_str().unwrap()),
+            ("cache.cache_dir", path("cache").as_str()),
+            ("build.cxx", &path("g++")),
             ("build.cxxflags_opt", "-O1"),
-            ("build.include_dirs", &headers),
+            ("build.include_dirs", &path("headers")),
             ("build.precompile", precompile),
             ("build.slots_dir", ""),
         ] {
             bench.params.set(key, value).unwrap();
         }
         bench
+    }
+
+    /// Writes the compiler, which does something before it compiles.
+    pub(crate) fn write_compiler(&self, before: &str, compiler: &str) {
+        let calls = self.at.join("calls");
+        let text = format!("#!/bin/sh\necho \"$@\" >> {}\n{before}exec {compiler} \"$@\"\n", calls.display());
+        fs::write(self.at.join("g++"), text).unwrap();
+        fs::set_permissions(self.at.join("g++"), fs::Permissions::from_mode(0o700)).unwrap();
     }
 
     /// From now on with another cache, and without prologues.
@@ -98,6 +107,14 @@ impl Bench {
         all.map(|entry| entry.path())
             .filter(|path| path.join("prologue.h.gch").is_file() && path.join("record").is_file())
             .collect()
+    }
+
+    /// As if what is written down of prologues had been so for some hours.
+    pub(crate) fn let_hours_pass(&self) {
+        let all = fs::read_dir(self.at.join("cache/prologue")).into_iter().flatten().flatten();
+        for record in all.filter_map(|entry| fs::File::open(entry.path().join("record")).ok()) {
+            record.set_modified(std::time::SystemTime::now() - Duration::from_secs(4 * 3600)).unwrap();
+        }
     }
 
     /// The headers that were recorded for a library, relative to the bench.
