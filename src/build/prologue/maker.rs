@@ -353,3 +353,24 @@ fn make_room(store: &Store, newest: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_compiler_says_of_the_text_is_a_reason_to_give_up() {
+        let passes = |said: &str| Refusal::of_compiler("it failed", said).passes;
+        assert!(!passes("x.h:1:2: error: expected ';'\n"));
+        for said in [
+            "",
+            "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n",
+            "prologue.h: fatal error: cannot write prologue.h.gch: No space left on device\n",
+            "clang: error: unable to execute command: Killed\n",
+        ] {
+            assert!(passes(said), "{said}");
+        }
+        let refusal = Refusal::of_compiler("it failed", "note\nx.h:1:2: error: expected ';'\n");
+        assert_eq!(refusal.why, "it failed: x.h:1:2: error: expected ';'");
+    }
+}
