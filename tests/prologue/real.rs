@@ -177,8 +177,8 @@ fn same_code(name: &str, part: &Part, compiler: &str) {
         ("cache.signature", "name"),
         ("cache.lib_loader", "import"),
         ("build.cc", &script),
-        ("build.cxxflags_opt", "-O2"),
-        ("build.cflags_opt", "-O2"),
+        ("build.cxxflags_opt", "-O1"),
+        ("build.cflags_opt", "-O1"),
     ] {
         bench.params.set(key, value).unwrap();
     }

@@ -91,6 +91,9 @@ fn look(job: &Job<'_>, dirs: &[(&str, PathBuf)], words: &str, from: &Path) -> Fo
 
 /// A header to be looked through.
 fn ours(path: PathBuf) -> Found {
+    if !path.is_file() {
+        return Found::Unknown;
+    }
     fs::read_to_string(&path).map_or(Found::Unknown, |text| Found::Ours(path, text))
 }
 

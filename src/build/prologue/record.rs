@@ -112,7 +112,10 @@ impl Record {
             }
             facts.insert(path, before);
         }
-        let asked = (are_known && !names.are_incomplete()).then(|| names.parts());
+        // Some the compiler reads unasked.
+        let unasked = facts.keys().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        let asked = (are_known && !names.are_incomplete())
+            .then(|| names.parts().into_iter().chain(unasked).collect::<BTreeSet<String>>());
         let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
         dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
         // One that appears in a directory of this name, before the one that was found.
