@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
@@ -91,14 +92,14 @@ impl Category {
 #[derive(Clone, Debug)]
 pub struct Layout {
     root: PathBuf,
-    params: CacheParams,
+    params: Arc<CacheParams>,
 }
 
 impl Layout {
     /// The layout of the cache at `root` (`params.cache_dir`, or a rank's own directory below it).
     #[must_use]
-    pub fn new(root: &Path, params: &CacheParams) -> Self {
-        Self { root: root.to_owned(), params: params.clone() }
+    pub fn new(root: &Path, params: Arc<CacheParams>) -> Self {
+        Self { root: root.to_owned(), params }
     }
 
     /// Whether both put the files of a signature in the same places.
@@ -202,7 +203,18 @@ impl Layout {
     /// The library.
     #[must_use]
     pub fn lib(&self, signature: &str) -> PathBuf {
-        self.dir(Category::Lib).join(self.lib_basename(signature))
+        let CacheParams { lib_dir, lib_prefix, lib_basename, lib_postfix, .. } = &*self.params;
+        let parts = [lib_prefix, lib_basename, signature, lib_postfix];
+        // Each hit asks for it several times: the memory is taken once.
+        let length = |text: &str| text.len() + 1;
+        let rest: usize = parts.into_iter().map(length).sum();
+        let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + 1 + length(lib_dir) + rest);
+        path.push(&self.root);
+        path.push(lib_dir);
+        path.push(lib_prefix);
+        let name = path.as_mut_os_string();
+        parts[1..].iter().for_each(|part| name.push(part));
+        path
     }
 
     /// The header.

@@ -23,6 +23,7 @@ pub mod usage;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -73,8 +74,8 @@ pub struct Whole {
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// A whole entry, and the libraries to load: dependencies first, the entry itself last.
-    Hit(Box<Record>, Vec<Whole>),
+    /// A whole entry: the libraries to load, dependencies first, the entry itself last.
+    Hit(Vec<Whole>),
     /// Nothing.
     Miss,
     /// Something that is not a whole entry.
@@ -129,7 +130,13 @@ impl Cache {
     /// The cache at `root`, named as `params` says. Touches nothing.
     #[must_use]
     pub fn new(root: &Path, params: &CacheParams) -> Self {
-        Self { layout: Layout::new(root, params), libraries: Arc::default() }
+        Self::sharing(root, &Arc::new(params.clone()))
+    }
+
+    /// As [`Cache::new`], without a copy of the parameters.
+    #[must_use]
+    pub fn sharing(root: &Path, params: &Arc<CacheParams>) -> Self {
+        Self { layout: Layout::new(root, Arc::clone(params)), libraries: Arc::default() }
     }
 
     /// The same cache, in which names of sources end so: they follow the language of each.
@@ -240,51 +247,59 @@ impl Cache {
     pub fn lookup(&self, signature: &str, check: Check) -> Result<Lookup> {
         self.check_owner()?;
         let mut order = Vec::new();
-        self.look(signature, check, &mut order, &mut HashSet::new())
+        Ok(match self.look(signature, check, &mut order, &mut Vec::new())? {
+            ControlFlow::Continue(()) => Lookup::Hit(order),
+            ControlFlow::Break(otherwise) => otherwise,
+        })
     }
 
+    /// Looks at an entry and at those that it needs, and puts those that are whole into `order`. `seen` are those that
+    /// have been looked at. Breaks off with what is wrong.
     fn look(
         &self,
         signature: &str,
         check: Check,
         order: &mut Vec<Whole>,
-        seen: &mut HashSet<String>,
-    ) -> Result<Lookup> {
-        let Some(file) = read(&self.layout.lib(signature))? else { return Ok(Lookup::Miss) };
-        let record = match seal::open(&file, signature) {
+        seen: &mut Vec<String>,
+    ) -> Result<ControlFlow<Lookup>> {
+        let damaged = |damage| Ok(ControlFlow::Break(Lookup::Damaged(damage)));
+        let Some(file) = read(&self.layout.lib(signature))? else {
+            return Ok(ControlFlow::Break(Lookup::Miss));
+        };
+        let record = match seal::open_to_load(&file, signature) {
             Ok(record) => record,
-            Err(damage) => return Ok(Lookup::Damaged(damage)),
+            Err(damage) => return damaged(damage),
         };
         let digest = seal::digest_of(&file);
         drop(file);
-        if !self.header_is_whole(&record, check)? {
-            return Ok(Lookup::Damaged(Damage::Header));
+        if !self.header_is_whole(signature, record.header.as_ref(), check)? {
+            return damaged(Damage::Header);
         }
-        if let Some(change) = self.changed_input(&record) {
-            return Ok(Lookup::Damaged(Damage::Input(change)));
+        if let Some(change) = self.changed_input(signature, &record.inputs) {
+            return damaged(Damage::Input(change));
         }
-        seen.insert(signature.to_owned());
+        seen.push(signature.to_owned());
         // What was only built besides has to be there to travel, not to load.
         let needed: Vec<&str> = match check {
             Check::Load => record.dependencies.iter().map(String::as_str).collect(),
             Check::Whole => record.needs().collect(),
         };
         for dependency in needed {
-            if seen.contains(dependency) {
+            if seen.iter().any(|seen| seen == dependency) {
                 continue;
             }
-            if !matches!(self.look(dependency, check, order, seen)?, Lookup::Hit(..)) {
-                return Ok(Lookup::Damaged(Damage::Dependency));
+            if self.look(dependency, check, order, seen)?.is_break() {
+                return damaged(Damage::Dependency);
             }
         }
-        let digest = with_dependencies(digest, &record, order);
+        let digest = with_dependencies(digest, &record.dependencies, order);
         order.push(Whole { signature: signature.to_owned(), digest, built_in: record.milliseconds() });
-        Ok(Lookup::Hit(Box::new(record), order.clone()))
+        Ok(ControlFlow::Continue(()))
     }
 
-    fn header_is_whole(&self, record: &Record, check: Check) -> Result<bool> {
-        let Some(expected) = &record.header else { return Ok(true) };
-        let path = self.layout.inc(&record.signature);
+    fn header_is_whole(&self, signature: &str, expected: Option<&Companion>, check: Check) -> Result<bool> {
+        let Some(expected) = expected else { return Ok(true) };
+        let path = self.layout.inc(signature);
         if check == Check::Load {
             return Ok(fs::metadata(&path).is_ok_and(|facts| facts.len() == expected.size));
         }
@@ -295,12 +310,12 @@ impl Cache {
     ///
     /// A file that is gone does not: nobody could build from it now, and a cache that was filled where the headers are
     /// installed has to serve where they are not. A linked library that is gone is found out by the loader.
-    fn changed_input(&self, record: &Record) -> Option<String> {
+    fn changed_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
         if !self.layout.params().minds_inputs() {
             return None;
         }
         let mut gone = Vec::new();
-        for input in &record.inputs {
+        for input in inputs {
             match input.state() {
                 State::Same => {}
                 State::Gone(reason) => gone.push(reason),
@@ -308,7 +323,7 @@ impl Cache {
             }
         }
         if let Some(first) = gone.first() {
-            let (signature, number) = (&record.signature, gone.len());
+            let number = gone.len();
             log::info!("{signature} stays as it is, although {number} of its inputs are not there: {first}");
         }
         None
@@ -426,12 +441,12 @@ fn refused(path: &Path, reason: &str) -> Error {
 }
 
 /// The digest of a library together with those of its dependencies, which come before it in `order`.
-fn with_dependencies(own: Digest32, record: &Record, order: &[Whole]) -> Digest32 {
-    if record.dependencies.is_empty() {
+fn with_dependencies(own: Digest32, dependencies: &[String], order: &[Whole]) -> Digest32 {
+    if dependencies.is_empty() {
         return own;
     }
     let of = |signature: &String| order.iter().find(|whole| whole.signature == *signature);
-    let all = record.dependencies.iter().filter_map(of).map(|whole| whole.digest);
+    let all = dependencies.iter().filter_map(of).map(|whole| whole.digest);
     digest(&[own].into_iter().chain(all).collect::<Vec<_>>().concat())
 }
 

@@ -40,7 +40,7 @@ fn add(
     for dependency in &record.dependencies {
         add(entries, dependency, order, seen)?;
     }
-    let digest = with_dependencies(seal::digest_of(file), &record, order);
+    let digest = with_dependencies(seal::digest_of(file), &record.dependencies, order);
     order.push(Whole { signature: signature.to_owned(), digest, built_in: record.milliseconds() });
     Ok(())
 }

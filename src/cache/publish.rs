@@ -43,8 +43,8 @@ impl Cache {
             }
         };
         let whole = seal::open(&moved, signature).is_ok_and(|record| {
-            self.header_is_whole(&record, Check::Whole).unwrap_or(false)
-                && self.changed_input(&record).is_none()
+            self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
+                && self.changed_input(signature, &record.inputs).is_none()
         });
         if whole && *damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {
             return Ok(());

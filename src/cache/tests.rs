@@ -32,7 +32,7 @@ pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> Ent
 
 fn order_of(lookup: &Lookup) -> Vec<&str> {
     match lookup {
-        Lookup::Hit(_, order) => order.iter().map(|whole| whole.signature.as_str()).collect(),
+        Lookup::Hit(order) => order.iter().map(|whole| whole.signature.as_str()).collect(),
         _ => Vec::new(),
     }
 }

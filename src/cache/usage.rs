@@ -20,10 +20,12 @@
 //! ```
 //! Every host writes its own file, so none waits for another, and network disks need not append in order. A file that
 //! has become long is moved away, and what it says is summed up when the next one has become long: nobody appends to
-//! it any more. A sum names the files it stands for; as long as one of them is there, it is not counted again. A
-//! process that ends keeps its last memory hits for itself, because nothing of this library runs at exit.
+//! it any more. A sum names the files it stands for; as long as one of them is there, it is not counted again. Hits
+//! are written a little later, see the module `later`.
 
 #![forbid(unsafe_code)]
+
+mod later;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -37,6 +39,8 @@ use crate::fsutil;
 use crate::owner;
 
 use super::{Cache, FILE_MODE, read};
+
+pub use later::write_all;
 
 /// From this size on a file of counts is moved away: some hundred lines.
 const LONG: u64 = 64 << 10;
@@ -314,17 +318,30 @@ impl Cache {
     /// Counts an event, and calls that were answered from memory.
     pub fn count(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
         if self.layout().params().stats {
-            let written = self.write(&Line::new(event, signature, milliseconds, memory));
-            if let Err(error) = written {
-                log::debug!("not counted: {error}");
-            }
+            let mut lines = later::take(self);
+            lines.push(Line::new(event, signature, milliseconds, memory));
+            self.write_or_tell(&lines);
         }
     }
 
-    fn write(&self, line: &Line) -> std::io::Result<()> {
+    /// Counts a hit, and calls that were answered from memory, a little later: see [`write_all`].
+    pub fn count_later(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
+        if self.layout().params().stats {
+            later::keep(self, Line::new(event, signature, milliseconds, memory));
+        }
+    }
+
+    /// Nothing depends on counts.
+    fn write_or_tell(&self, lines: &[Line]) {
+        if let Err(error) = self.write(lines) {
+            log::debug!("not counted: {error}");
+        }
+    }
+
+    fn write(&self, lines: &[Line]) -> std::io::Result<()> {
         let key = host_key();
         let path = self.layout().stats_file(&key);
-        let bytes = line.to_bytes();
+        let bytes: Vec<u8> = lines.iter().flat_map(Line::to_bytes).collect();
         let size = match fsutil::append(&path, &bytes, FILE_MODE) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 // Not the cache directory: whoever removed that does not want it back.
@@ -369,6 +386,13 @@ impl Cache {
         Ok(())
     }
 
+    fn write_what_is_kept(&self) {
+        let lines = later::take(self);
+        if !lines.is_empty() {
+            self.write_or_tell(&lines);
+        }
+    }
+
     /// Names and paths of the files of counts, sorted.
     fn stats_files(&self) -> Vec<(String, PathBuf)> {
         let mut files: Vec<_> = std::fs::read_dir(self.layout().stats())
@@ -385,6 +409,7 @@ impl Cache {
     /// What has been counted, on all hosts. What cannot be read is left out.
     #[must_use]
     pub fn usage(&self) -> Usage {
+        self.write_what_is_kept();
         let mut usage = Usage::default();
         let mut files = Vec::new();
         for (name, path) in self.stats_files() {
@@ -413,6 +438,7 @@ impl Cache {
     /// # Errors
     /// [`crate::error::Kind::Cache`] when one cannot be removed.
     pub fn reset_usage(&self) -> Result<usize> {
+        self.write_what_is_kept();
         let files = self.stats_files();
         for (_, path) in &files {
             match fsutil::remove(path, false) {

@@ -11,6 +11,7 @@ use crate::logging::{self, Finished};
 use super::convert::{output, text};
 use super::defaults::defaults;
 use super::error::dijitso_error;
+use super::exit;
 use super::export;
 use super::library::dijitso_library;
 use super::params::dijitso_params;
@@ -277,8 +278,9 @@ fn told(
     result
 }
 
-/// Tells the log how a call went.
+/// Tells the log how a call went, and sees to it that hits are counted.
 pub(super) fn tell(name: &str, begin: Instant, result: std::result::Result<&Library, &Error>) {
+    exit::prepare();
     let outcome = result.map(|library| (library.signature(), library.origin().name()));
     logging::finished(&Finished { name, seconds: begin.elapsed().as_secs_f64(), outcome });
 }

@@ -16,6 +16,7 @@ mod convert;
 mod defaults;
 pub mod elf;
 pub mod error;
+mod exit;
 mod guard;
 pub mod jit;
 pub mod library;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::cache::usage::{Event, RENEWED};
+use crate::cache::usage::{self, Event, RENEWED};
 use crate::cache::{Cache, Whole};
 use crate::error::Result;
 
@@ -22,7 +22,7 @@ impl Session {
         if origin == Origin::Memory {
             self.tally.memory_hit();
         } else {
-            cache.count(Event::Hit, &last.signature, last.built_in, self.tally.take());
+            cache.count_later(Event::Hit, &last.signature, last.built_in, self.tally.take());
         }
         note_use(cache, order, renewed);
     }
@@ -38,6 +38,12 @@ impl Session {
         let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();
         let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         cache.count(event, signature, milliseconds, self.tally.take());
+    }
+
+    /// Writes down the hits that are kept for later, with calls that were answered from memory since the last event.
+    /// For the end of the process.
+    pub fn write_hits(&self) {
+        usage::write_all(|| self.tally.take());
     }
 
     /// Writes down calls that were answered from memory, where there have been any since the last event.

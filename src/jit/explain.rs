@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::build::toolchain;
 use crate::cache::Cache;
 use crate::cache::explain::compare::Build;
 use crate::cache::explain::{self, Explanation, Wanted};
@@ -20,6 +21,8 @@ impl Session {
     /// # Errors
     /// For a bad name, and when the cache cannot be read.
     pub fn explain(&self, request: Request<'_>) -> Result<Explanation> {
+        // Whoever asks has perhaps just changed something.
+        toolchain::look_again();
         let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
         explained(&self.ticket(request)?, &cache)
     }

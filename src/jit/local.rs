@@ -58,7 +58,7 @@ impl Session {
         }
         let looked = request.and_then(|request| {
             let ticket = self.ticket(request)?;
-            let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
+            let cache = Cache::sharing(&request.params.cache.cache_dir, &request.params.cache);
             let found = find(&cache, &ticket.signature, Check::Load)?;
             Ok((ticket, cache, found))
         });
@@ -164,7 +164,7 @@ impl Session {
 
     fn jit_nested(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         let root = nested::effective_dir(&request.params.cache.cache_dir);
-        let cache = Cache::new(&root, &request.params.cache);
+        let cache = Cache::sharing(&root, &request.params.cache);
         let looked = self.ticket(request).and_then(|ticket| {
             // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
             let found = find(&cache, &ticket.signature, Check::Whole)?;

@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::build::prologue::Store;
-use crate::build::toolchain::{cpu, native};
+use crate::build::toolchain::{self, cpu, native};
 use crate::build::{self, Built, Copies, Job};
 use crate::cache::layout::{Category, Layout};
 use crate::cache::lease::{self, Taken};
@@ -261,6 +261,7 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
     });
     // It may have written headers that the source, or another one, includes.
     inputs::look_again();
+    toolchain::look_again();
     let Err(code) = result? else {
         if nested.pending > 0 {
             let text = format!(
@@ -299,7 +300,7 @@ fn subject(job: &Job<'_>, variable: impl Fn(&str) -> Option<OsString>) -> String
     writer.bytes(&digest(job.header.map_or(b"", |(_, text)| text)));
     job.dependencies.iter().for_each(|file| writer.bytes(file.as_bytes()));
     job.params.write(&mut writer);
-    let compiler = build::toolchain::inspect(job.params).file_key;
+    let compiler = toolchain::inspect(job.params).file_key;
     writer.bytes(compiler.unwrap_or_default().as_bytes());
     for name in SEARCHED {
         let value = variable(name);
@@ -328,7 +329,7 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
         crate::signature::check_signature(dependency)
             .map_err(|error| error.context("dijitso_source_add_dependency"))?;
         match cache.lookup(dependency, Check::Whole)? {
-            Lookup::Hit(_, order) => all.extend(order.into_iter().map(|whole| whole.signature)),
+            Lookup::Hit(order) => all.extend(order.into_iter().map(|whole| whole.signature)),
             Lookup::Miss | Lookup::Damaged(_) => {
                 let text = format!(
                     "the dependency {dependency} is not whole in {}: build it by dijitso_jit within generate first",

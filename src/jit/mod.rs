@@ -129,7 +129,7 @@ pub struct Request<'a> {
 /// may see damage where a network disk has not shown everything yet.
 fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<Whole>>> {
     match cache.lookup(signature, check)? {
-        Lookup::Hit(_, order) => Ok(Some(order)),
+        Lookup::Hit(order) => Ok(Some(order)),
         Lookup::Miss => Ok(None),
         Lookup::Damaged(damage) => {
             log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());

@@ -132,7 +132,7 @@ impl Session {
         let mut call = self.enter_call(comm, agreed, request, callbacks, Part::Whole, None)?;
         let ticket = call.ticket()?;
         let root = call.own_root()?;
-        let cache = Cache::new(&root, &call.request.params.cache);
+        let cache = Cache::sharing(&root, &call.request.params.cache);
         call.serve(&ticket, &cache, None, callbacks)
     }
 
@@ -249,7 +249,7 @@ impl<'a> Call<'a> {
         {
             return Ok(sharing);
         }
-        let cache = Cache::new(declared, &self.request.params.cache);
+        let cache = Cache::sharing(declared, &self.request.params.cache);
         let identify = || if self.is_led() { Ok((0, 0)) } else { cache.identify() };
         let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
         let sharing = Arc::new(discover(self.whole, identify, &cache.layout().comm(), eyes)?);

@@ -54,7 +54,7 @@ impl Session {
         absent: Toolchain,
         ask: impl FnOnce() -> Toolchain,
     ) -> Toolchain {
-        let cache = Cache::new(&params.cache.cache_dir, &params.cache);
+        let cache = Cache::sharing(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
         // Where nothing is built, the compiler is the one that built what is there, whatever is installed here.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
@@ -183,7 +184,7 @@ pub struct BuildParams {
 #[derive(Clone, Debug)]
 pub struct Resolved {
     /// Section `cache`.
-    pub cache: CacheParams,
+    pub cache: Arc<CacheParams>,
     /// Section `build`.
     pub build: BuildParams,
     /// `parallel.buildon`.
@@ -229,7 +230,7 @@ impl Params {
             timeout: self.limit("parallel.timeout"),
             shared_digest,
             memory_digest: digest(&memory.finish()),
-            cache,
+            cache: Arc::new(cache),
             generator,
             build,
         })

@@ -137,10 +137,20 @@ pub fn find_program(word: &str, path: Option<&std::ffi::OsStr>, cwd: &std::path:
     if word.contains('/') {
         return executable(cwd.join(word));
     }
-    // Each directory once: login scripts put the same one there again and again.
-    let mut seen = std::collections::HashSet::new();
-    let mut directories = std::env::split_paths(path?).filter(|directory| seen.insert(directory.clone()));
-    directories.find_map(|directory| executable(cwd.join(directory).join(word)))
+    directories(path?).into_iter().find_map(|directory| executable(cwd.join(directory).join(word)))
+}
+
+/// The directories of a list such as `PATH`, each once: login scripts put the same one there again and again.
+#[must_use]
+pub fn directories(path: &std::ffi::OsStr) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = Vec::new();
+    for directory in std::env::split_paths(path) {
+        // Few, and most differ in their lengths: faster than a table of them.
+        if !directories.iter().any(|known| known.as_os_str() == directory.as_os_str()) {
+            directories.push(directory);
+        }
+    }
+    directories
 }
 
 #[cfg(test)]

@@ -5,16 +5,18 @@
 pub mod cpu;
 pub mod native;
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::inputs::FRESH;
 use crate::params::resolved::BuildParams;
 use crate::process::{Command, Exit, Runner, find_program};
 use crate::signature::Toolchain;
@@ -43,14 +45,64 @@ struct Saved {
 const FORMAT: &str = "dijitso toolchain 1";
 
 /// Looks at the files of a compiler command: program, and what wrappers such as ccache are to run. Runs nothing.
+///
+/// What has been seen within [`FRESH`] in this process is not looked at again.
 #[must_use]
 pub fn inspect(params: &BuildParams) -> Compiler {
-    let path = std::env::var_os("PATH");
+    inspect_at(&params.compiler, std::env::var_os("PATH"), Instant::now())
+}
+
+/// What was seen of a compiler a moment ago.
+struct Seen {
+    at: Instant,
+    command: Vec<String>,
+    path: Option<OsString>,
+    compiler: Compiler,
+}
+
+/// The compilers that were looked at last, the latest one last.
+static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+
+/// A program uses one compiler, or one for each language.
+const MOST_SEEN: usize = 8;
+
+fn seen() -> MutexGuard<'static, Vec<Seen>> {
+    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// From now on every compiler is looked at again: somebody is about to build by it.
+pub fn look_again() {
+    seen().clear();
+}
+
+fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compiler {
+    let known = |seen: &&Seen| {
+        seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < FRESH
+    };
+    if let Some(seen) = seen().iter().find(known) {
+        return seen.compiler.clone();
+    }
+    // Not under the lock: a network disk may take its time.
+    let compiler = look(command, path.as_deref());
+    if compiler.file_key.is_none() {
+        // It may be installed in this moment.
+        return compiler;
+    }
+    let mut seen = seen();
+    seen.retain(|seen| seen.command != command || seen.path != path);
+    if seen.len() == MOST_SEEN {
+        seen.remove(0);
+    }
+    seen.push(Seen { at: now, command: command.to_vec(), path, compiler: compiler.clone() });
+    compiler
+}
+
+fn look(command: &[String], path: Option<&OsStr>) -> Compiler {
     let mut files = Writer::new(b"compiler files");
     let mut there = true;
-    for (at, word) in params.compiler.iter().enumerate() {
+    for (at, word) in command.iter().enumerate() {
         files.bytes(word.as_bytes());
-        let programs = if word.starts_with('-') { Vec::new() } else { programs(word, path.as_deref()) };
+        let programs = if word.starts_with('-') { Vec::new() } else { programs(word, path) };
         there &= at > 0 || !programs.is_empty();
         for (real, facts) in programs {
             files.bytes(real.as_os_str().as_encoded_bytes());
@@ -59,7 +111,7 @@ pub fn inspect(params: &BuildParams) -> Compiler {
             files.u64(facts.mtime_nsec().cast_unsigned());
         }
     }
-    Compiler { file_key: there.then(|| key(files)), ..Compiler::absent(&params.compiler) }
+    Compiler { file_key: there.then(|| key(files)), ..Compiler::absent(command) }
 }
 
 fn key(writer: Writer) -> String {
@@ -204,7 +256,7 @@ mod tests {
     /// The time limit of a build is that of the question too, and a compiler that hangs is asked once.
     #[test]
     fn a_compiler_that_hangs_is_asked_once_and_not_for_long() {
-        struct Hangs(std::sync::Mutex<Vec<Option<Duration>>>);
+        struct Hangs(Mutex<Vec<Option<Duration>>>);
         impl Runner for Hangs {
             fn run(&self, command: &Command) -> io::Result<crate::process::Outcome> {
                 self.0.lock().unwrap().push(command.timeout);
@@ -219,9 +271,33 @@ mod tests {
         };
         let mut params = crate::params::Params::in_surroundings(&around).unwrap();
         params.set("build.timeout", "1").unwrap();
-        let hangs = Hangs(std::sync::Mutex::default());
+        let hangs = Hangs(Mutex::default());
         assert_eq!(probe(&params.resolve().unwrap().build, &hangs), Toolchain::unknown());
         assert_eq!(*hangs.0.lock().unwrap(), [Some(Duration::from_secs(1))]);
+    }
+
+    #[test]
+    fn a_compiler_is_looked_at_once_a_second_in_a_process() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join("cc-that-is-replaced");
+        let command = [program.display().to_string()];
+        let look = |at| inspect_at(&command, None, at).file_key;
+        let now = Instant::now();
+        assert_eq!(look(now), None);
+        std::fs::write(&program, "").unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let first = look(now);
+        assert!(first.is_some(), "what is not there is looked for again");
+        std::fs::write(&program, "another one").unwrap();
+        assert_eq!(look(now), first);
+        let second = look(now + FRESH);
+        assert_ne!(second, first);
+        std::fs::write(&program, "yet another one").unwrap();
+        look_again();
+        assert_ne!(look(now + FRESH), second);
+        let path = Some(OsString::from("/elsewhere"));
+        assert_eq!(inspect_at(&["cc-that-is-replaced".to_owned()], path, now).file_key, None);
     }
 
     #[test]

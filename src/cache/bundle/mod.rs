@@ -19,6 +19,8 @@ mod read;
 mod tar;
 mod write;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind};
@@ -140,7 +142,7 @@ impl Item {
     /// Its members in order; the postfix of the source is to be trusted.
     fn members(&self, naming: &Naming, like: &CacheParams) -> Vec<Member<'_>> {
         let postfix = self.source.as_ref().map_or(".cpp", |source| source.postfix.as_str());
-        let layout = Layout::new(std::path::Path::new(""), &naming.params(like, postfix));
+        let layout = Layout::new(std::path::Path::new(""), Arc::new(naming.params(like, postfix)));
         let member = |path: std::path::PathBuf, mode, file, part| Member {
             path: path.display().to_string(),
             mode,
@@ -165,7 +167,7 @@ impl Item {
 
 impl Note {
     fn member(&self, like: &CacheParams) -> Member<'_> {
-        let layout = Layout::new(std::path::Path::new(""), like);
+        let layout = Layout::new(std::path::Path::new(""), Arc::new(like.clone()));
         let path = layout.toolchain(&self.key).display().to_string();
         Member { path, mode: FILE_MODE, file: &self.file, part: Part::Note }
     }

@@ -174,7 +174,7 @@ impl Session {
     fn start_alone(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
         let ticket = self.ticket(request)?;
         let root = nested::effective_dir(&request.params.cache.cache_dir);
-        let cache = Cache::new(&root, &request.params.cache);
+        let cache = Cache::sharing(&root, &request.params.cache);
         let check = if nested::is_nested() { Check::Whole } else { Check::Load };
         let found = find(&cache, &ticket.signature, check)?;
         let begun =

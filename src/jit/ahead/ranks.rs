@@ -58,7 +58,7 @@ impl Session {
         let number = agreed.started.fetch_add(1, Ordering::Relaxed);
         let ticket = call.ticket()?;
         let root = call.own_root()?;
-        let cache = Cache::new(&root, &call.request.params.cache);
+        let cache = Cache::sharing(&root, &call.request.params.cache);
         let there = call.all_have(&ticket.signature, &cache)?;
         // A sealed cache is not planned for: its ranks look again.
         let ahead = if there || call.request.params.cache.sealed {

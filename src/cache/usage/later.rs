@@ -1,0 +1,139 @@
+//! Hits are written down a little later, several at once: opening and writing a file takes as long as loading a small
+//! library.
+//!
+//! They are written with the next event of the cache that is not a hit, with the first hit a second or more after the
+//! oldest, when there are many, when somebody of this process asks for the counts, and at the end of the process. One
+//! that is killed takes with it what it has not written.
+
+#![forbid(unsafe_code)]
+
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use crate::cache::Cache;
+
+use super::Line;
+
+/// How old a hit may get before the next one writes it down.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// So many are written at once: less than a page of them.
+const MOST: usize = 32;
+
+struct Later {
+    /// Whose these are: a process that is forked off begins without any.
+    process: u32,
+    oldest: Option<Instant>,
+    lines: Vec<(Cache, Line)>,
+}
+
+static LATER: Mutex<Later> = Mutex::new(Later { process: 0, oldest: None, lines: Vec::new() });
+
+fn own(mut later: MutexGuard<'_, Later>) -> MutexGuard<'_, Later> {
+    let process = std::process::id();
+    if later.process != process {
+        *later = Later { process, oldest: None, lines: Vec::new() };
+    }
+    later
+}
+
+fn later() -> MutexGuard<'static, Later> {
+    own(LATER.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Keeps a line for later, or writes all that there are.
+pub(super) fn keep(cache: &Cache, line: Line) {
+    keep_at(cache, line, Instant::now());
+}
+
+fn keep_at(cache: &Cache, line: Line, now: Instant) {
+    let mut later = later();
+    later.lines.push((cache.clone(), line));
+    let oldest = *later.oldest.get_or_insert(now);
+    if now.saturating_duration_since(oldest) >= LONGEST || later.lines.len() >= MOST {
+        let lines = take_all(&mut later);
+        drop(later);
+        write(lines);
+    }
+}
+
+/// The lines that are kept for this cache: whoever takes them writes them.
+pub(super) fn take(cache: &Cache) -> Vec<Line> {
+    let mut later = later();
+    let (own, others): (Vec<_>, Vec<_>) =
+        take_all(&mut later).into_iter().partition(|(of, _)| of.layout().root() == cache.layout().root());
+    if !others.is_empty() {
+        later.oldest = Some(Instant::now());
+        later.lines = others;
+    }
+    own.into_iter().map(|(_, line)| line).collect()
+}
+
+fn take_all(later: &mut Later) -> Vec<(Cache, Line)> {
+    later.oldest = None;
+    std::mem::take(&mut later.lines)
+}
+
+/// Writes all lines that are kept, with calls that were answered from memory since. Waits for nobody: at the end of a
+/// process another thread may have been stopped in the middle of anything.
+pub fn write_all(memory: impl FnOnce() -> u64) {
+    let mut later = match LATER.try_lock() {
+        Ok(later) => own(later),
+        Err(TryLockError::Poisoned(poisoned)) => own(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => return,
+    };
+    let mut lines = take_all(&mut later);
+    drop(later);
+    if let Some((_, last)) = lines.last_mut() {
+        last.m = last.m.saturating_add(memory());
+    }
+    write(lines);
+}
+
+fn write(mut lines: Vec<(Cache, Line)>) {
+    while let Some((cache, _)) = lines.first() {
+        let cache = cache.clone();
+        let same = |(of, _): &(Cache, Line)| of.layout().root() == cache.layout().root();
+        let (own, others): (Vec<_>, Vec<_>) = lines.into_iter().partition(same);
+        let own: Vec<Line> = own.into_iter().map(|(_, line)| line).collect();
+        cache.write_or_tell(&own);
+        lines = others;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::cache;
+    use crate::cache::usage::Event;
+
+    fn written(cache: &Cache) -> usize {
+        let files = std::fs::read_dir(cache.layout().stats()).into_iter().flatten().flatten();
+        files.map(|file| std::fs::read_to_string(file.path()).unwrap().lines().count()).sum()
+    }
+
+    /// Other tests of this process write down what is kept, too.
+    #[test]
+    fn hits_are_written_together_and_none_is_lost_or_written_twice() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        let hit = || Line::new(Event::Hit, "a", 1, 0);
+        let now = Instant::now();
+        keep_at(&cache, hit(), now);
+        keep_at(&cache, hit(), now + LONGEST);
+        assert_eq!(written(&cache), 2, "the oldest was a second old");
+        for _ in 0..MOST {
+            keep_at(&cache, hit(), now);
+        }
+        assert!(written(&cache) > 2, "many are written at once");
+        keep_at(&cache, hit(), now);
+        assert_eq!(cache.usage().total().disk_hits, 3 + MOST as u64, "whoever asks is told of all");
+        keep_at(&cache, hit(), now);
+        cache.count(Event::Build, "b", 1, 0);
+        assert_eq!(written(&cache), 5 + MOST, "with the next event");
+        keep_at(&cache, hit(), now);
+        assert_eq!(cache.reset_usage().unwrap(), 1);
+        assert_eq!(cache.usage().total().disk_hits, 0, "what is forgotten does not come back");
+    }
+}
