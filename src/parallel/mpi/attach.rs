@@ -158,7 +158,7 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
     // SAFETY: `ours` stays in place until the request is complete, or for ever.
     let started = check(unsafe { MPI_Comm_idup(comm, &raw mut *ours, &raw mut request) }, "MPI_Comm_idup");
     let waited = started.and_then(|()| {
-        wait(&mut request, "MPI_Comm_idup", || {
+        wait(&mut request, "MPI_Comm_idup", None, || {
             let waited = since.elapsed();
             // Who is here cannot be told before the ranks have met; one of the first two mostly is.
             if !warned && waited >= WARN_AFTER && rank < 2 {

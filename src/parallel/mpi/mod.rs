@@ -9,6 +9,7 @@
 //! freed, and neither is the communicator.
 
 mod attach;
+mod bell;
 pub mod host;
 mod post;
 mod wait;
@@ -28,7 +29,9 @@ use mpi_sys::{
 use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
-use super::late::Roster;
+use super::late::{self, Roster};
+
+use bell::Bell;
 
 pub use attach::{attached, recall};
 pub use world::{World, library_version, world};
@@ -88,8 +91,12 @@ impl MpiComm {
     fn meet(&self, call: &str, timeout: Option<Duration>) -> Result<()> {
         self.begin(call, timeout);
         self.enter("meeting for the first time");
-        let rows = self.all_gather(&Roster::row(std::process::id(), &self.host))?;
-        self.state.met(Roster::new(rows));
+        let own = Bell::make().ok();
+        let mine = [&bell::row(self.machine, own.as_ref())[..], &Roster::row(std::process::id(), &self.host)];
+        let all = self.all_gather(&mine.concat())?;
+        let rows = || all.chunks_exact(bell::ROW + late::ROW).map(|row| row.split_at(bell::ROW));
+        let roster = Roster::new(rows().flat_map(|(_, row)| row).copied().collect());
+        self.state.met(roster, bell::choose(own, rows().map(|(row, _)| row), self.rank));
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use mpi_sys::{MPI_Comm, MPI_Error_string, MPI_Request, MPI_Test, RSMPI_REQUEST_NULL, RSMPI_STATUS_IGNORE};
@@ -14,6 +14,7 @@ use crate::parallel::rollcall::{Outcome, RollCall, Vigil};
 use crate::parallel::watch::Watch;
 
 use super::MpiComm;
+use super::bell::{Bell, Shared};
 use super::post::Post;
 
 /// A rank that was away or waiting for so long reads its letters before it goes on: it may have been given up.
@@ -27,6 +28,8 @@ pub(super) struct State {
     /// When this rank last came out of a collective, in nanoseconds.
     last: AtomicU64,
     desk: Mutex<Desk>,
+    /// Known once the ranks have met.
+    shared: OnceLock<Shared>,
 }
 
 /// Where letters are written and read.
@@ -43,16 +46,34 @@ impl State {
             origin: Instant::now(),
             last: AtomicU64::new(0),
             desk: Mutex::new(Desk { roll, post: Post::default() }),
+            shared: OnceLock::new(),
         }
+    }
+
+    fn bell(&self) -> Option<&Bell> {
+        self.shared.get()?.bell.as_ref()
     }
 
     fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on the ranks know who they are.
-    pub(super) fn met(&self, roster: Roster) {
+    /// From now on the ranks know who they are, and those of this host have a bell.
+    pub(super) fn met(&self, roster: Roster, shared: Shared) {
         self.desk().roll.set_roster(roster);
+        let _ = self.shared.set(shared);
+    }
+
+    /// Sends what the roll call has to say, and wakes who is to hear it.
+    fn send_letters(&self, comm: MPI_Comm, desk: &mut Desk) {
+        let letters = desk.roll.letters();
+        if letters.is_empty() {
+            return;
+        }
+        letters.into_iter().for_each(|(to, letter)| desk.post.send(comm, to, letter));
+        if let Some(bell) = self.bell() {
+            bell.ring();
+        }
     }
 
     /// Whether no collective has been given up and no letter is on its way to or from this rank.
@@ -66,24 +87,24 @@ impl State {
     /// The verdict of the others, if there is one among the letters of this rank.
     fn look(&self, comm: MPI_Comm) -> Result<()> {
         let now = self.origin.elapsed();
-        let Desk { roll, post } = &mut *self.desk();
-        for (from, letter) in post.fetch(comm)? {
-            roll.receive(from, &letter, None, now);
+        let mut desk = self.desk();
+        for (from, letter) in desk.post.fetch(comm)? {
+            desk.roll.receive(from, &letter, None, now);
         }
-        roll.letters().into_iter().for_each(|(to, letter)| post.send(comm, to, letter));
-        roll.verdict().map_or(Ok(()), |error| Err(error.clone()))
+        self.send_letters(comm, &mut desk);
+        desk.roll.verdict().map_or(Ok(()), |error| Err(error.clone()))
     }
 
     /// Reads and writes letters while this rank waits.
     fn correspond(&self, comm: MPI_Comm, vigil: &mut Vigil) -> Result<()> {
         let now = self.origin.elapsed();
         let outcome = {
-            let Desk { roll, post } = &mut *self.desk();
-            for (from, letter) in post.fetch(comm)? {
-                roll.receive(from, &letter, Some(vigil), now);
+            let mut desk = self.desk();
+            for (from, letter) in desk.post.fetch(comm)? {
+                desk.roll.receive(from, &letter, Some(vigil), now);
             }
-            let outcome = roll.watch(vigil, now);
-            roll.letters().into_iter().for_each(|(to, letter)| post.send(comm, to, letter));
+            let outcome = desk.roll.watch(vigil, now);
+            self.send_letters(comm, &mut desk);
             outcome
         };
         match outcome {
@@ -108,14 +129,14 @@ impl MpiComm {
         self.health()?;
         let comm = self.comm()?;
         self.attempt(comm, what, start).map_err(|error| {
-            let Desk { roll, post } = &mut *self.state.desk();
-            if roll.verdict().is_some() {
+            let mut desk = self.state.desk();
+            if desk.roll.verdict().is_some() {
                 return self.state.watch.fail(error);
             }
             // MPI fails here; as far as it still works the others are told why.
             let error = self.locate(error);
-            roll.announce(error.clone());
-            roll.letters().into_iter().for_each(|(to, letter)| post.send(comm, to, letter));
+            desk.roll.announce(error.clone());
+            self.state.send_letters(comm, &mut desk);
             self.state.watch.fail(error)
         })
     }
@@ -131,18 +152,26 @@ impl MpiComm {
         let number = state.watch.next();
         // SAFETY: a constant of the MPI library.
         let mut request = unsafe { RSMPI_REQUEST_NULL };
+        let away = since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed)));
+        let silent = state.bell().map(Bell::rung);
         check(start(comm, &raw mut request), what)?;
-        if since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed))) > LONG
+        if away > LONG
+            && let Some(bell) = state.bell()
+        {
+            // Those who have waited all that time sleep.
+            bell.ring();
+        }
+        if away > LONG
             && let Err(error) = state.look(comm)
         {
             // Those who have given up this collective may want to end MPI, which is easier when it is complete.
             let end = Instant::now() + LONG;
             let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
-            wait(&mut request, what, patience)?;
+            wait(&mut request, what, None, patience)?;
             return Err(error);
         }
         let mut vigil = None;
-        wait(&mut request, what, || {
+        wait(&mut request, what, state.shared.get(), || {
             let vigil = vigil.get_or_insert_with(|| {
                 let (waiting, timeout) = state.watch.waiting(number);
                 Vigil::new(waiting, timeout, since)
@@ -153,6 +182,10 @@ impl MpiComm {
         if vigil.is_some() {
             state.desk().roll.arrived();
             if now.saturating_sub(since) > LONG {
+                // Whoever it came from may be on another host, and others of this one sleep.
+                if let (Some(bell), Some(silent)) = (state.bell(), silent) {
+                    bell.ring_if_silent(silent);
+                }
                 state.look(comm)?;
             }
         }
@@ -165,6 +198,7 @@ impl MpiComm {
 pub(super) fn wait(
     request: &mut MPI_Request,
     what: &str,
+    shared: Option<&Shared>,
     mut after_nap: impl FnMut() -> Result<()>,
 ) -> Result<()> {
     // A few tests at once, since most collectives are short; then naps that cost a waiter nothing.
@@ -173,11 +207,18 @@ pub(super) fn wait(
     // News pass through about as many waiting ranks as their number has binary digits, each of which naps: a part in so
     // many of what was waited for anyway is not noticed, and who waits for long costs next to nothing.
     const PART: u32 = 250;
+    // Where the bell wakes all of them, it is not noticed either way: this is for ranks that nobody has heard.
+    const PART_WITH_BELL: u32 = 10;
     const LONG_ENOUGH: Duration = Duration::from_millis(2);
     const LONGEST: Duration = Duration::from_millis(20);
+    let bell = shared.and_then(|shared| shared.bell.as_ref());
+    let part =
+        if bell.is_some() && shared.is_some_and(|shared| shared.by_all) { PART_WITH_BELL } else { PART };
     let since = Instant::now();
     let mut nap = SHORTEST;
     for round in 0_u32.. {
+        // Before the test: what is rung after it is not slept through.
+        let before = bell.map(Bell::rung);
         let mut done: c_int = 0;
         // SAFETY: the request was started by us; no status is asked for.
         let code = unsafe { MPI_Test(request, &raw mut done, RSMPI_STATUS_IGNORE) };
@@ -187,11 +228,22 @@ pub(super) fn wait(
         }
         if round < YIELDS {
             std::thread::yield_now();
-        } else {
-            std::thread::sleep(nap);
-            nap = (nap * 3 / 2).min((since.elapsed() / PART).clamp(LONG_ENOUGH, LONGEST));
-            after_nap()?;
+            continue;
         }
+        let next = (nap * 3 / 2).min((since.elapsed() / part).clamp(LONG_ENOUGH, LONGEST));
+        nap = match (bell, before) {
+            // Ranks that come one soon after the other do not wake each other.
+            (Some(bell), Some(before)) if nap >= LONG_ENOUGH => {
+                bell.nap(before, nap);
+                // What was rung for comes through others that were woken just now.
+                if bell.rung() == before { next } else { SHORTEST }
+            }
+            _ => {
+                std::thread::sleep(nap);
+                next
+            }
+        };
+        after_nap()?;
     }
     Ok(())
 }
