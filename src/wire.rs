@@ -84,6 +84,30 @@ impl Writer {
         self.buffer.extend_from_slice(value);
     }
 
+    /// Appends a byte string that `append` puts behind what is in the buffer.
+    ///
+    /// # Errors
+    /// That of `append`; then something incomplete is left behind, to be [`cut`](Writer::cut).
+    pub fn bytes_by<E>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
+        let at = self.buffer.len();
+        self.u64(0);
+        append(&mut self.buffer)?;
+        let length = (self.buffer.len() - at - 8) as u64;
+        self.buffer[at..at + 8].copy_from_slice(&length.to_le_bytes());
+        Ok(())
+    }
+
+    /// Goes back to the first `length` bytes.
+    pub fn cut(&mut self, length: usize) {
+        self.buffer.truncate(length);
+    }
+
+    /// What has been written so far.
+    #[must_use]
+    pub fn written(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// What has been written.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {

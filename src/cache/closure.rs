@@ -20,6 +20,8 @@ use super::{EntryFiles, EntryView};
 const MAGIC: &[u8; 12] = b"DIJITSO-BLOB";
 const VERSION: u32 = 1;
 const DIGEST: usize = 32;
+/// Magic, version, and the length of the payload.
+const HEAD: usize = MAGIC.len() + 4 + 8;
 
 /// What a builder has to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,37 +38,26 @@ impl Closure {
     /// # Errors
     /// [`Kind::Cache`] when there is not enough memory.
     pub fn encode(&self) -> Result<Vec<u8>> {
-        let payload = self.payload_size();
-        let size = MAGIC.len() + 4 + 8 + payload + DIGEST;
-        let mut blob = room(size).ok_or_else(|| {
-            let text = format!("not enough memory for {size} bytes that are to be sent to other ranks");
-            Error::new(Kind::Cache, text)
-        })?;
-        blob.extend_from_slice(MAGIC);
-        let mut writer = Writer::onto(blob);
-        writer.u32(VERSION);
-        writer.u64(payload as u64);
+        let mut blob = begin(self.payload_size())?;
         match self {
             Self::Entries(entries) => {
-                writer.u32(0);
-                writer.u64(entries.len() as u64);
+                blob.u32(0);
+                blob.u64(entries.len() as u64);
                 for entry in entries {
-                    writer.bytes(entry.signature.as_bytes());
-                    writer.bytes(&entry.library);
-                    file(&mut writer, entry.header.as_deref(), false);
+                    blob.bytes(entry.signature.as_bytes());
+                    blob.bytes(&entry.library);
+                    file(&mut blob, entry.header.as_deref(), false);
                     let packed = entry.source.as_ref().is_some_and(|(_, packed)| *packed);
-                    file(&mut writer, entry.source.as_ref().map(|(data, _)| data.as_slice()), packed);
-                    file(&mut writer, entry.log.as_deref(), false);
+                    file(&mut blob, entry.source.as_ref().map(|(data, _)| data.as_slice()), packed);
+                    file(&mut blob, entry.log.as_deref(), false);
                 }
             }
             Self::Failure(error) => {
-                writer.u32(1);
-                writer.bytes(&error.to_bytes());
+                blob.u32(1);
+                blob.bytes(&error.to_bytes());
             }
         }
-        let mut blob = writer.finish();
-        blob.extend_from_slice(&digest(&blob));
-        Ok(blob)
+        Ok(end(blob.finish()))
     }
 
     /// The blob of a builder that has failed. Without memory even for that it is empty, which no receiver accepts.
@@ -121,6 +112,31 @@ const NO_BLOB: &str = "are not what a builder sent: cut short, altered, or from 
 
 fn refused(blob: &[u8], reason: &str) -> Error {
     Error::new(Kind::Callback, format!("the {} bytes received {reason}", blob.len()))
+}
+
+/// The beginning of a blob with room for the rest of it.
+pub(super) fn begin(payload: usize) -> Result<Writer> {
+    let size = payload.saturating_add(HEAD + DIGEST);
+    let mut blob = room(size).ok_or_else(|| no_room(size))?;
+    blob.extend_from_slice(MAGIC);
+    let mut blob = Writer::onto(blob);
+    blob.u32(VERSION);
+    blob.u64(0);
+    Ok(blob)
+}
+
+/// Completes what [`begin`] has begun, when the payload is in it.
+pub(super) fn end(mut blob: Vec<u8>) -> Vec<u8> {
+    let payload = (blob.len() - HEAD) as u64;
+    blob[HEAD - 8..HEAD].copy_from_slice(&payload.to_le_bytes());
+    let sum = digest(&blob);
+    blob.extend_from_slice(&sum);
+    blob
+}
+
+pub(super) fn no_room(size: usize) -> Error {
+    let text = format!("not enough memory for {size} bytes that are to be sent to other ranks");
+    Error::new(Kind::Cache, text)
 }
 
 fn file(writer: &mut Writer, data: Option<&[u8]>, packed: bool) {

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod lease;
 pub mod notes;
 pub mod order;
+mod pack;
 mod publish;
 pub mod recipe;
 pub mod seal;
@@ -381,18 +382,13 @@ impl Cache {
         let library = read(&self.layout.lib(signature))?;
         let record = library.as_deref().map(|library| seal::open(library, signature));
         let (Some(library), Some(Ok(record))) = (library, record) else {
-            let path = self.layout.lib(signature);
-            let text = format!("{} is missing or damaged; run again to rebuild it", path.display());
-            return Err(Error::new(Kind::Cache, text));
+            return Err(missing(&self.layout.lib(signature)));
         };
         let header = match record.header {
             Some(expected) => {
                 let path = self.layout.inc(signature);
                 let header = read(&path)?.filter(|header| companion(header) == expected);
-                Some(header.ok_or_else(|| {
-                    let text = format!("{} is missing or altered; run again to rebuild it", path.display());
-                    Error::new(Kind::Cache, text)
-                })?)
+                Some(header.ok_or_else(|| altered_header(&path))?)
             }
             None => None,
         };
@@ -432,6 +428,16 @@ impl Cache {
         entries.push(files);
         Ok(())
     }
+}
+
+fn missing(path: &Path) -> Error {
+    let text = format!("{} is missing or damaged; run again to rebuild it", path.display());
+    Error::new(Kind::Cache, text)
+}
+
+fn altered_header(path: &Path) -> Error {
+    let text = format!("{} is missing or altered; run again to rebuild it", path.display());
+    Error::new(Kind::Cache, text)
 }
 
 fn refused(path: &Path, reason: &str) -> Error {

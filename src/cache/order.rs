@@ -6,14 +6,14 @@ use std::collections::HashSet;
 
 use crate::error::{Error, Kind, Result};
 
-use super::{EntryFiles, Whole, seal, with_dependencies};
+use super::{EntryView, Whole, seal, with_dependencies};
 
 /// The library of `signature` and those that it is linked to, dependencies first. The digests are those that
 /// [`super::Cache::lookup`] gives.
 ///
 /// # Errors
 /// [`Kind::Cache`] when one is missing or damaged.
-pub fn order(entries: &[EntryFiles], signature: &str) -> Result<Vec<Whole>> {
+pub fn order(entries: &[EntryView<'_>], signature: &str) -> Result<Vec<Whole>> {
     let mut order = Vec::new();
     add(entries, signature, &mut order, &mut HashSet::new())?;
     Ok(order)
@@ -21,12 +21,12 @@ pub fn order(entries: &[EntryFiles], signature: &str) -> Result<Vec<Whole>> {
 
 /// The file of a library among entries.
 #[must_use]
-pub fn library<'a>(entries: &'a [EntryFiles], signature: &str) -> Option<&'a [u8]> {
-    entries.iter().find(|files| files.signature == signature).map(|files| files.library.as_slice())
+pub fn library<'a>(entries: &[EntryView<'a>], signature: &str) -> Option<&'a [u8]> {
+    entries.iter().find(|files| files.signature == signature).map(|files| files.library)
 }
 
 fn add(
-    entries: &[EntryFiles],
+    entries: &[EntryView<'_>],
     signature: &str,
     order: &mut Vec<Whole>,
     seen: &mut HashSet<String>,

@@ -55,6 +55,51 @@ fn a_published_entry_is_found_with_its_dependencies_first() {
     assert_eq!(staged, 3, "nothing but libraries is left");
 }
 
+/// The room is asked for once and is enough: a second copy would not fit on a rank whose memory a large library fills.
+#[test]
+fn a_closure_is_packed_in_one_buffer_and_is_what_its_entries_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    for files in [entry("c", &[], "c"), entry("b", &["c"], "b"), entry("a", &["b", "c"], "a")] {
+        assert!(cache.publish(&files).unwrap());
+    }
+    fs::remove_file(cache.layout().log("b")).unwrap();
+    fs::remove_file(cache.layout().src("c", false)).unwrap();
+    let blob = cache.pack("a").unwrap();
+    assert_eq!(blob.capacity(), blob.len() + 2 * 8, "the lengths of the two files that are not there");
+    assert_eq!(blob, closure::Closure::Entries(cache.read_closure("a").unwrap()).encode().unwrap());
+}
+
+#[test]
+fn what_is_damaged_or_gone_is_not_packed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    let fill = || [entry("c", &[], "c"), entry("a", &["c"], "a")].map(|files| cache.publish(&files).unwrap());
+    let refused = |path: &Path| {
+        let error = cache.pack("a").unwrap_err();
+        assert_eq!(error.kind(), Kind::Cache);
+        assert!(error.message().contains(&*path.to_string_lossy()), "{error}");
+    };
+    fill();
+    for path in [cache.layout().lib("a"), cache.layout().lib("c"), cache.layout().inc("c")] {
+        let whole = fs::read(&path).unwrap();
+        let mut altered = whole.clone();
+        altered[0] ^= 1;
+        for data in [altered.as_slice(), &whole[1..], &[]] {
+            fs::write(&path, data).unwrap();
+            refused(&path);
+        }
+        fs::remove_file(&path).unwrap();
+        refused(&path);
+        std::os::unix::fs::symlink("/etc/hostname", &path).unwrap();
+        refused(&path);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, whole).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    assert!(cache.pack("a").is_ok());
+}
+
 /// Defects W5 and W6 of the original: leftovers of crashed programs were promoted, and a differing newcomer moved
 /// the good library away.
 #[test]

@@ -159,31 +159,52 @@ impl From<io::Error> for Unread {
 /// # Errors
 /// Why it was not read; that it does not exist is no error.
 pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
-    const ATTEMPTS: usize = 3;
-    for _ in 1..ATTEMPTS {
-        match read_once(path) {
-            // Replaced on the server while a network disk had it open: the name leads to the new one.
-            Err(Unread::Failed(error)) if error.raw_os_error() == Some(libc::ESTALE) => {}
-            done => return done,
-        }
-    }
-    read_once(path)
+    let mut data = Vec::new();
+    Ok(read_own_onto(path, &mut data)?.then_some(data))
 }
 
-fn read_once(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
-    let Some((file, facts)) = open_with_facts(path)? else { return Ok(None) };
-    let mut data = Vec::new();
+/// As [`read_own`], behind what is in `data` already; false when there is no such file. Where it fails, `data` is as it
+/// was.
+///
+/// # Errors
+/// As [`read_own`].
+pub fn read_own_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
+    const ATTEMPTS: usize = 3;
+    let before = data.len();
+    let mut attempt = 1;
+    loop {
+        match read_once(path, data) {
+            Ok(there) => return Ok(there),
+            // Replaced on the server while a network disk had it open: the name leads to the new one.
+            Err(Unread::Failed(error))
+                if attempt < ATTEMPTS && error.raw_os_error() == Some(libc::ESTALE) =>
+            {
+                data.truncate(before);
+                attempt += 1;
+            }
+            Err(why) => {
+                data.truncate(before);
+                return Err(why);
+            }
+        }
+    }
+}
+
+fn read_once(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
+    let Some((file, facts)) = open_with_facts(path)? else { return Ok(false) };
     let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     // As much as there was when it was looked at, without asking for more: what is written later is not ours.
-    while data.len() < size {
-        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut data)) {
+    let end = data.len() + size;
+    while data.len() < end {
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(data)) {
             Ok(0) => break,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(Unread::Failed(error.into())),
         }
     }
-    Ok(Some(data))
+    data.truncate(end);
+    Ok(true)
 }
 
 /// A file that only this user, or root, can have written, open for reading; `None` when there is no such file. As

@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{Cache, EntryFiles, Whole, order};
+use crate::cache::{Cache, EntryFiles, EntryView, Whole, order};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Standing};
 use crate::load::Image;
@@ -58,6 +58,7 @@ impl Session {
             }
         };
         let entries = cache.read_closure(&last.signature)?;
+        let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
         self.load_copies(&entries, &last.signature, cache, origin, &why)
     }
 
@@ -94,7 +95,7 @@ impl Session {
     /// Loads a library from bytes that this host's directory does not show.
     pub(super) fn load_bytes(
         &self,
-        entries: &[EntryFiles],
+        entries: &[EntryView<'_>],
         signature: &str,
         cache: &Cache,
         origin: Origin,
@@ -110,7 +111,7 @@ impl Session {
     /// Loads a library and what it is linked to from a private folder that is gone afterwards.
     fn load_copies(
         &self,
-        entries: &[EntryFiles],
+        entries: &[EntryView<'_>],
         signature: &str,
         cache: &Cache,
         origin: Origin,

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use crate::build::{self, Job};
-use crate::cache::closure::Closure;
 use crate::cache::layout::Category;
 use crate::cache::{Cache, Check};
 use crate::error::{Error, Kind, Result};
@@ -76,7 +75,7 @@ pub fn command(params: &Resolved, signature: &str, dependencies: &[&str]) -> Res
 /// # Errors
 /// [`Kind::Cache`] when it is not there, not whole, or does not fit into memory.
 pub fn read_binary(params: &CacheParams, signature: &str) -> Result<Vec<u8>> {
-    Closure::Entries(cache_of(params, signature)?.read_closure(signature)?).encode()
+    cache_of(params, signature)?.pack(signature)
 }
 
 /// Publishes what [`read_binary`] gave, elsewhere.

@@ -473,38 +473,46 @@ impl<'a> Call<'a> {
                 format!("{signature} was built and is on no rank's disk any more: who empties the cache?");
             return Err(Error::new(Kind::Cache, text));
         };
-        let mut blob = agree(comm, "reading what was built", || {
-            if rank == source {
-                Closure::Entries(cache.read_closure(signature)?).encode()
-            } else {
-                Ok(Vec::new())
-            }
-        })?;
-        comm.enter("handing over what was built");
-        comm.broadcast(source, &mut blob)?;
         let receives = roles::receivers(leaders, &have).contains(&rank);
+        let mut blob = self.hand_around(signature, cache, source, receives)?;
         agree(comm, "publishing what was received", || {
+            let blob = std::mem::take(&mut blob);
             if receives { accept(&blob, signature, cache) } else { Ok(()) }
         })?;
-        if receives || have[rank] {
-            // What is on its disk is read from there, and need not be in memory twice.
-            blob = Vec::new();
-        }
         let session = self.session;
-        agree(comm, "loading", || {
+        let mut shown = [1];
+        let library = agree_min(comm, "loading", &mut shown, |shown| {
             if let Some(order) = found {
-                return session.load(cache, &order, origin);
+                return session.load(cache, &order, origin).map(Some);
             }
             let origin = if receives { Origin::Received } else { origin };
             if let Some(order) = find(cache, signature, Check::Load)? {
-                return session.load(cache, &order, origin);
+                return session.load(cache, &order, origin).map(Some);
             }
-            match Closure::decode(&blob)? {
-                Closure::Entries(entries) => session.load_bytes(&entries, signature, cache, Origin::Received),
-                Closure::Failure(error) => Err(error),
-            }
+            shown[0] = 0;
+            Ok(None)
+        })?;
+        if let (Some(library), [1]) = (&library, shown) {
+            return Ok(Outcome::Loaded(library.clone()));
+        }
+        // Once more, for those whose directories do not show it.
+        let blob = self.hand_around(signature, cache, source, library.is_none())?;
+        agree(comm, "loading", || match library {
+            Some(library) => Ok(library),
+            None => session.load_bytes(&Closure::entries(&blob)?, signature, cache, Origin::Received),
         })
         .map(Outcome::Loaded)
+    }
+
+    /// The closure, on the ranks that want it; the others never hold all of it.
+    fn hand_around(&self, signature: &str, cache: &Cache, source: usize, wants: bool) -> Result<Vec<u8>> {
+        let (comm, rank) = (self.comm(), self.comm().rank());
+        let mut blob = agree(comm, "reading what was built", || {
+            if rank == source { cache.pack(signature) } else { Ok(Vec::new()) }
+        })?;
+        comm.enter("handing over what was built");
+        comm.broadcast_to_some(source, &mut blob, wants)?;
+        Ok(blob)
     }
 }
 
@@ -513,7 +521,7 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
     if callbacks.send.is_none() {
         return Ok(());
     }
-    let blob = catch("reading what was built", || Closure::Entries(cache.read_closure(signature)?).encode());
+    let blob = catch("reading what was built", || cache.pack(signature));
     match blob {
         Ok(blob) => callbacks.send(&blob),
         Err(error) => {

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::cache::{Cache, Check, EntryFiles, Whole, order};
+use crate::cache::{Cache, Check, EntryFiles, EntryView, Whole, order};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Unread};
 use crate::parallel::{Communicator, agree, all_same};
@@ -257,7 +257,7 @@ impl Shelf {
     }
 
     /// Puts libraries that have just been read and checked into a private folder in `place`.
-    fn make(cache: &Cache, place: &Path, entries: &[EntryFiles], order: &[Whole]) -> io::Result<Self> {
+    fn make(cache: &Cache, place: &Path, entries: &[EntryView<'_>], order: &[Whole]) -> io::Result<Self> {
         let made = fsutil::private_dir(place)?;
         let mut files = Vec::new();
         for whole in order {
@@ -328,6 +328,7 @@ impl Session {
             Ok(EntryFiles { signature, library, header: None, source: None, log: None })
         };
         let entries = found.iter().map(entry).collect::<Result<Vec<_>>>()?;
+        let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
         // Seals are checked once more: these are the bytes that will be run.
         let order = order::order(&entries, signature)?;
         let mut why_not = Vec::new();

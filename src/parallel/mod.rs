@@ -51,6 +51,19 @@ pub trait Communicator {
     /// When communication fails.
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()>;
 
+    /// As [`broadcast`](Communicator::broadcast), for data that may be large and that not every rank wants: `data` is
+    /// empty afterwards on a rank that does not, `root` included, and it has never held all of it, unless it is `root`.
+    ///
+    /// # Errors
+    /// When communication fails.
+    fn broadcast_to_some(&self, root: usize, data: &mut Vec<u8>, wants: bool) -> Result<()> {
+        self.broadcast(root, data)?;
+        if !wants {
+            *data = Vec::new();
+        }
+        Ok(())
+    }
+
     /// The bytes of all ranks in rank order; equally many from each.
     ///
     /// # Errors

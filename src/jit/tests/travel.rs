@@ -231,10 +231,46 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
         );
         let entries = cache.read_closure("form").unwrap();
         let hidden = Cache::new(&setup.root.join("hidden"), cache.layout().params());
-        let loaded = rank.session.load_bytes(&entries, "form", &hidden, Origin::Received).unwrap();
+        let views: Vec<_> = entries.iter().map(crate::cache::EntryFiles::view).collect();
+        let loaded = rank.session.load_bytes(&views, "form", &hidden, Origin::Received).unwrap();
         assert_eq!(loaded.path(), hidden.layout().lib("form"));
         assert_eq!(loaded.origin(), Origin::Received);
         assert!(!hidden.layout().dir(Category::Lib).exists());
         seal::open(&entries[0].library, "form").unwrap();
     });
+}
+
+/// As above, on the way of a whole call: the ranks share a directory, and when it is known that they do, some look into
+/// another one.
+#[test]
+fn ranks_that_are_not_shown_what_was_built_get_it_from_the_others() {
+    use std::os::unix::fs::symlink;
+    for size in [2, 3, 5] {
+        let root = scratch();
+        fs::create_dir(root.path().join("shared")).unwrap();
+        fs::create_dir(root.path().join("stale")).unwrap();
+        let setup = Setup { root: root.path(), dirs: size, buildon: "node" };
+        let origins = run(size, |comm| {
+            let own = root.path().join(format!("cache{}", comm.rank()));
+            symlink(root.path().join("shared"), &own).unwrap();
+            let rank = Rank::new(comm, setup, Fault::None);
+            rank.jit("before", Fault::None).unwrap();
+            if comm.rank() % 2 == 1 {
+                fs::remove_file(&own).unwrap();
+                symlink(root.path().join("stale"), &own).unwrap();
+            }
+            let library = rank.jit("form", Fault::None).unwrap();
+            assert_eq!(library.path(), own.join("lib/libdijitso-form.so"));
+            library.origin()
+        });
+        for (rank, origin) in origins.iter().enumerate() {
+            let expected = match rank {
+                0 => Origin::Built,
+                odd if odd % 2 == 1 => Origin::Received,
+                _ => Origin::Disk,
+            };
+            assert_eq!(*origin, expected, "{rank} of {size}");
+        }
+        assert!(!root.path().join("stale/lib/libdijitso-form.so").exists());
+    }
 }

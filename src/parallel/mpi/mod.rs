@@ -42,8 +42,8 @@ pub type RawComm = MPI_Comm;
 /// Bytes of a broadcast that travel with its length.
 const FIRST: usize = 1024;
 
-/// Bytes of one further message: MPI counts are `int`.
-const CHUNK: usize = 256 << 20;
+/// Bytes of each further message, and what a rank holds that only passes them on. MPI counts are `int`.
+const PIECE: usize = 4 << 20;
 
 /// Our duplicate of a host's communicator, and what is kept with it.
 pub struct MpiComm {
@@ -204,6 +204,10 @@ impl Communicator for MpiComm {
     }
 
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
+        self.broadcast_to_some(root, data, true)
+    }
+
+    fn broadcast_to_some(&self, root: usize, data: &mut Vec<u8>, wants: bool) -> Result<()> {
         // The length and the beginning go first, in one message of a size that everybody knows.
         let mut first = vec![0_u8; FIRST];
         let head = FIRST - 8;
@@ -215,13 +219,17 @@ impl Communicator for MpiComm {
         let first = self.broadcast_part(root, first, 0, FIRST)?;
         let length = u64::from_le_bytes(first[..8].try_into().expect("eight bytes"));
         let some = usize::try_from(length).map_or(head, |length| length.min(head));
+        let rest = length - some as u64;
+        // Who does not want it has room for one piece, into which all of them come.
+        let holds = self.rank == root || wants;
+        let size = if holds { length } else { rest.min(PIECE as u64) };
         let mut all = std::mem::take(data);
         let mut room = true;
         if self.rank != root {
             all.clear();
-            room = usize::try_from(length).is_ok_and(|length| all.try_reserve_exact(length).is_ok());
+            room = usize::try_from(size).is_ok_and(|size| all.try_reserve_exact(size).is_ok());
         }
-        if length > head as u64 {
+        if rest > 0 {
             // A rank without memory cannot take part, and the others must not begin without it.
             let mut lacking = [if room { u64::MAX } else { self.rank as u64 }];
             self.min(&mut lacking)?;
@@ -230,15 +238,22 @@ impl Communicator for MpiComm {
                 return Err(Error::new(Kind::Mpi, text));
             }
         }
-        if self.rank != root {
+        if self.rank != root && holds {
             all.extend_from_slice(&first[8..8 + some]);
-            all.resize(usize::try_from(length).unwrap_or_default(), 0);
         }
-        let length = all.len();
-        for from in (length.min(head)..length).step_by(CHUNK) {
-            all = self.broadcast_part(root, all, from, length.min(from + CHUNK))?;
+        if self.rank != root {
+            all.resize(usize::try_from(size).unwrap_or_default(), 0);
         }
-        *data = all;
+        let mut sent = 0;
+        while sent < rest {
+            let piece = usize::try_from(rest - sent).map_or(PIECE, |left| left.min(PIECE));
+            let from = if holds { some + usize::try_from(sent).unwrap_or_default() } else { 0 };
+            all = self.broadcast_part(root, all, from, from + piece)?;
+            sent += piece as u64;
+        }
+        if wants {
+            *data = all;
+        }
         Ok(())
     }
 
