@@ -130,14 +130,14 @@ impl Session {
             let begun = std::mem::take(begun);
             let made = catch("building", || self.conclude(begun, ticket, cache, callbacks));
             let sent = match &made {
-                Ok(_) => super::ranks::send(signature, cache, callbacks),
+                Ok(_) => super::transport::send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::failure(error)),
             };
             let origin = if made == Ok(true) { Origin::Built } else { Origin::Disk };
             (made.and(sent), origin)
         } else if callbacks.receive.is_some() {
             let accepted = callbacks.receive().and_then(|blob| {
-                catch("publishing what was received", || super::ranks::accept(&blob, signature, cache))
+                catch("publishing what was received", || super::transport::accept(&blob, signature, cache))
             });
             (accepted, Origin::Received)
         } else if callbacks.wait.is_some() {

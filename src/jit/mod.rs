@@ -22,6 +22,7 @@ pub mod ranks;
 mod same;
 mod stage;
 mod toolchain;
+mod transport;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ pub fn read_binary(params: &CacheParams, signature: &str) -> Result<Vec<u8>> {
 /// when that is what they bring.
 pub fn write_binary(params: &CacheParams, signature: &str, blob: &[u8]) -> Result<()> {
     let cache = cache_of(params, signature)?;
-    super::ranks::accept(blob, signature, &cache).map_err(|error| match error.kind() {
+    super::transport::accept(blob, signature, &cache).map_err(|error| match error.kind() {
         Kind::Callback => Error::new(Kind::Cache, error.message()),
         _ => error,
     })

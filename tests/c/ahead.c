@@ -1,11 +1,13 @@
 /* Calls in two parts: nine modules are started before one is finished, on all ranks and within generate; some fail, some
  * are given up, some ranks do something else.
- * usage: ahead WORK cold|warm|faults|leave|left, each in processes of their own; leave: the program ends while compilers
- * run, of which nothing is left after that */
+ * usage: ahead WORK cold|warm|faults|leave|left|forked|late, each in processes of their own; leave: the program ends while compilers
+ * run, of which nothing is left after that; late: only with more than one rank */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MODULES = 9 };
 
@@ -213,6 +215,127 @@ static void check_nothing_is_left(const char *work)
         CHECK(!exists(path_of("%s/left-%d/lease/left_%d", work, ranks_rank(), i)));
 }
 
+/* A host may fork between the two parts, as Python's subprocess and multiprocessing do. The child has neither the threads
+ * that build nor the right to talk to the other ranks: it is told so, and its parent goes on. */
+static void fork_in_between(const char *work)
+{
+    static const char text[] = "forked child";
+    dijitso_params *const params = params_with(path_of("%s/forked", work), NULL);
+    struct integer known = {1, 0, NULL, NULL}, alone = {10 + ranks_rank(), 0, NULL, NULL}, all = {30, 0, NULL, NULL};
+    dijitso_pending *pending[4];
+    struct outcome outcome;
+    pid_t child;
+    int status = -1;
+    CHECK_OUTCOME(jit_integer("known", params, &known, MPI_COMM_WORLD), 1 + INCLUDED_VALUE, ANY_ORIGIN);
+    pending[0] = start(path_of("forked_alone_%d", ranks_rank()), params, &alone, MPI_COMM_NULL);
+    pending[1] = start("forked_all", params, &all, MPI_COMM_WORLD);
+    pending[2] = start("forked_freed", params, &all, MPI_COMM_WORLD);
+    pending[3] = start("known", params, &known, MPI_COMM_WORLD);
+    child = fork();
+    if (child == 0) {
+        alarm(60); /* whatever hangs is ended, and seen by the parent */
+        check_case("in the child");
+        check_state.failures = 0;
+        for (int i = 0; i < 2; ++i) {
+            outcome = finish(pending[i]);
+            CHECK_CONTAINS(outcome.error == NULL ? "" : dijitso_error_message(outcome.error), text);
+            CHECK_STATUS(outcome.status, DIJITSO_ERROR_STATE, outcome.error);
+        }
+        dijitso_pending_free(pending[2]);
+        outcome = finish(pending[3]);
+        CHECK_OUTCOME(outcome, 1 + INCLUDED_VALUE, ORIGIN(MEMORY));
+        outcome = jit_integer("child", params, &all, MPI_COMM_WORLD);
+        CHECK_CONTAINS(outcome.error == NULL ? "" : dijitso_error_message(outcome.error), text);
+        CHECK_STATUS(outcome.status, DIJITSO_ERROR_STATE, outcome.error);
+        /* It can build for itself, and start ahead as well. */
+        outcome = jit_integer(path_of("child_%d", ranks_rank()), params, &all, MPI_COMM_NULL);
+        CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT));
+        outcome = finish(start(path_of("child_ahead_%d", ranks_rank()), params, &all, MPI_COMM_NULL));
+        CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT));
+        fflush(NULL);
+        _exit(check_state.failures != 0);
+    }
+    check_case("in the parent");
+    CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    outcome = finish(pending[0]);
+    CHECK_OUTCOME(outcome, 10 + ranks_rank() + INCLUDED_VALUE, ORIGIN(BUILT));
+    outcome = finish(pending[1]);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK));
+    outcome = finish(pending[2]);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK));
+    outcome = finish(pending[3]);
+    CHECK_OUTCOME(outcome, 1 + INCLUDED_VALUE, ORIGIN(MEMORY));
+    dijitso_params_free(params);
+}
+
+static void sleep_seconds(int seconds)
+{
+    struct timespec left = {seconds, 0};
+    while (nanosleep(&left, &left) != 0)
+        continue;
+}
+
+/* parallel.timeout between the two parts, on a communicator of its own each, since it is of no use afterwards. */
+static void time_out(const char *work)
+{
+    const char *const slow = path_of("%s/slow-%d", work, ranks_rank());
+    const int last = ranks_size() - 1;
+    struct integer good = {1, 0, NULL, NULL};
+    dijitso_params *const quick = params_with(path_of("%s/late", work), "parallel.timeout", "1", NULL);
+    dijitso_params *held;
+    dijitso_pending *pending, *other;
+    struct outcome outcome;
+    MPI_Comm comm;
+    write_text(slow, "#!/bin/sh\ncase \" $* \" in *' -o '*) sleep 4;; esac\nexec c++ \"$@\"\n", 0700);
+    held = params_with(path_of("%s/held", work), "parallel.timeout", "1", "build.cxx", slow, "build.slots_dir", "",
+                       "cache.signature", "name", "parallel.buildon", "root", NULL);
+
+    check_case("a rank that does not finish");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    CHECK_OUTCOME(jit_integer("before", quick, &good, comm), 1 + INCLUDED_VALUE, ANY_ORIGIN);
+    pending = start("absent", quick, &good, comm);
+    other = start("other", quick, &good, comm);
+    if (ranks_rank() == last)
+        sleep_seconds(4);
+    outcome = finish(pending);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    CHECK(outcome.error == NULL || dijitso_error_rank(outcome.error) == last);
+    CHECK_STATUS(outcome.status, DIJITSO_ERROR_TIMEOUT, outcome.error);
+    outcome = finish(other);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    CHECK_STATUS(outcome.status, DIJITSO_ERROR_TIMEOUT, outcome.error);
+    CHECK_CALL(dijitso_jit_start("later", quick, NULL, comm, &pending, &error), DIJITSO_ERROR_TIMEOUT);
+    CHECK(pending == NULL);
+    MPI_Comm_free(&comm);
+
+    check_case("a rank that does not start");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    CHECK_OUTCOME(jit_integer("before", quick, &good, comm), 1 + INCLUDED_VALUE, ANY_ORIGIN);
+    if (ranks_rank() == last)
+        sleep_seconds(4);
+    CHECK_CALL(dijitso_jit_start("unstarted", quick, NULL, comm, &pending, &error), DIJITSO_ERROR_TIMEOUT);
+    CHECK(pending == NULL);
+    MPI_Comm_free(&comm);
+
+    check_case("a build that takes too long for those who wait");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    pending = start("held", held, &good, comm);
+    outcome = finish(pending);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    CHECK(outcome.error == NULL || dijitso_error_rank(outcome.error) == 0);
+    CHECK_STATUS(outcome.status, DIJITSO_ERROR_TIMEOUT, outcome.error);
+    MPI_Comm_free(&comm);
+
+    check_case("what was built meanwhile is there for others");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    CHECK_OUTCOME(finish(start("held", held, &good, comm)), 1 + INCLUDED_VALUE, ORIGIN(DISK));
+    MPI_Comm_free(&comm);
+    dijitso_params_free(quick);
+    dijitso_params_free(held);
+}
+
 int main(int argc, char **argv)
 {
     const char *root;
@@ -232,5 +355,9 @@ int main(int argc, char **argv)
         leave_builds_behind(argv[1]);
     if (strcmp(argv[2], "left") == 0)
         check_nothing_is_left(argv[1]);
+    if (strcmp(argv[2], "forked") == 0)
+        fork_in_between(argv[1]);
+    if (strcmp(argv[2], "late") == 0)
+        time_out(argv[1]);
     return ranks_finish();
 }

@@ -58,6 +58,58 @@ static void short_lived(int cycles)
     dijitso_params_free(params);
 }
 
+/* MPI gives the handle of a communicator that was freed to the next one, which may have other ranks, or the same in
+ * another order. Nothing that was known of the first one may be taken for the second. */
+static void reused_handles(void)
+{
+    enum { ROUNDS = 24, GROUPS = 3 };
+    const int rank = ranks_rank(), size = ranks_size();
+    dijitso_params *const params = shared_params();
+    MPI_Comm before = MPI_COMM_NULL;
+    int reused = 0;
+    check_case("reused handles");
+    for (int round = 0; round < ROUNDS; ++round) {
+        /* All in their order, all in the other order, all but the last. */
+        const int group = round % GROUPS;
+        const int first = group == 1 ? size - 1 : 0;
+        const int belongs = group != 2 || rank < size - 1;
+        struct integer integer = {200 + round, 0, NULL, NULL}, last = {200 + round - 1, 0, NULL, NULL};
+        MPI_Comm comm;
+        struct outcome outcome;
+        MPI_Comm_split(MPI_COMM_WORLD, belongs ? 0 : MPI_UNDEFINED, group == 1 ? -rank : rank, &comm);
+        if (belongs) {
+            reused += comm == before;
+            before = comm;
+            outcome = jit_integer(path_of("reused_%d", round), params, &integer, comm);
+            ranks_check_same_outcome(comm, &outcome);
+            CHECK_OUTCOME(outcome, 200 + round + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK));
+            /* Known to the communicator before this one, not to all ranks of this one: they agree on it again. */
+            if (round > 0) {
+                outcome = jit_integer(path_of("reused_%d", round - 1), params, &last, comm);
+                ranks_check_same_outcome(comm, &outcome);
+                CHECK_OUTCOME(outcome, 200 + round - 1 + INCLUDED_VALUE, ANY_ORIGIN);
+            }
+            outcome = jit_integer(path_of("reused_%d", round), params, &integer, comm);
+            CHECK_OUTCOME(outcome, 200 + round + INCLUDED_VALUE, ORIGIN(MEMORY));
+            /* The first rank of this one is the builder; and errors have its numbers. */
+            integer.fail_with = "on purpose";
+            outcome = jit_integer(path_of("reused_%d_fails", round), params, &integer, comm);
+            CHECK(integer.calls == (rank == first ? 2 : 0));
+            CHECK(outcome.error != NULL && dijitso_error_rank(outcome.error) == 0);
+            ranks_check_same_outcome(comm, &outcome);
+            CHECK_STATUS(outcome.status, DIJITSO_ERROR_GENERATE, outcome.error);
+            /* A hit is the last thing that a thread remembers of it. */
+            CHECK_OUTCOME(jit_integer(path_of("reused_%d", round), params, &last, comm),
+                          200 + round + INCLUDED_VALUE, ORIGIN(MEMORY));
+            CHECK(last.calls == 0);
+            MPI_Comm_free(&comm);
+        }
+    }
+    printf("%d of %d handles were used again on rank %d\n", reused, ROUNDS, rank);
+    CHECK(reused > 0);
+    dijitso_params_free(params);
+}
+
 static void count_error(MPI_Comm *comm, int *code, ...)
 {
     (void)comm, (void)code;
@@ -113,6 +165,7 @@ int main(int argc, char **argv)
     one_alone();
     error_handler();
     pending_message();
+    reused_handles();
     short_lived(100); /* mixed.c goes through more than an MPI has room for */
     return ranks_finish();
 }

@@ -8,7 +8,7 @@ use crate::cache::seal::Record;
 use crate::cache::{Cache, Check, Lookup};
 use crate::error::Result;
 
-use super::compare::Difference;
+use super::difference::Difference;
 use super::{FailedBuild, failure, reasons};
 
 /// Another entry, and whether it is whole.

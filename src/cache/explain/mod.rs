@@ -4,6 +4,7 @@
 
 mod account;
 pub mod compare;
+pub mod difference;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -17,7 +18,8 @@ use crate::signature::name_of;
 
 use super::seal::{Damage, Record};
 use super::{Cache, Check, Lookup};
-use compare::{Build, Component, Difference, differences};
+use compare::{Build, differences};
+use difference::{Component, Difference};
 
 pub use account::{Account, Need, account, utc};
 

@@ -103,8 +103,25 @@ pub fn recall<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
     Some(take(unsafe { &*known.attached }))
 }
 
+/// MPI belongs to the process that has initialised it: what a forked child sent would come to the partners of its parent.
+pub(super) fn check_process() -> Result<()> {
+    static PROCESS: OnceLock<u32> = OnceLock::new();
+    let here = std::process::id();
+    // Where the first use of MPI through this library is in a child, this is not noticed.
+    let owner = *PROCESS.get_or_init(|| here);
+    if owner == here {
+        return Ok(());
+    }
+    let text = format!(
+        "communicators belong to process {owner}, of which this is a forked child: make this call there, or pass the null \
+         communicator"
+    );
+    Err(Error::new(Kind::State, text))
+}
+
 /// MPI has to be between its initialisation and its end; asking is allowed at any time.
 fn check_state() -> Result<()> {
+    check_process()?;
     let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
     // SAFETY: both may be called at any time, with a pointer to an int.
     unsafe {

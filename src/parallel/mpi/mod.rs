@@ -84,6 +84,7 @@ impl MpiComm {
     }
 
     fn comm(&self) -> Result<MPI_Comm> {
+        attach::check_process()?;
         self.handle().ok_or_else(|| Error::new(Kind::State, "the communicator has been freed"))
     }
 

@@ -1,0 +1,104 @@
+//! What was built goes to where it is needed: over the communicator, or by the host's own transport.
+
+#![forbid(unsafe_code)]
+
+use crate::cache::closure::Closure;
+use crate::cache::usage::Event;
+use crate::cache::{Cache, Check, Whole};
+use crate::error::{Error, Kind, Result, catch};
+use crate::parallel::roles;
+use crate::parallel::{agree, agree_min};
+
+use super::callbacks::Callbacks;
+use super::find;
+use super::library::Origin;
+use super::ranks::{Call, Outcome};
+
+impl Call<'_> {
+    /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
+    /// whose directory does not show it even then (network disks may take their time) loads the bytes themselves.
+    pub(super) fn hand_over(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        leaders: &[usize],
+        found: Option<Vec<Whole>>,
+        origin: Origin,
+    ) -> Result<Outcome> {
+        let (comm, rank) = (self.comm(), self.comm().rank());
+        let have = self.who_has_it(signature, cache)?;
+        let Some(source) = roles::source(&have) else {
+            let text =
+                format!("{signature} was built and is on no rank's disk any more: who empties the cache?");
+            return Err(Error::new(Kind::Cache, text));
+        };
+        let receives = roles::receivers(leaders, &have).contains(&rank);
+        let mut blob = self.hand_around(signature, cache, source, receives)?;
+        agree(comm, "publishing what was received", || {
+            let blob = std::mem::take(&mut blob);
+            if receives { accept(&blob, signature, cache) } else { Ok(()) }
+        })?;
+        let session = self.session;
+        let mut shown = [1];
+        let library = agree_min(comm, "loading", &mut shown, |shown| {
+            if let Some(order) = found {
+                return session.load(cache, &order, origin).map(Some);
+            }
+            let origin = if receives { Origin::Received } else { origin };
+            if let Some(order) = find(cache, signature, Check::Load)? {
+                return session.load(cache, &order, origin).map(Some);
+            }
+            shown[0] = 0;
+            Ok(None)
+        })?;
+        if let (Some(library), [1]) = (&library, shown) {
+            return Ok(Outcome::Loaded(library.clone()));
+        }
+        // Once more, for those whose directories do not show it.
+        let blob = self.hand_around(signature, cache, source, library.is_none())?;
+        agree(comm, "loading", || match library {
+            Some(library) => Ok(library),
+            None => session.load_bytes(&Closure::entries(&blob)?, signature, cache, Origin::Received),
+        })
+        .map(Outcome::Loaded)
+    }
+
+    /// The closure, on the ranks that want it; the others never hold all of it.
+    fn hand_around(&self, signature: &str, cache: &Cache, source: usize, wants: bool) -> Result<Vec<u8>> {
+        let (comm, rank) = (self.comm(), self.comm().rank());
+        let mut blob = agree(comm, "reading what was built", || {
+            if rank == source { cache.pack(signature) } else { Ok(Vec::new()) }
+        })?;
+        comm.enter("handing over what was built");
+        comm.broadcast_to_some(source, &mut blob, wants)?;
+        Ok(blob)
+    }
+}
+
+/// Sends the closure by the host's transport; when it cannot be read, the reason, since others wait for something.
+pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
+    if callbacks.send.is_none() {
+        return Ok(());
+    }
+    let blob = catch("reading what was built", || cache.pack(signature));
+    match blob {
+        Ok(blob) => callbacks.send(&blob),
+        Err(error) => {
+            // That its sending fails too is no news.
+            let _ = callbacks.send(&Closure::failure(&error));
+            Err(error)
+        }
+    }
+}
+
+/// Publishes what a blob brings; the error that it brings is ours.
+pub(super) fn accept(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
+    let entries = Closure::entries(blob)?;
+    if entries.last().is_none_or(|last| last.signature != signature) {
+        let text = format!("received a library, but not {signature}");
+        return Err(Error::new(Kind::Callback, text));
+    }
+    entries.into_iter().try_for_each(|files| cache.publish_view(files).map(drop))?;
+    cache.count(Event::Received, signature, 0, 0);
+    Ok(())
+}
