@@ -162,6 +162,8 @@ def single_table(rows):
             others.append(f"{part} ({times(ratio_of(other['samples'], floor))})")
         if "cpu" in row:
             others.append(f"CPU time of the compiler: {times(ratio_of(*row['cpu']))} of the bare one's")
+        if "beyond" in row:
+            others.append(f"beyond the floor: {row['beyond']:,} bytes each")
         lines.append([row["label"], spread(row["ours"], row["unit"]), f"{row['floor_label']}: {spread(row['floor'], row['unit'])}",
                       f"**{times(ratio_of(row['ours'], row['floor']))}**", "; ".join(others) or "–"])
     return table(["", "this library", "floor", "ratio", "others (ratio to their floor)"], lines)

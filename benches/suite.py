@@ -25,11 +25,11 @@ PYTHON = "/usr/bin/python3"  # that of the distribution, which has the packages 
 # How often and on how many ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds.
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
-                 sets=3, hit_rounds=2, waits=2, modules_at_ranks=True),
+                 sets=3, hit_rounds=2, waits=2, modules_at_ranks=True, modules=[100, 1000, 10000]),
     "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 4],
-                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
+                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False, modules=[100, 1000]),
     "smoke": dict(chunks=2, calls=500, processes=2, builds=1, ranks=[1, 2], rank_builds=1, python_ranks=[1, 2],
-                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False),
+                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False, modules=[100]),
 }
 LABELS = {"one": "a function of one line", "element": "FFC, P1 element", "form": "FFC, Poisson form", "ffcx": "FFCx, Poisson form (C)",
           "expression": "DOLFIN, Expression"}
@@ -442,21 +442,21 @@ class Suite:
                     wall, waiters, _, _, alone = map(float, done.stdout.split())
                     self.add_cell("waiting", "waiting", MPIS[mpi], ranks, "s", [wall], [alone], "the compiler alone", waiters=[waiters])
 
-    def resident(self):
-        """benches/memory, where it is: one line of JSON with the resident bytes of a module, by dijitso and by dlopen."""
-        program = HERE / "memory/run"
-        if not program.exists():
-            return
-        done = subprocess.run([program, "--json"], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=900)
-        lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
-        if done.returncode == 0 and lines:
-            found = json.loads(lines[-1])
-            self.row("resident", "memory", f"{found['modules']:,} modules, resident bytes of each", "bytes", [found["jit"]],
-                     [found["dlopen"]], floor_label="dlopen")
+    def memory_of_modules(self):
+        """benches/memory: what each of many loaded modules takes of the memory, and what loading it takes."""
+        done = self.output([HERE / "memory/run", "--no-build", "--json", *self.size["modules"]], limit=3600)
+        for line in done.stdout.splitlines():
+            if line.startswith("{"):
+                found = json.loads(line)
+                modules = f"{found['modules']:,} modules loaded"
+                self.row(f"resident-{found['modules']}", "memory", f"{modules}: resident bytes of each", "bytes", [found["jit"]],
+                         [found["dlopen"]], floor_label="dlopen", beyond=found["jit"] - found["dlopen"])
+                self.row(f"loading-{found['modules']}", "memory", f"{modules}: CPU time of loading each", "ns", [1e3 * found["jit_us"]],
+                         [1e3 * found["dlopen_us"]], floor_label="dlopen")
 
     def run(self):
         for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "disk_hits_at_ranks", "cold_builds", "cold_builds_at_ranks",
-                     "nine_modules", "nine_modules_at_ranks", "waiting", "resident"):
+                     "nine_modules", "nine_modules_at_ranks", "waiting", "memory_of_modules"):
             if not self.only or any(word in name for word in self.only):
                 with self.step(name):
                     getattr(self, name)()
@@ -501,7 +501,7 @@ def main():
         suite.run()
     machine.update(load_after=os.getloadavg()[0], seconds=time.monotonic() - start, steps=suite.times)
     # Every workload has to have left something, whatever it was.
-    for name in () if options.only else ("memory hit", "disk hit", "cold build", "nine modules", "waiting"):
+    for name in () if options.only else ("memory hit", "disk hit", "cold build", "nine modules", "waiting", "memory"):
         of_section = [row for row in suite.rows if row["section"] == name]
         if not of_section or not all(row["ours"] and row["floor"] for row in of_section if row["id"] != "modules-ahead"):
             sys.exit(f"nothing was measured of: {name}")

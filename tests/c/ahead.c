@@ -1,7 +1,7 @@
 /* Calls in two parts: nine modules are started before one is finished, on all ranks and within generate; some fail, some
  * are given up, some ranks do something else.
- * usage: ahead WORK cold|warm|faults|leave|left|forked|late, each in processes of their own; leave: the program ends while compilers
- * run, of which nothing is left after that; late: only with more than one rank */
+ * usage: ahead WORK cold|warm|faults|leave|left|forked|late, each in processes of their own; leave: the program ends
+ * while compilers run, of which nothing is left after that; late: only with more than one rank */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -280,7 +280,7 @@ static void sleep_seconds(int seconds)
 /* parallel.timeout between the two parts, on a communicator of its own each, since it is of no use afterwards. */
 static void time_out(const char *work)
 {
-    const char *const slow = path_of("%s/slow-%d", work, ranks_rank());
+    const char *const slow = path_of("%s/slow", work);
     const int last = ranks_size() - 1;
     struct integer good = {1, 0, NULL, NULL};
     dijitso_params *const quick = params_with(path_of("%s/late", work), "parallel.timeout", "1", NULL);
@@ -288,7 +288,9 @@ static void time_out(const char *work)
     dijitso_pending *pending, *other;
     struct outcome outcome;
     MPI_Comm comm;
-    write_text(slow, "#!/bin/sh\ncase \" $* \" in *' -o '*) sleep 4;; esac\nexec c++ \"$@\"\n", 0700);
+    if (ranks_rank() == 0)
+        write_text(slow, "#!/bin/sh\ncase \" $* \" in *' -o '*) sleep 4;; esac\nexec c++ \"$@\"\n", 0700);
+    ranks_barrier();
     held = params_with(path_of("%s/held", work), "parallel.timeout", "1", "build.cxx", slow, "build.slots_dir", "",
                        "cache.signature", "name", "parallel.buildon", "root", NULL);
 
@@ -330,7 +332,7 @@ static void time_out(const char *work)
 
     check_case("what was built meanwhile is there for others");
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
-    CHECK_OUTCOME(finish(start("held", held, &good, comm)), 1 + INCLUDED_VALUE, ORIGIN(DISK));
+    CHECK_OUTCOME(finish(start("held", held, &good, comm)), 1 + INCLUDED_VALUE, ORIGIN(DISK) | ORIGIN(MEMORY));
     MPI_Comm_free(&comm);
     dijitso_params_free(quick);
     dijitso_params_free(held);
