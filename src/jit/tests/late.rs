@@ -87,3 +87,48 @@ fn a_slow_builder_within_the_limit_is_no_error() {
     });
     assert_eq!(results, vec![Ok(()); 3]);
 }
+
+/// The time between the two parts of a call is the host's; who does not come to the second is late there.
+#[test]
+fn a_rank_that_has_started_and_does_not_finish_is_late() {
+    for size in [2, 3, 5] {
+        let root = tempfile::tempdir().unwrap();
+        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let (gone, held) = channel::<()>();
+        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let last = size - 1;
+        let results = run(size, |comm| {
+            let mut rank = Rank::new(comm, setup, Fault::None);
+            rank.params.set("parallel.timeout", "1").unwrap();
+            let params = rank.params.resolve().unwrap();
+            let mut host = generator(|_, source| {
+                source.code = Some(b"code".to_vec());
+                Ok(())
+            });
+            let mut start = |name| {
+                let request = Ok(Request { name, params: &params });
+                rank.session.start_on(comm, &rank.agreed, request, &mut host)
+            };
+            let (first, second) = (start("first").unwrap(), start("second").unwrap());
+            if comm.rank() == last {
+                // Until all others have given up both.
+                (0..last).for_each(|_| held.lock().unwrap().recv().unwrap());
+            }
+            let finish = |pending| {
+                rank.session.finish_on(comm, &rank.agreed, pending, Ok(()), &mut Callbacks::default())
+            };
+            let errors = [finish(first).unwrap_err(), finish(second).unwrap_err()];
+            if comm.rank() != last {
+                gone.lock().unwrap().send(()).unwrap();
+            }
+            errors
+        });
+        let [first, second] = &results[0];
+        assert_eq!((first.kind(), first.rank()), (Kind::Timeout, i32::try_from(last).unwrap()), "{first}");
+        assert!(first.message().contains("of \"first\""), "{first}");
+        assert!(second.kind() == Kind::Timeout && second.message().ends_with(first.message()), "{second}");
+        // The last one comes to a communicator that has failed before.
+        assert!(results[..last].iter().all(|errors| errors == &results[0]));
+        assert!(results[last].iter().all(|error| error.message().ends_with(first.message())));
+    }
+}
