@@ -247,11 +247,6 @@ static void fork_in_between(const char *work)
         outcome = jit_integer("child", params, &all, MPI_COMM_WORLD);
         CHECK_CONTAINS(outcome.error == NULL ? "" : dijitso_error_message(outcome.error), text);
         CHECK_STATUS(outcome.status, DIJITSO_ERROR_STATE, outcome.error);
-        /* It can build for itself, and start ahead as well. */
-        outcome = jit_integer(path_of("child_%d", ranks_rank()), params, &all, MPI_COMM_NULL);
-        CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT));
-        outcome = finish(start(path_of("child_ahead_%d", ranks_rank()), params, &all, MPI_COMM_NULL));
-        CHECK_OUTCOME(outcome, 30 + INCLUDED_VALUE, ORIGIN(BUILT));
         fflush(NULL);
         _exit(check_state.failures != 0);
     }

@@ -66,6 +66,8 @@ pub(super) enum Begun {
 pub struct Pending {
     name: String,
     params: Box<Resolved>,
+    /// The process that has started it.
+    process: u32,
     /// The `generate` in which it was started; 0 for none.
     within: u64,
     /// Until it is finished.
@@ -108,6 +110,7 @@ impl Pending {
         Self {
             name: request.name.to_owned(),
             params: Box::new(request.params.clone()),
+            process: std::process::id(),
             within,
             stage: Some(stage),
         }
@@ -125,8 +128,18 @@ impl Pending {
         Request { name: &self.name, params: &self.params }
     }
 
-    /// A finish belongs to where the start was: outside of any `generate`, or within the same one.
+    /// A finish belongs to where the start was: in the same process, and outside of any `generate`, or within the same
+    /// one.
     fn check_place(&self) -> Result<()> {
+        // Before anything is locked: a thread that builds may have had the lock when the process was forked, and a child
+        // has no such thread to give it back.
+        if self.process != std::process::id() && !matches!(self.stage, Some(Stage::Known(_))) {
+            let text = format!(
+                "the build of {} was started by process {}, of which this is a forked child: finish it there",
+                self.name, self.process
+            );
+            return Err(Error::new(Kind::State, text));
+        }
         let here = nested::current();
         if self.within == here {
             return Ok(());
