@@ -19,9 +19,10 @@ mod pack;
 mod publish;
 pub mod recipe;
 pub mod seal;
+mod stand;
 pub mod usage;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
@@ -38,6 +39,7 @@ use crate::wire::{Digest32, digest, hex};
 
 use layout::Layout;
 use seal::{Companion, Damage, Record};
+use stand::stands;
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -454,41 +456,6 @@ fn with_dependencies(own: Digest32, dependencies: &[String], order: &[Whole]) ->
     let of = |signature: &String| order.iter().find(|whole| whole.signature == *signature);
     let all = dependencies.iter().filter_map(of).map(|whole| whole.digest);
     digest(&[own].into_iter().chain(all).collect::<Vec<_>>().concat())
-}
-
-/// How firmly a directory stands. The way to it is walked once for each directory of a process; the directory itself
-/// is looked at every time.
-fn stands(dir: &Path, look: &mut Look) -> Result<Standing> {
-    static KNOWN: Mutex<BTreeMap<PathBuf, (u64, u64, Standing)>> = Mutex::new(BTreeMap::new());
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
-    let before = known().get(dir).cloned();
-    if let Some((dev, ino, standing)) = before {
-        // Without links on the way, one look tells both what the directory is and that it still is where it was.
-        let direct = matches!(&standing, Standing::Firm(real) if real == dir);
-        let facts = match if direct { fs::symlink_metadata(dir) } else { fs::metadata(dir) } {
-            Ok(facts) => facts,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Standing::Missing),
-            Err(error) => return Err(cannot(error)),
-        };
-        let place = (facts.dev(), facts.ino());
-        // The directory may have been moved, and a link on the way to it with it.
-        let moved = match &standing {
-            Standing::Firm(real) if !direct => {
-                !fs::symlink_metadata(real).is_ok_and(|facts| (facts.dev(), facts.ino()) == place)
-            }
-            _ => false,
-        };
-        if (dev, ino) == place && !moved {
-            return Ok(fsutil::distrust(&facts).map_or(standing, Standing::Refused));
-        }
-    }
-    let (standing, (dev, ino)) = look.standing(dir).map_err(cannot)?;
-    // What is wrong may be mended while the program runs.
-    if !matches!(standing, Standing::Missing | Standing::Refused(_)) {
-        known().insert(dir.to_owned(), (dev, ino, standing.clone()));
-    }
-    Ok(standing)
 }
 
 /// A file of the cache, if it is there and ours.
