@@ -269,7 +269,11 @@ impl Cache {
         let Some(file) = read(&self.layout.lib(signature))? else {
             return Ok(ControlFlow::Break(Lookup::Miss));
         };
-        let record = match seal::open_to_load(&file, signature) {
+        let opened = match check {
+            Check::Load => seal::open_to_load(&file, signature),
+            Check::Whole => seal::open(&file, signature).map(seal::Needed::from),
+        };
+        let record = match opened {
             Ok(record) => record,
             Err(damage) => return damaged(damage),
         };

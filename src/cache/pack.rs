@@ -36,16 +36,15 @@ impl Cache {
         let mut blob = closure::begin(plan.payload)?;
         blob.u32(0);
         blob.u64(plan.order.len() as u64);
-        let mut packed = HashSet::new();
+        let planned: HashSet<&str> = plan.order.iter().map(String::as_str).collect();
         for signature in &plan.order {
             let record = self.pack_entry(signature, &mut blob)?;
             // Somebody may have replaced the library since its end was read.
-            if !record.needs().all(|needed| packed.contains(needed)) {
+            if !record.needs().all(|needed| planned.contains(needed)) {
                 let path = self.layout.lib(signature);
                 let text = format!("{} was replaced while it was read; run again", path.display());
                 return Err(Error::new(Kind::Cache, text));
             }
-            packed.insert(signature.as_str());
         }
         Ok(closure::end(blob.finish()))
     }

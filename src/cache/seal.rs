@@ -176,6 +176,13 @@ pub struct Needed {
     seconds: f64,
 }
 
+impl From<Record> for Needed {
+    fn from(record: Record) -> Self {
+        let Record { signature, header, dependencies, nested, inputs, seconds, .. } = record;
+        Self { signature, header, dependencies, nested, inputs, seconds }
+    }
+}
+
 impl Needed {
     /// As [`Record::needs`].
     pub fn needs(&self) -> impl Iterator<Item = &str> {

@@ -16,6 +16,8 @@ pub(super) fn prepare() {
 }
 
 extern "C" fn at_exit() {
+    // Whoever took what is logged may be gone, as an interpreter is that had a function for it.
+    log::set_max_level(log::LevelFilter::Off);
     // Variables of this thread are gone already; whoever stumbles over that stumbles alone.
     let _ = catch_unwind(|| Session::of_process().write_hits());
 }

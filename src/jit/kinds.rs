@@ -236,6 +236,10 @@ impl Communicator for Part {
         self.comm.broadcast(root, data)
     }
 
+    fn broadcast_to_some(&self, root: usize, data: &mut Vec<u8>, wants: bool) -> Result<()> {
+        self.comm.broadcast_to_some(root, data, wants)
+    }
+
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         self.comm.all_gather(mine)
     }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::build::toolchain;
 use crate::cache::closure::Closure;
 use crate::cache::{Cache, Check, Whole};
 use crate::error::{Error, Kind, Result, catch};
@@ -56,10 +57,10 @@ impl Session {
         if let Some(library) = request.as_ref().ok().and_then(|request| self.remembered(*request)) {
             return Ok(library);
         }
+        let builds = callbacks.generate.is_some();
         let looked = request.and_then(|request| {
-            let ticket = self.ticket(request)?;
             let cache = Cache::sharing(&request.params.cache.cache_dir, &request.params.cache);
-            let found = find(&cache, &ticket.signature, Check::Load)?;
+            let (ticket, found) = self.look_up(request, &cache, Check::Load, builds)?;
             Ok((ticket, cache, found))
         });
         let (ticket, cache, found) = match looked {
@@ -67,6 +68,27 @@ impl Session {
             Err(error) => return Err(play_after_failure(error, callbacks)),
         };
         self.answer_and_remember(&ticket, &cache, found, Begun::Nothing, callbacks)
+    }
+
+    /// The ticket of a request, and what the cache has for it. Before something is built, the compiler is looked at
+    /// again: nothing must be called after another compiler than the one that builds it.
+    pub(super) fn look_up<'a>(
+        &self,
+        request: Request<'a>,
+        cache: &Cache,
+        check: Check,
+        builds: bool,
+    ) -> Result<(Ticket<'a>, Option<Vec<Whole>>)> {
+        let ticket = self.ticket(request)?;
+        let found = find(cache, &ticket.signature, check)?;
+        if found.is_some() || !builds || nested::is_nested() {
+            return Ok((ticket, found));
+        }
+        toolchain::look_again();
+        let again = self.ticket(request)?;
+        let same = again.signature == ticket.signature;
+        let found = if same { None } else { find(cache, &again.signature, check)? };
+        Ok((again, found))
     }
 
     /// The library, by what was found and begun, for this call and those to come.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::build::toolchain;
 use crate::cache::layout::Layout;
 use crate::cache::{Cache, Check, Whole};
 use crate::error::{Result, catch};
@@ -154,7 +155,11 @@ impl Session {
         let class = match class {
             Some(class) => class,
             None if request.params.cache.signature_is_name => Class::all(Toolchain::unknown()),
-            None => agreed.kinds.class(comm, &machine, votes, || self.toolchain(request.params))?,
+            None => agreed.kinds.class(comm, &machine, votes, || {
+                // It is asked for once.
+                toolchain::look_again();
+                self.toolchain(request.params)
+            })?,
         };
         let nodes = match class.part {
             None => agreed.staging.nodes(comm, request.params, stage_votes)?,

@@ -243,7 +243,8 @@ impl Params {
             let message = "no cache directory: HOME is not set; set DIJITSO_CACHE_DIR or cache.cache_dir";
             return Err(Error::new(Kind::Params, message));
         }
-        let cache_dir = self.cwd.join(cache_dir);
+        // Loaded libraries are known by their paths: without `.` and doubled slashes.
+        let cache_dir: PathBuf = self.cwd.join(cache_dir).components().collect();
         let or = |name: &str, default: &Path| match self.text(name) {
             "" => default.to_owned(),
             dir => self.cwd.join(dir),

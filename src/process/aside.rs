@@ -8,13 +8,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
-use std::io::{self, Read, Seek};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
 /// A command that is run aside.
@@ -43,7 +44,7 @@ pub enum End {
 pub type RunAside = fn(&Aside<'_>) -> io::Result<End>;
 
 /// Bytes of what it says that are read.
-const SAID: u64 = 1 << 16;
+const SAID: usize = 1 << 16;
 
 /// Runs a command to its end, or to its time limit.
 ///
@@ -54,7 +55,7 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     let mut spawn = std::process::Command::new(program);
     spawn.args(arguments).current_dir(aside.cwd).env("LC_ALL", "C").env("TMPDIR", aside.cwd);
     spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null());
-    let said = memfd_create("dijitso aside", MemfdFlags::CLOEXEC).map(File::from).ok();
+    let said = what_is_said().ok();
     let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
     spawn.stderr(stderr.map_or_else(Stdio::null, Stdio::from));
     spawn.process_group(0);
@@ -77,13 +78,21 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     }
 }
 
+/// A file in memory that takes so much and no more: who says the same again and again is not listened to.
+fn what_is_said() -> io::Result<File> {
+    let file = File::from(memfd_create("dijitso aside", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    file.set_len(SAID as u64)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 fn beginning(said: Option<File>) -> String {
-    let mut text = Vec::new();
-    if let Some(mut said) = said {
-        // What cannot be read is missing, and that is all.
-        let _ = said.rewind().and_then(|()| said.take(SAID).read_to_end(&mut text));
-    }
-    String::from_utf8_lossy(&text).into_owned()
+    let mut text = vec![0; SAID];
+    // What cannot be read is missing, and that is all. Whoever still writes does so behind it.
+    let length = said.and_then(|said| said.read_at(&mut text, 0).ok()).unwrap_or_default();
+    text.truncate(length);
+    let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
 /// A child that is killed, with all that came of it, and whose status is taken.

@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -60,27 +60,49 @@ struct Seen {
     compiler: Compiler,
 }
 
-/// The compilers that were looked at last, the latest one last.
-static SEEN: Mutex<Vec<Seen>> = Mutex::new(Vec::new());
+/// The compilers that were looked at last, the latest one last; and how often they have been forgotten.
+struct Memo {
+    forgotten: u64,
+    seen: Vec<Seen>,
+}
+
+static MEMO: Mutex<Memo> = Mutex::new(Memo { forgotten: 0, seen: Vec::new() });
 
 /// A program uses one compiler, or one for each language.
 const MOST_SEEN: usize = 8;
 
-fn seen() -> MutexGuard<'static, Vec<Seen>> {
-    SEEN.lock().unwrap_or_else(PoisonError::into_inner)
+/// `None` where another thread has it, which may have stayed behind in the parent of a forked process.
+fn memo() -> Option<MutexGuard<'static, Memo>> {
+    match MEMO.try_lock() {
+        Ok(memo) => Some(memo),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// From now on every compiler is looked at again: somebody is about to build by it.
 pub fn look_again() {
-    seen().clear();
+    // It is held for no longer than it takes to copy a few texts, but for ever in a child that was forked meanwhile.
+    for _ in 0..1000 {
+        if let Some(mut memo) = memo() {
+            memo.forgotten += 1;
+            memo.seen.clear();
+            return;
+        }
+        std::thread::yield_now();
+    }
 }
 
 fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compiler {
     let known = |seen: &&Seen| {
         seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < FRESH
     };
-    if let Some(seen) = seen().iter().find(known) {
-        return seen.compiler.clone();
+    let (before, known) = match memo() {
+        Some(memo) => (memo.forgotten, memo.seen.iter().find(known).map(|seen| seen.compiler.clone())),
+        None => return look(command, path.as_deref()),
+    };
+    if let Some(compiler) = known {
+        return compiler;
     }
     // Not under the lock: a network disk may take its time.
     let compiler = look(command, path.as_deref());
@@ -88,12 +110,15 @@ fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compi
         // It may be installed in this moment.
         return compiler;
     }
-    let mut seen = seen();
-    seen.retain(|seen| seen.command != command || seen.path != path);
-    if seen.len() == MOST_SEEN {
-        seen.remove(0);
+    if let Some(mut memo) = memo()
+        && memo.forgotten == before
+    {
+        memo.seen.retain(|seen| seen.command != command || seen.path != path);
+        if memo.seen.len() == MOST_SEEN {
+            memo.seen.remove(0);
+        }
+        memo.seen.push(Seen { at: now, command: command.to_vec(), path, compiler: compiler.clone() });
     }
-    seen.push(Seen { at: now, command: command.to_vec(), path, compiler: compiler.clone() });
     compiler
 }
 

@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
@@ -37,8 +37,14 @@ fn own(mut later: MutexGuard<'_, Later>) -> MutexGuard<'_, Later> {
     later
 }
 
-fn later() -> MutexGuard<'static, Later> {
-    own(LATER.lock().unwrap_or_else(PoisonError::into_inner))
+/// `None` where another thread has it, which may have stayed behind in the parent of a forked process, or have been
+/// stopped at the end of this one.
+fn later() -> Option<MutexGuard<'static, Later>> {
+    match LATER.try_lock() {
+        Ok(later) => Some(own(later)),
+        Err(TryLockError::Poisoned(poisoned)) => Some(own(poisoned.into_inner())),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// Keeps a line for later, or writes all that there are.
@@ -47,7 +53,9 @@ pub(super) fn keep(cache: &Cache, line: Line) {
 }
 
 fn keep_at(cache: &Cache, line: Line, now: Instant) {
-    let mut later = later();
+    let Some(mut later) = later() else {
+        return write(vec![(cache.clone(), line)]);
+    };
     later.lines.push((cache.clone(), line));
     let oldest = *later.oldest.get_or_insert(now);
     if now.saturating_duration_since(oldest) >= LONGEST || later.lines.len() >= MOST {
@@ -59,7 +67,7 @@ fn keep_at(cache: &Cache, line: Line, now: Instant) {
 
 /// The lines that are kept for this cache: whoever takes them writes them.
 pub(super) fn take(cache: &Cache) -> Vec<Line> {
-    let mut later = later();
+    let Some(mut later) = later() else { return Vec::new() };
     let (own, others): (Vec<_>, Vec<_>) =
         take_all(&mut later).into_iter().partition(|(of, _)| of.layout().root() == cache.layout().root());
     if !others.is_empty() {
@@ -74,14 +82,9 @@ fn take_all(later: &mut Later) -> Vec<(Cache, Line)> {
     std::mem::take(&mut later.lines)
 }
 
-/// Writes all lines that are kept, with calls that were answered from memory since. Waits for nobody: at the end of a
-/// process another thread may have been stopped in the middle of anything.
+/// Writes all lines that are kept, with calls that were answered from memory since. Waits for nobody.
 pub fn write_all(memory: impl FnOnce() -> u64) {
-    let mut later = match LATER.try_lock() {
-        Ok(later) => own(later),
-        Err(TryLockError::Poisoned(poisoned)) => own(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => return,
-    };
+    let Some(mut later) = later() else { return };
     let mut lines = take_all(&mut later);
     drop(later);
     if let Some((_, last)) = lines.last_mut() {

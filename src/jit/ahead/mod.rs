@@ -29,7 +29,7 @@ use super::callbacks::Callbacks;
 use super::library::Library;
 use super::local::play_after_failure;
 use super::make::Ticket;
-use super::{Request, Session, find, lock, nested};
+use super::{Request, Session, lock, nested};
 
 pub use pool::close;
 use pool::{Build, Pool, Task};
@@ -185,11 +185,10 @@ impl Session {
     }
 
     fn start_alone(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
-        let ticket = self.ticket(request)?;
         let root = nested::effective_dir(&request.params.cache.cache_dir);
         let cache = Cache::sharing(&root, &request.params.cache);
         let check = if nested::is_nested() { Check::Whole } else { Check::Load };
-        let found = find(&cache, &ticket.signature, check)?;
+        let (ticket, found) = self.look_up(request, &cache, check, callbacks.generate.is_some())?;
         let begun =
             if found.is_some() { Begun::Nothing } else { self.begin(&ticket, &cache, callbacks, None) };
         let Ticket { signature, toolchain, .. } = ticket;

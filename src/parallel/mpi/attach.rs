@@ -121,7 +121,6 @@ pub(super) fn check_process() -> Result<()> {
 
 /// MPI has to be between its initialisation and its end; asking is allowed at any time.
 fn check_state() -> Result<()> {
-    check_process()?;
     let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
     // SAFETY: both may be called at any time, with a pointer to an int.
     unsafe {
@@ -135,7 +134,7 @@ fn check_state() -> Result<()> {
     if finalised != 0 {
         return Err(Error::new(Kind::State, "MPI is already finalised: pass the null communicator"));
     }
-    Ok(())
+    check_process()
 }
 
 /// Our duplicate of a communicator; or one that is broken from the beginning, because not all ranks came or MPI failed.

@@ -6,15 +6,18 @@
 //! descriptor, and know it by its inode. Where that is not possible (another user, another name space of processes,
 //! no `/proc`), a rank has no bell, and naps as if it were alone.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::fs::{MemfdFlags, Timespec, memfd_create};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, Timespec};
+use rustix::fs::{fallocate, fcntl_add_seals, fcntl_get_seals, memfd_create};
+use rustix::io::Errno;
 use rustix::thread::futex;
 
 /// Bytes of what a rank tells the others of the bell that it could offer.
@@ -23,14 +26,22 @@ pub(super) const OFFER: usize = 12;
 /// Bytes of the memory: a page.
 const SIZE: usize = 4096;
 
-/// The memory with the number of times that it was rung.
-pub(super) struct Bell {
-    memory: NonNull<AtomicU32>,
-    /// Kept so that others can open it.
-    file: File,
+/// What is in the memory.
+#[repr(C)]
+struct Page {
+    /// How often it was rung.
+    rung: AtomicU32,
+    /// How many ranks have it.
+    ranks: AtomicU32,
 }
 
-// SAFETY: the memory is shared with other processes anyway, and is only used as an atomic number.
+/// The memory, and for as long as others may open it, its file.
+pub(super) struct Bell {
+    memory: NonNull<Page>,
+    file: Mutex<Option<File>>,
+}
+
+// SAFETY: the memory is shared with other processes anyway, and is only used as atomic numbers.
 unsafe impl Send for Bell {}
 // SAFETY: as above.
 unsafe impl Sync for Bell {}
@@ -38,79 +49,129 @@ unsafe impl Sync for Bell {}
 impl Bell {
     /// A bell of this process.
     pub(super) fn make() -> io::Result<Self> {
-        let file = File::from(memfd_create("dijitso-bell", MemfdFlags::CLOEXEC)?);
-        file.set_len(SIZE as u64)?;
-        Self::of(file)
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let file = match memfd_create("dijitso-bell", flags | MemfdFlags::NOEXEC_SEAL) {
+            // A kernel that does not know it.
+            Err(Errno::INVAL) => memfd_create("dijitso-bell", flags)?,
+            made => made?,
+        };
+        // Memory that is not there is missed now, and not at the first use; and nobody can take it away.
+        fallocate(&file, FallocateFlags::empty(), 0, SIZE as u64)?;
+        fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let bell = Self::of(File::from(file))?;
+        bell.join();
+        Ok(bell)
     }
 
     /// What others need to open it: the descriptor and the inode. Zeros for none.
-    pub(super) fn offer(bell: Option<&Self>) -> [u8; OFFER] {
+    fn offer(bell: Option<&Self>) -> [u8; OFFER] {
         let mut offer = [0; OFFER];
-        if let Some(bell) = bell
-            && let Ok(facts) = bell.file.metadata()
+        let Some(bell) = bell else { return offer };
+        if let Some(file) = &*bell.file.lock().unwrap_or_else(PoisonError::into_inner)
+            && let Ok(facts) = file.metadata()
         {
-            offer[..4].copy_from_slice(&bell.file.as_raw_fd().to_le_bytes());
+            offer[..4].copy_from_slice(&file.as_raw_fd().to_le_bytes());
             offer[4..].copy_from_slice(&facts.ino().to_le_bytes());
         }
         offer
     }
 
-    /// The bell that a process of this host offers.
-    pub(super) fn open(&self, process: u32, offer: [u8; OFFER]) -> io::Result<Self> {
+    /// The bell that another process of this host offers, by the file system that `own` is in: files of memory of all
+    /// processes of a machine are in one.
+    fn open(own: &Self, process: u32, offer: [u8; OFFER]) -> io::Result<Self> {
         let (descriptor, inode) = offer.split_at(4);
         let descriptor = u32::from_le_bytes(descriptor.try_into().unwrap_or_default());
         let inode = u64::from_le_bytes(inode.try_into().unwrap_or_default());
-        // What stands there now may be another file, of another program: it must not hold us.
+        let device = match &*own.file.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(file) if inode != 0 => file.metadata()?.dev(),
+            _ => return Err(io::ErrorKind::NotFound.into()),
+        };
+        let is_it =
+            |facts: &fs::Metadata| (facts.dev(), facts.ino(), facts.len()) == (device, inode, SIZE as u64);
+        // What stands there may be something else, of another program, that must not even be opened.
         let path = format!("/proc/{process}/fd/{descriptor}");
-        let file = File::options().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-        let (theirs, ours) = (file.metadata()?, self.file.metadata()?);
-        // Files of memory of all processes of a machine are in one file system.
-        if inode == 0 || (theirs.dev(), theirs.ino(), theirs.len()) != (ours.dev(), inode, SIZE as u64) {
+        if !is_it(&fs::metadata(&path)?) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Self::of(file)
+        let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+        let file = File::options().read(true).write(true).custom_flags(flags).open(path)?;
+        if !is_it(&file.metadata()?) || !fcntl_get_seals(&file)?.contains(SealFlags::SHRINK) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let bell = Self::of(file)?;
+        bell.close();
+        bell.join();
+        Ok(bell)
     }
 
     fn of(file: File) -> io::Result<Self> {
         let access = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at a place of the system's choice, of a file of that size, which nobody makes shorter.
+        // SAFETY: a new mapping at a place of the system's choice, of a file of that size, which is sealed: nobody
+        // makes it shorter.
         let start =
             unsafe { libc::mmap(std::ptr::null_mut(), SIZE, access, libc::MAP_SHARED, file.as_raw_fd(), 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
         let memory = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { memory, file })
+        Ok(Self { memory, file: Mutex::new(Some(file)) })
     }
 
-    fn number(&self) -> &AtomicU32 {
-        // SAFETY: mapped until this is dropped, aligned to a page, and all processes use it as an atomic number.
+    fn page(&self) -> &Page {
+        // SAFETY: mapped until this is dropped, aligned to a page, and all processes use it as atomic numbers.
         unsafe { self.memory.as_ref() }
+    }
+
+    fn join(&self) {
+        self.page().ranks.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Whether so many ranks have it. Then nobody will open it any more: descriptors are the host's, and few.
+    fn is_of(&self, ranks: usize) -> bool {
+        let all = self.page().ranks.load(Ordering::Acquire) as usize >= ranks;
+        if all {
+            self.close();
+        }
+        all
+    }
+
+    fn close(&self) {
+        // Another thread that does the same need not be waited for.
+        if let Ok(mut file) = self.file.try_lock() {
+            drop(file.take());
+        }
     }
 
     /// How often it was rung.
     pub(super) fn rung(&self) -> u32 {
-        self.number().load(Ordering::Acquire)
+        self.page().rung.load(Ordering::Acquire)
     }
 
     /// Wakes all who sleep on it.
     pub(super) fn ring(&self) {
-        self.number().fetch_add(1, Ordering::AcqRel);
-        let _ = futex::wake(self.number(), futex::Flags::empty(), i32::MAX as u32);
+        self.page().rung.fetch_add(1, Ordering::AcqRel);
+        self.wake();
     }
 
     /// Wakes all who sleep on it, unless somebody has rung it since `before`.
     pub(super) fn ring_if_silent(&self, before: u32) {
         let next = before.wrapping_add(1);
-        if self.number().compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-            let _ = futex::wake(self.number(), futex::Flags::empty(), i32::MAX as u32);
+        let rung = &self.page().rung;
+        if rung.compare_exchange(before, next, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.wake();
         }
+    }
+
+    fn wake(&self) {
+        let _ = futex::wake(&self.page().rung, futex::Flags::empty(), i32::MAX as u32);
     }
 
     /// Sleeps until it is rung once more than `before`, or for so long. It may end earlier.
     pub(super) fn nap(&self, before: u32, nap: Duration) {
-        if let Ok(nap) = Timespec::try_from(nap) {
-            let _ = futex::wait(self.number(), futex::Flags::empty(), before, Some(&nap));
+        let Ok(limit) = Timespec::try_from(nap) else { return };
+        match futex::wait(&self.page().rung, futex::Flags::empty(), before, Some(&limit)) {
+            Ok(()) | Err(Errno::AGAIN | Errno::INTR | Errno::TIMEDOUT) => {}
+            Err(_) => std::thread::sleep(nap),
         }
     }
 }
@@ -120,8 +181,18 @@ impl Bell {
 pub(super) struct Shared {
     /// That of this host's ranks.
     pub(super) bell: Option<Bell>,
+    /// How many ranks are on this host.
+    here: usize,
     /// Whether all ranks are on this host.
-    pub(super) by_all: bool,
+    together: bool,
+}
+
+impl Shared {
+    /// Whether whoever comes can wake this rank.
+    pub(super) fn is_of_all(&self) -> bool {
+        let of_all = |bell: &Bell| bell.is_of(self.here) && self.together;
+        self.bell.as_ref().is_some_and(of_all)
+    }
 }
 
 /// Bytes of what a rank tells the others: its machine (a `u64`), its process (a `u32`), its offer.
@@ -140,19 +211,20 @@ pub(super) fn row(machine: u64, own: Option<&Bell>) -> [u8; ROW] {
 pub(super) fn choose<'a>(own: Option<Bell>, rows: impl Iterator<Item = &'a [u8]>, rank: usize) -> Shared {
     let rows: Vec<&[u8]> = rows.collect();
     let mine = rows.get(rank).copied().unwrap_or_default();
-    let here = |row: &&[u8]| row.get(..8) == mine.get(..8);
-    let by_all = rows.iter().all(|row| here(row));
-    let Some((first, row)) = rows.iter().enumerate().find(|(_, row)| here(row)) else {
-        return Shared::default();
+    let neighbours: Vec<_> =
+        rows.iter().enumerate().filter(|(_, row)| row.get(..8) == mine.get(..8)).collect();
+    let here = neighbours.len();
+    let bell = match (own, neighbours.first()) {
+        (Some(own), Some((first, _))) if *first == rank && here > 1 => Some(own),
+        (Some(own), Some((_, row))) if here > 1 => open(&own, row),
+        _ => None,
     };
-    if first == rank || rows.iter().filter(|row| here(row)).count() < 2 {
-        return Shared { bell: own, by_all };
-    }
-    let bell = own.and_then(|own| {
-        let process = u32::from_le_bytes(row.get(8..12)?.try_into().ok()?);
-        own.open(process, row.get(12..)?.try_into().ok()?).ok()
-    });
-    Shared { bell, by_all }
+    Shared { bell, here, together: here == rows.len() }
+}
+
+fn open(own: &Bell, row: &[u8]) -> Option<Bell> {
+    let process = u32::from_le_bytes(row.get(8..12)?.try_into().ok()?);
+    Bell::open(own, process, row.get(12..)?.try_into().ok()?).ok()
 }
 
 impl Drop for Bell {
@@ -169,10 +241,25 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(60);
 
+    fn ring_of(machines: &[u64]) -> Vec<Shared> {
+        let bells: Vec<Bell> = machines.iter().map(|_| Bell::make().unwrap()).collect();
+        let rows: Vec<_> =
+            bells.iter().zip(machines).map(|(bell, machine)| row(*machine, Some(bell))).collect();
+        let rows = || rows.iter().map(<[u8; ROW]>::as_slice);
+        // The first one still has its file when the others open it.
+        let mut shared: Vec<(usize, Shared)> = (bells.into_iter().enumerate().rev())
+            .map(|(rank, bell)| (rank, choose(Some(bell), rows(), rank)))
+            .collect();
+        shared.reverse();
+        shared.into_iter().map(|(_, shared)| shared).collect()
+    }
+
     #[test]
     fn who_sleeps_is_woken_by_whoever_opened_the_same_bell() {
-        let bell = Bell::make().unwrap();
-        let same = bell.open(std::process::id(), Bell::offer(Some(&bell))).unwrap();
+        let shared = ring_of(&[7, 7]);
+        let [bell, same] = [0, 1].map(|rank: usize| shared[rank].bell.as_ref().unwrap());
+        assert!(shared.iter().all(Shared::is_of_all));
+        assert!(shared.iter().all(|shared| shared.bell.as_ref().unwrap().file.lock().unwrap().is_none()));
         let begin = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -197,36 +284,43 @@ mod tests {
 
     #[test]
     fn the_ranks_of_a_machine_share_the_bell_of_the_first_of_them() {
-        let bells = [(); 4].map(|()| Bell::make().unwrap());
-        let machines = [7, 8, 7, 8];
-        let rows: Vec<_> =
-            bells.iter().zip(machines).map(|(bell, machine)| row(machine, Some(bell))).collect();
-        let shared: Vec<Shared> = (bells.into_iter().enumerate())
-            .map(|(rank, bell)| (rank, choose(Some(bell), rows.iter().map(<[u8; ROW]>::as_slice), rank)))
-            .map(|(_, shared)| shared)
-            .collect();
-        assert!(shared.iter().all(|shared| !shared.by_all));
+        let shared = ring_of(&[7, 8, 7, 8]);
+        assert!(!shared.iter().any(Shared::is_of_all), "there are other machines");
         let bell = |rank: usize| shared[rank].bell.as_ref().unwrap();
         bell(0).ring();
         assert_eq!([0, 1, 2, 3].map(|rank| bell(rank).rung()), [1, 0, 1, 0]);
-        let alone = row(7, None);
-        let nobody = choose(None, [alone.as_slice(), &alone].into_iter(), 1);
-        assert!(nobody.bell.is_none() && nobody.by_all);
+        assert!(ring_of(&[7]).iter().all(|alone| alone.bell.is_none()), "nobody else is there");
+    }
+
+    #[test]
+    fn where_a_rank_cannot_open_it_nobody_relies_on_it() {
+        let own = Bell::make().unwrap();
+        let rows = [row(7, Some(&own)), row(7, None)];
+        let rows = || rows.iter().map(<[u8; ROW]>::as_slice);
+        let first = choose(Some(own), rows(), 0);
+        assert!(first.bell.is_some() && !first.is_of_all());
+        let second = choose(None, rows(), 1);
+        assert!(second.bell.is_none() && !second.is_of_all());
+        let without = [row(7, None), row(7, None)];
+        let third = choose(Bell::make().ok(), without.iter().map(<[u8; ROW]>::as_slice), 1);
+        assert!(third.bell.is_none(), "the first rank has none");
     }
 
     #[test]
     fn what_is_not_a_bell_is_not_opened() {
-        let bell = Bell::make().unwrap();
-        let offer = Bell::offer(Some(&bell));
+        let own = Bell::make().unwrap();
+        let offer = Bell::offer(Some(&own));
+        let me = std::process::id();
+        assert!(Bell::open(&own, me, offer).is_ok());
         let other = tempfile::tempfile().unwrap();
         other.set_len(SIZE as u64).unwrap();
         let mut wrong = offer;
         wrong[..4].copy_from_slice(&other.as_raw_fd().to_le_bytes());
-        assert!(bell.open(std::process::id(), wrong).is_err(), "another file");
+        assert!(Bell::open(&own, me, wrong).is_err(), "another file");
         let second = Bell::make().unwrap();
-        wrong[..4].copy_from_slice(&second.file.as_raw_fd().to_le_bytes());
-        assert!(bell.open(std::process::id(), wrong).is_err(), "another bell");
-        assert!(bell.open(std::process::id(), Bell::offer(None)).is_err(), "none");
-        assert!(bell.open(u32::MAX, offer).is_err(), "no such process");
+        wrong[..4].copy_from_slice(&Bell::offer(Some(&second))[..4]);
+        assert!(Bell::open(&own, me, wrong).is_err(), "another bell");
+        assert!(Bell::open(&own, me, Bell::offer(None)).is_err(), "none");
+        assert!(Bell::open(&own, u32::MAX, offer).is_err(), "no such process");
     }
 }

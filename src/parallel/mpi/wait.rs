@@ -153,7 +153,6 @@ impl MpiComm {
         // SAFETY: a constant of the MPI library.
         let mut request = unsafe { RSMPI_REQUEST_NULL };
         let away = since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed)));
-        let silent = state.bell().map(Bell::rung);
         check(start(comm, &raw mut request), what)?;
         if away > LONG
             && let Some(bell) = state.bell()
@@ -171,7 +170,7 @@ impl MpiComm {
             return Err(error);
         }
         let mut vigil = None;
-        wait(&mut request, what, state.shared.get(), || {
+        let silent = wait(&mut request, what, state.shared.get(), || {
             let vigil = vigil.get_or_insert_with(|| {
                 let (waiting, timeout) = state.watch.waiting(number);
                 Vigil::new(waiting, timeout, since)
@@ -194,13 +193,14 @@ impl MpiComm {
     }
 }
 
-/// Tests a request with growing naps until it is complete, or `after_nap` has an error.
+/// Tests a request with growing naps until it is complete, or `after_nap` has an error. Gives how often the bell had
+/// been rung before the last test.
 pub(super) fn wait(
     request: &mut MPI_Request,
     what: &str,
     shared: Option<&Shared>,
     mut after_nap: impl FnMut() -> Result<()>,
-) -> Result<()> {
+) -> Result<Option<u32>> {
     // A few tests at once, since most collectives are short; then naps that cost a waiter nothing.
     const YIELDS: u32 = 20;
     const SHORTEST: Duration = Duration::from_micros(20);
@@ -212,13 +212,12 @@ pub(super) fn wait(
     const LONG_ENOUGH: Duration = Duration::from_millis(2);
     const LONGEST: Duration = Duration::from_millis(20);
     let bell = shared.and_then(|shared| shared.bell.as_ref());
-    let part =
-        if bell.is_some() && shared.is_some_and(|shared| shared.by_all) { PART_WITH_BELL } else { PART };
+    let mut before = None;
     let since = Instant::now();
     let mut nap = SHORTEST;
     for round in 0_u32.. {
         // Before the test: what is rung after it is not slept through.
-        let before = bell.map(Bell::rung);
+        before = bell.map(Bell::rung);
         let mut done: c_int = 0;
         // SAFETY: the request was started by us; no status is asked for.
         let code = unsafe { MPI_Test(request, &raw mut done, RSMPI_STATUS_IGNORE) };
@@ -230,6 +229,7 @@ pub(super) fn wait(
             std::thread::yield_now();
             continue;
         }
+        let part = if shared.is_some_and(Shared::is_of_all) { PART_WITH_BELL } else { PART };
         let next = (nap * 3 / 2).min((since.elapsed() / part).clamp(LONG_ENOUGH, LONGEST));
         nap = match (bell, before) {
             // Ranks that come one soon after the other do not wake each other.
@@ -245,7 +245,7 @@ pub(super) fn wait(
         };
         after_nap()?;
     }
-    Ok(())
+    Ok(before)
 }
 
 /// An error for a code of MPI that is one.
