@@ -172,6 +172,21 @@ fn digests_tell_what_ranks_must_share() {
 }
 
 /// The compiler runs elsewhere, so directories that the caller wrote are made absolute first.
+/// A library that is loaded is known by its path: one directory must not have two.
+#[test]
+fn a_cache_directory_has_one_path_however_it_is_written() {
+    let of = |dir: &str| {
+        let mut params = Params::in_surroundings(&around(&[])).unwrap();
+        params.set("cache.cache_dir", dir).unwrap();
+        let resolved = params.resolve().unwrap();
+        (resolved.cache.cache_dir.clone().into_os_string(), resolved.memory_digest)
+    };
+    for same in ["./c/d", "c//d", "c/./d/", "/where/i/am/c/d"] {
+        assert_eq!(of(same), of("c/d"), "{same}");
+    }
+    assert_ne!(of("c/../d"), of("d"), "c may be a link");
+}
+
 #[test]
 fn relative_directories_are_the_callers() {
     let mut params = Params::in_surroundings(&around(&[("HOME", "/h")])).unwrap();
