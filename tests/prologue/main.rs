@@ -261,3 +261,45 @@ fn what_an_ended_program_has_begun_is_taken_up_or_made_anew() {
     }
     assert_eq!(bench.calls(), [4, 0, 3]);
 }
+
+/// How a structure is packed, what is visible, for which processor is compiled: compilers do not hand this on from what
+/// is precompiled.
+#[test]
+fn a_header_that_leaves_something_set_for_what_follows_has_none() {
+    for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
+        if !is_there(compiler) {
+            continue;
+        }
+        let bench = Bench::new(compiler, "always");
+        let code = |name: &str| {
+            format!(
+                "#include <common.h>\nstruct S {{ char c; double d; }};\nextern \"C\" int f_{name}() {{ return sizeof(S); }}\n"
+            )
+        };
+        let text = format!("{}#pragma pack(push, 1)\n#pragma pack(pop)\n", COMMON.replace("VALUE", "1"));
+        fs::write(bench.at.join("headers/common.h"), &text).unwrap();
+        assert_eq!(call(&bench.jit_with("back", &code("back"), None).unwrap(), "back"), 16);
+        assert_eq!(bench.calls(), [1, 0, 1], "{compiler}");
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(bench.at.join("headers/common.h"), text.replace("#pragma pack(pop)\n", "")).unwrap();
+        bench.let_hours_pass();
+        assert_eq!(call(&bench.jit_with("left", &code("left"), None).unwrap(), "left"), 9);
+        assert_eq!(bench.calls(), [1, 1, 1], "{compiler}");
+    }
+}
+
+/// A driver that has libraries among its flags would link.
+#[test]
+fn a_driver_that_would_link_precompiles() {
+    for compiler in ["/usr/bin/g++", "/usr/bin/clang++", "/usr/bin/mpicxx.openmpi", "/usr/bin/mpicxx.mpich"] {
+        if !is_there(compiler) {
+            continue;
+        }
+        let mut bench = Bench::new(compiler, "always");
+        bench.params.set("build.cxxflags_opt", "-O1 -lm").unwrap();
+        for name in ["one", "two"] {
+            assert_eq!(call(&bench.jit(name), name), 1);
+        }
+        assert_eq!(bench.calls(), [2, 0, 1], "{compiler}");
+    }
+}

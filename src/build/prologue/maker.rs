@@ -22,6 +22,7 @@ use crate::fsutil::{self, Power};
 use crate::process::aside::{Aside, End, RunAside};
 use crate::wire::hex;
 
+use super::pragmas;
 use super::record::{Facts, Record, is_idempotent};
 use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_as_made, read_record};
 
@@ -223,9 +224,14 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     let arguments = ["-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
     run(&arguments, "the compiler does not read it")?;
     let twice = fs::read(folder.join(ONCE_MORE))?;
-    if !is_idempotent(&String::from_utf8_lossy(&twice), MARK) {
+    let text = String::from_utf8_lossy(&twice);
+    if !is_idempotent(&text, MARK) {
         return Err(Refusal::lasting("its headers give something else when they are included twice"));
     }
+    if let Some(pragma) = pragmas::lasting(&text) {
+        return Err(Refusal::lasting(format!("its headers leave something set for what follows: {pragma}")));
+    }
+    drop(text);
     drop(twice);
     for name in [TWICE, ONCE_MORE] {
         fs::remove_file(folder.join(name))?;
@@ -235,7 +241,8 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     // The path without links: clang looks for the header there, and for nothing else.
     let real = firm(&folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
     let header = real.join(HEADER).display().to_string();
-    let arguments = ["-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED];
+    // Without `-c`, a driver with libraries among its flags would link.
+    let arguments = ["-c", "-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED];
     run(&arguments, "the compiler does not precompile it")?;
     finish(work, &folder, &plan)
 }

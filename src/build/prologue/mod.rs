@@ -22,6 +22,7 @@
 mod look;
 mod maker;
 mod names;
+mod pragmas;
 mod record;
 mod text;
 
