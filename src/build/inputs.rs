@@ -95,7 +95,7 @@ pub(super) fn is_of_system(path: &Path) -> bool {
 /// - `include/c++/N`, `lib*/gcc*/../N/include*`, `lib*/clang/N/include`, N being a version;
 /// - of `usr/include` and its directories for one machine (`x86_64-linux-gnu`) what the kernel and the C library have:
 ///   the directories `bits`, `sys`, `asm`, `asm-generic`, `linux`, `gnu`, and headers of ISO C and POSIX by their names.
-fn is_of_compiler(path: &Path) -> bool {
+pub(super) fn is_of_compiler(path: &Path) -> bool {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.components() {
         match part {

@@ -92,7 +92,9 @@ impl Run {
         if run.image.is_some() {
             match (linker, &prologue) {
                 (Some(linker), _) if !unused => linker::forgo(job.params, linker),
-                (_, Some(prologue)) if aids.prologue.is_some() => prologue.discard(),
+                (_, Some(prologue)) => {
+                    aids.prologue.iter().for_each(|ready| prologue.discard(ready, &output));
+                }
                 _ => {}
             }
         }

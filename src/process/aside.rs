@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -29,13 +30,15 @@ pub struct Aside<'a> {
     pub lock: &'a File,
     /// For how long it may run.
     pub limit: Duration,
+    /// All its variables, but for the language of what it says and its directory for temporary files.
+    pub environment: &'a [(OsString, OsString)],
 }
 
 /// How a command that was run aside has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Well.
-    Well,
+    /// Well, and the beginning of what it has said.
+    Well(String),
     /// By itself and not well, or by a signal, or by its time limit; and the beginning of what it has said.
     Badly(String),
 }
@@ -53,7 +56,9 @@ const SAID: usize = 1 << 16;
 pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     let (program, arguments) = aside.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut spawn = std::process::Command::new(program);
-    spawn.args(arguments).current_dir(aside.cwd).env("LC_ALL", "C").env("TMPDIR", aside.cwd);
+    spawn.args(arguments).current_dir(aside.cwd);
+    spawn.env_clear().envs(aside.environment.iter().map(|(name, value)| (name, value)));
+    spawn.env("LC_ALL", "C").env("TMPDIR", aside.cwd);
     spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null());
     let said = what_is_said().ok();
     let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
@@ -69,7 +74,8 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     let begin = Instant::now();
     loop {
         if let Some(status) = child.0.try_wait()? {
-            return Ok(if status.success() { End::Well } else { End::Badly(beginning(said)) });
+            let said = beginning(said);
+            return Ok(if status.success() { End::Well(said) } else { End::Badly(said) });
         }
         if begin.elapsed() >= aside.limit {
             return Ok(End::Badly(beginning(said)));
@@ -106,5 +112,24 @@ impl Drop for Ended {
             }
             let _ = self.0.wait();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever the program has changed of its own meanwhile.
+    #[test]
+    fn a_command_has_the_environment_that_it_is_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = File::create(dir.path().join("lock")).unwrap();
+        let argv = ["sh", "-c", "echo \"$GIVEN ${CARGO_MANIFEST_DIR-none} $LC_ALL\" >&2"].map(str::to_owned);
+        let path = std::env::var_os("PATH").unwrap();
+        let environment =
+            [("PATH".into(), path), ("GIVEN".into(), "1".into()), ("LC_ALL".into(), "x".into())];
+        let limit = Duration::from_secs(60);
+        let aside = Aside { argv: &argv, cwd: dir.path(), lock: &lock, limit, environment: &environment };
+        assert_eq!(run(&aside).unwrap(), End::Well("1 none C\n".to_owned()));
     }
 }

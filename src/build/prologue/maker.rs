@@ -24,6 +24,7 @@ use crate::wire::hex;
 
 use super::pragmas;
 use super::record::{Facts, Record, is_idempotent};
+use super::surroundings::{self, Environment};
 use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_as_made, read_record};
 
 /// For how long a compiler may run, in seconds of the clock and of a processor.
@@ -40,6 +41,7 @@ const PLAN: &str = "plan";
 const NOTES: &str = "prologue.d";
 const TWICE: &str = "twice.h";
 const ONCE_MORE: &str = "twice.i";
+const NOTES_OF_TWICE: &str = "twice.d";
 /// What stands between the two times that the prologue is read for a trial, and is a line of its own.
 const MARK: &str = "int dijitso_mark_between_two_prologues;\n";
 
@@ -55,17 +57,20 @@ pub(super) struct Work {
     pub(super) argv: Vec<String>,
     /// As after `-x`.
     pub(super) language: &'static str,
-    /// Directories in which headers are searched.
+    /// The environment in which it was wanted: of that of the program another thread may change something.
+    pub(super) environment: Environment,
+    /// Directories in which headers are searched, by our command.
     pub(super) searched: Vec<PathBuf>,
     /// Time limit of one run.
     pub(super) limit: Duration,
 }
 
 /// What is written down before the compiler runs, so that others can take up what it has made.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Plan {
-    text: String,
     began: Since,
+    /// From before it runs, without what it makes.
+    record: Record,
 }
 
 impl Work {
@@ -174,11 +179,14 @@ fn try_to_make(work: &Work, run: RunAside) -> Result<(), Refusal> {
     made
 }
 
+fn open_lock(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)
+}
+
 /// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
 fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    let file =
-        File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)?;
+    let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();
     let mut nap = Duration::from_millis(5);
@@ -199,7 +207,7 @@ fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
 fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     let folder = work.folder();
     if let Some(plan) = left(work, &folder)
-        && finish(work, &folder, &plan).is_ok()
+        && finish(work, &folder, plan).is_ok()
     {
         return Ok(());
     }
@@ -208,21 +216,23 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
         _ => {}
     }
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
-    let plan = Plan { text: work.text.clone(), began: Since::now(&folder) };
+    let began = Since::now(&folder);
     let write = |name: &str, text: &str| fs::write(folder.join(name), text);
     let run = |arguments: &[&str], what: &str| {
         let mut argv = work.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        match run(&Aside { argv: &argv, cwd: &folder, lock, limit: work.limit })? {
-            End::Well => Ok(()),
+        let environment = &work.environment;
+        match run(&Aside { argv: &argv, cwd: &folder, lock, limit: work.limit, environment })? {
+            End::Well(said) => Ok(said),
             End::Badly(said) => Err(Refusal::of_compiler(what, &said)),
         }
     };
     write(HEADER, &work.text)?;
     // What is included a second time must be nothing, since the sources include it once more.
     write(TWICE, &format!("{}{MARK}{}", work.text, work.text))?;
-    let arguments = ["-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
-    run(&arguments, "the compiler does not read it")?;
+    let arguments =
+        ["-v", "-MD", "-MF", NOTES_OF_TWICE, "-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
+    let said = run(&arguments, "the compiler does not read it")?;
     let twice = fs::read(folder.join(ONCE_MORE))?;
     let text = String::from_utf8_lossy(&twice);
     if !is_idempotent(&text, MARK) {
@@ -233,7 +243,17 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     }
     drop(text);
     drop(twice);
-    for name in [TWICE, ONCE_MORE] {
+    let silent = || Refusal::lasting("the compiler does not say where it searches for headers");
+    let mut searched = surroundings::searched(&said).ok_or_else(silent)?;
+    searched.extend(work.searched.iter().cloned());
+    // Before it is compiled: what changes meanwhile is seen.
+    let headers = inputs::all_headers(&fs::read_to_string(folder.join(NOTES_OF_TWICE))?);
+    let record = Record::now(&work.key, &work.text, headers, &searched);
+    if let Some(why) = record.refused {
+        return Err(Refusal::lasting(why));
+    }
+    let plan = Plan { began, record };
+    for name in [TWICE, ONCE_MORE, NOTES_OF_TWICE] {
         fs::remove_file(folder.join(name))?;
     }
     write(PLAN, &serde_json::to_string(&plan).map_err(io::Error::from)?)?;
@@ -244,7 +264,7 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     // Without `-c`, a driver with libraries among its flags would link.
     let arguments = ["-c", "-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED];
     run(&arguments, "the compiler does not precompile it")?;
-    finish(work, &folder, &plan)
+    finish(work, &folder, plan)
 }
 
 /// The plan of a compiler whose program has ended before it, when it was about the same.
@@ -255,20 +275,21 @@ fn left(work: &Work, folder: &Path) -> Option<Plan> {
     let plan = fsutil::read_own(&folder.join(PLAN)).ok().flatten()?;
     // Written when all else is done.
     let notes = fs::metadata(folder.join(NOTES)).is_ok_and(|facts| facts.len() > 0);
-    serde_json::from_slice(&plan).ok().filter(|plan: &Plan| notes && plan.text == work.text)
+    serde_json::from_slice(&plan).ok().filter(|plan: &Plan| notes && plan.record.is_about(&work.key))
 }
 
 /// Writes the record of what the compiler has made.
-fn finish(work: &Work, folder: &Path, plan: &Plan) -> Result<(), Refusal> {
+fn finish(work: &Work, folder: &Path, plan: Plan) -> Result<(), Refusal> {
+    let Plan { began, mut record } = plan;
     let notes = fs::read_to_string(folder.join(NOTES))?;
     let mut headers = inputs::all_headers(&notes);
-    // That which was precompiled.
-    headers.retain(|path| {
-        path.file_name().is_none_or(|name| name != HEADER) || !path.starts_with(&work.store.dir)
-    });
-    let mut record = Record::now(&work.key, &work.text, headers, &work.searched);
-    if let Some(changed) = record.headers.keys().find(|path| plan.began.has_seen_change_of(path)) {
-        return Err(Refusal { why: format!("{} has changed meanwhile", changed.display()), passes: true });
+    // That which was precompiled, by the path that the compiler was given.
+    let real = firm(folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
+    headers.retain(|path| !path.starts_with(&real));
+    let changed = record.headers.keys().find(|path| began.has_seen_change_of(path));
+    if changed.is_some() || !headers.iter().eq(record.headers.keys()) || !record.is_current() {
+        let what = changed.map_or("what it is made from".to_owned(), |path| path.display().to_string());
+        return Err(Refusal { why: format!("{what} has changed meanwhile"), passes: true });
     }
     let made = fsutil::open_own(&folder.join(PRECOMPILED)).ok().flatten();
     let made = made.ok_or_else(|| Refusal::lasting("nothing was made"))?;
@@ -310,8 +331,25 @@ fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
     fsutil::publish_over(&folder.join(RECORD), &data, 0o600, Power::Safe)
 }
 
-/// Writes down, in the place of what was made, that this prologue is not to be used, nor tried again so soon.
-pub(super) fn refuse(work: &Work, why: &str, pause: Duration) {
+/// Refuses what was made, if it is there as `is_there` says and nobody is making any: then the next build will see.
+pub(super) fn give_up(work: &Work, why: &str, pause: Duration, is_there: impl Fn(&Path) -> bool) -> bool {
+    let Some(lock) = firm(&work.store.dir).and_then(|dir| open_lock(&dir.join(LOCK)).ok()) else {
+        return false;
+    };
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return false;
+    }
+    let given_up = is_there(&work.folder());
+    if given_up {
+        refuse(work, why, pause);
+    }
+    let _ = flock(&lock, FlockOperation::Unlock);
+    given_up
+}
+
+/// Writes down, in the place of what was made, that this prologue is not to be used, nor tried again so soon. Only while
+/// the lock is held.
+fn refuse(work: &Work, why: &str, pause: Duration) {
     let folder = work.folder();
     let before = read_record(&folder);
     let notes = fs::read_to_string(folder.join(NOTES)).unwrap_or_default();

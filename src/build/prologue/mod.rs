@@ -21,11 +21,14 @@
 
 mod look;
 mod maker;
+mod moments;
 mod names;
 mod pragmas;
 mod record;
+mod surroundings;
 mod text;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -36,9 +39,10 @@ use crate::process;
 use crate::process::aside::RunAside;
 use crate::wire::{Writer, digest, hex};
 
-use super::{Job, toolchain};
+use super::{Job, diagnostics, toolchain};
 use maker::Work;
 use record::{Facts, Record};
+use surroundings::Environment;
 use text::Text;
 
 /// Where precompiled prologues are kept.
@@ -75,6 +79,8 @@ pub(super) struct Ready {
     pub(super) header: PathBuf,
     /// What it was made from.
     pub(super) headers: Vec<PathBuf>,
+    /// What its files are like.
+    made: BTreeMap<String, Facts>,
 }
 
 /// The prologue of a source, made or not.
@@ -97,7 +103,8 @@ impl<'a> Prologue<'a> {
         let source = std::str::from_utf8(job.source.1).ok()?;
         let Text { lines: text, guards, ours } = look::prologue(job, source)?;
         let files = toolchain::inspect(job.params).file_key?;
-        let key = key(job.params, &files, &text);
+        let environment = surroundings::environment();
+        let key = key(job.params, &environment, &files, &text);
         let mut argv = job.params.compiler.clone();
         argv.extend(job.params.flags.iter().cloned());
         argv.push("-I.".to_owned());
@@ -109,6 +116,7 @@ impl<'a> Prologue<'a> {
             text,
             argv,
             language,
+            environment,
             searched: look::searched(job.params),
             limit: job.params.timeout.map_or(maker::LIMIT, |limit| limit.min(maker::LIMIT)),
         };
@@ -129,7 +137,7 @@ impl<'a> Prologue<'a> {
         let mut names = own.chain(ours);
         let cached = fs::read_dir(self.job.cache_dirs.0).into_iter().flatten().flatten();
         let mut cached = cached.filter_map(|entry| entry.file_name().into_string().ok());
-        if names.any(|name| record.has_name(name)) || cached.any(|name| record.has_name(&name)) {
+        if names.any(|name| record.asks_for(name)) || cached.any(|name| record.asks_for(&name)) {
             return None;
         }
         if look::are_asked_for(self.job, &self.guards, &record) {
@@ -137,7 +145,8 @@ impl<'a> Prologue<'a> {
             return None;
         }
         maker::note_use(&folder);
-        Some(Ready { header: folder.join(HEADER), headers: record.headers.into_keys().collect() })
+        let Record { headers, made, .. } = record;
+        Some(Ready { header: folder.join(HEADER), headers: headers.into_keys().collect(), made })
     }
 
     /// Makes it now, where a build is to wait for that.
@@ -159,11 +168,21 @@ impl<'a> Prologue<'a> {
         }
     }
 
-    /// With it a compiler has failed that is content without: it is not used again.
-    pub(super) fn discard(&self) {
+    /// With it a compiler has failed that is content without, or has not used it: neither will others, unless what it has
+    /// said is about something that passes.
+    pub(super) fn discard(&self, ready: &Ready, said: &str) {
         let text = "a source that compiles without it does not compile with it";
-        maker::refuse(&self.work, text, REFUSAL);
-        self.work.tell(text);
+        let passes = !Ready::is_unused(said) && !diagnostics::is_refusal(said);
+        // Others may have removed it, or made another, and that is why.
+        let is_there = |folder: &Path| {
+            let record = read_record(folder).filter(|record| record.refused.is_none());
+            record.is_some_and(|record| {
+                record.made == ready.made && is_as_made(folder, &record) && record.is_current()
+            })
+        };
+        if maker::give_up(&self.work, text, if passes { PAUSE } else { REFUSAL }, is_there) {
+            self.work.tell(text);
+        }
     }
 
     /// Whether there is none, and making one may help.
@@ -250,21 +269,20 @@ fn fits(job: &Job<'_>) -> bool {
     known && clean && !process::names_launcher(&params.compiler)
 }
 
-/// Variables by which compilers find their own parts, and make what they make.
-const PARTS: [&str; 4] = ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH"];
-
-fn key(params: &BuildParams, files: &str, text: &str) -> String {
-    let mut writer = Writer::new(b"dijitso prologue");
+fn key(params: &BuildParams, environment: &Environment, files: &str, text: &str) -> String {
+    // What was recorded in another way is not taken up either.
+    let mut writer = Writer::new(record::FORMAT.as_bytes());
     writer.bytes(files.as_bytes());
     writer.u32(u32::from(params.language == Language::C));
     for words in [&params.compiler, &params.flags, &params.include_dirs] {
         writer.u64(words.len() as u64);
         words.iter().for_each(|word| writer.bytes(word.as_bytes()));
     }
-    for name in look::SEARCH_PATHS.iter().chain(&PARTS) {
-        let value = std::env::var_os(name);
-        writer.u32(u32::from(value.is_some()));
-        writer.bytes(value.unwrap_or_default().as_encoded_bytes());
+    let variables: Vec<_> = environment.iter().filter(|(name, _)| surroundings::matters(name)).collect();
+    writer.u64(variables.len() as u64);
+    for (name, value) in variables {
+        writer.bytes(name.as_encoded_bytes());
+        writer.bytes(value.as_encoded_bytes());
     }
     writer.bytes(text.as_bytes());
     hex(&digest(&writer.finish())[..16])

@@ -16,6 +16,8 @@ pub(super) struct Names {
     macros: BTreeSet<String>,
     /// Macros that are defined as a name.
     known: BTreeSet<String>,
+    /// Whether something is asked for in a way that is not understood here.
+    odd: bool,
 }
 
 impl Names {
@@ -31,6 +33,10 @@ impl Names {
                 let value = rest[end..].trim_start();
                 if value.starts_with(['<', '"']) {
                     self.known.insert(rest[..end].to_owned());
+                    self.add_names(value);
+                } else if value.contains("__has_include") {
+                    // Of what the macro is given, or what follows it.
+                    self.odd |= value.ends_with("__has_include") || value.ends_with("__has_include_next");
                     self.add_names(value);
                 }
             } else if directive.contains("include") {
@@ -57,6 +63,11 @@ impl Names {
         let close = match rest.chars().next() {
             Some('<') => '>',
             Some('"') => '"',
+            // A comment before the name, which may have any length; or a line that is continued behind blanks.
+            Some('/' | '\\') => {
+                self.odd = true;
+                return;
+            }
             // "defined __has_include" asks for nothing.
             Some(c) if is_of_word(c) => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
@@ -72,7 +83,15 @@ impl Names {
 
     /// Whether there may be names that are not among these: those that macros put together.
     pub(super) fn are_incomplete(&self) -> bool {
-        !self.macros.is_subset(&self.known)
+        self.odd || !self.macros.is_subset(&self.known)
+    }
+
+    /// Adds what others ask for.
+    pub(super) fn join(&mut self, other: Self) {
+        self.all.extend(other.all);
+        self.macros.extend(other.macros);
+        self.known.extend(other.known);
+        self.odd |= other.odd;
     }
 
     /// The parts of the names: of `sys/types.h`, `sys` and `types.h`.
@@ -119,6 +138,7 @@ mod tests {
         ] {
             assert_eq!(of(text), ("x/y.h".to_owned(), false), "{text}");
         }
+        assert_eq!(of("#define HAS_A __has_include(<a>)\n#define I include\n"), ("a".to_owned(), false));
         assert_eq!(of("#if __has_include(<a>) && __has_include(<b>)\n#endif").0, "a b");
         assert_eq!(
             of("int include;\n#ifdef __has_include\n#endif\n#if defined __has_include\n#endif"),
@@ -128,7 +148,15 @@ mod tests {
 
     #[test]
     fn a_name_that_a_macro_makes_may_be_any() {
-        for text in ["#include NAME(a)", "#include NAME", "#define NAME MAKE(a)\n#include NAME"] {
+        for text in [
+            "#include NAME(a)",
+            "#include NAME",
+            "#define NAME MAKE(a)\n#include NAME",
+            "#include /**/ <sub/x.h>",
+            "#include \\ \n<x.h>",
+            "#define HAS(x) __has_include(x)",
+            "#define HAS __has_include",
+        ] {
             assert!(of(text).1, "{text}");
         }
     }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::nanoseconds;
 
+use super::moments;
 use super::names::Names;
+use crate::build::inputs;
 
 /// The contents of `record`, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +33,10 @@ pub(super) struct Record {
     pub(super) headers: BTreeMap<PathBuf, Facts>,
     /// Directories in which another header might be found: those that are searched, and those of the headers.
     pub(super) dirs: BTreeMap<PathBuf, Dir>,
-    /// The parts of the names by which these headers ask for headers; `None` where they may ask for any.
-    pub(super) asked: Option<BTreeSet<String>>,
+    /// The parts of the names by which these headers ask for headers.
+    pub(super) asked: BTreeSet<String>,
+    /// Whether they may ask for any others.
+    any: bool,
 }
 
 /// What a directory is like.
@@ -43,7 +47,7 @@ pub(super) struct Dir {
     has: BTreeSet<String>,
 }
 
-pub(super) const FORMAT: &str = "dijitso prologue 2";
+pub(super) const FORMAT: &str = "dijitso prologue 3";
 
 /// What a file is like: any change changes it, also one that gives it its old time and size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +81,13 @@ impl Facts {
 }
 
 impl Dir {
-    fn now(path: &Path, asked: Option<&BTreeSet<String>>) -> Self {
+    fn now(path: &Path, asked: &BTreeSet<String>) -> Self {
         // Before it is read: what appears meanwhile is looked for again.
         let facts = Facts::of_dir(path);
         let mut has = BTreeSet::new();
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            if asked.is_some_and(|asked| asked.contains(&name)) {
+            if asked.contains(&name) {
                 has.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
             }
         }
@@ -91,63 +95,79 @@ impl Dir {
     }
 
     /// Whether nothing has come or gone that is asked for.
-    fn is_current(&self, path: &Path, asked: Option<&BTreeSet<String>>) -> bool {
-        Facts::of_dir(path) == self.facts || (asked.is_some() && Self::now(path, asked).has == self.has)
+    fn is_current(&self, path: &Path, asked: &BTreeSet<String>, any: bool) -> bool {
+        Facts::of_dir(path) == self.facts || (!any && Self::now(path, asked).has == self.has)
     }
 }
 
 impl Record {
-    /// A record of what is there now, of the headers of a text.
+    /// A record of what is there now, of the headers of a text; refused where these mean something else each time.
     pub(super) fn now(key: &str, text: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
         let mut names = Names::default();
         names.add(text);
-        let mut are_known = true;
+        let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
+        let (mut any, mut refused) = (false, None);
         let mut facts = BTreeMap::new();
         for path in headers {
             // Before it is read, as above.
             let before = Facts::of_file(&path);
             match fs::read(&path) {
-                Ok(data) => names.add(&String::from_utf8_lossy(&data)),
-                Err(_) => are_known = false,
+                Ok(data) => {
+                    let text = String::from_utf8_lossy(&data);
+                    let mut own = Names::default();
+                    own.add(&text);
+                    // What is beside a header comes before what is searched.
+                    let beside = path.parent().into_iter();
+                    dirs.extend(beside.flat_map(|dir| own.dirs().into_iter().map(|below| dir.join(below))));
+                    names.join(own);
+                    let word = moments::word(&text).filter(|_| !inputs::is_of_compiler(&path));
+                    refused = refused.or_else(|| word.map(|word| format!("{}: {word}", path.display())));
+                }
+                Err(_) => any = true,
             }
             facts.insert(path, before);
         }
         // Some the compiler reads unasked.
         let unasked = facts.keys().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
-        let asked = (are_known && !names.are_incomplete())
-            .then(|| names.parts().into_iter().chain(unasked).collect::<BTreeSet<String>>());
-        let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
-        dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
+        let asked: BTreeSet<String> = names.parts().into_iter().chain(unasked).collect();
+        any |= names.are_incomplete();
         // One that appears in a directory of this name, before the one that was found.
         let below = names.dirs();
-        let deeper = searched.iter().flat_map(|dir| below.iter().map(|below| dir.join(below)));
-        dirs.extend(deeper.filter(|dir| dir.is_dir()));
+        dirs.extend(searched.iter().flat_map(|dir| below.iter().map(|below| dir.join(below))));
+        dirs.retain(|dir| dir.is_dir() || searched.contains(dir));
+        dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
         let dir = |path: PathBuf| {
-            let now = Dir::now(&path, asked.as_ref());
+            let now = Dir::now(&path, &asked);
             (path, now)
         };
         Self {
             format: FORMAT.to_owned(),
             key: key.to_owned(),
-            refused: None,
+            refused,
             pause: 0,
             made: BTreeMap::new(),
             sha256: String::new(),
             dirs: dirs.into_iter().map(dir).collect(),
             headers: facts,
             asked,
+            any,
         }
     }
 
     /// Whether everything that it was made from is as it was.
     pub(super) fn is_current(&self) -> bool {
         self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
-            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, self.asked.as_ref()))
+            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked, self.any))
     }
 
-    /// Whether one of the headers was found under this name in some directory.
-    pub(super) fn has_name(&self, name: &str) -> bool {
-        self.headers.keys().any(|path| path.file_name().is_some_and(|own| own == name))
+    /// Whether the headers ask for a file of this name, as far as is known, or one of them has it.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.asked.contains(name)
+    }
+
+    /// Whether it is about this prologue.
+    pub(super) fn is_about(&self, key: &str) -> bool {
+        self.format == FORMAT && self.key == key
     }
 }
 
@@ -240,6 +260,6 @@ mod tests {
         fs::write(at("second/a.h"), "#include MAKE(b)\n").unwrap();
         is_noticed(&|| fs::write(at("first/another.h"), "").unwrap());
         is_noticed(&|| fs::remove_file(at("second/a.h")).unwrap());
-        assert!(record().has_name("a.h") && !record().has_name("second"));
+        assert!(record().asks_for("a.h") && !record().asks_for("second"));
     }
 }

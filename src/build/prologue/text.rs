@@ -93,11 +93,18 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// Adds what the text begins with. True when this was all that is in it.
     fn walk(&mut self, text: &str, path: &Path, is_header: bool, depth: usize) -> bool {
+        if is_odd(text) {
+            return false;
+        }
         let (mut lines, whole) = leading(text);
         if is_header {
             let guard = drop_guard(&mut lines, whole);
             self.passed.insert(path.to_owned(), guard != Guard::None);
             if let Guard::Name(name) = guard {
+                if self.guards.contains(&name) {
+                    // That of another header, after which this one is nothing.
+                    return true;
+                }
                 self.guards.push(name);
             }
         }
@@ -283,6 +290,15 @@ fn logical_line(text: &str) -> Option<(String, &str)> {
     }
 }
 
+/// Whether lines may be continued in a way that is not read here: by a backslash with blanks behind it, or by a trigraph.
+fn is_odd(text: &str) -> bool {
+    let blanks = |rest: &str| {
+        let end = rest.trim_start_matches([' ', '\t', '\x0b', '\x0c', '\0']);
+        end.len() < rest.len() && (end.is_empty() || end.starts_with(['\n', '\r']))
+    };
+    text.contains("??/") || text.match_indices('\\').any(|(at, _)| blanks(&text[at + 1..]))
+}
+
 /// What follows a comment that ends with its line: the end of that line.
 fn end_of_comment(text: &str) -> &str {
     let mut from = 0;
@@ -320,6 +336,10 @@ mod tests {
             "\"near.h\"" if from == Path::new("dir/guarded.h") => {
                 Found::Ours("dir/near.h".into(), "#include <n>\n".into())
             }
+            "\"factor.h\"" | "\"other.h\"" => Found::Ours(
+                name.into(),
+                format!("#ifndef Q\n#define Q\n#define F {}\n#include <f>\n#endif\n", name.len()),
+            ),
             "\"gone.h\"" => Found::Unknown,
             _ if name.starts_with("<between") => Found::Between,
             _ => Found::Common,
@@ -382,6 +402,22 @@ mod tests {
             (text.guards, text.ours),
             (vec!["G".into()], vec!["dir/guarded.h".into(), "dir/near.h".into()])
         );
+    }
+
+    #[test]
+    fn of_two_headers_with_one_guard_the_second_is_nothing() {
+        is(
+            "#include \"factor.h\"\n#include \"other.h\"\n#include <a>\n",
+            "#define F 10\n#include <f>\n#include <a>\n",
+        );
+    }
+
+    #[test]
+    fn a_text_that_continues_lines_in_odd_ways_has_none() {
+        for text in ["// c \\ \n", "#define A \\\t\n", "// c??/\n", "#define A \\ \r\n"] {
+            is(&format!("{text}#include <a>\n"), "");
+        }
+        is("// c:\\ d\n#include <a>\n#define A \"\\ \"\n", "#include <a>\n");
     }
 
     #[test]
