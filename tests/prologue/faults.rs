@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-use crate::bench::{Bench, call};
+use crate::bench::{Bench, COMMON, call, source};
 
 const PART: &str = "DIJITSO_TEST_PROLOGUE_PART";
 
@@ -29,6 +29,7 @@ fn a_program_that_another_test_starts() {
     match part.as_str() {
         "build" => assert_eq!(call(&bench.jit("first"), "first"), 1),
         "full" => on_a_full_disk(&bench),
+        "environment" => in_two_environments(bench),
         _ => panic!("no such part: {part}"),
     }
 }
@@ -130,6 +131,43 @@ fn without_its_compiler_a_program_compiles_plainly_and_tries_again_later() {
     bench.let_hours_pass();
     assert_eq!(call(&bench.jit("third"), "third"), 1);
     assert_eq!((bench.calls(), bench.files()), ([1, 2, 2], WHOLE.map(str::to_owned).to_vec()));
+}
+
+// --- whose environment changes ---------------------------------------------------------------------------------------
+
+/// Another thread of the host changes by what compilers find headers, while a prologue waits to be made.
+fn in_two_environments(mut bench: Bench) {
+    bench.params.set("build.precompile", "auto").unwrap();
+    bench.params.set("build.include_dirs", "").unwrap();
+    let set = |dir: &str| {
+        // SAFETY: this program runs one test, and no other thread of it looks at variables but by this library.
+        unsafe { std::env::set_var("CPATH", bench.at.join(dir)) };
+    };
+    for dir in ["a", "b"] {
+        fs::create_dir(bench.at.join(dir)).unwrap();
+        let value = if dir == "a" { "1" } else { "2" };
+        fs::write(bench.at.join(dir).join("common.h"), COMMON.replace("VALUE", value)).unwrap();
+    }
+    let code = |name: &str| format!("#include <list>\n{}", source(name));
+    set("a");
+    assert_eq!(call(&bench.jit("first"), "first"), 1);
+    bench.stopped();
+    assert_eq!(call(&bench.jit_with("second", &code("second"), None).unwrap(), "second"), 1);
+    set("b");
+    bench.go_on();
+    bench.wait_until("two were not made", |bench| bench.made().len() == 2);
+    set("a");
+    assert_eq!(call(&bench.jit_with("third", &code("third"), None).unwrap(), "third"), 1);
+    assert_eq!(bench.calls(), [1, 2, 2]);
+    set("b");
+    assert_eq!(call(&bench.jit_with("fourth", &code("fourth"), None).unwrap(), "fourth"), 2);
+}
+
+#[test]
+fn what_is_made_later_is_made_in_the_environment_of_the_build() {
+    let bench = stopping();
+    let output = program(&[], "environment", &bench.at).stderr(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 // --- where there is no room -----------------------------------------------------------------------------------------

@@ -101,18 +101,49 @@ fn a_header_that_has_changed_is_read_anew() {
     assert_eq!(bench.calls(), [1, 1, 1]);
 }
 
-/// The same name in a directory that is searched earlier, or in the cache.
+/// The same name in a directory that is searched earlier, however that is known to the compiler.
 #[test]
 fn a_header_that_would_be_found_earlier_is_read() {
-    let mut bench = Bench::new("/usr/bin/g++", "always");
-    fs::create_dir(bench.at.join("first")).unwrap();
-    let dirs = [bench.at.join("first"), bench.at.join("headers")].map(|dir| dir.display().to_string());
-    bench.params.set("build.include_dirs", &dirs.join(" ")).unwrap();
+    for option in ["-I", "--include-directory="] {
+        let mut bench = Bench::new("/usr/bin/g++", "always");
+        let first = bench.at.join("first");
+        fs::create_dir(&first).unwrap();
+        bench.params.set("build.cxxflags_opt", &format!("-O1 {option}{}", first.display())).unwrap();
+        assert_eq!(call(&bench.jit("before"), "before"), 1);
+        std::thread::sleep(Duration::from_millis(20));
+        fs::write(first.join("common.h"), COMMON.replace("VALUE", "3")).unwrap();
+        assert_eq!(call(&bench.jit("after"), "after"), 3);
+        assert_eq!(bench.calls(), [1, 1, 1], "{option}");
+    }
+}
+
+#[test]
+fn a_header_of_the_cache_that_others_ask_for_is_read() {
+    let bench = Bench::new("/usr/bin/g++", "always");
+    let text =
+        "#pragma once\n#if __has_include(\"other.h\")\n#define GIVEN 3\n#else\n#define GIVEN 1\n#endif\n";
+    fs::write(bench.at.join("headers/common.h"), format!("{text}{}", COMMON.replace("VALUE", "GIVEN")))
+        .unwrap();
     assert_eq!(call(&bench.jit("before"), "before"), 1);
-    std::thread::sleep(Duration::from_millis(20));
-    fs::write(bench.at.join("first/common.h"), COMMON.replace("VALUE", "3")).unwrap();
+    let other = "extern \"C\" int f_other() { return 2; }\n";
+    let mut bench = bench;
+    bench.params.set("cache.signature", "name").unwrap();
+    assert_eq!(call(&bench.jit_with("other", other, Some("// other\n")).unwrap(), "other"), 2);
+    assert!(bench.at.join("cache/include/other.h").is_file());
     assert_eq!(call(&bench.jit("after"), "after"), 3);
-    assert_eq!(bench.calls(), [1, 1, 1]);
+    assert_eq!(bench.calls(), [1, 2, 1]);
+}
+
+#[test]
+fn a_cache_behind_a_symbolic_link_has_prologues_too() {
+    let mut bench = Bench::new("/usr/bin/g++", "always");
+    fs::create_dir(bench.at.join("cache")).unwrap();
+    std::os::unix::fs::symlink("cache", bench.at.join("link")).unwrap();
+    bench.params.set("cache.cache_dir", bench.at.join("link").to_str().unwrap()).unwrap();
+    for name in ["one", "two"] {
+        assert_eq!(call(&bench.jit(name), name), 1);
+    }
+    assert_eq!((bench.calls(), bench.made().len()), ([2, 0, 1], 1));
 }
 
 #[test]
@@ -190,15 +221,23 @@ fn a_wrong_source_is_told_as_by_the_plain_command() {
 
 #[test]
 fn what_a_compiler_does_not_take_is_used_once() {
-    let bench = Bench::new("/usr/bin/g++", "always");
-    let script = bench.at.join("g++");
-    let text = fs::read_to_string(&script).unwrap();
-    let refusing = "case \"$*\" in *-soname*) for word; do case $word in */prologue.h) echo no >&2; exit 1;; esac; done;; esac\nexec";
-    fs::write(&script, text.replace("exec", refusing)).unwrap();
-    for name in ["first", "second"] {
-        assert_eq!(call(&bench.jit(name), name), 1);
+    // What it says of the text, and what may pass.
+    for (said, pause) in [("x.h:1: error: no", 24 * 3600), ("no", 60)] {
+        let bench = Bench::new("/usr/bin/g++", "always");
+        let refusing = format!(
+            "case \"$*\" in *-soname*) for word; do case $word in */prologue.h) echo {said} >&2; exit 1;; esac; done;; \
+             esac\n"
+        );
+        bench.write_compiler(&refusing, "/usr/bin/g++");
+        for name in ["first", "second"] {
+            assert_eq!(call(&bench.jit(name), name), 1);
+        }
+        assert_eq!((bench.calls(), bench.made().len()), ([1, 2, 1], 0), "{said}");
+        let store = fs::read_dir(bench.at.join("cache/prologue")).unwrap();
+        let mut records =
+            store.filter_map(|entry| fs::read_to_string(entry.unwrap().path().join("record")).ok());
+        assert!(records.next().unwrap().contains(&format!("\"pause\":{pause},")), "{said}");
     }
-    assert_eq!((bench.calls(), bench.made().len()), ([1, 2, 1], 0));
 }
 
 #[test]
@@ -207,12 +246,13 @@ fn headers_that_mean_something_else_the_second_time_have_none() {
     for (name, text) in [
         ("words", "extern int counted;\n"),
         ("macros", "#ifdef TWO\n#undef TWO\n#else\n#define TWO\n#endif\n"),
+        ("times", "#pragma once\nconst char* const when = __TIME__;\n"),
     ] {
         fs::write(bench.at.join(format!("headers/{name}.h")), text).unwrap();
         let code = format!("#include <{name}.h>\n{}", source(name));
         assert_eq!(call(&bench.jit_with(name, &code, None).unwrap(), name), 1);
     }
-    assert_eq!((bench.calls(), bench.made().len()), ([0, 2, 0], 0));
+    assert_eq!((bench.calls(), bench.made().len()), ([0, 3, 0], 0));
 }
 
 #[test]
@@ -260,6 +300,20 @@ fn what_an_ended_program_has_begun_is_taken_up_or_made_anew() {
         bench.jit(&format!("without_{}", part.len()));
     }
     assert_eq!(bench.calls(), [4, 0, 3]);
+}
+
+#[test]
+fn what_an_ended_program_has_left_is_not_taken_up_when_another_header_would_be_found() {
+    let mut bench = Bench::new("/usr/bin/g++", "always");
+    fs::create_dir(bench.at.join("first")).unwrap();
+    let dirs = [bench.at.join("first"), bench.at.join("headers")].map(|dir| dir.display().to_string());
+    bench.params.set("build.include_dirs", &dirs.join(" ")).unwrap();
+    assert_eq!(call(&bench.jit("before"), "before"), 1);
+    fs::remove_file(bench.made().remove(0).join("record")).unwrap();
+    std::thread::sleep(Duration::from_millis(20));
+    fs::write(bench.at.join("first/common.h"), COMMON.replace("VALUE", "3")).unwrap();
+    assert_eq!(call(&bench.jit("after"), "after"), 3);
+    assert_eq!(bench.calls(), [2, 0, 2]);
 }
 
 /// How a structure is packed, what is visible, for which processor is compiled: compilers do not hand this on from what
