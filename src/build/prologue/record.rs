@@ -221,6 +221,32 @@ mod tests {
     }
 
     #[test]
+    fn what_appears_beside_a_header_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["lib/sub", "inc/sub"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("lib/a.h"), "#include \"sub/b.h\"\n").unwrap();
+        fs::write(at("inc/sub/b.h"), "").unwrap();
+        let headers = vec![at("inc/sub/b.h"), at("lib/a.h")];
+        let record = Record::now("k", "#include <a.h>", headers, &[at("lib"), at("inc")]);
+        assert!(record.is_current() && record.refused.is_none());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(at("lib/sub/b.h"), "").unwrap();
+        assert!(!record.is_current());
+    }
+
+    #[test]
+    fn a_header_that_means_something_else_each_time_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = dir.path().join("a.h");
+        fs::write(&header, "const char* when = __TIME__;\n").unwrap();
+        let record = Record::now("k", "#include <a.h>", vec![header], &[]);
+        assert!(record.refused.unwrap().ends_with("a.h: __TIME__"));
+    }
+
+    #[test]
     fn any_change_of_a_header_or_of_where_it_is_searched_is_seen() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
