@@ -35,8 +35,6 @@ pub(super) struct Record {
     pub(super) dirs: BTreeMap<PathBuf, Dir>,
     /// The parts of the names by which these headers ask for headers.
     pub(super) asked: BTreeSet<String>,
-    /// Whether they may ask for any others.
-    any: bool,
 }
 
 /// What a directory is like.
@@ -45,6 +43,8 @@ pub(super) struct Dir {
     facts: Facts,
     /// What it has of what is asked for; directories with a slash.
     has: BTreeSet<String>,
+    /// Whether any other name may be asked for in it.
+    any: bool,
 }
 
 pub(super) const FORMAT: &str = "dijitso prologue 3";
@@ -81,7 +81,7 @@ impl Facts {
 }
 
 impl Dir {
-    fn now(path: &Path, asked: &BTreeSet<String>) -> Self {
+    fn now(path: &Path, asked: &BTreeSet<String>, any: bool) -> Self {
         // Before it is read: what appears meanwhile is looked for again.
         let facts = Facts::of_dir(path);
         let mut has = BTreeSet::new();
@@ -91,12 +91,12 @@ impl Dir {
                 has.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
             }
         }
-        Self { facts, has }
+        Self { facts, has, any }
     }
 
     /// Whether nothing has come or gone that is asked for.
-    fn is_current(&self, path: &Path, asked: &BTreeSet<String>, any: bool) -> bool {
-        Facts::of_dir(path) == self.facts || (!any && Self::now(path, asked).has == self.has)
+    fn is_current(&self, path: &Path, asked: &BTreeSet<String>) -> bool {
+        Facts::of_dir(path) == self.facts || (!self.any && Self::now(path, asked, false).has == self.has)
     }
 }
 
@@ -106,6 +106,16 @@ impl Record {
         let mut names = Names::default();
         names.add(text);
         let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
+        // What is above those that are searched may be anything, as the directory for temporary files. There only names
+        // that are known are asked for.
+        let mut above = BTreeSet::new();
+        let mut watch = |dir: &Path, below: &str| {
+            let path = dir.join(below);
+            if path.is_dir() {
+                let all = if below.split('/').any(|part| part == "..") { &mut above } else { &mut dirs };
+                all.insert(path);
+            }
+        };
         let (mut any, mut refused) = (false, None);
         let mut facts = BTreeMap::new();
         for path in headers {
@@ -117,8 +127,9 @@ impl Record {
                     let mut own = Names::default();
                     own.add(&text);
                     // What is beside a header comes before what is searched.
-                    let beside = path.parent().into_iter();
-                    dirs.extend(beside.flat_map(|dir| own.dirs().into_iter().map(|below| dir.join(below))));
+                    if let Some(dir) = path.parent() {
+                        own.dirs().into_iter().for_each(|below| watch(dir, below));
+                    }
                     names.join(own);
                     let word = moments::word(&text).filter(|_| !inputs::is_of_compiler(&path));
                     refused = refused.or_else(|| word.map(|word| format!("{}: {word}", path.display())));
@@ -133,13 +144,15 @@ impl Record {
         any |= names.are_incomplete();
         // One that appears in a directory of this name, before the one that was found.
         let below = names.dirs();
-        dirs.extend(searched.iter().flat_map(|dir| below.iter().map(|below| dir.join(below))));
-        dirs.retain(|dir| dir.is_dir() || searched.contains(dir));
+        searched.iter().for_each(|dir| below.iter().for_each(|below| watch(dir, below)));
         dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
-        let dir = |path: PathBuf| {
-            let now = Dir::now(&path, &asked);
+        above.retain(|dir| !dirs.contains(dir));
+        let dir = |path: PathBuf, any: bool| {
+            let now = Dir::now(&path, &asked, any);
             (path, now)
         };
+        let above = above.into_iter().map(|path| dir(path, false));
+        let dirs = dirs.into_iter().map(|path| dir(path, any)).chain(above).collect();
         Self {
             format: FORMAT.to_owned(),
             key: key.to_owned(),
@@ -147,17 +160,16 @@ impl Record {
             pause: 0,
             made: BTreeMap::new(),
             sha256: String::new(),
-            dirs: dirs.into_iter().map(dir).collect(),
+            dirs,
             headers: facts,
             asked,
-            any,
         }
     }
 
     /// Whether everything that it was made from is as it was.
     pub(super) fn is_current(&self) -> bool {
         self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
-            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked, self.any))
+            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked))
     }
 
     /// Whether the headers ask for a file of this name, as far as is known, or one of them has it.
@@ -282,8 +294,12 @@ mod tests {
         let before = record();
         fs::write(at("first/other.h"), "").unwrap();
         assert!(before.is_current());
-        // Anything may be asked for.
-        fs::write(at("second/a.h"), "#include MAKE(b)\n").unwrap();
+        // Anything may be asked for, but not above.
+        fs::write(at("second/a.h"), "#include MAKE(b)\n#include \"../c.h\"\n").unwrap();
+        let before = record();
+        fs::write(at("above.h"), "").unwrap();
+        assert!(before.is_current());
+        is_noticed(&|| fs::write(at("c.h"), "").unwrap());
         is_noticed(&|| fs::write(at("first/another.h"), "").unwrap());
         is_noticed(&|| fs::remove_file(at("second/a.h")).unwrap());
         assert!(record().asks_for("a.h") && !record().asks_for("second"));
