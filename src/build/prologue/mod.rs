@@ -58,6 +58,9 @@ const HEADER: &str = "prologue.h";
 const PRECOMPILED: &str = "prologue.h.gch";
 const RECORD: &str = "record";
 
+/// In the warning of a compiler that does not use what others of it, or it with other options, have made.
+const INVALID: &str = "invalid-pch";
+
 /// With fewer headers, reading them takes no longer than reading what was made of them.
 const FEWEST_HEADERS: usize = 40;
 
@@ -172,7 +175,7 @@ impl<'a> Prologue<'a> {
     /// said is about something that passes.
     pub(super) fn discard(&self, ready: &Ready, said: &str) {
         let text = "a source that compiles without it does not compile with it";
-        let passes = !Ready::is_unused(said) && !diagnostics::is_refusal(said);
+        let passes = !said.contains(INVALID) && !diagnostics::is_refusal(said);
         // Others may have removed it, or made another, and that is why.
         let is_there = |folder: &Path| {
             let record = read_record(folder).filter(|record| record.refused.is_none());
@@ -207,7 +210,7 @@ impl Ready {
 
     /// Whether a compiler says that it has not used it.
     pub(super) fn is_unused(output: &str) -> bool {
-        output.contains("invalid-pch") || output.contains(PRECOMPILED)
+        output.contains(INVALID) || output.contains(PRECOMPILED)
     }
 }
 
