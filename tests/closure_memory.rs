@@ -2,16 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "common/entries.rs"]
+mod entries;
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use dijitso::cache::seal::{Record, seal};
-use dijitso::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use dijitso::cache::{Cache, Check, EntryFiles, Lookup};
 use dijitso::jit::query::{read_binary, write_binary};
 use dijitso::params::Params;
 use dijitso::params::resolved::CacheParams;
-use dijitso::signature::Toolchain;
+
+use entries::Contents;
 
 /// The allocator of the system, which knows how much of it is in use, and how much ever was.
 struct Measuring;
@@ -67,31 +70,8 @@ fn params(root: &Path) -> CacheParams {
 }
 
 fn entry(signature: &str, needs: &[&str], size: usize) -> EntryFiles {
-    let header = vec![b'h'; 2 * MIB];
-    let record = Record {
-        signature: signature.to_owned(),
-        name: signature.to_owned(),
-        header: Some(companion(&header)),
-        source_sha256: String::new(),
-        dependencies: needs.iter().map(|need| (*need).to_owned()).collect(),
-        nested: Vec::new(),
-        inputs: Vec::new(),
-        recipe: None,
-        toolchain: Toolchain::unknown(),
-        command: Vec::new(),
-        generator: "{}".to_owned(),
-        built_at: 1,
-        seconds: 2.0,
-        host: "host".to_owned(),
-        dijitso: "0".to_owned(),
-    };
-    EntryFiles {
-        signature: signature.to_owned(),
-        library: seal(vec![7; size], &record).unwrap(),
-        header: Some(header),
-        source: Some((vec![b's'; MIB], false)),
-        log: Some(vec![b'l'; MIB]),
-    }
+    let [header, source, log] = [(b'h', 2), (b's', 1), (b'l', 1)].map(|(byte, size)| vec![byte; size * MIB]);
+    entries::entry(signature, needs, Contents { image: vec![7; size], header, source, log })
 }
 
 /// One test, since the allocator is that of all threads.

@@ -2,18 +2,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "common/entries.rs"]
+mod entries;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use dijitso::cache::seal::{Record, seal};
 use dijitso::cache::usage::{Counts, Event};
-use dijitso::cache::{Cache, EntryFiles, companion};
+use dijitso::cache::{Cache, EntryFiles};
 use dijitso::params::Params;
-use dijitso::signature::Toolchain;
 use serde_json::Value as Json;
+
+use entries::Contents;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -67,30 +70,9 @@ impl Bench {
 }
 
 fn entry(signature: &str, needs: &[&str]) -> EntryFiles {
-    let record = Record {
-        signature: signature.to_owned(),
-        name: signature.to_owned(),
-        header: Some(companion(b"header")),
-        source_sha256: String::new(),
-        dependencies: needs.iter().map(|need| (*need).to_owned()).collect(),
-        nested: Vec::new(),
-        inputs: Vec::new(),
-        recipe: None,
-        toolchain: Toolchain::unknown(),
-        command: Vec::new(),
-        generator: "{}".to_owned(),
-        built_at: 1,
-        seconds: 2.0,
-        host: "host".to_owned(),
-        dijitso: "0".to_owned(),
-    };
-    EntryFiles {
-        signature: signature.to_owned(),
-        library: seal(b"image".to_vec(), &record).unwrap(),
-        header: Some(b"header".to_vec()),
-        source: Some((b"source".to_vec(), false)),
-        log: Some(b"log".to_vec()),
-    }
+    let [image, header, source, log] =
+        ["image", "header", "source", "log"].map(|text| text.as_bytes().to_vec());
+    entries::entry(signature, needs, Contents { image, header, source, log })
 }
 
 fn damage(path: &Path) {
