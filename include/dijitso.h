@@ -1426,7 +1426,7 @@ dijitso_status dijitso_signature(const struct dijitso_params *params,
  * Gives the command that builds a library, word by word. Nothing is run and no directory is made.
  *
  * It is to be run in the folder of the source, which is named after the signature, as dijitso_cache_file_names()
- * tells.
+ * tells. The compiler may be asked what it is.
  *
  * @param params        *Borrowed* for the call; NULL for the defaults.
  * @param signature     *Copied*.

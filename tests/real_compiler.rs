@@ -135,6 +135,64 @@ fn a_library_of_the_second_try_works_and_its_log_says_why() {
     }
 }
 
+/// Those that are installed here.
+fn compilers() -> Vec<&'static str> {
+    let runs = |compiler: &&str| std::process::Command::new(compiler).arg("-v").output().is_ok();
+    ["g++", "clang++"].into_iter().filter(runs).collect()
+}
+
+/// With -ffinite-math-only, as the original has it, std::isnan is false for NaN.
+#[test]
+fn nan_is_nan_with_the_default_flags() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = "#include <cmath>\n#include <limits>\ndouble volatile a_nan = std::numeric_limits<double>::quiet_NaN();\n\
+                extern \"C\" int is_nan() { double x = a_nan; return std::isnan(x) + 2 * (x != x); }\n";
+    for compiler in compilers() {
+        let mut params = params(dir.path(), &[("build.cxx", compiler)]);
+        let release = Params::new().unwrap().get("build.cxxflags_opt").unwrap();
+        params.set("build.cxxflags_opt", &release).unwrap();
+        let library = jit(&Session::default(), "is_nan", &params, code, None);
+        assert_eq!(call(&library, "is_nan"), 3, "{compiler} {release}");
+        // That of the original is still to be had.
+        params.set("build.cxxflags_append", "-ffinite-math-only").unwrap();
+        let library = jit(&Session::default(), "is_nan", &params, code, None);
+        assert_eq!(call(&library, "is_nan"), 0, "{compiler}");
+    }
+}
+
+/// Static variables of inline functions were unique in the process: the second module got the table of the first one.
+#[test]
+fn a_module_computes_with_its_own_table() {
+    for compiler in compilers() {
+        for signature in ["hash", "name"] {
+            let dir = tempfile::tempdir().unwrap();
+            let params = params(dir.path(), &[("build.cxx", compiler), ("cache.signature", signature)]);
+            for value in [1, 2] {
+                let code = format!(
+                    "template <int> struct T {{ static int table() {{ static int t[] = {{{value}, 7}}; return t[0]; }} }};\n\
+                     inline int *table() {{ static int t[] = {{{value}, 7}}; return t; }}\n\
+                     extern \"C\" int first() {{ return table()[0] * 10 + T<3>::table(); }}\n"
+                );
+                let library = jit(&Session::default(), &format!("tables_{value}"), &params, &code, None);
+                assert_eq!(call(&library, "first"), 11 * value, "{compiler} {signature}");
+            }
+        }
+    }
+}
+
+/// The default flags are replaced by those that are given; without these two there would be no library.
+#[test]
+fn flags_without_shared_and_pic_give_a_library() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = "int value = 6; extern \"C\" int six() { return value; }\n";
+    let cxx = jit(&Session::default(), "six", &params(dir.path(), &[("build.cxxflags", "-O1")]), code, None);
+    assert_eq!(call(&cxx, "six"), 6);
+    let settings = [("build.language", "c"), ("build.cflags", ""), ("build.cflags_opt", "")];
+    let code = "int value = ANSWER; int six(void) { return value; }\n";
+    let params = params(dir.path(), &[&settings[..], &[("build.defines", "ANSWER=6")]].concat());
+    assert_eq!(call(&jit(&Session::default(), "six", &params, code, None), "six"), 6);
+}
+
 /// A compiler that runs the real one, after it has answered what native flags stand for: `answer`, or what the real one
 /// answers. It counts these questions.
 fn asked_compiler(dir: &Path, answer: Option<&str>) -> String {

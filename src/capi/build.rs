@@ -49,7 +49,7 @@ export! {
     /// Gives the command that builds a library, word by word. Nothing is run and no directory is made.
     ///
     /// It is to be run in the folder of the source, which is named after the signature, as dijitso_cache_file_names()
-    /// tells.
+    /// tells. The compiler may be asked what it is.
     ///
     /// @param params        *Borrowed* for the call; NULL for the defaults.
     /// @param signature     *Copied*.
@@ -65,7 +65,7 @@ export! {
         let visitor = Visitor::new(visitor, user_data)?;
         let dependencies = texts(dependencies, count, "dependencies")?;
         let params = given(params)?;
-        let words = query::command(&params, signature, &dependencies)?;
+        let words = Session::of_process().command(&params, signature, &dependencies)?;
         let _ = words.iter().all(|word| visitor.text(word));
         Ok(())
     }

@@ -116,12 +116,17 @@ impl Session {
             cache.sweep();
         }
         let request = ticket.request;
+        // With the name alone for a signature it has not been asked yet.
+        let toolchain = match &ticket.toolchain {
+            unknown if unknown.is_unknown() => self.toolchain(request.params),
+            known => known.clone(),
+        };
         Ok(Work {
             name: request.name.to_owned(),
             params: request.params.build.clone(),
             generator: request.params.generator.clone(),
             signature: ticket.signature.clone(),
-            toolchain: ticket.toolchain.clone(),
+            toolchain,
             cache: cache.clone(),
             code,
             source,
@@ -165,8 +170,10 @@ impl Work {
         let layout = cache.layout();
         let (src, inc) = (layout.src_basename(signature), layout.inc_basename(signature));
         let files: Vec<String> = dependencies.iter().map(|name| layout.lib_basename(name)).collect();
+        let mut with_statics = params.clone();
+        with_statics.flags.splice(0..0, toolchain::own_statics(&params, &toolchain).map(str::to_owned));
         let job = Job {
-            params: &params,
+            params: &with_statics,
             signature,
             source: (&src, &code),
             header: source.header.as_deref().map(|text| (inc.as_str(), text)),

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::build::{self, Job};
+use crate::build::{self, Job, toolchain};
 use crate::cache::layout::Category;
 use crate::cache::{Cache, Check};
 use crate::error::{Error, Kind, Result};
@@ -35,39 +35,44 @@ impl Session {
         let origin = self.origin(&cache, &order);
         self.load(&cache, &order, origin)
     }
+
+    /// The command that would build a library, in the folder of its source, with libraries of the cache to be linked.
+    /// The compiler may be asked what it is.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`] for what is no signature.
+    pub fn command(&self, params: &Resolved, signature: &str, dependencies: &[&str]) -> Result<Vec<String>> {
+        let cache = cache_of(&params.cache, signature)?;
+        dependencies.iter().try_for_each(|dependency| check_signature(dependency))?;
+        let layout = cache.layout();
+        let mut build = params.build.clone();
+        let statics = toolchain::own_statics(&build, &self.toolchain(params));
+        build.flags.splice(0..0, statics.map(str::to_owned));
+        let files: Vec<String> =
+            dependencies.iter().map(|dependency| layout.lib_basename(dependency)).collect();
+        Ok(build::command_line(&Job {
+            params: &build,
+            signature,
+            source: (&layout.src_basename(signature), b""),
+            header: None,
+            library: &layout.lib_basename(signature),
+            dependencies: &files,
+            belongings: Vec::new(),
+            cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
+            temp_roots: &layout.staging_places(),
+            copies: None,
+            minds_inputs: cache.layout().params().minds_inputs(),
+            memory_roots: &[],
+            prologues: None,
+            failure_dir: &layout.failure(signature),
+        }))
+    }
 }
 
 /// The cache that `params` names, for a signature that comes from outside.
 fn cache_of(params: &CacheParams, signature: &str) -> Result<Cache> {
     check_signature(signature)?;
     Ok(Cache::new(&params.cache_dir, params))
-}
-
-/// The command that would build a library, in the folder of its source, with libraries of the cache to be linked.
-///
-/// # Errors
-/// [`Kind::InvalidArgument`] for what is no signature.
-pub fn command(params: &Resolved, signature: &str, dependencies: &[&str]) -> Result<Vec<String>> {
-    let cache = cache_of(&params.cache, signature)?;
-    dependencies.iter().try_for_each(|dependency| check_signature(dependency))?;
-    let layout = cache.layout();
-    let files: Vec<String> = dependencies.iter().map(|dependency| layout.lib_basename(dependency)).collect();
-    Ok(build::command_line(&Job {
-        params: &params.build,
-        signature,
-        source: (&layout.src_basename(signature), b""),
-        header: None,
-        library: &layout.lib_basename(signature),
-        dependencies: &files,
-        belongings: Vec::new(),
-        cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
-        temp_roots: &layout.staging_places(),
-        copies: None,
-        minds_inputs: cache.layout().params().minds_inputs(),
-        memory_roots: &[],
-        prologues: None,
-        failure_dir: &layout.failure(signature),
-    }))
 }
 
 /// An entry with all that has to travel with it, as the bytes that a builder sends.

@@ -142,7 +142,7 @@ pub struct BuildParams {
     pub language: Language,
     /// The compiler and its own arguments.
     pub compiler: Vec<String>,
-    /// Flags of the language, then those of the mode.
+    /// Flags of the language, those of the mode, macros, and what is appended; with -shared and -fPIC among them.
     pub flags: Vec<String>,
     /// Directories for headers, absolute.
     pub include_dirs: Vec<String>,
@@ -311,6 +311,14 @@ impl Params {
         }
         let mut all_flags = self.list(flags).to_vec();
         all_flags.extend_from_slice(self.list(&format!("{flags}_{mode}")));
+        all_flags.extend(self.list("build.defines").iter().map(|define| format!("-D{define}")));
+        all_flags.extend_from_slice(self.list(&format!("{flags}_append")));
+        // Whoever gives flags of their own means those of the code: it always becomes a shared library.
+        for needed in [["-fPIC", "-fpic"], ["-shared", "-shared"]] {
+            if !all_flags.iter().any(|flag| needed.contains(&flag.as_str())) {
+                all_flags.insert(0, needed[0].to_owned());
+            }
+        }
         let dirs = |name: &str| self.list(name).iter().map(|dir| self.absolute(dir)).collect::<Vec<_>>();
         Ok(BuildParams {
             language,

@@ -44,9 +44,10 @@ const fn key(
 }
 
 use Scope::{Local, Shared, Signature};
-use Type::{Bytes, Choice, Count, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
+use Type::{Bytes, Choice, Count, Defines, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
 
-const RELEASE: &str = "-O3 -fno-math-errno -fno-trapping-math -ffinite-math-only";
+/// Without -ffinite-math-only, by which std::isnan would be false for NaN.
+const RELEASE: &str = "-O3 -fno-math-errno -fno-trapping-math";
 
 /// All parameters but `generator`, which is any JSON, in the order in which they are shown.
 #[rustfmt::skip] // one line a parameter
@@ -79,13 +80,16 @@ pub const KEYS: &[Key] = &[
     key("cache.prologue_max_size", Bytes, "1G", None, Local, "size that precompiled headers of this host are kept below together, the least recently used going first; 0: there are none"),
     key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
     key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
-    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build; relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
+    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build, in the place of the default ones; -shared and -fPIC are added if they are not among all flags, and -fno-gnu-unique for GCC. Relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
     key("build.cxxflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
     key("build.cxxflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
+    key("build.cxxflags_append", List, "", None, Signature, "flags after all others of a C++ build: to add one to the default flags"),
     key("build.cc", List, "cc", Some("CC"), Signature, "C compiler, with arguments if any"),
-    key("build.cflags", List, "-Wall -shared -fPIC -std=c17", None, Signature, "flags of every C build"),
+    key("build.cflags", List, "-Wall -shared -fPIC -std=c17", None, Signature, "flags of every C build, in the place of the default ones; -shared and -fPIC are added if they are not among all flags"),
     key("build.cflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
     key("build.cflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
+    key("build.cflags_append", List, "", None, Signature, "flags after all others of a C build: to add one to the default flags"),
+    key("build.defines", Defines, "", None, Signature, "macros, each as NAME or NAME=VALUE, that are defined in C++ and C builds"),
     key("build.include_dirs", Dirs, "", None, Signature, "directories searched for headers"),
     key("build.lib_dirs", Dirs, "", None, Signature, "directories searched for libraries when linking"),
     key("build.rpath_dirs", Dirs, "", None, Signature, "directories searched for libraries when loading"),

@@ -38,7 +38,7 @@ fn defaults_are_the_documented_ones() {
         ("build.cxx", "c++"),
         ("build.cxxflags", "-Wall -shared -fPIC -std=c++11"),
         ("build.cxxflags_debug", "-g -O0"),
-        ("build.cxxflags_opt", "-O3 -fno-math-errno -fno-trapping-math -ffinite-math-only"),
+        ("build.cxxflags_opt", "-O3 -fno-math-errno -fno-trapping-math"),
         ("build.debug", "false"),
         ("parallel.buildon", "node"),
         ("generator", "{}"),
@@ -198,10 +198,49 @@ fn relative_directories_are_the_callers() {
     let build = params.resolve().unwrap().build;
     let flags =
         ["-I/where/i/am/inc", "-I", "/abs", "-isystem", "/where/i/am/sys", "-L", "/where/i/am/lib", "-O2"];
-    assert_eq!(build.flags, flags);
+    assert_eq!(build.flags, [&["-shared", "-fPIC"], &flags[..]].concat());
     assert_eq!(build.include_dirs, ["/where/i/am/.", "/h/inc"]);
     assert_eq!(build.rpath_dirs, ["$ORIGIN/../x"]);
     assert_eq!(build.compiler, ["/where/i/am/./tools/cxx"]);
+}
+
+/// One macro meant repeating all flags.
+#[test]
+fn macros_and_flags_are_added_to_the_default_ones() {
+    let mut params = Params::in_surroundings(&around(&[("HOME", "/h")])).unwrap();
+    params.set("build.defines", "NDEBUG 'TEXT=\"a b\"'").unwrap();
+    params.set("build.cxxflags_append", "-O1 -Iinc").unwrap();
+    params.set("build.cflags_append", "-std=c99").unwrap();
+    let flags = |params: &Params| shell_words::join(params.resolve().unwrap().build.flags);
+    assert_eq!(
+        flags(&params),
+        "-Wall -shared -fPIC '-std=c++11' -O3 -fno-math-errno -fno-trapping-math -DNDEBUG '-DTEXT=\"a b\"' -O1 \
+         -I/where/i/am/inc"
+    );
+    params.set("build.language", "c").unwrap();
+    params.merge_json(r#"{"build": {"defines": ["ANSWER=40 + 2"], "debug": true}}"#).unwrap();
+    assert_eq!(flags(&params), "-Wall -shared -fPIC '-std=c17' -g -O0 '-DANSWER=40 + 2' '-std=c99'");
+    assert_eq!(params.origin("build.defines"), Some(&Origin::Caller));
+    for wrong in ["-DNDEBUG", "=1", "'' X", "2X"] {
+        let error = params.set("build.defines", wrong).unwrap_err();
+        assert!(error.message().contains("without -D"), "{error}");
+    }
+    assert!(params.merge_json(r#"{"build": {"defines": ["-DX"]}}"#).is_err());
+}
+
+/// "undefined reference to main" was all that a user was told of a flag left out.
+#[test]
+fn a_library_is_shared_and_can_be_loaded_anywhere_whatever_the_flags() {
+    let mut params = Params::in_surroundings(&around(&[("HOME", "/h"), ("CXX", "c++")])).unwrap();
+    let mut flags = |key: &str, value: &str| {
+        params.set("build.cxxflags_opt", "").unwrap();
+        params.set(key, value).unwrap();
+        params.resolve().unwrap().build.flags.join(" ")
+    };
+    assert_eq!(flags("build.cxxflags", "-O1"), "-shared -fPIC -O1");
+    assert_eq!(flags("build.cxxflags", "-fPIC -O1"), "-shared -fPIC -O1");
+    assert_eq!(flags("build.cxxflags", "-O1 -shared -fpic"), "-O1 -shared -fpic");
+    assert_eq!(flags("build.cxxflags_append", "-fPIC"), "-O1 -shared -fpic -fPIC");
 }
 
 #[test]

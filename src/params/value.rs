@@ -19,6 +19,8 @@ pub enum Type {
     List,
     /// Directories; text is split as a shell splits it, `~` is the home directory.
     Dirs,
+    /// Macros, each as NAME or NAME=VALUE; text is split as a shell splits it.
+    Defines,
     /// true, false (also yes, no, on, off, 1, 0, in any case).
     Flag,
     /// A number of seconds, zero or more; fractions are allowed.
@@ -57,6 +59,7 @@ impl Type {
             Self::FilePart => "a part of a file name, without \"/\"".to_owned(),
             Self::List => "a list of words, split as a shell splits them".to_owned(),
             Self::Dirs => "a list of directories, split as a shell splits words".to_owned(),
+            Self::Defines => "a list of NAME or NAME=VALUE, split as a shell splits words".to_owned(),
             Self::Flag => "true or false".to_owned(),
             Self::Seconds => "a number of seconds, zero or more".to_owned(),
             Self::Count => "a whole number, zero or more".to_owned(),
@@ -81,6 +84,7 @@ impl Type {
                 let words = split(text)?;
                 Ok(Value::List(words.iter().map(|word| expand_home(word, home)).collect::<Result<_, _>>()?))
             }
+            Self::Defines => defines(split(text)?),
             Self::Flag => match text.to_ascii_lowercase().as_str() {
                 "true" | "yes" | "on" | "1" => Ok(Value::Flag(true)),
                 "false" | "no" | "off" | "0" => Ok(Value::Flag(false)),
@@ -108,7 +112,7 @@ impl Type {
             (Self::Seconds | Self::Count | Self::Bytes, Json::Number(number)) => {
                 self.parse(&number.to_string(), home)
             }
-            (Self::List | Self::Dirs, Json::Array(items)) => {
+            (Self::List | Self::Dirs | Self::Defines, Json::Array(items)) => {
                 let mut words = Vec::with_capacity(items.len());
                 for item in items {
                     let word = item.as_str().ok_or_else(|| format!("{item} in the list is not a string"))?;
@@ -119,7 +123,7 @@ impl Type {
                         _ => unreachable!("text and directories parse to text"),
                     }
                 }
-                Ok(Value::List(words))
+                if self == Self::Defines { defines(words) } else { Ok(Value::List(words)) }
             }
             _ => Err(self.expected(&json.to_string())),
         }
@@ -160,6 +164,15 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     shell_words::split(text).map_err(|_| format!("a quote in \"{text}\" is not closed"))
 }
 
+/// The words of `build.defines`: what follows -D.
+fn defines(words: Vec<String>) -> Result<Value, String> {
+    let is_macro = |word: &String| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    match words.iter().find(|word| !is_macro(word)) {
+        Some(word) => Err(format!("\"{word}\" is no macro: write NAME or NAME=VALUE, without -D")),
+        None => Ok(Value::List(words)),
+    }
+}
+
 fn bytes(text: &str) -> Option<u64> {
     let unit = "KMGT".find(text.chars().next_back()?.to_ascii_uppercase());
     let digits = if unit.is_some() { &text[..text.len() - 1] } else { text };
@@ -187,13 +200,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const TYPES: [Type; 11] = [
+    const TYPES: [Type; 12] = [
         Type::Text,
         Type::Dir,
         Type::SubDir,
         Type::FilePart,
         Type::List,
         Type::Dirs,
+        Type::Defines,
         Type::Flag,
         Type::Seconds,
         Type::Count,

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::inputs::FRESH;
-use crate::params::resolved::BuildParams;
+use crate::params::resolved::{BuildParams, Language};
 use crate::process::{Command, Exit, Runner, find_program};
 use crate::signature::Toolchain;
 use crate::wire::{Writer, digest, hex};
@@ -238,6 +238,20 @@ fn parse(answer: &str) -> Option<Toolchain> {
         target: target.unwrap_or(std::env::consts::ARCH).to_owned(),
         isa: String::new(),
     })
+}
+
+/// The flag by which each library has static variables of inline functions and templates of its own, if this compiler
+/// needs one.
+///
+/// GCC marks them as unique in the process (`STB_GNU_UNIQUE`): a second library would compute with the table of the
+/// first one that has a function of the same name, however it is loaded. Other compilers do not, and clang does not
+/// know the flag. Flags that say otherwise are those of the user.
+#[must_use]
+pub fn own_statics(params: &BuildParams, toolchain: &Toolchain) -> Option<&'static str> {
+    const FLAG: &str = "-fno-gnu-unique";
+    let is_gcc = toolchain.identity.starts_with("gcc version ");
+    let said = params.flags.iter().any(|flag| flag == FLAG || flag == "-fgnu-unique");
+    (is_gcc && params.language == Language::Cxx && !said).then_some(FLAG)
 }
 
 /// A record for the cache.
