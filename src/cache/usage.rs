@@ -288,7 +288,9 @@ impl Tally {
             0 => 0,
             _ => shard.0.swap(0, Ordering::Relaxed),
         };
-        self.memory.iter().map(take).sum()
+        let count = self.memory.iter().map(take).sum();
+        // A process that was forked off has a copy of what its parent has counted, and writes.
+        if count > 0 && later::is_inherited() { 0 } else { count }
     }
 }
 
@@ -319,6 +321,7 @@ impl Cache {
     pub fn count(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
         if self.layout().params().stats {
             let mut lines = later::take(self);
+            later::note_event(self);
             lines.push(Line::new(event, signature, milliseconds, memory));
             self.write_or_tell(&lines);
         }

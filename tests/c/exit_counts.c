@@ -31,6 +31,7 @@ static void hits(const dijitso_params *params)
 {
     ask(params, ORIGIN(DISK));
     fflush(NULL);
+    ask(params, ORIGIN(MEMORY));
     const pid_t silent = fork();
     if (silent == 0)
         exit(0);
@@ -73,6 +74,8 @@ int main(int argc, char **argv)
         ask(params, ORIGIN(BUILT));
         CHECK_OUTCOME(jit_integer("counted_by_child", params, &integer, DIJITSO_COMM_NULL),
                       INCLUDED_VALUE + LIBRARIES, ORIGIN(BUILT));
+        for (int i = 0; i < 2; ++i)
+            ask(params, ORIGIN(MEMORY)); /* counted although nothing comes after them */
     } else if (strcmp(phase, "hits") == 0) {
         hits(params);
     } else if (strcmp(phase, "killed") == 0) {
@@ -83,6 +86,7 @@ int main(int argc, char **argv)
         CHECK_CALL(dijitso_cache_stats(params, see, &stats, &error), DIJITSO_OK);
         CHECK(stats.builds == LIBRARIES + 1);
         CHECK(stats.disk_hits == LIBRARIES + 1);
+        CHECK(stats.memory_hits == 3 * LIBRARIES); /* those of the builder, and those of the parent once */
         ask(params, ORIGIN(DISK));
         CHECK_CALL(dijitso_cache_stats(params, see, &stats, &error), DIJITSO_OK);
         CHECK(stats.disk_hits == 2 * LIBRARIES + 1); /* whoever asks is told of its own */

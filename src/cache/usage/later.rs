@@ -4,15 +4,19 @@
 //! They are written with the next event of the cache that is not a hit, with the first hit a second or more after the
 //! oldest, when there are many, when somebody of this process asks for the counts, and at the end of the process. One
 //! that is killed takes with it what it has not written.
+//!
+//! Calls that were answered from memory since the last event are written at the end of the process too, as calls on the
+//! cache of that event.
 
 #![forbid(unsafe_code)]
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
 
-use super::Line;
+use super::{Event, Line};
 
 /// How old a hit may get before the next one writes it down.
 const LONGEST: Duration = Duration::from_secs(1);
@@ -25,14 +29,27 @@ struct Later {
     process: u32,
     oldest: Option<Instant>,
     lines: Vec<(Cache, Line)>,
+    /// The cache of the last event of this process.
+    last: Option<Cache>,
 }
 
-static LATER: Mutex<Later> = Mutex::new(Later { process: 0, oldest: None, lines: Vec::new() });
+static LATER: Mutex<Later> = Mutex::new(Later { process: 0, oldest: None, lines: Vec::new(), last: None });
+
+/// The process of the last event; 0 before the first.
+static PROCESS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether what has been counted since the last event may have been counted by the process that this one was forked
+/// from.
+pub(super) fn is_inherited() -> bool {
+    let last = PROCESS.load(Ordering::Relaxed);
+    last != 0 && last != std::process::id()
+}
 
 fn own(mut later: MutexGuard<'_, Later>) -> MutexGuard<'_, Later> {
     let process = std::process::id();
     if later.process != process {
-        *later = Later { process, oldest: None, lines: Vec::new() };
+        PROCESS.store(process, Ordering::Relaxed);
+        *later = Later { process, oldest: None, lines: Vec::new(), last: None };
     }
     later
 }
@@ -57,6 +74,7 @@ fn keep_at(cache: &Cache, line: Line, now: Instant) {
         return write(vec![(cache.clone(), line)]);
     };
     later.lines.push((cache.clone(), line));
+    later.last = Some(cache.clone());
     let oldest = *later.oldest.get_or_insert(now);
     if now.saturating_duration_since(oldest) >= LONGEST || later.lines.len() >= MOST {
         let lines = take_all(&mut later);
@@ -77,6 +95,13 @@ pub(super) fn take(cache: &Cache) -> Vec<Line> {
     own.into_iter().map(|(_, line)| line).collect()
 }
 
+/// Remembers that an event of this cache is written now.
+pub(super) fn note_event(cache: &Cache) {
+    if let Some(mut later) = later() {
+        later.last = Some(cache.clone());
+    }
+}
+
 fn take_all(later: &mut Later) -> Vec<(Cache, Line)> {
     later.oldest = None;
     std::mem::take(&mut later.lines)
@@ -86,9 +111,16 @@ fn take_all(later: &mut Later) -> Vec<(Cache, Line)> {
 pub fn write_all(memory: impl FnOnce() -> u64) {
     let Some(mut later) = later() else { return };
     let mut lines = take_all(&mut later);
+    let last = later.last.clone();
     drop(later);
-    if let Some((_, last)) = lines.last_mut() {
-        last.m = last.m.saturating_add(memory());
+    if let Some((_, line)) = lines.last_mut() {
+        line.m = line.m.saturating_add(memory());
+    } else if let Some(cache) = last {
+        // A process that has built has written that at once, and nothing since.
+        let memory = memory();
+        if memory > 0 {
+            lines.push((cache, Line::new(Event::Memory, "", 0, memory)));
+        }
     }
     write(lines);
 }
@@ -108,7 +140,6 @@ fn write(mut lines: Vec<(Cache, Line)>) {
 mod tests {
     use super::*;
     use crate::cache::tests::cache;
-    use crate::cache::usage::Event;
 
     fn written(cache: &Cache) -> usize {
         let files = std::fs::read_dir(cache.layout().stats()).into_iter().flatten().flatten();
