@@ -116,7 +116,7 @@ fn a_memory_limit_stops_a_compiler_and_is_named() {
     let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
     let request = Request { name: "many", params: &params };
     let error = Session::default().jit(Ok(request), &mut callbacks).unwrap_err();
-    assert!(error.message().contains("(build.memory_limit is 200M)"), "{error}\n{}", error.log());
+    assert!(error.message().contains("(build.memory_limit is 200.0 MiB)"), "{error}\n{}", error.log());
 }
 
 #[test]

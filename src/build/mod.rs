@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Kind};
 use crate::fsutil;
+use crate::human;
 use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
@@ -280,7 +281,7 @@ fn describe(
             }
             let short = crashed || diagnostics::may_lack_memory(&output);
             if let Some(limit) = job.params.memory_limit.filter(|_| short) {
-                what.push_str(&format!(" (build.memory_limit is {})", bytes(limit)));
+                what.push_str(&format!(" (build.memory_limit is {})", human::size(limit)));
             }
             (what, with_note(retried, &outcome.output))
         }
@@ -289,17 +290,6 @@ fn describe(
         what.push_str(&format!(" ({retried})"));
     }
     (what, output)
-}
-
-/// A number of bytes as the parameter takes it: 500M.
-fn bytes(number: u64) -> String {
-    let mut rest = number;
-    let mut unit = 0;
-    while unit < 4 && rest > 0 && rest.is_multiple_of(1024) {
-        rest /= 1024;
-        unit += 1;
-    }
-    format!("{rest}{}", ["", "K", "M", "G", "T"][unit])
 }
 
 /// Keeps what reproduces the failure, and makes the error that says where.

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Kind, Result};
+use crate::human;
 use crate::wire::{Reader, Writer, copy, digest, room};
 
 use super::{EntryFiles, EntryView};
@@ -135,7 +136,7 @@ pub(super) fn end(mut blob: Vec<u8>) -> Vec<u8> {
 }
 
 pub(super) fn no_room(size: usize) -> Error {
-    let text = format!("not enough memory for {size} bytes that are to be sent to other ranks");
+    let text = format!("not enough memory for {} that are to be sent to other ranks", human::length(size));
     Error::new(Kind::Cache, text)
 }
 

@@ -23,6 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
+use crate::human;
 use crate::params::resolved::CacheParams;
 
 use super::layout::Category;
@@ -188,10 +189,10 @@ impl Cache {
                 }
                 if !done.removed.is_empty() {
                     log::info!(
-                        "{}: {} removed, {} bytes are left",
+                        "{}: {} removed, {} left",
                         self.layout().root().display(),
-                        done.removed.len(),
-                        done.after
+                        human::count(done.removed.len(), "thing", "things"),
+                        human::size(done.after)
                     );
                 }
             }

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Kind, Result};
+use crate::human;
 use crate::inputs::Input;
 use crate::signature::Toolchain;
 use crate::wire::{Digest32, Reader, Writer};
@@ -137,7 +138,7 @@ impl Damage {
 pub fn seal(mut image: Vec<u8>, record: &Record) -> Result<Vec<u8>> {
     let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
     image.try_reserve_exact(record.len() + DIGEST + TAIL).map_err(|_| {
-        Error::new(Kind::Cache, format!("not enough memory for a library of {} bytes", image.len()))
+        Error::new(Kind::Cache, format!("not enough memory for a library of {}", human::length(image.len())))
     })?;
     image.extend_from_slice(&record);
     let mut tail = Writer::default();

@@ -3,6 +3,7 @@
 use std::ffi::{CStr, CString, c_char};
 
 use crate::error::{Error, Kind, Result};
+use crate::human;
 
 fn null(what: &str) -> Error {
     Error::new(Kind::InvalidArgument, format!("{what} is NULL"))
@@ -99,7 +100,7 @@ pub(super) unsafe fn copied(pointer: *const c_char, size: usize, what: &str) -> 
     let bytes = unsafe { bytes(pointer, size, what) }?;
     let mut copy = Vec::new();
     copy.try_reserve_exact(bytes.len()).map_err(|_| {
-        Error::new(Kind::InvalidArgument, format!("not enough memory for {what} of {size} bytes"))
+        Error::new(Kind::InvalidArgument, format!("not enough memory for {what} of {}", human::length(size)))
     })?;
     copy.extend_from_slice(bytes);
     Ok(copy)

@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use crate::error::{Error, Kind, Result};
+use crate::human;
 use crate::jit::Source;
 use crate::signature::check_signature;
 
@@ -38,9 +39,9 @@ impl dijitso_blob {
 
     /// Takes the place of what was there.
     pub(super) fn set(&mut self, mut bytes: Vec<u8>) -> Result<()> {
-        bytes
-            .try_reserve_exact(1)
-            .map_err(|_| Error::new(Kind::Cache, format!("not enough memory for {} bytes", bytes.len())))?;
+        bytes.try_reserve_exact(1).map_err(|_| {
+            Error::new(Kind::Cache, format!("not enough memory for {}", human::length(bytes.len())))
+        })?;
         bytes.push(0);
         self.data = bytes;
         Ok(())

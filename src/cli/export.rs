@@ -12,7 +12,7 @@ use crate::jit::bundle;
 
 use super::Outcome;
 use super::context::Context;
-use super::output::Out;
+use super::output::{Out, count, size};
 
 /// Options of `dijitso export`.
 #[derive(Debug, Args)]
@@ -71,9 +71,9 @@ impl Arguments {
             context.out.document(&json);
             return Ok(Outcome::Done);
         }
-        let (count, bytes, path) = (done.entries.len(), done.bytes, self.output.display());
+        let (entries, path) = (count(done.entries.len(), "entry", "entries"), self.output.display());
         let would = if dry_run { "would be " } else { "" };
-        context.out.line(format_args!("{count} entries, {bytes} bytes, {would}written to {path}"));
+        context.out.line(format_args!("{entries}, {}, {would}written to {path}", size(done.bytes)));
         Ok(Outcome::Done)
     }
 }

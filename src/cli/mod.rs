@@ -65,6 +65,8 @@ enum Outcome {
     NothingFound,
     /// It has found something broken.
     Broken,
+    /// It has found, and said, that this machine is not fit.
+    Bad,
 }
 
 /// The subcommands: help, name, module.
@@ -164,6 +166,7 @@ pub fn main() -> ExitCode {
     match (result, context.out.finish()) {
         (Ok(Outcome::Done), Ok(())) => ExitCode::SUCCESS,
         (Ok(Outcome::NothingFound | Outcome::Broken), Ok(())) => ExitCode::from(1),
+        (Ok(Outcome::Bad), Ok(())) => ExitCode::from(3),
         (Err(error), _) => {
             context.note(&error);
             ExitCode::from(if error.kind() == Kind::InvalidArgument { 2 } else { 3 })

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anstyle::{AnsiColor, Style};
 use serde_json::Value as Json;
 
+pub(super) use crate::human::{age, count, size};
+
 /// Headings and what else should stand out.
 pub(super) const STRONG: Style = Style::new().bold();
 /// Paths.
@@ -196,35 +198,6 @@ impl Table {
     }
 }
 
-/// Bytes for people, in the units that `cache.max_size` takes.
-#[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
-pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if bytes < 1024 {
-        return format!("{bytes} B");
-    }
-    let (mut value, mut unit) = (bytes as f64 / 1024.0, 0);
-    while value >= 1023.95 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{value:.1} {}", UNITS[unit])
-}
-
-/// A time span for people.
-pub(super) fn age(span: Duration) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400 * 365, "years"), (86_400, "d"), (3600, "h"), (60, "min")];
-    let seconds = span.as_secs();
-    // Two of a unit and more: "36 h" says more than "1 d".
-    let unit = UNITS.iter().find(|(length, _)| seconds >= 2 * length);
-    unit.map_or_else(|| format!("{seconds} s"), |(length, name)| format!("{} {name}", seconds / length))
-}
-
-/// A number and what it counts: "1 file", "2 files".
-pub(super) fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
 /// Seconds since 1970.
 pub(super) fn epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
@@ -233,27 +206,6 @@ pub(super) fn epoch(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_ages_are_for_people() {
-        let sizes =
-            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (5 << 30, "5.0 GiB")];
-        for (bytes, text) in sizes {
-            assert_eq!(size(bytes), text);
-        }
-        let ages = [
-            (0, "0 s"),
-            (119, "119 s"),
-            (120, "2 min"),
-            (7200, "2 h"),
-            (172_800, "2 d"),
-            (70_000_000, "2 years"),
-        ];
-        for (seconds, text) in ages {
-            assert_eq!(age(Duration::from_secs(seconds)), text);
-        }
-        assert_eq!(size(u64::MAX), "16777216.0 TiB");
-    }
 
     #[test]
     fn numbers_stand_below_each_other() {

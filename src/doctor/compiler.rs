@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::build::toolchain::{self, native};
 use crate::build::{Job, build};
 use crate::fsutil;
+use crate::human::count;
 use crate::load::{Loader, System};
 use crate::params::resolved::{BuildParams, Resolved};
 use crate::process::{Spawn, join};
@@ -60,7 +61,7 @@ fn shortened(isa: &str) -> String {
     named.extend(["-target-cpu", "-tune-cpu"].into_iter().filter_map(after));
     match words.len() - named.len() {
         0 => named.join(" "),
-        more => format!("{} and {more} more words", named.join(" ")),
+        more => format!("{} and {}", named.join(" "), count(more, "more word", "more words")),
     }
 }
 

@@ -14,6 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use crate::fsutil::{self, Standing};
+use crate::human::{count, size};
 use crate::params::resolved::Resolved;
 
 use super::{CACHE, HOME, Probe, Setting, TEMP, existing};
@@ -219,8 +220,9 @@ fn room(name: &str, dir: &Path) -> Probe {
     let bytes = facts.f_bavail.saturating_mul(facts.f_frsize);
     // File systems that make inodes as they need them have none to count.
     let counted = facts.f_files > 0;
-    let inodes = if counted { format!(" and {} files", facts.f_favail) } else { String::new() };
-    let finding = format!("room for {} MB{inodes} is left", bytes >> 20);
+    let files = usize::try_from(facts.f_favail).unwrap_or(usize::MAX);
+    let inodes = if counted { format!(" and {}", count(files, "file", "files")) } else { String::new() };
+    let finding = format!("room for {}{inodes} is left", size(bytes));
     if bytes < LITTLE || (counted && facts.f_favail < FEW) {
         let advice = "make room: dijitso gc, or limits by cache.max_size and cache.max_age";
         return Probe::warn(title, finding, advice);

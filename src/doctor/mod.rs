@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::human::count;
 use crate::params::resolved::Resolved;
 
 /// What a probe comes to.
@@ -119,13 +120,34 @@ impl Diagnosis {
             }
         }
         lines.push(String::new());
-        if self.settings.is_empty() {
-            lines.push("The settings in force fit.".to_owned());
-        }
         for setting in &self.settings {
             lines.push(format!("{} = {} would fit: {}.", setting.key, setting.value, setting.reason));
         }
+        lines.push(self.summary());
         lines.join("\n")
+    }
+
+    /// The verdict in a sentence, which speaks of the worst probes by their names.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let total = count(self.probes.len(), "probe", "probes");
+        let verdict = self.verdict();
+        if verdict == Verdict::Ok {
+            let fit = if self.settings.is_empty() { ", and the settings in force fit" } else { "" };
+            return format!("Nothing is wrong in {total}{fit}.");
+        }
+        let worst: Vec<&str> = self
+            .probes
+            .iter()
+            .filter(|probe| probe.verdict == verdict)
+            .map(|probe| probe.name.as_str())
+            .collect();
+        let what = match verdict {
+            Verdict::Bad if worst.len() == 1 => "is bad",
+            Verdict::Bad => "are bad",
+            _ => "could be better",
+        };
+        format!("{} of {total} {what}: {}.", worst.len(), worst.join(", "))
     }
 }
 

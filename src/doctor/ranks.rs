@@ -12,6 +12,7 @@ use crate::build::toolchain;
 use crate::cache::Cache;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power};
+use crate::human;
 use crate::parallel::directories::discover;
 use crate::parallel::{Communicator, agree, gather_bytes, on_root};
 use crate::params::resolved::{BuildOn, Resolved};
@@ -138,7 +139,12 @@ fn judge(all: &[About], leaders: &[usize], delay: &[u64], buildon: BuildOn) -> D
     let directories = leaders.iter().enumerate().filter(|(rank, leader)| rank == *leader).count();
     let mut probes = vec![Probe::ok(
         "ranks",
-        format!("{} ranks on {} hosts, with {directories} cache directories", all.len(), machines.len()),
+        format!(
+            "{} on {}, with {}",
+            human::count(all.len(), "rank", "ranks"),
+            human::count(machines.len(), "host", "hosts"),
+            human::count(directories, "cache directory", "cache directories")
+        ),
     )];
     probes.extend(machines.values().map(|ranks| crowd(all, ranks)));
     probes.push(visible(delay));
@@ -157,7 +163,8 @@ fn crowd(all: &[About], ranks: &[usize]) -> Probe {
     cores.dedup();
     let (count, own) = (ranks.len(), cores.len());
     let name = format!("cores of {host}");
-    let finding = format!("{count} ranks may use {own} cores");
+    let finding =
+        format!("{} may use {}", human::count(count, "rank", "ranks"), human::count(own, "core", "cores"));
     if count > own {
         let advice = "ranks that wait for a library sleep, but your own barriers may not: start fewer, or tell MPI \
                       that it is oversubscribed (mpi_yield_when_idle)";

@@ -50,6 +50,7 @@ fn every_probe_has_a_finding_and_what_is_not_well_has_advice() {
         std::fs::read_dir(root.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| name == "slots"), "{left:?}");
     let text = diagnosis.text();
+    assert!(text.contains(" is bad: compiler.") && !text.contains("settings in force fit"), "{text}");
     assert!(text.contains("bad   compiler") && text.contains("cache.sealed = true would fit: "), "{text}");
 }
 
@@ -93,7 +94,7 @@ fn ranks_find_out_who_shares_what_and_leave_nothing() {
             ranks::examine(comm, &params, compiler).unwrap()
         });
         assert!(found.iter().all(|diagnosis| *diagnosis == found[0]), "{found:?}");
-        assert_eq!(of(&found[0], "ranks").finding, "3 ranks on 1 hosts, with 1 cache directories");
+        assert_eq!(of(&found[0], "ranks").finding, "3 ranks on 1 host, with 1 cache directory");
         assert_eq!(of(&found[0], "visibility").verdict, Verdict::Ok, "{found:?}");
         assert_eq!(of(&found[0], "compilers of the ranks").verdict, Verdict::Ok);
         assert_eq!(found[0].settings.first().map(|setting| setting.value.as_str()), expected);
@@ -116,4 +117,21 @@ fn ranks_with_other_compilers_and_directories_are_told() {
     let compilers = of(&found[1], "compilers of the ranks");
     assert_eq!(compilers.verdict, Verdict::Warn);
     assert!(compilers.finding.contains("c++ 0") && compilers.finding.contains("c++ 1"), "{compilers:?}");
+}
+
+/// Once the closing line said that the settings fit, and the exit code that a probe was bad.
+#[test]
+fn the_closing_line_agrees_with_the_probes() {
+    let ok = || Probe::ok("one", "fine");
+    let of = |probes: Vec<Probe>, settings| {
+        Diagnosis { probes, settings }.text().lines().last().unwrap().to_owned()
+    };
+    let setting = || vec![Setting::new("cache.sealed", "true", "it fits")];
+    assert_eq!(of(vec![ok(), ok()], vec![]), "Nothing is wrong in 2 probes, and the settings in force fit.");
+    assert_eq!(of(vec![ok()], setting()), "Nothing is wrong in 1 probe.");
+    let warn = Probe::warn("two", "slow", "buy another");
+    assert_eq!(of(vec![ok(), warn.clone()], vec![]), "1 of 2 probes could be better: two.");
+    let bad = |name: &str| Probe::bad(name, "gone", "get it");
+    assert_eq!(of(vec![ok(), warn.clone(), bad("a")], setting()), "1 of 3 probes is bad: a.");
+    assert_eq!(of(vec![bad("a"), warn, bad("b")], vec![]), "2 of 3 probes are bad: a, b.");
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
+use crate::human;
 use crate::params::resolved::BuildOn;
 use crate::wire::{digest, room};
 
@@ -83,7 +84,7 @@ pub fn transfer(comm: &dyn Communicator, data: Result<Option<&[u8]>>) -> Result<
     })?;
     let mut blob = agree(comm, "making room for a library", || {
         let mut blob = usize::try_from(length[0]).ok().and_then(room).ok_or_else(|| {
-            Error::new(Kind::Cache, format!("not enough memory for the {} bytes of a library", length[0]))
+            Error::new(Kind::Cache, format!("not enough memory for {} of a library", human::size(length[0])))
         })?;
         blob.extend_from_slice(data.unwrap_or_default());
         Ok(blob)

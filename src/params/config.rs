@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::human::size;
 
 use super::surroundings::Surroundings;
 
@@ -108,7 +109,7 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
         ));
     }
     if facts.len() > LARGEST {
-        return Err(format!("it has {} bytes, and {LARGEST} are allowed", facts.len()));
+        return Err(format!("it takes {}, and {} are allowed", size(facts.len()), size(LARGEST)));
     }
     let mut text = String::new();
     // It may still grow.
@@ -220,7 +221,7 @@ mod tests {
         write(&dir.path().join("my.conf"), "", 0o600);
         File::options().write(true).open(dir.path().join("my.conf")).unwrap().set_len(1 << 40).unwrap();
         around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
-        assert!(discover(&around).unwrap_err().message().contains("1048576 are allowed"));
+        assert!(discover(&around).unwrap_err().message().contains("1.0 MiB are allowed"));
     }
 
     proptest! {

@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use crate::build::diagnostics;
 use crate::build::inputs::{self, Since};
 use crate::fsutil::{self, Power};
+use crate::human;
 use crate::process::aside::{Aside, End, RunAside};
 use crate::wire::hex;
 
@@ -298,7 +299,7 @@ fn finish(work: &Work, folder: &Path, plan: Plan) -> Result<(), Refusal> {
         return Err(Refusal::lasting("nothing was made"));
     }
     if size > work.store.max_size {
-        return Err(Refusal::lasting(format!("it has {size} bytes (cache.prologue_max_size)")));
+        return Err(Refusal::lasting(format!("it takes {} (cache.prologue_max_size)", human::size(size))));
     }
     // No name of ours stands for what never reached the disk.
     made.sync_data()?;

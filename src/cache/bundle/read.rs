@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::cache::seal::{self, Companion};
 use crate::cache::{Cache, EntryFiles};
 use crate::error::{Error, Result};
+use crate::human;
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
@@ -397,7 +398,8 @@ fn contents(from: &mut impl Read, size: u64) -> Checked<Vec<u8>> {
     while (data.len() as u64) < size {
         let step = (size - data.len() as u64).min(STEP);
         let room = usize::try_from(step).unwrap_or(usize::MAX);
-        data.try_reserve(room).map_err(|_| format!("there is not enough memory for {size} bytes"))?;
+        data.try_reserve(room)
+            .map_err(|_| format!("there is not enough memory for {}", human::size(size)))?;
         let read = from.take(step).read_to_end(&mut data).map_err(|error| cut(&error))?;
         if read as u64 != step {
             return Err("it is cut short".to_owned());

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::cache::seal::Record;
 use crate::cache::{Cache, Check, Lookup};
 use crate::error::Result;
+use crate::human::size;
 
 use super::difference::Difference;
 use super::{FailedBuild, failure, reasons};
@@ -131,7 +132,7 @@ impl Account {
         field("generator", &record.generator);
         field("source", &format!("sha256 {}", record.source_sha256));
         if let Some(header) = &record.header {
-            field("header", &format!("{} bytes, sha256 {}", header.size, header.sha256));
+            field("header", &format!("{}, sha256 {}", size(header.size), header.sha256));
         }
         for input in &record.inputs {
             field("has read", &format!("{} ({})", input.path, input.identity));

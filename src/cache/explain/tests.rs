@@ -277,7 +277,7 @@ fn the_account_of_an_entry() {
         command    c++ '-DTEXT=two words'\n  \
         generator  {\"degree\":1}\n  \
         source     sha256 \n  \
-        header     6 bytes, sha256 afe0cb5a1acf1ed1ae69b58d9ba9b5d3a15fb8cfd0a0a4a9f2d2d5c4a2d7d0ab\n  \
+        header     6 B, sha256 afe0cb5a1acf1ed1ae69b58d9ba9b5d3a15fb8cfd0a0a4a9f2d2d5c4a2d7d0ab\n  \
         has read   @/ufc.h (sha256 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed)\n  \
         needs      f_cccccccccccccccccccccccccccccccc (linked; whole)\n  \
         needed by  f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
