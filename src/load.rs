@@ -2,11 +2,20 @@
 //!
 //! Libraries are never unloaded: code that registered itself somewhere, or a function pointer that somebody kept,
 //! would crash the host. Symbols stay local to each library.
+//!
+//! An initialiser that throws a C++ exception is an error like any other, with glibc on x86-64. Elsewhere it ends the
+//! program, as C++ says of exceptions that nobody catches.
+
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod guarded;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
-use std::path::Path;
-use std::sync::Arc;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
@@ -43,19 +52,69 @@ impl Image for Loaded {
     }
 }
 
+/// A library that could not be initialised. The dynamic loader keeps it, and would give it to every later call for its
+/// path or its file.
+struct Broken {
+    path: PathBuf,
+    file: Option<(u64, u64)>,
+    reason: String,
+}
+
+static BROKEN: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
+
+fn file_of(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|facts| (facts.dev(), facts.ino()))
+}
+
 impl Loader for System {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
-        // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this very
-        // cache gave them; whoever can forge that can already run code as this user.
-        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-        match library {
-            Ok(library) => Ok(Arc::new(Loaded(ManuallyDrop::new(library)))),
-            Err(error) => {
-                use std::error::Error as _;
-                let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
-                let text = format!("the dynamic loader refuses {}: {reason}", path.display());
-                Err(Error::new(Kind::Load, text))
-            }
-        }
+        check_initialised(path)?;
+        let library = open(path).map_err(|reason| {
+            let text = format!("the dynamic loader refuses {}: {reason}", path.display());
+            Error::new(Kind::Load, text)
+        })?;
+        Ok(Arc::new(Loaded(ManuallyDrop::new(library))))
     }
+}
+
+/// Refuses what has been loaded before and could not be initialised.
+fn check_initialised(path: &Path) -> Result<()> {
+    let broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if broken.is_empty() {
+        return Ok(());
+    }
+    let file = file_of(path);
+    let same = |known: &&Broken| known.path == path || (known.file.is_some() && known.file == file);
+    broken.iter().find(same).map_or(Ok(()), |known| {
+        let text = format!(
+            "the dynamic loader refuses {}: {}. This process has tried it before and cannot load another library from \
+             this path: correct the source and start the program again",
+            path.display(),
+            known.reason
+        );
+        Err(Error::new(Kind::Load, text))
+    })
+}
+
+/// The library, or why there is none.
+fn open(path: &Path) -> std::result::Result<Library, String> {
+    let mode = RTLD_NOW | RTLD_LOCAL;
+    #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+    return guarded::dlopen(path, mode).map_err(|failure| match failure {
+        guarded::Failure::Refused(reason) => reason,
+        guarded::Failure::Thrown(exception) => {
+            let reason =
+                format!("an initialiser in it (the constructor of a static object) threw {exception}");
+            let broken = Broken { path: path.to_owned(), file: file_of(path), reason: reason.clone() };
+            BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push(broken);
+            reason
+        }
+    });
+    // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this very cache
+    // gave them; whoever can forge that can already run code as this user.
+    #[cfg(not(all(target_arch = "x86_64", target_env = "gnu")))]
+    unsafe { Library::open(Some(path), mode) }.map_err(|error| {
+        use std::error::Error as _;
+        error.source().map_or_else(|| error.to_string(), ToString::to_string)
+    })
 }

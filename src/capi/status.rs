@@ -20,13 +20,13 @@ pub const DIJITSO_ERROR_PARAMS: i32 = 4;
 /// A file of the cache cannot be read or written, or is refused; or the cache is sealed (cache.sealed) and has not got
 /// what is asked for.
 pub const DIJITSO_ERROR_CACHE: i32 = 10;
-/// The generate callback returned non-zero, or handed over nothing.
+/// The generate callback returned non-zero, handed over nothing, or asked for what it was to generate.
 pub const DIJITSO_ERROR_GENERATE: i32 = 20;
 /// A send, receive or wait callback returned non-zero.
 pub const DIJITSO_ERROR_CALLBACK: i32 = 21;
 /// The compiler or linker failed, is missing, or ran out of time.
 pub const DIJITSO_ERROR_COMPILE: i32 = 30;
-/// The dynamic loader refuses the library.
+/// The dynamic loader refuses the library, or one of its initialisers throws a C++ exception.
 pub const DIJITSO_ERROR_LOAD: i32 = 40;
 /// The library has no such symbol.
 pub const DIJITSO_ERROR_SYMBOL: i32 = 41;
