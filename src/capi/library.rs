@@ -48,7 +48,8 @@ export! {
     /// @param fn_out     Receives the address, NULL on an error. It stays valid for ever, even after
     ///                   dijitso_library_free(), because libraries are never unloaded.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_SYMBOL if there is no such symbol, or
+    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_SYMBOL if there is no such symbol (the message
+    ///         names the nearest ones, and says if the function is there by its C++ name or is not exported), or
     ///         DIJITSO_ERROR_STATE if cache.lib_loader is "import", so that the library was built and not loaded.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_library_symbol(library: *const dijitso_library, symbol: *const c_char, fn_out: *mut dijitso_fn, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod search;
+mod symbols;
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +12,8 @@ use object::read::elf::ElfFile;
 use object::{Endianness, Object};
 
 use crate::error::{Error, Kind, Result};
+
+pub use symbols::explain_missing;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

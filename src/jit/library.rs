@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::load::Image;
 
@@ -129,7 +130,9 @@ impl Library {
             return Err(Error::new(Kind::State, text));
         };
         image.symbol(name).ok_or_else(|| {
-            let text = format!("{} has no symbol \"{name}\"", self.path().display());
+            let path = self.path();
+            let text =
+                format!("{} has no symbol \"{name}\"{}", path.display(), elf::explain_missing(path, name));
             Error::new(Kind::Symbol, text)
         })
     }
