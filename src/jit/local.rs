@@ -13,6 +13,7 @@ use super::callbacks::Callbacks;
 use super::count::{LINKED, SELDOM};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::removed::removed;
 use super::{LOOKS, Request, Session, find, gone, nested, no_generator};
 
 impl Session {
@@ -224,20 +225,35 @@ impl Session {
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
         let signature = &ticket.signature;
-        let (order, origin) = match found {
-            Some(order) => {
-                let origin = self.origin(cache, &order);
-                self.count_hit(cache, &order, origin, LINKED);
-                (order, origin)
+        let (mut found, mut begun) = (found, begun);
+        for look in 1.. {
+            let (order, origin) = match found {
+                Some(order) => {
+                    let origin = self.origin(cache, &order);
+                    self.count_hit(cache, &order, origin, LINKED);
+                    (order, origin)
+                }
+                None => {
+                    let built = self.conclude(std::mem::take(&mut begun), ticket, cache, callbacks)?;
+                    let origin = if built { Origin::Built } else { Origin::Disk };
+                    match find(cache, signature, Check::Whole)? {
+                        Some(order) => (order, origin),
+                        None if look < LOOKS => {
+                            log::info!("{signature} has been removed since it was built: building it again");
+                            found = None;
+                            continue;
+                        }
+                        None => break,
+                    }
+                }
+            };
+            match self.load(cache, &order, origin) {
+                Err(error) if look < LOOKS && gone(cache, &order) => log::info!("looking again: {error}"),
+                loaded => return loaded,
             }
-            None => {
-                let built = self.conclude(begun, ticket, cache, callbacks)?;
-                let order = find(cache, signature, Check::Whole)?;
-                let lost = || no_generator(signature, cache.layout().root());
-                (order.ok_or_else(lost)?, if built { Origin::Built } else { Origin::Disk })
-            }
-        };
-        self.load(cache, &order, origin)
+            found = find(cache, signature, Check::Whole)?;
+        }
+        Err(removed(signature, cache))
     }
 }
 

@@ -63,6 +63,8 @@ impl Session {
         callbacks: &mut Callbacks<'_>,
     ) -> Result<bool> {
         let signature = ticket.signature.as_str();
+        // Before the lease, which this thread has if it generates just this.
+        nested::check_chain(ticket.request.name, signature, cache.layout())?;
         let there = || matches!(cache.lookup(signature, Check::Whole), Ok(Lookup::Hit(..)));
         if ticket.request.params.cache.sealed {
             return if there() { Ok(false) } else { Err(self.sealed(ticket, cache, true)) };
@@ -77,14 +79,14 @@ impl Session {
         let patience = ticket.request.params.build.lease_timeout;
         // Without a callback to build it there is nothing to wait for: the call fails below.
         let patience = if callbacks.generate.is_some() { patience } else { Duration::ZERO };
+        // Whoever builds it may be waiting in turn for what is generated here.
+        let patience = if nested::is_nested() { patience.min(NESTED_PATIENCE) } else { patience };
         let lease = lease::take(&cache.layout().lease(signature), patience, appeared);
         // Whoever had the lease before us may have built it.
         let made = if matches!(lease, Taken::NotNeeded) || there() {
             Ok(None)
         } else {
-            self.prepare(ticket, cache, callbacks)
-                .and_then(|work| work.run(self.runner.as_ref(), None))
-                .map(Some)
+            self.generate_and_build(ticket, cache, callbacks).map(Some)
         };
         self.settle(cache, signature, made)
     }
@@ -148,7 +150,7 @@ pub(super) struct Work {
     /// All but the code.
     source: Source,
     /// Signatures that nested calls were answered with.
-    asked: Vec<String>,
+    pub(super) asked: Vec<String>,
 }
 
 impl Work {
@@ -227,6 +229,9 @@ impl Work {
     }
 }
 
+/// How long a call within `generate` waits for another that builds the same.
+const NESTED_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Runs the compiler, unless it has refused exactly this a moment ago.
 fn compile(job: &Job<'_>, cache: &Cache, runner: &dyn Runner) -> Result<Built> {
     let (signature, params) = (job.signature, job.params);
@@ -263,9 +268,13 @@ fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -
     let asked = Asked { name: request.name, signature, generator: &request.params.generator };
     let by_name = request.params.cache.signature_is_name;
     let toolchain = (!by_name).then(|| Known::new(&request.params.build, ticket.toolchain.clone()));
-    let (result, nested) = nested::within(&request.params.cache.cache_dir, cache.layout(), toolchain, || {
-        catch("generating", || Ok(generate(asked, &mut source)))
-    });
+    let (result, nested) = nested::within(
+        (request.name, signature),
+        &request.params.cache.cache_dir,
+        cache.layout(),
+        toolchain,
+        || catch("generating", || Ok(generate(asked, &mut source))),
+    );
     // It may have written headers that the source, or another one, includes.
     inputs::look_again();
     toolchain::look_again();
@@ -339,7 +348,8 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
             Lookup::Hit(order) => all.extend(order.into_iter().map(|whole| whole.signature)),
             Lookup::Miss | Lookup::Damaged(_) => {
                 let text = format!(
-                    "the dependency {dependency} is not whole in {}: build it by dijitso_jit within generate first",
+                    "the dependency {dependency} is not whole in {}: build it by dijitso_jit within generate, unless \
+                     another program has removed it",
                     cache.layout().root().display()
                 );
                 return Err(Error::new(Kind::Generate, text));

@@ -19,6 +19,7 @@ mod memory;
 mod nested;
 pub mod query;
 pub mod ranks;
+mod removed;
 mod same;
 mod stage;
 mod toolchain;

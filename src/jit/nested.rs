@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::build::toolchain::native;
 use crate::cache::layout::Layout;
-use crate::error::Error;
+use crate::error::{Error, Kind};
 use crate::params::resolved::BuildParams;
 use crate::signature::Toolchain;
 
@@ -16,6 +17,9 @@ use crate::signature::Toolchain;
 struct Frame {
     /// Tells it apart from all others of this process; never 0.
     number: u64,
+    /// What is generated.
+    name: String,
+    signature: String,
     /// How many builds have been started in it and not been finished.
     pending: usize,
     /// The cache directory of the parameters, and where the parent really puts its files.
@@ -45,8 +49,12 @@ impl Known {
 }
 
 thread_local! {
-    static FRAMES: RefCell<Vec<Frame>> = const { RefCell::new(Vec::new()) };
+    /// Without a destructor, so that calls from static destructors still find it. It is empty between calls.
+    static FRAMES: RefCell<ManuallyDrop<Vec<Frame>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
+
+/// So many `generate` callbacks may be under way within each other: each takes its part of the stack.
+pub(super) const DEEPEST: usize = 64;
 
 /// What nested calls did during a `generate`.
 pub(super) struct Nested {
@@ -76,8 +84,38 @@ pub fn is_nested() -> bool {
     FRAMES.with_borrow(|frames| !frames.is_empty())
 }
 
+/// Refuses to generate what is just being generated on this thread, which would have no end, and what would be too
+/// deep within other callbacks. The same name is fine if its signature is another one.
+pub(super) fn check_chain(name: &str, signature: &str, layout: &Layout) -> Result<(), Error> {
+    FRAMES.with_borrow(|frames| {
+        let same = |frame: &Frame| frame.signature == signature && frame.effective.same_places(layout);
+        let reason = if frames.iter().any(same) {
+            format!("{name} cannot be generated, because it is asked for within its own generate callback")
+        } else if frames.len() >= DEEPEST {
+            format!(
+                "{name} cannot be generated: {DEEPEST} generate callbacks are under way within each other"
+            )
+        } else {
+            return Ok(());
+        };
+        let names = frames.iter().map(|frame| frame.name.as_str()).chain([name]);
+        Err(Error::new(Kind::Generate, format!("{reason}: {}", chain(&names.collect::<Vec<_>>()))))
+    })
+}
+
+/// Names with arrows between them. The middle of a long chain is left out.
+fn chain(names: &[&str]) -> String {
+    const ENDS: usize = 5;
+    if names.len() <= 2 * ENDS {
+        return names.join(" -> ");
+    }
+    let (first, last) = (&names[..ENDS], &names[names.len() - ENDS..]);
+    format!("{} -> ... -> {}", first.join(" -> "), last.join(" -> "))
+}
+
 /// Runs `generate` such that calls within know whose they are.
 pub(super) fn within<T>(
+    (name, signature): (&str, &str),
     declared: &Path,
     effective: &Layout,
     toolchain: Option<Known>,
@@ -87,13 +125,21 @@ pub(super) fn within<T>(
     struct Guard;
     impl Drop for Guard {
         fn drop(&mut self) {
-            FRAMES.with_borrow_mut(|frames| drop(frames.pop()));
+            FRAMES.with_borrow_mut(|frames| {
+                frames.pop();
+                if frames.is_empty() {
+                    // Nothing frees it when the thread ends.
+                    drop(std::mem::take(&mut **frames));
+                }
+            });
         }
     }
     static NUMBERS: AtomicU64 = AtomicU64::new(1);
     FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            name: name.to_owned(),
+            signature: signature.to_owned(),
             pending: 0,
             declared: declared.to_owned(),
             effective: effective.clone(),

@@ -29,6 +29,7 @@ use super::callbacks::Callbacks;
 use super::library::Library;
 use super::local::play_after_failure;
 use super::make::Ticket;
+use super::removed::lost;
 use super::{Request, Session, lock, nested};
 
 pub use pool::close;
@@ -37,6 +38,8 @@ use pool::{Build, Pool, Task};
 /// A build that several calls of this process may wait for; given up when all of them are.
 pub(super) struct Shared {
     build: Arc<Build>,
+    /// What calls within its `generate` were answered with.
+    asked: Vec<String>,
     /// Whether one of them has counted it.
     settled: AtomicBool,
 }
@@ -233,6 +236,9 @@ impl Session {
             return Begun::Nothing;
         }
         let signature = ticket.signature.as_str();
+        if let Err(error) = nested::check_chain(ticket.request.name, signature, cache.layout()) {
+            return Begun::Failed(error);
+        }
         let path = cache.layout().lib(signature);
         if let Some(shared) = self.under_way(&path) {
             return Begun::Build(shared);
@@ -260,8 +266,9 @@ impl Session {
         if let Some(lease) = &lease {
             lease.leave_thread();
         }
+        let asked = work.asked.clone();
         let build = Build::new(Task { work, lease, runner: Arc::clone(&self.runner), place });
-        let shared = Arc::new(Shared { build, settled: AtomicBool::new(false) });
+        let shared = Arc::new(Shared { build, asked, settled: AtomicBool::new(false) });
         {
             let mut under_way = lock(&self.under_way);
             under_way.retain(|_, shared| shared.strong_count() > 0);
@@ -292,6 +299,14 @@ impl Session {
             Begun::Failed(error) => Err(error),
             Begun::Build(shared) => {
                 let made = shared.build.wait().map(Some);
+                if made.is_err()
+                    && callbacks.generate.is_some()
+                    && let Some(lost) = lost(cache, &shared.asked)
+                {
+                    log::info!("{}: generating again: {lost} has been removed", ticket.signature);
+                    cache.forget_failure(&ticket.signature);
+                    return self.provide(ticket, cache, callbacks);
+                }
                 if shared.settled.swap(true, Ordering::Relaxed) {
                     return made.map(|_| false);
                 }

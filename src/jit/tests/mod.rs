@@ -9,6 +9,7 @@ mod defects;
 mod isa;
 mod late;
 mod matrix;
+mod nested;
 mod roles;
 mod sealed;
 mod stage;
