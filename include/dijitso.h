@@ -153,7 +153,7 @@ typedef void *MPI_Comm;
 #define DIJITSO_ERROR_CACHE 10
 
 /**
- * The generate callback returned non-zero, or handed over nothing.
+ * The generate callback returned non-zero, handed over nothing, or asked for what it was to generate.
  */
 #define DIJITSO_ERROR_GENERATE 20
 
@@ -168,7 +168,7 @@ typedef void *MPI_Comm;
 #define DIJITSO_ERROR_COMPILE 30
 
 /**
- * The dynamic loader refuses the library.
+ * The dynamic loader refuses the library, or one of its initialisers throws a C++ exception.
  */
 #define DIJITSO_ERROR_LOAD 40
 
@@ -406,8 +406,12 @@ typedef void (*dijitso_fn)(void);
  *
  * It calls dijitso_source_set_code(), and as needed dijitso_source_set_header() and dijitso_source_add_dependency().
  * Within it, further dijitso_jit() calls are allowed, on the thread on which it was called; they are local to the
- * builder, whatever communicator they are given, and what they build travels with this library to every receiver. It
- * must not wait for another process that asks for the same library: that one waits for this to be built.
+ * builder, whatever communicator they are given, and what they build travels with this library to every receiver. A
+ * call for what is just being generated, by whatever way (a asks for b, which asks for a), and one within 64 callbacks
+ * that are under way within each other, is DIJITSO_ERROR_GENERATE with the chain of names; the same name with another
+ * signature is fine. If what a callback has built is removed by another program before it is used, the callback is
+ * called once more. It must not wait for another process, or a thread of its own, that asks for the same library: that
+ * one waits for this to be built.
  *
  * @param user_data       That of the callbacks.
  * @param name            That of the call. *Borrowed* for the callback, like the following.
@@ -1172,7 +1176,8 @@ void dijitso_blob_free(struct dijitso_blob *blob);
  * @param fn_out     Receives the address, NULL on an error. It stays valid for ever, even after
  *                   dijitso_library_free(), because libraries are never unloaded.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
- * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_SYMBOL if there is no such symbol, or
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_SYMBOL if there is no such symbol (the message
+ *         names the nearest ones, and says if the function is there by its C++ name or is not exported), or
  *         DIJITSO_ERROR_STATE if cache.lib_loader is "import", so that the library was built and not loaded.
  * @local  @threads any  @since 0.1.0
  */

@@ -14,6 +14,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -77,7 +78,20 @@ static HELD: Mutex<Option<HashSet<(PathBuf, u64)>>> = Mutex::new(None);
 
 thread_local! {
     /// The leases that this thread holds: it does not wait for itself.
-    static MINE: RefCell<Vec<PathBuf>> = const { RefCell::new(Vec::new()) };
+    ///
+    /// Without a destructor, so that calls from static destructors still find it. It is empty between calls.
+    static MINE: RefCell<ManuallyDrop<Vec<PathBuf>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
+}
+
+/// From now on the lease is not that of this thread.
+fn forget(path: &Path) {
+    MINE.with_borrow_mut(|mine| {
+        mine.retain(|own| own != path);
+        if mine.is_empty() {
+            // Nothing frees it when the thread ends.
+            drop(std::mem::take(&mut **mine));
+        }
+    });
 }
 
 fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
@@ -166,7 +180,7 @@ pub fn try_take(path: &Path) -> Option<Taken> {
 impl Lease {
     /// From now on another thread does what it is for: this one, when it wants the same, waits like any other.
     pub fn leave_thread(&self) {
-        MINE.with_borrow_mut(|mine| mine.retain(|own| *own != self.path));
+        forget(&self.path);
     }
 }
 
@@ -340,7 +354,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         drop(self.beat.take());
         // At the end of the process this thread may have nothing of its own any more.
-        let _ = MINE.try_with(|mine| mine.borrow_mut().retain(|own| *own != self.path));
+        forget(&self.path);
         // A child that the host forked has a copy of this value, and is not the owner.
         if self.claim.owner == Owner::me() {
             let there = read(&self.path).ok().flatten();

@@ -38,8 +38,12 @@ pub type MPI_Comm = *mut c_void;
 ///
 /// It calls dijitso_source_set_code(), and as needed dijitso_source_set_header() and dijitso_source_add_dependency().
 /// Within it, further dijitso_jit() calls are allowed, on the thread on which it was called; they are local to the
-/// builder, whatever communicator they are given, and what they build travels with this library to every receiver. It
-/// must not wait for another process that asks for the same library: that one waits for this to be built.
+/// builder, whatever communicator they are given, and what they build travels with this library to every receiver. A
+/// call for what is just being generated, by whatever way (a asks for b, which asks for a), and one within 64 callbacks
+/// that are under way within each other, is DIJITSO_ERROR_GENERATE with the chain of names; the same name with another
+/// signature is fine. If what a callback has built is removed by another program before it is used, the callback is
+/// called once more. It must not wait for another process, or a thread of its own, that asks for the same library: that
+/// one waits for this to be built.
 ///
 /// @param user_data       That of the callbacks.
 /// @param name            That of the call. *Borrowed* for the callback, like the following.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,19 +22,21 @@ pub struct Manner {
 }
 
 thread_local! {
-    static MANNER: RefCell<Manner> = RefCell::default();
+    /// Without a destructor, so that calls from static destructors still find it. Between calls it holds nothing.
+    static MANNER: RefCell<ManuallyDrop<Manner>> =
+        const { RefCell::new(ManuallyDrop::new(Manner { cores: Cores::Auto, given_up: None })) };
 }
 
 /// Runs `action`, and what it runs, in this manner.
 pub fn within<T>(manner: Manner, action: impl FnOnce() -> T) -> T {
     /// Puts back the former manner even when `action` panics.
-    struct Guard(Manner);
+    struct Guard(ManuallyDrop<Manner>);
     impl Drop for Guard {
         fn drop(&mut self) {
-            MANNER.with_borrow_mut(|manner| std::mem::swap(manner, &mut self.0));
+            MANNER.with_borrow_mut(|manner| std::mem::swap(&mut **manner, &mut self.0));
         }
     }
-    let _guard = Guard(MANNER.replace(manner));
+    let _guard = Guard(MANNER.replace(ManuallyDrop::new(manner)));
     action()
 }
 
