@@ -8,6 +8,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+#[path = "../src/elf/sample.rs"]
+mod sample;
+
+use sample::sample;
+
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 use dijitso::params::Params;
@@ -46,14 +51,21 @@ fn wanted(dir: &Path, seconds: u64) -> Wanted<'_> {
     Wanted { dir, choices: &[0], patience: Duration::from_secs(seconds) }
 }
 
+/// A shell command that writes what passes for a library.
+fn writes_library() -> String {
+    let text: String = sample(b"").iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("for last; do :; done; printf '{text}' > \"$last\"")
+}
+
 /// A compiler that writes down how many of its kind run, itself included.
 const COUNTING: &str = "touch running/$$; ls running | wc -l >> counts; sleep 0.02; \
-                        for last; do :; done; echo library > \"$last\"; ls running | wc -l >> counts; rm running/$$";
+                        LIBRARY; ls running | wc -l >> counts; rm running/$$";
 
 fn build_three(id: &str) {
     let here = std::env::current_dir().unwrap();
     let mut params = Params::new().unwrap();
-    let script = format!("cd_back=$PWD; cd '{}' && set -- \"$@\"; {COUNTING}", here.display());
+    let script = format!("cd_back=$PWD; cd '{}' && set -- \"$@\"; {COUNTING}", here.display())
+        .replace("LIBRARY", &writes_library());
     // The output is named relative to the folder of the build.
     let script = script.replace("> \"$last\"", "> \"$cd_back/$last\"");
     for (key, value) in [

@@ -21,8 +21,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("params", &["error", "human", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),
-    ("cache", &["error", "fsutil", "human", "host_name", "inputs", "owner", "params", "signature", "wire"]),
-    ("build", &["error", "fsutil", "human", "inputs", "params", "process", "signature", "wire"]),
+    (
+        "cache",
+        &["elf", "error", "fsutil", "human", "host_name", "inputs", "owner", "params", "signature", "wire"],
+    ),
+    ("build", &["elf", "error", "fsutil", "human", "inputs", "params", "process", "signature", "wire"]),
     ("load", &["error"]),
     ("parallel", &["error", "fsutil", "human", "params", "wire", "host_name"]),
     (

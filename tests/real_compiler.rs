@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use dijitso::build::toolchain::{self, native};
+use dijitso::error::Kind;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::params::Params;
@@ -281,4 +282,49 @@ fn the_compilers_of_this_machine_say_what_native_stands_for() {
             "{compiler}: {isa}"
         );
     }
+}
+
+/// The path of a compiler that runs `script` for its output, "$out", and is `c++` when it is asked something.
+fn wrapper(dir: &Path, name: &str, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = dir.join(name);
+    let find = "out=; for word; do [ \"$last\" = -o ] && out=$word; last=$word; done";
+    std::fs::write(&path, format!("#!/bin/sh\n{find}\n[ -n \"$out\" ] || exec c++ \"$@\"\n{script}\n"))
+        .unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// Such a file was sealed, and every program that used it died of SIGSEGV or SIGBUS.
+#[test]
+fn a_compiler_that_ends_well_with_a_wrong_file_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let source = "c++ -x c++ sum.cpp";
+    let wrong = [
+        ("cut-3000", "c++ \"$@\" && truncate -s -3000 \"$out\"".to_owned(), "cut short"),
+        ("cut-4096", "c++ \"$@\" && truncate -s 4096 \"$out\"".to_owned(), "cut short"),
+        ("object", format!("{source} -c -fPIC -o \"$out\""), "object file"),
+        ("preprocessed", format!("{source} -E -o \"$out\""), "not an ELF file"),
+        ("text", "echo done > \"$out\"".to_owned(), "not an ELF file"),
+        ("program", "echo 'int main() {}' | c++ -no-pie -x c++ - -o \"$out\"".to_owned(), "a program"),
+    ];
+    let code = "#include <vector>\nextern \"C\" int sum() { return std::vector<int>(5, 2).size(); }\n";
+    let attempt = |compiler: &str| {
+        let settings = [("build.cxx", compiler), ("cache.signature", "name")];
+        let params = params(&cache, &settings).resolve().unwrap();
+        let generate = |_: Asked<'_>, source: &mut Source| {
+            source.code = Some(code.as_bytes().to_vec());
+            Ok(())
+        };
+        let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+        Session::default().jit(Ok(Request { name: "sum", params: &params }), &mut callbacks)
+    };
+    for (name, script, text) in wrong {
+        let error = attempt(&wrapper(dir.path(), name, &script)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Compile, "{name}: {error}");
+        assert!(error.message().contains(text), "{name}: {error}");
+        assert!(!cache.join("lib/libdijitso-sum.so").exists(), "{name}");
+    }
+    assert_eq!(call(&attempt("c++").unwrap(), "sum"), 5);
 }

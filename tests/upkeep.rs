@@ -4,6 +4,8 @@
 
 #[path = "common/entries.rs"]
 mod entries;
+#[path = "../src/elf/sample.rs"]
+mod sample;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -70,8 +72,8 @@ impl Bench {
 }
 
 fn entry(signature: &str, needs: &[&str]) -> EntryFiles {
-    let [image, header, source, log] =
-        ["image", "header", "source", "log"].map(|text| text.as_bytes().to_vec());
+    let [header, source, log] = ["header", "source", "log"].map(|text| text.as_bytes().to_vec());
+    let image = sample::sample(b"");
     entries::entry(signature, needs, Contents { image, header, source, log })
 }
 

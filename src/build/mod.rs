@@ -259,6 +259,7 @@ fn describe(
     seconds: f64,
     crashed: bool,
     retried: Option<&str>,
+    unfit: Option<&str>,
 ) -> (String, String) {
     let compiler = crate::process::join(&job.params.compiler);
     let (mut what, output) = match outcome {
@@ -273,7 +274,10 @@ fn describe(
             if outcome.exit == Exit::TimedOut {
                 what.push_str(&format!(" of {seconds:.0} s (build.timeout)"));
             } else if matches!(outcome.exit, Exit::Code(0) | Exit::Unknown) {
-                what.push_str(" and wrote no library");
+                what.push_str(&match unfit {
+                    Some(reason) => format!(" and wrote no shared library into {}: {reason}", job.library),
+                    None => " and wrote no library".to_owned(),
+                });
             }
             if let Some(first) = diagnostics::first_error(&output) {
                 what.push_str(": ");

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::elf;
 use crate::error::{Error, Kind};
 use crate::inputs::Input;
 use crate::process::{Command, Exit, Outcome, Runner};
@@ -29,6 +30,8 @@ pub(super) struct Run {
     seconds: f64,
     /// The library, if the run was a success, or why it cannot be read.
     pub(super) image: Option<io::Result<Vec<u8>>>,
+    /// Why the file that a successful run has written is no library.
+    unfit: Option<String>,
     /// The headers that the compiler has noted down.
     headers: Vec<PathBuf>,
     /// How many there are, those of the compiler too.
@@ -75,7 +78,10 @@ impl Run {
         let output =
             String::from_utf8_lossy(aided.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output));
         let unused = aids.prologue.is_some() && Ready::is_unused(&output);
-        let linker = aids.linker.as_ref().filter(|linker| linker::is_at_fault(&output, linker));
+        let linker = aids
+            .linker
+            .as_ref()
+            .filter(|linker| aided.unfit.is_some() || linker::is_at_fault(&output, linker));
         let at_fault = match &aided.outcome {
             // Twice as long would be longer than others wait; and nobody can be started.
             Err(_) | Ok(Outcome { exit: Exit::TimedOut, .. }) => false,
@@ -156,13 +162,14 @@ impl Run {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             read => Some(read),
         };
-        let accepted = |accept: fn(&[u8]) -> bool| {
-            written().filter(|read| read.as_ref().map_or(true, |image| accept(image)))
-        };
+        let mut unfit = None;
         let image = match outcome.as_ref().map(|outcome| outcome.exit) {
-            Ok(Exit::Code(0)) => accepted(|image| !image.is_empty()),
-            // Nobody says whether the linker was content; a library that it has finished has all its sections.
-            Ok(Exit::Unknown) => accepted(is_whole_library),
+            // Compilers and their wrappers end well and leave half a file, or another one. Without a status, a library
+            // that the linker has finished speaks for itself.
+            Ok(Exit::Code(0) | Exit::Unknown) => written().filter(|read| {
+                unfit = read.as_ref().ok().and_then(|image| elf::check_ours(image).err());
+                unfit.is_none()
+            }),
             _ => None,
         };
         let noted = noted.and_then(|noted| fs::read(noted).ok()).unwrap_or_default();
@@ -177,7 +184,7 @@ impl Run {
         }
         let count = headers.len();
         inputs::keep_minded(&mut headers, job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, headers, count, began: aids.began }
+        Self { argv, outcome, seconds, image, unfit, headers, count, began: aids.began }
     }
 
     /// What it has read, where that matters, and after a failure what it may have looked for.
@@ -245,23 +252,11 @@ impl Run {
                         && diagnostics::is_refusal(&String::from_utf8_lossy(&outcome.output))
                 });
                 let deterministic = refused && !crashed && retried.is_none() && read.unsettled.is_none();
-                let (what, output) = describe(job, outcome, self.seconds, crashed, retried.as_deref());
+                let (what, output) =
+                    describe(job, outcome, self.seconds, crashed, retried.as_deref(), self.unfit.as_deref());
                 let error = failed(job, &self.argv, &what, &output);
                 Err(Failed { error, deterministic, inputs: read.inputs })
             }
         }
     }
-}
-
-/// Whether this is a shared library whose section headers, which a linker writes last, are there and within it.
-fn is_whole_library(image: &[u8]) -> bool {
-    use object::{Object, ObjectKind, ObjectSection};
-    object::File::parse(image).is_ok_and(|file| {
-        let within = |section: object::Section<'_, '_>| {
-            section
-                .file_range()
-                .is_none_or(|(at, size)| at.checked_add(size).is_some_and(|end| end <= image.len() as u64))
-        };
-        file.kind() == ObjectKind::Dynamic && file.sections().count() > 0 && file.sections().all(within)
-    })
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use super::*;
+use crate::elf::sample::sample;
 use crate::params::{Params, Surroundings};
 use crate::process::Command;
 use crate::process::Spawn;
@@ -20,6 +21,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let compiler = dir.path().join("my compiler");
         fs::write(&compiler, format!("#!/bin/sh\n{script}\n")).unwrap();
+        fs::write(dir.path().join("my compiler.elf"), sample(b"")).unwrap();
         fs::set_permissions(&compiler, fs::Permissions::from_mode(0o700)).unwrap();
         let around = Surroundings {
             variables: [("HOME", "/h".to_owned())].into(),
@@ -85,7 +87,7 @@ impl Bench {
     }
 }
 
-const WRITE: &str = "for last; do :; done; cat sig.cpp sig.h > \"$last\"; echo 'a warning'";
+const WRITE: &str = "for last; do :; done; cat \"$0.elf\" sig.cpp sig.h > \"$last\"; echo 'a warning'";
 
 /// Defect C12 of the original: the temporary directory of every build stayed.
 #[test]
@@ -95,7 +97,7 @@ fn c12_no_temporary_directory_survives_a_build() {
         let built = bench.build().unwrap();
         assert_eq!(
             (built.image.as_slice(), built.output.as_str()),
-            (b"sourceheader".as_slice(), "a warning\n")
+            (sample(b"sourceheader").as_slice(), "a warning\n")
         );
         assert_eq!(bench.leftovers(), 0);
         assert!(!bench.path("fail").exists());
@@ -163,6 +165,28 @@ fn no_library_no_success() {
     assert!(error.message().contains("signal 9"), "{error}");
     let error = Bench::new("sleep 60", &[("build.timeout", "0.1")]).build().unwrap_err();
     assert!(error.message().contains("time limit"), "{error}");
+}
+
+/// A compiler that ended well and left something else: it was sealed, and the host died of a signal at every run.
+#[test]
+fn what_is_no_whole_library_is_no_success() {
+    for (script, text) in [
+        ("head -c 100 \"$0.elf\" > \"$last\"", "cut short"),
+        ("head -c -1 \"$0.elf\" > \"$last\"", "cut short"),
+        (": > \"$last\"", "it is empty"),
+        ("cat sig.cpp > \"$last\"", "not an ELF file"),
+        ("head -c 4096 /proc/self/exe > \"$last\"", "cut short"),
+    ] {
+        let bench = Bench::new(&format!("for last; do :; done; {script}"), &[]);
+        let failed = bench.build_by(&Spawn).unwrap_err();
+        assert!(!failed.deterministic, "another run may do better");
+        let error = Error::from(failed);
+        assert_eq!(error.kind(), Kind::Compile, "{script}: {error}");
+        for part in ["wrote no shared library into libsig.so", text, "recompile.sh"] {
+            assert!(error.message().contains(part), "{script}: {part}: {error}");
+        }
+        assert!(PathBuf::from(error.path()).join("recompile.sh").is_file(), "{script}");
+    }
 }
 
 /// A host that ignores SIGCHLD: nobody says how the compiler ended, so the library has to speak for itself.

@@ -3,7 +3,7 @@
 //!
 //! | name | how bad | what |
 //! |---|---|---|
-//! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not the whole library of its signature |
+//! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not the whole library of its signature, or what its build wrote is no whole shared library |
 //! | `header-missing`, `header-altered` | broken | not the header that was built |
 //! | `dependency-missing`, `dependency-broken` | broken | what it is linked to, or was built with it |
 //! | `cycle` | broken | an entry needs itself |
@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Standing, Unread};
 use crate::inputs::Input;
@@ -146,6 +147,11 @@ impl Cache {
         let Some(file) = examined.read(signature, &lib) else { return examined };
         match seal::open(&file, signature) {
             Ok(record) => {
+                // As the compiler left it. Older versions of this library have published what it had not finished.
+                if let Err(reason) = elf::check(seal::image_of(&file)) {
+                    let text = format!("what its build wrote is no whole shared library: {reason}");
+                    examined.findings.push(Finding::new(What::LibraryCut, signature, &lib, text));
+                }
                 drop(file);
                 self.examine_besides(&record, &mut examined);
                 examined.needs = record.needs().map(str::to_owned).collect();

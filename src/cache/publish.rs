@@ -6,6 +6,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Power, Unread};
 
@@ -43,7 +44,8 @@ impl Cache {
             }
         };
         let whole = seal::open(&moved, signature).is_ok_and(|record| {
-            self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
+            elf::check(seal::image_of(&moved)).is_ok()
+                && self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
                 && self.changed_input(signature, &record.inputs).is_none()
         });
         if whole && *damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {

@@ -249,6 +249,15 @@ pub fn peek(file: &std::fs::File) -> std::io::Result<Option<Record>> {
     Ok(serde_json::from_slice(&record).ok())
 }
 
+/// The image of a file that [`open`] has found whole: the library as the linker wrote it.
+#[must_use]
+pub fn image_of(file: &[u8]) -> &[u8] {
+    let record = file.len().checked_sub(TAIL).and_then(|at| Reader::new(&file[at..]).u64());
+    let record = record.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
+    let length = file.len().checked_sub(TAIL + DIGEST).and_then(|rest| rest.checked_sub(record));
+    &file[..length.unwrap_or_default()]
+}
+
 /// The digest of a file that [`open`] has found whole.
 #[must_use]
 pub fn digest_of(file: &[u8]) -> Digest32 {
@@ -286,6 +295,7 @@ pub(crate) mod tests {
         let sealed = seal(b"\x7fELF image".to_vec(), &record("s")).unwrap();
         assert!(sealed.starts_with(b"\x7fELF image"));
         assert_eq!(open(&sealed, "s"), Ok(record("s")));
+        assert_eq!(image_of(&sealed), b"\x7fELF image");
         assert_eq!(open(&sealed, "t"), Err(Damage::Foreign));
         assert_eq!(open_to_load(&sealed, "t"), Err(Damage::Foreign));
         assert_eq!(open(b"\x7fELF image", "s"), Err(Damage::NoSeal));
@@ -336,6 +346,7 @@ pub(crate) mod tests {
         #[test]
         fn any_bytes_are_refused_without_a_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             prop_assert!(open(&bytes, "s").is_err());
+            let _ = image_of(&bytes);
             bytes.extend_from_slice(&VERSION.to_le_bytes());
             bytes.extend_from_slice(MAGIC);
             prop_assert!(open(&bytes, "s").is_err());

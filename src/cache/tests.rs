@@ -3,6 +3,7 @@
 use super::layout::Category;
 use super::seal::tests::record;
 use super::*;
+use crate::elf::sample::sample;
 use crate::inputs::Input;
 use crate::params::{Params, Surroundings};
 
@@ -23,7 +24,7 @@ pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> Ent
     record.header = Some(companion(header.as_bytes()));
     EntryFiles {
         signature: signature.to_owned(),
-        library: seal::seal(format!("image of {signature} {header}").into_bytes(), &record).unwrap(),
+        library: seal::seal(sample(format!("{signature} {header}").as_bytes()), &record).unwrap(),
         header: Some(header.as_bytes().to_vec()),
         source: Some((b"source".to_vec(), false)),
         log: Some(b"log".to_vec()),
@@ -306,7 +307,7 @@ fn a_fresh_entry_is_not_set_aside_for_an_old_one() {
         let mut record = record("a");
         record.dependencies.clear();
         record.inputs = vec![Input::of(&header).unwrap()];
-        let library = seal::seal(text.as_bytes().to_vec(), &record).unwrap();
+        let library = seal::seal(sample(text.as_bytes()), &record).unwrap();
         EntryFiles { signature: "a".to_owned(), library, header: None, source: None, log: None }
     };
     cache.publish(&with_header("old")).unwrap();

@@ -2,8 +2,11 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+pub(crate) mod sample;
 mod search;
 mod symbols;
+mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -14,6 +17,7 @@ use object::{Endianness, Object};
 use crate::error::{Error, Kind, Result};
 
 pub use symbols::explain_missing;
+pub use whole::{check, check_ours};
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -120,7 +124,7 @@ mod tests {
         assert!(error.message().contains("text.so"), "{error}");
     }
 
-    fn whole_library() -> &'static [u8] {
+    pub(super) fn whole_library() -> &'static [u8] {
         static LIBRARY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
         LIBRARY.get_or_init(|| {
             let search = search::Search::new(Path::new("/proc/self/exe"), &[]);

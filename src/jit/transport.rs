@@ -4,7 +4,8 @@
 
 use crate::cache::closure::Closure;
 use crate::cache::usage::Event;
-use crate::cache::{Cache, Check, Whole};
+use crate::cache::{Cache, Check, EntryView, Whole, seal};
+use crate::elf;
 use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::roles;
 use crate::parallel::{agree, agree_min};
@@ -63,7 +64,7 @@ impl Call<'_> {
         let blob = self.hand_around(signature, cache, source, library.is_none())?;
         agree(comm, "loading", || match library {
             Some(library) => Ok(library),
-            None => session.load_bytes(&Closure::entries(&blob)?, signature, cache, Origin::Received),
+            None => session.load_bytes(&entries_of(&blob)?, signature, cache, Origin::Received),
         })
         .map(Outcome::Loaded)
     }
@@ -96,9 +97,22 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
     }
 }
 
+/// What a blob brings. Its digest says that it is what was sent, not that a loader of this machine can map it.
+fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
+    let entries = Closure::entries(blob)?;
+    for entry in &entries {
+        elf::check_ours(seal::image_of(entry.library)).map_err(|reason| {
+            let text =
+                format!("received {}, which is no shared library for this host: {reason}", entry.signature);
+            Error::new(Kind::Cache, text)
+        })?;
+    }
+    Ok(entries)
+}
+
 /// Publishes what a blob brings; the error that it brings is ours.
 pub(super) fn accept(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
-    let entries = Closure::entries(blob)?;
+    let entries = entries_of(blob)?;
     if entries.last().is_none_or(|last| last.signature != signature) {
         let text = format!("received a library, but not {signature}");
         return Err(Error::new(Kind::Callback, text));

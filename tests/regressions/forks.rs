@@ -26,7 +26,7 @@ pub(crate) fn forks() {
     for method in ["SUBPROCESS", "OS_SYSTEM"] {
         let mut params = params(&settings);
         params.set("build.system_call_method", method).unwrap();
-        params.set("build.cxx", &script("for last; do :; done; echo library > \"$last\"")).unwrap();
+        params.set("build.cxx", &script(&writes_library())).unwrap();
         jit(&Session::default(), method, &params, HEALTHY).unwrap();
     }
     assert_eq!(FORKS.load(Ordering::SeqCst), 0);

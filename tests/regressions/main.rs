@@ -7,6 +7,8 @@
 
 mod command;
 mod forks;
+#[path = "../../src/elf/sample.rs"]
+mod sample;
 mod table;
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -14,6 +16,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
+
+use sample::sample;
 
 use dijitso::capi;
 use dijitso::error::{Error, Kind, Result};
@@ -92,6 +96,12 @@ fn params(settings: &[(&str, &str)]) -> Params {
 }
 
 /// A compiler that is a shell script, told the words of the command as `"$@"`.
+/// A shell command that writes what passes for a library.
+fn writes_library() -> String {
+    let text: String = sample(b"").iter().map(|byte| format!("\\{byte:03o}")).collect();
+    format!("for last; do :; done; printf '{text}' > \"$last\"")
+}
+
 fn script(script: &str) -> String {
     shell_words::join(["sh", "-c", script, "compiler"])
 }
@@ -296,7 +306,7 @@ fn c11_messages_come_through_as_they_are() {
     fs::create_dir_all(lib.parent().unwrap()).unwrap();
     fs::write(&lib, "damaged").unwrap();
     let mut quick = params(&settings);
-    quick.set("build.cxx", &script("for last; do :; done; echo library > \"$last\"")).unwrap();
+    quick.set("build.cxx", &script(&writes_library())).unwrap();
     quick.set("cache.lib_loader", "import").unwrap();
     jit(&Session::default(), "damaged", &quick, HEALTHY).unwrap();
     let kept = KEPT.0.lock().unwrap();
@@ -321,9 +331,7 @@ fn c13_c19_the_hosts_directory_output_and_logger_are_left_alone() {
 fn quiet() {
     let mut quick = params(&[("cache.signature", "name"), ("cache.lib_loader", "import")]);
     let library = quick.resolve().unwrap().cache.cache_dir.join("lib/libdijitso-form.so");
-    quick
-        .set("build.cxx", &script("echo 'x: warning: y'; for last; do :; done; echo library > \"$last\""))
-        .unwrap();
+    quick.set("build.cxx", &script(&format!("echo 'x: warning: y'; {}", writes_library()))).unwrap();
     let session = Session::default();
     jit(&session, "form", &quick, HEALTHY).unwrap();
     fs::write(&library, "damaged").unwrap();

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::cache::seal::{self, Companion};
 use crate::cache::{Cache, EntryFiles};
+use crate::elf;
 use crate::error::{Error, Result};
 use crate::human;
 use crate::inputs::{Input, State};
@@ -333,6 +334,9 @@ fn check_library(item: &Item, library: &[u8]) -> Checked<Facts> {
     let signature = &item.signature;
     let record = seal::open(library, signature)
         .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
+    // The machine is judged later, for some import what is for another one.
+    elf::check(seal::image_of(library))
+        .map_err(|reason| format!("the library of {signature} is no whole shared library: {reason}"))?;
     let agrees = record.name == item.name
         && record.needs().eq(item.needs.iter().map(String::as_str))
         && record.header == item.header

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::cache::seal::{self, Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::elf::sample::sample;
 use crate::params::{Params, Surroundings};
 
 fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
@@ -25,11 +26,11 @@ fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
     Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
 }
 
-/// The head of an ELF file of this machine, or of another.
+/// A library of this machine, or of another.
 fn elf(other: bool) -> Vec<u8> {
-    let mut head = fs::read("/proc/self/exe").unwrap()[..64].to_vec();
-    head[18] ^= u8::from(other);
-    head
+    let mut image = sample(b"");
+    image[18] ^= u8::from(other);
+    image
 }
 
 fn entry(signature: &str, needs: &[&str], image: Vec<u8>) -> EntryFiles {
@@ -226,6 +227,19 @@ fn libraries_that_are_named_otherwise_are_refused() {
     let new = cache_at(to.path(), &[("cache.lib_basename", "other-")]);
     let error = imported(&new, &bundle).unwrap_err();
     assert!(error.contains("cache.lib_basename = \"dijitso-\""), "{error}");
+    assert!(contents(to.path()).is_empty());
+}
+
+#[test]
+fn a_library_that_its_compiler_had_not_finished_is_refused() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let old = cache_at(from.path(), &[]);
+    old.publish(&entry("whole", &[], elf(false))).unwrap();
+    old.publish(&entry("half", &[], elf(false)[..200].to_vec())).unwrap();
+    let error = imported(&cache_at(to.path(), &[]), &exported(&old, &["whole", "half"])).unwrap_err();
+    for part in ["half is no whole shared library", "cut short", "nothing was imported"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
     assert!(contents(to.path()).is_empty());
 }
 

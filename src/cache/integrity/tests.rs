@@ -5,6 +5,7 @@
 use super::*;
 use crate::cache::tests::entry;
 use crate::cache::{Check, EntryFiles, Lookup};
+use crate::elf::sample::sample;
 use crate::owner::Owner;
 use crate::params::resolved::CacheParams;
 use std::fs;
@@ -34,7 +35,7 @@ fn filled(dir: &Path) -> Cache {
 fn with_source(files: EntryFiles) -> EntryFiles {
     let mut record = seal::open(&files.library, &files.signature).unwrap();
     record.source_sha256 = hex(&digest(b"source"));
-    let library = seal::seal(files.signature.as_bytes().to_vec(), &record).unwrap();
+    let library = seal::seal(sample(files.signature.as_bytes()), &record).unwrap();
     EntryFiles { library, source: Some((fsutil::gzip(b"source"), true)), ..files }
 }
 
@@ -64,6 +65,30 @@ fn a_sound_cache_has_no_findings_and_is_not_touched() {
     assert!(report.bytes > 0);
     assert_eq!(told.into_inner().unwrap().last(), Some(&(4, 4)));
     assert!(!cache.layout().lease("").exists() && !cache.layout().aside().exists());
+}
+
+/// What a compiler had not finished was sealed, and nothing was wrong with the seal.
+#[test]
+fn a_sealed_file_that_is_no_whole_library_is_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path());
+    let mut cut = sample(b"");
+    cut.truncate(cut.len() - 30);
+    for (signature, image) in [("cut", cut), ("text", b"no library".to_vec())] {
+        let record = Record { dependencies: Vec::new(), ..seal::tests::record(signature) };
+        let library = seal::seal(image, &record).unwrap();
+        let files =
+            EntryFiles { signature: signature.to_owned(), library, header: None, source: None, log: None };
+        assert!(cache.publish(&files).unwrap());
+    }
+    let expected = [("library-cut", "cut"), ("library-cut", "text")];
+    let report = check(&cache, Mend::No);
+    assert_eq!(found(&report), expected);
+    assert!(report.findings.iter().all(|finding| finding.text.contains("no whole shared library")));
+    let mended = check(&cache, Mend::Do);
+    assert!(mended.findings.iter().all(|finding| finding.mended == Mended::Done), "{mended:?}");
+    assert!(["cut", "text"].iter().all(|signature| !cache.layout().lib(signature).exists()));
+    assert!(check(&cache, Mend::No).is_sound());
 }
 
 /// Defect W15 of the original: it looked at libraries in the current directory, and found nothing, ever.
@@ -191,7 +216,7 @@ fn headers_that_have_changed_make_stale_and_not_broken() {
         if name == "element" {
             record.inputs = vec![input.clone()];
         }
-        let library = seal::seal(b"image".to_vec(), &record).unwrap();
+        let library = seal::seal(sample(b""), &record).unwrap();
         assert!(cache.publish(&EntryFiles { library, ..files }).unwrap());
     }
     assert_eq!(check(&cache, Mend::No).findings, []);

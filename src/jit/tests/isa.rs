@@ -35,7 +35,10 @@ impl Runner for Native {
         if self.broken {
             return done(Exit::Code(1), format!("x.cpp:1: error: {} cannot do this\n", self.kind));
         }
-        fs::write(command.cwd.join(&command.argv[at + 1]), format!("for {}\n", self.kind))?;
+        fs::write(
+            command.cwd.join(&command.argv[at + 1]),
+            sample(format!("for {}\n", self.kind).as_bytes()),
+        )?;
         done(Exit::Code(0), String::new())
     }
 }
@@ -195,7 +198,7 @@ fn every_rank_gets_the_library_of_its_kind() {
         let machines = Machines { kinds, broken: "", tells: true, flags: NATIVE };
         let cold = jit(machines, setup, &["form"]);
         for (seen, kind) in cold.iter().zip(kinds) {
-            assert!(seen.text().starts_with(&format!("for {kind}\n")), "{context}: {}", seen.text());
+            assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}: {}", seen.text());
             assert_eq!((seen.sends, seen.receives, seen.waits), (0, 0, 1), "{context}");
         }
         let signatures: HashSet<_> = cold.iter().map(|seen| seen.library().signature()).collect();
@@ -258,7 +261,7 @@ fn a_kind_that_cannot_build_fails_all_ranks_with_its_error() {
             // The other kind has its library: now one class hits and the other misses.
             let healthy = jit(Machines { broken: "", ..machines }, setup, &[&name]);
             for (seen, kind) in healthy.iter().zip(kinds) {
-                assert!(seen.text().starts_with(&format!("for {kind}\n")), "{context}");
+                assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}");
                 assert_eq!((seen.builds > 0, seen.waits), (seen.library().origin() == Origin::Built, 1));
                 assert!(*kind == broken || seen.builds == 0, "{context}: {kind} had it already");
             }
@@ -273,7 +276,7 @@ fn a_compiler_that_does_not_tell_gives_a_library_to_each_kind_of_processor() {
         let machines = Machines { kinds, broken: "", tells: false, flags: NATIVE };
         let cold = jit(machines, setup, &["form"]);
         for (seen, kind) in cold.iter().zip(kinds) {
-            assert!(seen.text().starts_with(&format!("for {kind}\n")), "{context}: {}", seen.text());
+            assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}: {}", seen.text());
         }
         let warm = jit(machines, setup, &["form"]);
         assert_eq!(sum(&warm, |seen| seen.builds + seen.questions), 0, "{context}");
@@ -288,7 +291,7 @@ fn programs_on_different_machines_do_not_load_each_others_libraries() {
     let mut signatures = HashSet::new();
     for kind in ["alpha", "beta", "alpha"] {
         let seen = jit(Machines { kinds: &[kind], broken: "", tells: true, flags: NATIVE }, setup, &["form"]);
-        assert!(seen[0].text().starts_with(&format!("for {kind}\n")));
+        assert!(seen[0].text().contains(&format!("\0for {kind}\n")));
         signatures.insert(seen[0].library().signature().to_owned());
         // The version is the compiler's, what flags stand for the machine's.
         assert_eq!(seen[0].versions, usize::from(kind == "alpha" && signatures.len() == 1));

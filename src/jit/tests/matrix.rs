@@ -110,7 +110,7 @@ impl Runner for Compiler {
             _ => {}
         }
         let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
-        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
+        pass_off(command, source, at)?;
         done(Exit::Code(0), b"")
     }
 }
@@ -129,7 +129,7 @@ impl Loader for Careful {
         let bytes = fs::read(path).unwrap_or_default();
         let file = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
         let signature = file.trim_start_matches("libdijitso-").trim_end_matches(".so");
-        let right = bytes.starts_with(format!("code of {signature}").as_bytes());
+        let right = bytes.starts_with(&sample(format!("code of {signature}").as_bytes()));
         if !right || seal::open(&bytes, signature).is_err() {
             self.corrupt.store(true, Ordering::SeqCst);
         }

@@ -6,6 +6,7 @@
 mod ahead;
 mod counting;
 mod defects;
+mod fakes;
 mod isa;
 mod late;
 mod matrix;
@@ -21,11 +22,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fakes::{FakeCompiler, FakeImage, FakeLoader, pass_off};
+
 use super::callbacks::Asked;
 use super::ranks::Agreed;
 use super::*;
 use crate::cache::layout::Category;
 use crate::cache::seal;
+use crate::elf::sample::sample;
 use crate::load::Image;
 use crate::parallel::threads::{ThreadComm, run};
 use crate::parallel::{Communicator, agree};
@@ -48,55 +52,6 @@ enum Fault {
     ParamsDiffer(usize),
     CallbacksDiffer(usize),
     BadArguments(usize),
-}
-
-/// A compiler that copies, counts, and fails when told to.
-struct FakeCompiler {
-    fault: Fault,
-    builds: AtomicUsize,
-    probes: AtomicUsize,
-}
-
-impl Runner for FakeCompiler {
-    fn run(&self, command: &Command) -> io::Result<Outcome> {
-        let done = |exit, output: &[u8]| Ok(Outcome { exit, output: output.to_vec() });
-        let Some(at) = command.argv.iter().position(|word| word == "-o") else {
-            self.probes.fetch_add(1, Ordering::SeqCst);
-            return done(Exit::Code(0), b"fake version 1\nTarget: test\n");
-        };
-        self.builds.fetch_add(1, Ordering::SeqCst);
-        match self.fault {
-            Fault::CompilerMissing => return Err(io::Error::new(io::ErrorKind::NotFound, "no such file")),
-            Fault::CompileError => return done(Exit::Code(1), b"x.cpp:1: error: 100 % \xff wrong\n"),
-            Fault::CompilerKilled => return done(Exit::Signal(9), b""),
-            _ => {}
-        }
-        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
-        fs::copy(command.cwd.join(source), command.cwd.join(&command.argv[at + 1]))?;
-        done(Exit::Code(0), b"")
-    }
-}
-
-/// A loader that looks whether the file is there.
-struct FakeLoader {
-    fails: bool,
-}
-
-struct FakeImage;
-
-impl Image for FakeImage {
-    fn symbol(&self, _name: &str) -> Option<*const std::ffi::c_void> {
-        None
-    }
-}
-
-impl Loader for FakeLoader {
-    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
-        if self.fails || !path.is_file() {
-            return Err(Error::new(Kind::Load, format!("cannot load {}", path.display())));
-        }
-        Ok(Arc::new(FakeImage))
-    }
 }
 
 /// What a rank has to do with: a process of its own.

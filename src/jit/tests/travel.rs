@@ -1,6 +1,7 @@
 //! What travels with a library, and by whose transport.
 
 use super::*;
+use crate::cache::EntryFiles;
 
 /// Defect H7 of the original: calls within `generate` did not go together with sending and receiving.
 /// Defects W10 and W11: the library alone was sent, without header, source, log and what it is linked to.
@@ -231,7 +232,7 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
         );
         let entries = cache.read_closure("form").unwrap();
         let hidden = Cache::new(&setup.root.join("hidden"), cache.layout().params());
-        let views: Vec<_> = entries.iter().map(crate::cache::EntryFiles::view).collect();
+        let views: Vec<_> = entries.iter().map(EntryFiles::view).collect();
         let loaded = rank.session.load_bytes(&views, "form", &hidden, Origin::Received).unwrap();
         assert_eq!(loaded.path(), hidden.layout().lib("form"));
         assert_eq!(loaded.origin(), Origin::Received);
@@ -272,5 +273,38 @@ fn ranks_that_are_not_shown_what_was_built_get_it_from_the_others() {
             assert_eq!(*origin, expected, "{rank} of {size}");
         }
         assert!(!root.path().join("stale/lib/libdijitso-form.so").exists());
+    }
+}
+
+/// What an older version of this library has published on another host may be half a library.
+#[test]
+fn half_a_library_is_not_received() {
+    for (half, ok) in [(false, true), (true, false)] {
+        let root = scratch();
+        let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
+        let mut image = sample(b"");
+        if half {
+            image.truncate(image.len() - 30);
+        }
+        let results = run(2, |comm| {
+            let rank = Rank::new(comm, setup, Fault::None);
+            let params = rank.params.resolve().unwrap();
+            if comm.rank() == 0 {
+                let record = seal::Record { dependencies: Vec::new(), ..seal::tests::record("form") };
+                let library = seal::seal(image.clone(), &record).unwrap();
+                let files =
+                    EntryFiles { signature: "form".into(), library, header: None, source: None, log: None };
+                Cache::new(&params.cache.cache_dir, &params.cache).publish(&files).unwrap();
+            }
+            agree(comm, "published", || Ok(())).unwrap();
+            rank.jit("form", Fault::None)
+        });
+        assert_eq!(results.iter().all(Result::is_ok), ok, "{results:?}");
+        if half {
+            let error = same_error(&results, "half");
+            assert_eq!(error.kind(), Kind::Cache, "{error}");
+            assert!(error.message().contains("received form, which is no shared library"), "{error}");
+        }
+        assert_eq!(root.path().join("cache1/lib/libdijitso-form.so").exists(), ok);
     }
 }
