@@ -73,6 +73,8 @@ impl Loader for System {
             let text = format!("the dynamic loader refuses {}: {reason}", path.display());
             Error::new(Kind::Load, text)
         })?;
+        // Another thread may have been loading the same, and have failed meanwhile.
+        check_initialised(path)?;
         Ok(Arc::new(Loaded(ManuallyDrop::new(library))))
     }
 }
@@ -100,15 +102,11 @@ fn check_initialised(path: &Path) -> Result<()> {
 fn open(path: &Path) -> std::result::Result<Library, String> {
     let mode = RTLD_NOW | RTLD_LOCAL;
     #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
-    return guarded::dlopen(path, mode).map_err(|failure| match failure {
-        guarded::Failure::Refused(reason) => reason,
-        guarded::Failure::Thrown(exception) => {
-            let reason =
-                format!("an initialiser in it (the constructor of a static object) threw {exception}");
-            let broken = Broken { path: path.to_owned(), file: file_of(path), reason: reason.clone() };
-            BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push(broken);
-            reason
-        }
+    return guarded::dlopen(path, mode, |exception| {
+        let reason = format!("an initialiser in it (the constructor of a static object) threw {exception}");
+        let broken = Broken { path: path.to_owned(), file: file_of(path), reason: reason.clone() };
+        BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push(broken);
+        reason
     });
     // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this very cache
     // gave them; whoever can forge that can already run code as this user.

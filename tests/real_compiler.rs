@@ -7,7 +7,10 @@ use std::path::Path;
 use dijitso::build::toolchain::{self, native};
 use dijitso::error::Kind;
 use dijitso::jit::callbacks::Asked;
+use dijitso::jit::ranks::Agreed;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
+use dijitso::parallel::Communicator;
+use dijitso::parallel::threads::run;
 use dijitso::params::Params;
 use dijitso::process::Spawn;
 
@@ -87,6 +90,37 @@ fn c14_the_log_builds_the_same_again() {
     let again = std::fs::read(elsewhere.join(library.path().file_name().unwrap())).unwrap();
     let sealed = std::fs::read(library.path()).unwrap();
     assert!(sealed.starts_with(&again), "the same command gives the same library");
+}
+
+/// The constructor of a static object throws: the exception reached Rust through the dynamic loader and ended the host.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+fn an_initialiser_that_throws_is_the_same_error_on_all_ranks_and_the_host_goes_on() {
+    let thrower = "#include <stdexcept>\nstruct A { A() { throw std::runtime_error(\"no mesh\"); } };\nstatic A a;\n\
+                   extern \"C\" int answer() { return 0; }\n";
+    let healthy = "extern \"C\" int answer() { return 42; }\n";
+    for buildon in ["node", "root", "process"] {
+        let dir = tempfile::tempdir().unwrap();
+        let results = run(3, |comm| {
+            let cache = dir.path().join(format!("cache{}", comm.rank() % 2));
+            let params = params(&cache, &[("parallel.buildon", buildon)]).resolve().unwrap();
+            let (session, agreed) = (Session::default(), Agreed::default());
+            let ask = |name: &str, code: &str| {
+                let generate = |_: Asked<'_>, source: &mut Source| {
+                    source.code = Some(code.as_bytes().to_vec());
+                    Ok(())
+                };
+                let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+                session.jit_on(comm, &agreed, Ok(Request { name, params: &params }), &mut callbacks)
+            };
+            let error = ask("thrower", thrower).unwrap_err();
+            (error, call(&ask("healthy", healthy).unwrap(), "answer"))
+        });
+        for (error, value) in &results {
+            assert_eq!((error.kind(), error, *value), (Kind::Load, &results[0].0, 42), "{buildon}");
+            assert!(error.message().contains("threw std::runtime_error: no mesh"), "{error}");
+        }
+    }
 }
 
 #[test]

@@ -126,18 +126,10 @@ unsafe extern "C" fn caught() {
     )
 }
 
-/// Why there is no library.
-pub(super) enum Failure {
-    /// What the loader says.
-    Refused(String),
-    /// An initialiser has thrown this.
-    Thrown(String),
-}
-
-/// Loads a library.
-pub(super) fn dlopen(path: &Path, mode: c_int) -> Result<Library, Failure> {
-    let path =
-        CString::new(path.as_os_str().as_bytes()).map_err(|error| Failure::Refused(error.to_string()))?;
+/// Loads a library. If its initialisers throw, the exception is passed to `note`, which gives the reason, before other
+/// threads can load anything.
+pub(super) fn dlopen(path: &Path, mode: c_int, note: impl FnOnce(&str) -> String) -> Result<Library, String> {
+    let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
     let mut thrown = std::ptr::null_mut();
     // SAFETY: the two types differ in nothing but what the compiler is told of unwinding.
     let dlopen = unsafe {
@@ -147,20 +139,24 @@ pub(super) fn dlopen(path: &Path, mode: c_int) -> Result<Library, Failure> {
     // digest that the builder of this very cache gave them; whoever can forge that can already run code as this user.
     let handle = unsafe { call(dlopen, path.as_ptr(), mode, &raw mut thrown) };
     if !thrown.is_null() {
-        unlock_loader();
         // SAFETY: what has just been caught, once.
-        return Err(Failure::Thrown(unsafe { end(thrown) }));
+        let reason = note(&unsafe { end(thrown) });
+        unlock_loader();
+        return Err(reason);
     }
     if !handle.is_null() {
         // SAFETY: what dlopen has just given, which is used for nothing else.
         return Ok(unsafe { Library::from_raw(handle) });
     }
     // SAFETY: the text belongs to this thread until its next call of the loader.
-    let reason = unsafe {
+    unsafe {
         let reason = libc::dlerror();
-        if reason.is_null() { String::new() } else { CStr::from_ptr(reason).to_string_lossy().into_owned() }
-    };
-    Err(Failure::Refused(reason))
+        Err(if reason.is_null() {
+            String::new()
+        } else {
+            CStr::from_ptr(reason).to_string_lossy().into_owned()
+        })
+    }
 }
 
 /// Says what an exception is, and ends it.

@@ -76,6 +76,26 @@ fn an_initialiser_that_throws_is_an_error_and_the_loader_works_on() {
     }
 }
 
+/// Threads that ask for one library at the same time: all of them are refused, also those that wait for the loader.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+fn of_many_threads_none_gets_what_is_initialised_in_part() {
+    let dir = tempfile::tempdir().unwrap();
+    let code = format!(
+        "#include <unistd.h>\nstruct A {{ A() {{ usleep(100000); throw 1; }} }};\nstatic A a;\n{HEALTHY}"
+    );
+    let library = build(dir.path(), "slow", &code);
+    let (done, wait) = channel();
+    for _ in 0..8 {
+        let (library, done) = (library.clone(), done.clone());
+        std::thread::spawn(move || done.send(refusal(System.load(&library))));
+    }
+    for _ in 0..8 {
+        let message = wait.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(message.contains("threw int"), "{message}");
+    }
+}
+
 #[test]
 fn what_is_no_library_is_refused_in_the_loaders_words() {
     let dir = tempfile::tempdir().unwrap();

@@ -83,7 +83,8 @@ fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Res
     spawn.stdout(Stdio::null()).stderr(Stdio::null());
 
     let mut output = Vec::new();
-    let mut buffer = [0_u8; 16 << 10];
+    // Not on the stack, which is that of the host's thread and may be small.
+    let mut buffer = vec![0_u8; 16 << 10];
     loop {
         // Asked first, so that what the child wrote before its end is still read below.
         let ended = watch.ended()?;
