@@ -1510,7 +1510,7 @@ dijitso_status dijitso_cache_write_binary(const struct dijitso_params *params,
  * Its name comes first, then its identifier, its directories in their order, and what it needs in its order. What
  * these need in their turn, asking for them tells.
  *
- * @param path       The library. *Copied*.
+ * @param path       The library: a plain file of at most 4 GiB, or a link to one. *Copied*.
  * @param visitor    Called for each item.
  * @param user_data  Passed to it.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
@@ -1640,7 +1640,8 @@ dijitso_status dijitso_cache_grep(const struct dijitso_params *params,
  * @param blob       Receives the contents. *Borrowed* for the call.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
  * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when it is not
- *         there, cannot be read, or somebody else can have written it.
+ *         there, cannot be read, somebody else can have written it, or it is longer than 256 MiB or another source
+ *         than the one that was compiled.
  * @local  @threads any  @since 0.1.0
  */
 dijitso_status dijitso_cache_read(const struct dijitso_params *params,
@@ -1652,8 +1653,8 @@ dijitso_status dijitso_cache_read(const struct dijitso_params *params,
 /**
  * Writes the header, source or log of a signature.
  *
- * It appears in one step, in place of what was there. A header cannot be exchanged where a library was built with
- * it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
+ * It appears in one step, in place of what was there. A header or source cannot be exchanged if a library was built
+ * with it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
  *
  * @param params     *Borrowed* for the call; NULL for the defaults.
  * @param signature  *Copied*.
@@ -1829,10 +1830,13 @@ dijitso_status dijitso_explain(const struct dijitso_params *params,
 
 /**
  * Writes entries of a cache, with all that they need, to one file, for another machine or a cluster without a
- * compiler. The file appears whole or not at all.
+ * compiler. A plain file appears whole or not at all; a link is followed to one. A FIFO, a terminal or another device is
+ * written into and never replaced. A FIFO that no program reads for 10 seconds, a socket, a directory and a block
+ * device are an error.
  *
  * @param params     *Borrowed* for the call; NULL for the defaults.
- * @param words      Signatures, or names for all entries of that name; NULL for the whole cache. *Copied*.
+ * @param words      Signatures, names for all entries of that name, patterns with * ? or [...], or the beginning of
+ *                   one signature; NULL for the whole cache. *Copied*.
  * @param count      How many.
  * @param path       The file. *Copied*.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
@@ -1851,7 +1855,7 @@ dijitso_status dijitso_bundle_export(const struct dijitso_params *params,
  * there already stays.
  *
  * @param params     *Borrowed* for the call; NULL for the defaults.
- * @param path       The file. *Copied*.
+ * @param path       The file, or a FIFO: no more of it is read than its manifest says. *Copied*.
  * @param force      1: also what was built for another machine; 0: that is refused.
  * @param visitor    Called for each entry; may be NULL.
  * @param user_data  Passed to it.

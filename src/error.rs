@@ -5,7 +5,11 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+
+use crate::escape;
 
 /// The kind of a failure. The numbers are the status codes of the C interface and are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -67,10 +71,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 const LARGEST: usize = 64 << 20;
 
 impl Error {
-    /// An error of this kind with this message; `message` says what failed, where, and what to do next.
+    /// An error of this kind with this message; `message` says what failed, where, and what to do next. Ends of lines
+    /// in it become blanks, and control characters escapes.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), log: String::new(), path: String::new(), rank: -1 }
+        let message: String = message.into();
+        // Paths, and what compilers and records say, are in it; and hosts print it on terminals.
+        let message = match escape::paragraph(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(escaped) => escaped,
+        };
+        Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
     }
 
     /// A failed file operation: `doing` is what was tried ("cannot read"), `path` on what.
@@ -96,7 +107,7 @@ impl Error {
     /// Puts what was being done before the message: "while ...: message".
     #[must_use]
     pub fn context(mut self, doing: &str) -> Self {
-        self.message = format!("{doing}: {}", self.message);
+        self.message = format!("{}: {}", escape::paragraph(doing), self.message);
         self
     }
 

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -17,6 +17,7 @@ use object::{Object, ReadCache};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::fsutil::{self, LONGEST_LIBRARY};
 use crate::wire::hex;
 
 /// For so long a file that has been looked at is not looked at again in this process.
@@ -234,7 +235,10 @@ pub fn nanoseconds(seconds: i64, rest: i64) -> i64 {
 }
 
 fn identity(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
+    let (mut file, facts) = fsutil::open_plain(path)?;
+    if facts.len() > LONGEST_LIBRARY {
+        return Err(fsutil::too_long(facts.len(), LONGEST_LIBRARY));
+    }
     let mut magic = [0; 4];
     if file.read(&mut magic)? == 4 && magic == *b"\x7fELF" {
         let cached = ReadCache::new(&file);
@@ -243,7 +247,7 @@ fn identity(path: &Path) -> io::Result<String> {
             return Ok(format!("build-id {}", hex(id)));
         }
     }
-    let mut file = File::open(path)?;
+    let (mut file, _) = fsutil::open_plain(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -259,7 +263,7 @@ mod tests {
     use super::*;
 
     fn set_time(path: &Path, time: SystemTime) {
-        File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
+        fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
     }
 
     #[test]

@@ -358,7 +358,8 @@ fn grep_searches_the_categories_and_signatures_it_is_told() {
     let counts = home.shows(&["grep", "--countonly", "--signature", "mass"]);
     assert!(counts.contains("mass.h: 1\n") && counts.contains("mass.cpp.gz: 12\n"), "{counts}");
     assert_eq!(home.fails(&["grep", "--pattern", "create", "--categories", "log"]), (1, String::new()));
-    let (code, complaint) = home.fails(&["grep", "--signature", "poisson"]);
+    assert_eq!(lines(&files(&["--signature", "poisson"])).len(), 4);
+    let (code, complaint) = home.fails(&["grep", "--signature", "poisson_"]);
     assert!(code == 3 && complaint.contains(OTHER) && complaint.contains(POISSON), "{complaint}");
     let (code, complaint) = home.fails(&["grep", "--signature", "mas5"]);
     assert!(code == 3 && complaint.contains("did you mean mass?"), "{complaint}");

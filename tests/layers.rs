@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 /// What each module of the crate may use of the others. `params` stands for its plain structs too.
 const MAY_USE: &[(&str, &[&str])] = &[
-    ("elf", &["error", "wire"]),
-    ("error", &[]),
+    ("elf", &["error", "fsutil", "wire"]),
+    ("error", &["escape"]),
+    ("escape", &[]),
     ("fsutil", &["owner"]),
     ("human", &[]),
-    ("inputs", &["wire"]),
-    ("logging", &["error", "host_name"]),
+    ("inputs", &["fsutil", "wire"]),
+    ("logging", &["error", "escape", "fsutil", "host_name"]),
     ("owner", &["host_name", "wire"]),
     ("process", &["fsutil"]),
     ("source_text", &[]),
@@ -72,6 +73,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "doctor",
             "elf",
             "error",
+            "escape",
+            "fsutil",
             "human",
             "jit",
             "parallel",

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use crate::elf;
 use crate::error::{Error, Kind};
+use crate::fsutil::{self, LONGEST_LIBRARY, LONGEST_LIST};
 use crate::inputs::Input;
 use crate::process::{Command, Exit, Outcome, Runner};
 
@@ -158,7 +159,7 @@ impl Run {
         let begin = Instant::now();
         let outcome = runner.run(&command);
         let seconds = begin.elapsed().as_secs_f64();
-        let written = || match fs::read(&library) {
+        let written = || match fsutil::read_plain(&library, LONGEST_LIBRARY) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             read => Some(read),
         };
@@ -172,7 +173,7 @@ impl Run {
             }),
             _ => None,
         };
-        let noted = noted.and_then(|noted| fs::read(noted).ok()).unwrap_or_default();
+        let noted = noted.and_then(|noted| fsutil::read_plain(&noted, LONGEST_LIST).ok()).unwrap_or_default();
         let mut headers = inputs::all_headers(&String::from_utf8_lossy(&noted));
         if let Some(prologue) = &aids.prologue {
             // In its place, what it was made from.

@@ -388,3 +388,25 @@ fn headers_are_noted_down_where_they_matter_and_the_compiler_can() {
     assert_eq!(runs(&bench).lines().count(), 2, "once more without it");
     assert_eq!(runs(&bench).lines().count(), 3, "and never with it again");
 }
+
+#[test]
+fn c13_an_output_that_never_ends_is_no_library() {
+    for script in ["mkfifo \"$last\"", "ln -s /dev/zero \"$last\"", "truncate -s 5G \"$last\""] {
+        let bench = Bench::new(&format!("for last; do :; done; {script}"), &[]);
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(bench.build().unwrap_err().message().to_owned()));
+        let message = receiver.recv_timeout(Duration::from_secs(60)).expect("it ends");
+        assert!(message.contains("plain file") || message.contains("allowed"), "{script}: {message}");
+    }
+}
+
+#[test]
+fn c13_a_list_of_headers_that_never_ends_is_not_read() {
+    let script = "notes=; for last; do [ \"$notes\" = next ] && notes=$last; [ \"$last\" = -MF ] && notes=next; done; \
+                  [ -n \"$notes\" ] && { mkfifo \"$notes\" || ln -s /dev/zero \"$notes\"; }; cat \"$0.elf\" sig.cpp > \"$last\"";
+    let bench = Bench::new(script, &[]);
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(bench.build().unwrap().image));
+    let image = receiver.recv_timeout(Duration::from_secs(60)).expect("it ends");
+    assert_eq!(image, sample(b"source"));
+}

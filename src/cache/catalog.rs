@@ -8,20 +8,22 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power};
+use crate::fsutil::{self, OutputFile, Power};
 use crate::params::resolved::SourceStorage;
 use crate::signature::{check_signature, name_of};
 
 use super::layout::Category;
 use super::lease::{self, Taken};
 use super::seal::{self, Record};
-use super::{Cache, FILE_MODE, read, unread};
+use super::source::{check_source, is_packed};
+use super::{Cache, FILE_MODE, unread};
 
 /// A file of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,55 +102,10 @@ pub struct Catalog {
     pub orphans: Vec<Entry>,
 }
 
-/// How many candidates an error lists.
-const CANDIDATES: usize = 10;
-
 impl Catalog {
     /// Entries and what is left of some.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().chain(&self.orphans)
-    }
-
-    /// What a person means by `text`: a signature, a name, or the beginning of a signature.
-    ///
-    /// # Errors
-    /// [`Kind::Cache`] when nothing begins so, with the nearest signature, or more than one does, with the candidates.
-    pub fn resolve(&self, text: &str) -> Result<&Entry> {
-        if let Some(entry) = self.all().find(|entry| entry.signature == text) {
-            return Ok(entry);
-        }
-        let mut found: Vec<&Entry> = self.all().filter(|entry| entry.name() == text).collect();
-        if found.is_empty() && !text.is_empty() {
-            found = self.all().filter(|entry| entry.signature.starts_with(text)).collect();
-        }
-        match found.as_slice() {
-            [entry] => Ok(entry),
-            [] => Err(self.unknown(text)),
-            several => {
-                let mut names: Vec<&str> = several.iter().map(|entry| entry.signature.as_str()).collect();
-                names.sort_unstable();
-                let more = names.len().saturating_sub(CANDIDATES);
-                names.truncate(CANDIDATES);
-                let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-                let text =
-                    format!("{text:?} stands for {} entries: {}{more}", several.len(), names.join(", "));
-                Err(Error::new(Kind::Cache, text))
-            }
-        }
-    }
-
-    fn unknown(&self, text: &str) -> Error {
-        // Comparing takes time for each pair of characters.
-        let text: String = text.chars().take(250).collect();
-        let likeness = |entry: &&Entry| {
-            strsim::jaro_winkler(&entry.signature, &text).max(strsim::jaro_winkler(entry.name(), &text))
-        };
-        let nearest = self.all().max_by(|a, b| likeness(a).total_cmp(&likeness(b)));
-        let hint = match nearest {
-            Some(entry) => format!("did you mean {}?", entry.signature),
-            None => "the cache is empty".to_owned(),
-        };
-        Error::new(Kind::Cache, format!("nothing in the cache is called {text:?}; {hint}"))
     }
 }
 
@@ -262,7 +219,7 @@ impl Cache {
     pub fn read_file(&self, category: Category, signature: &str) -> Result<Option<Vec<u8>>> {
         check_signature(signature)?;
         for path in self.layout().candidates(category, signature) {
-            if let Some(data) = read_plain(&path)? {
+            if let Some(data) = self.read_checked(category, signature, &path)? {
                 return Ok(Some(data));
             }
         }
@@ -274,7 +231,9 @@ impl Cache {
     /// # Errors
     /// As [`Cache::read_source`].
     pub fn read_listed(&self, file: &Listed) -> Result<Option<Vec<u8>>> {
-        read_plain(&file.path)
+        let name = file.path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let signature = self.layout().signature_of(file.category, name).unwrap_or_default();
+        self.read_checked(file.category, signature, &file.path)
     }
 
     /// Writes the header of a signature that has no library: what is published is never changed.
@@ -294,9 +253,14 @@ impl Cache {
     /// Writes the source of a signature, compressed unless `cache.src_storage` is "keep".
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be written.
+    /// [`Kind::Cache`] when it cannot be written, or a library was built from another one.
     pub fn store_source(&self, signature: &str, text: &[u8]) -> Result<()> {
         check_signature(signature)?;
+        if let Some(record) = self.record(signature)? {
+            check_source(&record, text, false).map_err(|reason| {
+                Error::new(Kind::Cache, format!("the source of {signature} is not stored: {reason}"))
+            })?;
+        }
         let packed = self.layout().params().src_storage != SourceStorage::Keep;
         let path = self.layout().src(signature, packed);
         if packed {
@@ -348,7 +312,7 @@ impl Cache {
         let mut copies = Vec::new();
         for category in categories {
             for path in self.layout().candidates(*category, signature) {
-                let Some(data) = read_plain(&path)? else { continue };
+                let Some(data) = self.read_checked(*category, signature, &path)? else { continue };
                 let plain = if is_packed(&path) { path.with_extension("") } else { path };
                 let mode = if *category == Category::Lib { PROGRAM_MODE } else { TEXT_MODE };
                 copies.push((dir.join(plain.file_name().unwrap_or_default()), data, mode));
@@ -365,7 +329,7 @@ impl Cache {
         for (path, data, mode) in &copies {
             let written = match existing {
                 Existing::Keep => fsutil::publish_first(path, data, *mode, Power::Careless),
-                Existing::Replace => fsutil::publish_over(path, data, *mode, Power::Careless).map(|()| true),
+                Existing::Replace => replace(path, data, *mode).map(|()| true),
             };
             if !written.map_err(|error| Error::io("cannot write", path, &error))? {
                 return Err(stands_there(path));
@@ -421,18 +385,11 @@ fn delete(path: &Path) -> Result<bool> {
     }
 }
 
-fn is_packed(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
-}
-
-/// A file of the cache as it was before it was compressed.
-fn read_plain(path: &Path) -> Result<Option<Vec<u8>>> {
-    match read(path)? {
-        Some(data) if is_packed(path) => {
-            fsutil::gunzip(&data).map(Some).map_err(|error| Error::io("cannot unpack", path, &error))
-        }
-        other => Ok(other),
-    }
+/// Writes a copy in the place of an earlier one. What is no plain file there is not replaced.
+fn replace(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OutputFile::create(path, mode)?;
+    file.write_all(data)?;
+    file.finish()
 }
 
 fn stands_there(path: &Path) -> Error {

@@ -33,13 +33,12 @@ use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Standing, Unread};
 use crate::inputs::Input;
-use crate::wire::{digest, hex};
 
 pub use finding::{Finding, Mended, Report, Severity, What};
 
 use super::layout::Category;
 use super::seal::{Damage, Record};
-use super::{Cache, companion, lease, seal, usage};
+use super::{Cache, check_source, companion, lease, seal, usage};
 
 /// What to do about findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -210,9 +209,7 @@ impl Cache {
                 continue;
             };
             let packed = path.extension().is_some_and(|extension| extension == "gz");
-            let code = if packed { fsutil::gunzip(&data).ok() } else { Some(data) };
-            if code.is_none_or(|code| hex(&digest(&code)) != record.source_sha256) {
-                let text = "it is not the source that was compiled";
+            if let Err(text) = check_source(record, &data, packed) {
                 examined.findings.push(Finding::new(What::SourceAltered, signature, &path, text));
             }
         }

@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
@@ -227,7 +228,8 @@ fn claim(path: &Path) -> io::Result<Option<Lease>> {
 /// Gives signs of life until the sender is dropped. Without a thread for it the lease is as good on this host.
 fn heart(path: &Path) -> Option<Sender<()>> {
     let (sender, receiver) = channel();
-    let file = File::options().append(true).open(path).ok()?;
+    let file =
+        File::options().append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path).ok()?;
     let beat = move || {
         while receiver.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             let _ = file.set_modified(SystemTime::now());

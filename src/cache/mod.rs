@@ -19,6 +19,8 @@ mod pack;
 mod publish;
 pub mod recipe;
 pub mod seal;
+pub mod select;
+mod source;
 mod stand;
 pub mod usage;
 
@@ -39,6 +41,7 @@ use crate::wire::{Digest32, digest, hex};
 
 use layout::Layout;
 use seal::{Companion, Damage, Record};
+pub use source::check_source;
 use stand::stands;
 
 const LIB_MODE: u32 = 0o700;

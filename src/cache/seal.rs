@@ -30,6 +30,8 @@ use super::recipe::Recipe;
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
 const VERSION: u32 = 1;
 const DIGEST: usize = 32;
+/// The longest record: 64 MiB.
+const LONGEST_RECORD: u64 = 64 << 20;
 const TAIL: usize = 8 + 4 + MAGIC.len();
 
 /// A file that belongs to an entry, beside the library.
@@ -134,9 +136,16 @@ impl Damage {
 /// Appends record and footer to an image.
 ///
 /// # Errors
-/// [`Kind::Cache`] when there is not enough memory: images may be large.
+/// [`Kind::Cache`] when there is not enough memory: images may be large; when the record is too long.
 pub fn seal(mut image: Vec<u8>, record: &Record) -> Result<Vec<u8>> {
     let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
+    if record.len() as u64 > LONGEST_RECORD {
+        let text = format!(
+            "the record of this library has {} bytes, and {LONGEST_RECORD} are allowed",
+            record.len()
+        );
+        return Err(Error::new(Kind::Cache, text));
+    }
     image.try_reserve_exact(record.len() + DIGEST + TAIL).map_err(|_| {
         Error::new(Kind::Cache, format!("not enough memory for a library of {}", human::length(image.len())))
     })?;
@@ -224,6 +233,9 @@ fn sealed_record(file: &[u8]) -> std::result::Result<&[u8], Damage> {
     if Sha256::new().chain_update(sealed).chain_update(tail).finalize().as_slice() != digest {
         return Err(Damage::Altered);
     }
+    if length > LONGEST_RECORD {
+        return Err(Damage::Altered);
+    }
     let length = usize::try_from(length).map_err(|_| Damage::Altered)?;
     sealed.len().checked_sub(length).and_then(|at| sealed.get(at..)).ok_or(Damage::Altered)
 }
@@ -234,14 +246,14 @@ fn sealed_record(file: &[u8]) -> std::result::Result<&[u8], Damage> {
 /// # Errors
 /// Those of the file system.
 pub fn peek(file: &std::fs::File) -> std::io::Result<Option<Record>> {
-    const LONGEST: u64 = 64 << 20;
     let size = file.metadata()?.len();
     let Some(at) = size.checked_sub((TAIL + DIGEST) as u64) else { return Ok(None) };
     let mut tail = [0; TAIL];
     file.read_exact_at(&mut tail, at + DIGEST as u64)?;
     let mut reader = Reader::new(&tail);
     let (length, version) = (reader.u64().unwrap_or_default(), reader.u32());
-    if reader.take(MAGIC.len()) != Some(MAGIC) || version != Some(VERSION) || length > LONGEST.min(at) {
+    if reader.take(MAGIC.len()) != Some(MAGIC) || version != Some(VERSION) || length > LONGEST_RECORD.min(at)
+    {
         return Ok(None);
     }
     let mut record = vec![0; usize::try_from(length).unwrap_or_default()];

@@ -82,10 +82,13 @@ export! {
 
 export! {
     /// Writes entries of a cache, with all that they need, to one file, for another machine or a cluster without a
-    /// compiler. The file appears whole or not at all.
+    /// compiler. A plain file appears whole or not at all; a link is followed to one. A FIFO, a terminal or another device is
+    /// written into and never replaced. A FIFO that no program reads for 10 seconds, a socket, a directory and a block
+    /// device are an error.
     ///
     /// @param params     *Borrowed* for the call; NULL for the defaults.
-    /// @param words      Signatures, or names for all entries of that name; NULL for the whole cache. *Copied*.
+    /// @param words      Signatures, names for all entries of that name, patterns with * ? or [...], or the beginning of
+    ///                   one signature; NULL for the whole cache. *Copied*.
     /// @param count      How many.
     /// @param path       The file. *Copied*.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
@@ -111,7 +114,7 @@ export! {
     /// there already stays.
     ///
     /// @param params     *Borrowed* for the call; NULL for the defaults.
-    /// @param path       The file. *Copied*.
+    /// @param path       The file, or a FIFO: no more of it is read than its manifest says. *Copied*.
     /// @param force      1: also what was built for another machine; 0: that is refused.
     /// @param visitor    Called for each entry; may be NULL.
     /// @param user_data  Passed to it.

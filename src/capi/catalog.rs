@@ -290,7 +290,8 @@ export! {
     /// @param blob       Receives the contents. *Borrowed* for the call.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
     /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when it is not
-    ///         there, cannot be read, or somebody else can have written it.
+    ///         there, cannot be read, somebody else can have written it, or it is longer than 256 MiB or another source
+    ///         than the one that was compiled.
     /// @local  @threads any  @since 0.1.0
     fn dijitso_cache_read(params: *const dijitso_params, signature: *const c_char, category: i32, blob: *mut dijitso_blob, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
         let (signature, blob) = (text(signature, "signature")?, reference_mut(blob, "blob")?);
@@ -307,8 +308,8 @@ export! {
 export! {
     /// Writes the header, source or log of a signature.
     ///
-    /// It appears in one step, in place of what was there. A header cannot be exchanged where a library was built with
-    /// it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
+    /// It appears in one step, in place of what was there. A header or source cannot be exchanged if a library was built
+    /// with it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
     ///
     /// @param params     *Borrowed* for the call; NULL for the defaults.
     /// @param signature  *Copied*.

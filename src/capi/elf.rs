@@ -60,7 +60,7 @@ export! {
     /// Its name comes first, then its identifier, its directories in their order, and what it needs in its order. What
     /// these need in their turn, asking for them tells.
     ///
-    /// @param path       The library. *Copied*.
+    /// @param path       The library: a plain file of at most 4 GiB, or a link to one. *Copied*.
     /// @param visitor    Called for each item.
     /// @param user_data  Passed to it.
     /// @param error_out  Receives an error, *owned* by the caller; may be NULL.

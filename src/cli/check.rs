@@ -14,7 +14,7 @@ use crate::error::Result;
 use super::Outcome;
 use super::context::Context;
 use super::output::{Out, Progress, STRONG, count, size};
-use super::select::chosen;
+use super::select::Entries;
 
 /// Options of `dijitso check`.
 #[derive(Debug, Args)]
@@ -23,20 +23,20 @@ pub(super) struct Arguments {
     #[arg(long)]
     repair: bool,
 
-    /// Check these entries and what they need, instead of everything (a name or the beginning of a signature will do)
-    #[arg(value_name = "SIGNATURE")]
-    signatures: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 }
 
 impl Arguments {
     /// Checks, and mends if wanted.
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let cache = context.cache()?;
-        let signatures = if self.signatures.is_empty() {
+        // Entries are checked with what they need.
+        let signatures = if self.entries.are_all() {
             Vec::new()
         } else {
             let catalog = cache.catalog()?;
-            let entries = chosen(&catalog, &self.signatures)?;
+            let entries = self.entries.of(&catalog)?;
             entries.iter().map(|entry| entry.signature.clone()).collect()
         };
         let mend = match (self.repair, context.options.dry_run) {
@@ -58,7 +58,7 @@ impl Arguments {
             self.write(&cache, &report, &mut context.out);
         }
         let ranks = cache.of_processes();
-        if let (Some(first), true) = (ranks.first(), self.signatures.is_empty()) {
+        if let (Some(first), true) = (ranks.first(), self.entries.are_all()) {
             let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
             context.note(&format!("{what} not checked: dijitso --cache-dir {} check", first.display()));
         }

@@ -10,10 +10,10 @@ use serde_json::json;
 use crate::cache::catalog::{Entry, Existing};
 use crate::error::{Error, Kind, Result};
 
-use super::Outcome;
 use super::context::Context;
 use super::output::{PATH, STRONG};
-use super::select::{Categories, chosen};
+use super::select::{Categories, Entries};
+use super::{Outcome, usage};
 
 /// Options of `dijitso checkout`.
 #[derive(Debug, Args)]
@@ -22,9 +22,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "all")]
     categories: Categories,
 
-    /// The entry to copy (a name or the beginning of a signature will do); may be repeated
-    #[arg(long, value_name = "SIGNATURE", required = true)]
-    signature: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 
     /// Overwrite files of an earlier checkout
     #[arg(short = 'f', long)]
@@ -36,7 +35,10 @@ impl Arguments {
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
-        let entries = chosen(&catalog, &self.signature)?;
+        if self.entries.are_all() {
+            return Err(usage("say which entries, as dijitso checkout poisson; \"*\" stands for all"));
+        }
+        let entries = self.entries.of(&catalog)?;
         let empty = entries.iter().find(|entry| entry.of(&self.categories.0).next().is_none());
         if let Some(entry) = empty {
             let names: Vec<&str> = self.categories.0.iter().map(|category| category.name()).collect();

@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 
 use super::context::Context;
 use super::output::{self, Progress, count, size};
-use super::select::{Categories, chosen};
+use super::select::{Categories, Entries};
 use super::{Outcome, usage};
 
 /// Options of `dijitso clean`.
@@ -23,9 +23,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "all")]
     categories: Categories,
 
-    /// Remove files of this signature only (a name or the beginning of a signature will do); may be repeated
-    #[arg(long, value_name = "SIGNATURE")]
-    signature: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 
     /// Do not ask
     #[arg(short = 'y', long)]
@@ -38,7 +37,7 @@ impl Arguments {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
         let root = cache.layout().root().display().to_string();
-        let entries = chosen(&catalog, &self.signature)?;
+        let entries = self.entries.of(&catalog)?;
         let entries: Vec<_> =
             entries.into_iter().filter(|entry| entry.of(&self.categories.0).next().is_some()).collect();
         let files: Vec<&Listed> = entries.iter().flat_map(|entry| entry.of(&self.categories.0)).collect();
@@ -102,7 +101,7 @@ impl Arguments {
             context.out.line(format_args!("{what} ({}) {verb} from {root}", size(gone)));
         }
         let ranks = cache.of_processes();
-        if let (Some(first), true) = (ranks.first(), self.signature.is_empty()) {
+        if let (Some(first), true) = (ranks.first(), self.entries.are_all()) {
             let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
             context.note(&format!("{what} left: dijitso --cache-dir {} clean", first.display()));
         }

@@ -2,15 +2,19 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::Args;
 use clap_complete::Shell;
 
 use crate::error::{Error, Result};
+use crate::fsutil::OutputFile;
 
 use super::context::Context;
 use super::{Outcome, definition};
+
+const MODE: u32 = 0o644;
 
 /// Options of `dijitso completions`.
 #[derive(Debug, Args)]
@@ -35,7 +39,9 @@ impl Arguments {
                 context.out.line(format_args!("would write {}", path.display()));
             }
             Some(path) => {
-                std::fs::write(path, script).map_err(|error| Error::io("cannot write", path, &error))?;
+                let written = OutputFile::create(path, MODE)
+                    .and_then(|mut file| file.write_all(&script).and_then(|()| file.finish()));
+                written.map_err(|error| Error::io("cannot write", path, &error))?;
             }
         }
         Ok(Outcome::Done)

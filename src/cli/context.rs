@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::params::Params;
 
 use super::output::{self, Out};
+use super::usage;
 
 /// When colours are used; by default on terminals, unless NO_COLOR is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -75,6 +76,9 @@ impl Context {
     pub(super) fn params(&self) -> Result<Params> {
         let mut params = Params::new()?;
         if let Some(dir) = &self.options.cache_dir {
+            if dir.is_empty() {
+                return Err(usage("--cache-dir is empty: name a directory, or leave the option out"));
+            }
             params.set("cache.cache_dir", dir)?;
         }
         Ok(params)

@@ -7,41 +7,42 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::cache::bundle::Step;
 use crate::error::Result;
+use crate::fsutil::is_stdout;
 use crate::jit::bundle;
 
-use super::Outcome;
 use super::context::Context;
-use super::output::{Out, count, size};
+use super::output::{Out, Progress, count, size};
+use super::select::Entries;
+use super::{Outcome, interrupt, usage};
 
 /// Options of `dijitso export`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Signatures, or names for all entries of a name
-    #[arg(value_name = "SIGNATURE|NAME", required_unless_present = "all", conflicts_with = "all")]
-    what: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 
-    /// All entries that are whole
-    #[arg(long)]
+    /// All entries that are whole; others are left out
+    #[arg(long, conflicts_with_all = ["entries", "signature"])]
     all: bool,
 
-    /// The file to write; "-" is the standard output
+    /// The file to write; "-" is the standard output. A FIFO or a device is written into
     #[arg(short, long, value_name = "BUNDLE", value_hint = clap::ValueHint::FilePath)]
     output: PathBuf,
 }
 
-/// The standard output, as long as somebody reads it.
+/// The standard output, as long as it can be written.
 struct Through<'a>(&'a mut Out);
 
 impl Write for Through<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.0.bytes(data);
-        if self.0.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(data.len()) }
+        self.0.raw(data).map(|()| data.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.0.flush();
-        if self.0.is_closed() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+        self.0.raw(&[])
     }
 }
 
@@ -49,16 +50,31 @@ impl Arguments {
     /// Writes a bundle, and what is in it unless the bundle itself is written there.
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let cache = context.cache()?;
-        let signatures = bundle::select(&cache, (!self.all).then_some(self.what.as_slice()))?;
+        if self.entries.are_all() && !self.all {
+            return Err(usage("say which entries, as dijitso export poisson, or --all"));
+        }
+        let words = self.entries.words();
+        let signatures = bundle::select(&cache, (!self.all).then_some(words.as_slice()))?;
         let dry_run = context.options.dry_run;
-        let to_stdout = self.output == Path::new("-") && !dry_run;
-        let done = if dry_run {
-            bundle::export_into(&cache, &signatures, self.all, &mut io::sink())?
-        } else if to_stdout {
-            bundle::export_into(&cache, &signatures, self.all, &mut Through(&mut context.out))?
-        } else {
-            bundle::export(&cache, &signatures, self.all, &self.output)?
+        let to_stdout = !dry_run && (self.output == Path::new("-") || is_stdout(&self.output));
+        let mut bar = Progress::new("checking entry", signatures.len());
+        let mut progress = |step: Step| {
+            let what = if step.bytes > 0 { "writing entry" } else { "checking entry" };
+            bar.at(what, step.done, step.total, step.bytes);
         };
+        let done = if dry_run {
+            bundle::export_into(&cache, &signatures, self.all, &mut io::sink(), &mut progress)?
+        } else if to_stdout {
+            let mut out = Through(&mut context.out);
+            bundle::export_into(&cache, &signatures, self.all, &mut out, &mut progress)?
+        } else {
+            let mut file = bundle::create(&self.output)?;
+            file.leftover().into_iter().for_each(interrupt::remove_when_ended);
+            let done = bundle::export_into(&cache, &signatures, self.all, &mut file, &mut progress)?;
+            bundle::finish(file, &self.output)?;
+            done
+        };
+        drop(bar);
         for skipped in &done.skipped {
             context.note(&format_args!("left out: {}: {}", skipped.signature, skipped.reason));
         }

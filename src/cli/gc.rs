@@ -28,6 +28,10 @@ pub(super) struct Arguments {
     /// Remove what has not been used for so long, as 90d, 12h or a number of seconds, instead of cache.max_age
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     max_age: Option<Duration>,
+
+    /// Keep what was published or used within this time, instead of 10min; 0 removes it too, but for what is in use
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    min_idle: Option<Duration>,
 }
 
 /// Reads a time span: a number, and perhaps a unit.
@@ -55,8 +59,8 @@ impl Arguments {
             // As a parameter, 0 is no limit; said here, it is one.
             max_size: params.max_size.or(self.max_size.as_ref().map(|_| 0)),
             max_age: self.max_age.or(params.max_age),
+            spared: self.min_idle.unwrap_or(Limits::of(&params).spared),
             dry_run: context.options.dry_run,
-            ..Limits::of(&params)
         };
         if limits.max_size.is_none() && limits.max_age.is_none() {
             let text =
@@ -113,9 +117,9 @@ impl Arguments {
             ));
             if done.spared > 0 {
                 let what = count(done.spared, "entry stays", "entries stay");
-                context
-                    .out
-                    .line(format_args!("{what} although over the limit: in use, or used a moment ago"));
+                context.out.line(format_args!(
+                    "{what} although over the limit: in use, or used a moment ago (--min-idle)"
+                ));
             }
         }
         other_caches(&cache, context);

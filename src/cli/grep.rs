@@ -10,11 +10,11 @@ use crate::cache::Cache;
 use crate::cache::catalog::{Catalog, Listed};
 use crate::cache::layout::Category;
 use crate::elf;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 
 use super::context::Context;
-use super::output::{MATCH, NUMBER, Out, PATH};
-use super::select::{Categories, chosen};
+use super::output::{MATCH, NUMBER, Out, PATH, count};
+use super::select::{Categories, Entries};
 use super::{Outcome, usage};
 
 /// Options of `dijitso grep`.
@@ -50,9 +50,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     filesonly: bool,
 
-    /// Search files of this signature only (a name or the beginning of a signature will do); may be repeated
-    #[arg(long, value_name = "SIGNATURE")]
-    signature: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 }
 
 /// A line with a match: its number, and itself without the end of line.
@@ -65,9 +64,15 @@ impl Arguments {
         let catalog = cache.catalog()?;
         let pattern = self.compiled()?;
         let out = &mut context.out;
-        let (mut found, mut documents) = (0, Vec::new());
-        for (signature, file) in files(&catalog, &self.signature, &self.categories.0)? {
-            let text = text_of(&cache, file)?;
+        let (mut found, mut documents, mut unread) = (0, Vec::new(), Vec::new());
+        for (signature, file) in files(&catalog, &self.entries, &self.categories.0)? {
+            let text = match text_of(&cache, file) {
+                Ok(text) => text,
+                Err(error) => {
+                    unread.push(error);
+                    continue;
+                }
+            };
             let hits = self.hits(&text, &pattern);
             if hits.is_empty() {
                 continue;
@@ -97,6 +102,7 @@ impl Arguments {
         if out.json {
             out.document(&json!({ "files": documents }));
         }
+        not_searched(unread, context)?;
         Ok(if found > 0 { Outcome::Done } else { Outcome::NothingFound })
     }
 
@@ -139,38 +145,45 @@ impl Arguments {
         out.line(format_args!("File '{path}' matches:"));
         for (number, line) in hits {
             if self.linenumbers {
-                let number = format!("{number:>5}");
-                out.bytes(format!("{}:", out.paint(NUMBER, number)).as_bytes());
+                out.text(format_args!("{}:", out.paint(NUMBER, format_args!("{number:>5}"))));
             }
             out.bytes(b"\t");
-            out.bytes(&highlighted(line, pattern, out));
+            highlight(line, pattern, out);
             out.bytes(b"\n");
         }
     }
 }
 
-/// The line with what matches in colour, if there are colours.
-fn highlighted(line: &[u8], pattern: &Regex, out: &Out) -> Vec<u8> {
-    let mut text = Vec::with_capacity(line.len());
+/// Writes the line with what matches in colour, if there are colours.
+fn highlight(line: &[u8], pattern: &Regex, out: &mut Out) {
     let mut done = 0;
     for part in pattern.find_iter(line).filter(|part| !part.is_empty()) {
         // Bytes that are no text are shown as they are.
         let Ok(matched) = std::str::from_utf8(part.as_bytes()) else { continue };
-        text.extend_from_slice(&line[done..part.start()]);
-        text.extend_from_slice(out.paint(MATCH, matched).as_bytes());
+        out.bytes(&line[done..part.start()]);
+        out.text(out.paint(MATCH, matched));
         done = part.end();
     }
-    text.extend_from_slice(&line[done..]);
-    text
+    out.bytes(&line[done..]);
+}
+
+/// Names the files that could not be searched; the others were.
+pub(super) fn not_searched(unread: Vec<Error>, context: &mut Context) -> Result<()> {
+    let number = unread.len();
+    let mut unread = unread.into_iter();
+    let Some(first) = unread.next() else { return Ok(()) };
+    unread.take(9).for_each(|error| context.note(&error));
+    let text = format!("{} not searched: {first}", count(number, "file was", "files were"));
+    Err(Error::new(Kind::Cache, text))
 }
 
 /// The files of these categories and signatures, in the order of categories and paths.
 pub(super) fn files<'a>(
     catalog: &'a Catalog,
-    signatures: &[String],
+    entries: &Entries,
     categories: &[Category],
 ) -> Result<Vec<(&'a str, &'a Listed)>> {
-    let entries = chosen(catalog, signatures)?;
+    let entries = entries.of(catalog)?;
     let of = |category: Category| {
         let mut files: Vec<(&str, &Listed)> = entries
             .iter()

@@ -12,9 +12,9 @@ use crate::source_text::{Function, functions};
 
 use super::Outcome;
 use super::context::Context;
-use super::grep::files;
+use super::grep::{files, not_searched};
 use super::output::{NUMBER, Out, PATH};
-use super::select::Categories;
+use super::select::{Categories, Entries};
 
 /// Options of `dijitso grepfunction`.
 #[derive(Debug, Args)]
@@ -27,9 +27,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
 
-    /// Search files of this signature only (a name or the beginning of a signature will do); may be repeated
-    #[arg(long, value_name = "SIGNATURE")]
-    signature: Vec<String>,
+    #[command(flatten)]
+    entries: Entries,
 
     /// Show what comes before the body only
     #[arg(long)]
@@ -42,13 +41,20 @@ impl Arguments {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
         let out = &mut context.out;
-        let (mut found, mut documents) = (0, Vec::new());
+        let (mut found, mut documents, mut unread) = (0, Vec::new(), Vec::new());
         let mut nearest = Nearest::new(&self.name);
         // Libraries have no text.
         let categories: Vec<Category> =
             self.categories.0.iter().copied().filter(|category| *category != Category::Lib).collect();
-        for (signature, file) in files(&catalog, &self.signature, &categories)? {
-            let Some(text) = cache.read_listed(file)? else { continue };
+        for (signature, file) in files(&catalog, &self.entries, &categories)? {
+            let text = match cache.read_listed(file) {
+                Ok(Some(text)) => text,
+                Ok(None) => continue,
+                Err(error) => {
+                    unread.push(error);
+                    continue;
+                }
+            };
             if !self.may_have(&text) && found > 0 {
                 continue;
             }
@@ -73,6 +79,7 @@ impl Arguments {
         if out.json {
             out.document(&json!({ "functions": documents }));
         }
+        not_searched(unread, context)?;
         if found > 0 {
             return Ok(Outcome::Done);
         }
@@ -117,7 +124,7 @@ impl Arguments {
                 .filter(|word| !word.is_empty())
                 .map(<[u8]>::to_vec)
                 .collect();
-            out.bytes(format!("{number}: ").as_bytes());
+            out.text(format_args!("{number}: "));
             out.bytes(&words.join(&b' '));
             return out.bytes(b"\n");
         }

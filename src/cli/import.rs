@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,9 +12,9 @@ use crate::cache::bundle::{Options, Outcome as Became, Report};
 use crate::error::{Error, Kind, Result};
 use crate::jit::bundle;
 
-use super::Outcome;
 use super::context::Context;
 use super::output::Out;
+use super::{Outcome, usage};
 
 /// Options of `dijitso import`.
 #[derive(Debug, Args)]
@@ -34,6 +35,9 @@ impl Arguments {
         let cache = Cache::new(&params.cache.cache_dir, &params.cache);
         let options = Options { force: self.force, dry_run: context.options.dry_run };
         let report = if self.bundle == Path::new("-") {
+            if std::io::stdin().is_terminal() {
+                return Err(usage("the standard input is a terminal: name a file, or send a bundle to it"));
+            }
             bundle::import_from(&cache, &mut std::io::stdin().lock(), options)?
         } else {
             bundle::import(&cache, &self.bundle, options)?

@@ -5,11 +5,15 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap_mangen::Man;
 
 use crate::error::{Error, Result};
+use crate::fsutil::OutputFile;
 
 use super::context::Context;
 use super::{Outcome, definition};
+
+const MODE: u32 = 0o644;
 
 /// Options of `dijitso man`.
 #[derive(Debug, Args)]
@@ -29,8 +33,16 @@ impl Arguments {
         let cannot = |error: std::io::Error| Error::io("cannot write manual pages to", &self.dir, &error);
         std::fs::create_dir_all(&self.dir).map_err(cannot)?;
         // The help of each subcommand repeats what all have; its page refers to the first one.
-        let command = definition().disable_help_subcommand(true);
-        clap_mangen::generate_to(command, &self.dir).map_err(cannot)?;
+        let mut command = definition().disable_help_subcommand(true);
+        command.build();
+        let subcommands = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+        for command in subcommands.chain([command.clone()]) {
+            let page = Man::new(command);
+            let path = self.dir.join(page.get_filename());
+            let written = OutputFile::create(&path, MODE)
+                .and_then(|mut file| page.render(&mut file).and_then(|()| file.finish()));
+            written.map_err(|error| Error::io("cannot write", &path, &error))?;
+        }
         Ok(Outcome::Done)
     }
 }

@@ -18,6 +18,7 @@ mod gc;
 mod grep;
 mod grepfunction;
 mod import;
+mod interrupt;
 mod man;
 mod output;
 mod parameters;
@@ -33,6 +34,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::error::{Error, Kind, Result};
+use crate::escape;
 
 use context::{Context, Options};
 
@@ -43,7 +45,7 @@ Exit codes:
   1  grep and grepfunction: nothing was found; check: something is broken
   2  the command line is not understood
   3  an error of the cache or of the parameters: unknown signature or key, unreadable file;
-     import: something was refused; doctor: something is bad";
+     import: something was refused; doctor: something is bad; the output cannot be written";
 
 /// Look after the cache of just-in-time built libraries.
 #[derive(Debug, Parser)]
@@ -132,7 +134,8 @@ impl log::Log for Warnings {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            let _ = writeln!(std::io::stderr(), "dijitso: {}", record.args());
+            let text = record.args().to_string();
+            let _ = writeln!(std::io::stderr(), "dijitso: {}", escape::lines(&text));
         }
     }
 
@@ -157,25 +160,45 @@ fn choose_colour() {
 #[must_use]
 pub fn main() -> ExitCode {
     choose_colour();
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(answer) => return said(&answer),
+    };
     if log::set_logger(&Warnings).is_ok() {
         log::set_max_level(arguments.options.level());
     }
     let mut context = Context::new(arguments.options);
     let result = arguments.command.run(&mut context);
+    context.out.flush();
+    let lost_reader = context.out.has_lost_reader();
     match (result, context.out.finish()) {
         (Ok(Outcome::Done), Ok(())) => ExitCode::SUCCESS,
         (Ok(Outcome::NothingFound | Outcome::Broken), Ok(())) => ExitCode::from(1),
         (Ok(Outcome::Bad), Ok(())) => ExitCode::from(3),
+        // Whoever has closed the pipe needs no reason.
+        (Err(_), _) if lost_reader => ExitCode::from(3),
         (Err(error), _) => {
             context.note(&error);
             ExitCode::from(if error.kind() == Kind::InvalidArgument { 2 } else { 3 })
         }
-        (Ok(_), Err(error)) => {
-            context.note(&format!("cannot write the output: {error}"));
-            ExitCode::from(3)
-        }
+        (Ok(_), Err(error)) => unwritten(&error),
     }
+}
+
+/// Shows the help, the version, or what is wrong with the command line.
+fn said(answer: &clap::Error) -> ExitCode {
+    let written = answer.print().and_then(|()| std::io::stdout().flush());
+    match written {
+        Err(error) if !answer.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
+            unwritten(&error)
+        }
+        _ => ExitCode::from(u8::try_from(answer.exit_code()).unwrap_or(2)),
+    }
+}
+
+fn unwritten(error: &std::io::Error) -> ExitCode {
+    output::note(&format_args!("cannot write the output: {error}"));
+    ExitCode::from(3)
 }
 
 /// A mistake on the command line that clap cannot see.

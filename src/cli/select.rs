@@ -1,6 +1,8 @@
-//! Options by which several subcommands choose files: categories and signatures.
+//! Options by which several subcommands choose files: categories and entries.
 
 #![forbid(unsafe_code)]
+
+use clap::Args;
 
 use crate::cache::catalog::{Catalog, Entry};
 use crate::cache::layout::Category;
@@ -18,19 +20,36 @@ impl std::str::FromStr for Categories {
     }
 }
 
-/// The entries that these words stand for, each once, in the order of the words; all when there is no word.
-pub(super) fn chosen<'a>(catalog: &'a Catalog, words: &[String]) -> Result<Vec<&'a Entry>> {
-    if words.is_empty() {
-        let mut all: Vec<&Entry> = catalog.all().collect();
-        all.sort_by(|a, b| a.signature.cmp(&b.signature));
-        return Ok(all);
+/// The entries that a subcommand is about.
+#[derive(Debug, Args)]
+pub(super) struct Entries {
+    /// Entries: signatures, names, patterns as "poisson_*", or the beginning of one signature; without any, all
+    #[arg(value_name = "ENTRY")]
+    entries: Vec<String>,
+
+    /// The same; may be repeated
+    #[arg(long, value_name = "ENTRY")]
+    signature: Vec<String>,
+}
+
+impl Entries {
+    /// The words.
+    pub(super) fn words(&self) -> Vec<String> {
+        self.entries.iter().chain(&self.signature).cloned().collect()
     }
-    let mut entries: Vec<&Entry> = Vec::new();
-    for word in words {
-        let entry = catalog.resolve(word)?;
-        if !entries.contains(&entry) {
-            entries.push(entry);
+
+    /// Whether there is no word.
+    pub(super) fn are_all(&self) -> bool {
+        self.entries.is_empty() && self.signature.is_empty()
+    }
+
+    /// The entries that the words stand for, each once, in the order of the words; all if there is no word.
+    pub(super) fn of<'a>(&self, catalog: &'a Catalog) -> Result<Vec<&'a Entry>> {
+        if self.are_all() {
+            let mut all: Vec<&Entry> = catalog.all().collect();
+            all.sort_by(|a, b| a.signature.cmp(&b.signature));
+            return Ok(all);
         }
+        catalog.select(&self.words())
     }
-    Ok(entries)
 }

@@ -16,7 +16,7 @@ use crate::error::Result;
 use super::Outcome;
 use super::context::Context;
 use super::output::{Align, Out, STRONG, Table, age, count, epoch, size};
-use super::select::Categories;
+use super::select::{Categories, Entries};
 
 /// Options of `dijitso show`.
 #[derive(Debug, Args)]
@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// The other way round
     #[arg(long)]
     reverse: bool,
+
+    #[command(flatten)]
+    entries: Entries,
 }
 
 /// What entries are sorted by.
@@ -62,7 +65,7 @@ impl Arguments {
     /// Writes lists, or a summary and a table.
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let cache = context.cache()?;
-        let catalog = cache.catalog()?;
+        let catalog = self.chosen(cache.catalog()?)?;
         let out = &mut context.out;
         if (self.files || self.signatures) && !out.json {
             self.lists(&catalog, out);
@@ -85,6 +88,20 @@ impl Arguments {
         }
         remarks(&cache, &catalog, out);
         Ok(Outcome::Done)
+    }
+
+    /// The catalog with the entries alone that were asked for.
+    fn chosen(&self, catalog: Catalog) -> Result<Catalog> {
+        if self.entries.are_all() {
+            return Ok(catalog);
+        }
+        let mut chosen = Catalog::default();
+        for entry in self.entries.of(&catalog)? {
+            let list = if entry.library().is_some() { &mut chosen.entries } else { &mut chosen.orphans };
+            list.push(entry.clone());
+        }
+        chosen.entries.sort_by(|a, b| a.signature.cmp(&b.signature));
+        Ok(chosen)
     }
 
     fn lists(&self, catalog: &Catalog, out: &mut Out) {

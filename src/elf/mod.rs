@@ -15,6 +15,7 @@ use object::read::elf::ElfFile;
 use object::{Endianness, Object};
 
 use crate::error::{Error, Kind, Result};
+use crate::fsutil::{self, LONGEST_LIBRARY};
 
 pub use symbols::explain_missing;
 pub use whole::{check, check_ours};
@@ -54,7 +55,8 @@ fn damaged(path: &Path, reason: &str) -> Error {
 /// [`Kind::Cache`] when it cannot be read or is no 64-bit ELF file.
 pub fn read(path: &Path) -> Result<Facts> {
     // Any library may be asked for, and nothing of it is run: whose it is does not matter.
-    let data = std::fs::read(path).map_err(|error| Error::io("cannot read", path, &error))?;
+    let data =
+        fsutil::read_plain(path, LONGEST_LIBRARY).map_err(|error| Error::io("cannot read", path, &error))?;
     let facts = parse(&data).map_err(|reason| damaged(path, &reason))?;
     let search = search::Search::new(path, &facts.runpath);
     let needed = facts.needed.into_iter().map(|name| Needed { path: search.find(&name), name }).collect();
@@ -122,6 +124,17 @@ mod tests {
         let error = read(&path).unwrap_err();
         assert_eq!(error.kind(), Kind::Cache);
         assert!(error.message().contains("text.so"), "{error}");
+    }
+
+    #[test]
+    fn c13_what_never_ends_is_refused_before_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        for path in [Path::new("/dev/zero"), &path] {
+            let error = read(path).unwrap_err();
+            assert!(error.kind() == Kind::Cache && error.message().contains("not a plain file"), "{error}");
+        }
     }
 
     pub(super) fn whole_library() -> &'static [u8] {

@@ -8,7 +8,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use crate::fsutil::{self, LONGEST_LIST};
 
 const CACHE: &str = "/etc/ld.so.cache";
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
@@ -33,7 +36,7 @@ impl Search {
         let given = std::env::split_paths(&given).filter(|dir| !dir.as_os_str().is_empty());
         // Those named by the environment come before a library's DT_RUNPATH.
         let dirs = given.chain(own).collect();
-        let cache = std::fs::read(CACHE).unwrap_or_default();
+        let cache = fsutil::read_plain(Path::new(CACHE), LONGEST_LIST).unwrap_or_default();
         let start = cache.windows(MAGIC.len()).position(|window| window == MAGIC);
         Self { origin, dirs, cache: start.map_or_else(Vec::new, |start| cache[start..].to_vec()) }
     }
@@ -60,10 +63,7 @@ impl Search {
         };
         let fits = |path: &Path| {
             let mut head = [0; 5];
-            let read = std::fs::File::open(path).and_then(|mut file| {
-                use std::io::Read;
-                file.read_exact(&mut head)
-            });
+            let read = fsutil::open_plain(path).and_then(|(mut file, _)| file.read_exact(&mut head));
             read.is_ok() && head == *b"\x7fELF\x02"
         };
         (0..number(MAGIC.len())?)

@@ -3,24 +3,34 @@
 
 #![forbid(unsafe_code)]
 
+mod disk;
 pub mod faults;
+mod gzip;
+mod output;
+mod plain;
 mod trust;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use flate2::{Compression, write::GzEncoder};
 use tempfile::NamedTempFile;
 
 use crate::owner::{Life, Owner};
 
+pub use disk::{is_local, room, room_in_memory};
 use faults::{Op, allow};
+pub use gzip::{gunzip, gunzip_parts, gzip};
+pub use output::{OutputFile, is_stdout, open_log};
+pub use plain::{
+    LONGEST_LIBRARY, LONGEST_LIST, LONGEST_TEXT, kind_name, not_plain, open_plain, read_plain,
+    read_plain_text, too_long,
+};
 pub use trust::{Look, Standing, distrust, shelter, standing};
 
 /// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
@@ -159,8 +169,16 @@ impl From<io::Error> for Unread {
 /// # Errors
 /// Why it was not read; that it does not exist is no error.
 pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+    read_own_up_to(path, u64::MAX)
+}
+
+/// As [`read_own`], of a file of at most `longest` bytes.
+///
+/// # Errors
+/// As [`read_own`]; [`io::ErrorKind::FileTooLarge`].
+pub fn read_own_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, Unread> {
     let mut data = Vec::new();
-    Ok(read_own_onto(path, &mut data)?.then_some(data))
+    Ok(read_own_part(path, longest, &mut data)?.then_some(data))
 }
 
 /// As [`read_own`], behind what is in `data` already; false when there is no such file. Where it fails, `data` is as it
@@ -169,11 +187,15 @@ pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
 /// # Errors
 /// As [`read_own`].
 pub fn read_own_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
+    read_own_part(path, u64::MAX, data)
+}
+
+fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unread> {
     const ATTEMPTS: usize = 3;
     let before = data.len();
     let mut attempt = 1;
     loop {
-        match read_once(path, data) {
+        match read_once(path, longest, data) {
             Ok(there) => return Ok(there),
             // Replaced on the server while a network disk had it open: the name leads to the new one.
             Err(Unread::Failed(error))
@@ -190,8 +212,11 @@ pub fn read_own_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
     }
 }
 
-fn read_once(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
+fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unread> {
     let Some((file, facts)) = open_with_facts(path)? else { return Ok(false) };
+    if facts.len() > longest {
+        return Err(too_long(facts.len(), longest).into());
+    }
     let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
     // As much as there was when it was looked at, without asking for more: what is written later is not ours.
@@ -283,29 +308,6 @@ pub fn touch(path: &Path, mode: u32) -> io::Result<()> {
     File::options().append(true).create(true).mode(mode).custom_flags(flags).open(path).map(drop)
 }
 
-/// Whether a directory is on a disk of this host, as far as the file system is known.
-#[must_use]
-pub fn is_local(dir: &Path) -> bool {
-    // ext2 to 4, XFS, Btrfs, tmpfs, overlay, ZFS, F2FS.
-    const LOCAL: [u64; 7] =
-        [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0x794C_7630, 0x2FC1_2FC1, 0xF2F5_2010];
-    // The type of the number differs between processors; the number has 32 bits.
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
-    rustix::fs::statfs(dir).is_ok_and(|facts| LOCAL.contains(&(facts.f_type as u64 & 0xFFFF_FFFF)))
-}
-
-/// How many bytes can still be written in a directory that is kept in memory; `None` of any other.
-#[must_use]
-pub fn room_in_memory(dir: &Path) -> Option<u64> {
-    const TMPFS: u64 = 0x0102_1994;
-    // The types of the numbers differ between processors.
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
-    rustix::fs::statfs(dir)
-        .ok()
-        .filter(|facts| facts.f_type as u64 & 0xFFFF_FFFF == TMPFS)
-        .map(|facts| (facts.f_bavail as u64).saturating_mul(facts.f_bsize as u64))
-}
-
 /// Whether there is anything at this path, be it a link that leads nowhere.
 #[must_use]
 pub fn is_there(path: &Path) -> bool {
@@ -386,24 +388,6 @@ pub fn remove_old(dir: &Path, age: Duration) {
 pub fn remove(path: &Path, is_dir: bool) -> io::Result<()> {
     allow(Op::Create, path)?;
     if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
-}
-
-/// `data` as a gzip file. Equal input gives equal output: no time, no name.
-#[must_use]
-pub fn gzip(data: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
-}
-
-/// What is in a gzip file.
-///
-/// # Errors
-/// When it is not one, is cut short or damaged, or there is not enough memory.
-pub fn gunzip(data: &[u8]) -> io::Result<Vec<u8>> {
-    let mut plain = Vec::new();
-    // What others write may consist of several members.
-    flate2::read::MultiGzDecoder::new(data).read_to_end(&mut plain)?;
-    Ok(plain)
 }
 
 /// A new directory that only this user can enter, removed with everything in it when dropped.

@@ -67,7 +67,56 @@ fn c2_a_rename_that_fails_says_why() {
 fn gzip_is_reproducible() {
     let packed = gzip(b"int main;");
     assert_eq!(packed, gzip(b"int main;"));
-    assert_eq!(gunzip(&packed).unwrap(), b"int main;");
-    assert!(gunzip(&packed[..packed.len() - 1]).is_err(), "cut short");
-    assert!(gunzip(b"int main;").is_err());
+    assert_eq!(gunzip(&packed, 9).unwrap(), b"int main;");
+    assert!(gunzip(&packed[..packed.len() - 1], 9).is_err(), "cut short");
+    assert!(gunzip(b"int main;", 9).is_err());
+}
+
+#[test]
+fn c13_only_plain_files_are_read_and_none_is_waited_for() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let at = |name: &str| dir.path().join(name);
+    rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
+    fs::write(at("plain"), "12345").unwrap();
+    std::os::unix::fs::symlink("plain", at("link")).unwrap();
+    for (name, reason) in [("fifo", "a FIFO"), ("zero", "a device"), (".", "a directory")] {
+        let error = read_plain(&at(name), 100).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert_eq!(read_plain(&at("link"), 5).unwrap(), b"12345");
+    assert_eq!(read_plain(&at("plain"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    assert!(matches!(read_own_up_to(&at("plain"), 4), Err(Unread::Failed(_))));
+}
+
+#[test]
+fn d16_no_more_is_unpacked_than_is_allowed() {
+    let packed = gzip(&[0; 1000]);
+    assert_eq!(gunzip(&packed, 1000).unwrap(), [0; 1000]);
+    assert_eq!(gunzip(&packed, 999).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+    let twice = [packed.clone(), packed].concat();
+    assert_eq!(gunzip(&twice, 2000).unwrap().len(), 2000);
+    assert!(gunzip(&twice, 1999).is_err());
+}
+
+#[test]
+fn a3_an_output_that_is_not_finished_leaves_what_was_there() {
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let path = dir.path().join("file");
+    drop(OutputFile::create(&path, 0o644).unwrap());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    for text in ["first", "second"] {
+        let mut file = OutputFile::create(&path, 0o644).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+    // Something else has come there meanwhile.
+    let file = OutputFile::create(&path, 0o644).unwrap();
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(file.finish().is_err() && path.is_dir());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -5,23 +5,26 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 
 use crate::build::toolchain::{self, Compiler, cpu, native};
 use crate::cache::Cache;
-use crate::cache::bundle::{self, Exported, Imported, Options, Report};
+use crate::cache::bundle::{self, Exported, Imported, Options, Report, Step};
 use crate::cache::seal::Record;
 use crate::error::{Error, Result};
-use crate::fsutil;
+use crate::fsutil::{self, OutputFile};
 use crate::params::resolved::Resolved;
 use crate::signature::Toolchain;
 
 /// Mode of a bundle, but for what the umask takes away: it is made to be given to others.
 const MODE: u32 = 0o644;
 
-/// What `words` (signatures, or names for all entries of that name) stand for, else all entries.
+/// The signatures that `words` stand for (see [`crate::cache::select`]), else all.
 ///
 /// # Errors
 /// For a word that stands for nothing, and when the cache cannot be read.
@@ -36,22 +39,35 @@ pub fn select(cache: &Cache, words: Option<&[String]>) -> Result<Vec<String>> {
     }
 }
 
-/// Writes these entries with all that they need to the file `to`, which appears whole or not at all. With `lenient`,
-/// what is not whole is left out.
+/// Writes these entries with all that they need to the file `to`, which appears whole or not at all; see
+/// [`OutputFile`] for what is no plain file. With `lenient`, what is not whole is left out.
 ///
 /// # Errors
 /// [`crate::error::Kind::Cache`].
 pub fn export(cache: &Cache, signatures: &[String], lenient: bool, to: &Path) -> Result<Exported> {
-    let dir = to.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot = |error: io::Error| Error::io("cannot write", to, &error);
-    let mut staged = fsutil::staging(dir, MODE).map_err(cannot)?;
-    let done = export_into(cache, signatures, lenient, staged.as_file_mut())?;
-    staged.as_file().sync_data().map_err(cannot)?;
-    staged.persist(to).map_err(|error| cannot(error.error))?;
+    let mut file = create(to)?;
+    let done = export_into(cache, signatures, lenient, &mut file, &mut |_| {})?;
+    finish(file, to)?;
     Ok(done)
 }
 
-/// The same to something that is open.
+/// Begins to write a bundle; see [`export`].
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`].
+pub fn create(to: &Path) -> Result<OutputFile> {
+    OutputFile::create(to, MODE).map_err(|error| Error::io("cannot write", to, &error))
+}
+
+/// Ends a bundle.
+///
+/// # Errors
+/// [`crate::error::Kind::Cache`].
+pub fn finish(file: OutputFile, to: &Path) -> Result<()> {
+    file.finish().map_err(|error| Error::io("cannot write", to, &error))
+}
+
+/// The same to something that is open, which says how far it is.
 ///
 /// # Errors
 /// As [`export`].
@@ -60,9 +76,13 @@ pub fn export_into(
     signatures: &[String],
     lenient: bool,
     to: &mut dyn Write,
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Exported> {
-    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(to))
+    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(to), progress)
 }
+
+/// How long to wait for a program that writes to a FIFO.
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Puts the entries of the bundle `from` into a cache.
 ///
@@ -70,23 +90,42 @@ pub fn export_into(
 /// [`crate::error::Kind::Cache`] when it cannot be read, or is refused.
 pub fn import(cache: &Cache, from: &Path, options: Options) -> Result<Report> {
     let cannot = |error: io::Error| Error::io("cannot read", from, &error);
-    let mut file = File::open(from).map_err(cannot)?;
-    if file.metadata().map_err(cannot)?.is_file() {
-        bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
-    } else {
-        import_from(cache, &mut file, options)
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let mut file = File::options().read(true).custom_flags(flags).open(from).map_err(cannot)?;
+    let kind = file.metadata().map_err(cannot)?.file_type();
+    if kind.is_file() {
+        return bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options);
     }
+    if kind.is_fifo() {
+        let mut ready = [PollFd::new(&file, PollFlags::IN)];
+        if poll(&mut ready, Some(&PATIENCE)).map_err(|error| cannot(error.into()))? == 0 {
+            return Err(cannot(io::Error::other("no program writes to it")));
+        }
+    } else if !kind.is_char_device() {
+        return Err(cannot(fsutil::not_plain(kind)));
+    }
+    let flags = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK));
+    flags.map_err(|error| cannot(error.into()))?;
+    import_from(cache, &mut file, options)
 }
 
-/// The same from something that can be read once, as a pipe: it is copied to an unnamed file first.
+/// The same from something that can be read once, as a pipe: it is copied to an unnamed file first. No more is copied
+/// than its manifest says, and nothing if there is no room for it.
 ///
 /// # Errors
 /// As [`import`].
 pub fn import_from(cache: &Cache, from: &mut dyn Read, options: Options) -> Result<Report> {
-    let root = &cache.layout().params().temp_dir_root;
+    let params = cache.layout().params();
+    let root = &params.temp_dir_root;
     let cannot = |error: io::Error| Error::io("cannot copy the bundle to", root, &error);
+    let stream = bundle::Stream::begin(from, params)?;
+    let room = fsutil::room(root).map_err(cannot)?;
+    if stream.size() > room {
+        let text = format!("it has {} bytes, and {} has room for {room}", stream.size(), root.display());
+        return Err(cannot(io::Error::new(io::ErrorKind::StorageFull, text)));
+    }
     let mut file = tempfile::tempfile_in(root).map_err(cannot)?;
-    io::copy(from, &mut file).map_err(cannot)?;
+    stream.copy(from, &mut file).map_err(cannot)?;
     bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
 }
 

@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use crate::error::{Error, Kind};
+use crate::escape;
 
 use options::Options;
 pub use place::{Here, enter};
@@ -255,6 +256,7 @@ impl log::Log for Logging {
         }
         let _turn = Turn;
         let message = record.args().to_string();
+        let message = escape::paragraph(&message);
         self.deliver(&Record {
             level: number(record.level()),
             message: &message,

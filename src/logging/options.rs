@@ -7,7 +7,8 @@
 //!              | "json=" PATH       besides, each record and each finished call is added to this file as a line of JSON
 //!              | "ranks=all"        every rank shows what it has to say, not only the first one
 //! ```
-//! A path ends at the next comma. Several processes may name the same file.
+//! A path is that of a plain file, a terminal or another device, or `/dev/stdout` or `/dev/stderr`. Anything else, as a
+//! FIFO, is not opened: it could hold the program. A path ends at the next comma. Several processes may name the same file.
 
 #![forbid(unsafe_code)]
 

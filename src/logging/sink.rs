@@ -14,11 +14,12 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value, json};
+
+use crate::fsutil;
 
 use super::{DEBUG, ERROR, Finished, INFO, Record, WARNING};
 
@@ -28,10 +29,6 @@ pub(super) fn name(level: i32) -> &'static str {
         .iter()
         .find(|(limit, _)| level <= *limit)
         .map_or("critical", |(_, name)| name)
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    File::options().append(true).create(true).mode(0o600).open(path)
 }
 
 /// Lines for people.
@@ -44,7 +41,7 @@ pub(super) enum Sink {
 
 impl Sink {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        append(path).map(Self::File)
+        fsutil::open_log(path).map(Self::File)
     }
 
     /// What cannot be written is lost: there is nobody to tell.
@@ -70,7 +67,7 @@ pub(super) struct Events(File);
 
 impl Events {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        append(path).map(Self)
+        fsutil::open_log(path).map(Self)
     }
 
     pub(super) fn record(&self, record: &Record<'_>) {

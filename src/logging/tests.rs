@@ -1,4 +1,5 @@
 use super::*;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
 fn logging(options: &Options) -> Logging {
@@ -104,4 +105,35 @@ fn tools_read_records_and_finished_calls_as_lines_of_json() {
     assert!(lines.iter().all(|line| line["rank"] == 1 && line["ranks"] == 2 && line["time"].is_f64()));
     assert_eq!((&lines[1]["signature"], &lines[1]["origin"]), (&"n_1".into(), &"built".into()));
     assert_eq!((&lines[2]["status"], &lines[2]["failed_rank"]), (&30.into(), &1.into()));
+}
+
+#[test]
+fn c13_a_fifo_is_no_log_and_holds_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    let read = || std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
+    for reader in [None, Some(read())] {
+        let mut complaints = Vec::new();
+        let options = Options { file: Some(path.clone()), events: Some(path.clone()), ..Options::default() };
+        let logging = Logging::new(&options, &mut complaints);
+        assert!(matches!(logging.sink, Sink::Stderr) && logging.events.is_none());
+        assert!(complaints.len() == 2 && complaints[0].contains("a FIFO"), "{complaints:?}");
+        drop(reader);
+    }
+    let options = Options { file: Some("/dev/null".into()), ..Options::default() };
+    assert!(matches!(logging(&options).sink, Sink::File(_)));
+}
+
+#[test]
+fn d15_a_record_is_one_line_without_control_characters() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("log");
+    let logging = logging(&Options { file: Some(path.clone()), all_ranks: true, ..Options::default() });
+    say(&logging, log::Level::Warn, "dijitso", "a\u{1b}[2J\ndijitso error [x]: false\u{9b}");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        text.ends_with("]: a\\x1b[2J dijitso error [x]: false\\x9b\n") && text.lines().count() == 1,
+        "{text:?}"
+    );
 }

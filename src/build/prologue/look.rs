@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::build::{Job, inputs};
+use crate::fsutil::{self, LONGEST_TEXT};
 use crate::params::resolved::{BuildParams, header_name};
 
 use super::record::Record;
@@ -38,7 +39,7 @@ pub(super) fn are_asked_for(job: &Job<'_>, guards: &[String], record: &Record) -
         return false;
     }
     record.headers.keys().any(|path| {
-        let Ok(data) = fs::read(path) else { return true };
+        let Ok(data) = fsutil::read_plain(path, LONGEST_TEXT) else { return true };
         let text = String::from_utf8_lossy(&data);
         guards.iter().any(|guard| text::mentions(&text, guard))
     })
@@ -94,7 +95,7 @@ fn ours(path: PathBuf) -> Found {
     if !path.is_file() {
         return Found::Unknown;
     }
-    fs::read_to_string(&path).map_or(Found::Unknown, |text| Found::Ours(path, text))
+    fsutil::read_plain_text(&path).map_or(Found::Unknown, |text| Found::Ours(path, text))
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::build::diagnostics;
 use crate::build::inputs::{self, Since};
-use crate::fsutil::{self, Power};
+use crate::fsutil::{self, LONGEST_TEXT, Power};
 use crate::human;
 use crate::process::aside::{Aside, End, RunAside};
 use crate::wire::hex;
@@ -234,7 +234,7 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     let arguments =
         ["-v", "-MD", "-MF", NOTES_OF_TWICE, "-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
     let said = run(&arguments, "the compiler does not read it")?;
-    let twice = fs::read(folder.join(ONCE_MORE))?;
+    let twice = fsutil::read_plain(&folder.join(ONCE_MORE), LONGEST_TEXT)?;
     let text = String::from_utf8_lossy(&twice);
     if !is_idempotent(&text, MARK) {
         return Err(Refusal::lasting("its headers give something else when they are included twice"));
@@ -248,7 +248,7 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     let mut searched = surroundings::searched(&said).ok_or_else(silent)?;
     searched.extend(work.searched.iter().cloned());
     // Before it is compiled: what changes meanwhile is seen.
-    let headers = inputs::all_headers(&fs::read_to_string(folder.join(NOTES_OF_TWICE))?);
+    let headers = inputs::all_headers(&fsutil::read_plain_text(&folder.join(NOTES_OF_TWICE))?);
     let record = Record::now(&work.key, &work.text, headers, &searched);
     if let Some(why) = record.refused {
         return Err(Refusal::lasting(why));
@@ -282,7 +282,7 @@ fn left(work: &Work, folder: &Path) -> Option<Plan> {
 /// Writes the record of what the compiler has made.
 fn finish(work: &Work, folder: &Path, plan: Plan) -> Result<(), Refusal> {
     let Plan { began, mut record } = plan;
-    let notes = fs::read_to_string(folder.join(NOTES))?;
+    let notes = fsutil::read_plain_text(&folder.join(NOTES))?;
     let mut headers = inputs::all_headers(&notes);
     // That which was precompiled, by the path that the compiler was given.
     let real = firm(folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
@@ -353,7 +353,7 @@ pub(super) fn give_up(work: &Work, why: &str, pause: Duration, is_there: impl Fn
 fn refuse(work: &Work, why: &str, pause: Duration) {
     let folder = work.folder();
     let before = read_record(&folder);
-    let notes = fs::read_to_string(folder.join(NOTES)).unwrap_or_default();
+    let notes = fsutil::read_plain_text(&folder.join(NOTES)).unwrap_or_default();
     let headers =
         before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
     let _ = fs::remove_dir_all(&folder);

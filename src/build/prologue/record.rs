@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fsutil::{self, LONGEST_TEXT};
 use crate::inputs::nanoseconds;
 
 use super::moments;
@@ -121,7 +122,7 @@ impl Record {
         for path in headers {
             // Before it is read, as above.
             let before = Facts::of_file(&path);
-            match fs::read(&path) {
+            match fsutil::read_plain(&path, LONGEST_TEXT) {
                 Ok(data) => {
                     let text = String::from_utf8_lossy(&data);
                     let mut own = Names::default();

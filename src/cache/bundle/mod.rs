@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod read;
+mod stream;
 mod tar;
 mod write;
 
@@ -31,11 +32,18 @@ use super::layout::Layout;
 use super::seal::{Companion, Record};
 
 pub use read::{Imported, Options, Outcome, Report, import};
-pub use write::{Exported, Skipped, export, select};
+pub use stream::Stream;
+pub use write::{Exported, Skipped, Step, export, select};
 
 const FORMAT: &str = "dijitso bundle 1";
 const MANIFEST: &str = "dijitso-bundle.json";
 const DIGESTS: &str = "dijitso-bundle.sha256";
+
+/// The longest manifest: 64 MiB.
+const LONGEST_MANIFEST: u64 = 64 << 20;
+
+/// The most entries of a bundle.
+const MOST_ENTRIES: usize = 65_536;
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;

@@ -6,20 +6,25 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 
-use crate::cache::seal::{self, Companion};
-use crate::cache::{Cache, EntryFiles};
+use crate::cache::seal::{self, Companion, Record};
+use crate::cache::{Cache, EntryFiles, check_source};
 use crate::elf;
 use crate::error::{Error, Result};
+use crate::fsutil::{LONGEST_LIBRARY, LONGEST_TEXT};
 use crate::human;
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
 use crate::wire::hex;
 
-use super::{DIGESTS, FILE_MODE, FORMAT, Item, MANIFEST, Manifest, Member, Naming, Part, failed, tar};
+use super::{
+    DIGESTS, FILE_MODE, FORMAT, Item, LONGEST_MANIFEST, MANIFEST, MOST_ENTRIES, Manifest, Member, Naming,
+    Part, failed, tar,
+};
 
 /// How to import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,11 +83,14 @@ pub struct Report {
     pub other_notes: usize,
 }
 
-/// The longest manifest that is read.
-const LONGEST_MANIFEST: u64 = 256 << 20;
-
 /// The longest note.
 const LONGEST_NOTE: u64 = 64 << 10;
+
+/// The most notes.
+const MOST_NOTES: usize = 4096;
+
+/// The longest name of a machine or list of its instruction sets.
+const LONGEST_FIELD: usize = 64 << 10;
 
 /// Puts the entries of a bundle into a cache. All of the bundle is checked first: one that is cut short, altered, or of
 /// another version is refused as a whole. The first publisher wins, so that what is there stays.
@@ -138,7 +146,7 @@ pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: Options) -> 
     Ok(report)
 }
 
-fn refused(reason: impl AsRef<str>) -> Error {
+pub(super) fn refused(reason: impl AsRef<str>) -> Error {
     failed(format!("the bundle is refused: {}; nothing was imported", reason.as_ref()))
 }
 
@@ -224,7 +232,7 @@ fn publish<R: Read + Seek>(
     Ok(if there.is_some_and(|there| there == files.library) { Outcome::There } else { Outcome::Other })
 }
 
-type Checked<T> = std::result::Result<T, String>;
+pub(super) type Checked<T> = std::result::Result<T, String>;
 
 /// Reads and checks all of a bundle.
 fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> Checked<(Manifest, Vec<Facts>)> {
@@ -233,12 +241,24 @@ fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> Checked<(Manifest
     check_manifest(&manifest, like)?;
     let mut facts = Vec::new();
     for item in &manifest.entries {
+        let mut of_library: Option<Record> = None;
         for expected in item.members(&manifest.naming, like) {
-            if expected.part == Part::Library {
-                let library = member(from, &expected)?;
-                facts.push(check_library(item, &library)?);
-            } else {
-                skim(from, &expected)?;
+            match expected.part {
+                Part::Library => {
+                    let library = member(from, &expected)?;
+                    let (record, known) = check_library(item, &library)?;
+                    facts.push(known);
+                    of_library = Some(record);
+                }
+                Part::Source => {
+                    let data = member(from, &expected)?;
+                    let packed = item.source.as_ref().is_some_and(|source| source.packed);
+                    let checked = of_library.as_ref().map(|record| check_source(record, &data, packed));
+                    if let Some(Err(reason)) = checked {
+                        return Err(format!("the source of {} is refused: {reason}", item.signature));
+                    }
+                }
+                Part::Header | Part::Log | Part::Note => skim(from, &expected)?,
             }
         }
     }
@@ -266,31 +286,40 @@ fn cut(error: &io::Error) -> String {
     }
 }
 
+/// What is read of a manifest first.
+#[derive(Deserialize)]
+struct Head {
+    format: Option<String>,
+}
+
 /// The first member.
-fn read_manifest(from: &mut impl Read) -> Checked<(Manifest, Vec<u8>)> {
+pub(super) fn read_manifest(from: &mut impl Read) -> Checked<(Manifest, Vec<u8>)> {
     let size = tar::first_size(from, MANIFEST, FILE_MODE).map_err(|error| cut(&error))?;
     let size = size.filter(|size| *size <= LONGEST_MANIFEST).ok_or("it is not a bundle of dijitso")?;
     let text = contents(from, size)?;
     if !tar::expect(from, &tar::padding(size)).map_err(|error| cut(&error))? {
         return Err("it is altered".to_owned());
     }
-    let json: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|_| "its manifest is not JSON".to_owned())?;
-    match json.get("format").and_then(serde_json::Value::as_str) {
-        Some(FORMAT) => {}
+    // Without a tree of values, which takes many times as much memory as the text.
+    let head: Head = serde_json::from_slice(&text).map_err(|error| match error.classify() {
+        Category::Data => "it is not a bundle of dijitso".to_owned(),
+        _ => "its manifest is not JSON".to_owned(),
+    })?;
+    match head.format {
+        Some(format) if format == FORMAT => {}
         Some(other) => {
             let other: String = other.chars().take(40).collect();
             return Err(format!("it is of another version (\"{other}\"; this dijitso reads \"{FORMAT}\")"));
         }
         None => return Err("it is not a bundle of dijitso".to_owned()),
     }
-    let manifest = serde_json::from_value(json)
+    let manifest = serde_json::from_slice(&text)
         .map_err(|error| format!("its manifest is not that of a bundle: {error}"))?;
     Ok((manifest, text))
 }
 
 /// What can be said of a manifest without its files.
-fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
+pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
     let naming = &manifest.naming;
     let parts = [
         &naming.lib_prefix,
@@ -302,8 +331,12 @@ fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
     if parts.iter().any(|part| part.contains(['/', '\0', '\n']) || part.len() > 255) {
         return Err("a part of a file name is none".to_owned());
     }
+    if manifest.entries.len() > MOST_ENTRIES || manifest.notes.len() > MOST_NOTES {
+        return Err(format!("it has more than {MOST_ENTRIES} entries, or {MOST_NOTES} notes on compilers"));
+    }
     let mut before: HashSet<&str> = HashSet::new();
     for item in &manifest.entries {
+        check_sizes(item)?;
         check_signature(&item.signature).map_err(|error| error.message().to_owned())?;
         check_name(&item.name).map_err(|error| error.message().to_owned())?;
         if let Some(needed) = item.needs.iter().find(|needed| !before.contains(needed.as_str())) {
@@ -329,8 +362,28 @@ fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
     Ok(())
 }
 
+/// What an entry may have of each: nothing of it is read before.
+fn check_sizes(item: &Item) -> Checked<()> {
+    let source = item.source.as_ref().map(|source| &source.file);
+    let texts = [item.header.as_ref(), source, item.log.as_ref()];
+    let files = texts.into_iter().flatten().map(|file| (file, LONGEST_TEXT));
+    for (file, longest) in files.chain([(&item.library, LONGEST_LIBRARY)]) {
+        if file.size > longest {
+            let text = format!("a file of {} has {} bytes", item.signature, file.size);
+            return Err(format!("{text}, and {longest} are allowed"));
+        }
+        if file.sha256.len() != 64 || !file.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(format!("a digest of {} is none", item.signature));
+        }
+    }
+    if item.target.len() > LONGEST_FIELD || item.isa.len() > LONGEST_FIELD {
+        return Err(format!("what {} says of its machine is too long", item.signature));
+    }
+    Ok(())
+}
+
 /// Whether a library is what the manifest says of it.
-fn check_library(item: &Item, library: &[u8]) -> Checked<Facts> {
+fn check_library(item: &Item, library: &[u8]) -> Checked<(Record, Facts)> {
     let signature = &item.signature;
     let record = seal::open(library, signature)
         .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
@@ -345,16 +398,17 @@ fn check_library(item: &Item, library: &[u8]) -> Checked<Facts> {
     if !agrees {
         return Err(format!("the manifest and the library of {signature} contradict each other"));
     }
-    let cpu = record.recipe.map(|recipe| recipe.cpu).unwrap_or_default();
+    let cpu = record.recipe.as_ref().map(|recipe| recipe.cpu.clone()).unwrap_or_default();
     let (gone, here): (Vec<&Input>, Vec<&Input>) =
         record.inputs.iter().partition(|input| matches!(input.state(), State::Gone(_)));
-    Ok(Facts {
+    let facts = Facts {
         machine: machine(library),
         cpu,
         changed: here.into_iter().filter_map(Input::change).collect(),
         gone: gone.into_iter().map(|input| input.path.clone()).collect(),
         refused: None,
-    })
+    };
+    Ok((record, facts))
 }
 
 /// The contents of the next member, which has to be this one.

@@ -9,6 +9,7 @@ use super::*;
 use crate::cache::seal::{self, Record, seal};
 use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::elf::sample::sample;
+use crate::fsutil::{LONGEST_TEXT, gzip};
 use crate::params::{Params, Surroundings};
 
 fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
@@ -43,7 +44,7 @@ fn entry(signature: &str, needs: &[&str], image: Vec<u8>) -> EntryFiles {
         signature: signature.to_owned(),
         library: seal(image, &record).unwrap(),
         header: Some(b"header".to_vec()),
-        source: Some((format!("source of {signature}").into_bytes(), true)),
+        source: Some((gzip(format!("source of {signature}").as_bytes()), true)),
         log: Some(b"log".to_vec()),
     }
 }
@@ -66,7 +67,7 @@ fn note(_: &[Record]) -> Vec<(String, Vec<u8>)> {
 fn exported(cache: &Cache, signatures: &[&str]) -> Vec<u8> {
     let signatures: Vec<String> = signatures.iter().map(|text| (*text).to_owned()).collect();
     let mut bundle = Vec::new();
-    let done = export(cache, &signatures, false, note, &mut bundle).unwrap();
+    let done = export(cache, &signatures, false, note, &mut bundle, &mut |_| {}).unwrap();
     assert_eq!(done.bytes, bundle.len() as u64);
     bundle
 }
@@ -193,10 +194,10 @@ fn only_what_is_whole_is_exported() {
     let cache = filled(dir.path());
     fs::write(cache.layout().lib(LONG), "cut").unwrap();
     let all = select(&cache, &["b".to_owned(), "c".to_owned()]).unwrap();
-    let error = export(&cache, &all, false, note, &mut Vec::new()).unwrap_err();
+    let error = export(&cache, &all, false, note, &mut Vec::new(), &mut |_| {}).unwrap_err();
     assert!(error.message().contains(&format!("b: it needs {LONG}: it is cut short")), "{error}");
     let mut bundle = Vec::new();
-    let done = export(&cache, &all, true, note, &mut bundle).unwrap();
+    let done = export(&cache, &all, true, note, &mut bundle, &mut |_| {}).unwrap();
     assert_eq!(done.entries, ["c"]);
     assert_eq!(done.skipped[0].signature, "b");
     let to = tempfile::tempdir().unwrap();
@@ -299,10 +300,10 @@ fn a_bundle_that_lies_is_refused_whole() {
         (|json| json["entries"][1]["needs"] = serde_json::json!(["c"]), "does not come before it"),
         (|json| json["entries"][1]["needs"] = serde_json::json!([]), "contradict each other"),
         (|json| json["entries"][0]["target"] = "other".into(), "contradict each other"),
-        (|json| json["entries"][0]["header"]["sha256"] = "00".into(), "contradict each other"),
-        (|json| json["entries"][0]["log"]["sha256"] = "00".into(), "is altered or cut short"),
+        (|json| json["entries"][0]["header"]["sha256"] = "0".repeat(64).into(), "contradict each other"),
+        (|json| json["entries"][0]["log"]["sha256"] = "0".repeat(64).into(), "is altered or cut short"),
         (|json| json["entries"][0]["library"]["size"] = 1.into(), "something else"),
-        (|json| json["entries"][0]["library"]["size"] = u64::MAX.into(), "something else"),
+        (|json| json["entries"][0]["library"]["size"] = u64::MAX.into(), "are allowed"),
         (|json| json["entries"][1] = json["entries"][0].clone(), "is in it twice"),
         (|json| json["notes"][0]["key"] = "../../../../evil".into(), "a note on a compiler is none"),
         (|json| json["notes"][0]["file"]["size"] = (1 << 20).into(), "a note on a compiler is none"),
@@ -329,7 +330,7 @@ fn a_bundle_that_lies_is_refused_whole() {
     swapped.library = entry("d", &[LONG], elf(false)).library;
     let old = cache_at(from.path(), &[]);
     fs::write(old.layout().lib("b"), &swapped.library).unwrap();
-    assert!(export(&old, &["b".to_owned()], false, note, &mut Vec::new()).is_err());
+    assert!(export(&old, &["b".to_owned()], false, note, &mut Vec::new(), &mut |_| {}).is_err());
 }
 
 proptest! {
@@ -360,4 +361,113 @@ proptest! {
         tar::write(&mut bundle, MANIFEST, FILE_MODE, &text).unwrap();
         prop_assert!(imported(&new, &bundle).is_err());
     }
+}
+
+/// A bundle as a stranger can make it, of whatever files.
+fn forged(manifest: &Manifest, like: &CacheParams, files: &[&[u8]]) -> Vec<u8> {
+    let mut bundle = Vec::new();
+    let text = serde_json::to_vec(manifest).unwrap();
+    tar::write(&mut bundle, MANIFEST, FILE_MODE, &text).unwrap();
+    for (member, data) in manifest.members(like).iter().zip(files) {
+        tar::write(&mut bundle, &member.path, member.mode, data).unwrap();
+    }
+    tar::write(&mut bundle, DIGESTS, FILE_MODE, manifest.digests(&text, like).as_bytes()).unwrap();
+    bundle.extend(tar::END);
+    bundle
+}
+
+/// A bundle of one entry, with this source instead of its own.
+fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
+    let like = cache.layout().params();
+    let record = Record {
+        source_sha256: companion(b"the source").sha256,
+        dependencies: Vec::new(),
+        ..seal::tests::record("s")
+    };
+    let library = seal(elf(false), &record).unwrap();
+    let item = Item {
+        signature: "s".to_owned(),
+        name: record.name.clone(),
+        needs: Vec::new(),
+        target: record.toolchain.target.clone(),
+        isa: String::new(),
+        library: companion(&library),
+        header: None,
+        source: Some(Source { postfix: ".cpp".to_owned(), packed: true, file: companion(source) }),
+        log: None,
+    };
+    let manifest = Manifest {
+        format: FORMAT.to_owned(),
+        dijitso: "0".to_owned(),
+        naming: Naming::of(like),
+        entries: vec![item],
+        notes: Vec::new(),
+    };
+    let bundle = forged(&manifest, like, &[&library, source]);
+    (manifest, bundle)
+}
+
+#[test]
+fn d16_a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache_at(dir.path(), &[]);
+    let refused = |source: &[u8], reason: &str| {
+        let error = imported(&cache, &with_source(&cache, source).1).unwrap_err();
+        assert!(error.contains("the source of s is refused") && error.contains(reason), "{error}");
+        assert_eq!(contents(&dir.path().join("cache")), []);
+    };
+    refused(&gzip(b"another"), "it is not the source that this library was built from");
+    refused(b"no gzip", "it cannot be unpacked");
+    // Many members, each small: 16 KiB that stand for more than is allowed.
+    let part = gzip(&vec![0; 16 << 20]);
+    let number = usize::try_from(LONGEST_TEXT >> 24).unwrap() + 1;
+    refused(&part.repeat(number), "which is not allowed");
+    let report = imported(&cache, &with_source(&cache, &gzip(b"the source")).1).unwrap();
+    assert_eq!(outcomes(&report), [("s", &Outcome::New)]);
+    assert_eq!(cache.read_source("s").unwrap().unwrap(), b"the source");
+}
+
+#[test]
+fn d16_what_a_manifest_claims_has_limits() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache_at(dir.path(), &[]);
+    let like = cache.layout().params();
+    let (manifest, _) = with_source(&cache, &gzip(b"the source"));
+    let refused = |change: &dyn Fn(&mut Manifest), reason: &str| {
+        let mut manifest = manifest.clone();
+        change(&mut manifest);
+        let bundle = forged(&manifest, like, &[]);
+        let error = imported(&cache, &bundle).unwrap_err();
+        assert!(error.contains(reason), "{error}");
+        let stream = Stream::begin(&mut bundle.as_slice(), like);
+        assert!(stream.is_err_and(|error| error.message().contains(reason)), "{reason}");
+    };
+    refused(&|manifest| manifest.entries[0].library.size = u64::MAX, "are allowed");
+    refused(&|manifest| manifest.entries[0].source.as_mut().unwrap().file.size = 1 << 40, "are allowed");
+    refused(&|manifest| manifest.entries[0].library.sha256 = "\u{1b}[2J".repeat(8), "a digest of s is none");
+    refused(&|manifest| manifest.entries[0].target = "x".repeat(1 << 20), "is too long");
+    let many = |manifest: &mut Manifest| {
+        let one = manifest.entries[0].clone();
+        manifest.entries = vec![Item { source: None, ..one }; MOST_ENTRIES + 1];
+    };
+    refused(&many, "more than 65536 entries");
+}
+
+#[test]
+fn d16_a_source_that_would_be_refused_is_left_out_of_a_bundle() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path());
+    fs::write(cache.layout().src("c", true), "no gzip").unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let report = imported(&cache_at(other.path(), &[]), &exported(&cache, &["c"])).unwrap();
+    assert_eq!(outcomes(&report), [("c", &Outcome::New)]);
+}
+
+#[test]
+fn c13_the_length_of_a_stream_is_known_from_its_beginning() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path());
+    let bundle = exported(&cache, &["b", "c"]);
+    let stream = Stream::begin(&mut bundle.as_slice(), cache.layout().params()).unwrap();
+    assert_eq!(stream.size(), bundle.len() as u64);
 }

@@ -7,12 +7,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::cache::catalog::Catalog;
 use crate::cache::seal::{self, Record};
-use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::cache::{Cache, Check, EntryFiles, Lookup, check_source, companion};
 use crate::error::Result;
-use crate::signature::name_of;
 
-use super::{FORMAT, Item, MANIFEST, Manifest, Naming, Note, Source, failed, src_postfix, tar};
+use super::{FORMAT, Item, MANIFEST, MOST_ENTRIES, Manifest, Naming, Note, Source, failed, src_postfix, tar};
 
 /// An entry that was asked for by `all` and is not in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -34,30 +34,27 @@ pub struct Exported {
     pub skipped: Vec<Skipped>,
 }
 
-/// The signatures that words stand for: a signature for itself, a name for all entries of it.
+/// How far an export is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// How many entries are done.
+    pub done: usize,
+    /// Of how many.
+    pub total: usize,
+    /// Bytes that have been written; 0 as long as entries are checked.
+    pub bytes: u64,
+}
+
+/// The signatures of the libraries that words stand for; see [`crate::cache::select`].
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] for a word that stands for nothing, and when the cache cannot be read.
+/// [`crate::error::Kind::Cache`] for a word that stands for none, or for several without saying so, and if the cache
+/// cannot be read.
 pub fn select(cache: &Cache, words: &[String]) -> Result<Vec<String>> {
-    let there = cache.signatures()?;
-    let mut chosen = Vec::new();
-    for word in words {
-        let of_word: Vec<&String> = match there.iter().find(|signature| *signature == word) {
-            Some(signature) => vec![signature],
-            None => there.iter().filter(|signature| name_of(signature) == word).collect(),
-        };
-        if of_word.is_empty() {
-            let dir = cache.layout().root().display();
-            let text = format!("{dir} has no entry of the name or signature \"{word}\"");
-            return Err(failed(text));
-        }
-        for signature in of_word {
-            if !chosen.contains(signature) {
-                chosen.push(signature.clone());
-            }
-        }
-    }
-    Ok(chosen)
+    // What is left of an entry cannot travel, and refused directories are not looked at.
+    cache.check_owner()?;
+    let catalog = Catalog { entries: cache.entries()?, orphans: Vec::new() };
+    Ok(catalog.select(words)?.into_iter().map(|entry| entry.signature.clone()).collect())
 }
 
 /// Writes these entries, and all that they need, as a bundle; each is read twice, and no two are in memory at once.
@@ -72,10 +69,12 @@ pub fn export(
     lenient: bool,
     notes: impl FnOnce(&[Record]) -> Vec<(String, Vec<u8>)>,
     out: &mut dyn Write,
+    progress: &mut dyn FnMut(Step),
 ) -> Result<Exported> {
     let mut gathering = Gathering { cache, items: Vec::new(), records: Vec::new(), known: HashMap::new() };
     let mut skipped = Vec::new();
-    for signature in signatures {
+    for (done, signature) in signatures.iter().enumerate() {
+        progress(Step { done, total: signatures.len(), bytes: 0 });
         if let Err(reason) = gathering.visit(signature) {
             skipped.push(Skipped { signature: signature.clone(), reason });
         }
@@ -86,6 +85,11 @@ pub fn export(
         return Err(failed(format!("not all that is to be exported is whole: {}", told.join("; "))));
     }
     let Gathering { items, records, .. } = gathering;
+    if items.len() > MOST_ENTRIES {
+        let text =
+            format!("{} entries are to be exported, and a bundle has at most {MOST_ENTRIES}", items.len());
+        return Err(failed(format!("{text}; write several bundles")));
+    }
     let params = cache.layout().params();
     let notes = notes(&records);
     let manifest = Manifest {
@@ -100,7 +104,8 @@ pub fn export(
     let mut text = serde_json::to_vec_pretty(&manifest).expect("a manifest consists of strings and numbers");
     text.push(b'\n');
     tar::write(&mut out, MANIFEST, super::FILE_MODE, &text).map_err(cannot)?;
-    for (item, record) in manifest.entries.iter().zip(&records) {
+    for (done, (item, record)) in manifest.entries.iter().zip(&records).enumerate() {
+        progress(Step { done, total: records.len(), bytes: out.bytes });
         let (files, again) = read(cache, record)?;
         if again != *item {
             let text = format!("{} has changed while it was exported; run again", item.signature);
@@ -179,7 +184,15 @@ impl Gathering<'_> {
 fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
     let signature = &record.signature;
     let postfix = src_postfix(record, cache.layout().params());
-    let files = cache.with_src_postfix(&postfix).read_entry(signature)?;
+    let mut files = cache.with_src_postfix(&postfix).read_entry(signature)?;
+    files.source = files.source.filter(|(data, packed)| match check_source(record, data, *packed) {
+        Ok(()) => true,
+        // Sources are for people: a library is as good without, and with another one it would be refused.
+        Err(reason) => {
+            log::warn!("the source of {signature} is left out: {reason}");
+            false
+        }
+    });
     // What was read at the end of the file before its digest was looked at.
     if seal::open(&files.library, signature).as_ref() != Ok(record) {
         return Err(failed(format!("{signature} has changed while it was exported; run again")));

@@ -57,23 +57,40 @@ fn c24_what_is_no_entry_is_not_listed() {
 }
 
 #[test]
-fn signatures_names_and_beginnings_are_understood_if_one_is_meant() {
+fn signatures_names_patterns_and_beginnings_stand_for_entries() {
     let dir = tempfile::tempdir().unwrap();
     let catalog = filled(dir.path()).catalog().unwrap();
-    for (text, expected) in
-        [(HASHED, HASHED), ("mass", "mass"), ("stiff", "stiffness"), ("poisson_98", HASHED)]
-    {
-        assert_eq!(catalog.resolve(text).unwrap().signature, expected);
+    let of = |word: &str| -> Vec<String> {
+        catalog.matching(word).unwrap().into_iter().map(|entry| entry.signature.clone()).collect()
+    };
+    for (word, expected) in [
+        (HASHED, vec![HASHED]),
+        ("mass", vec!["mass"]),
+        ("stiff", vec!["stiffness"]),
+        ("poisson_98", vec![HASHED]),
+        ("poisson", vec![OTHER, HASHED]),
+        ("poiss?n", vec![OTHER, HASHED]),
+        ("*ss", vec!["mass", "stiffness"]),
+        ("poisson_[89]*", vec![HASHED]),
+    ] {
+        assert_eq!(of(word), expected, "{word}");
     }
-    for (text, hint) in
-        [("poisson", OTHER), ("poisson_", HASHED), ("mas5", "mass"), ("stifness", "stiffness"), ("", "mass")]
-    {
-        let error = catalog.resolve(text).unwrap_err();
+    for (word, hint) in [
+        ("poisson_", HASHED),
+        ("mas5", "mass"),
+        ("stifness", "stiffness"),
+        ("x*", "did you mean"),
+        ("", "nothing in the cache"),
+    ] {
+        let error = catalog.matching(word).unwrap_err();
         assert_eq!(error.kind(), Kind::Cache);
-        assert!(error.message().contains(hint) || text.is_empty(), "{error}");
+        assert!(error.message().contains(hint), "{error}");
     }
-    let error = Catalog::default().resolve("mass").unwrap_err();
+    assert_eq!(catalog.matching("a[b").unwrap_err().kind(), Kind::InvalidArgument);
+    let error = Catalog::default().matching("mass").unwrap_err();
     assert!(error.message().contains("empty"), "{error}");
+    let words = ["poisson".to_owned(), HASHED.to_owned(), "mass".to_owned()];
+    assert_eq!(catalog.select(&words).unwrap().len(), 3, "each once");
 }
 
 /// A plain name stands for itself although longer ones begin with it.
@@ -84,7 +101,7 @@ fn an_exact_signature_is_not_ambiguous() {
     for signature in ["a", "a_b", "a_c"] {
         cache.publish(&entry(signature, &[], "h")).unwrap();
     }
-    assert_eq!(cache.catalog().unwrap().resolve("a").unwrap().signature, "a");
+    assert_eq!(cache.catalog().unwrap().matching("a").unwrap().len(), 1);
 }
 
 #[test]

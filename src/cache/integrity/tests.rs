@@ -34,7 +34,7 @@ fn filled(dir: &Path) -> Cache {
 /// With the digest of its source in the record.
 fn with_source(files: EntryFiles) -> EntryFiles {
     let mut record = seal::open(&files.library, &files.signature).unwrap();
-    record.source_sha256 = hex(&digest(b"source"));
+    record.source_sha256 = companion(b"source").sha256;
     let library = seal::seal(sample(files.signature.as_bytes()), &record).unwrap();
     EntryFiles { library, source: Some((fsutil::gzip(b"source"), true)), ..files }
 }

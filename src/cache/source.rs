@@ -1,0 +1,89 @@
+//! Stored sources, which are read only if they are the ones that were compiled.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{Error, Kind, Result};
+use crate::fsutil;
+use crate::wire::hex;
+
+use super::layout::Category;
+use super::seal::Record;
+use super::{Cache, unread};
+
+/// Checks that a stored source is the one that was compiled. A record of before this was recorded takes any that is not
+/// too long.
+///
+/// # Errors
+/// The reason.
+pub fn check_source(record: &Record, data: &[u8], packed: bool) -> std::result::Result<(), String> {
+    let mut hasher = Sha256::new();
+    if packed {
+        let unpacked = fsutil::gunzip_parts(data, fsutil::LONGEST_TEXT, |part| {
+            hasher.update(part);
+            Ok(())
+        });
+        unpacked.map_err(|error| format!("it cannot be unpacked: {error}"))?;
+    } else {
+        if data.len() as u64 > fsutil::LONGEST_TEXT {
+            return Err(fsutil::too_long(data.len() as u64, fsutil::LONGEST_TEXT).to_string());
+        }
+        hasher.update(data);
+    }
+    let recorded = &record.source_sha256;
+    if recorded.is_empty() || hex(&hasher.finalize()) == *recorded {
+        return Ok(());
+    }
+    Err("it is not the source that this library was built from".to_owned())
+}
+
+/// A text of the cache as it was before it was compressed.
+///
+/// # Errors
+/// [`Kind::Cache`] if it cannot be read or unpacked, or is longer than [`fsutil::LONGEST_TEXT`].
+pub(super) fn read_text(path: &Path) -> Result<Option<Vec<u8>>> {
+    let data = fsutil::read_own_up_to(path, fsutil::LONGEST_TEXT).map_err(|why| unread(path, why))?;
+    match data {
+        Some(data) if is_packed(path) => fsutil::gunzip(&data, fsutil::LONGEST_TEXT)
+            .map(Some)
+            .map_err(|error| damaged(path, &format!("it cannot be unpacked: {error}"))),
+        other => Ok(other),
+    }
+}
+
+/// Whether the name of a file says that it is compressed.
+pub(super) fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "gz")
+}
+
+fn damaged(path: &Path, reason: &str) -> Error {
+    Error::new(Kind::Cache, format!("{} is damaged: {reason}", path.display()))
+}
+
+impl Cache {
+    /// A file of an entry as it was before it was compressed; a source only if it is the one that was compiled. `None`
+    /// if there is no such file.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] if it cannot be read, is too long, or is another source.
+    pub(super) fn read_checked(
+        &self,
+        category: Category,
+        signature: &str,
+        path: &Path,
+    ) -> Result<Option<Vec<u8>>> {
+        if category == Category::Lib {
+            return super::read(path);
+        }
+        let text = read_text(path)?;
+        if let (Category::Src, Some(text)) = (category, &text)
+            && let Some(record) = self.record(signature)?
+        {
+            check_source(&record, text, false).map_err(|reason| damaged(path, &reason))?;
+        }
+        Ok(text)
+    }
+}

@@ -1,0 +1,33 @@
+//! What is left when a person ends the command: no hidden file.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::emulate_default_handler;
+
+/// From now on a signal that ends this process removes this file first.
+///
+/// A signal that was ignored when the process began, as by `nohup`, stays ignored.
+pub(super) fn remove_when_ended(path: &Path) {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let Ok(mut signals) = Signals::new(wanted.collect::<Vec<_>>()) else { return };
+    let path = path.to_owned();
+    let wait = move || {
+        for signal in signals.forever() {
+            let _ = std::fs::remove_file(&path);
+            let _ = emulate_default_handler(signal);
+        }
+    };
+    let _ = std::thread::Builder::new().name("dijitso-signals".to_owned()).spawn(wait);
+}
+
+/// The signals that this process ignores, as bits.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok()).unwrap_or_default()
+}
