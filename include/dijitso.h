@@ -6,8 +6,8 @@
  *
  * WHAT IT DOES
  *
- *   A simulation code that generates code while it runs hands over a name and a callback that generates C or C++.
- *   dijitso_jit() gives back a loaded shared library: from memory, from the disk cache, or by generating, compiling,
+ *   A simulation code that generates code while it runs hands over C or C++ (dijitso_jit_source()), or a name and a
+ *   callback that generates it (dijitso_jit()). It gets back a loaded shared library: from memory, from the disk cache, or by generating, compiling,
  *   distributing and loading it - on every rank of a communicator, without a race, a hang or a broken file.
  *
  * THE SHORTEST COMPLETE PROGRAM
@@ -16,22 +16,13 @@
  *   #include <stdio.h>
  *   #include <string.h>
  *
- *   static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
- *                           dijitso_source *source)
- *   {
- *       const char *code = "extern \"C\" double square(double x) { return x * x; }\n";
- *       (void)user_data, (void)name, (void)signature, (void)generator_json;
- *       return dijitso_source_set_code(source, code, strlen(code));
- *   }
- *
  *   int main(void)
  *   {
- *       dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
+ *       const char *code = "extern \"C\" double square(double x) { return x * x; }\n";
  *       dijitso_library *library;
  *       dijitso_error *error;
  *       dijitso_fn square;
- *       callbacks.generate = generate;
- *       if (dijitso_jit("square", NULL, &callbacks, DIJITSO_COMM_NULL, &library, &error) != DIJITSO_OK
+ *       if (dijitso_jit_source("square", NULL, code, strlen(code), NULL, 0, DIJITSO_COMM_NULL, &library, &error) != DIJITSO_OK
  *           || dijitso_library_symbol(library, "square", &square, &error) != DIJITSO_OK) {
  *           fprintf(stderr, "%s\n", dijitso_error_message(error));
  *           return 1;
@@ -42,6 +33,9 @@
  *
  *   Under mpiexec, pass MPI_COMM_WORLD (or any intra-communicator) instead of DIJITSO_COMM_NULL: one rank compiles,
  *   all ranks get the library, and if anything fails anywhere all ranks get the same error.
+ *
+ *   The key is the text: another text is another library. With dijitso_jit() the key is the name (and the parameters):
+ *   generate is not called if the name is in the cache, so a generator that changes has to change the name.
  *
  * OWNERSHIP, in three words
  *
@@ -119,6 +113,9 @@ typedef void *MPI_Comm;
 
 /* Initialises a dijitso_callbacks: dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT; */
 #define DIJITSO_CALLBACKS_INIT { sizeof(dijitso_callbacks), NULL, NULL, NULL, NULL, NULL }
+
+/* Initialises a dijitso_text: dijitso_text text = DIJITSO_TEXT_INIT; */
+#define DIJITSO_TEXT_INIT { sizeof(dijitso_text), NULL, 0, NULL, 0, NULL, 0 }
 
 
 /**
@@ -491,6 +488,41 @@ typedef struct dijitso_callbacks {
      */
     dijitso_wait_fn wait;
 } dijitso_callbacks;
+
+/**
+ * A text for dijitso_jit_text(). Initialise it by DIJITSO_TEXT_INIT and set what you need; all of it is *borrowed* for
+ * the call.
+ */
+typedef struct dijitso_text {
+    /**
+     * sizeof(dijitso_text), by which an older or newer library knows which fields are there.
+     */
+    size_t struct_size;
+    /**
+     * The source code, C or C++ as build.language says; any bytes. May be NULL when code_length is 0.
+     */
+    const char *code;
+    /**
+     * Bytes of it.
+     */
+    size_t code_length;
+    /**
+     * A header that code and dependants may include as "SIGNATURE.h"; NULL for none.
+     */
+    const char *header;
+    /**
+     * Bytes of it.
+     */
+    size_t header_length;
+    /**
+     * Signatures of libraries to be linked to, see dijitso_library_signature(); NULL for none.
+     */
+    const char *const *dependencies;
+    /**
+     * How many.
+     */
+    size_t dependency_count;
+} dijitso_text;
 
 /**
  * What a log handler is told. Later versions may have further fields at the end.
@@ -1274,6 +1306,62 @@ dijitso_status dijitso_jit(const char *name,
                            MPI_Comm comm,
                            struct dijitso_library **library_out,
                            struct dijitso_error **error_out);
+
+/**
+ * Gives the library of a text, with a communicator or without: compiled the first time that this text is asked for,
+ * else from memory or the disk cache.
+ *
+ * As dijitso_jit() with a generate callback that hands over this text, but the text is part of the signature: code,
+ * header, and all that the build depends on. Another text is another library, also with cache.signature = "name",
+ * where the signature is the name and a hash of the text. No callback is called; within a generate callback the
+ * call is local to the builder, as dijitso_jit() is.
+ *
+ * With a communicator every rank passes the text, and it is that of the builder that is compiled. If ranks pass
+ * different texts, all return DIJITSO_ERROR_RANKS_DISAGREE.
+ *
+ * @param name            What files and messages are called by: as for dijitso_jit(). Equal names with different texts
+ *                        are different libraries. *Copied*.
+ * @param params          *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+ * @param code            C or C++, as build.language says; any bytes. *Borrowed* for the call. May be NULL when
+ *                        code_length is 0.
+ * @param code_length     Bytes, without a terminating NUL.
+ * @param header_or_null  A header that code and dependants may include as "SIGNATURE.h". *Borrowed* for the call. NULL
+ *                        for none.
+ * @param header_length   Bytes of it; 0 when it is NULL.
+ * @param comm            As for dijitso_jit().
+ * @param library_out     Receives the library, *owned* by the caller, freed by dijitso_library_free().
+ * @param error_out       Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+ * @return DIJITSO_OK or any status; see the codes.
+ * @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_jit_source(const char *name,
+                                  const struct dijitso_params *params,
+                                  const char *code,
+                                  size_t code_length,
+                                  const char *header_or_null,
+                                  size_t header_length,
+                                  MPI_Comm comm,
+                                  struct dijitso_library **library_out,
+                                  struct dijitso_error **error_out);
+
+/**
+ * As dijitso_jit_source(), for a text that is linked to other libraries of the cache.
+ *
+ * @param name         As for dijitso_jit_source(). *Copied*.
+ * @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+ * @param text         *Borrowed* for the call.
+ * @param comm         As for dijitso_jit().
+ * @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+ * @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+ * @return DIJITSO_OK or any status; see the codes.
+ * @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_jit_text(const char *name,
+                                const struct dijitso_params *params,
+                                const struct dijitso_text *text,
+                                MPI_Comm comm,
+                                struct dijitso_library **library_out,
+                                struct dijitso_error **error_out);
 
 /**
  * The first part of dijitso_jit(): on a miss generates the source and leaves it to be compiled by threads of the

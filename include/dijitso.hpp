@@ -10,9 +10,8 @@
 ///
 ///     int main()
 ///     {
-///       dijitso::library library = dijitso::jit("square", [](dijitso::source& source) {
-///         source.set_code("extern \"C\" double square(double x) { return x * x; }");
-///       });
+///       dijitso::library library =
+///           dijitso::jit_source("square", "extern \"C\" double square(double x) { return x * x; }");
 ///       std::printf("%g\n", library.symbol<double(double)>("square")(3.0));
 ///     }
 ///
@@ -22,7 +21,7 @@
 /// Errors: every failure is thrown as dijitso::error. What a callback throws is caught before it reaches the C library and comes
 /// out of jit() again, with its own type, on the rank that threw it; the others get a dijitso::error that carries its what().
 ///
-/// MPI: jit() and the functions of namespace mpi are collective, nothing else; no constructor, copy or destructor communicates, so objects may be destroyed in any order
+/// MPI: jit(), jit_source() and the functions of namespace mpi are collective, nothing else; no constructor, copy or destructor communicates, so objects may be destroyed in any order
 /// and also after MPI_Finalize. With a dijitso built without MPI the only communicator is the null communicator.
 ///
 /// Threads: distinct objects may be used from distinct threads, and one object from several as long as none of them changes it.
@@ -529,6 +528,102 @@ inline library jit(std::string_view name, generate_function generate, communicat
   callbacks host;
   host.generate = std::move(generate);
   return detail::jit(name, nullptr, host, comm);
+}
+
+/// A text for jit_source(). Views, borrowed during the call.
+struct source_text
+{
+  std::string_view code;                  ///< the source code, C or C++ as build.language says
+  std::string_view header = {};           ///< what the code may include as "<signature>.h"; a null view for none
+  std::vector<std::string> dependencies = {}; ///< signatures of libraries to link to, see library::signature()
+};
+
+namespace detail
+{
+
+inline library jit_source(std::string_view name, const dijitso_params* parameters, const source_text& given, communicator comm)
+{
+  // A NUL within a signature cannot be part of it, and the library refuses what stands for it, on every rank.
+  std::vector<std::string> dependencies;
+  for (const std::string& dependency : given.dependencies)
+    dependencies.push_back(terminated_name(dependency));
+  std::vector<const char*> signatures;
+  for (const std::string& dependency : dependencies)
+    signatures.push_back(dependency.c_str());
+  dijitso_text parts = DIJITSO_TEXT_INIT;
+  parts.code = given.code.data();
+  parts.code_length = given.code.size();
+  parts.header = given.header.data();
+  parts.header_length = given.header.size();
+  parts.dependencies = signatures.data();
+  parts.dependency_count = signatures.size();
+  dijitso_library* handle = nullptr;
+  dijitso_error* failure = nullptr;
+  const std::string terminated = terminated_name(name);
+  const dijitso_status status = dijitso_jit_text(terminated.c_str(), parameters, &parts, comm, &handle, &failure);
+  std::unique_ptr<dijitso_library, deleter<dijitso_library_free>> owned(handle);
+  check(status, failure);
+  return library(owned.release());
+}
+
+/// What is passed as a communicator, and not as text.
+template <class Comm>
+using if_communicator =
+    std::enable_if_t<std::is_convertible_v<Comm, communicator> && !std::is_convertible_v<Comm, std::string_view>, int>;
+
+} // namespace detail
+
+/// Gives the library of a text: compiled the first time that this text is asked for, else from memory or the cache.
+///
+/// As jit() with a callback that sets this code and header, but the text is part of the signature: another text is another
+/// library. Within a generate callback it is local to the rank, as jit() is.
+///
+/// @param name what files and messages are called by: 1 to 200 bytes of [A-Za-z0-9_.+-], not starting with '.' or '-'
+/// @param parameters the same on every rank; borrowed during the call
+/// @param given the same on every rank; borrowed during the call
+/// @param comm the ranks that take part; with the null communicator the call is local and never touches MPI
+/// @throws dijitso::error with the same status and message on every rank
+/// @collective over comm
+/// @threads calls on one communicator one at a time
+inline library jit_source(std::string_view name, const params& parameters, const source_text& given,
+                          communicator comm = DIJITSO_COMM_NULL)
+{
+  return detail::jit_source(parameters.handle() ? name : "(with parameters that were moved from)", parameters.handle(), given,
+                            comm);
+}
+
+/// The same with all parameters at their defaults. @collective over comm
+inline library jit_source(std::string_view name, const source_text& given, communicator comm = DIJITSO_COMM_NULL)
+{
+  return detail::jit_source(name, nullptr, given, comm);
+}
+
+/// The same with the code alone, or with a header. @collective over comm
+inline library jit_source(std::string_view name, const params& parameters, std::string_view code,
+                          std::string_view header = {}, communicator comm = DIJITSO_COMM_NULL)
+{
+  return jit_source(name, parameters, source_text{code, header}, comm);
+}
+
+/// The same. @collective over comm
+inline library jit_source(std::string_view name, std::string_view code, std::string_view header = {},
+                          communicator comm = DIJITSO_COMM_NULL)
+{
+  return detail::jit_source(name, nullptr, source_text{code, header}, comm);
+}
+
+/// The same without a header, on a communicator. @collective over comm
+template <class Comm, detail::if_communicator<Comm> = 0>
+library jit_source(std::string_view name, const params& parameters, std::string_view code, Comm comm)
+{
+  return jit_source(name, parameters, source_text{code}, comm);
+}
+
+/// The same. @collective over comm
+template <class Comm, detail::if_communicator<Comm> = 0>
+library jit_source(std::string_view name, std::string_view code, Comm comm)
+{
+  return detail::jit_source(name, nullptr, source_text{code}, comm);
 }
 
 /// A call of jit() in two parts: jit_start() asks for the source and leaves it to be compiled, finish() gives the library.

@@ -1,12 +1,18 @@
 //! Signatures: what identifies a library in the cache. Pure.
 //!
 //! ```text
-//! signature := name                                         with cache.signature = "name"
+//! signature := name                                         with cache.signature = "name" and no text
 //!            | name "_" first 32 hexadecimal digits of SHA-256(key)
 //! key       := "dijitso signature" u32 version
 //!              bytes name  bytes generator JSON  build parameters (tagged, see BuildParams::write)
 //!              bytes "compiler" bytes identity  bytes "target" bytes target
-//!              [ bytes "isa" bytes isa ]        where flags stand for the machine that builds
+//!              [ bytes "isa" bytes isa ]        if flags stand for the machine that builds
+//!              [ bytes "text" bytes text ]      if the call gives the text to be compiled
+//!            | "dijitso signature" u32 version   with cache.signature = "name" and a text
+//!              bytes name  bytes "text" bytes text
+//! text      := SHA-256("dijitso text" u32 version
+//!              bytes "code" bytes SHA-256(code)  [ bytes "header" bytes SHA-256(header) ]
+//!              bytes "dependencies" u64 count  count * bytes signature)
 //! ```
 //! Every field has its length before it, so that no two different keys have the same bytes. A change of anything here
 //! raises [`VERSION`]; the golden vectors in the tests are frozen.
@@ -17,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::Resolved;
-use crate::wire::{Writer, digest, hex};
+use crate::wire::{Digest32, Writer, digest, hex};
 
 /// Raised whenever equal input would give another signature.
 /// 2: C++ is built with -fno-gnu-unique by GCC.
@@ -56,6 +62,37 @@ impl Toolchain {
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.identity == UNKNOWN
+    }
+}
+
+/// A text to be compiled as it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Text<'a> {
+    /// The source code.
+    pub code: &'a [u8],
+    /// The header, which the source and dependants may include as `<signature>.h`.
+    pub header: Option<&'a [u8]>,
+    /// Signatures of libraries to be linked to.
+    pub dependencies: &'a [&'a str],
+}
+
+impl Text<'_> {
+    /// What stands for it in a signature.
+    #[must_use]
+    pub fn digest(&self) -> Digest32 {
+        let mut writer = Writer::new(b"dijitso text");
+        writer.u32(VERSION);
+        writer.bytes(b"code");
+        // Digests, since sources may be large.
+        writer.bytes(&digest(self.code));
+        if let Some(header) = self.header {
+            writer.bytes(b"header");
+            writer.bytes(&digest(header));
+        }
+        writer.bytes(b"dependencies");
+        writer.u64(self.dependencies.len() as u64);
+        self.dependencies.iter().for_each(|signature| writer.bytes(signature.as_bytes()));
+        digest(&writer.finish())
     }
 }
 
@@ -108,10 +145,10 @@ pub fn signature(
     toolchain: impl FnOnce() -> Result<Toolchain>,
 ) -> Result<String> {
     check_name(name)?;
-    let signature = if params.cache.signature_is_name {
-        name.to_owned()
-    } else {
-        format!("{name}_{}", &key_digest(name, params, &toolchain()?)[..32])
+    let signature = match (params.cache.signature_is_name, &params.text) {
+        (true, None) => name.to_owned(),
+        (true, Some(text)) => format!("{name}_{}", &text_key_digest(name, text)[..32]),
+        (false, _) => format!("{name}_{}", &key_digest(name, params, &toolchain()?)[..32]),
     };
     let cache = &params.cache;
     let longest = [
@@ -145,6 +182,20 @@ fn key_digest(name: &str, params: &Resolved, toolchain: &Toolchain) -> String {
         writer.bytes(b"isa");
         writer.bytes(toolchain.isa.as_bytes());
     }
+    if let Some(text) = &params.text {
+        writer.bytes(b"text");
+        writer.bytes(text);
+    }
+    hex(&digest(&writer.finish()))
+}
+
+/// The key where the caller answers for everything but the text.
+fn text_key_digest(name: &str, text: &Digest32) -> String {
+    let mut writer = Writer::new(b"dijitso signature");
+    writer.u32(VERSION);
+    writer.bytes(name.as_bytes());
+    writer.bytes(b"text");
+    writer.bytes(text);
     hex(&digest(&writer.finish()))
 }
 
@@ -199,6 +250,52 @@ mod tests {
             on("-march=znver3 -mno-avx2", "poisson", &settings),
             on("-march=znver3", "poisson", &settings)
         );
+    }
+
+    fn of_text(text: &Text<'_>, settings: &[(&str, &str)]) -> String {
+        let toolchain = Toolchain {
+            identity: "gcc 12.2.0".into(),
+            target: "x86_64-linux-gnu".into(),
+            isa: String::new(),
+        };
+        signature("square", &params(settings).with_text(text.digest()), || Ok(toolchain)).unwrap()
+    }
+
+    #[test]
+    fn golden_vectors_of_texts_are_frozen() {
+        let text = Text { code: b"int f();", header: Some(b"#pragma once\n"), dependencies: &["base_1"] };
+        assert_eq!(of_text(&text, &[]), "square_db5c8164781424027a6481b86de441c7");
+        let by_name = [("cache.signature", "name")];
+        assert_eq!(of_text(&text, &by_name), "square_4f7ea5aad1b18e354f594036eaef8586");
+        assert_eq!(of_text(&Text::default(), &[]), "square_951a9fb7fc67c7a2ec7b407e9cdc1c51");
+    }
+
+    #[test]
+    fn every_part_of_a_text_changes_the_signature() {
+        let part =
+            |code: &'static str, header, dependencies| Text { code: code.as_bytes(), header, dependencies };
+        let texts = [
+            part("a", None, &[]),
+            part("b", None, &[]),
+            part("", None, &[]),
+            part("a", Some(&b""[..]), &[]),
+            part("a", Some(b"b"), &[]),
+            part("ab", None, &[]),
+            part("a", None, &["b"]),
+            part("a", None, &["b", "c"]),
+            part("a", None, &["c", "b"]),
+            part("a", None, &["bc"]),
+        ];
+        for mode in ["hash", "name"] {
+            let settings = [("cache.signature", mode)];
+            let mut signatures: Vec<String> = texts.iter().map(|text| of_text(text, &settings)).collect();
+            signatures.push(of("square", &settings));
+            let different: std::collections::HashSet<_> = signatures.iter().collect();
+            assert_eq!(different.len(), signatures.len(), "{mode}");
+            assert!(signatures.iter().all(|signature| name_of(signature) == "square"));
+        }
+        let text = &texts[0];
+        assert_ne!(of_text(text, &[]), of_text(text, &[("build.cxxflags", "-O2")]), "flags still count");
     }
 
     /// Defects W2, W3 and W4 of the original: parameters did not enter the signature, every dictionary had the same

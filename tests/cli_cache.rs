@@ -137,6 +137,7 @@ fn record(signature: &str, at: usize, inputs: usize) -> Record {
         name: signature.to_owned(),
         header: None,
         source_sha256: String::new(),
+        text: None,
         dependencies: Vec::new(),
         nested: Vec::new(),
         recipe: None,

@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 /// In the order in which the header is read: what everybody needs first.
 const FILES: &[&str] = &[
-    "status", "error", "params", "source", "library", "jit", "ahead", "logging", "visit", "build", "elf",
-    "names", "catalog", "care", "bundle", "roles",
+    "status", "error", "params", "source", "library", "jit", "text", "ahead", "logging", "visit", "build",
+    "elf", "names", "catalog", "care", "bundle", "roles",
 ];
 
 fn root() -> PathBuf {

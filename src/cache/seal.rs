@@ -54,6 +54,9 @@ pub struct Record {
     pub header: Option<Companion>,
     /// SHA-256 of the source as it was compiled, hexadecimal.
     pub source_sha256: String,
+    /// What stands for the text in the signature, hexadecimal, if the call gave the text and no callback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
     /// Signatures of the libraries it is linked to.
     pub dependencies: Vec<String>,
     /// Signatures of what `generate` built or asked for besides: they travel with this entry.
@@ -288,6 +291,7 @@ pub(crate) mod tests {
             name: "name".to_owned(),
             header: None,
             source_sha256: String::new(),
+            text: None,
             dependencies: vec!["dependency".to_owned()],
             nested: Vec::new(),
             inputs: Vec::new(),

@@ -42,6 +42,39 @@ pub(super) unsafe fn output<'a, T>(pointer: *mut T, empty: T, what: &str) -> Res
     }
 }
 
+/// The fields that the caller's structure has, and for those that it has not `none`, in which they are all zero; refuses
+/// fields that this version of the library does not know. `what` is the structure in the header, without its prefix.
+///
+/// # Safety
+/// `given` points to a structure that begins with its size, and has as many bytes; every field is as wide as a pointer,
+/// and all-zero fields are valid in `T`.
+pub(super) unsafe fn structure<T: Copy>(given: *const T, none: T, what: &str) -> Result<T> {
+    // SAFETY: promised by the caller.
+    let size = unsafe { given.cast::<usize>().read_unaligned() };
+    let known = size_of::<T>();
+    // A size that ends within a field is no version's.
+    if size < size_of::<usize>() || size > 1 << 16 || size % size_of::<usize>() != 0 {
+        let init = what.to_ascii_uppercase();
+        let text = format!("{what}.struct_size is {size}: initialise it by DIJITSO_{init}_INIT");
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    let mut fields = none;
+    // SAFETY: the caller's structure has `size` bytes, ours has `known`.
+    unsafe {
+        let copied = size.min(known);
+        std::ptr::copy_nonoverlapping(given.cast::<u8>(), (&raw mut fields).cast::<u8>(), copied);
+    }
+    if size > known {
+        // SAFETY: as above.
+        let tail = unsafe { std::slice::from_raw_parts(given.cast::<u8>().add(known), size - known) };
+        if tail.iter().any(|byte| *byte != 0) {
+            let text = format!("{what} uses fields that this version of the library does not know");
+            return Err(Error::new(Kind::Unsupported, text));
+        }
+    }
+    Ok(fields)
+}
+
 /// The longest text that is taken: parameters and names are parsed and copied, which has no way to fail but to end the
 /// program. Sources and headers, which may be longer, come with their lengths.
 const LONGEST_TEXT: usize = 16 << 20;

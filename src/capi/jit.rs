@@ -8,7 +8,7 @@ use crate::jit::callbacks::{Asked, Code};
 use crate::jit::{Callbacks, Library, Request, Session, Source, is_nested};
 use crate::logging::{self, Finished};
 
-use super::convert::{output, text};
+use super::convert::{output, structure, text};
 use super::defaults::defaults;
 use super::error::dijitso_error;
 use super::exit;
@@ -184,7 +184,7 @@ export! {
             Err(error) => Err(error.clone()),
         };
         let given = arguments.as_ref().map_or(NO_CALLBACKS, |(_, _, _, callbacks)| *callbacks);
-        let library = jit(request, given, comm)?;
+        let library = jit(request, &mut trampolines(&given), comm)?;
         // A call that succeeded had good arguments on every rank.
         let (library_out, ..) = arguments?;
         *library_out = Box::into_raw(Box::new(dijitso_library::new(library)));
@@ -192,7 +192,12 @@ export! {
     }
 }
 
-fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Comm) -> Result<Library> {
+/// A call whose arguments have been read.
+pub(super) fn jit(
+    request: Result<Request<'_>>,
+    callbacks: &mut Callbacks<'_>,
+    comm: MPI_Comm,
+) -> Result<Library> {
     let session = Session::of_process();
     if is_nested() || is_null(comm) {
         let contradiction = callbacks.generate.is_some() && callbacks.receive.is_some();
@@ -202,9 +207,9 @@ fn jit(request: Result<Request<'_>>, callbacks: dijitso_callbacks, comm: MPI_Com
         {
             return Ok(library);
         }
-        return told(request, |request| session.jit(request, &mut trampolines(&callbacks)));
+        return told(request, |request| session.jit(request, callbacks));
     }
-    on_communicator(session, request, &callbacks, comm)
+    on_communicator(session, request, callbacks, comm)
 }
 
 #[cfg(feature = "mpi")]
@@ -238,7 +243,7 @@ pub(super) fn agreed(comm: &crate::parallel::mpi::MpiComm) -> Result<&Agreed> {
 fn on_communicator(
     session: &Session,
     request: Result<Request<'_>>,
-    callbacks: &dijitso_callbacks,
+    callbacks: &mut Callbacks<'_>,
     comm: MPI_Comm,
 ) -> Result<Library> {
     let (name, timeout) = waits(&request);
@@ -251,14 +256,14 @@ fn on_communicator(
         return Ok(library);
     }
     let _here = logging::enter(comm.rank(), comm.size());
-    told(request, |request| session.jit_on(comm.as_ref(), agreed, request, &mut trampolines(callbacks)))
+    told(request, |request| session.jit_on(comm.as_ref(), agreed, request, callbacks))
 }
 
 #[cfg(not(feature = "mpi"))]
 fn on_communicator(
     _session: &Session,
     _request: Result<Request<'_>>,
-    _callbacks: &dijitso_callbacks,
+    _callbacks: &mut Callbacks<'_>,
     _comm: MPI_Comm,
 ) -> Result<Library> {
     Err(without_mpi())
@@ -289,7 +294,7 @@ pub(super) fn tell(name: &str, begin: Instant, result: std::result::Result<&Libr
     logging::finished(&Finished { name, seconds: begin.elapsed().as_secs_f64(), outcome });
 }
 
-/// Reads the fields that the caller's structure has; refuses fields that this version does not know.
+/// Those that the caller gives.
 ///
 /// # Safety
 /// NULL, or `struct_size` bytes.
@@ -297,29 +302,8 @@ pub(super) unsafe fn read_callbacks(callbacks: *const dijitso_callbacks) -> Resu
     if callbacks.is_null() {
         return Ok(NO_CALLBACKS);
     }
-    // SAFETY: every version of the structure begins with its size.
-    let size = unsafe { callbacks.cast::<usize>().read_unaligned() };
-    let known = size_of::<dijitso_callbacks>();
-    // Every field is as wide as a pointer; a size that ends within one is no version's.
-    if size < size_of::<usize>() || size > 1 << 16 || size % size_of::<usize>() != 0 {
-        let text = format!("callbacks.struct_size is {size}: initialise it by DIJITSO_CALLBACKS_INIT");
-        return Err(Error::new(Kind::InvalidArgument, text));
-    }
-    let mut fields = NO_CALLBACKS;
-    // SAFETY: the caller's structure has `size` bytes, ours has `known`; all-zero fields are valid in ours.
-    unsafe {
-        let copied = size.min(known);
-        std::ptr::copy_nonoverlapping(callbacks.cast::<u8>(), (&raw mut fields).cast::<u8>(), copied);
-    }
-    if size > known {
-        // SAFETY: as above.
-        let tail = unsafe { std::slice::from_raw_parts(callbacks.cast::<u8>().add(known), size - known) };
-        if tail.iter().any(|byte| *byte != 0) {
-            let text = "callbacks uses fields that this version of the library does not know";
-            return Err(Error::new(Kind::Unsupported, text));
-        }
-    }
-    Ok(fields)
+    // SAFETY: promised by the caller.
+    unsafe { structure(callbacks, NO_CALLBACKS, "callbacks") }
 }
 
 /// The host's functions as closures.

@@ -29,6 +29,7 @@ mod recall;
 pub mod roles;
 pub mod source;
 pub mod status;
+pub mod text;
 pub mod visit;
 
 /// Exports a function to C: the only way to do it.

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Kind, Result};
+use crate::signature::Text;
+use crate::wire::copy;
 
 /// What a generator hands over.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +51,25 @@ pub struct Callbacks<'a> {
     pub wait: Option<Box<WaitFn<'a>>>,
 }
 
-impl Callbacks<'_> {
+impl<'a> Callbacks<'a> {
+    /// Those of a call that gives the text itself, whose parameters are made by
+    /// [`with_text`](crate::params::resolved::Resolved::with_text).
+    #[must_use]
+    pub fn of_text(text: Text<'a>) -> Self {
+        let generate = move |_: Asked<'_>, source: &mut Source| {
+            let copies =
+                || Some((copy(text.code)?, text.header.map_or(Some(None), |text| copy(text).map(Some))?));
+            let Some((code, header)) = copies() else {
+                source.error = Some("not enough memory for a copy of the text".to_owned());
+                return Err(1);
+            };
+            (source.code, source.header) = (Some(code), header);
+            source.dependencies = text.dependencies.iter().map(|signature| (*signature).to_owned()).collect();
+            Ok(())
+        };
+        Self { generate: Some(Box::new(generate)), ..Self::default() }
+    }
+
     /// Which callbacks are set, as a number that is compared between ranks.
     pub(super) fn mask(&self) -> u32 {
         let set = [self.generate.is_some(), self.send.is_some(), self.receive.is_some(), self.wait.is_some()];

@@ -7,6 +7,7 @@ use crate::cache::Cache;
 use crate::cache::explain::compare::Build;
 use crate::cache::explain::{self, Explanation, Wanted};
 use crate::error::{Error, Kind, Result};
+use crate::wire::hex;
 
 use super::make::{Ticket, recipe};
 use super::{Request, Session, lock};
@@ -75,6 +76,7 @@ fn explained(ticket: &Ticket<'_>, cache: &Cache) -> Result<Explanation> {
             signature: ticket.signature.clone(),
             build: Build {
                 by_name: params.cache.signature_is_name,
+                text: params.text.map(|text| hex(&text)),
                 recipe: Some(recipe(&params.build)),
                 toolchain: ticket.toolchain.clone(),
                 generator: params.generator.clone(),

@@ -127,6 +127,7 @@ impl Session {
             name: request.name.to_owned(),
             params: request.params.build.clone(),
             generator: request.params.generator.clone(),
+            text: request.params.text.map(|text| hex(&text)),
             signature: ticket.signature.clone(),
             toolchain,
             cache: cache.clone(),
@@ -143,6 +144,7 @@ pub(super) struct Work {
     name: String,
     params: BuildParams,
     generator: String,
+    text: Option<String>,
     signature: String,
     toolchain: Toolchain,
     cache: Cache,
@@ -158,7 +160,7 @@ impl Work {
     ///
     /// `given_up` is set by another thread when nobody waits for it any more.
     pub(super) fn run(self, runner: &dyn Runner, given_up: Option<&Arc<AtomicBool>>) -> Result<f64> {
-        let Self { name, params, generator, signature, toolchain, cache, code, source, asked } = self;
+        let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = self;
         let (cache, signature) = (&cache, signature.as_str());
         let mut dependencies: Vec<String> = Vec::new();
         for dependency in source.dependencies {
@@ -202,6 +204,7 @@ impl Work {
             name,
             header: source.header.as_deref().map(companion),
             source_sha256: hex(&digest(&code)),
+            text,
             nested: others(asked, &dependencies, signature),
             dependencies,
             inputs: built.inputs.clone(),

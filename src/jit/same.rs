@@ -65,6 +65,7 @@ pub(super) fn same_call<'a>(
         let mut writer = Writer::default();
         writer.bytes(request.name.as_bytes());
         writer.bytes(&request.params.shared_digest);
+        writer.bytes(request.params.text.as_ref().map_or(&[][..], |text| &text[..]));
         writer.u32(callbacks.mask());
         let (part, number, _) = part.code();
         writer.u32(part);
@@ -91,8 +92,9 @@ pub(super) fn same_call<'a>(
 fn disagreement(calls: &[Vec<u8>]) -> Error {
     let read = |call: &[u8]| {
         let mut reader = crate::wire::Reader::new(call);
-        let (name, params, mask) = (reader.text()?.to_owned(), reader.bytes()?.to_vec(), reader.u32()?);
-        Some((name, params, mask, reader.u32()?, reader.u64()?))
+        let (name, params) = (reader.text()?.to_owned(), reader.bytes()?.to_vec());
+        let text = reader.bytes()?.to_vec();
+        Some((name, params, reader.u32()?, reader.u32()?, reader.u64()?, text))
     };
     let calls: Vec<_> = calls.iter().map(|call| read(call).unwrap_or_default()).collect();
     let other = calls.iter().position(|call| *call != calls[0]).unwrap_or_default();
@@ -112,6 +114,15 @@ fn disagreement(calls: &[Vec<u8>]) -> Error {
             "for \"{}\" rank 0 and rank {other} have different parameters (environment and config files count)",
             first.0
         )
+    } else if first.5 != second.5 {
+        let gives = |text: &[u8]| if text.is_empty() { "gives no text" } else { "gives a text" };
+        let [first_gives, second_gives] = [first, second].map(|call| gives(&call.5));
+        let how = if first_gives == second_gives {
+            "give different texts (code, header or dependencies)".to_owned()
+        } else {
+            format!("do not make the same call: rank 0 {first_gives}, rank {other} {second_gives}")
+        };
+        format!("for \"{}\" rank 0 and rank {other} {how}", first.0)
     } else {
         format!("for \"{}\" rank 0 and rank {other} set different callbacks", first.0)
     };

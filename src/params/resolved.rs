@@ -193,6 +193,8 @@ pub struct Resolved {
     pub timeout: Option<Duration>,
     /// Section `generator` as compact JSON with sorted keys.
     pub generator: String,
+    /// Digest of the text that the call has given, where it has not given a callback that makes one.
+    pub text: Option<Digest32>,
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
     /// That, and the cache directory: calls with an equal one can be given the same library.
@@ -205,6 +207,17 @@ pub fn default_timeout() -> Option<Duration> {
     let key = KEYS.iter().find(|key| key.name == "parallel.timeout")?;
     let seconds = key.default.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().filter(|timeout| !timeout.is_zero())
+}
+
+impl Resolved {
+    /// The same for a call that gives a text of this digest: it is another call with another text.
+    #[must_use]
+    pub fn with_text(&self, text: Digest32) -> Self {
+        let mut memory = Writer::new(b"dijitso call with a text");
+        memory.bytes(&self.memory_digest);
+        memory.bytes(&text);
+        Self { text: Some(text), memory_digest: digest(&memory.finish()), ..self.clone() }
+    }
 }
 
 impl Params {
@@ -228,6 +241,7 @@ impl Params {
                 _ => BuildOn::Node,
             },
             timeout: self.limit("parallel.timeout"),
+            text: None,
             shared_digest,
             memory_digest: digest(&memory.finish()),
             cache: Arc::new(cache),

@@ -83,7 +83,8 @@ static void building(const char *cache)
 {
     dijitso_params *const params = params_with(cache, NULL);
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    dijitso_library *library = NULL, *ahead = NULL;
+    dijitso_library *library = NULL, *ahead = NULL, *text_library = NULL;
+    dijitso_text text = DIJITSO_TEXT_INIT;
     dijitso_pending *pending = NULL;
     dijitso_fn function = NULL;
     callbacks.generate = generate;
@@ -97,6 +98,20 @@ static void building(const char *cache)
     CHECK(library == NULL);
     CHECK(dijitso_jit("null", params, &callbacks, DIJITSO_COMM_NULL, &library, NULL) == DIJITSO_OK);
     CHECK(library != NULL && generate_calls == 1);
+
+    CHECK_INVALID(dijitso_jit_source(NULL, NULL, NULL, 0, NULL, 0, DIJITSO_COMM_NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_jit_source(NULL, params, "", 0, NULL, 0, DIJITSO_COMM_NULL, &text_library, &error));
+    CHECK_EXPLAINED(dijitso_jit_source("null", params, NULL, 1, NULL, 0, DIJITSO_COMM_NULL, &text_library, &error));
+    CHECK_EXPLAINED(dijitso_jit_source("null", params, "", 0, NULL, 1, DIJITSO_COMM_NULL, &text_library, &error));
+    CHECK_EXPLAINED(dijitso_jit_source("null", params, "", 0, NULL, 0, DIJITSO_COMM_NULL, NULL, &error));
+    CHECK_INVALID(dijitso_jit_text(NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_jit_text("null", params, NULL, DIJITSO_COMM_NULL, &text_library, &error));
+    CHECK_EXPLAINED(dijitso_jit_text("null", params, &text, DIJITSO_COMM_NULL, NULL, &error));
+    text.dependency_count = 1;
+    CHECK_EXPLAINED(dijitso_jit_text("null", params, &text, DIJITSO_COMM_NULL, &text_library, &error));
+    CHECK(text_library == NULL);
+    CHECK(dijitso_jit_source("null", params, NULL, 0, NULL, 0, DIJITSO_COMM_NULL, &text_library, NULL) == DIJITSO_OK);
+    dijitso_library_free(text_library);
 
     CHECK_INVALID(dijitso_jit_start(NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL));
     CHECK_EXPLAINED(dijitso_jit_start(NULL, params, &callbacks, DIJITSO_COMM_NULL, &pending, &error));

@@ -159,6 +159,34 @@ void listen(const dijitso::params& params)
   dijitso::log::set_handler(nullptr);
 }
 
+/// The key is the text, and a text may need another one.
+void give_texts(const dijitso::params& params)
+{
+  const auto value = [](const dijitso::library& library) { return library.symbol<int()>("value")(); };
+  const auto two = dijitso::jit_source("text", params, "extern \"C\" int value() { return 2; }\n");
+  const auto three = dijitso::jit_source("text", params, "extern \"C\" int value() { return 3; }\n", DIJITSO_COMM_NULL);
+  CHECK(value(two) == 2 && value(three) == 3 && two.signature() != three.signature());
+  const auto base = dijitso::jit_source("base", params, "int base() { return 4; }\n", "int base();\n");
+  dijitso::source_text derived;
+  const std::string code = "#include \"" + base.signature() + ".h\"\nextern \"C\" int value() { return base(); }\n";
+  derived.code = code;
+  derived.dependencies = {base.signature()};
+  CHECK(value(dijitso::jit_source("text", params, derived)) == 4);
+  CHECK(dijitso::jit_source("text", params, derived, DIJITSO_COMM_NULL).origin() == dijitso::origin::memory);
+  for (const std::string_view name : {std::string_view("a/b"), std::string_view("a\0b", 3)})
+  {
+    try
+    {
+      dijitso::jit_source(name, params, "int i;\n");
+      CHECK(!"a bad name is an error");
+    }
+    catch (const dijitso::error& error)
+    {
+      CHECK(error.status() == DIJITSO_ERROR_INVALID_ARGUMENT);
+    }
+  }
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -170,6 +198,7 @@ int main(int argc, char** argv)
   look_around(params, work, one);
   carry_over(params, work, one.signature());
   build_ahead(params);
+  give_texts(params);
   listen(params);
   CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").part == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -31,6 +31,7 @@ fn record(signature: &str, needs: &[&str], contents: &Contents) -> Record {
         name: signature.to_owned(),
         header: Some(companion(&contents.header)),
         source_sha256: String::new(),
+        text: None,
         dependencies: needs.iter().map(|need| (*need).to_owned()).collect(),
         nested: Vec::new(),
         inputs: Vec::new(),

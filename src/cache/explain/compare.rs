@@ -21,6 +21,8 @@ pub struct Build {
     pub toolchain: Toolchain,
     /// The generator parameters, as JSON text.
     pub generator: String,
+    /// What stands for the text in the signature, if the call gives one.
+    pub text: Option<String>,
 }
 
 impl Build {
@@ -29,6 +31,7 @@ impl Build {
     pub fn of(record: &Record) -> Self {
         Self {
             by_name: record.signature == record.name,
+            text: record.text.clone(),
             recipe: record.recipe.clone(),
             toolchain: record.toolchain.clone(),
             generator: record.generator.clone(),
@@ -40,7 +43,9 @@ impl Build {
 #[must_use]
 pub fn differences(before: &Build, after: &Build) -> Vec<Difference> {
     let mut found = Vec::new();
-    if before.by_name != after.by_name {
+    // The signature of a text always has a hash.
+    let of_texts = before.text.is_some() || after.text.is_some();
+    if before.by_name != after.by_name && !of_texts {
         let mode = |by_name: bool| if by_name { "name" } else { "hash" };
         found.push(Difference::changed(
             Component::SignatureMode,
@@ -57,6 +62,7 @@ pub fn differences(before: &Build, after: &Build) -> Vec<Difference> {
         toolchains(&before.toolchain, &after.toolchain, &mut found);
     }
     generators(&before.generator, &after.generator, &mut found);
+    texts(before.text.as_deref(), after.text.as_deref(), &mut found);
     found
 }
 
@@ -194,6 +200,16 @@ fn isa(before: &str, after: &str) -> Difference {
     Difference::new(Component::Isa, "", Some(before), Some(after), text)
 }
 
+fn texts(before: Option<&str>, after: Option<&str>, found: &mut Vec<Difference>) {
+    let text = match (before, after) {
+        _ if before == after => return,
+        (Some(_), Some(_)) => "the text (code, header or dependencies) is another one",
+        (None, Some(_)) => "the text is given by the call and was made by generate",
+        (Some(_), None) | (None, None) => "the text is made by generate and was given by the call",
+    };
+    found.push(Difference::new(Component::Text, "", before, after, text.to_owned()));
+}
+
 /// Key by key, as deep as both are objects.
 fn generators(before: &str, after: &str, found: &mut Vec<Difference>) {
     if before == after {
@@ -249,6 +265,7 @@ mod tests {
 
     fn build() -> Build {
         Build {
+            text: None,
             by_name: false,
             recipe: Some(Recipe {
                 language: "cxx".into(),

@@ -34,6 +34,8 @@ pub enum Component {
     Lib,
     /// A generator parameter.
     Generator,
+    /// The text that a call gives.
+    Text,
     /// A header that the build has read.
     Header,
     /// A library that the build was linked to.
@@ -63,6 +65,7 @@ impl Component {
             Self::RpathDir => "rpath directory",
             Self::Lib => "library",
             Self::Generator => "generator parameter",
+            Self::Text => "text",
             Self::Header => "header",
             Self::Library => "linked library",
             Self::Dependency => "dependency",

@@ -31,6 +31,7 @@ fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
 fn build(flags: &str, generator: &str) -> Build {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
     Build {
+        text: None,
         by_name: false,
         recipe: Some(Recipe {
             language: "cxx".into(),

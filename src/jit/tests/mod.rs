@@ -14,6 +14,7 @@ mod nested;
 mod roles;
 mod sealed;
 mod stage;
+mod text;
 mod travel;
 
 use std::fs;

@@ -19,6 +19,7 @@ fn record() -> Record {
         name: "n".to_owned(),
         header: Some(Companion { size: 3, sha256: "0a".repeat(32) }),
         source_sha256: "0b".repeat(32),
+        text: None,
         dependencies: vec!["a_1".to_owned(), "b".to_owned()],
         nested: vec!["c".to_owned()],
         inputs: Vec::new(),
