@@ -76,6 +76,12 @@
  *   Handles may be used from any thread. Calls on one communicator are made one at a time, in the same order on all
  *   of its ranks, as for any collective. Calls on several communicators in several threads need MPI_THREAD_MULTIPLE.
  *   The library links the MPI that it was built with; a program has to use the same.
+ *
+ *   A thread that calls needs a stack of 64 KiB: a call takes at most 40 KiB of it, beside what your callbacks, the
+ *   initialisers of your libraries and MPI take. A call within generate takes as much again.
+ *
+ *   Calls may be made until the process ends: in exit handlers, and in destructors of static objects and of variables of
+ *   threads. With a communicator they have to come before MPI_Finalize, as any.
  */
 
 
