@@ -11,12 +11,13 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::fsutil;
+use crate::fsutil::{self, Folder};
 
 use super::Job;
 use super::command::{self, Dirs};
@@ -30,17 +31,34 @@ pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> 
     let staged = fsutil::unguarded_dir(root).map_err(cannot)?;
     fill(staged.path(), job, argv, what, output).map_err(cannot)?;
     // Another rank may do the same at the same time: either folder is as good.
-    let _ = fs::remove_dir_all(target);
+    remove(root, target).map_err(cannot)?;
     match fs::rename(staged.path(), target) {
         Ok(()) => {
             // The folder has moved: there is nothing to be removed.
             let _ = staged.keep();
             Ok(())
         }
-        Err(_) if target.join("recompile.sh").is_file() => Ok(()),
+        Err(_) if target.join(SCRIPT).is_file() => Ok(()),
         Err(error) => Err(cannot(error)),
     }
 }
+
+/// Removes an older folder. What stands there and is none is left alone.
+fn remove(root: &Path, target: &Path) -> std::io::Result<()> {
+    let Some(name) = target.file_name() else { return Ok(()) };
+    let folder = Folder::writable(root)?;
+    let is_ours = match folder.sub(name)? {
+        Some(older) => older.facts(OsStr::new(SCRIPT))?.is_some_and(|facts| facts.is_file()),
+        None => return Ok(()),
+    };
+    if !is_ours {
+        let text = format!("there is a folder without {SCRIPT}, which is none of dijitso; move it elsewhere");
+        return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, text));
+    }
+    folder.remove_all(name).map(drop)
+}
+
+const SCRIPT: &str = "recompile.sh";
 
 fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) -> std::io::Result<()> {
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
@@ -70,7 +88,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
         signature = job.signature,
         command = crate::process::join(&local),
     );
-    let path = dir.join("recompile.sh");
+    let path = dir.join(SCRIPT);
     fs::write(&path, script)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
     let readme = format!(

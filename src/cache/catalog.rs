@@ -12,15 +12,18 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, OutputFile, Power};
+use crate::fsutil::{self, OutputFile, Power, Tree};
 use crate::params::resolved::SourceStorage;
 use crate::signature::{check_signature, name_of};
 
 use super::layout::Category;
 use super::lease::{self, Taken};
+use super::open::cannot;
+use super::publish::plain;
 use super::seal::{self, Record};
 use super::source::{check_source, is_packed};
 use super::{Cache, FILE_MODE, unread};
@@ -247,7 +250,7 @@ impl Cache {
             let text = format!("{} was built with another header; remove it first", library.display());
             return Err(Error::new(Kind::Cache, text));
         }
-        self.store(Category::Inc, &self.layout().inc(signature), text)
+        self.store(&self.layout().inc(signature), text).map(drop)
     }
 
     /// Writes the source of a signature, compressed unless `cache.src_storage` is "keep".
@@ -263,15 +266,11 @@ impl Cache {
         }
         let packed = self.layout().params().src_storage != SourceStorage::Keep;
         let path = self.layout().src(signature, packed);
-        if packed {
-            self.store(Category::Src, &path, &fsutil::gzip(text))?;
-        } else {
-            self.store(Category::Src, &path, text)?;
-        }
+        let tree = if packed { self.store(&path, &fsutil::gzip(text))? } else { self.store(&path, text)? };
         // One source for each signature: another form of it would be taken for this one.
         for other in self.layout().candidates(Category::Src, signature) {
             if other != path {
-                delete(&other)?;
+                delete(&tree, &other)?;
             }
         }
         Ok(())
@@ -283,14 +282,14 @@ impl Cache {
     /// [`Kind::Cache`] when it cannot be written.
     pub fn store_log(&self, signature: &str, text: &[u8]) -> Result<()> {
         check_signature(signature)?;
-        self.store(Category::Log, &self.layout().log(signature), text)
+        self.store(&self.layout().log(signature), text).map(drop)
     }
 
-    fn store(&self, category: Category, path: &Path, data: &[u8]) -> Result<()> {
-        let dir = self.layout().dir(category);
-        fsutil::create_dirs(&dir).map_err(|error| Error::io("cannot create", &dir, &error))?;
-        fsutil::publish_over(path, data, FILE_MODE, Power::Safe)
-            .map_err(|error| Error::io("cannot write", path, &error))
+    fn store(&self, path: &Path, data: &[u8]) -> Result<Tree> {
+        let tree = self.open_or_make()?;
+        tree.publish_over(path, data, FILE_MODE, Power::Safe)
+            .map_err(|error| cannot("cannot write", path, &error))?;
+        Ok(tree)
     }
 
     /// Copies files of a signature to `dir`, which is created; the source is not compressed there. Gives the paths of
@@ -342,16 +341,17 @@ impl Cache {
     /// what was removed.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when somebody is building it just now, or a file cannot be removed.
+    /// [`Kind::Cache`] when somebody is building it just now, or a file cannot be removed; as [`Cache::open`].
     pub fn remove(&self, signature: &str, categories: &[Category]) -> Result<Vec<PathBuf>> {
         check_signature(signature)?;
+        let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Vec::new()) };
         let path = self.layout().lease(signature);
         let busy = |who: &str| Error::new(Kind::Cache, format!("{signature} is being built by {who}"));
-        if let Some(held) = lease::look(&path).filter(|held| held.living) {
+        if let Some(held) = lease::look(Some(&tree), &path).filter(|held| held.living) {
             return Err(busy(&held.describe()));
         }
         // Whoever comes to build it while we are at it waits. Where leases do not work, entries are safe all the same.
-        let _lease = match lease::take(&path, Duration::from_millis(1), || false) {
+        let _lease = match lease::take(&tree, &path, Duration::from_millis(1), || false) {
             Taken::Ours(lease) => Some(lease),
             _ => None,
         };
@@ -365,24 +365,23 @@ impl Cache {
             if whole && path != library && library.symlink_metadata().is_ok() {
                 break;
             }
-            if delete(&path)? {
+            if delete(&tree, &path)? {
                 removed.push(path);
             }
         }
         if whole && library.symlink_metadata().is_err() {
-            delete(&self.layout().used(signature))?;
+            delete(&tree, &self.layout().used(signature))?;
         }
         Ok(removed)
     }
 }
 
-/// Removes a file. False when there is none.
-fn delete(path: &Path) -> Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("cannot remove", path, &error)),
+/// Removes a plain file. False when there is none.
+fn delete(tree: &Tree, path: &Path) -> Result<bool> {
+    if !plain(tree, path)? {
+        return Ok(false);
     }
+    tree.remove(path).map_err(|error| cannot("cannot remove", path, &error))
 }
 
 /// Writes a copy in the place of an earlier one. What is no plain file there is not replaced.

@@ -16,18 +16,21 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::ffi::OsStr;
+use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
+use crate::fsutil::{Facts, Tree};
 use crate::human;
 use crate::params::resolved::CacheParams;
 
 use super::layout::Category;
 use super::lease::{self, Lease, Taken};
+use super::open::cannot;
+use super::publish::plain;
 use super::usage::{self, RENEWED};
 use super::{Cache, FILE_MODE, seal};
 
@@ -98,7 +101,6 @@ struct Item {
     signature: String,
     path: PathBuf,
     bytes: u64,
-    is_dir: bool,
     /// Device and inode of the library.
     identity: (u64, u64),
     last_use: SystemTime,
@@ -111,22 +113,19 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] when the cache cannot be looked at or changed, or somebody else makes room for so long.
     pub fn make_room(&self, limits: &Limits, patience: Duration) -> Result<Collected> {
-        let lib = self.layout().dir(Category::Lib);
-        if !lib.is_dir() {
-            return Ok(Collected::default());
-        }
+        let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Collected::default()) };
         self.check_owner()?;
-        let _collector = if limits.dry_run { None } else { Some(self.collector(patience)?) };
-        let (busy, since) = self.busy();
+        let _collector = if limits.dry_run { None } else { Some(self.collector(&tree, patience)?) };
+        let (busy, since) = self.busy(&tree, !limits.dry_run);
         let recent = SystemTime::now() - since.max(limits.spared);
         let mut items = Vec::new();
         for (signature, path) in self.library_files()? {
-            items.extend(self.item(signature, path));
+            items.extend(self.item(&tree, signature, path));
         }
         let (order, kept) = order(&items, |item| busy.contains(&item.signature) || item.last_use >= recent);
         let mut queue: Vec<(SystemTime, &Item)> =
             order.iter().map(|(time, at)| (*time, &items[*at])).collect();
-        let litter = self.litter();
+        let litter = self.litter(&tree);
         queue.extend(litter.iter().map(|item| (item.last_use, item)));
         queue.sort_by_key(|(time, _)| *time);
 
@@ -145,7 +144,7 @@ impl Cache {
                 kept.extend(item.needs.iter().cloned());
                 continue;
             }
-            let gone = if limits.dry_run { Ok(true) } else { self.remove_item(item) };
+            let gone = if limits.dry_run { Ok(true) } else { self.remove_item(&tree, item) };
             match gone {
                 Ok(true) => {
                     done.after -= item.bytes;
@@ -178,8 +177,8 @@ impl Cache {
         if usage::age(&stamp).is_some_and(|age| age < INTERVAL) {
             return;
         }
-        let dir = stamp.parent().unwrap_or(Path::new("/"));
-        if fsutil::create_dirs(dir).and_then(|()| fsutil::touch(&stamp, FILE_MODE)).is_err() {
+        let Ok(Some(tree)) = self.open() else { return };
+        if tree.touch(&stamp, FILE_MODE).is_err() {
             return;
         }
         match self.make_room(&limits, Duration::from_millis(1)) {
@@ -200,30 +199,31 @@ impl Cache {
         }
     }
 
-    fn collector(&self, patience: Duration) -> Result<Lease> {
-        let path = self.layout().lease(".collector");
-        match lease::take(&path, patience, || false) {
-            Taken::Ours(lease) => Ok(lease),
-            _ => {
-                let text = match lease::look(&path) {
-                    Some(held) => format!("{} is making room in this cache", held.describe()),
-                    None => format!("cannot write {}", path.display()),
-                };
-                Err(Error::new(Kind::Cache, text))
-            }
-        }
+    fn collector(&self, tree: &Arc<Tree>, patience: Duration) -> Result<Lease> {
+        let path = self.layout().lease(lease::COLLECTOR);
+        let why = match lease::take(tree, &path, patience, || false) {
+            Taken::Ours(lease) => return Ok(lease),
+            Taken::Without(why) => why,
+            Taken::NotNeeded => String::new(),
+        };
+        let text = match lease::look(Some(tree), &path) {
+            Some(held) if held.living => format!("{} is making room in this cache", held.describe()),
+            _ => format!("cannot make room: cannot write {}: {why}", path.display()),
+        };
+        Err(Error::new(Kind::Cache, text))
     }
 
     /// What is being built just now, and for how long the oldest of these builds has been under way, and some more.
-    fn busy(&self) -> (HashSet<String>, Duration) {
+    fn busy(&self, tree: &Tree, writes: bool) -> (HashSet<String>, Duration) {
         let dir = self.layout().lease("");
         let (mut busy, mut since) = (HashSet::new(), Duration::ZERO);
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let Ok(name) = entry.file_name().into_string() else { continue };
+        for name in tree.list(&dir).unwrap_or_default() {
+            let Ok(name) = name.into_string() else { continue };
             if name.starts_with('.') {
                 continue;
             }
-            if let Some(held) = lease::look(&entry.path()).filter(|held| held.living) {
+            let held = lease::look(Some(tree).filter(|_| writes), &dir.join(&name));
+            if let Some(held) = held.filter(|held| held.living) {
                 // What a build has found in the cache it has noted as used, and links to later.
                 since = since.max(held.age.unwrap_or(RENEWED) + SLACK);
                 busy.insert(name);
@@ -255,119 +255,104 @@ impl Cache {
         Ok(libraries)
     }
 
-    fn item(&self, signature: String, path: PathBuf) -> Option<Item> {
-        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-        let file = File::options().read(true).custom_flags(flags).open(&path).ok()?;
-        let facts = file.metadata().ok().filter(fs::Metadata::is_file)?;
+    fn item(&self, tree: &Tree, signature: String, path: PathBuf) -> Option<Item> {
+        let file = tree.open_file(&path).ok()??;
+        let facts = tree.facts(&path).ok()??;
         // What has no record is damaged: nobody will use it, and nothing is known of what it needs.
         let record = seal::peek(&file).ok().flatten();
         let needs = record.map_or_else(Vec::new, |record| record.needs().map(str::to_owned).collect());
         let besides = self.layout().besides(&signature);
-        let size = |path: PathBuf| path.symlink_metadata().map_or(0, |facts| fsutil::allocated(&facts));
-        let bytes = fsutil::allocated(&facts) + besides.into_iter().map(size).sum::<u64>();
-        let last_use = self.last_use(&signature, &facts);
-        let identity = (facts.dev(), facts.ino());
-        Some(Item { signature, path, bytes, is_dir: false, identity, last_use, needs })
+        let size = |path: PathBuf| tree.facts(&path).ok().flatten().map_or(0, |facts| facts.allocated);
+        let bytes = facts.allocated + besides.into_iter().map(size).sum::<u64>();
+        let last_use = self.last_use(tree, &signature, &facts);
+        Some(Item { signature, path, bytes, identity: facts.identity, last_use, needs })
     }
 
-    fn last_use(&self, signature: &str, library: &fs::Metadata) -> SystemTime {
-        let used = self.layout().used(signature).symlink_metadata().and_then(|facts| facts.modified());
-        let published = library.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-        used.map_or(published, |used| used.max(published))
+    fn last_use(&self, tree: &Tree, signature: &str, library: &Facts) -> SystemTime {
+        let used = tree.facts(&self.layout().used(signature)).ok().flatten();
+        used.map_or(library.modified, |used| used.modified.max(library.modified))
     }
 
     /// What belongs to no entry and is kept for a while, for people: damaged files, failed builds. And notes.
-    fn litter(&self) -> Vec<Item> {
+    fn litter(&self, tree: &Tree) -> Vec<Item> {
         let layout = self.layout();
-        let is_failure = |name: &str| name.starts_with("jitfailure-") && name.len() > "jitfailure-".len();
-        let plain = |name: &str| !name.starts_with('.');
-        let unused = |name: &str| plain(name) && !layout.lib(name).exists();
-        let mut items = Vec::new();
-        add(&mut items, &layout.aside(), &plain);
-        add(&mut items, &layout.failed(""), &plain);
-        add(&mut items, &layout.used(""), &unused);
-        add(&mut items, &layout.root().join("prologue"), &plain);
+        let root = layout.root().to_owned();
+        let mut dirs = vec![layout.aside(), layout.failed(""), layout.used(""), root.join("prologue")];
         // Where they are put elsewhere, they are not ours to count.
-        let failures = &layout.params().fail_dir_root;
-        if failures.starts_with(layout.root()) {
-            add(&mut items, failures, &is_failure);
+        let failures = layout.params().fail_dir_root.clone();
+        dirs.extend(Some(failures).filter(|dir| tree.holds(dir)));
+        let own = rustix::process::geteuid().as_raw();
+        let mut items = Vec::new();
+        for path in dirs.iter().flat_map(|dir| {
+            let names = tree.list(dir).unwrap_or_default();
+            names.into_iter().map(|name| dir.join(name)).collect::<Vec<_>>()
+        }) {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            let Ok(Some(facts)) = tree.facts(&path) else { continue };
+            let in_use = path.parent() == Some(&layout.used("")) && layout.lib(name).exists();
+            let is_folder = layout.is_failure(&path) || path.parent() == Some(&root.join("prologue"));
+            let right = if is_folder { facts.is_dir() } else { facts.is_file() };
+            let ours = layout.names(&path) || layout.is_failure(&path);
+            if name.starts_with('.') || facts.owner != own || in_use || !right || !ours {
+                continue;
+            }
+            let bytes = facts.allocated + if is_folder { size_below(tree, &path) } else { 0 };
+            let (signature, identity, last_use) = (String::new(), (0, 0), facts.modified);
+            items.push(Item { signature, path, bytes, identity, last_use, needs: Vec::new() });
         }
         items
     }
 
     /// Removes something. False when it is in use.
-    fn remove_item(&self, item: &Item) -> Result<bool> {
-        let cannot = |error: std::io::Error| Error::io("cannot remove", &item.path, &error);
+    fn remove_item(&self, tree: &Arc<Tree>, item: &Item) -> Result<bool> {
+        let failed = |error: std::io::Error| cannot("cannot remove", &item.path, &error);
         if item.signature.is_empty() {
-            return match fsutil::remove(&item.path, item.is_dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(cannot(error)),
-                _ => Ok(true),
-            };
+            return tree.remove_all(&item.path).map(|_| true).map_err(failed);
         }
         let signature = &item.signature;
         // Whoever builds it now is left alone; whoever comes while we are at it waits.
-        let lease = lease::take(&self.layout().lease(signature), Duration::from_millis(1), || false);
+        let lease = lease::take(tree, &self.layout().lease(signature), Duration::from_millis(1), || false);
         let Taken::Ours(_lease) = lease else { return Ok(false) };
-        let Ok(facts) = item.path.symlink_metadata() else { return Ok(true) };
-        if (facts.dev(), facts.ino()) != item.identity || self.last_use(signature, &facts) != item.last_use {
+        let Some(facts) = tree.facts(&item.path).map_err(failed)? else { return Ok(true) };
+        if facts.identity != item.identity || self.last_use(tree, signature, &facts) != item.last_use {
             return Ok(false);
         }
         let dir = self.layout().dir(Category::Lib);
-        let own = fsutil::staging(&dir, FILE_MODE).map_err(cannot)?.into_temp_path();
-        if !fsutil::rename(&item.path, &own).map_err(cannot)? {
+        let Some(folder) = tree.enter(&dir, false).map_err(failed)? else { return Ok(true) };
+        let own = folder.stage(FILE_MODE).map_err(failed)?;
+        let staged = dir.join(own.name());
+        if !tree.rename(&item.path, &staged).map_err(failed)? {
             return Ok(true);
         }
         // Who receives a library publishes without a lease.
-        let moved = own.symlink_metadata().map_err(cannot)?;
-        if (moved.dev(), moved.ino()) != item.identity && fs::hard_link(&own, &item.path).is_ok() {
+        let moved = tree.facts(&staged).map_err(failed)?;
+        if moved.is_none_or(|moved| moved.identity != item.identity) && tree.link(&staged, &item.path).is_ok()
+        {
             return Ok(false);
         }
         drop(own);
         let marker = self.layout().used(signature);
         for path in self.layout().besides(signature).into_iter().chain([marker]) {
-            if item.path.exists() {
+            if tree.facts(&item.path).is_ok_and(|facts| facts.is_some()) {
                 break;
             }
-            match fsutil::remove(&path, false) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("cannot remove", &path, &error));
-                }
-                _ => {}
+            if plain(tree, &path)? {
+                tree.remove(&path).map_err(|error| cannot("cannot remove", &path, &error))?;
             }
         }
         Ok(true)
     }
 }
 
-/// Adds what is in `dir` under such names.
-fn add(items: &mut Vec<Item>, dir: &Path, wanted: &dyn Fn(&str) -> bool) {
-    let own = rustix::process::geteuid().as_raw();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let Ok(facts) = entry.metadata() else { continue };
-        if facts.uid() != own || !entry.file_name().to_str().is_some_and(wanted) {
-            continue;
-        }
-        items.push(Item {
-            signature: String::new(),
-            path: entry.path(),
-            bytes: size_of(&entry.path(), &facts),
-            is_dir: facts.is_dir(),
-            identity: (0, 0),
-            last_use: facts.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-            needs: Vec::new(),
-        });
-    }
-}
-
-/// What a file or folder takes on the disk.
-pub(super) fn size_of(path: &Path, facts: &fs::Metadata) -> u64 {
-    let below = if facts.is_dir() {
-        let entries = fs::read_dir(path).into_iter().flatten().flatten();
-        entries.filter_map(|entry| Some(size_of(&entry.path(), &entry.metadata().ok()?))).sum()
-    } else {
-        0
+/// What the files in a folder of this library take on the disk.
+fn size_below(tree: &Tree, dir: &Path) -> u64 {
+    let names = tree.list(dir).unwrap_or_default();
+    let size = |name| {
+        let path = dir.join(name);
+        let facts = tree.facts(&path).ok()??;
+        Some(facts.allocated + if facts.is_dir() { size_below(tree, &path) } else { 0 })
     };
-    fsutil::allocated(facts) + below
+    names.into_iter().filter_map(size).sum()
 }
 
 /// In which order entries may go, with the time at which each, or what needs it, was last used; and those that stay

@@ -13,7 +13,7 @@
 //! | `source-altered` | litter | a source that is not the one that was compiled |
 //! | `orphan` | litter | a header, source or log without a library, for longer than any build takes |
 //! | `leftover` | litter | begun by a program that has ended |
-//! | `foreign-file` | litter | not from here |
+//! | `foreign-file` | litter | not from here: another name than the files of a cache have, or a link or directory in the place of one |
 //!
 //! Mending sets aside what is broken, so that it is built again, and removes leftovers. What a living program is
 //! working on it leaves alone, as it does what is foreign.
@@ -26,12 +26,12 @@ mod mend;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Standing, Unread};
+use crate::fsutil::{self, Folder, Standing, Unread};
 use crate::inputs::Input;
 
 pub use finding::{Finding, Mended, Report, Severity, What};
@@ -83,6 +83,10 @@ impl Cache {
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Report> {
         crate::inputs::look_again();
+        let (tree, repairs) = match (mend, self.open()) {
+            (Mend::No, tree) => (None, tree.is_ok()),
+            (Mend::Say | Mend::Do, tree) => (tree?.map(Arc::new), true),
+        };
         let libraries = self.library_files()?;
         let there: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
         if let Some(unknown) = signatures.iter().find(|signature| !there.contains(signature.as_str())) {
@@ -90,6 +94,7 @@ impl Cache {
             return Err(Error::new(Kind::Cache, text));
         }
         let mut report = Report { findings: self.directories(), ..Report::default() };
+        let root_is_refused = report.findings.iter().any(|finding| finding.path == self.layout().root());
         let mut next: Vec<String> = match signatures {
             [] => libraries.iter().map(|(signature, _)| signature.clone()).collect(),
             some => some.to_vec(),
@@ -110,15 +115,16 @@ impl Cache {
             report.bytes += examined.bytes;
             report.findings.extend(examined.findings);
         }
-        if signatures.is_empty() {
+        if signatures.is_empty() && !root_is_refused {
             report.findings.extend(self.lying_around(&there));
         }
         report.findings.sort_by(|a, b| {
             let key = |finding: &Finding| (finding.what.severity(), finding.signature.clone(), finding.what);
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
-        if mend != Mend::No {
-            self.mend(&mut report.findings, mend == Mend::Do);
+        report.findings.iter_mut().for_each(|finding| finding.repairs = repairs);
+        if let Some(tree) = &tree {
+            self.mend(tree, &mut report.findings, mend == Mend::Do);
         }
         Ok(report)
     }
@@ -276,13 +282,17 @@ impl Cache {
         let layout = self.layout();
         let mut findings = Vec::new();
         let names = |dir: &Path| -> Vec<(String, PathBuf)> {
-            let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-            entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect()
+            // What changes something follows no link in a cache.
+            let is_dir = dir == layout.root() || dir.symlink_metadata().is_ok_and(|facts| facts.is_dir());
+            let entries = is_dir.then(|| std::fs::read_dir(dir).into_iter().flatten().flatten());
+            let named =
+                |entry: std::fs::DirEntry| (entry.file_name().to_string_lossy().into_owned(), entry.path());
+            entries.into_iter().flatten().map(named).collect()
         };
-        let staged = |name: &str| name.starts_with(".staged-") || name.starts_with("dijitso-");
+        let staged = fsutil::is_unfinished;
         for (name, path) in names(layout.root()) {
             if !layout.is_own(&name) && !staged(&name) {
-                findings.push(Finding::new(What::ForeignFile, "", &path, "it is not from here"));
+                findings.push(foreign_file(&path));
             }
         }
         let categories = [Category::Inc, Category::Src, Category::Lib, Category::Log];
@@ -304,18 +314,28 @@ impl Cache {
                             findings.push(Finding::new(What::Orphan, signature, &path, text));
                         }
                     }
-                    None => findings.push(Finding::new(What::ForeignFile, "", &path, "it is not from here")),
+                    None => findings.push(foreign_file(&path)),
                 }
             }
         }
+        for dir in layout.other_dirs().iter().chain(&dirs) {
+            if dir.symlink_metadata().is_ok_and(|facts| !facts.is_dir()) {
+                let text = "it is a link or a file, and no directory: nothing in it is changed";
+                findings.push(Finding::new(What::ForeignFile, "", dir, text));
+            }
+        }
+        for dir in layout.other_dirs() {
+            let foreign = names(&dir).into_iter().filter(|(_, path)| !layout.names(path));
+            findings.extend(foreign.map(|(_, path)| foreign_file(&path)));
+        }
         self.leftovers(&mut findings);
-        for (name, path) in names(&layout.lease("")) {
-            if let Some(held) = lease::look(&path).filter(|held| !held.living && !staged(&name)) {
+        for (name, path) in names(&layout.lease("")).into_iter().filter(|(_, path)| layout.names(path)) {
+            if let Some(held) = lease::look(None, &path).filter(|held| !held.living && !staged(&name)) {
                 let text = format!("{}, which was building it, has ended", held.describe());
                 findings.push(Finding::new(What::Leftover, &name, &path, text));
             }
         }
-        for (_, path) in names(&layout.comm()) {
+        for (_, path) in names(&layout.comm()).into_iter().filter(|(_, path)| layout.names(path)) {
             if usage::age(&path).is_some_and(|age| age >= ORPHANED) {
                 let text = "hosts that looked for each other by it have long found each other";
                 findings.push(Finding::new(What::Leftover, "", &path, text));
@@ -326,7 +346,9 @@ impl Cache {
 
     fn leftovers(&self, findings: &mut Vec<Finding>) {
         for dir in self.staging_places() {
-            for left in fsutil::unfinished(&dir).into_iter().filter(|unfinished| unfinished.left) {
+            let inside = || Folder::open(&dir).ok().flatten();
+            let Some(folder) = Folder::shelter(&dir).ok().flatten().or_else(inside) else { continue };
+            for left in fsutil::unfinished(&folder).into_iter().filter(|unfinished| unfinished.left) {
                 let text = "a program that has ended left it unfinished";
                 findings.push(Finding::new(What::Leftover, "", &left.path, text));
             }
@@ -352,6 +374,10 @@ impl Examined {
             }
         }
     }
+}
+
+fn foreign_file(path: &Path) -> Finding {
+    Finding::new(What::ForeignFile, "", path, "it is not from here, and is left alone")
 }
 
 /// Signatures such that what is needed comes before what needs it, and for each way back to where it began an entry on

@@ -1,6 +1,7 @@
 //! Where things lie: the only place that joins paths of a cache.
 //!
 //! ```text
+//! <cache_dir>/CACHEDIR.TAG                      first to appear: without it nothing in the directory is changed
 //! <cache_dir>/include/<signature>.h
 //! <cache_dir>/src/<signature>.cpp.gz            (or .cpp, .c.gz, .c)
 //! <cache_dir>/lib/libdijitso-<signature>.so     last to appear; its presence means that the entry is whole
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -166,6 +168,41 @@ impl Layout {
         [PathBuf::from("/dev/shm")].into_iter().chain(own).collect()
     }
 
+    /// Whether files of this cache have names as this path in its place. What has another name is not ours.
+    #[must_use]
+    pub fn names(&self, path: &Path) -> bool {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
+            return false;
+        };
+        let Ok(below) = dir.strip_prefix(&self.root) else { return false };
+        if fsutil::is_unfinished(name) {
+            return true;
+        }
+        let is_signature = check_signature(name).is_ok();
+        let is_hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let mut categories = Category::ALL.into_iter();
+        if dir == self.comm() {
+            return name.split_once('.').is_some_and(|(token, _)| token.len() >= 24 && is_hex(token));
+        }
+        match below.to_str() {
+            Some("lease") => is_signature || name == ".collector",
+            Some("failed" | "used" | "toolchain") => is_signature,
+            Some("aside") => categories.any(|category| self.signature_of(category, name).is_some()),
+            Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
+            Some("gc") => name.contains('~'),
+            Some("prologue") => name == ".lock" || (name.len() == 32 && is_hex(name)),
+            _ => categories
+                .any(|category| self.dir(category) == dir && self.signature_of(category, name).is_some()),
+        }
+    }
+
+    /// The directories of this cache other than those of the categories.
+    #[must_use]
+    pub fn other_dirs(&self) -> Vec<PathBuf> {
+        let below = ["toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc", "prologue"];
+        below.map(|name| self.root.join(name)).into_iter().chain([self.comm()]).collect()
+    }
+
     /// Whether this cache, or one for a single rank below it, puts something of this name into the cache directory.
     #[must_use]
     pub fn is_own(&self, name: &str) -> bool {
@@ -175,7 +212,8 @@ impl Layout {
         let dirs = [&params.inc_dir, &params.src_dir, &params.lib_dir, &params.log_dir, &params.comm_dir];
         let first =
             |dir: &String| Path::new(dir).components().next().is_some_and(|part| part.as_os_str() == name);
-        OTHERS.contains(&name)
+        name == super::open::MARK
+            || OTHERS.contains(&name)
             || dirs.into_iter().any(first)
             || name.strip_prefix("jitfailure-").is_some_and(|signature| check_signature(signature).is_ok())
             || name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok())
@@ -284,6 +322,14 @@ impl Layout {
             }
         };
         check_signature(signature).is_ok().then_some(signature)
+    }
+
+    /// Whether this is the path of a folder that reproduces a failed build.
+    #[must_use]
+    pub fn is_failure(&self, path: &Path) -> bool {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        path.parent() == Some(self.params.fail_dir_root.as_path())
+            && name.strip_prefix("jitfailure-").is_some_and(|signature| check_signature(signature).is_ok())
     }
 
     /// The folder that reproduces a failed build.

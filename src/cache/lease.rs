@@ -12,19 +12,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fs::File;
+use std::ffi::OsStr;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil::{self, Power};
+use crate::fsutil::{self, Folder, Power, Tree};
 use crate::owner::{Life, Owner};
 
 use super::{FILE_MODE, read};
@@ -58,6 +57,7 @@ impl Claim {
 /// The right to build, until it is dropped.
 #[derive(Debug)]
 pub struct Lease {
+    tree: Arc<Tree>,
     path: PathBuf,
     claim: Claim,
     beat: Option<Sender<()>>,
@@ -70,8 +70,8 @@ pub enum Taken {
     Ours(Lease),
     /// What was to be built is there.
     NotNeeded,
-    /// There will be none: leases do not work here, or the patience is over.
-    Without,
+    /// There will be none, for this reason: leases do not work here, or the patience is over.
+    Without(String),
 }
 
 /// The leases that this process holds: path and number.
@@ -99,37 +99,40 @@ fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
     with(HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
 }
 
-/// Takes the lease at `path`, or waits until `there` says that it is not needed any more, at most as long as
+/// Takes the lease at `path` in the tree of a cache, or waits until `there` says that it is not needed any more, at most as long as
 /// `patience`.
 #[must_use]
-pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) -> Taken {
+pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, mut there: impl FnMut() -> bool) -> Taken {
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(50);
-    if patience.is_zero() || MINE.with_borrow(|mine| mine.iter().any(|own| own == path)) {
-        return Taken::Without;
+    if patience.is_zero() {
+        return Taken::Without("build.lease_timeout is 0".to_owned());
+    }
+    if MINE.with_borrow(|mine| mine.iter().any(|own| own == path)) {
+        return Taken::Without("this thread has it already".to_owned());
     }
     let begin = Instant::now();
     let mut nap = SHORTEST;
     let mut seen = Seen::default();
     let mut told = false;
     loop {
-        match claim(path) {
+        match claim(tree, path) {
             Ok(Some(lease)) => return Taken::Ours(lease),
             Ok(None) => {}
             Err(error) => {
                 log::info!("no lease at {}: {error}", path.display());
-                return Taken::Without;
+                return Taken::Without(error.to_string());
             }
         }
         if there() {
             return Taken::NotNeeded;
         }
         let other = seen.look(path);
-        if let Some(other) = other.as_ref().filter(|other| seen.is_over(path, other)) {
+        if let Some(other) = other.as_ref().filter(|other| seen.is_over(Some(tree), path, other)) {
             log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
-            if !remove(path, other) {
-                log::info!("{} cannot be removed: building without a lease", path.display());
-                return Taken::Without;
+            if let Err(error) = remove(tree, path, other) {
+                log::info!("{} cannot be removed: building without a lease: {error}", path.display());
+                return Taken::Without(error.to_string());
             }
             nap = SHORTEST;
         }
@@ -141,7 +144,7 @@ pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) ->
             let seconds = patience.as_secs();
             let path = path.display();
             log::warn!("{} has been building {path} for more than {seconds} s: building it as well", whose());
-            return Taken::Without;
+            return Taken::Without(format!("{} has it", whose()));
         }
         if !told && begin.elapsed() > Duration::from_secs(30) {
             told = true;
@@ -155,24 +158,24 @@ pub fn take(path: &Path, patience: Duration, mut there: impl FnMut() -> bool) ->
 
 /// Takes the lease at `path` if that is possible now; `None` while somebody who may be at work has it.
 #[must_use]
-pub fn try_take(path: &Path) -> Option<Taken> {
+pub fn try_take(tree: &Arc<Tree>, path: &Path) -> Option<Taken> {
     if MINE.with_borrow(|mine| mine.iter().any(|own| own == path)) {
-        return Some(Taken::Without);
+        return Some(Taken::Without("this thread has it already".to_owned()));
     }
     // Once more where it was left by somebody.
     for _ in 0..2 {
-        match claim(path) {
+        match claim(tree, path) {
             Ok(Some(lease)) => return Some(Taken::Ours(lease)),
             Ok(None) => {}
             Err(error) => {
                 log::info!("no lease at {}: {error}", path.display());
-                return Some(Taken::Without);
+                return Some(Taken::Without(error.to_string()));
             }
         }
         let mut seen = Seen::default();
-        if let Some(other) = seen.look(path).filter(|other| seen.is_over(path, other)) {
+        if let Some(other) = seen.look(path).filter(|other| seen.is_over(Some(tree), path, other)) {
             log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
-            remove(path, &other);
+            let _ = remove(tree, path, &other);
         }
     }
     None
@@ -186,22 +189,30 @@ impl Lease {
 }
 
 /// Removes the leases of processes that have ended from the directory of leases.
-pub fn sweep(dir: &Path) {
-    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
+pub fn sweep(tree: &Tree, dir: &Path) {
+    for name in tree.list(dir).unwrap_or_default() {
+        let path = dir.join(&name);
         // Somebody is writing a lease there, and looks like nobody's until it is written.
-        if fsutil::is_staged(&path) {
+        if fsutil::is_staged(&path) || !is_lease(&name) {
             continue;
         }
         let mut seen = Seen::default();
-        if let Some(claim) = seen.look(&path).filter(|claim| seen.is_over(&path, claim)) {
-            remove(&path, &claim);
+        if let Some(claim) = seen.look(&path).filter(|claim| seen.is_over(Some(tree), &path, claim)) {
+            let _ = remove(tree, &path, &claim);
         }
     }
 }
 
+/// The lease of whoever makes room.
+pub(super) const COLLECTOR: &str = ".collector";
+
+/// Whether a lease can have this name.
+fn is_lease(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| name == COLLECTOR || crate::signature::check_signature(name).is_ok())
+}
+
 /// Makes the lease, unless there is one.
-fn claim(path: &Path) -> io::Result<Option<Lease>> {
+fn claim(tree: &Arc<Tree>, path: &Path) -> io::Result<Option<Lease>> {
     use std::hash::{BuildHasher, RandomState};
     let owner = Owner::me();
     let number = RandomState::new().hash_one((SystemTime::now(), &owner));
@@ -210,13 +221,13 @@ fn claim(path: &Path) -> io::Result<Option<Lease>> {
     if path.symlink_metadata().is_ok() {
         return Ok(None);
     }
-    fsutil::create_dirs(path.parent().unwrap_or(Path::new("/")))?;
+    tree.enter(path.parent().unwrap_or(Path::new("/")), true)?;
     // Before it can be seen: nobody must take ours for a leftover.
     held(|held| held.insert((path.to_owned(), number)));
-    match fsutil::publish_first(path, &data, FILE_MODE, Power::Careless) {
+    match tree.publish_first(path, &data, FILE_MODE, Power::Careless) {
         Ok(true) => {
             MINE.with_borrow_mut(|mine| mine.push(path.to_owned()));
-            Ok(Some(Lease { path: path.to_owned(), claim, beat: heart(path) }))
+            Ok(Some(Lease { tree: Arc::clone(tree), path: path.to_owned(), claim, beat: heart(tree, path) }))
         }
         other => {
             held(|held| held.remove(&(path.to_owned(), number)));
@@ -226,10 +237,9 @@ fn claim(path: &Path) -> io::Result<Option<Lease>> {
 }
 
 /// Gives signs of life until the sender is dropped. Without a thread for it the lease is as good on this host.
-fn heart(path: &Path) -> Option<Sender<()>> {
+fn heart(tree: &Tree, path: &Path) -> Option<Sender<()>> {
     let (sender, receiver) = channel();
-    let file =
-        File::options().append(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(path).ok()?;
+    let file = tree.enter(path.parent()?, false).ok()??.open_to_touch(path.file_name()?).ok()?;
     let beat = move || {
         while receiver.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
             let _ = file.set_modified(SystemTime::now());
@@ -262,7 +272,7 @@ impl Seen {
         Some(claim)
     }
 
-    fn is_over(&mut self, path: &Path, claim: &Claim) -> bool {
+    fn is_over(&mut self, tree: Option<&Tree>, path: &Path, claim: &Claim) -> bool {
         match claim.owner.life() {
             // Damaged, or of another version of this library, which will build the same as well.
             _ if claim.format != FORMAT => true,
@@ -273,18 +283,19 @@ impl Seen {
             Life::Alive => false,
             Life::Stopped | Life::Unknown => {
                 let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
-                silent || self.was_old(path)
+                silent || tree.is_some_and(|tree| self.was_old(tree, path))
             }
         }
     }
 
     /// Asked once: a file that is made now, beside the lease, has the time of now on the same clock.
-    fn was_old(&mut self, path: &Path) -> bool {
+    fn was_old(&mut self, tree: &Tree, path: &Path) -> bool {
         let Some((_, modified, _)) = self.last else { return false };
+        let now = |folder: &Folder| folder.stage(FILE_MODE)?.file().metadata()?.modified();
         *self.old.get_or_insert_with(|| {
-            let dir = path.parent().unwrap_or(Path::new("/"));
-            let now = fsutil::staging(dir, FILE_MODE).and_then(|file| file.as_file().metadata()?.modified());
-            now.is_ok_and(|now| now.duration_since(modified).is_ok_and(|age| age >= SILENCE))
+            let folder = tree.enter(path.parent().unwrap_or(Path::new("/")), false).ok().flatten();
+            let now = folder.and_then(|folder| now(&folder).ok());
+            now.is_some_and(|now| now.duration_since(modified).is_ok_and(|age| age >= SILENCE))
         })
     }
 }
@@ -308,48 +319,56 @@ impl Held {
 }
 
 /// Looks at the lease at `path`, once: an owner that cannot be seen from here is believed to be at work for as long as
-/// clocks may differ. `None` when there is none.
+/// clocks may differ, or, where something may be written to `tree`, for as long as the clock of the disk says. `None`
+/// when there is none.
 #[must_use]
-pub fn look(path: &Path) -> Option<Held> {
+pub fn look(tree: Option<&Tree>, path: &Path) -> Option<Held> {
     const LONG: Duration = Duration::from_secs(3600);
     let facts = path.symlink_metadata().ok()?;
     let mut seen = Seen::default();
     let claim = seen.look(path)?;
     let silence = facts.modified().ok()?.elapsed().unwrap_or_default();
     let unseen = matches!(claim.owner.life(), Life::Stopped | Life::Unknown);
-    let over = seen.is_over(path, &claim) || (unseen && silence >= LONG);
+    let over = seen.is_over(tree, path, &claim) || (unseen && silence >= LONG);
     let age = facts.created().ok().map(|made| made.elapsed().unwrap_or_default());
     Some(Held { claim, living: !over, age })
 }
 
 /// Removes a lease that [`look`] has found left.
-pub fn clear(path: &Path, held: &Held) {
-    if !held.living {
-        remove(path, &held.claim);
-    }
+///
+/// # Errors
+/// Those of the file system.
+pub fn clear(tree: &Tree, path: &Path, held: &Held) -> io::Result<()> {
+    if held.living { Ok(()) } else { remove(tree, path, &held.claim) }
 }
 
-/// Removes the lease with this claim; one that somebody else has made meanwhile stays. False where nothing can be removed.
-fn remove(path: &Path, claim: &Claim) -> bool {
+/// Removes the lease with this claim; one that somebody else has made meanwhile stays. An error where nothing can be
+/// removed.
+fn remove(tree: &Tree, path: &Path, claim: &Claim) -> io::Result<()> {
     // Many find out at once that an owner has died. Between the look and the removal of one, another may have made room
     // and taken the lease; so they do both one at a time. Where such locks do not work, some build twice.
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    let guard = File::open(dir).and_then(|dir| {
-        flock(&dir, FlockOperation::NonBlockingLockExclusive)?;
-        Ok(dir)
-    });
-    match &guard {
+    let Some(folder) = tree.enter(path.parent().unwrap_or(Path::new("/")), false)? else { return Ok(()) };
+    // Opened once more: threads that share a descriptor share its lock.
+    let own = folder.sub(OsStr::new("."))?;
+    if let Some(own) = &own
+        && flock(own.file(), FlockOperation::NonBlockingLockExclusive) == Err(rustix::io::Errno::WOULDBLOCK)
+    {
         // Its holder is about to remove something, perhaps this.
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-        _ => {}
+        return Ok(());
     }
-    let now = match read(path) {
-        Ok(None) => return true,
-        Ok(Some(there)) => serde_json::from_slice(&there).ok(),
-        Err(_) => None,
+    let now = match read_claim(tree, path) {
+        Ok(None) => return Ok(()),
+        Ok(Some(there)) => there,
+        Err(_) => Claim::nobody(),
     };
-    let now = now.unwrap_or_else(Claim::nobody);
-    now != *claim || std::fs::remove_file(path).is_ok()
+    if now == *claim { tree.remove(path).map(drop) } else { Ok(()) }
+}
+
+/// The claim in a file; `None` when there is no such file.
+fn read_claim(tree: &Tree, path: &Path) -> io::Result<Option<Claim>> {
+    const LONGEST: u64 = 1 << 16;
+    let data = tree.read(path, LONGEST)?;
+    Ok(data.map(|data| serde_json::from_slice(&data).unwrap_or_else(|_| Claim::nobody())))
 }
 
 impl Drop for Lease {
@@ -359,10 +378,9 @@ impl Drop for Lease {
         forget(&self.path);
         // A child that the host forked has a copy of this value, and is not the owner.
         if self.claim.owner == Owner::me() {
-            let there = read(&self.path).ok().flatten();
-            let ours = there.and_then(|data| serde_json::from_slice::<Claim>(&data).ok());
-            if ours.is_some_and(|ours| ours == self.claim) {
-                let _ = std::fs::remove_file(&self.path);
+            let there = read_claim(&self.tree, &self.path).ok().flatten();
+            if there.is_some_and(|there| there == self.claim) {
+                let _ = self.tree.remove(&self.path);
             }
         }
         // Last: a lease that is there and not held is taken for a leftover, and another could be made meanwhile.

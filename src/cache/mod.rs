@@ -14,6 +14,7 @@ pub mod integrity;
 pub mod layout;
 pub mod lease;
 pub mod notes;
+pub mod open;
 pub mod order;
 mod pack;
 mod publish;
@@ -31,15 +32,16 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Look, Standing, Unread};
+use crate::fsutil::{self, Facts, Folder, Look, Standing, Tree, Unread};
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::wire::{Digest32, digest, hex};
 
 use layout::Layout;
+use open::cannot;
 use seal::{Companion, Damage, Record};
 pub use source::check_source;
 use stand::stands;
@@ -160,22 +162,29 @@ impl Cache {
     /// Creates the cache directory itself if it is not there, and gives its device and inode.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be created or is not a directory.
+    /// As [`Cache::open_or_make`].
     pub fn identify(&self) -> Result<(u64, u64)> {
         let root = self.layout.root();
         let cannot = |error: io::Error| Error::io("cannot use the cache directory", root, &error);
-        fsutil::create_dirs(root).map_err(cannot)?;
-        let facts = fs::metadata(root).map_err(cannot)?;
-        Ok((facts.dev(), facts.ino()))
+        let facts = if self.layout.params().sealed && root.is_dir() {
+            fs::metadata(root)
+        } else {
+            self.open_or_make()?.top().file().metadata()
+        };
+        facts.map(|facts| (facts.dev(), facts.ino())).map_err(cannot)
     }
 
     /// Creates the directories that a publication needs.
     ///
     /// # Errors
-    /// [`Kind::Cache`].
+    /// As [`Cache::open_or_make`].
     pub fn ensure_dirs(&self) -> Result<()> {
+        self.make_dirs(&self.open_or_make()?)
+    }
+
+    fn make_dirs(&self, tree: &Tree) -> Result<()> {
         for dir in self.layout.dirs() {
-            fsutil::create_dirs(&dir).map_err(|error| Error::io("cannot create", &dir, &error))?;
+            tree.enter(&dir, true).map_err(|error| cannot("cannot create", &dir, &error))?;
         }
         Ok(())
     }
@@ -183,11 +192,42 @@ impl Cache {
     /// Removes what programs that have died in the middle of something have left in this cache and in its staging
     /// place.
     pub fn sweep(&self) {
-        self.staging_places().iter().for_each(|dir| fsutil::sweep(dir));
-        lease::sweep(&self.layout.lease(""));
+        let Ok(Some(tree)) = self.open() else { return };
+        for dir in self.staging_places() {
+            if let Some(folder) = self.staging_place(&tree, &dir) {
+                fsutil::sweep(&folder);
+            }
+        }
+        lease::sweep(&tree, &self.layout.lease(""));
         // What is of use for seconds is a leftover after a day.
-        fsutil::remove_old(&self.layout.failed(""), DAY);
-        fsutil::remove_old(&self.layout.comm(), DAY);
+        for dir in [self.layout.failed(""), self.layout.comm()] {
+            for (path, facts) in self.files(&tree, &dir) {
+                if SystemTime::now().duration_since(facts.modified).is_ok_and(|age| age > DAY) {
+                    let _ = tree.remove(&path);
+                }
+            }
+        }
+    }
+
+    /// Opens a place where unfinished files and folders may lie: one of the cache, or one in which others cannot rename
+    /// what is not theirs.
+    fn staging_place(&self, tree: &Tree, dir: &Path) -> Option<Arc<Folder>> {
+        if tree.holds(dir) {
+            return tree.enter(dir, false).ok().flatten();
+        }
+        Folder::shelter(dir).ok().flatten().map(Arc::new)
+    }
+
+    /// The plain files in a directory of this cache whose names are of its formats. All else is not ours.
+    fn files(&self, tree: &Tree, dir: &Path) -> Vec<(PathBuf, Facts)> {
+        let names = tree.list(dir).unwrap_or_default();
+        let paths = names.into_iter().map(|name| dir.join(name)).filter(|path| self.layout.names(path));
+        let with_facts = |path: PathBuf| Some((tree.facts(&path).ok()??, path));
+        paths
+            .filter_map(with_facts)
+            .filter(|(facts, _)| facts.is_file())
+            .map(|(facts, path)| (path, facts))
+            .collect()
     }
 
     /// Where unfinished files and folders may lie, each once.

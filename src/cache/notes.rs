@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fsutil::{self, Power};
 use crate::inputs::Input;
 
+use super::open::cannot;
 use super::{Cache, FILE_MODE, read};
 
 /// A build that would fail again: the compiler has refused the source.
@@ -80,7 +81,7 @@ impl Cache {
     /// # Errors
     /// [`crate::error::Kind::Cache`].
     pub fn write_toolchain(&self, key: &str, data: &[u8]) -> Result<()> {
-        write(&self.layout().toolchain(key), data)
+        self.write_note(&self.layout().toolchain(key), data)
     }
 
     /// The failure of the last build of `signature` from exactly this, if it is recent and nothing has changed since.
@@ -109,20 +110,25 @@ impl Cache {
         }
         let data = serde_json::to_vec(failed).expect("a failure consists of strings and numbers");
         // Without the note the next program tries again.
-        write(&self.layout().failed(signature), &data).unwrap_or_else(|error| log::info!("{error}"));
+        self.write_note(&self.layout().failed(signature), &data)
+            .unwrap_or_else(|error| log::info!("{error}"));
     }
 
     /// Forgets the failure of a signature, which has been built.
     pub fn forget_failure(&self, signature: &str) {
-        let _ = std::fs::remove_file(self.layout().failed(signature));
+        let path = self.layout().failed(signature);
+        if fsutil::is_there(&path)
+            && let Ok(Some(tree)) = self.open()
+        {
+            let _ = tree.remove(&path);
+        }
     }
-}
 
-fn write(path: &Path, data: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("/"));
-    fsutil::create_dirs(dir)
-        .and_then(|()| fsutil::publish_over(path, data, FILE_MODE, Power::Careless))
-        .map_err(|error| Error::io("cannot write", path, &error))
+    fn write_note(&self, path: &Path, data: &[u8]) -> Result<()> {
+        self.open_or_make()?
+            .publish_over(path, data, FILE_MODE, Power::Careless)
+            .map_err(|error| cannot("cannot write", path, &error))
+    }
 }
 
 #[cfg(test)]

@@ -2,16 +2,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Unread};
+use crate::fsutil::{self, Power, Tree, Unread};
 
+use super::layout::Category;
+use super::open::cannot;
 use super::seal::{self, Damage};
-use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, read};
+use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, missing, read};
 
 impl Cache {
     /// Moves a damaged library out of the way, so that a whole one can be published.
@@ -22,24 +23,34 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] when it cannot be moved.
     pub fn set_aside(&self, signature: &str, damage: &Damage) -> Result<()> {
+        match self.open()? {
+            Some(tree) => self.set_aside_in(&tree, signature, damage),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn set_aside_in(&self, tree: &Tree, signature: &str, damage: &Damage) -> Result<()> {
         let path = self.layout.lib(signature);
         let aside = self.layout.aside();
-        let cannot = |error: io::Error| Error::io("cannot write in", &aside, &error);
-        fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
+        let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
+        movable(tree, &path)?;
         // First to a name of our own, so that we look at exactly what we moved.
-        let own = fsutil::staging(&aside, FILE_MODE).map_err(cannot)?.into_temp_path();
-        let moved = fsutil::rename(&path, &own)
-            .map_err(|error| Error::io("cannot set aside the damaged library", &path, &error))?;
+        let folder = tree.enter(&aside, true).map_err(failed)?.ok_or_else(|| missing(&aside))?;
+        let own = folder.stage(FILE_MODE).map_err(failed)?;
+        let staged = aside.join(own.name());
+        let moved = tree
+            .rename(&path, &staged)
+            .map_err(|error| cannot("cannot set aside the damaged library", &path, &error))?;
         if !moved {
             return Ok(());
         }
-        let moved = match fsutil::read_own(&own) {
+        let moved = match fsutil::read_own(&staged) {
             Ok(moved) => moved.unwrap_or_default(),
             // Nobody will ever use it.
             Err(Unread::Refused(_)) => Vec::new(),
             // It cannot be judged now: it stays what it was.
             Err(Unread::Failed(error)) => {
-                let _ = fs::hard_link(&own, &path);
+                let _ = tree.link(&staged, &path);
                 return Err(Error::io("cannot read", &path, &error));
             }
         };
@@ -48,11 +59,11 @@ impl Cache {
                 && self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
                 && self.changed_input(signature, &record.inputs).is_none()
         });
-        if whole && *damage != Damage::Dependency && fs::hard_link(&own, &path).is_ok() {
+        if whole && *damage != Damage::Dependency && tree.link(&staged, &path).is_ok() {
             return Ok(());
         }
         log::warn!("{} is set aside in {}: {}", path.display(), aside.display(), damage.describe());
-        own.persist(aside.join(self.layout.lib_basename(signature))).map_err(|refused| cannot(refused.error))
+        tree.rename(&staged, &aside.join(self.layout.lib_basename(signature))).map(drop).map_err(failed)
     }
 
     /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one
@@ -70,24 +81,24 @@ impl Cache {
     /// As there.
     pub fn publish_view(&self, files: EntryView<'_>) -> Result<bool> {
         const ATTEMPTS: usize = 4;
-        self.ensure_dirs()?;
+        let tree = &self.open_or_make()?;
+        self.make_dirs(tree)?;
         let besides = self.besides(files);
         for _ in 0..ATTEMPTS {
             let mut lost = Vec::new();
             for (path, data) in &besides {
-                if !first(path, data, FILE_MODE)? {
-                    lost.push((path, data));
+                if !first(tree, path, data, FILE_MODE)? {
+                    lost.push((path, *data));
                 }
             }
             let path = self.layout.lib(files.signature);
-            if first(&path, files.library, LIB_MODE)? {
+            if first(tree, &path, files.library, LIB_MODE)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
-                    if read(path).is_ok_and(|there| there.as_deref() == Some(*data)) {
+                    if read(path).is_ok_and(|there| there.as_deref() == Some(data)) {
                         continue;
                     }
-                    fsutil::publish_over(path, data, FILE_MODE, Power::Safe)
-                        .map_err(|error| Error::io("cannot write", path, &error))?;
+                    self.over(tree, path, data)?;
                 }
                 return Ok(true);
             }
@@ -95,8 +106,10 @@ impl Cache {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
                 // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
-                Lookup::Damaged(Damage::Input(change)) => return self.replace(files, &change).map(|()| true),
-                Lookup::Damaged(damage) => self.set_aside(files.signature, &damage)?,
+                Lookup::Damaged(Damage::Input(change)) => {
+                    return self.replace(tree, files, &change).map(|()| true);
+                }
+                Lookup::Damaged(damage) => self.set_aside_in(tree, files.signature, &damage)?,
             }
         }
         let path = self.layout.lib(files.signature);
@@ -106,24 +119,37 @@ impl Cache {
     }
 
     /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
-    fn replace(&self, files: EntryView<'_>, why: &str) -> Result<()> {
+    fn replace(&self, tree: &Tree, files: EntryView<'_>, why: &str) -> Result<()> {
         let (path, aside) = (self.layout.lib(files.signature), self.layout.aside());
-        let cannot = |error: io::Error| Error::io("cannot write in", &aside, &error);
-        fsutil::create_dirs(&aside).map_err(|error| Error::io("cannot create", &aside, &error))?;
+        let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
         let kept = aside.join(self.layout.lib_basename(files.signature));
-        let own = fsutil::staging(&aside, FILE_MODE).map_err(cannot)?.into_temp_path();
+        let folder = tree.enter(&aside, true).map_err(failed)?.ok_or_else(|| missing(&aside))?;
+        let own = folder.stage(FILE_MODE).map_err(failed)?;
+        let staged = aside.join(own.name());
         // A second name for the old one, of which nobody can have a half; without it nothing but history is lost.
-        let _ = fs::remove_file(&own);
-        if fs::hard_link(&path, &own).is_ok() {
-            let _ = fsutil::rename(&own, &kept);
+        let _ = tree.remove(&staged);
+        if tree.link(&path, &staged).is_ok() {
+            let _ = tree.rename(&staged, &kept);
         }
         log::warn!("{} is replaced, the old one is in {}: {why}", path.display(), aside.display());
         for (path, data) in self.besides(files) {
-            fsutil::publish_over(&path, data, FILE_MODE, Power::Safe)
-                .map_err(|error| Error::io("cannot write", &path, &error))?;
+            self.over(tree, &path, data)?;
         }
-        fsutil::publish_over(&path, files.library, LIB_MODE, Power::Safe)
-            .map_err(|error| Error::io("cannot write", &path, &error))
+        tree.publish_over(&path, files.library, LIB_MODE, Power::Safe)
+            .map_err(|error| cannot("cannot write", &path, &error))
+    }
+
+    /// Writes a header, source or log in the place of another. A library is as good without source and log: where
+    /// something stands in the way of one that is no file, there is none.
+    fn over(&self, tree: &Tree, path: &Path, data: &[u8]) -> Result<()> {
+        let header = path.parent().is_some_and(|dir| dir == self.layout.dir(Category::Inc));
+        if header || plain(tree, path)? {
+            return tree
+                .publish_over(path, data, FILE_MODE, Power::Safe)
+                .map_err(|error| cannot("cannot write", path, &error));
+        }
+        log::warn!("{} is not written: what stands there is no file; move it elsewhere", path.display());
+        Ok(())
     }
 
     fn besides<'a>(&self, files: EntryView<'a>) -> Vec<(PathBuf, &'a [u8])> {
@@ -135,7 +161,27 @@ impl Cache {
     }
 }
 
-pub(super) fn first(path: &Path, data: &[u8], mode: u32) -> Result<bool> {
-    fsutil::publish_first(path, data, mode, Power::Safe)
-        .map_err(|error| Error::io("cannot write", path, &error))
+fn first(tree: &Tree, path: &Path, data: &[u8], mode: u32) -> Result<bool> {
+    tree.publish_first(path, data, mode, Power::Safe).map_err(|error| cannot("cannot write", path, &error))
+}
+
+/// Whether there is nothing at this path but a plain file, which may be moved or replaced.
+///
+/// # Errors
+/// [`Kind::Cache`] when it cannot be looked at.
+pub(super) fn plain(tree: &Tree, path: &Path) -> Result<bool> {
+    let facts = tree.facts(path).map_err(|error| cannot("cannot look at", path, &error))?;
+    Ok(facts.is_none_or(|facts| facts.is_file()))
+}
+
+/// Refuses to move what is neither a file nor a link: a directory is not from here, whatever its name.
+///
+/// # Errors
+/// [`Kind::Cache`].
+pub(super) fn movable(tree: &Tree, path: &Path) -> Result<()> {
+    let facts = tree.facts(path).map_err(|error| cannot("cannot look at", path, &error))?;
+    if facts.is_none_or(|facts| facts.is_file() || facts.kind == rustix::fs::FileType::Symlink) {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Cache, format!("{} is no file; move it elsewhere", path.display())))
 }

@@ -34,10 +34,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
-use crate::fsutil;
+use crate::error::Result;
+use crate::fsutil::Tree;
 use crate::owner;
 
+use super::open::cannot;
 use super::{Cache, FILE_MODE, read};
 
 pub use later::write_all;
@@ -345,35 +346,28 @@ impl Cache {
         let key = host_key();
         let path = self.layout().stats_file(&key);
         let bytes: Vec<u8> = lines.iter().flat_map(Line::to_bytes).collect();
-        let size = match fsutil::append(&path, &bytes, FILE_MODE) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                // Not the cache directory: whoever removed that does not want it back.
-                if !self.layout().root().is_dir() {
-                    return Ok(());
-                }
-                fsutil::create_dirs(&self.layout().stats())?;
-                fsutil::append(&path, &bytes, FILE_MODE)?
-            }
-            done => done?,
+        // Whoever removed the cache directory does not want it back.
+        let Some(tree) = self.open().map_err(|error| std::io::Error::other(error.to_string()))? else {
+            return Ok(());
         };
-        if size >= LONG {
-            self.compact(&key, &path)?;
+        if tree.append(&path, &bytes, FILE_MODE)? >= LONG {
+            self.compact(&tree, &key, &path)?;
         }
         Ok(())
     }
 
     /// Sums up what this host has moved away before, and moves away its file.
-    fn compact(&self, key: &str, path: &Path) -> std::io::Result<()> {
+    fn compact(&self, tree: &Tree, key: &str, path: &Path) -> std::io::Result<()> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let before = self.stats_files();
         let part = self.layout().stats_file(&format!("{key}~{time:x}-{}", std::process::id()));
-        if !fsutil::rename(path, &part)? {
+        if !tree.rename(path, &part)? {
             return Ok(());
         }
         let own = |name: &str| name.strip_prefix(key).is_some_and(|rest| rest.starts_with('~'));
         let settled = |path: &Path| age(path).is_some_and(|age| age >= SETTLED);
         for (name, old) in before.iter().filter(|(name, path)| own(name) && settled(path)) {
-            let Ok(Some(data)) = fsutil::read_own(old) else { continue };
+            let Ok(Some(data)) = tree.read(old, LONGEST as u64) else { continue };
             let (lines, _) = parse(&data);
             let mut usage = Usage::default();
             let mut names = HashSet::new();
@@ -383,8 +377,8 @@ impl Cache {
             let mut sum = Line::new(Event::Sum, "", 0, 0);
             (sum.since, sum.sum) = (usage.since, usage.hosts);
             sum.of = [name.clone()].into_iter().chain(carried).collect();
-            fsutil::append(path, &sum.to_bytes(), FILE_MODE)?;
-            fsutil::remove(old, false)?;
+            tree.append(path, &sum.to_bytes(), FILE_MODE)?;
+            tree.remove(old)?;
         }
         Ok(())
     }
@@ -439,17 +433,13 @@ impl Cache {
     /// Forgets all counts. Gives the number of files that were removed.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`] when one cannot be removed.
+    /// [`crate::error::Kind::Cache`] when one cannot be removed; as [`Cache::open`].
     pub fn reset_usage(&self) -> Result<usize> {
+        let Some(tree) = self.open()? else { return Ok(0) };
         self.write_what_is_kept();
-        let files = self.stats_files();
-        for (_, path) in &files {
-            match fsutil::remove(path, false) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io("cannot remove", path, &error));
-                }
-                _ => {}
-            }
+        let files = self.files(&tree, &self.layout().stats());
+        for (path, _) in &files {
+            tree.remove(path).map_err(|error| cannot("cannot remove", path, &error))?;
         }
         Ok(files.len())
     }
@@ -460,17 +450,13 @@ impl Cache {
         let path = self.layout().used(signature);
         match age(&path) {
             Some(age) if age < renewed => return,
-            Some(_) => {}
-            None => {
-                let dir = path.parent().unwrap_or(Path::new("/"));
-                if !self.layout().root().is_dir() || fsutil::create_dirs(dir).is_err() {
-                    return;
-                }
-            }
+            _ => {}
         }
-        if let Err(error) = fsutil::touch(&path, FILE_MODE) {
-            log::debug!("{} is not noted as used: {error}", path.display());
-        }
+        let noted = self.open().and_then(|tree| match tree {
+            Some(tree) => tree.touch(&path, FILE_MODE).map_err(|error| cannot("cannot write", &path, &error)),
+            None => Ok(()),
+        });
+        noted.unwrap_or_else(|error| log::debug!("not noted as used: {error}"));
     }
 }
 

@@ -135,7 +135,7 @@ fn show(visitor: &Visitor<dijitso_finding>, finding: &Finding) -> bool {
     let path = finding.path.display().to_string();
     let what = finding.what;
     let texts: [CString; 6] =
-        [what.name(), &finding.signature, &path, &finding.text, what.advice(), reason].map(c_string);
+        [what.name(), &finding.signature, &path, &finding.text, finding.advice(), reason].map(c_string);
     let [what_name, signature, path, text, advice, reason] =
         texts.each_ref().map(|text: &CString| text.as_ptr());
     visitor.visit(&dijitso_finding {

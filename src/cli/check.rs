@@ -77,7 +77,7 @@ impl Arguments {
                 out.line(format_args!("  {what}: {}: {}", finding.path.display(), finding.text));
                 match &finding.mended {
                     Mended::No if self.repair && severity == Severity::Litter => {}
-                    Mended::No => out.line(format_args!("    {}", finding.what.advice())),
+                    Mended::No => out.line(format_args!("    {}", finding.advice())),
                     mended => out.line(format_args!("    {}", in_words(mended))),
                 }
             }
@@ -123,7 +123,7 @@ fn document(cache: &Cache, report: &Report) -> Json {
             "signature": Some(&finding.signature).filter(|signature| !signature.is_empty()),
             "path": finding.path,
             "text": finding.text,
-            "advice": finding.what.advice(),
+            "advice": finding.advice(),
             "repaired": state,
             "repair_detail": detail,
         })

@@ -35,6 +35,8 @@ impl Arguments {
     /// Removes files of the cache, after a question.
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let cache = context.cache()?;
+        // What may not be changed is told before anything is asked or listed.
+        cache.open()?;
         let catalog = cache.catalog()?;
         let root = cache.layout().root().display().to_string();
         let entries = self.entries.of(&catalog)?;

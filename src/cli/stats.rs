@@ -31,6 +31,7 @@ impl Arguments {
         let cache = context.cache()?;
         let root = cache.layout().root().display().to_string();
         if self.reset {
+            cache.open()?;
             let dry_run = context.options.dry_run;
             let hosts = cache.usage().hosts.len();
             if !dry_run {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::build::toolchain;
 use crate::cache::Cache;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power};
+use crate::fsutil::Power;
 use crate::human;
 use crate::parallel::directories::discover;
 use crate::parallel::{Communicator, agree, gather_bytes, on_root};
@@ -51,15 +51,16 @@ pub fn examine(
     comm.begin("dijitso doctor", Some(LIMIT));
     let compiler = agree(comm, "asking the compiler what it is", || Ok(ask()))?;
     let cache = Cache::new(&params.cache.cache_dir, &params.cache);
-    let there = cache.layout().root().is_dir();
-    let sharing = discover(comm, || cache.identify(), &cache.layout().comm(), None)?;
+    let root = cache.layout().root();
+    let there = root.is_dir();
+    let sharing = discover(comm, || cache.identify(), root, &cache.layout().comm(), None)?;
     let delay = visibility(comm, &cache, sharing.leaders());
     comm.enter("tidying up");
     comm.min(&mut [0])?;
     if !there {
         // As it was before, if nobody else has put anything into it.
         let _ = fs::remove_dir(cache.layout().comm());
-        let _ = fs::remove_dir(cache.layout().root());
+        cache.unmake();
     }
     let delay = delay?;
     comm.enter("comparing clocks");
@@ -96,14 +97,19 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
     let path = dir.join(format!("{token}.seen-{}", leaders[rank]));
     let leads = leaders[rank] == rank;
     // All have looked in vain before it is there, as before a build: network disks remember what was not there.
+    let mut tree = None;
     agree(comm, "looking for a file", || {
-        let made = if leads { fsutil::create_dirs(&dir) } else { Ok(()) };
         let _ = path.metadata();
-        made.map_err(|error| Error::io("cannot make", &dir, &error))
+        if leads {
+            let opened = cache.open_or_make()?;
+            opened.enter(&dir, true).map_err(|error| Error::io("cannot make", &dir, &error))?;
+            tree = Some(opened);
+        }
+        Ok(())
     })?;
     let published = agree(comm, "publishing a file", || {
-        if leads {
-            fsutil::publish_first(&path, token.as_bytes(), 0o600, Power::Careless)
+        if let Some(tree) = &tree {
+            tree.publish_first(&path, token.as_bytes(), 0o600, Power::Careless)
                 .map_err(|error| Error::io("cannot write", &path, &error))?;
         }
         Ok(())
@@ -123,8 +129,8 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
     let took = if seen { took } else { u64::MAX };
     comm.enter("comparing when it was seen");
     let all = comm.all_gather(&took.to_le_bytes())?;
-    if leads {
-        let _ = fs::remove_file(&path);
+    if let Some(tree) = &tree {
+        let _ = tree.remove(&path);
     }
     published?;
     Ok(all.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default())).collect())

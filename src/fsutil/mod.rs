@@ -5,16 +5,18 @@
 
 mod disk;
 pub mod faults;
+mod folder;
 mod gzip;
 mod output;
 mod plain;
+mod tree;
 mod trust;
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
@@ -25,26 +27,15 @@ use crate::owner::{Life, Owner};
 
 pub use disk::{is_local, room, room_in_memory};
 use faults::{Op, allow};
+pub use folder::{Facts, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};
 pub use output::{OutputFile, is_stdout, open_log};
 pub use plain::{
     LONGEST_LIBRARY, LONGEST_LIST, LONGEST_TEXT, kind_name, not_plain, open_plain, read_plain,
     read_plain_text, too_long,
 };
+pub use tree::Tree;
 pub use trust::{Look, Standing, distrust, shelter, standing};
-
-/// Creates a directory and its parents, for this user only. A path at which a file stands is an error.
-///
-/// # Errors
-/// Those of the file system.
-pub fn create_dirs(path: &Path) -> io::Result<()> {
-    // Asked first: on a network disk, or one that is read-only, looking is cheaper than trying.
-    if path.is_dir() {
-        return Ok(());
-    }
-    allow(Op::Create, path)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
 
 /// How the names of files begin that are not finished; the dot keeps them out of listings. The owner follows, so that
 /// whoever comes later knows whether it is still to be finished.
@@ -60,19 +51,6 @@ pub enum Power {
     Safe,
     /// It may be there and empty afterwards, and whoever reads it has to expect that.
     Careless,
-}
-
-/// A private file in the directory of `path`, with the contents, not yet under its name.
-fn stage(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<NamedTempFile> {
-    allow(Op::Create, path)?;
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let mut staged = staging(parent, mode)?;
-    allow(Op::Write, path)?;
-    staged.write_all(data)?;
-    if power == Power::Safe {
-        sync(staged.as_file())?;
-    }
-    Ok(staged)
 }
 
 /// An empty private file in `dir`, which goes away when it is dropped.
@@ -96,23 +74,13 @@ fn sync(file: &File) -> io::Result<()> {
     }
 }
 
-/// Gives `path` these contents unless something is already there. True when this call made it.
-///
-/// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link); what was there is never
-/// touched. A network disk that reports a failure although it did what it was asked (the answer was lost, and the
-/// second request found it done) is not believed: the file that stands there is compared with ours.
+/// Gives `path` these contents unless something is already there; see [`Folder::publish_first`].
 ///
 /// # Errors
-/// Those of the file system.
+/// As there.
 pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
-    let staged = stage(path, data, mode, power)?;
-    allow(Op::Name, path)?;
-    match staged.persist_noclobber(path) {
-        Ok(_) => Ok(true),
-        Err(refused) if is_at(path, refused.file.as_file()) => Ok(true),
-        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(refused) => Err(refused.error),
-    }
+    let (folder, name) = folder::of_file(path)?;
+    folder.publish_first(name, data, mode, power)
 }
 
 /// Gives `path` these contents in one step, whatever was there before.
@@ -120,31 +88,8 @@ pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::R
 /// # Errors
 /// Those of the file system.
 pub fn publish_over(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
-    let staged = stage(path, data, mode, power)?;
-    allow(Op::Name, path)?;
-    match staged.persist(path) {
-        Err(refused) if !is_at(path, refused.file.as_file()) => Err(refused.error),
-        _ => Ok(()),
-    }
-}
-
-/// Whether `path` is a name of this open file.
-fn is_at(path: &Path, file: &File) -> bool {
-    let (Ok(named), Ok(ours)) = (fs::symlink_metadata(path), file.metadata()) else { return false };
-    (named.dev(), named.ino()) == (ours.dev(), ours.ino())
-}
-
-/// Moves a file to another name, over what is there. False when there is no such file.
-///
-/// # Errors
-/// Those of the file system.
-pub fn rename(from: &Path, to: &Path) -> io::Result<bool> {
-    allow(Op::Name, from)?;
-    match fs::rename(from, to) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
+    let (folder, name) = folder::of_file(path)?;
+    folder.publish_over(name, data, mode, power)
 }
 
 /// Why a file was not read.
@@ -270,42 +215,13 @@ pub fn allocated(facts: &fs::Metadata) -> u64 {
     facts.blocks().saturating_mul(512)
 }
 
-/// Appends to a file of this user, in one step for all that write to it from this host. Gives its size before that.
-///
-/// # Errors
-/// Those of the file system.
-pub fn append(path: &Path, data: &[u8], mode: u32) -> io::Result<u64> {
-    allow(Op::Create, path)?;
-    // A pipe or link that somebody put here must not hold us, nor lead us elsewhere.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let mut file = File::options().append(true).create(true).mode(mode).custom_flags(flags).open(path)?;
-    let facts = file.metadata()?;
-    if !facts.is_file() {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
-    allow(Op::Write, path)?;
-    // Once: the rest of a line that did not fit would come behind those of others.
-    if file.write(data)? < data.len() {
-        return Err(io::Error::from(io::ErrorKind::StorageFull));
-    }
-    Ok(facts.len())
-}
-
 /// Gives an empty file, which is made if need be, the time of now.
 ///
 /// # Errors
 /// Those of the file system.
 pub fn touch(path: &Path, mode: u32) -> io::Result<()> {
-    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
-    allow(Op::Create, path)?;
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    let times = Timestamps { last_access: now, last_modification: now };
-    match utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW) {
-        Err(rustix::io::Errno::NOENT) => {}
-        done => return Ok(done?),
-    }
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
-    File::options().append(true).create(true).mode(mode).custom_flags(flags).open(path).map(drop)
+    let (folder, name) = folder::of_file(path)?;
+    folder.touch(name, mode)
 }
 
 /// Whether there is anything at this path, be it a link that leads nowhere.
@@ -321,45 +237,50 @@ pub struct Unfinished {
     pub path: PathBuf,
     /// Whether nobody will finish it.
     pub left: bool,
-    /// Whether it is a folder.
-    pub is_dir: bool,
 }
 
-/// What processes have begun in `dir`, and whether they still can finish it. Only what belongs to this user.
+/// Who has begun what has this name, if it is the name of something unfinished.
+fn beginner(name: &str) -> Option<Owner> {
+    let tag = name.strip_prefix(STAGED_PREFIX).or_else(|| name.strip_prefix(PRIVATE_PREFIX))?;
+    Owner::from_tag(tag)
+}
+
+/// Whether this is a name that unfinished files and private folders have.
 #[must_use]
-pub fn unfinished(dir: &Path) -> Vec<Unfinished> {
+pub fn is_unfinished(name: &str) -> bool {
+    beginner(name).is_some()
+}
+
+/// What processes have begun in a directory, and whether they still can finish it. Only what belongs to this user.
+#[must_use]
+pub fn unfinished(dir: &Folder) -> Vec<Unfinished> {
     // Another host's are left alone for as long as any build may take.
     const LONG: Duration = Duration::from_secs(2 * 24 * 3600);
     let own = rustix::process::geteuid().as_raw();
     let mut all = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let tag = name.strip_prefix(STAGED_PREFIX).or_else(|| name.strip_prefix(PRIVATE_PREFIX));
-        let Some(owner) = tag.and_then(Owner::from_tag) else { continue };
-        let Ok(facts) = entry.metadata() else { continue };
-        let old = || {
-            let age = facts.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
-            age.is_some_and(|age| age > LONG)
-        };
+    for name in dir.list().unwrap_or_default() {
+        let Some(owner) = name.to_str().and_then(beginner) else { continue };
+        let Ok(Some(facts)) = dir.facts(&name) else { continue };
+        if facts.owner != own || !(facts.is_file() || facts.is_dir()) {
+            continue;
+        }
+        let old = || SystemTime::now().duration_since(facts.modified).is_ok_and(|age| age > LONG);
         let left = match owner.life() {
             Life::Dead => true,
             Life::Unknown => old(),
             Life::Alive | Life::Stopped => false,
         };
-        if facts.uid() == own {
-            all.push(Unfinished { path: entry.path(), left, is_dir: facts.is_dir() });
-        }
+        all.push(Unfinished { path: dir.path().join(name), left });
     }
     all
 }
 
-/// Removes from `dir` what processes that have ended left unfinished. Says nothing: it is done again.
-pub fn sweep(dir: &Path) {
+/// Removes from a directory what processes that have ended left unfinished. Says nothing: it is done again.
+pub fn sweep(dir: &Folder) {
     for unfinished in unfinished(dir).into_iter().filter(|unfinished| unfinished.left) {
         let path = &unfinished.path;
-        match remove(path, unfinished.is_dir) {
-            Ok(()) => log::info!("removed {}, left by a program that has ended", path.display()),
+        match dir.remove_all(path.file_name().unwrap_or_default()) {
+            Ok(_) => log::info!("removed {}, left by a program that has ended", path.display()),
             Err(error) => log::info!("cannot remove {}: {error}", path.display()),
         }
     }
@@ -369,25 +290,6 @@ pub fn sweep(dir: &Path) {
 #[must_use]
 pub fn is_staged(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(STAGED_PREFIX))
-}
-
-/// Removes from `dir` the plain files that are older than this, by their own clock. Says nothing.
-pub fn remove_old(dir: &Path, age: Duration) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let old = entry.metadata().ok().filter(fs::Metadata::is_file).and_then(|facts| facts.modified().ok());
-        if old.is_some_and(|time| SystemTime::now().duration_since(time).is_ok_and(|since| since > age)) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// Removes a file, or a folder with all that is in it.
-///
-/// # Errors
-/// Those of the file system.
-pub fn remove(path: &Path, is_dir: bool) -> io::Result<()> {
-    allow(Op::Create, path)?;
-    if is_dir { fs::remove_dir_all(path) } else { fs::remove_file(path) }
 }
 
 /// A new directory that only this user can enter, removed with everything in it when dropped.
@@ -461,10 +363,16 @@ pub fn unguarded_dir(root: &Path) -> io::Result<tempfile::TempDir> {
 }
 
 fn folder_in(root: &Path) -> io::Result<tempfile::TempDir> {
-    tempfile::Builder::new()
+    let private = || fs::Permissions::from_mode(0o700);
+    let folder = tempfile::Builder::new()
         .prefix(&format!("{PRIVATE_PREFIX}{}-", Owner::me().tag()))
-        .permissions(fs::Permissions::from_mode(0o700))
-        .tempdir_in(root)
+        .permissions(private())
+        .tempdir_in(root)?;
+    if folder.path().metadata()?.mode() & 0o700 != 0o700 {
+        // The umask has taken the rights of this user away.
+        fs::set_permissions(folder.path(), private())?;
+    }
+    Ok(folder)
 }
 
 #[cfg(test)]

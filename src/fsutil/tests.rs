@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use std::io::Write as _;
+
 use super::*;
 
 #[test]
@@ -54,9 +56,14 @@ fn c2_a_rename_that_fails_says_why() {
     fs::create_dir(&taken).unwrap();
     fs::write(&file, "").unwrap();
     let errno = |error: io::Error| error.raw_os_error();
-    assert_eq!(rename(&file, &taken).map_err(errno), Err(Some(libc::EISDIR)));
+    let (folder, name) = (Folder::open(dir.path()).unwrap().unwrap(), OsStr::new);
+    let to_taken = folder.rename(name("file"), &folder, name("taken"));
+    assert_eq!(to_taken.map_err(errno), Err(Some(libc::EISDIR)));
     assert_eq!(publish_over(&taken, b"", 0o600, Power::Safe).map_err(errno), Err(Some(libc::EISDIR)));
-    assert_eq!(rename(&file, &file.join("x")).map_err(errno), Err(Some(libc::ENOTDIR)));
+    assert_eq!(
+        publish_over(&file.join("x"), b"", 0o600, Power::Safe).map_err(errno),
+        Err(Some(libc::ENOTDIR))
+    );
     let nowhere = dir.path().join("nowhere/x");
     let error = publish_first(&nowhere, b"", 0o600, Power::Safe).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
@@ -119,4 +126,39 @@ fn a3_an_output_that_is_not_finished_leaves_what_was_there() {
     fs::create_dir(&path).unwrap();
     assert!(file.finish().is_err() && path.is_dir());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+/// What a name leads to is never entered by a link, and what is removed is what stands in the open directory.
+#[test]
+fn a_tree_is_entered_without_links_and_emptied_by_its_descriptors() {
+    use std::os::unix::fs::symlink;
+    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let (cache, other) = (dir.path().join("cache"), dir.path().join("other"));
+    create_dirs(&cache).unwrap();
+    create_dirs(&other.join("deep/deeper")).unwrap();
+    fs::write(other.join("deep/file"), "mine").unwrap();
+    symlink(&other, cache.join("link")).unwrap();
+    symlink(other.join("deep/file"), cache.join("file")).unwrap();
+    let tree = Tree::open(&cache).unwrap().unwrap();
+    let refused = |error: io::Error| assert_eq!(error.kind(), io::ErrorKind::PermissionDenied, "{error}");
+    let below = cache.join("link/deep");
+    refused(tree.list(&below).unwrap_err());
+    refused(tree.remove(&below.join("file")).unwrap_err());
+    refused(tree.remove_all(&below).unwrap_err());
+    refused(tree.publish_over(&cache.join("link/x"), b"", 0o600, Power::Careless).unwrap_err());
+    refused(tree.touch(&cache.join("link/x"), 0o600).unwrap_err());
+    refused(tree.read(&cache.join("file"), 10).unwrap_err());
+    assert!(tree.append(&cache.join("file"), b"x", 0o600).is_err());
+    // A link is removed, and not what it leads to.
+    create_dirs(&cache.join("full/of/things")).unwrap();
+    symlink(&other, cache.join("full/of/link")).unwrap();
+    assert!(tree.remove_all(&cache.join("full")).unwrap() && !cache.join("full").exists());
+    assert!(tree.remove_all(&cache.join("link")).unwrap());
+    assert_eq!(fs::read(other.join("deep/file")).unwrap(), b"mine");
+    assert!(!other.join("x").exists() && other.join("deep/deeper").is_dir());
+    // The directory has moved, and another has taken its place.
+    fs::rename(&cache, dir.path().join("moved")).unwrap();
+    symlink(&other, &cache).unwrap();
+    tree.touch(&cache.join("new"), 0o600).unwrap();
+    assert!(dir.path().join("moved/new").exists() && !other.join("new").exists());
 }

@@ -81,7 +81,13 @@ impl Session {
         let patience = if callbacks.generate.is_some() { patience } else { Duration::ZERO };
         // Whoever builds it may be waiting in turn for what is generated here.
         let patience = if nested::is_nested() { patience.min(NESTED_PATIENCE) } else { patience };
-        let lease = lease::take(&cache.layout().lease(signature), patience, appeared);
+        let lease = if patience.is_zero() {
+            Taken::Without(String::new())
+        } else {
+            // What is no cache is told before anything is generated.
+            let tree = Arc::new(cache.open_or_make()?);
+            lease::take(&tree, &cache.layout().lease(signature), patience, appeared)
+        };
         // Whoever had the lease before us may have built it.
         let made = if matches!(lease, Taken::NotNeeded) || there() {
             Ok(None)

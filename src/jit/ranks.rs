@@ -256,7 +256,7 @@ impl<'a> Call<'a> {
         let cache = Cache::sharing(declared, &self.request.params.cache);
         let identify = || if self.is_led() { Ok((0, 0)) } else { cache.identify() };
         let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
-        let sharing = Arc::new(discover(self.whole, identify, &cache.layout().comm(), eyes)?);
+        let sharing = Arc::new(discover(self.whole, identify, declared, &cache.layout().comm(), eyes)?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
         lock(&self.agreed.sharing).insert(declared.to_owned(), (number, Arc::clone(&sharing)));
         Ok(sharing)

@@ -27,7 +27,7 @@ use tempfile::TempDir;
 
 use crate::cache::{Cache, Check, EntryFiles, EntryView, Whole, order};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Unread};
+use crate::fsutil::{self, Folder, Power, Unread};
 use crate::parallel::{Communicator, agree, all_same};
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
 use crate::wire::{Reader, Writer, digest};
@@ -334,8 +334,10 @@ impl Session {
         let mut why_not = Vec::new();
         for place in places(cache) {
             // Once in a process: what others have left because they were killed.
-            if lock(&self.swept).insert(place.clone()) {
-                fsutil::sweep(&place);
+            if lock(&self.swept).insert(place.clone())
+                && let Ok(Some(folder)) = Folder::shelter(&place)
+            {
+                fsutil::sweep(&folder);
             }
             let made = is_of_use(&place).and_then(|()| {
                 Shelf::make(cache, &place, &entries, &order).map_err(|error| error.to_string())

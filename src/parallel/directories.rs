@@ -9,11 +9,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
 use std::path::Path;
 
 use crate::error::Result;
-use crate::fsutil;
+use crate::fsutil::Tree;
 use crate::wire::{Digest32, digest, hex};
 
 use super::{Communicator, agree, agree_gather, on_root};
@@ -53,8 +52,8 @@ impl Sharing {
 
 /// Finds out who shares. Collective.
 ///
-/// `identify` makes the directory if need be and gives its device and inode. `meeting_dir` is where files are put,
-/// below that directory; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
+/// `identify` makes the directory `dir` if need be and gives its device and inode. `meeting_dir` is where files are put,
+/// that directory or one below it; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
 /// the one that looks for it: what `identify` gives on the others does not count.
 ///
 /// # Errors
@@ -62,6 +61,7 @@ impl Sharing {
 pub fn discover(
     comm: &dyn Communicator,
     identify: impl FnOnce() -> Result<(u64, u64)>,
+    dir: &Path,
     meeting_dir: &Path,
     eyes: Option<&[usize]>,
 ) -> Result<Sharing> {
@@ -87,20 +87,25 @@ pub fn discover(
     let token = String::from_utf8_lossy(&token).into_owned();
     let leads = local[comm.rank()] == comm.rank();
     let own = meeting_dir.join(format!("{token}.{}", comm.rank()));
+    let mut tree = None;
     agree(comm, "meeting other hosts", || {
         if leads {
             // A directory that cannot be written is shared with nobody as far as building goes.
-            let written = fsutil::create_dirs(meeting_dir).and_then(|()| fs::write(&own, ""));
+            tree = Tree::open(dir).unwrap_or_else(|error| {
+                log::info!("no meeting in {}: {error}", dir.display());
+                None
+            });
+            let written = tree.as_ref().map_or(Ok(()), |tree| tree.touch(&own, 0o600));
             written.unwrap_or_else(|error| log::info!("no meeting in {}: {error}", meeting_dir.display()));
         }
         Ok(())
     })?;
-    let seen = if leads { list(meeting_dir, &token) } else { Vec::new() };
+    let seen = tree.as_ref().map_or_else(Vec::new, |tree| list(tree, meeting_dir, &token));
     // One word of each rank, whatever the number of hosts: a list of each would be too long for a hundred thousand.
     let mut labels = labels(comm.rank(), comm.size(), &seen);
     comm.min(&mut labels)?;
-    if leads {
-        let _ = fs::remove_file(&own);
+    if let Some(tree) = tree {
+        let _ = tree.remove(&own);
     }
     Ok(Sharing { leaders: merge(local, &labels), hosts })
 }
@@ -136,10 +141,11 @@ fn merge(mut leaders: Vec<usize>, labels: &[u64]) -> Vec<usize> {
 }
 
 /// The ranks whose files lie in the directory, as far as can be seen from here.
-fn list(dir: &Path, token: &str) -> Vec<usize> {
-    let Ok(files) = fs::read_dir(dir) else { return Vec::new() };
+fn list(tree: &Tree, dir: &Path, token: &str) -> Vec<usize> {
+    let files = tree.list(dir).unwrap_or_default();
     files
-        .filter_map(|file| file.ok()?.file_name().into_string().ok())
+        .into_iter()
+        .filter_map(|file| file.into_string().ok())
         .filter_map(|name| name.strip_prefix(token)?.strip_prefix('.')?.parse().ok())
         .collect()
 }
@@ -159,6 +165,8 @@ pub(super) fn random() -> Digest32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::super::threads::run_on_hosts;
     use super::*;
     use crate::error::{Error, Kind};
@@ -174,7 +182,7 @@ mod tests {
                 let facts = fs::metadata(dir).map_err(|error| Error::io("no", dir, &error))?;
                 Ok((facts.dev() ^ salt, facts.ino()))
             };
-            discover(comm, identify, &dir.join("comm"), None)
+            discover(comm, identify, dir, &dir.join("comm"), None)
         })
     }
 

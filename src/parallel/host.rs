@@ -48,7 +48,7 @@ pub fn sharing(comm: &dyn Communicator, path: Result<&Path>) -> Result<Sharing> 
         let facts = fs::metadata(path).map_err(cannot)?;
         Ok((facts.dev(), facts.ino()))
     };
-    discover(comm, identify, path, None)
+    discover(comm, identify, path, path, None)
 }
 
 /// The part of a rank, by the strategy and the lowest ranks that share the directories.

@@ -11,9 +11,9 @@ use crate::process::Capture;
 use crate::process::cores::Cores;
 use crate::wire::{Digest32, Writer, digest};
 
-use super::Params;
 use super::schema::{KEYS, Scope};
 use super::value::Value;
+use super::{Origin, Params};
 
 /// What becomes of the source after a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +62,8 @@ pub enum BuildOn {
 pub struct CacheParams {
     /// The cache directory, absolute.
     pub cache_dir: PathBuf,
+    /// The directory of a user or of an environment below which that is by default, and which is not made.
+    pub home: Option<PathBuf>,
     /// Headers, below the cache directory.
     pub inc_dir: String,
     /// Sources, below the cache directory.
@@ -278,6 +280,12 @@ impl Params {
                 "auto" => StageDir::Automatic,
                 dir => StageDir::At(self.cwd.join(dir)),
             },
+            // The default is .cache/dijitso below it.
+            home: cache_dir
+                .ancestors()
+                .nth(2)
+                .filter(|_| self.origin("cache.cache_dir") == Some(&Origin::Default))
+                .map(Path::to_owned),
             cache_dir,
             inc_dir: text("cache.inc_dir"),
             src_dir: text("cache.src_dir"),

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
@@ -18,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::build::diagnostics;
 use crate::build::inputs::{self, Since};
-use crate::fsutil::{self, LONGEST_TEXT, Power};
+use crate::fsutil::{self, Folder, LONGEST_TEXT, Power};
 use crate::human;
 use crate::process::aside::{Aside, End, RunAside};
 use crate::wire::hex;
@@ -212,10 +213,7 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     {
         return Ok(());
     }
-    match fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-        _ => {}
-    }
+    remove(&work.store, &work.key)?;
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let began = Since::now(&folder);
     let write = |name: &str, text: &str| fs::write(folder.join(name), text);
@@ -356,7 +354,7 @@ fn refuse(work: &Work, why: &str, pause: Duration) {
     let notes = fsutil::read_plain_text(&folder.join(NOTES)).unwrap_or_default();
     let headers =
         before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
-    let _ = fs::remove_dir_all(&folder);
+    let _ = remove(&work.store, &work.key);
     if fs::DirBuilder::new().mode(0o700).create(&folder).is_ok() {
         let mut record = Record::now(&work.key, &work.text, headers, &work.searched);
         record.refused = Some(why.to_owned());
@@ -394,9 +392,18 @@ fn make_room(store: &Store, newest: &str) {
         if total <= store.max_size || path.ends_with(newest) {
             break;
         }
-        if fs::remove_dir_all(&path).is_ok() {
+        let key = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        if remove(store, key).is_ok() {
             total -= size;
         }
+    }
+}
+
+/// Removes the folder of a prologue, from the directory of prologues and from nowhere else. That there is none is fine.
+fn remove(store: &Store, key: &str) -> io::Result<()> {
+    match Folder::open(&store.dir)? {
+        Some(dir) => dir.remove_all(OsStr::new(key)).map(drop),
+        None => Ok(()),
     }
 }
 

@@ -185,7 +185,8 @@ fn what_is_being_built_is_not_removed() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     let path = cache.layout().lease("mass");
-    let Taken::Ours(lease) = lease::take(&path, Duration::from_secs(60), || false) else {
+    let tree = Arc::new(cache.open_or_make().unwrap());
+    let Taken::Ours(lease) = lease::take(&tree, &path, Duration::from_secs(60), || false) else {
         panic!("not ours")
     };
     let error = cache.remove("mass", &Category::ALL).unwrap_err();

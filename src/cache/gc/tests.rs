@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+use std::fs::File;
+
 use super::*;
 use crate::cache::tests::{cache, entry};
 use crate::cache::usage::Event;
@@ -93,7 +95,8 @@ fn what_is_fresh_or_being_built_stays_whatever_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let cache =
         filled(dir.path(), &[("fresh", &[], 0), ("dep", &[], 9), ("busy", &["dep"], 9), ("old", &[], 8)]);
-    let lease = lease::take(&cache.layout().lease("busy"), HOUR, || false);
+    let lease =
+        lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("busy"), HOUR, || false);
     // Some file systems do not tell when a lease was made: then nothing of the last hour goes.
     let done = cache.make_room(&limits(Some(1), None), NOW).unwrap();
     assert_eq!((names(&done), done.spared), (vec!["old"], 3));
@@ -108,7 +111,8 @@ fn what_is_fresh_or_being_built_stays_whatever_the_limit() {
 fn what_was_used_since_a_build_began_stays() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("found", &[], 9), ("old", &[], 9)]);
-    let lease = lease::take(&cache.layout().lease("form"), HOUR, || false);
+    let lease =
+        lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("form"), HOUR, || false);
     cache.note_use("found", Duration::from_secs(60));
     let greedy = Limits { spared: Duration::ZERO, ..limits(Some(1), None) };
     assert_eq!(names(&cache.make_room(&greedy, NOW).unwrap()), ["old"]);
@@ -135,8 +139,9 @@ fn one_collector_at_a_time() {
         let (taken, wait) = std::sync::mpsc::channel();
         let (done, end) = std::sync::mpsc::channel::<()>();
         let path = cache.layout().lease(".collector");
+        let tree = Arc::new(cache.open_or_make().unwrap());
         scope.spawn(move || {
-            let lease = lease::take(&path, HOUR, || false);
+            let lease = lease::take(&tree, &path, HOUR, || false);
             taken.send(()).unwrap();
             let _ = end.recv();
             drop(lease);
@@ -186,16 +191,18 @@ fn damaged_files_failed_builds_and_notes_go_when_they_are_old() {
 fn what_has_changed_since_it_was_looked_at_stays() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("a", &[], 20), ("b", &[], 20)]);
-    let item = |signature: &str| cache.item(signature.to_owned(), cache.layout().lib(signature)).unwrap();
+    let tree = Arc::new(cache.open().unwrap().unwrap());
+    let item =
+        |signature: &str| cache.item(&tree, signature.to_owned(), cache.layout().lib(signature)).unwrap();
     let (a, b) = (item("a"), item("b"));
     cache.note_use("a", HOUR);
-    assert!(!cache.remove_item(&a).unwrap());
+    assert!(!cache.remove_item(&tree, &a).unwrap());
     fs::remove_file(&b.path).unwrap();
     cache.publish(&entry("b", &[], "header")).unwrap();
-    assert!(!cache.remove_item(&b).unwrap());
+    assert!(!cache.remove_item(&tree, &b).unwrap());
     assert!(is_hit(&cache, "a") && is_hit(&cache, "b"));
-    assert!(cache.remove_item(&item("b")).unwrap());
-    assert!(cache.remove_item(&b).unwrap(), "it is gone, and that is what was wanted");
+    assert!(cache.remove_item(&tree, &item("b")).unwrap());
+    assert!(cache.remove_item(&tree, &b).unwrap(), "it is gone, and that is what was wanted");
 }
 
 #[test]
@@ -205,10 +212,7 @@ fn rings_and_long_chains_are_no_trouble() {
     let cache = cache(dir.path());
     for (at, name) in names.iter().enumerate() {
         let next = names[(at + 1) % names.len()].as_str();
-        assert!(
-            super::super::publish::first(&path_of(&cache, name), &entry(name, &[next], "h").library, 0o600)
-                .unwrap()
-        );
+        fs::write(path_of(&cache, name), entry(name, &[next], "h").library).unwrap();
     }
     let done = cache.make_room(&Limits { spared: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
     assert_eq!((done.removed.len(), done.kept, done.after), (300, 0, 0));

@@ -85,13 +85,13 @@ impl What {
         }
     }
 
-    /// What to do about it.
-    #[must_use]
-    pub fn advice(self) -> &'static str {
+    fn advice(self) -> &'static str {
         match self {
             Self::InputChanged | Self::DependencyStale => "nothing: it is built again at its next use",
             Self::ForeignFile => "move it elsewhere if it is needed, else remove it",
-            Self::Refused => "find out who has written it; then take the rights of others away, or --repair",
+            Self::Refused => {
+                "find out who has written it; then take the rights of others away, or --repair sets it aside"
+            }
             Self::Unreadable => "look at the rights and at the disk; --repair sets it aside",
             Self::Orphan | Self::SourceAltered => "--repair sets it aside",
             Self::Leftover => "--repair removes it",
@@ -128,12 +128,31 @@ pub struct Finding {
     pub text: String,
     /// What has become of it.
     pub mended: Mended,
+    /// Whether anything is repaired in this cache; not in one that is refused, or in what is no cache.
+    pub repairs: bool,
 }
 
 impl Finding {
+    /// What to do about it.
+    #[must_use]
+    pub fn advice(&self) -> &'static str {
+        // A directory: nothing in it is changed before its owner has made it safe.
+        let is_dir = self.signature.is_empty();
+        match self.what {
+            What::Refused if is_dir => {
+                "find out who can write it; then make it yours alone (chown, chmod go-w), or name another cache directory"
+            }
+            What::Unreadable if is_dir => "look at the rights and at the disk",
+            what if !self.repairs && what.advice().contains("--repair") => {
+                "nothing is repaired here: the directory is refused, or is no cache of dijitso"
+            }
+            what => what.advice(),
+        }
+    }
+
     pub(super) fn new(what: What, signature: &str, path: &Path, text: impl Into<String>) -> Self {
         let (signature, path) = (signature.to_owned(), path.to_owned());
-        Self { what, signature, path, text: text.into(), mended: Mended::No }
+        Self { what, signature, path, text: text.into(), mended: Mended::No, repairs: true }
     }
 }
 

@@ -248,14 +248,19 @@ fn what_lies_around_is_found_and_only_what_nobody_needs_is_moved() {
     let living = layout.dir(Category::Lib).join(format!(".staged-{}-x", Owner::me().tag()));
     fs::create_dir_all(layout.lease("")).unwrap();
     fs::create_dir_all(layout.comm()).unwrap();
-    let meeting = layout.comm().join("token.0");
+    let meeting = layout.comm().join("0123456789abcdef01234567.0");
     for path in [&staged, &living, &layout.lease("crashed"), &meeting] {
         fs::write(path, "").unwrap();
     }
     age(&meeting);
     fs::write(layout.src("d", true), "not a gzip file").unwrap();
     fs::create_dir(layout.failure("form")).unwrap_or_default();
-    let lease = lease::take(&layout.lease("busy"), Duration::from_secs(60), || false);
+    let lease = lease::take(
+        &Arc::new(cache.open_or_make().unwrap()),
+        &layout.lease("busy"),
+        Duration::from_secs(60),
+        || false,
+    );
     let expected = [
         (What::ForeignFile, foreign[0].clone(), Mended::No),
         (What::ForeignFile, foreign[1].clone(), Mended::No),
@@ -292,7 +297,12 @@ fn a_living_builder_is_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().lib("d"), "short").unwrap();
-    let lease = lease::take(&cache.layout().lease("d"), Duration::from_secs(60), || false);
+    let lease = lease::take(
+        &Arc::new(cache.open_or_make().unwrap()),
+        &cache.layout().lease("d"),
+        Duration::from_secs(60),
+        || false,
+    );
     for mend in [Mend::Say, Mend::Do] {
         let report = check(&cache, mend);
         assert!(matches!(report.findings[0].mended, Mended::Busy(_)));

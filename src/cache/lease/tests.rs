@@ -5,6 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// That of the first directory above this path that is there.
+fn tree(path: &Path) -> Arc<Tree> {
+    let dir = path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap();
+    Arc::new(Tree::open(dir).unwrap().unwrap())
+}
+
 fn foreign(owner: Owner) -> Vec<u8> {
     let claim = Claim { format: FORMAT.to_owned(), owner, host: "host".to_owned(), number: 1 };
     serde_json::to_vec(&claim).unwrap()
@@ -18,7 +24,9 @@ fn one_at_a_time_and_nothing_stays_behind() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let Taken::Ours(lease) = take(&path, LONG, || false) else { panic!("not ours") };
+                let Taken::Ours(lease) = take(&tree(&path), &path, LONG, || false) else {
+                    panic!("not ours")
+                };
                 most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                 std::thread::sleep(Duration::from_millis(5));
                 inside.fetch_sub(1, Ordering::SeqCst);
@@ -34,15 +42,15 @@ fn one_at_a_time_and_nothing_stays_behind() {
 fn whoever_does_not_want_to_wait_gets_a_lease_now_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lease/form");
-    let Some(Taken::Ours(lease)) = try_take(&path) else { panic!("not ours") };
-    assert!(matches!(try_take(&path), Some(Taken::Without)), "this thread has it already");
+    let Some(Taken::Ours(lease)) = try_take(&tree(&path), &path) else { panic!("not ours") };
+    assert!(matches!(try_take(&tree(&path), &path), Some(Taken::Without(_))), "this thread has it already");
     lease.leave_thread();
-    assert!(try_take(&path).is_none(), "another thread works with it");
+    assert!(try_take(&tree(&path), &path).is_none(), "another thread works with it");
     std::thread::spawn(move || drop(lease)).join().unwrap();
     assert!(!path.exists());
     let me = Owner::me();
     std::fs::write(&path, foreign(Owner { start: me.start + 1, ..me })).unwrap();
-    assert!(matches!(try_take(&path), Some(Taken::Ours(_))), "its owner is dead");
+    assert!(matches!(try_take(&tree(&path), &path), Some(Taken::Ours(_))), "its owner is dead");
 }
 
 #[test]
@@ -55,7 +63,7 @@ fn a_lease_of_a_dead_process_is_taken_over_at_once() {
     for owner in [dead, me] {
         std::fs::write(&path, foreign(owner)).unwrap();
         let begin = Instant::now();
-        assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)));
+        assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
         assert!(begin.elapsed() < LONG / 2);
     }
 }
@@ -66,7 +74,7 @@ fn a_damaged_lease_holds_nobody_up() {
     let path = dir.path().join("form");
     for text in ["", "{}", "not JSON"] {
         std::fs::write(&path, text).unwrap();
-        assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)), "{text}");
+        assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)), "{text}");
         assert!(!path.exists());
     }
 }
@@ -77,9 +85,9 @@ fn a_living_owner_is_waited_for_until_the_patience_is_over() {
     let path = dir.path().join("form");
     let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
     std::fs::write(&path, foreign(owner)).unwrap();
-    assert!(matches!(take(&path, Duration::from_millis(50), || false), Taken::Without));
+    assert!(matches!(take(&tree(&path), &path, Duration::from_millis(50), || false), Taken::Without(_)));
     let mut looks = 0;
-    let taken = take(&path, LONG, || {
+    let taken = take(&tree(&path), &path, LONG, || {
         looks += 1;
         looks > 3
     });
@@ -91,17 +99,23 @@ fn a_living_owner_is_waited_for_until_the_patience_is_over() {
 fn a_thread_does_not_wait_for_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let Taken::Ours(_lease) = take(&path, LONG, || false) else { panic!("not ours") };
-    assert!(matches!(take(&path, LONG, || false), Taken::Without));
+    let Taken::Ours(_lease) = take(&tree(&path), &path, LONG, || false) else { panic!("not ours") };
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Without(_)));
     std::thread::scope(|scope| {
-        scope.spawn(|| assert!(matches!(take(&path, Duration::from_millis(20), || false), Taken::Without)));
+        scope.spawn(|| {
+            assert!(matches!(
+                take(&tree(&path), &path, Duration::from_millis(20), || false),
+                Taken::Without(_)
+            ))
+        });
     });
 }
 
 #[test]
 fn a_place_that_cannot_be_written_costs_the_lease_and_no_time() {
-    let taken = take(Path::new("/proc/nonexistent/form"), LONG, || false);
-    assert!(matches!(taken, Taken::Without));
+    let taken =
+        take(&tree(Path::new("/proc/nonexistent/form")), Path::new("/proc/nonexistent/form"), LONG, || false);
+    assert!(matches!(taken, Taken::Without(_)));
 }
 
 /// What cannot be removed is not tried again and again: here a folder stands in the place of the lease.
@@ -111,7 +125,7 @@ fn a_leftover_that_cannot_be_removed_costs_the_lease_and_no_time() {
     let path = dir.path().join("form");
     std::fs::create_dir(&path).unwrap();
     let begin = Instant::now();
-    assert!(matches!(take(&path, LONG, || false), Taken::Without));
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Without(_)));
     assert!(begin.elapsed() < LONG / 2);
 }
 
@@ -121,10 +135,10 @@ fn an_owner_elsewhere_that_has_been_silent_for_long_is_not_waited_for() {
     let path = dir.path().join("form");
     let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
     std::fs::write(&path, foreign(owner)).unwrap();
-    let file = File::options().append(true).open(&path).unwrap();
+    let file = std::fs::File::options().append(true).open(&path).unwrap();
     file.set_modified(SystemTime::now() - SILENCE * 2).unwrap();
     let begin = Instant::now();
-    assert!(matches!(take(&path, LONG, || false), Taken::Ours(_)));
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
     assert!(begin.elapsed() < LONG / 2);
 }
 
@@ -135,6 +149,8 @@ fn one_of_many_takes_over_from_a_dead_owner() {
     let path = dir.path().join("form");
     let me = Owner::me();
     let dead = Owner { start: me.start + 1, ..me };
+    // Threads that share a descriptor do not share a lock.
+    let tree = tree(&path);
     let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
     for _ in 0..20 {
         std::fs::write(&path, foreign(dead.clone())).unwrap();
@@ -143,7 +159,7 @@ fn one_of_many_takes_over_from_a_dead_owner() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     start.wait();
-                    let Taken::Ours(lease) = take(&path, LONG, || false) else { panic!("not ours") };
+                    let Taken::Ours(lease) = take(&tree, &path, LONG, || false) else { panic!("not ours") };
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(300));
                     inside.fetch_sub(1, Ordering::SeqCst);
@@ -164,7 +180,7 @@ fn leases_of_dead_owners_are_swept() {
     std::fs::write(dir.path().join("dead"), foreign(dead)).unwrap();
     std::fs::write(dir.path().join("elsewhere"), foreign(elsewhere)).unwrap();
     let staged = fsutil::staging(dir.path(), FILE_MODE).unwrap();
-    sweep(dir.path());
+    sweep(&tree(&dir.path().join("x")), dir.path());
     assert!(!dir.path().join("dead").exists() && dir.path().join("elsewhere").exists());
     assert!(staged.path().exists(), "somebody is about to make a lease of it");
 }
@@ -177,7 +193,7 @@ fn a_lease_taken_over_meanwhile_stays() {
     let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
     std::fs::write(&path, foreign(owner)).unwrap();
     let stale = Claim { format: FORMAT.to_owned(), owner: Owner::me(), host: "host".to_owned(), number: 2 };
-    assert!(remove(&path, &stale));
+    remove(&tree(&path), &path, &stale).unwrap();
     assert!(path.exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }

@@ -71,7 +71,9 @@ fn many_at_once_lose_nothing_and_count_nothing_twice() {
     for (_, path) in cache.stats_files() {
         std::fs::File::open(path).unwrap().set_modified(later).unwrap();
     }
-    cache.compact(&host_key(), &cache.layout().stats_file(&host_key())).unwrap();
+    cache
+        .compact(&cache.open_or_make().unwrap(), &host_key(), &cache.layout().stats_file(&host_key()))
+        .unwrap();
     assert_eq!(cache.stats_files().len(), 2, "one with sums, and the last one");
     assert_eq!(cache.usage().total(), total);
 }
@@ -96,7 +98,7 @@ fn a_file_that_a_sum_stands_for_is_not_counted_again() {
     settle();
     let kept = std::fs::read(&part).unwrap();
     cache.count(Event::Build, "b", 20, 0);
-    cache.compact(&key, &live).unwrap();
+    cache.compact(&cache.open_or_make().unwrap(), &key, &live).unwrap();
     assert!(!part.exists());
     let expected = cache.usage();
     assert_eq!((expected.total().builds, expected.total().compiling_ms), (2, 30));
@@ -105,7 +107,7 @@ fn a_file_that_a_sum_stands_for_is_not_counted_again() {
     // It is summed up once more, and that counts once as well.
     for _ in 0..2 {
         settle();
-        cache.compact(&key, &live).unwrap();
+        cache.compact(&cache.open_or_make().unwrap(), &key, &live).unwrap();
     }
     assert_eq!(cache.usage().total(), expected.total());
 }

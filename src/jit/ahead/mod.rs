@@ -246,7 +246,14 @@ impl Session {
         let lease = if params.build.lease_timeout.is_zero() {
             None
         } else {
-            match lease::try_take(&cache.layout().lease(signature)) {
+            let tree = match cache.open_or_make() {
+                Ok(tree) => Arc::new(tree),
+                Err(error) => {
+                    self.count_made(cache, signature, &Err(error.clone()));
+                    return Begun::Failed(error);
+                }
+            };
+            match lease::try_take(&tree, &cache.layout().lease(signature)) {
                 Some(Taken::Ours(lease)) => Some(lease),
                 Some(_) => None,
                 None => return Begun::Nothing,

@@ -308,7 +308,9 @@ mod alone {
         program(&Company::of(1), |rank, params| {
             let cache = Cache::new(&params.cache.cache_dir, &params.cache);
             let path = cache.layout().lease("a");
-            let other = std::thread::spawn(move || lease::take(&path, Duration::from_secs(60), || false));
+            let tree = Arc::new(cache.open_or_make().unwrap());
+            let other =
+                std::thread::spawn(move || lease::take(&tree, &path, Duration::from_secs(60), || false));
             let Taken::Ours(lease) = other.join().unwrap() else { panic!("not ours") };
             let asked = AtomicUsize::new(0);
             let callbacks = || {

@@ -315,6 +315,7 @@ fn a_receiver_that_cannot_publish_fails_all() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
     fs::create_dir_all(root.path().join("cache2")).unwrap();
+    fs::write(root.path().join("cache2/CACHEDIR.TAG"), crate::cache::open::LINES).unwrap();
     // A file in the place of a directory stops even root, for whom no mode is an obstacle.
     fs::write(root.path().join("cache2/include"), "").unwrap();
     let results = run(3, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None));

@@ -1,0 +1,190 @@
+//! A cache that is open for changes: trusted, marked as a cache, and entered without following a link.
+//!
+//! ```text
+//! CACHEDIR.TAG := "Signature: 8a477f597d28d172789f06886806bc55" "\n"     by which programs that make backups know caches
+//!                 "# dijitso cache, format 1" "\n"
+//!                 text
+//! ```
+//! The mark is made in a directory that is not there or is empty, before anything else, and never in one that has
+//! something else in it. In a directory without it nothing is written, moved or removed. What is in it already is
+//! loaded all the same: that changes nothing.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::OsStr;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, Result};
+use crate::fsutil::{self, Look, Power, Standing, Tree};
+
+use super::{Cache, FILE_MODE, refused, stand::stands};
+
+/// The name of the mark, in the cache directory itself.
+pub const MARK: &str = "CACHEDIR.TAG";
+
+/// What the mark begins with.
+pub(crate) const LINES: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# dijitso cache, format 1\n";
+
+/// What follows, for people.
+const TEXT: &str = "# Libraries that dijitso has built. Everything in this directory can be removed: it is built again.\n\
+                    # Without this file dijitso changes nothing here.\n";
+
+/// What the mark of a directory says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// It is a cache of ours.
+    Ours,
+    /// It is a cache of another program, or of another version.
+    Other,
+    /// There is none.
+    None,
+}
+
+impl Cache {
+    /// Opens the cache for changes. `None` when it is not there, or is an empty directory.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when others can have written it or can replace it, when it is not marked as a cache, or when the
+    /// file system says no.
+    pub fn open(&self) -> Result<Option<Tree>> {
+        let Some(tree) = self.trusted()? else { return Ok(None) };
+        match self.mark(&tree)? {
+            Mark::Ours => Ok(Some(tree)),
+            mark => match self.content(&tree)? {
+                None if mark == Mark::None => Ok(None),
+                content => Err(self.unmarked(mark, content.as_deref())),
+            },
+        }
+    }
+
+    /// Opens the cache to put something into it; makes and marks it if need be.
+    ///
+    /// # Errors
+    /// As [`Cache::open`].
+    pub fn open_or_make(&self) -> Result<Tree> {
+        const ATTEMPTS: usize = 50;
+        let root = self.layout.root();
+        // Before it is made: what is on the way may be refused.
+        if self.trusted()?.is_none() {
+            self.check_home()?;
+            fsutil::create_dirs(root)
+                .map_err(|error| Error::io("cannot use the cache directory", root, &error))?;
+        }
+        for attempt in 0..ATTEMPTS {
+            let Some(tree) = self.trusted()? else { break };
+            let content = match self.mark(&tree)? {
+                Mark::Ours => return Ok(tree),
+                Mark::Other => return Err(self.unmarked(Mark::Other, None)),
+                Mark::None => self.content(&tree)?,
+            };
+            match content {
+                None => {
+                    let text = format!("{LINES}{TEXT}");
+                    tree.publish_first(&root.join(MARK), text.as_bytes(), FILE_MODE, Power::Safe)
+                        .map_err(|error| cannot("cannot write", &root.join(MARK), &error))?;
+                }
+                // Another program has marked it since we looked, or a network disk has not shown it yet.
+                Some(name) if name == MARK => std::thread::sleep(Duration::from_millis(attempt as u64)),
+                Some(name) => return Err(self.unmarked(Mark::None, Some(&name))),
+            }
+        }
+        let text = format!("cannot use the cache directory {}: it has gone meanwhile", root.display());
+        Err(Error::new(Kind::Cache, text))
+    }
+
+    /// Removes a cache directory that [`Cache::open_or_make`] has made and in which nothing else is.
+    pub fn unmake(&self) {
+        let (root, mark) = (self.layout.root(), self.layout.root().join(MARK));
+        let Ok(Some(tree)) = self.open() else { return };
+        if !tree.list(root).is_ok_and(|names| names == [MARK]) || !tree.remove(&mark).is_ok_and(|gone| gone) {
+            return;
+        }
+        if std::fs::remove_dir(root).is_err() {
+            // Another program has put something into it since: it stays a cache.
+            let text = format!("{LINES}{TEXT}");
+            let _ = tree.publish_first(&mark, text.as_bytes(), FILE_MODE, Power::Safe);
+        }
+    }
+
+    /// The cache directory, if others can neither have written it nor replace it.
+    fn trusted(&self) -> Result<Option<Tree>> {
+        let root = self.layout.root();
+        let standing = match stands(root, &mut Look::default())? {
+            Standing::Refused(reason) => return Err(refused(root, &reason)),
+            standing => standing,
+        };
+        let folder = fsutil::Folder::standing(root, standing)
+            .map_err(|error| cannot("cannot use the cache directory", root, &error))?;
+        Ok(folder.map(Tree::new))
+    }
+
+    fn mark(&self, tree: &Tree) -> Result<Mark> {
+        const LONGEST: u64 = 4096;
+        let path = self.layout.root().join(MARK);
+        match tree.read(&path, LONGEST) {
+            Ok(Some(text)) if text.starts_with(LINES.as_bytes()) => Ok(Mark::Ours),
+            Ok(Some(_)) => Ok(Mark::Other),
+            Err(error) if error.kind() == ErrorKind::FileTooLarge => Ok(Mark::Other),
+            Ok(None) => Ok(Mark::None),
+            Err(error) => Err(cannot("cannot read", &path, &error)),
+        }
+    }
+
+    /// The first name in the directory that is not of a file system's or of a cache that is just being made; the mark
+    /// comes before all others.
+    fn content(&self, tree: &Tree) -> Result<Option<String>> {
+        let root = self.layout.root();
+        let names = tree.list(root).map_err(|error| cannot("cannot read", root, &error))?;
+        if names.iter().any(|name| name == MARK) {
+            return Ok(Some(MARK.to_owned()));
+        }
+        let counts = |name: &&std::ffi::OsString| {
+            name.as_os_str() != OsStr::new("lost+found") && !name.to_str().is_some_and(fsutil::is_unfinished)
+        };
+        Ok(names.iter().find(counts).map(|name| name.to_string_lossy().into_owned()))
+    }
+
+    fn unmarked(&self, mark: Mark, content: Option<&str>) -> Error {
+        let root = self.layout.root().display();
+        let why = match (mark, content) {
+            (Mark::Other, _) => format!("its {MARK} is that of another program or version"),
+            (_, content) => {
+                format!("it has no {MARK} of dijitso, and is not empty ({})", content.unwrap_or_default())
+            }
+        };
+        let text = format!(
+            "{root} is not a cache of dijitso: {why}. Nothing is built into it, and nothing in it is changed. Name another \
+             directory (DIJITSO_CACHE_DIR, cache.cache_dir, --cache-dir), or remove what is in this one"
+        );
+        Error::new(Kind::Cache, text)
+    }
+
+    /// A home directory that is not there is not made: it is that of nobody.
+    fn check_home(&self) -> Result<()> {
+        match &self.layout.params().home {
+            Some(home) if self.layout.root().starts_with(home) && !home.is_dir() => {
+                let text = format!(
+                    "cannot create the cache directory {}: the directory {} is not there, and is not made; set \
+                     DIJITSO_CACHE_DIR, or create it",
+                    self.layout.root().display(),
+                    home.display()
+                );
+                Err(Error::new(Kind::Cache, text))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An error at a path of a cache; one that the file system has not given is a refusal.
+pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
+    match error.get_ref() {
+        Some(reason) if error.kind() == ErrorKind::PermissionDenied => refused(path, &reason.to_string()),
+        _ => Error::io(doing, path, error),
+    }
+}
+
+#[cfg(test)]
+mod tests;
