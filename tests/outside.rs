@@ -127,7 +127,7 @@ fn device(home: &Home, minor: &str) -> Option<PathBuf> {
 }
 
 #[test]
-fn a3_export_writes_into_what_is_no_plain_file_and_replaces_none() {
+fn export_writes_into_what_is_no_plain_file_and_replaces_none() {
     let home = Home::with(&["a"], "log");
     if let Some(null) = device(&home, "3") {
         let output = home.run(&["export", "--all", "-o", null.to_str().unwrap()]);
@@ -167,7 +167,7 @@ fn a3_export_writes_into_what_is_no_plain_file_and_replaces_none() {
 }
 
 #[test]
-fn a3_dev_stdout_is_the_standard_output() {
+fn dev_stdout_is_the_standard_output() {
     let home = Home::with(&["a"], "log");
     // What /dev/stdout is, and only this test's own: root could replace the other.
     symlink("/proc/self/fd/1", home.at("stdout")).unwrap();
@@ -187,7 +187,7 @@ fn a3_dev_stdout_is_the_standard_output() {
 }
 
 #[test]
-fn a3_completions_manual_pages_and_checkouts_replace_no_other_kind() {
+fn completions_manual_pages_and_checkouts_replace_no_other_kind() {
     let home = Home::with(&["a"], "log");
     fs::create_dir_all(home.at("man")).unwrap();
     fs::write(home.at("mine"), "mine").unwrap();
@@ -206,27 +206,52 @@ fn a3_completions_manual_pages_and_checkouts_replace_no_other_kind() {
     assert!(fs::symlink_metadata(&log).unwrap().file_type().is_socket());
 }
 
-#[test]
-fn an_export_that_is_ended_leaves_nothing() {
-    let home = Home::with(&["a", "b"], &"log ".repeat(1 << 21));
-    for round in 0..16 {
-        let signal = ["-INT", "-TERM", "-HUP", "-KILL"][round % 4];
-        let mut child = home.command(&["export", "--all", "-o", "bundle"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(20 * (round as u64 / 4 + 1)));
+/// Ends exports by signals at various times; whether a hidden file was there meanwhile. None must be left.
+fn end_exports(home: &Home, signals: &[&str], begin: &dyn Fn() -> Child) -> bool {
+    let mut seen = false;
+    for round in 0..12_u64 {
+        let mut child = begin();
+        let started = Instant::now();
+        let wait = Duration::from_millis(30 * (round / 3 + 1));
+        while started.elapsed() < wait {
+            seen |= home.names().iter().any(|name| name.starts_with('.'));
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let signal = signals[usize::try_from(round).unwrap() % signals.len()];
         let _ = Command::new("kill").args([signal, &child.id().to_string()]).output();
-        let begin = Instant::now();
         while child.try_wait().unwrap().is_none() {
-            assert!(begin.elapsed() < LIMIT, "it did not end");
+            assert!(started.elapsed() < LIMIT, "it did not end");
             std::thread::sleep(Duration::from_millis(5));
         }
         let names = home.names();
         assert!(names.is_empty() || names == ["bundle"], "{signal}: {names:?}");
         let _ = fs::remove_file(home.at("bundle"));
     }
+    seen
 }
 
 #[test]
-fn c13_import_of_what_never_ends_is_refused_at_its_beginning() {
+fn an_export_that_is_ended_leaves_nothing() {
+    let home = Home::with(&["a", "b"], &"log ".repeat(1 << 21));
+    let export = || home.command(&["export", "--all", "-o", "bundle"]).spawn().unwrap();
+    let seen = end_exports(&home, &["-INT", "-TERM", "-HUP", "-KILL"], &export);
+    assert!(!seen, "the file has no name until it is finished");
+    // If the file system has no unnamed files, or they cannot be given a name, as here without /proc.
+    let without = format!("mount -t tmpfs none /proc && exec {} \"$@\"", env!("CARGO_BIN_EXE_dijitso"));
+    let command = |arguments: &[&str]| {
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", &without, "sh"]).args(arguments).current_dir(home.0.path());
+        command.env("HOME", home.0.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+    };
+    let works = command(&["version"]).is_ok_and(|mut child| child.wait().unwrap().success());
+    if works {
+        let export = || command(&["export", "--all", "-o", "bundle"]).unwrap();
+        assert!(end_exports(&home, &["-INT", "-TERM", "-HUP"], &export), "a hidden file was seen");
+    }
+}
+
+#[test]
+fn import_of_what_never_ends_is_refused_at_its_beginning() {
     let home = Home::with(&[], "");
     let endless = || File::open("/dev/zero").unwrap();
     let child = home.command(&["import", "-"]).stdin(endless()).spawn().unwrap();
@@ -244,7 +269,7 @@ fn c13_import_of_what_never_ends_is_refused_at_its_beginning() {
 }
 
 #[test]
-fn c13_a_stream_is_copied_to_the_end_that_its_manifest_gives() {
+fn a_stream_is_copied_to_the_end_that_its_manifest_gives() {
     let home = Home::with(&["a"], "log");
     let bundle = home.run(&["export", "--all", "-o", "-"]).stdout;
     let import = |data: &[u8], endless: bool| {
@@ -277,7 +302,7 @@ fn c13_a_stream_is_copied_to_the_end_that_its_manifest_gives() {
 }
 
 #[test]
-fn d15_control_characters_of_entries_do_not_reach_a_terminal() {
+fn control_characters_of_entries_do_not_reach_a_terminal() {
     let hostile = "\u{1b}]0;owned\u{7}a\rb\u{9b}2Jc\u{202e}d";
     let home = Home::with(&["a"], hostile);
     let shown = home.on_terminal("grep --categories log --pattern b");
@@ -294,7 +319,7 @@ fn d15_control_characters_of_entries_do_not_reach_a_terminal() {
 }
 
 #[test]
-fn d15_messages_are_escaped_wherever_they_go() {
+fn messages_are_escaped_wherever_they_go() {
     let home = Home::with(&[], "");
     let output = home.run(&["import", "no\u{1b}[2J\rsuch\nfile"]);
     let complaint = text(&output.stderr);
@@ -302,7 +327,7 @@ fn d15_messages_are_escaped_wherever_they_go() {
 }
 
 #[test]
-fn d16_a_source_that_is_not_the_recorded_one_is_reported_as_damaged() {
+fn a_source_that_is_not_the_recorded_one_is_reported_as_damaged() {
     let home = Home::with(&["a", "b"], "log");
     let cache = home.cache();
     // As a build would record it.

@@ -72,8 +72,8 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     }
     for file in job.belongings.iter().filter(|_| job.copies.is_none()) {
         let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
-        if let Some(name) = file.file_name() {
-            // Only what exists: a dependency need not have a header.
+        // Only what exists: a dependency need not have a header. A copy of a FIFO would wait for its other end.
+        if let Some(name) = file.file_name().filter(|_| file.is_file()) {
             let _ = fs::copy(file, dir.join(subdir).join(name));
         }
     }

@@ -390,7 +390,7 @@ fn headers_are_noted_down_where_they_matter_and_the_compiler_can() {
 }
 
 #[test]
-fn c13_an_output_that_never_ends_is_no_library() {
+fn an_output_that_never_ends_is_no_library() {
     for script in ["mkfifo \"$last\"", "ln -s /dev/zero \"$last\"", "truncate -s 5G \"$last\""] {
         let bench = Bench::new(&format!("for last; do :; done; {script}"), &[]);
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -401,7 +401,7 @@ fn c13_an_output_that_never_ends_is_no_library() {
 }
 
 #[test]
-fn c13_a_list_of_headers_that_never_ends_is_not_read() {
+fn a_list_of_headers_that_never_ends_is_not_read() {
     let script = "notes=; for last; do [ \"$notes\" = next ] && notes=$last; [ \"$last\" = -MF ] && notes=next; done; \
                   [ -n \"$notes\" ] && { mkfifo \"$notes\" || ln -s /dev/zero \"$notes\"; }; cat \"$0.elf\" sig.cpp > \"$last\"";
     let bench = Bench::new(script, &[]);

@@ -80,7 +80,7 @@ fn gzip_is_reproducible() {
 }
 
 #[test]
-fn c13_only_plain_files_are_read_and_none_is_waited_for() {
+fn only_plain_files_are_read_and_none_is_waited_for() {
     let dir = private_dir(&std::env::temp_dir()).unwrap();
     let at = |name: &str| dir.path().join(name);
     rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -98,7 +98,7 @@ fn c13_only_plain_files_are_read_and_none_is_waited_for() {
 }
 
 #[test]
-fn d16_no_more_is_unpacked_than_is_allowed() {
+fn no_more_is_unpacked_than_is_allowed() {
     let packed = gzip(&[0; 1000]);
     assert_eq!(gunzip(&packed, 1000).unwrap(), [0; 1000]);
     assert_eq!(gunzip(&packed, 999).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
@@ -108,7 +108,7 @@ fn d16_no_more_is_unpacked_than_is_allowed() {
 }
 
 #[test]
-fn a3_an_output_that_is_not_finished_leaves_what_was_there() {
+fn an_output_that_is_not_finished_leaves_what_was_there() {
     let dir = private_dir(&std::env::temp_dir()).unwrap();
     let path = dir.path().join("file");
     drop(OutputFile::create(&path, 0o644).unwrap());

@@ -108,7 +108,7 @@ fn tools_read_records_and_finished_calls_as_lines_of_json() {
 }
 
 #[test]
-fn c13_a_fifo_is_no_log_and_holds_nobody() {
+fn a_fifo_is_no_log_and_holds_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -126,7 +126,7 @@ fn c13_a_fifo_is_no_log_and_holds_nobody() {
 }
 
 #[test]
-fn d15_a_record_is_one_line_without_control_characters() {
+fn a_record_is_one_line_without_control_characters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
     let logging = logging(&Options { file: Some(path.clone()), all_ranks: true, ..Options::default() });

@@ -3,6 +3,7 @@
 #include "fixture.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *work;
@@ -98,6 +99,20 @@ static void explanations(dijitso_params *params)
     dijitso_blob_free(blob);
 }
 
+/* A link is followed and stays; a directory is neither written into nor replaced. */
+static void outputs(const dijitso_params *params, const char *bundle)
+{
+    char link[PATH_SIZE], directory[PATH_SIZE];
+    struct stat facts;
+    snprintf(link, sizeof link, "%s/link", work);
+    snprintf(directory, sizeof directory, "%s/directory", work);
+    CHECK(symlink(bundle, link) == 0 && mkdir(directory, 0700) == 0);
+    CHECK_CALL(dijitso_bundle_export(params, NULL, 0, link, &error), DIJITSO_OK);
+    CHECK(lstat(link, &facts) == 0 && S_ISLNK(facts.st_mode));
+    CHECK_CALL(dijitso_bundle_export(params, NULL, 0, directory, &error), DIJITSO_ERROR_CACHE);
+    CHECK(stat(directory, &facts) == 0 && S_ISDIR(facts.st_mode));
+}
+
 static void bundles(const dijitso_params *params)
 {
     dijitso_params *const elsewhere = params_with(path_of("%s/elsewhere", work), "cache.sealed", "true", NULL);
@@ -113,6 +128,7 @@ static void bundles(const dijitso_params *params)
     CHECK(seen.count == 2 && seen.worst == DIJITSO_IMPORT_THERE);
     build(elsewhere, "a", 1, ORIGIN(DISK));
     CHECK_CALL(dijitso_bundle_export(params, NULL, 0, bundle, &error), DIJITSO_OK);
+    outputs(params, bundle);
     CHECK_CALL(dijitso_bundle_import(elsewhere, bundle, 0, NULL, NULL, &error), DIJITSO_OK);
     build(elsewhere, "b", 2, ORIGIN(DISK));
     write_text(bundle, "not a bundle\n", 0600);

@@ -1,7 +1,9 @@
 /* What libraries need, read from their headers, and what a build would be: signatures, commands, entries as bytes. */
+#define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static const char *work;
 
@@ -157,6 +159,10 @@ int main(int argc, char **argv)
     CHECK(read_elf(dijitso_library_path(library), "", 1).needed == 0);
     CHECK_CALL(dijitso_elf_read(argv[0], see, &facts, &error), DIJITSO_OK);
     CHECK_CALL(dijitso_elf_read("/etc/passwd", see, &facts, &error), DIJITSO_ERROR_CACHE);
+    /* What never ends, and what waits for its other end. */
+    CHECK_CALL(dijitso_elf_read("/dev/zero", see, &facts, &error), DIJITSO_ERROR_CACHE);
+    CHECK(mkfifo(path_of("%s/fifo", work), 0600) == 0);
+    CHECK_CALL(dijitso_elf_read(path_of("%s/fifo", work), see, &facts, &error), DIJITSO_ERROR_CACHE);
 
     signatures_and_commands(params, first.signature);
     entries_as_bytes(params, signature);

@@ -408,7 +408,7 @@ fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
 }
 
 #[test]
-fn d16_a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
+fn a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache_at(dir.path(), &[]);
     let refused = |source: &[u8], reason: &str| {
@@ -428,7 +428,7 @@ fn d16_a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
 }
 
 #[test]
-fn d16_what_a_manifest_claims_has_limits() {
+fn what_a_manifest_claims_has_limits() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache_at(dir.path(), &[]);
     let like = cache.layout().params();
@@ -454,7 +454,7 @@ fn d16_what_a_manifest_claims_has_limits() {
 }
 
 #[test]
-fn d16_a_source_that_would_be_refused_is_left_out_of_a_bundle() {
+fn a_source_that_would_be_refused_is_left_out_of_a_bundle() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().src("c", true), "no gzip").unwrap();
@@ -464,7 +464,7 @@ fn d16_a_source_that_would_be_refused_is_left_out_of_a_bundle() {
 }
 
 #[test]
-fn c13_the_length_of_a_stream_is_known_from_its_beginning() {
+fn the_length_of_a_stream_is_known_from_its_beginning() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     let bundle = exported(&cache, &["b", "c"]);
