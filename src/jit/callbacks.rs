@@ -76,6 +76,12 @@ impl<'a> Callbacks<'a> {
         set.iter().rev().fold(0, |mask, set| mask << 1 | u32::from(*set))
     }
 
+    /// The callbacks of a mask, by name.
+    pub(super) fn names(mask: u32) -> Vec<&'static str> {
+        let all = ["generate", "send", "receive", "wait"];
+        all.into_iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| name).collect()
+    }
+
     pub(super) fn send(&mut self, blob: &[u8]) -> Result<()> {
         self.send.as_mut().map_or(Ok(()), |send| send(blob)).map_err(|code| failed("send", code))
     }

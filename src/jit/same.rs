@@ -4,8 +4,9 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{Communicator, agree_min, all_same, gather_bytes, same_votes};
+use crate::params::compared::Compared;
 use crate::signature::check_name;
-use crate::wire::{Writer, digest};
+use crate::wire::{Reader, Writer, digest};
 
 use super::Request;
 use super::callbacks::Callbacks;
@@ -84,52 +85,102 @@ pub(super) fn same_call<'a>(
     if all_same(calls) {
         return Ok((request, machine, others.try_into().expect("as many as were reduced")));
     }
-    let calls = gather_bytes(comm, &mine)?;
-    Err(disagreement(&calls))
-}
-
-/// Names the first rank that differs from rank 0, and in what.
-fn disagreement(calls: &[Vec<u8>]) -> Error {
-    let read = |call: &[u8]| {
-        let mut reader = crate::wire::Reader::new(call);
-        let (name, params) = (reader.text()?.to_owned(), reader.bytes()?.to_vec());
-        let text = reader.bytes()?.to_vec();
-        Some((name, params, reader.u32()?, reader.u32()?, reader.u64()?, text))
-    };
-    let calls: Vec<_> = calls.iter().map(|call| read(call).unwrap_or_default()).collect();
+    let calls: Vec<Made> = gather_bytes(comm, &mine)?.iter().map(|call| Made::read(call)).collect();
     let other = calls.iter().position(|call| *call != calls[0]).unwrap_or_default();
-    let (first, second) = (&calls[0], &calls[other]);
-    let difference = if first.3 != second.3 {
-        let words = [first, second].map(|call| Part::words(call.3));
-        format!("rank 0 {} for \"{}\", rank {other} {} for \"{}\"", words[0], first.0, words[1], second.0)
-    } else if first.4 != second.4 {
-        format!(
-            "rank 0 finishes the build of \"{}\", rank {other} that of \"{}\" (start {} and start {} on this communicator)",
-            first.0, second.0, first.4, second.4
-        )
-    } else if first.0 != second.0 {
-        format!("rank 0 asks for \"{}\", rank {other} for \"{}\"", first.0, second.0)
-    } else if first.1 != second.1 {
-        format!(
-            "for \"{}\" rank 0 and rank {other} have different parameters (environment and config files count)",
-            first.0
-        )
-    } else if first.5 != second.5 {
-        let gives = |text: &[u8]| if text.is_empty() { "gives no text" } else { "gives a text" };
-        let [first_gives, second_gives] = [first, second].map(|call| gives(&call.5));
-        let how = if first_gives == second_gives {
-            "give different texts (code, header or dependencies)".to_owned()
-        } else {
-            format!("do not make the same call: rank 0 {first_gives}, rank {other} {second_gives}")
-        };
-        format!("for \"{}\" rank 0 and rank {other} {how}", first.0)
-    } else {
-        format!("for \"{}\" rank 0 and rank {other} set different callbacks", first.0)
+    let difference = match calls[0].difference(&calls[other], other) {
+        Some(difference) => difference,
+        // Every rank knows by now that two of them have to tell their parameters.
+        None => parameters(comm, &request, other)?,
     };
     let count = calls.iter().filter(|call| **call != calls[0]).count();
+    let verb = if count == 1 { "rank differs" } else { "ranks differ" };
     let text = format!(
-        "the {} ranks of the communicator do not make the same call: {difference} ({count} differ from rank 0)",
+        "the {} ranks of the communicator do not make the same call: {difference} ({count} {verb} from rank 0)",
         calls.len()
     );
-    Error::new(Kind::RanksDisagree, text)
+    Err(Error::new(Kind::RanksDisagree, text))
+}
+
+/// The call that a rank makes, as the others see it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Made {
+    name: String,
+    params: Vec<u8>,
+    /// Digest of the text that it gives, empty if it gives none.
+    text: Vec<u8>,
+    callbacks: u32,
+    part: u32,
+    number: u64,
+}
+
+impl Made {
+    fn read(call: &[u8]) -> Self {
+        let mut reader = Reader::new(call);
+        let mut made = || {
+            Some(Self {
+                name: reader.text()?.to_owned(),
+                params: reader.bytes()?.to_vec(),
+                text: reader.bytes()?.to_vec(),
+                callbacks: reader.u32()?,
+                part: reader.u32()?,
+                number: reader.u64()?,
+            })
+        };
+        made().unwrap_or_default()
+    }
+
+    /// In what this call, that of rank 0, and the one of rank `there` differ; `None` if it is the parameters.
+    fn difference(&self, other: &Self, there: usize) -> Option<String> {
+        let (name, other_name) = (&self.name, &other.name);
+        if self.part != other.part {
+            let words = [self, other].map(|call| Part::words(call.part));
+            return Some(format!(
+                "rank 0 {} for \"{name}\", rank {there} {} for \"{other_name}\"",
+                words[0], words[1]
+            ));
+        }
+        if self.number != other.number {
+            return Some(format!(
+                "rank 0 finishes the build of \"{name}\", rank {there} that of \"{other_name}\" (start {} and start {} on \
+                 this communicator)",
+                self.number, other.number
+            ));
+        }
+        if name != other_name {
+            return Some(format!("name is \"{name}\" on rank 0 and \"{other_name}\" on rank {there}"));
+        }
+        if self.params != other.params {
+            return None;
+        }
+        if self.text != other.text {
+            let gives = |call: &Self| if call.text.is_empty() { "gives no text" } else { "gives a text" };
+            return Some(if self.text.is_empty() == other.text.is_empty() {
+                format!(
+                    "for \"{name}\" rank 0 and rank {there} give different texts (code, header or dependencies)"
+                )
+            } else {
+                format!("for \"{name}\" rank 0 {}, rank {there} {}", gives(self), gives(other))
+            });
+        }
+        let of = |call: &Self| {
+            let set = Callbacks::names(call.callbacks).join(", ");
+            if set.is_empty() { "no callback".to_owned() } else { set }
+        };
+        Some(format!("for \"{name}\" rank 0 sets {} and rank {there} sets {}", of(self), of(other)))
+    }
+}
+
+/// Which parameters differ between rank 0 and rank `other`. Collective.
+fn parameters(comm: &dyn Communicator, request: &Request<'_>, other: usize) -> Result<String> {
+    comm.enter("comparing parameters");
+    let mut values = [0, other].map(|root| {
+        let mine = if comm.rank() == root { request.params.compared.encode() } else { Vec::new() };
+        (root, mine)
+    });
+    for (root, values) in &mut values {
+        comm.broadcast(*root, values)?;
+    }
+    let [(_, first), (_, second)] = values;
+    let difference = Compared::decode(&first).difference(0, &Compared::decode(&second), other);
+    Ok(format!("for \"{}\" {difference}; environment and config files count", request.name))
 }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compared;
 mod config;
 pub mod resolved;
 pub mod schema;

@@ -11,6 +11,7 @@ use crate::process::Capture;
 use crate::process::cores::Cores;
 use crate::wire::{Digest32, Writer, digest};
 
+use super::compared::Compared;
 use super::schema::{KEYS, Scope};
 use super::value::Value;
 use super::{Origin, Params};
@@ -197,6 +198,8 @@ pub struct Resolved {
     pub generator: String,
     /// Digest of the text that the call has given, where it has not given a callback that makes one.
     pub text: Option<Digest32>,
+    /// The parameters that must be equal on all ranks, to say which of them differs.
+    pub compared: Arc<Compared>,
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
     /// That, and the cache directory: calls with an equal one can be given the same library.
@@ -244,6 +247,7 @@ impl Params {
             },
             timeout: self.limit("parallel.timeout"),
             text: None,
+            compared: Arc::new(Compared::new(self, &build, &generator)),
             shared_digest,
             memory_digest: digest(&memory.finish()),
             cache: Arc::new(cache),
@@ -381,7 +385,7 @@ impl Params {
     }
 
     /// Relative directories within flags are the caller's too: `-Iinclude`, `-isystem include`.
-    fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
+    pub(super) fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
         const JOINED: [&str; 2] = ["-I", "-L"];
         const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
         // These fall back to the include directories, where a name that is no file here may be found.

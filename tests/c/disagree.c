@@ -11,6 +11,13 @@ static struct outcome call(const char *name, const dijitso_params *params, struc
     return outcome;
 }
 
+static struct outcome jit_same(const char *name, const dijitso_params *params, const dijitso_callbacks *callbacks)
+{
+    const struct outcome outcome = jit(name, params, callbacks, MPI_COMM_WORLD);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    return outcome;
+}
+
 static void check_disagree(struct outcome outcome, const char *named)
 {
     if (outcome.error != NULL)
@@ -18,9 +25,14 @@ static void check_disagree(struct outcome outcome, const char *named)
     CHECK_STATUS(outcome.status, DIJITSO_ERROR_RANKS_DISAGREE, outcome.error);
 }
 
+static int last(void)
+{
+    return ranks_size() - 1;
+}
+
 static int is_last(void)
 {
-    return ranks_rank() == ranks_size() - 1;
+    return ranks_rank() == last();
 }
 
 static void names(void)
@@ -28,7 +40,8 @@ static void names(void)
     dijitso_params *const params = params_with(work, NULL);
     struct integer integer = {1, 0, NULL, NULL};
     check_case("names differ");
-    check_disagree(call(is_last() ? "left" : "right", params, &integer), "left");
+    check_disagree(call(is_last() ? "left" : "right", params, &integer),
+                   path_of("name is \"right\" on rank 0 and \"left\" on rank %d (1 rank differs from rank 0)", last()));
     CHECK(ranks_sum(integer.calls) == 0);
     check_case("names agree again");
     CHECK_OUTCOME(call("right", params, &integer), 1 + INCLUDED_VALUE, ANY_ORIGIN);
@@ -40,7 +53,8 @@ static void parameters(const char *key, const char *usual, const char *other)
     dijitso_params *const params = params_with(work, key, is_last() ? other : usual, NULL);
     struct integer integer = {3, 0, NULL, NULL};
     check_case("%s differs", key);
-    check_disagree(call("parameters", params, &integer), "parameters");
+    check_disagree(call("parameters", params, &integer),
+                   path_of("for \"parameters\" %s is \"%s\" on rank 0 and \"%s\" on rank %d", key, usual, other, last()));
     CHECK(ranks_sum(integer.calls) == 0);
     dijitso_params_free(params);
 }
@@ -71,6 +85,22 @@ static void bad_names(void)
     dijitso_params_free(params);
 }
 
+static void start_on_last(const char *name, const dijitso_params *params, const dijitso_callbacks *callbacks)
+{
+    if (is_last()) {
+        dijitso_pending *pending = NULL;
+        struct outcome outcome = {0, -1, -1, 0.0, NULL, ""};
+        outcome.status = dijitso_jit_start(name, params, callbacks, MPI_COMM_WORLD, &pending, &outcome.error);
+        CHECK(pending == NULL);
+        ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+        outcome_free(&outcome);
+    } else {
+        check_disagree(jit_same(name, params, callbacks),
+                       path_of("rank 0 calls dijitso_jit for \"%s\", rank %d calls dijitso_jit_start for \"%s\"", name,
+                               last(), name));
+    }
+}
+
 /* Only the last rank does it wrong; what it is told, all are told. */
 static void one_rank_is_wrong(void)
 {
@@ -99,6 +129,14 @@ static void one_rank_is_wrong(void)
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     outcome_free(&outcome);
 
+    check_case("one rank passes no callbacks");
+    callbacks.struct_size = sizeof callbacks;
+    check_disagree(jit_same("good", params, is_last() ? NULL : &callbacks),
+                   path_of("for \"good\" rank 0 sets generate and rank %d sets no callback", last()));
+
+    check_case("one rank starts what the others do at once");
+    start_on_last("good", params, &callbacks);
+
     check_case("no rank can generate");
     outcome = jit("good", params, NULL, MPI_COMM_WORLD);
     CHECK(outcome.status != DIJITSO_OK);
@@ -117,8 +155,9 @@ int main(int argc, char **argv)
     work = argv[1];
     names();
     parameters("build.cxxflags", "-shared -fPIC", "-shared -fPIC -DOTHER");
+    parameters("build.libs", "m", "m dl");
     parameters("parallel.buildon", "node", "root");
-    parameters("generator", "{\"degree\": 1}", "{\"degree\": 2}");
+    parameters("generator", "{\"degree\":1}", "{\"degree\":2}");
     bad_names();
     one_rank_is_wrong();
     return ranks_finish();

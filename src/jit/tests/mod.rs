@@ -7,6 +7,7 @@ mod ahead;
 mod counting;
 mod defects;
 mod fakes;
+mod disagree;
 mod isa;
 mod late;
 mod matrix;
@@ -157,7 +158,7 @@ fn everywhere(program: impl Fn(usize, Setup<'_>)) {
 }
 
 /// The error that all ranks have, byte for byte.
-fn same_error(results: &[Result<Library>], context: &str) -> Error {
+fn same_error<T: std::fmt::Debug>(results: &[Result<T>], context: &str) -> Error {
     let first = results[0].as_ref().expect_err(context).clone();
     for result in results {
         assert_eq!(result.as_ref().expect_err(context), &first, "{context}");

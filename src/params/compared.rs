@@ -1,0 +1,213 @@
+//! The parameters that must be equal on all ranks, by key: for a message that says which of them differs.
+//!
+//! ```text
+//! values := (bytes key, u64 count, bytes word ...) ...
+//! ```
+
+#![forbid(unsafe_code)]
+
+use crate::process::join;
+use crate::wire::{Reader, Writer};
+
+use super::Params;
+use super::resolved::{BuildParams, Language};
+use super::schema::{KEYS, Scope};
+use super::value::Value;
+
+/// Keys with their values, which are lists of words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared(Vec<(String, Vec<String>)>);
+
+/// The longest value that a message shows whole, in characters.
+const LONGEST: usize = 80;
+
+/// How many differences a message names.
+const NAMED: usize = 3;
+
+impl Compared {
+    /// The values of `params`, in the form in which they are compared: with absolute paths.
+    pub(super) fn new(params: &Params, build: &BuildParams, generator: &str) -> Self {
+        let in_use = |name: &str| {
+            let of_other_language = match build.language {
+                Language::Cxx => name == "build.cc" || name.starts_with("build.cflags"),
+                Language::C => name.starts_with("build.cxx"),
+            };
+            let of_other_mode = name.ends_with(if build.debug { "flags_opt" } else { "flags_debug" });
+            !of_other_language && !of_other_mode
+        };
+        let mut values = Vec::new();
+        for (key, (value, _)) in KEYS.iter().zip(&params.values) {
+            if key.scope == Scope::Local || !in_use(key.name) {
+                continue;
+            }
+            let words = match (key.name, value) {
+                ("build.cxx" | "build.cc", _) => build.compiler.clone(),
+                ("build.include_dirs", _) => build.include_dirs.clone(),
+                ("build.lib_dirs", _) => build.lib_dirs.clone(),
+                ("build.rpath_dirs", _) => build.rpath_dirs.clone(),
+                (name, Value::List(words)) if name.contains("flags") => params.absolute_flags(words.clone()),
+                (_, Value::List(words)) => words.clone(),
+                (_, value) => vec![value.to_text()],
+            };
+            values.push((key.name.to_owned(), words));
+        }
+        values.push(("generator".to_owned(), vec![generator.to_owned()]));
+        Self(values)
+    }
+
+    /// As bytes, for the way to other ranks.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        for (key, words) in &self.0 {
+            writer.bytes(key.as_bytes());
+            writer.u64(words.len() as u64);
+            words.iter().for_each(|word| writer.bytes(word.as_bytes()));
+        }
+        writer.finish()
+    }
+
+    /// The reverse of [`Compared::encode`]; of damaged bytes, what could be read.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Self {
+        let mut reader = Reader::new(bytes);
+        let mut entry = || {
+            let (key, count) = (reader.text()?.to_owned(), reader.u64()?);
+            let words = (0..count).map_while(|_| Some(reader.text()?.to_owned())).collect();
+            Some((key, words))
+        };
+        Self(std::iter::from_fn(&mut entry).collect())
+    }
+
+    /// What differs, in words: `self` are the values of rank `here`, `other` those of rank `there`.
+    #[must_use]
+    pub fn difference(&self, here: usize, other: &Self, there: usize) -> String {
+        let of_other = |key: &str| other.0.iter().find(|(name, _)| name == key).map(|(_, words)| words);
+        let mut texts: Vec<String> = self
+            .0
+            .iter()
+            .filter_map(|(key, words)| Some((key, words, of_other(key).filter(|other| *other != words)?)))
+            .map(|(key, mine, theirs)| differ(key, (here, mine), (there, theirs)))
+            .collect();
+        if texts.is_empty() {
+            return format!("parameters are not the same on rank {here} and rank {there}");
+        }
+        if texts.len() > NAMED {
+            let more = texts.len() - NAMED;
+            texts.truncate(NAMED);
+            texts.push(format!("and {more} more parameters differ"));
+        }
+        texts.join(", ")
+    }
+}
+
+/// One key with its values on two ranks, which differ.
+fn differ(key: &str, (here, mine): (usize, &[String]), (there, theirs): (usize, &[String])) -> String {
+    // A single word as it is, since a quoted JSON text is hard to read.
+    let whole = |words: &[String]| if let [word] = words { word.clone() } else { join(words) };
+    let (a, b) = (whole(mine), whole(theirs));
+    if a.chars().count().max(b.chars().count()) <= LONGEST {
+        return format!("{key} is \"{a}\" on rank {here} and \"{b}\" on rank {there}");
+    }
+    let at = mine.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+    let nothing = String::new();
+    let (a, b) = (mine.get(at).unwrap_or(&nothing), theirs.get(at).unwrap_or(&nothing));
+    let place = if mine.len().max(theirs.len()) > 1 { format!(" in word {}", at + 1) } else { String::new() };
+    let [a, b] = around_difference(a, b);
+    format!("{key} differs{place}: \"{a}\" on rank {here} and \"{b}\" on rank {there}")
+}
+
+/// Two texts, cut to what is around the first character that differs.
+fn around_difference(a: &str, b: &str) -> [String; 2] {
+    const BEFORE: usize = 20;
+    let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
+    let longest = a.chars().count().max(b.chars().count());
+    let first = if longest <= LONGEST { 0 } else { same.saturating_sub(BEFORE) };
+    [a, b].map(|text| {
+        let begin = if first > 0 { "..." } else { "" };
+        let end = if text.chars().count() > first + LONGEST { "..." } else { "" };
+        let part: String = text.chars().skip(first).take(LONGEST).collect();
+        format!("{begin}{part}{end}")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::params::Surroundings;
+
+    fn compared(settings: &[(&str, &str)]) -> Compared {
+        let around = Surroundings {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: "/c".into(),
+            uid: 0,
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Params::in_surroundings(&around).unwrap();
+        settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
+        let compared = params.resolve().unwrap().compared;
+        assert_eq!(Compared::decode(&compared.encode()), *compared);
+        (*compared).clone()
+    }
+
+    fn difference(here: &[(&str, &str)], there: &[(&str, &str)]) -> String {
+        compared(here).difference(0, &compared(there), 2)
+    }
+
+    #[test]
+    fn the_key_and_both_values_are_named() {
+        for (key, here, there) in [
+            ("build.cxxflags", "-O2", "-O3"),
+            ("parallel.buildon", "node", "root"),
+            ("cache.sealed", "false", "true"),
+            ("build.include_dirs", "/a", "/a /b"),
+            ("build.libs", "m", ""),
+            ("generator", "{\"degree\":1}", "{\"degree\":2}"),
+            ("build.cxx", "g++", "ccache g++"),
+        ] {
+            let text = difference(&[(key, here)], &[(key, there)]);
+            assert_eq!(text, format!("{key} is \"{here}\" on rank 0 and \"{there}\" on rank 2"));
+        }
+        let flags = difference(&[("build.cxxflags", "-Ia")], &[("build.cxxflags", "-I/d/a")]);
+        assert_eq!(flags, "build.cxxflags is \"-I/c/a\" on rank 0 and \"-I/d/a\" on rank 2");
+    }
+
+    #[test]
+    fn of_long_values_the_first_difference_is_shown() {
+        let many = |last: &str| format!("{} {last}", "-DMACRO ".repeat(20));
+        let text = difference(&[("build.cxxflags", &many("-O2"))], &[("build.cxxflags", &many("-O3"))]);
+        assert_eq!(text, "build.cxxflags differs in word 21: \"-O2\" on rank 0 and \"-O3\" on rank 2");
+        let text = difference(&[("build.cxxflags", &many(""))], &[("build.cxxflags", &many("-O3"))]);
+        assert_eq!(text, "build.cxxflags differs in word 21: \"\" on rank 0 and \"-O3\" on rank 2");
+        let json = |last: u32| format!("{{\"table\":\"{}{last}{}\"}}", "x".repeat(500), "y".repeat(200));
+        let text = difference(&[("generator", &json(1))], &[("generator", &json(2))]);
+        assert!(text.starts_with("generator differs: \"...xxx"), "{text}");
+        assert!(text.contains("x1yyy") && text.contains("x2yyy") && text.len() < 300, "{text}");
+    }
+
+    #[test]
+    fn what_is_not_in_use_is_no_difference_and_of_many_some_are_named() {
+        for key in ["build.cflags", "build.cflags_opt", "build.cc", "build.cxxflags_debug", "cache.cache_dir"]
+        {
+            let text = difference(&[(key, "/a")], &[(key, "/b")]);
+            assert_eq!(text, "parameters are not the same on rank 0 and rank 2", "{key}");
+        }
+        let set =
+            |value| ["build.cxx", "build.libs", "build.lib_dirs", "build.rpath_dirs"].map(|key| (key, value));
+        let text = difference(&set("/a"), &set("/b"));
+        assert!(text.ends_with(", and 1 more parameters differ"), "{text}");
+        let language = difference(&[("build.language", "c")], &[]);
+        assert!(
+            language.starts_with("build.language is \"c\" on rank 0 and \"cxx\" on rank 2"),
+            "{language}"
+        );
+    }
+
+    #[test]
+    fn damaged_bytes_are_read_as_far_as_they_go() {
+        let bytes = compared(&[]).encode();
+        for length in 0..bytes.len() {
+            let _ = Compared::decode(&bytes[..length]);
+        }
+    }
+}
