@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::escape;
+use crate::{advice, escape};
 
 /// The kind of a failure. The numbers are the status codes of the C interface and are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -84,10 +84,24 @@ impl Error {
         Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
     }
 
-    /// A failed file operation: `doing` is what was tried ("cannot read"), `path` on what.
+    /// A failed operation on a file of the cache or of a build, with what to do next: `doing` is what was tried ("cannot
+    /// read"), `path` on what.
     #[must_use]
     pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        Self::new(Kind::Cache, format!("{doing} {}: {cause}", path.display()))
+        let error = Self::file(doing, path, cause);
+        match advice::of_cause(cause) {
+            Some(advice) => error.with_note(advice),
+            None => error,
+        }
+    }
+
+    /// A failed operation on a file that the caller has named.
+    #[must_use]
+    pub fn file(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
+        let reason = cause.to_string();
+        // The staged file, which has a name of its own, tells nobody anything.
+        let reason = reason.split_once(" at path \"").map_or(reason.as_str(), |(reason, _)| reason);
+        Self::new(Kind::Cache, format!("{doing} {}: {reason}", path.display()))
     }
 
     /// Adds the whole output of a compiler.
@@ -121,6 +135,14 @@ impl Error {
         self
     }
 
+    /// Adds a sentence to the end of the message.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.message.push_str("; ");
+        self.message.push_str(note);
+        self
+    }
+
     /// The kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
@@ -131,6 +153,14 @@ impl Error {
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
+    }
+
+    /// The message without rank and host at its beginning, for records that have these in their own way.
+    #[must_use]
+    pub fn message_without_place(&self) -> &str {
+        let place = format!("rank {} of ", self.rank);
+        let rest = self.message.strip_prefix(&place).and_then(|rest| rest.split_once(": "));
+        rest.map_or(&self.message, |(_, message)| message)
     }
 
     /// The whole output of the compiler, empty if none.
@@ -231,6 +261,29 @@ mod tests {
             prop_assert_eq!(Error::from_bytes(&error.to_bytes()), error);
             prop_assert_eq!(Error::from_bytes(&bytes).kind(), Kind::Internal);
         }
+    }
+
+    #[test]
+    fn a_record_that_has_the_rank_does_not_say_it_again() {
+        let error = Error::new(Kind::Compile, "rank 7 of our fears: no").on_rank(3, 4, "node1");
+        assert_eq!(error.message(), "rank 3 of 4 on node1: rank 7 of our fears: no");
+        assert_eq!(error.message_without_place(), "rank 7 of our fears: no");
+        let without = Error::new(Kind::Compile, "rank -1 of: no");
+        assert_eq!(without.message_without_place(), "rank -1 of: no");
+        assert_eq!(without.with_note("look").message(), "rank -1 of: no; look");
+    }
+
+    #[test]
+    fn a_failed_file_operation_says_what_to_do_next_and_names_one_path() {
+        let path = std::path::Path::new("/nonexistent/x");
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = Error::io("cannot write", path, &full);
+        let start = "cannot write /nonexistent/x: No space left on device (os error 28)";
+        assert!(error.message().starts_with(&format!("{start}; ")) && error.message().contains("dijitso gc"));
+        assert_eq!(Error::file("cannot write", path, &full).message(), start);
+        let staged = tempfile::Builder::new().tempfile_in("/nonexistent").unwrap_err();
+        let error = Error::io("cannot write", path, &staged);
+        assert_eq!(error.message(), "cannot write /nonexistent/x: No such file or directory (os error 2)");
     }
 
     #[test]

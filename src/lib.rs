@@ -11,10 +11,11 @@
 //! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
 //! | 2, policy | [`jit`]: the fixed sequence of agreed steps; [`doctor`]: what of a machine matters to them |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`source_text`], [`wire`] |
+//! | 0, facts | [`advice`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`source_text`], [`wire`] |
 //!
 //! Unsafe code is in `capi`, `load` and `parallel::mpi` alone; every other file forbids it.
 
+pub mod advice;
 pub mod build;
 pub mod cache;
 pub mod capi;

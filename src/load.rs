@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
+use crate::advice;
 use crate::error::{Error, Kind, Result};
 
 /// A loaded library.
@@ -71,7 +72,11 @@ impl Loader for System {
         check_initialised(path)?;
         let library = open(path).map_err(|reason| {
             let text = format!("the dynamic loader refuses {}: {reason}", path.display());
-            Error::new(Kind::Load, text)
+            let error = Error::new(Kind::Load, text);
+            match advice::of_loader(&reason) {
+                Some(advice) => error.with_note(advice),
+                None => error,
+            }
         })?;
         // Another thread may have been loading the same, and have failed meanwhile.
         check_initialised(path)?;

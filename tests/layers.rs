@@ -9,26 +9,34 @@ use std::path::{Path, PathBuf};
 
 /// What each module of the crate may use of the others. `params` stands for its plain structs too.
 const MAY_USE: &[(&str, &[&str])] = &[
+    ("advice", &[]),
     ("elf", &["error", "fsutil", "wire"]),
-    ("error", &["escape"]),
+    ("error", &["advice", "escape"]),
     ("escape", &[]),
     ("fsutil", &["owner"]),
     ("human", &[]),
     ("inputs", &["fsutil", "wire"]),
     ("logging", &["error", "escape", "fsutil", "host_name"]),
     ("owner", &["host_name", "wire"]),
-    ("process", &["fsutil"]),
+    ("process", &["fsutil", "logging"]),
     ("source_text", &[]),
     ("wire", &[]),
     ("params", &["error", "human", "process", "wire"]),
     ("signature", &["error", "params", "wire"]),
     (
         "cache",
-        &["elf", "error", "fsutil", "human", "host_name", "inputs", "owner", "params", "signature", "wire"],
+        &[
+            "elf", "error", "fsutil", "human", "host_name", "inputs", "logging", "owner", "params", "signature", "wire",
+        ],
     ),
-    ("build", &["elf", "error", "fsutil", "human", "inputs", "params", "process", "signature", "wire"]),
-    ("load", &["error"]),
-    ("parallel", &["error", "fsutil", "human", "params", "wire", "host_name"]),
+    (
+        "build",
+        &[
+            "advice", "elf", "error", "fsutil", "human", "inputs", "logging", "params", "process", "signature", "wire",
+        ],
+    ),
+    ("load", &["advice", "error"]),
+    ("parallel", &["error", "fsutil", "human", "logging", "params", "wire", "host_name"]),
     (
         "jit",
         &[

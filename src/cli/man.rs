@@ -30,7 +30,7 @@ impl Arguments {
             context.out.line(format_args!("would write manual pages to {}", self.dir.display()));
             return Ok(Outcome::Done);
         }
-        let cannot = |error: std::io::Error| Error::io("cannot write manual pages to", &self.dir, &error);
+        let cannot = |error: std::io::Error| Error::file("cannot write manual pages to", &self.dir, &error);
         std::fs::create_dir_all(&self.dir).map_err(cannot)?;
         // The help of each subcommand repeats what all have; its page refers to the first one.
         let mut command = definition().disable_help_subcommand(true);

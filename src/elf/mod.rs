@@ -56,7 +56,7 @@ fn damaged(path: &Path, reason: &str) -> Error {
 pub fn read(path: &Path) -> Result<Facts> {
     // Any library may be asked for, and nothing of it is run: whose it is does not matter.
     let data =
-        fsutil::read_plain(path, LONGEST_LIBRARY).map_err(|error| Error::io("cannot read", path, &error))?;
+        fsutil::read_plain(path, LONGEST_LIBRARY).map_err(|error| Error::file("cannot read", path, &error))?;
     let facts = parse(&data).map_err(|reason| damaged(path, &reason))?;
     let search = search::Search::new(path, &facts.runpath);
     let needed = facts.needed.into_iter().map(|name| Needed { path: search.find(&name), name }).collect();

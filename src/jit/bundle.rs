@@ -89,7 +89,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 /// # Errors
 /// [`crate::error::Kind::Cache`] when it cannot be read, or is refused.
 pub fn import(cache: &Cache, from: &Path, options: Options) -> Result<Report> {
-    let cannot = |error: io::Error| Error::io("cannot read", from, &error);
+    let cannot = |error: io::Error| Error::file("cannot read", from, &error);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut file = File::options().read(true).custom_flags(flags).open(from).map_err(cannot)?;
     let kind = file.metadata().map_err(cannot)?.file_type();

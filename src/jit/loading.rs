@@ -138,15 +138,10 @@ impl Session {
                 library = Some(known.with_origin(origin));
                 continue;
             }
-            let image = self.loader.load(&file).map_err(|error| {
-                let text = format!(
-                    "{}; this is a private copy, made because {why}. If {} does not allow programs to be run \
-                     (noexec), set cache.temp_dir_root to a directory that does",
-                    error.message(),
-                    file.parent().and_then(Path::parent).unwrap_or(Path::new("/")).display(),
-                );
-                Error::new(error.kind(), text)
-            })?;
+            let image = self
+                .loader
+                .load(&file)
+                .map_err(|error| error.with_note(&format!("this is a private copy, made because {why}")))?;
             library = Some(self.keep(cache, whole, Some(image), origin));
         }
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
