@@ -1272,7 +1272,7 @@ void dijitso_library_free(struct dijitso_library *library);
  * status and the same message. Ranks that wait sleep.
  *
  * In each step a rank waits for the others no longer than its parallel.timeout (4 hours; 0: for ever). After 30
- * seconds the log says for whom. When the time is over, those who wait find out together who is late (a builder
+ * seconds (3 to 30 with a timeout below 2 minutes) the log says for whom. When the time is over, those who wait find out together who is late (a builder
  * that is stopped, dead or too slow; a rank that does not call) and return DIJITSO_ERROR_TIMEOUT, with a message
  * that names rank, host, process and step; within a tenth of the timeout, but no less than 0.2 and no more than 5
  * seconds. From then on every call on that communicator returns it at once, on the late rank as soon as it comes;

@@ -9,7 +9,8 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{advice, escape};
+use crate::advice;
+use crate::escape;
 
 /// The kind of a failure. The numbers are the status codes of the C interface and are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -17,10 +17,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::advice;
 use crate::error::{Error, Kind};
 use crate::fsutil;
 use crate::human;
 use crate::inputs::Input;
+use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
 use crate::process::{Exit, Outcome, Runner, manner};
@@ -153,6 +155,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
             patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
         })
     });
+    progress::restart();
     let mut run = Run::of(job, staging.path(), runner);
     wanted(job)?;
     if run.is_short_of_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
@@ -209,10 +212,9 @@ fn staged_in_memory(job: &Job<'_>) -> Option<tempfile::TempDir> {
 /// A folder with all that the compiler is to find.
 fn staged_on_disk(job: &Job<'_>) -> Result<tempfile::TempDir, Error> {
     let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
-        let error = Error::io("cannot make a staging folder in", &job.temp_roots[0], &error);
-        error.context(
-            "set cache.temp_dir_root or TMPDIR to a place that can be written and in which nobody else can rename what \
-             is yours",
+        Error::file("cannot make a staging folder in", &job.temp_roots[0], &error).with_note(
+            "set cache.temp_dir_root or TMPDIR to a place with room that can be written and in which nobody else can \
+             rename what is yours",
         )
     })?;
     fill(job, staging.path())?;
@@ -264,10 +266,15 @@ fn describe(
     let compiler = crate::process::join(&job.params.compiler);
     let (mut what, output) = match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let hint = "install it, or name another by CXX, CC, build.cxx or build.cc";
-            (format!("the compiler \"{compiler}\" is not there ({error}); {hint}"), String::new())
+            (format!("the compiler \"{compiler}\" is not there ({error}); {HINT}"), String::new())
         }
-        Err(error) => (format!("the compiler \"{compiler}\" cannot be run: {error}"), String::new()),
+        Err(error) => {
+            let what = match error.kind() {
+                io::ErrorKind::PermissionDenied => format!("{error}; {HINT}"),
+                _ => with_advice(error.to_string(), advice::of_cause(&error)),
+            };
+            (format!("the compiler \"{compiler}\" cannot be run: {what}"), String::new())
+        }
         Ok(outcome) => {
             let output = String::from_utf8_lossy(&outcome.output);
             let mut what = format!("{compiler} {}", outcome.exit.describe());
@@ -287,6 +294,9 @@ fn describe(
             if let Some(limit) = job.params.memory_limit.filter(|_| short) {
                 what.push_str(&format!(" (build.memory_limit is {})", human::size(limit)));
             }
+            // The system kills by signal 9 who takes too much memory.
+            let killed = outcome.exit == Exit::Signal(libc::SIGKILL);
+            let what = with_advice(what, advice::of_compiler(&output, killed));
             (what, with_note(retried, &outcome.output))
         }
     };
@@ -294,6 +304,16 @@ fn describe(
         what.push_str(&format!(" ({retried})"));
     }
     (what, output)
+}
+
+/// What to do about a compiler that cannot be started.
+const HINT: &str = "install it, or name another by CXX, CC, build.cxx or build.cc";
+
+fn with_advice(what: String, advice: Option<&str>) -> String {
+    match advice {
+        Some(advice) => format!("{what}; {advice}"),
+        None => what,
+    }
 }
 
 /// Keeps what reproduces the failure, and makes the error that says where.

@@ -24,6 +24,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{self, Folder, Power, Tree};
+use crate::logging::progress::Progress;
 use crate::owner::{Life, Owner};
 
 use super::{FILE_MODE, read};
@@ -51,6 +52,11 @@ impl Claim {
     fn nobody() -> Self {
         let owner = Owner { boot: String::new(), space: 0, pid: 0, start: 0 };
         Self { format: String::new(), owner, host: "an unknown host".to_owned(), number: 0 }
+    }
+
+    /// The owner in words.
+    fn process(&self) -> String {
+        format!("process {} on {}", self.owner.pid, self.host)
     }
 }
 
@@ -102,7 +108,20 @@ fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
 /// Takes the lease at `path` in the tree of a cache, or waits until `there` says that it is not needed any more, at most as long as
 /// `patience`.
 #[must_use]
-pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, mut there: impl FnMut() -> bool) -> Taken {
+pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, there: impl FnMut() -> bool) -> Taken {
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    take_to_build(&file, tree, path, patience, there)
+}
+
+/// As [`take`], for a build that the log calls `name`.
+#[must_use]
+pub fn take_to_build(
+    name: &str,
+    tree: &Arc<Tree>,
+    path: &Path,
+    patience: Duration,
+    mut there: impl FnMut() -> bool,
+) -> Taken {
     const SHORTEST: Duration = Duration::from_millis(1);
     const LONGEST: Duration = Duration::from_millis(50);
     if patience.is_zero() {
@@ -114,7 +133,7 @@ pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, mut there: impl F
     let begin = Instant::now();
     let mut nap = SHORTEST;
     let mut seen = Seen::default();
-    let mut told = false;
+    let mut progress = Progress::default();
     loop {
         match claim(tree, path) {
             Ok(Some(lease)) => return Taken::Ours(lease),
@@ -129,31 +148,39 @@ pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, mut there: impl F
         }
         let other = seen.look(path);
         if let Some(other) = other.as_ref().filter(|other| seen.is_over(Some(tree), path, other)) {
-            log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
+            log::info!("{} was left by {}", path.display(), other.process());
             if let Err(error) = remove(tree, path, other) {
                 log::info!("{} cannot be removed: building without a lease: {error}", path.display());
                 return Taken::Without(error.to_string());
             }
             nap = SHORTEST;
         }
-        let whose = || match &other {
-            Some(other) => format!("process {} of {}", other.owner.pid, other.host),
-            None => "another process".to_owned(),
-        };
         if begin.elapsed() >= patience {
             let seconds = patience.as_secs();
             let path = path.display();
-            log::warn!("{} has been building {path} for more than {seconds} s: building it as well", whose());
-            return Taken::Without(format!("{} has it", whose()));
+            let whose = other.as_ref().map_or_else(|| "another process".to_owned(), Claim::process);
+            log::warn!("{whose} has been building {path} for more than {seconds} s: building it as well");
+            return Taken::Without(format!("{whose} has it"));
         }
-        if !told && begin.elapsed() > Duration::from_secs(30) {
-            told = true;
-            log::warn!("waiting for {}, which builds {}", whose(), path.display());
+        if let Some(other) = &other
+            && progress.due().is_some()
+        {
+            log::warn!("{}", waiting_for(other, name, path));
         }
         // Also where it has just gone: a network disk may say so for a while.
         std::thread::sleep(nap);
         nap = (nap * 2).min(LONGEST);
     }
+}
+
+/// The line of a process that waits: for whom, and since when that one has been building.
+fn waiting_for(other: &Claim, name: &str, path: &Path) -> String {
+    let stopped = if other.owner.life() == Life::Stopped { " (which is stopped)" } else { "" };
+    let since = match path.symlink_metadata().and_then(|facts| facts.created()) {
+        Ok(made) => format!(" for {} s", made.elapsed().unwrap_or_default().as_secs()),
+        Err(_) => String::new(),
+    };
+    format!("waiting for {}{stopped}, which has been building \"{name}\"{since}", other.process())
 }
 
 /// Takes the lease at `path` if that is possible now; `None` while somebody who may be at work has it.
@@ -174,7 +201,7 @@ pub fn try_take(tree: &Arc<Tree>, path: &Path) -> Option<Taken> {
         }
         let mut seen = Seen::default();
         if let Some(other) = seen.look(path).filter(|other| seen.is_over(Some(tree), path, other)) {
-            log::info!("{} was left by process {} of {}", path.display(), other.owner.pid, other.host);
+            log::info!("{} was left by {}", path.display(), other.process());
             let _ = remove(tree, path, &other);
         }
     }
@@ -314,7 +341,7 @@ impl Held {
     /// The owner in words.
     #[must_use]
     pub fn describe(&self) -> String {
-        format!("process {} of {}", self.claim.owner.pid, self.claim.host)
+        self.claim.process()
     }
 }
 

@@ -41,7 +41,7 @@ impl Arguments {
             let path = self.dir.join(page.get_filename());
             let written = OutputFile::create(&path, MODE)
                 .and_then(|mut file| page.render(&mut file).and_then(|()| file.finish()));
-            written.map_err(|error| Error::io("cannot write", &path, &error))?;
+            written.map_err(|error| Error::file("cannot write", &path, &error))?;
         }
         Ok(Outcome::Done)
     }

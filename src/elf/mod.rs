@@ -55,8 +55,8 @@ fn damaged(path: &Path, reason: &str) -> Error {
 /// [`Kind::Cache`] when it cannot be read or is no 64-bit ELF file.
 pub fn read(path: &Path) -> Result<Facts> {
     // Any library may be asked for, and nothing of it is run: whose it is does not matter.
-    let data =
-        fsutil::read_plain(path, LONGEST_LIBRARY).map_err(|error| Error::file("cannot read", path, &error))?;
+    let data = fsutil::read_plain(path, LONGEST_LIBRARY)
+        .map_err(|error| Error::file("cannot read", path, &error))?;
     let facts = parse(&data).map_err(|reason| damaged(path, &reason))?;
     let search = search::Search::new(path, &facts.runpath);
     let needed = facts.needed.into_iter().map(|name| Needed { path: search.find(&name), name }).collect();

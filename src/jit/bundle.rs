@@ -56,7 +56,7 @@ pub fn export(cache: &Cache, signatures: &[String], lenient: bool, to: &Path) ->
 /// # Errors
 /// [`crate::error::Kind::Cache`].
 pub fn create(to: &Path) -> Result<OutputFile> {
-    OutputFile::create(to, MODE).map_err(|error| Error::io("cannot write", to, &error))
+    OutputFile::create(to, MODE).map_err(|error| Error::file("cannot write", to, &error))
 }
 
 /// Ends a bundle.
@@ -64,7 +64,7 @@ pub fn create(to: &Path) -> Result<OutputFile> {
 /// # Errors
 /// [`crate::error::Kind::Cache`].
 pub fn finish(file: OutputFile, to: &Path) -> Result<()> {
-    file.finish().map_err(|error| Error::io("cannot write", to, &error))
+    file.finish().map_err(|error| Error::file("cannot write", to, &error))
 }
 
 /// The same to something that is open, which says how far it is.

@@ -256,6 +256,10 @@ impl Communicator for Part {
         self.comm.enter(step);
     }
 
+    fn expect(&self, step: &str, builders: &[usize]) {
+        self.comm.expect(step, builders);
+    }
+
     fn health(&self) -> Result<()> {
         self.comm.health()
     }

@@ -268,7 +268,8 @@ pub(super) fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) ->
     };
     let waited = callbacks.wait();
     if let Err(also) = played.and(waited) {
-        log::warn!("{also}, after: {error}");
+        // The error itself is returned.
+        log::warn!("after a failure: {also}");
     }
     error
 }

@@ -20,6 +20,7 @@ use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::inputs;
+use crate::logging::progress;
 use crate::params::resolved::{BuildParams, SourceStorage};
 use crate::process::Runner;
 use crate::process::manner::{self, Manner};
@@ -69,6 +70,7 @@ impl Session {
         if ticket.request.params.cache.sealed {
             return if there() { Ok(false) } else { Err(self.sealed(ticket, cache, true)) };
         }
+        let name = ticket.request.name;
         let path = cache.layout().lib(signature);
         let mut seen = None;
         // A library that is there and damaged is not read again and again.
@@ -86,7 +88,7 @@ impl Session {
         } else {
             // What is no cache is told before anything is generated.
             let tree = Arc::new(cache.open_or_make()?);
-            lease::take(&tree, &cache.layout().lease(signature), patience, appeared)
+            lease::take_to_build(name, &tree, &cache.layout().lease(signature), patience, appeared)
         };
         // Whoever had the lease before us may have built it.
         let made = if matches!(lease, Taken::NotNeeded) || there() {
@@ -203,7 +205,8 @@ impl Work {
             prologues: prologues(layout),
         };
         let manner = Manner { cores: params.cores, given_up: given_up.cloned() };
-        let built = manner::within(manner, || compile(&job, cache, runner))?;
+        let doing = format!("compiling \"{name}\"");
+        let built = manner::within(manner, || progress::during(doing, || compile(&job, cache, runner)))?;
 
         let record = Record {
             signature: signature.to_owned(),
@@ -246,12 +249,12 @@ fn compile(job: &Job<'_>, cache: &Cache, runner: &dyn Runner) -> Result<Built> {
     let (signature, params) = (job.signature, job.params);
     let of = subject(job, |name| std::env::var_os(name));
     if let Some(error) = cache.remembered_failure(signature, &of) {
-        log::warn!(
-            "{signature}: not compiled again: the compiler refused the same source less than {} s ago \
+        let note = format!(
+            "it was not compiled again, since the compiler refused the same source less than {} s ago \
              (cache.failure_memory)",
             cache.layout().params().failure_memory.as_secs_f64()
         );
-        return Err(error);
+        return Err(error.with_note(&note));
     }
     build::build(job, runner).map_err(|failed| {
         if failed.deterministic {

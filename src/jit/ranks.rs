@@ -16,6 +16,7 @@ use crate::cache::layout::Layout;
 use crate::cache::{Cache, Check, Whole};
 use crate::error::{Result, catch};
 use crate::fsutil;
+use crate::logging;
 use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, Plan, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
@@ -128,7 +129,7 @@ impl Session {
         {
             return Ok(library);
         }
-        let _here = crate::logging::enter(comm.rank(), comm.size());
+        let _here = logging::enter(comm.rank(), comm.size());
         let mut call = self.enter_call(comm, agreed, request, callbacks, Part::Whole, None)?;
         let ticket = call.ticket()?;
         let root = call.own_root()?;
@@ -426,12 +427,16 @@ impl<'a> Call<'a> {
             let missing = || Err(self.session.sealed(ticket, cache, rank == ROOT));
             return agree(comm, "looking into the sealed cache", missing);
         }
+        comm.expect("building", &plan.builders);
+        // Of several builders one speaks, and of a single one it does not matter which rank it is.
+        let voice = logging::speak(plan.builders.first() == Some(&rank));
         let built = agree(comm, "building", || {
             if !plan.builders.contains(&rank) {
                 return Ok(false);
             }
             self.session.conclude(begun, ticket, cache, callbacks)
         })?;
+        drop(voice);
         let mut origin = if built { Origin::Built } else { Origin::Disk };
 
         let leads = leaders[rank] == rank;

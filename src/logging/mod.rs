@@ -12,6 +12,7 @@
 
 pub mod options;
 mod place;
+pub mod progress;
 mod sink;
 
 use std::cell::Cell;
@@ -23,7 +24,7 @@ use crate::error::{Error, Kind};
 use crate::escape;
 
 use options::Options;
-pub use place::{Here, enter};
+pub use place::{Here, Voice, enter, is_chosen, speak};
 use sink::{Events, Sink};
 
 /// Details for those who look for a fault in the library.
@@ -159,10 +160,8 @@ pub fn finished(call: &Finished<'_>) {
             log::info!(target: FINISHED, "{signature}: {how} in {:.3} s", call.seconds);
         }
         Err(error) if concerns_us(error) => {
-            // The compiler's first error is part of the message. Of other failures the host alone knows what they mean:
-            // to ask for a library that is not there is a way of looking.
-            let level = if error.kind() == Kind::Compile { log::Level::Error } else { log::Level::Info };
-            log::log!(target: FINISHED, level, "\"{}\" failed: {error}", call.name);
+            // The host gets the error and prints it: at the default level it is not printed by the log as well.
+            log::info!(target: FINISHED, "\"{}\" failed: {}", call.name, error.message_without_place());
         }
         Err(_) => {}
     }

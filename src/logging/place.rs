@@ -13,6 +13,7 @@ type Place = Option<(usize, usize)>;
 
 thread_local! {
     static HERE: Cell<Place> = const { Cell::new(None) };
+    static SPEAKS: Cell<bool> = const { Cell::new(false) };
 }
 
 static PROCESS: Mutex<Place> = Mutex::new(None);
@@ -41,6 +42,35 @@ impl Drop for Here {
     }
 }
 
+/// This thread speaks for all ranks, until it is dropped.
+#[derive(Debug)]
+pub struct Voice {
+    before: bool,
+    /// It belongs to its thread.
+    stays: PhantomData<*const ()>,
+}
+
+/// Shows what this thread has to say from now on, whatever its rank, if `chosen`: the ranks have chosen it to speak for
+/// all. Otherwise all is as before.
+#[must_use]
+pub fn speak(chosen: bool) -> Voice {
+    let before = SPEAKS.get();
+    SPEAKS.set(before || chosen);
+    Voice { before, stays: PhantomData }
+}
+
+/// Whether this thread was chosen to speak for all ranks.
+#[must_use]
+pub fn is_chosen() -> bool {
+    SPEAKS.get()
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        SPEAKS.set(self.before);
+    }
+}
+
 fn process() -> Place {
     *PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -53,5 +83,5 @@ pub(super) fn here() -> Place {
 /// Whether this process is the one that speaks for all. The first rank of a small communicator is not, if it is
 /// another one among all that are known.
 pub(super) fn speaks() -> bool {
-    [HERE.get(), process()].iter().flatten().all(|(rank, _)| *rank == 0)
+    is_chosen() || [HERE.get(), process()].iter().flatten().all(|(rank, _)| *rank == 0)
 }

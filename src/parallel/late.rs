@@ -43,6 +43,12 @@ impl Roster {
         Self { size: rows.len() / ROW, rows }
     }
 
+    /// Whether hosts and processes are known: the ranks have met.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.rows.is_empty()
+    }
+
     /// The number of ranks.
     #[must_use]
     pub fn size(&self) -> usize {
@@ -75,6 +81,8 @@ pub struct Waiting {
     pub call: String,
     /// The step of the call.
     pub step: String,
+    /// The ranks that compile in this step, as far as this rank knows.
+    pub builders: Vec<usize>,
     /// For how long.
     pub waited: Duration,
 }
@@ -117,12 +125,17 @@ pub fn gave_up(roster: &Roster, late: &[usize], waiting: &Waiting) -> Error {
 pub fn still_waiting(roster: &Roster, late: &[usize], waiting: &Waiting) -> String {
     let (what, seconds) = (waiting.describe(), waiting.waited.as_secs_f64());
     let size = roster.size();
-    match late.split_first() {
-        Some((first, rest)) => {
-            let (first, others) = (roster.describe(*first), others(roster, rest));
-            format!("ranks have waited {seconds:.0} s in {what}: of {size}, {first} has not come yet{others}")
-        }
-        None => format!("all {size} ranks have waited {seconds:.0} s in {what}"),
+    let (building, away): (Vec<usize>, Vec<usize>) =
+        late.iter().partition(|rank| waiting.builders.contains(rank));
+    let whom = |late: &[usize], does: &str| {
+        let (first, rest) = late.split_first()?;
+        Some(format!("{} {does}{}", roster.describe(*first), others(roster, rest)))
+    };
+    let compiling = whom(&building, &format!("is compiling \"{}\"", waiting.call));
+    let missing = whom(&away, "has not come yet").map(|text| format!("of {size}, {text}"));
+    match compiling.into_iter().chain(missing).collect::<Vec<_>>().join("; ") {
+        late if late.is_empty() => format!("all {size} ranks have waited {seconds:.0} s in {what}"),
+        late => format!("ranks have waited {seconds:.0} s in {what}: {late}"),
     }
 }
 
@@ -173,6 +186,7 @@ mod tests {
             number: 7,
             call: "poisson".into(),
             step: "building".into(),
+            builders: vec![0],
             waited: Duration::from_millis(2040),
         }
     }
@@ -198,6 +212,20 @@ mod tests {
             warning.contains("rank 3 on node1 (process 1003) has not come yet, and so are rank 5"),
             "{warning}"
         );
+    }
+
+    #[test]
+    fn a_rank_that_compiles_is_not_one_that_has_not_come() {
+        let text = still_waiting(&roster(4), &[0], &building());
+        let whole = "ranks have waited 2 s in step \"building\" of \"poisson\": rank 0 on node0 (process 1000) is \
+                     compiling \"poisson\"";
+        assert_eq!(text, whole);
+        let text = still_waiting(&roster(4), &[0, 3], &building());
+        let end = "; of 4, rank 3 on node1 (process 1003) has not come yet";
+        assert_eq!(text, format!("{whole}{end}"));
+        let both = Waiting { builders: vec![0, 2], ..building() };
+        let text = still_waiting(&roster(4), &[0, 2], &both);
+        assert_eq!(text, format!("{whole}, and so are rank 2 on node1 (process 1002)"));
     }
 
     #[test]

@@ -85,6 +85,9 @@ pub trait Communicator {
     /// The next collective is the end of this step of the call, as errors and warnings call it. Not collective.
     fn enter(&self, _step: &str) {}
 
+    /// In this step these ranks compile, so that whoever waits for them can say so. Not collective.
+    fn expect(&self, _step: &str, _builders: &[usize]) {}
+
     /// Whether anything can still be agreed on; quick, and not collective.
     ///
     /// # Errors

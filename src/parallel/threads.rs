@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
 use super::late::{Roster, Waiting, gave_up, still_waiting};
-use super::watch::{WARN_AFTER, Watch};
+use super::watch::{Watch, warn_after};
 
 /// What the ranks share.
 #[derive(Debug)]
@@ -93,14 +93,15 @@ impl Meeting {
             self.fail(&mut state, error);
             return state;
         }
-        if !wait.warned && waited >= WARN_AFTER {
+        if !wait.warned && waited >= warn_after(wait.timeout) {
             wait.warned = true;
             let late = state.late();
             if (0..rank).all(|lower| late.contains(&lower)) {
+                let _voice = crate::logging::speak(true);
                 log::warn!("{}", still_waiting(&self.roster, &late, &wait.waiting));
             }
         }
-        let warning = (!wait.warned).then_some(WARN_AFTER);
+        let warning = (!wait.warned).then(|| warn_after(wait.timeout));
         match [warning, wait.timeout].into_iter().flatten().min() {
             Some(end) => {
                 let slept = self.changed.wait_timeout(state, end - waited);
@@ -201,6 +202,10 @@ impl Communicator for ThreadComm {
 
     fn enter(&self, step: &str) {
         self.watch.enter(step);
+    }
+
+    fn expect(&self, step: &str, builders: &[usize]) {
+        self.watch.expect(step, builders);
     }
 
     fn health(&self) -> Result<()> {

@@ -10,8 +10,14 @@ use crate::error::{Error, Result};
 
 use super::late::{Waiting, cut};
 
-/// After this long a rank that waits says so in the log.
-pub const WARN_AFTER: Duration = Duration::from_secs(30);
+/// How long a rank waits before the log says for whom: a quarter of what it waits at most, but neither less than 3 nor
+/// more than 30 seconds.
+#[must_use]
+pub fn warn_after(timeout: Option<Duration>) -> Duration {
+    const SHORTEST: Duration = Duration::from_secs(3);
+    const LONGEST: Duration = Duration::from_secs(30);
+    timeout.map_or(LONGEST, |timeout| (timeout / 4).clamp(SHORTEST, LONGEST))
+}
 
 /// Bytes of a call's name that are kept: names are no longer, unless they are wrong.
 const NAME: usize = 200;
@@ -28,6 +34,8 @@ pub struct Watch {
 struct Doing {
     call: String,
     step: String,
+    /// The ranks that compile in this step.
+    builders: Vec<usize>,
     timeout: Option<Duration>,
 }
 
@@ -39,7 +47,7 @@ impl Watch {
     /// A call begins, in which ranks wait so long for one another; `None` is for ever.
     pub fn begin(&self, call: &str, timeout: Option<Duration>) {
         let call = cut(call, NAME).to_owned();
-        *self.doing() = Doing { call, step: "beginning".to_owned(), timeout };
+        *self.doing() = Doing { call, step: "beginning".to_owned(), builders: Vec::new(), timeout };
     }
 
     /// The next collective is the end of this step.
@@ -47,7 +55,14 @@ impl Watch {
         let mut doing = self.doing();
         if doing.step != step {
             step.clone_into(&mut doing.step);
+            doing.builders.clear();
         }
+    }
+
+    /// The next collective is the end of this step, in which these ranks compile.
+    pub fn expect(&self, step: &str, builders: &[usize]) {
+        self.enter(step);
+        builders.clone_into(&mut self.doing().builders);
     }
 
     /// The number of the collective that begins now.
@@ -58,8 +73,8 @@ impl Watch {
     /// What this rank waits in, and how long it may.
     pub fn waiting(&self, number: u64) -> (Waiting, Option<Duration>) {
         let doing = self.doing();
-        let (call, step) = (doing.call.clone(), doing.step.clone());
-        (Waiting { number, call, step, waited: Duration::ZERO }, doing.timeout)
+        let (call, step, builders) = (doing.call.clone(), doing.step.clone(), doing.builders.clone());
+        (Waiting { number, call, step, builders, waited: Duration::ZERO }, doing.timeout)
     }
 
     /// Whether anything can still be agreed on. This costs one load of memory.
@@ -95,6 +110,13 @@ mod tests {
     use crate::error::Kind;
 
     #[test]
+    fn the_log_speaks_before_the_time_is_over_and_not_of_short_waits() {
+        let seconds = |timeout| warn_after(timeout).as_secs();
+        let limits = [1, 12, 60, 120, 14400].map(|limit| seconds(Some(Duration::from_secs(limit))));
+        assert_eq!((limits, seconds(None)), ([3, 3, 15, 30, 30], 30));
+    }
+
+    #[test]
     fn what_broke_it_first_is_the_reason_of_all_later_calls() {
         let watch = Watch::default();
         watch.begin(&"ö".repeat(300), Some(Duration::from_secs(3)));
@@ -103,6 +125,11 @@ mod tests {
         assert_eq!((waiting.call.len(), waiting.step.as_str(), waiting.number), (200, "building", 0));
         assert_eq!((timeout, watch.next()), (Some(Duration::from_secs(3)), 1));
         assert_eq!(watch.health(), Ok(()));
+        watch.expect("building", &[2, 3]);
+        watch.enter("building");
+        assert_eq!(watch.waiting(2).0.builders, [2, 3]);
+        watch.enter("loading");
+        assert!(watch.waiting(3).0.builders.is_empty());
         for text in ["first", "second"] {
             assert_eq!(watch.fail(Error::new(Kind::Timeout, text)).message(), "first");
         }

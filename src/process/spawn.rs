@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::logging::progress;
+
 use super::aside::{self, RunAside};
 use super::memory::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
@@ -177,7 +179,10 @@ impl Watch {
                 self.kill();
                 self.exit = Some(Exit::Signal(Signal::KILL.as_raw()));
             }
-            Ok(None) => self.memory.walk(self.child.id()),
+            Ok(None) => {
+                self.memory.walk(self.child.id());
+                progress::tick();
+            }
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => self.exit = Some(Exit::Unknown),
             Err(error) => return Err(error),
         }

@@ -58,8 +58,8 @@ disk noexec noexec
 
 printf '== private copies on a disk mounted noexec\n'
 disk copies noexec
-mkdir -m 0777 "$work/loose"
-mkdir -m 0755 "$work/loose/cache"
+mkdir -m 0755 "$work/loose" "$work/loose/cache"
+chown 65534 "$work/loose"
 "$program" "$work/loose/cache" "$work/copies" $load_error "$work/copies" noexec cache.temp_dir_root
 
 printf '== a cache of another user\n'

@@ -20,6 +20,7 @@ use std::sync::{Arc, Weak};
 use crate::cache::lease::{self, Taken};
 use crate::cache::{Cache, Check, Lookup, Whole};
 use crate::error::{Error, Kind, Result, catch};
+use crate::logging;
 use crate::params::resolved::Resolved;
 use crate::process::manner::{self, Manner};
 use crate::process::slots;
@@ -274,7 +275,8 @@ impl Session {
             lease.leave_thread();
         }
         let asked = work.asked.clone();
-        let build = Build::new(Task { work, lease, runner: Arc::clone(&self.runner), place });
+        let runner = Arc::clone(&self.runner);
+        let build = Build::new(Task { work, lease, runner, place, speaks: logging::is_chosen() });
         let shared = Arc::new(Shared { build, asked, settled: AtomicBool::new(false) });
         {
             let mut under_way = lock(&self.under_way);

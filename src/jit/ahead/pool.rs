@@ -14,6 +14,7 @@ use crate::cache::lease::Lease;
 use crate::error::{Error, Kind, Result, catch};
 use crate::jit::lock;
 use crate::jit::make::Work;
+use crate::logging;
 use crate::process::Runner;
 
 /// What a thread needs for a build.
@@ -24,6 +25,8 @@ pub(super) struct Task {
     pub(super) runner: Arc<dyn Runner>,
     /// Rank and size of the communicator for which it is done, for the log.
     pub(super) place: Option<(usize, usize)>,
+    /// Whether it was chosen to speak for all ranks.
+    pub(super) speaks: bool,
 }
 
 /// A build that another thread does.
@@ -76,11 +79,12 @@ impl Build {
                 }
             }
         };
-        let Task { work, lease, runner, place } = *task;
-        let here = place.map(|(rank, size)| crate::logging::enter(rank, size));
+        let Task { work, lease, runner, place, speaks } = *task;
+        let here = place.map(|(rank, size)| logging::enter(rank, size));
+        let voice = logging::speak(speaks);
         let outcome = catch("building", || work.run(runner.as_ref(), Some(&self.given_up)));
         // Before others learn of the end: nothing of it is left then.
-        drop((lease, here));
+        drop((lease, voice, here));
         self.end(outcome);
     }
 

@@ -68,6 +68,7 @@ impl Session {
             let roles = call.roles(&ticket, &cache, callbacks, Some(turn))?;
             let builds = roles.plan.builders.contains(&call.comm().rank());
             // From here to the end nothing is agreed on: whatever becomes of it is told in the second part.
+            let _voice = crate::logging::speak(roles.plan.builders.first() == Some(&call.comm().rank()));
             let place = Some((comm.rank(), comm.size()));
             let begin =
                 || Ok(if builds { self.begin(&ticket, &cache, callbacks, place) } else { Begun::Nothing });

@@ -6,8 +6,8 @@
 mod ahead;
 mod counting;
 mod defects;
-mod fakes;
 mod disagree;
+mod fakes;
 mod isa;
 mod late;
 mod matrix;
@@ -454,7 +454,10 @@ fn a_refused_source_is_not_compiled_again_until_it_changes() {
     assert_eq!(builds, 1);
     let (second, builds) = program(Fault::CompileError, "100", "broken");
     assert_eq!(builds, 0);
-    assert_eq!(same_error(&first, "first"), same_error(&second, "second"), "the same diagnostics");
+    let (first, second) = (same_error(&first, "first"), same_error(&second, "second"));
+    assert_eq!((first.log(), first.path(), first.rank()), (second.log(), second.path(), second.rank()));
+    let note = second.message().strip_prefix(first.message()).expect("the same diagnostics");
+    assert!(note.contains("not compiled again") && note.contains("cache.failure_memory"), "{note}");
     assert_eq!(program(Fault::CompileError, "0", "broken").1, 1, "it can be switched off");
     assert_eq!(program(Fault::CompileError, "100", "also broken").1, 1, "another source is tried");
     let (healthy, builds) = program(Fault::None, "100", "mended");

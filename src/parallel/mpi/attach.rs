@@ -15,7 +15,7 @@ use mpi_sys::{
 
 use crate::error::{Error, Kind, Result};
 use crate::parallel::late::never_met;
-use crate::parallel::watch::WARN_AFTER;
+use crate::parallel::watch::warn_after;
 
 use super::wait::{check, wait};
 use super::{MpiComm, RawComm};
@@ -177,9 +177,10 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
         wait(&mut request, "MPI_Comm_idup", None, || {
             let waited = since.elapsed();
             // Who is here cannot be told before the ranks have met; one of the first two mostly is.
-            if !warned && waited >= WARN_AFTER && rank < 2 {
+            if !warned && waited >= warn_after(timeout) && rank < 2 {
                 warned = true;
                 let seconds = waited.as_secs();
+                let _voice = crate::logging::speak(true);
                 log::warn!(
                     "waited {seconds} s for all {size} ranks in the first call on a communicator (\"{call}\")"
                 );

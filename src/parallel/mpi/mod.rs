@@ -185,6 +185,10 @@ impl Communicator for MpiComm {
         self.state.watch.enter(step);
     }
 
+    fn expect(&self, step: &str, builders: &[usize]) {
+        self.state.watch.expect(step, builders);
+    }
+
     fn health(&self) -> Result<()> {
         self.state.watch.health()
     }

@@ -110,6 +110,7 @@ impl State {
         match outcome {
             Outcome::Wait => Ok(()),
             Outcome::Warn(text) => {
+                let _voice = crate::logging::speak(true);
                 log::warn!("{text}");
                 Ok(())
             }

@@ -98,6 +98,7 @@ impl Letter {
                     number,
                     call: cut(call, 200).to_owned(),
                     step: cut(step, 200).to_owned(),
+                    builders: Vec::new(),
                     waited: Duration::ZERO,
                 };
                 Self::Roll(Roll { present, warns, gives_up, earliest: (waiting, by), longest })

@@ -24,8 +24,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::parallel::late::{Roster, Waiting, gave_up, still_waiting};
-use crate::parallel::watch::WARN_AFTER;
+use crate::parallel::late::{Roster, Waiting, gave_up, never_met, still_waiting};
+use crate::parallel::watch::warn_after;
 
 use letter::{Letter, Roll, over};
 
@@ -60,7 +60,7 @@ impl Vigil {
             waiting,
             since,
             timeout,
-            warn_at: Some(since + WARN_AFTER),
+            warn_at: Some(since + warn_after(timeout)),
             give_up_at: timeout.map(|timeout| since.saturating_add(timeout)),
             stalled: false,
         }
@@ -371,6 +371,10 @@ impl RollCall {
         let waiting =
             Waiting { waited: active.longest.max(vigil.now(now).waited), ..active.earliest.0.clone() };
         if purpose == Purpose::Warn {
+            // The letters do not say who compiles; whoever waits in the same collective knows.
+            let same = waiting.number == vigil.waiting.number;
+            let builders = if same { vigil.waiting.builders.clone() } else { Vec::new() };
+            let waiting = Waiting { builders, ..waiting };
             let warning = still_waiting(&self.roster, &late, &waiting);
             return if lowest { Outcome::Warn(warning) } else { Outcome::Wait };
         }
@@ -383,7 +387,14 @@ impl RollCall {
         let mut to: Vec<usize> = active.links.keys().copied().chain(late.iter().copied()).collect();
         to.sort_unstable();
         to.dedup();
-        let error = gave_up(&self.roster, &late, &waiting);
+        let error = match vigil.timeout {
+            // A rank that comes too late to the first call may get further than those that have given it up, and has to
+            // say the same.
+            Some(timeout) if !self.roster.is_known() && !late.is_empty() => {
+                never_met(self.roster.size(), &waiting.call, timeout)
+            }
+            _ => gave_up(&self.roster, &late, &waiting),
+        };
         self.adopt(Verdict { by: me, error, until: Some(now + vigil.grace() / 2) }, &to);
         Outcome::Wait
     }

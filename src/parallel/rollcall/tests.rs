@@ -321,3 +321,17 @@ proptest! {
         }
     }
 }
+
+/// The text of ranks that have not met is the same as that of those that could not even begin to meet.
+#[test]
+fn ranks_that_have_not_met_say_what_those_say_that_have_given_up_the_first_call() {
+    for size in [2, 3, 5] {
+        for alone in [0, size - 1] {
+            let mut world = World::new(size, 3);
+            world.ranks[alone].roll = RollCall::new(alone, Roster::unknown(size));
+            world.wait(alone, 0, Some(millis(1500)));
+            let error = world.verdict(&[alone]);
+            assert_eq!(error, never_met(size, "poisson", millis(1500)));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Lines about work that takes long: after 3 s, after 30 s, then each minute.
+//!
+//! A thread says what it does by [`during`]; the loop in which it waits calls [`tick`]. Nothing is said of shorter work.
+
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// When the first and the second line are due, counted from the beginning of the work.
+const FIRST: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
+
+/// How long after a line the next one is due, after those.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Work that is under way.
+#[derive(Debug)]
+pub struct Progress {
+    since: Instant,
+    next: Duration,
+}
+
+impl Default for Progress {
+    fn default() -> Self {
+        Self { since: Instant::now(), next: FIRST[0] }
+    }
+}
+
+impl Progress {
+    /// How long the work has taken so far, if a line is due now.
+    pub fn due(&mut self) -> Option<Duration> {
+        self.due_at(self.since.elapsed())
+    }
+
+    fn due_at(&mut self, elapsed: Duration) -> Option<Duration> {
+        if elapsed < self.next {
+            return None;
+        }
+        let later = FIRST.into_iter().find(|at| *at > elapsed);
+        self.next = later.unwrap_or(elapsed + PERIOD);
+        Some(elapsed)
+    }
+}
+
+thread_local! {
+    /// What this thread does.
+    static CURRENT: RefCell<Option<(String, Progress)>> = const { RefCell::new(None) };
+}
+
+/// Runs `action`, which is described by `doing` ("compiling x") if it takes long.
+pub fn during<T>(doing: String, action: impl FnOnce() -> T) -> T {
+    /// Puts back what was there before, even if `action` panics.
+    struct Guard(Option<(String, Progress)>);
+    impl Drop for Guard {
+        fn drop(&mut self) {
+            CURRENT.set(self.0.take());
+        }
+    }
+    let _guard = Guard(CURRENT.replace(Some((doing, Progress::default()))));
+    action()
+}
+
+/// Counts the time from now: what was before was a wait.
+pub fn restart() {
+    CURRENT.with_borrow_mut(|current| {
+        if let Some((_, progress)) = current {
+            *progress = Progress::default();
+        }
+    });
+}
+
+/// Writes a line if one is due.
+pub fn tick() {
+    let line = CURRENT.with_borrow_mut(|current| {
+        let (doing, progress) = current.as_mut()?;
+        let elapsed = progress.due()?;
+        Some(format!("{doing} for {} s so far", elapsed.as_secs()))
+    });
+    // Not within the borrow: a handler of the host runs now.
+    if let Some(line) = line {
+        log::warn!("{line}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_due_after_3_and_30_seconds_and_then_each_minute() {
+        let mut progress = Progress::default();
+        let due: Vec<u64> =
+            (0..200).filter(|second| progress.due_at(Duration::from_secs(*second)).is_some()).collect();
+        assert_eq!(due, [3, 30, 90, 150]);
+        assert_eq!(Progress::default().due_at(Duration::from_millis(2999)), None);
+    }
+
+    #[test]
+    fn a_loop_that_is_late_says_it_once() {
+        let mut progress = Progress::default();
+        let due: Vec<u64> = (0..200)
+            .step_by(40)
+            .filter(|second| progress.due_at(Duration::from_secs(*second)).is_some())
+            .collect();
+        assert_eq!(due, [40, 120]);
+    }
+
+    #[test]
+    fn what_was_before_is_there_again_even_after_a_panic() {
+        let current = || CURRENT.with_borrow(|current| current.as_ref().map(|(doing, _)| doing.clone()));
+        during("outer".to_owned(), || {
+            let inner = std::panic::catch_unwind(|| during("inner".to_owned(), || panic!("{:?}", current())));
+            assert!(inner.is_err());
+            assert_eq!(current().as_deref(), Some("outer"));
+            tick();
+        });
+        assert_eq!(current(), None);
+    }
+}
