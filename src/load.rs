@@ -21,6 +21,7 @@ use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 
 use crate::advice;
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 
 /// A loaded library.
 pub trait Image: Send + Sync {
@@ -70,6 +71,14 @@ fn file_of(path: &Path) -> Option<(u64, u64)> {
 impl Loader for System {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
         check_initialised(path)?;
+        if let Some(word) = fsutil::word_of_loader(path) {
+            let text = format!(
+                "cannot load {}: the dynamic loader would replace {word} in its path; name another directory \
+                 (cache.temp_dir_root or TMPDIR, cache.stage_dir, cache.cache_dir)",
+                path.display()
+            );
+            return Err(Error::new(Kind::Load, text));
+        }
         let library = open(path).map_err(|reason| {
             let text = format!("the dynamic loader refuses {}: {reason}", path.display());
             let error = Error::new(Kind::Load, text);

@@ -55,7 +55,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("load", &["advice", "error"]),
+    ("load", &["advice", "error", "fsutil"]),
     ("parallel", &["error", "fsutil", "human", "logging", "params", "wire", "host_name"]),
     (
         "jit",

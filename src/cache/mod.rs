@@ -256,6 +256,13 @@ impl Cache {
         let dir = self.layout.dir(layout::Category::Lib);
         match stands(&dir, look)? {
             Standing::Refused(reason) => Err(refused(&dir, &reason)),
+            // Loaded as where others could rename it: by another path.
+            Standing::Firm(real) => Ok(match fsutil::word_of_loader(&real) {
+                Some(word) => {
+                    Standing::Loose(format!("the dynamic loader would replace {word} in {}", real.display()))
+                }
+                None => Standing::Firm(real),
+            }),
             standing => Ok(standing),
         }
     }

@@ -5,6 +5,18 @@
 use std::io;
 use std::path::Path;
 
+/// The word in a path that a dynamic loader would replace by something else, if there is one.
+#[must_use]
+pub fn word_of_loader(path: &Path) -> Option<&'static str> {
+    const WORDS: [&str; 6] = ["$ORIGIN", "${ORIGIN}", "$LIB", "${LIB}", "$PLATFORM", "${PLATFORM}"];
+    let bytes = path.as_os_str().as_encoded_bytes();
+    // Hardly any path has one.
+    if !bytes.contains(&b'$') {
+        return None;
+    }
+    WORDS.into_iter().find(|word| bytes.windows(word.len()).any(|part| part == word.as_bytes()))
+}
+
 /// Whether a directory is on a disk of this host, as far as the file system is known.
 #[must_use]
 pub fn is_local(dir: &Path) -> bool {

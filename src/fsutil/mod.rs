@@ -25,7 +25,7 @@ use tempfile::NamedTempFile;
 
 use crate::owner::{Life, Owner};
 
-pub use disk::{is_local, room, room_in_memory};
+pub use disk::{is_local, room, room_in_memory, word_of_loader};
 use faults::{Op, allow};
 pub use folder::{Facts, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use dijitso::jit::Session;
 use dijitso::params::Params;
 
-use super::{Bench, mkdir, one};
+use super::{Bench, call, mkdir, one};
 
 /// Any user but root.
 const STRANGER: u32 = 12345;
@@ -301,4 +301,23 @@ fn gc_in_a_cache_that_cannot_be_written_says_why() {
     fs::write(bench.cache().join("lease"), "").unwrap();
     let said = words(&dijitso(&bench.cache(), &["gc", "--max-size", "0"]));
     assert!(said.contains("cannot make room") && said.contains("is a link or a file"), "{said}");
+}
+
+/// The dynamic loader replaces such words in a path by something else.
+#[test]
+fn a_cache_with_a_word_of_the_loader_in_its_path_is_used() {
+    for name in ["$ORIGIN", "a${LIB}b", "x$PLATFORM"] {
+        let mut bench = Bench::new(0o755);
+        let cache = bench.at.join(name).join("cache");
+        bench.params.set("cache.cache_dir", cache.to_str().unwrap()).unwrap();
+        for _ in 0..2 {
+            let library = bench.jit(&Session::default(), "form", &one()).unwrap();
+            assert_eq!(call(&library), 1, "{name}");
+            assert_eq!(library.path(), cache.join("lib/libdijitso-form.so"));
+        }
+        // Where nothing else is at hand, the error says so.
+        bench.params.set("cache.temp_dir_root", bench.at.join(name).to_str().unwrap()).unwrap();
+        let error = bench.jit(&Session::default(), "form", &one()).unwrap_err();
+        assert!(error.message().contains("the dynamic loader would replace"), "{error}");
+    }
 }
