@@ -35,7 +35,8 @@
  *   all ranks get the library, and if anything fails anywhere all ranks get the same error.
  *
  *   The key is the text: another text is another library. With dijitso_jit() the key is the name (and the parameters):
- *   generate is not called if the name is in the cache, so a generator that changes has to change the name.
+ *   generate is not called if the name is in the cache, so a generator that changes has to change the name, or
+ *   cache.check_source has to be set.
  *
  * OWNERSHIP, in three words
  *

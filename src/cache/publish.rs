@@ -11,7 +11,7 @@ use crate::fsutil::{self, Power, Tree, Unread};
 
 use super::layout::Category;
 use super::open::cannot;
-use super::seal::{self, Damage};
+use super::seal::{self, Damage, Record};
 use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, missing, read};
 
 impl Cache {
@@ -59,11 +59,24 @@ impl Cache {
                 && self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
                 && self.changed_input(signature, &record.inputs).is_none()
         });
-        if whole && *damage != Damage::Dependency && tree.link(&staged, &path).is_ok() {
+        let of_itself = !matches!(damage, Damage::Dependency | Damage::Source(_));
+        if whole && of_itself && tree.link(&staged, &path).is_ok() {
             return Ok(());
         }
         log::warn!("{} is set aside in {}: {}", path.display(), aside.display(), damage.describe());
         tree.rename(&staged, &aside.join(self.layout.lib_basename(signature))).map(drop).map_err(failed)
+    }
+
+    /// Moves a whole entry out of the way, because its source is out of date; not if another program has replaced it
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] when it cannot be moved.
+    pub fn retire(&self, record: &Record, why: &str) -> Result<()> {
+        if self.record(&record.signature)?.as_ref() != Some(record) {
+            return Ok(());
+        }
+        self.set_aside(&record.signature, &Damage::Source(why.to_owned()))
     }
 
     /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one

@@ -117,6 +117,8 @@ pub enum Damage {
     Dependency,
     /// A header or library that the build has read is not the same any more.
     Input(String),
+    /// The generator of the source gives something else by now.
+    Source(String),
 }
 
 impl Damage {
@@ -124,7 +126,7 @@ impl Damage {
     #[must_use]
     pub fn describe(&self) -> String {
         let text = match self {
-            Self::Input(change) => return change.clone(),
+            Self::Input(change) | Self::Source(change) => return change.clone(),
             Self::NoSeal => "it is cut short or was not made by dijitso",
             Self::Version => "it was made by another version of dijitso",
             Self::Altered => "its bytes are not those that were built",

@@ -8,8 +8,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use crate::cache::explain::utc;
+use crate::cache::seal;
 use crate::elf;
 use crate::error::{Error, Kind, Result};
+use crate::fsutil;
 use crate::load::Image;
 
 /// How a call got its library.
@@ -62,6 +65,24 @@ impl std::fmt::Debug for Library {
             .field("origin", &self.origin)
             .finish_non_exhaustive()
     }
+}
+
+/// From when an entry is that does not do, and what can be done; nothing if it has no record.
+pub(super) fn provenance(path: &Path) -> String {
+    let file = fsutil::open_own(path).ok().flatten();
+    let Some(record) = file.and_then(|file| seal::peek(&file).ok().flatten()) else { return String::new() };
+    let by_text = if record.text.is_some() {
+        ""
+    } else {
+        "; if generate gives something else by now, remove the entry (dijitso clean), call it otherwise, use \
+         dijitso_jit_source, or set cache.check_source = rebuild"
+    };
+    format!(
+        ". It was not built by this call, but on {} on {} by {} (dijitso checkout shows its source){by_text}",
+        utc(record.built_at),
+        record.host,
+        record.toolchain.identity
+    )
 }
 
 impl Library {
@@ -131,8 +152,11 @@ impl Library {
         };
         image.symbol(name).ok_or_else(|| {
             let path = self.path();
-            let text =
+            let mut text =
                 format!("{} has no symbol \"{name}\"{}", path.display(), elf::explain_missing(path, name));
+            if self.origin != Origin::Built {
+                text.push_str(&provenance(path));
+            }
             Error::new(Kind::Symbol, text)
         })
     }

@@ -21,6 +21,7 @@ use crate::fsutil::{self, Power, Standing};
 use crate::load::Image;
 use crate::wire::Digest32;
 
+use super::library::provenance;
 use super::{Library, Origin, Session, lock};
 
 /// Copies of libraries that are or will be loaded, by path in the cache and digest.
@@ -71,8 +72,12 @@ impl Session {
                 Some(library) => Some(library.with_origin(origin)),
                 None => {
                     // Not under the lock: initialisers of a library may do anything.
-                    let image =
-                        self.loader.load(&real.join(cache.layout().lib_basename(&whole.signature)))?;
+                    let file = real.join(cache.layout().lib_basename(&whole.signature));
+                    let image = self.loader.load(&file).map_err(|error| {
+                        let built = matches!(origin, Origin::Built | Origin::Received);
+                        let from = if built { String::new() } else { provenance(&file) };
+                        Error::new(error.kind(), format!("{}{from}", error.message()))
+                    })?;
                     Some(self.keep(cache, whole, Some(image), origin))
                 }
             };

@@ -104,7 +104,10 @@ impl Session {
         // What a host tells others by its callbacks is told once.
         let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
         let mut looks = if alone { LOOKS } else { 1 };
-        let mut found = found;
+        let mut found = match found {
+            Some(_) if self.check_source(ticket, cache, callbacks)? => None,
+            found => found,
+        };
         let library = loop {
             looks -= 1;
             let mut lost = false;
@@ -226,6 +229,9 @@ impl Session {
     ) -> Result<Library> {
         let signature = &ticket.signature;
         let (mut found, mut begun) = (found, begun);
+        if found.is_some() && self.check_source(ticket, cache, callbacks)? {
+            found = None;
+        }
         for look in 1.. {
             let (order, origin) = match found {
                 Some(order) => {

@@ -272,7 +272,12 @@ pub(super) fn recipe(params: &BuildParams) -> Recipe {
     Recipe::new(params, cpu.as_deref().unwrap_or_default())
 }
 
-fn generate(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<(Source, Nested)> {
+/// Asks the host for the source.
+pub(super) fn generate(
+    ticket: &Ticket<'_>,
+    cache: &Cache,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<(Source, Nested)> {
     let (request, signature) = (ticket.request, ticket.signature.as_str());
     let root = cache.layout().root();
     let Some(generate) = callbacks.generate.as_mut() else { return Err(no_generator(signature, root)) };

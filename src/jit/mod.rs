@@ -8,6 +8,7 @@
 pub mod ahead;
 pub mod bundle;
 pub mod callbacks;
+mod check;
 mod count;
 mod explain;
 mod kinds;

@@ -31,6 +31,8 @@ struct Frame {
     asked: Vec<String>,
     /// The error of the last nested call that failed.
     failed: Option<Error>,
+    /// Whether a nested call has found an entry that was out of date, and builds it again.
+    rebuilt: bool,
 }
 
 /// What a compiler is, and for which command and flags it was found out.
@@ -60,6 +62,7 @@ pub(super) const DEEPEST: usize = 64;
 pub(super) struct Nested {
     pub(super) asked: Vec<String>,
     pub(super) failed: Option<Error>,
+    pub(super) rebuilt: bool,
     /// How many builds it has started and not finished.
     pub(super) pending: usize,
 }
@@ -146,6 +149,7 @@ pub(super) fn within<T>(
             toolchain,
             asked: Vec::new(),
             failed: None,
+            rebuilt: false,
         });
     });
     let guard = Guard;
@@ -153,10 +157,19 @@ pub(super) fn within<T>(
     let nested = FRAMES.with_borrow_mut(|frames| {
         let frame = frames.last_mut().expect("pushed above, popped by the guard below");
         let (asked, failed) = (std::mem::take(&mut frame.asked), frame.failed.take());
-        Nested { asked, failed, pending: frame.pending }
+        Nested { asked, failed, rebuilt: frame.rebuilt, pending: frame.pending }
     });
     drop(guard);
     (result, nested)
+}
+
+/// Notes that an entry was out of date and is built again, if a `generate` has asked for it.
+pub(super) fn note_rebuilt() {
+    FRAMES.with_borrow_mut(|frames| {
+        if let Some(frame) = frames.last_mut() {
+            frame.rebuilt = true;
+        }
+    });
 }
 
 /// The directory that a nested call uses instead of `declared`: that of its parent.

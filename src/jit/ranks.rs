@@ -194,6 +194,9 @@ impl<'a> Call<'a> {
         mut ahead: Option<(Roles, Begun)>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        if ahead.is_none() {
+            self.check_source(ticket, cache, callbacks)?;
+        }
         let mut looks = LOOKS;
         let library = loop {
             looks -= 1;
@@ -330,7 +333,7 @@ impl<'a> Call<'a> {
     }
 
     /// Whether another rank of this host looks for this one.
-    fn is_led(&self) -> bool {
+    pub(super) fn is_led(&self) -> bool {
         let rank = self.whole.rank();
         self.nodes().is_some_and(|nodes| nodes.leaders()[rank] != rank)
     }

@@ -105,6 +105,8 @@ pub struct CacheParams {
     pub signature_is_name: bool,
     /// Whether headers and libraries that a build has read are looked at again.
     pub check_inputs: bool,
+    /// Whether `generate` is asked on a hit, too.
+    pub check_source: CheckSource,
     /// How long a compiler's refusal of a source is remembered.
     pub failure_memory: Duration,
     /// Whether nothing is ever built.
@@ -125,6 +127,17 @@ impl CacheParams {
     pub fn minds_inputs(&self) -> bool {
         self.check_inputs && !self.signature_is_name
     }
+}
+
+/// What is done on a hit whose source `generate` would make otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckSource {
+    /// Nothing: it is not asked.
+    Never,
+    /// It is said.
+    Warn,
+    /// It is built again.
+    Rebuild,
 }
 
 /// Whether the headers that sources begin with are compiled beforehand.
@@ -311,6 +324,11 @@ impl Params {
             load: self.text("cache.lib_loader") != "import",
             signature_is_name: self.text("cache.signature") == "name",
             check_inputs: self.flag("cache.check_inputs"),
+            check_source: match self.text("cache.check_source") {
+                "warn" => CheckSource::Warn,
+                "rebuild" => CheckSource::Rebuild,
+                _ => CheckSource::Never,
+            },
             failure_memory: self.limit("cache.failure_memory").unwrap_or_default(),
             sealed: self.flag("cache.sealed"),
             max_size: Some(self.count("cache.max_size")).filter(|bytes| *bytes > 0),

@@ -4,6 +4,7 @@
 //! each, all ranks give the same answer, and the next call without a fault succeeds.
 
 mod ahead;
+mod check;
 mod counting;
 mod defects;
 mod disagree;
