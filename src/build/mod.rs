@@ -146,6 +146,7 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
+    prologue::wait_for_making(job);
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers);

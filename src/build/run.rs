@@ -35,8 +35,6 @@ pub(super) struct Run {
     unfit: Option<String>,
     /// The headers that the compiler has noted down.
     headers: Vec<PathBuf>,
-    /// How many there are, those of the compiler too.
-    count: usize,
     began: Since,
 }
 
@@ -69,6 +67,9 @@ impl Run {
             prologue.make_first(runner.aside());
         }
         let ready = prologue.as_ref().and_then(Prologue::ready);
+        if let (Some(prologue), None) = (&prologue, &ready) {
+            prologue.make_beside(runner);
+        }
         let aids = Aids { linker: linker::choose(job.params), prologue: ready, began };
         if aids.words().is_empty() {
             let run = Self::plain(job, dir, runner);
@@ -127,7 +128,7 @@ impl Run {
     /// Has the prologue made for those that come, after a run that did well without.
     fn make_later(&self, prologue: Option<&Prologue<'_>>, runner: &dyn Runner) {
         if let Some(prologue) = prologue.filter(|_| matches!(self.image, Some(Ok(_)))) {
-            prologue.make_later(runner.aside(), self.count);
+            prologue.make_later(runner, self.seconds);
         }
     }
 
@@ -183,9 +184,8 @@ impl Run {
             headers.sort();
             headers.dedup();
         }
-        let count = headers.len();
         inputs::keep_minded(&mut headers, job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, unfit, headers, count, began: aids.began }
+        Self { argv, outcome, seconds, image, unfit, headers, began: aids.began }
     }
 
     /// What it has read, where that matters, and after a failure what it may have looked for.

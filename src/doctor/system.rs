@@ -6,19 +6,19 @@ use std::fs;
 use std::time::Duration;
 
 use crate::params::resolved::Resolved;
+use crate::process::cores;
 use crate::process::slots::{self, Wanted};
 
 use super::{Probe, Setting};
 
 pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
-    let probes = vec![cores(), places(params), mpi(), forking()];
+    let probes = vec![own_cores(), places(params), mpi(), forking()];
     (probes, Vec::new())
 }
 
-fn cores() -> Probe {
+fn own_cores() -> Probe {
     let own = slots::choices(None).len();
-    let online = fs::read_to_string("/proc/cpuinfo")
-        .map_or(own, |text| text.lines().filter(|line| line.starts_with("processor")).count().max(own));
+    let online = cores::online().map_or(own, |online| online.max(own));
     let finding = format!("this process may use {own} of {online} cores");
     if own == 1 && online > 1 {
         let advice = "compilers of this process get this core alone; bind ranks to more cores, or not at all, where \

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
+use super::cores;
+
 /// A command that is run aside.
 #[derive(Clone, Debug)]
 pub struct Aside<'a> {
@@ -64,7 +66,7 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
     spawn.stderr(stderr.map_or_else(Stdio::null, Stdio::from));
     spawn.process_group(0);
-    let mut child = Ended(spawn.spawn()?);
+    let mut child = Ended(cores::spawn(&mut spawn)?);
     let seconds = Some(aside.limit.as_secs().max(1));
     let limit = Rlimit { current: seconds, maximum: seconds };
     if let Some(process) = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw) {

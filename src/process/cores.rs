@@ -77,6 +77,25 @@ pub(super) fn available() -> (CpuSet, usize) {
     asked.unwrap_or_else(look)
 }
 
+/// The number of this host's cores, as far as the system tells.
+#[must_use]
+pub fn online() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    Some(text.lines().filter(|line| line.starts_with("processor")).count()).filter(|count| *count > 0)
+}
+
+/// Whether a core of this host would be idle just now beside this thread.
+#[must_use]
+pub fn one_is_free() -> bool {
+    let running = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| running(&text));
+    running.zip(online()).is_some_and(|(running, online)| running < online)
+}
+
+/// The number of threads that run or could, this one among them: what stands before the slash in `0.1 0.2 0.3 1/200 12`.
+fn running(loadavg: &str) -> Option<usize> {
+    loadavg.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
+}
+
 /// Starts a command on the cores for commands of this thread.
 pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
     if are_all() {
@@ -113,6 +132,13 @@ mod tests {
         let everybody = |_: &str| true;
         assert!(!Cores::Auto.are_all(nobody) && Cores::All.are_all(nobody));
         assert!(!Cores::Inherited.are_all(everybody));
+    }
+
+    #[test]
+    fn the_kernel_tells_how_many_threads_run() {
+        assert_eq!(running("0.10 2.20 3.30 3/412 12345\n"), Some(3));
+        assert_eq!(running("0.10 2.20"), None);
+        assert!(online().is_none_or(|count| count >= 1));
     }
 
     /// The cores that a child of this thread may use, as a list: "0-1".

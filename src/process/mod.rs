@@ -101,6 +101,11 @@ pub trait Runner: Send + Sync {
         None
     }
 
+    /// Whether a core of this host is free just now for a command that nothing waits for.
+    fn has_free_core(&self) -> bool {
+        false
+    }
+
     /// How to run commands beside the program, after whose end they may go on; `None` where that is not to be done.
     fn aside(&self) -> Option<RunAside> {
         None

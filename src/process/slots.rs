@@ -83,6 +83,34 @@ pub fn take(wanted: &Wanted<'_>) -> Option<Slot> {
     }
 }
 
+/// A place for a command that can wait, and that nothing else waits for.
+#[derive(Debug)]
+pub struct Spare {
+    _slot: Option<Slot>,
+}
+
+/// Waits for a place without a word, as long as `wanted` says. `None` if all stayed taken: the command is then not to be
+/// run. Where compilers are not counted there is always one.
+#[must_use]
+pub fn take_spare(wanted: &Wanted<'_>) -> Option<Spare> {
+    const NAP: Duration = Duration::from_millis(20);
+    let begin = Instant::now();
+    let Ok(folder) = open_folder(wanted.dir) else { return Some(Spare { _slot: None }) };
+    loop {
+        for index in wanted.choices {
+            match try_take(&folder, *index) {
+                Ok(None) => {}
+                Ok(Some(slot)) => return Some(Spare { _slot: Some(slot) }),
+                Err(_) => return Some(Spare { _slot: None }),
+            }
+        }
+        if begin.elapsed() >= wanted.patience {
+            return None;
+        }
+        std::thread::sleep(NAP);
+    }
+}
+
 /// The folder of this host, which only this user can have filled.
 fn open_folder(dir: &Path) -> io::Result<File> {
     // A home directory that is not there, as that of a service, is not to be made by a library.
@@ -224,6 +252,19 @@ mod tests {
             }
         });
         assert!(most.into_inner() <= 2);
+    }
+
+    #[test]
+    fn what_can_wait_runs_in_a_free_place_or_not_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = take(&ask(dir.path(), &[0])).unwrap();
+        assert!(take_spare(&ask(dir.path(), &[0])).is_none());
+        drop(first);
+        let spare = take_spare(&ask(dir.path(), &[0])).unwrap();
+        assert!(take(&ask(dir.path(), &[0])).is_none(), "it counts like any other");
+        drop(spare);
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        assert!(take_spare(&ask(&dir.path().join("file"), &[0])).is_some(), "nothing is counted here");
     }
 
     #[test]

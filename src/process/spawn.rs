@@ -32,6 +32,10 @@ impl Runner for Spawn {
         slots::take(wanted)
     }
 
+    fn has_free_core(&self) -> bool {
+        cores::one_is_free()
+    }
+
     fn aside(&self) -> Option<RunAside> {
         Some(aside::run)
     }

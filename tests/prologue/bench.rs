@@ -3,19 +3,49 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dijitso::cache::seal;
 use dijitso::error::Result;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
+use dijitso::load::System;
 use dijitso::params::Params;
+use dijitso::process::aside::RunAside;
+use dijitso::process::slots::{Slot, Wanted};
+use dijitso::process::{Command, Outcome, Runner, Spawn};
 
 /// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
 pub(crate) struct Bench {
     _dir: Option<tempfile::TempDir>,
     pub(crate) at: PathBuf,
     pub(crate) params: Params,
+    /// Whether the host is to seem to have a core for what can wait.
+    pub(crate) free_core: bool,
+}
+
+/// Runs commands as a host does; whether a core is free is not asked.
+struct Host {
+    free_core: bool,
+}
+
+impl Runner for Host {
+    fn run(&self, command: &Command) -> std::io::Result<Outcome> {
+        Spawn.run(command)
+    }
+
+    fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
+        Spawn.slot(wanted)
+    }
+
+    fn has_free_core(&self) -> bool {
+        self.free_core
+    }
+
+    fn aside(&self) -> Option<RunAside> {
+        Spawn.aside()
+    }
 }
 
 pub(crate) const COMMON: &str = "#pragma once\n#include <algorithm>\n#include <vector>\n\
@@ -36,7 +66,8 @@ impl Bench {
 
     /// A bench that another program has made.
     pub(crate) fn there(at: &Path, precompile: &str) -> Self {
-        let mut bench = Self { _dir: None, at: at.to_owned(), params: Params::new().unwrap() };
+        let params = Params::new().unwrap();
+        let mut bench = Self { _dir: None, at: at.to_owned(), params, free_core: false };
         let path = |name: &str| at.join(name).display().to_string();
         for (key, value) in [
             ("cache.cache_dir", path("cache").as_str()),
@@ -81,7 +112,11 @@ impl Bench {
             Ok(())
         };
         let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
-        Session::default().jit(Ok(Request { name, params: &params }), &mut callbacks)
+        self.session().jit(Ok(Request { name, params: &params }), &mut callbacks)
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        Session::new(Arc::new(Host { free_core: self.free_core }), Arc::new(System))
     }
 
     pub(crate) fn jit(&self, name: &str) -> Library {
@@ -125,9 +160,13 @@ impl Bench {
     }
 
     pub(crate) fn wait_until(&self, what: &str, done: impl Fn(&Self) -> bool) {
+        self.wait_for(Duration::from_secs(120), what, done);
+    }
+
+    pub(crate) fn wait_for(&self, limit: Duration, what: &str, done: impl Fn(&Self) -> bool) {
         let begin = Instant::now();
         while !done(self) {
-            assert!(begin.elapsed() < Duration::from_secs(120), "{what}: {:?}", self.calls());
+            assert!(begin.elapsed() < limit, "{what}: {:?}", self.calls());
             std::thread::sleep(Duration::from_millis(10));
         }
     }

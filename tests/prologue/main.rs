@@ -6,6 +6,7 @@
 
 mod bench;
 mod faults;
+mod gain;
 mod named;
 mod real;
 

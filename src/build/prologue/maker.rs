@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
@@ -22,6 +22,9 @@ use crate::build::inputs::{self, Since};
 use crate::fsutil::{self, Folder, LONGEST_TEXT, Power};
 use crate::human;
 use crate::process::aside::{Aside, End, RunAside};
+use crate::process::cores::Cores;
+use crate::process::manner::{self, Manner};
+use crate::process::slots::{self, Wanted};
 use crate::wire::hex;
 
 use super::pragmas;
@@ -34,6 +37,9 @@ pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
 /// How long to wait for others who make one.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How long to wait for a place among the compilers of this host.
+const PATIENCE_FOR_A_PLACE: Duration = Duration::from_secs(600);
 
 /// How often at most a use is noted.
 const NOTED: Duration = Duration::from_secs(3600);
@@ -65,7 +71,21 @@ pub(super) struct Work {
     pub(super) searched: Vec<PathBuf>,
     /// Time limit of one run.
     pub(super) limit: Duration,
+    /// With fewer headers it is not made.
+    pub(super) fewest: usize,
+    /// The cores for its compilers.
+    pub(super) cores: Cores,
 }
+
+/// Places for compilers on this host: where they are counted, and which will do.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    pub(super) dir: PathBuf,
+    pub(super) choices: Vec<usize>,
+}
+
+/// Why it is not made if there are fewer headers than that.
+const FEW: &str = "it has too few headers to be worth it";
 
 /// What is written down before the compiler runs, so that others can take up what it has made.
 #[derive(Debug, Serialize, Deserialize)]
@@ -80,51 +100,111 @@ impl Work {
         log::info!("precompiled prologue {}: {why}", self.key);
     }
 
-    fn folder(&self) -> PathBuf {
+    pub(super) fn folder(&self) -> PathBuf {
         self.store.dir.join(&self.key)
     }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.key == other.key && self.store.dir == other.store.dir
+    }
+
+    /// Whether there is none, and making one may help.
+    pub(super) fn is_wanting(&self) -> bool {
+        let folder = self.folder();
+        let Some(record) = read_record(&folder) else { return true };
+        let made = fs::metadata(folder.join(RECORD)).and_then(|facts| facts.modified());
+        let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or(REFUSAL);
+        let current = record.is_current();
+        match record.refused.as_deref() {
+            Some(FEW) if self.fewest == 0 => true,
+            Some(_) => age >= Duration::from_secs(record.pause) || (!current && age >= PAUSE),
+            None => (!current || !is_as_made(&folder, &record)) && age >= PAUSE,
+        }
+    }
 }
 
-/// The prologues that this process is to make, and whether a thread is at it.
-static QUEUE: Mutex<(Vec<Work>, bool)> = Mutex::new((Vec::new(), false));
-
-fn queue() -> std::sync::MutexGuard<'static, (Vec<Work>, bool)> {
-    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+/// The prologues that this process is to make.
+#[derive(Default)]
+struct Queue {
+    /// Whose queue it is: a process that was forked off has a copy, and not the thread.
+    process: u32,
+    waiting: Vec<(Work, Option<Places>)>,
+    /// The stores for which a thread is at it: in each, one is made at a time.
+    busy: Vec<PathBuf>,
 }
 
-/// Makes a prologue beside what this program does next, with the lowest priority.
-pub(super) fn make_later(work: Work, run: RunAside) {
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { process: 0, waiting: Vec::new(), busy: Vec::new() });
+
+fn queue() -> MutexGuard<'static, Queue> {
+    let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+    let process = std::process::id();
+    if queue.process != process {
+        *queue = Queue { process, ..Queue::default() };
+    }
+    queue
+}
+
+/// Whether this process is making it, or about to.
+pub(super) fn is_under_way(work: &Work) -> bool {
+    queue().waiting.iter().any(|(other, _)| other.is_same(work))
+}
+
+/// Makes a prologue beside what this program does next, with a lower priority, as one of the compilers of this host.
+pub(super) fn make_later(work: Work, places: Option<Places>, run: RunAside) {
     let mut queue = queue();
-    let (waiting, busy) = &mut *queue;
-    if waiting.iter().any(|other| other.key == work.key && other.store.dir == work.store.dir) {
+    if queue.waiting.iter().any(|(other, _)| other.is_same(&work)) {
         return;
     }
-    waiting.push(work);
-    if *busy {
+    let dir = work.store.dir.clone();
+    queue.waiting.push((work, places));
+    if queue.busy.contains(&dir) {
         return;
     }
+    queue.busy.push(dir.clone());
+    let of = dir.clone();
     let thread = std::thread::Builder::new().name("dijitso-prologue".to_owned());
-    *busy = thread.spawn(move || work_off(run)).is_ok();
-    if !*busy {
-        waiting.clear();
+    if thread.spawn(move || work_off(&of, run)).is_err() {
+        queue.waiting.retain(|(work, _)| work.store.dir != dir);
+        queue.busy.retain(|other| *other != dir);
     }
 }
 
-fn work_off(run: RunAside) {
-    // Of this thread alone, and of what it starts.
-    let _ = rustix::process::setpriority_process(None, 19);
-    loop {
-        let Some(work) = queue().0.first().cloned() else { break };
-        make(&work, run);
-        queue().0.remove(0);
+fn work_off(dir: &Path, run: RunAside) {
+    // Of this thread alone, and of what it starts. Not the lowest: what holds a place of a compiler is to come to its end.
+    let _ = rustix::process::setpriority_process(None, 5);
+    while let Some((work, places)) = next(dir) {
+        manner::within(Manner { cores: work.cores, given_up: None }, || {
+            make_in_a_place(&work, places.as_ref(), run);
+        });
+        queue().waiting.retain(|(other, _)| !other.is_same(&work));
     }
+}
+
+/// The first that waits for this store. Without one, the thread that asks is not at it any more.
+fn next(dir: &Path) -> Option<(Work, Option<Places>)> {
     let mut queue = queue();
-    // What has come since has nobody else.
-    queue.1 = !queue.0.is_empty();
-    if queue.1 {
-        drop(queue);
-        work_off(run);
+    let next = queue.waiting.iter().find(|(work, _)| work.store.dir == dir).cloned();
+    if next.is_none() {
+        queue.busy.retain(|other| other != dir);
     }
+    next
+}
+
+fn make_in_a_place(work: &Work, places: Option<&Places>, run: RunAside) {
+    let place = match places {
+        Some(Places { dir, choices }) => {
+            match slots::take_spare(&Wanted { dir, choices, patience: PATIENCE_FOR_A_PLACE }) {
+                None => return work.tell("all places for compilers stayed taken"),
+                place => place,
+            }
+        }
+        None => None,
+    };
+    // Another program may have made it meanwhile.
+    if work.is_wanting() {
+        make(work, run);
+    }
+    drop(place);
 }
 
 /// Why there is none.
@@ -247,7 +327,11 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     searched.extend(work.searched.iter().cloned());
     // Before it is compiled: what changes meanwhile is seen.
     let headers = inputs::all_headers(&fsutil::read_plain_text(&folder.join(NOTES_OF_TWICE))?);
+    let count = headers.len();
     let record = Record::now(&work.key, &work.text, headers, &searched);
+    if count < work.fewest {
+        return Err(Refusal::lasting(FEW));
+    }
     if let Some(why) = record.refused {
         return Err(Refusal::lasting(why));
     }
@@ -351,7 +435,10 @@ pub(super) fn give_up(work: &Work, why: &str, pause: Duration, is_there: impl Fn
 fn refuse(work: &Work, why: &str, pause: Duration) {
     let folder = work.folder();
     let before = read_record(&folder);
-    let notes = fsutil::read_plain_text(&folder.join(NOTES)).unwrap_or_default();
+    // What was precompiled, or only read.
+    let notes = [NOTES, NOTES_OF_TWICE];
+    let notes = notes.into_iter().find_map(|name| fsutil::read_plain_text(&folder.join(name)).ok());
+    let notes = notes.unwrap_or_default();
     let headers =
         before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
     let _ = remove(&work.store, &work.key);

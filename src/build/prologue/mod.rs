@@ -31,16 +31,17 @@ mod text;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::fsutil::{self, Standing};
 use crate::params::resolved::{BuildParams, Language, Precompile};
-use crate::process;
 use crate::process::aside::RunAside;
+use crate::process::{self, Runner, manner, slots};
 use crate::wire::{Writer, digest, hex};
 
 use super::{Job, diagnostics, toolchain};
-use maker::Work;
+use maker::{Places, Work};
 use record::{Facts, Record};
 use surroundings::Environment;
 use text::Text;
@@ -113,6 +114,7 @@ impl<'a> Prologue<'a> {
         argv.push("-I.".to_owned());
         argv.extend(job.params.include_dirs.iter().map(|dir| format!("-I{dir}")));
         let language = if job.params.language == Language::C { "c" } else { "c++" };
+        let chosen = job.params.precompile == Precompile::Always || !job.params.prologue.is_empty();
         let work = Work {
             store: store.clone(),
             key,
@@ -122,6 +124,8 @@ impl<'a> Prologue<'a> {
             environment,
             searched: look::searched(job.params),
             limit: job.params.timeout.map_or(maker::LIMIT, |limit| limit.min(maker::LIMIT)),
+            fewest: if chosen { 0 } else { FEWEST_HEADERS },
+            cores: job.params.cores,
         };
         Some(Self { job, store, work, guards, ours })
     }
@@ -155,20 +159,43 @@ impl<'a> Prologue<'a> {
     /// Makes it now, where a build is to wait for that.
     pub(super) fn make_first(&self, run: Option<RunAside>) {
         if let Some(run) =
-            run.filter(|_| self.job.params.precompile == Precompile::Always && self.is_wanting())
+            run.filter(|_| self.job.params.precompile == Precompile::Always && self.work.is_wanting())
         {
             maker::make(&self.work, run);
         }
     }
 
-    /// Has it made, beside all that follows, after a build that has read so many headers without it.
-    pub(super) fn make_later(&self, run: Option<RunAside>, headers: usize) {
-        let params = self.job.params;
-        let worthwhile = headers >= FEWEST_HEADERS || !params.prologue.is_empty();
-        let wanted = params.precompile == Precompile::Auto && worthwhile;
-        if let Some(run) = run.filter(|_| wanted && self.is_wanting()) {
-            maker::make_later(self.work.clone(), run);
+    /// Has it made while the first build without it runs, if a core is free for that.
+    pub(super) fn make_beside(&self, runner: &dyn Runner) {
+        if self.is_for_later() && self.work.is_wanting() && runner.has_free_core() {
+            self.queue(runner);
         }
+    }
+
+    /// Has it made beside all that follows, after a build without it that took so many seconds.
+    pub(super) fn make_later(&self, runner: &dyn Runner, seconds: f64) {
+        if self.is_for_later() && (maker::is_under_way(&self.work) || self.work.is_wanting()) {
+            let mut lacking = lacking();
+            if lacking.len() >= MOST_LACKING {
+                lacking.clear();
+            }
+            let (count, sum) = lacking.entry(self.work.folder()).or_default();
+            (*count, *sum) = (*count + 1, *sum + seconds);
+            drop(lacking);
+            self.queue(runner);
+        }
+    }
+
+    fn is_for_later(&self) -> bool {
+        self.job.params.precompile == Precompile::Auto
+    }
+
+    fn queue(&self, runner: &dyn Runner) {
+        let params = self.job.params;
+        let Some(run) = runner.aside() else { return };
+        let choices = || slots::choices(params.max_compilers);
+        let places = params.slots_dir.clone().map(|dir| Places { dir, choices: choices() });
+        maker::make_later(self.work.clone(), places, run);
     }
 
     /// With it a compiler has failed that is content without, or has not used it: neither will others, unless what it has
@@ -187,18 +214,47 @@ impl<'a> Prologue<'a> {
             self.work.tell(text);
         }
     }
+}
 
-    /// Whether there is none, and making one may help.
-    fn is_wanting(&self) -> bool {
-        let folder = self.store.dir.join(&self.work.key);
-        let Some(record) = read_record(&folder) else { return true };
-        let made = fs::metadata(folder.join(RECORD)).and_then(|facts| facts.modified());
-        let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or(REFUSAL);
-        let current = record.is_current();
-        match record.refused {
-            Some(_) => age >= Duration::from_secs(record.pause) || (!current && age >= PAUSE),
-            None => (!current || !is_as_made(&folder, &record)) && age >= PAUSE,
-        }
+/// Builds of this process that lacked a precompiled prologue, by the folder of that: how many, and their seconds.
+static LACKING: Mutex<BTreeMap<PathBuf, (usize, f64)>> = Mutex::new(BTreeMap::new());
+
+fn lacking() -> MutexGuard<'static, BTreeMap<PathBuf, (usize, f64)>> {
+    LACKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// So many builds go without. After them, the next waits for what is under way.
+const WITHOUT: usize = 2;
+
+/// How long the next build waits at most, in terms of the seconds that those without have taken together.
+const WAIT: f64 = 2.0;
+
+/// So many prologues are remembered.
+const MOST_LACKING: usize = 1000;
+
+/// Waits while the precompiled prologue of a job is made, if several builds have gone without it: by then its use pays
+/// for the wait. To be called before the build takes a place among the compilers, because what is waited for needs one.
+pub(super) fn wait_for_making(job: &Job<'_>) {
+    if job.params.precompile != Precompile::Auto || lacking().values().all(|(count, _)| *count < WITHOUT) {
+        return;
+    }
+    let Some(prologue) = Prologue::of(job) else { return };
+    let Some((count, seconds)) = lacking().get(&prologue.work.folder()).copied() else { return };
+    if count < WITHOUT || !maker::is_under_way(&prologue.work) {
+        return;
+    }
+    let limit = Duration::try_from_secs_f64(seconds * WAIT).unwrap_or_default().min(PAUSE);
+    if limit.is_zero() {
+        return;
+    }
+    prologue.work.tell(&format!("{} waits for it for at most {:.0} s", job.signature, limit.as_secs_f64()));
+    let begin = Instant::now();
+    while maker::is_under_way(&prologue.work) && begin.elapsed() < limit && !manner::given_up() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    if maker::is_under_way(&prologue.work) {
+        // Once in vain is enough: whatever is in its way, no further build of this process waits.
+        lacking().insert(prologue.work.folder(), (count, f64::NEG_INFINITY));
     }
 }
 
