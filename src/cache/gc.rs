@@ -36,7 +36,7 @@ use super::{Cache, FILE_MODE, seal};
 
 /// What was published or used since then is not removed: somebody may be about to load it or to link to it. What
 /// builds have found is noted to the second (a hit, to the hour), and those that are under way are seen in time.
-const SPARED: Duration = Duration::from_secs(600);
+pub(super) const SPARED: Duration = Duration::from_secs(600);
 
 /// How long after a build its host does not look again.
 const INTERVAL: Duration = Duration::from_secs(300);

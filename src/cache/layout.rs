@@ -31,7 +31,7 @@ use crate::params::resolved::CacheParams;
 use crate::signature::check_signature;
 
 /// What is kept of a build.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
     /// The generated header.
     Inc,

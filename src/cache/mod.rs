@@ -8,6 +8,7 @@
 pub mod bundle;
 pub mod catalog;
 pub mod closure;
+pub mod disk_usage;
 pub mod explain;
 pub mod gc;
 pub mod integrity;

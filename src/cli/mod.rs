@@ -12,6 +12,7 @@ mod clean;
 mod completions;
 mod config;
 mod context;
+mod disk;
 mod doctor;
 mod export;
 mod gc;

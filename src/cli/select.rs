@@ -5,6 +5,7 @@
 use clap::Args;
 
 use crate::cache::catalog::{Catalog, Entry};
+use crate::cache::disk_usage::Selection;
 use crate::cache::layout::Category;
 use crate::error::{Error, Result};
 
@@ -17,6 +18,18 @@ impl std::str::FromStr for Categories {
 
     fn from_str(text: &str) -> Result<Self> {
         Category::parse_list(text).map(Self)
+    }
+}
+
+/// The value of `--categories` where more than the files of entries can be chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Kinds(pub(super) Selection);
+
+impl std::str::FromStr for Kinds {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Selection::parse_list(text).map(Self)
     }
 }
 

@@ -9,21 +9,23 @@ use serde_json::{Value as Json, json};
 
 use crate::cache::Cache;
 use crate::cache::catalog::{Catalog, Entry, Listed};
-use crate::cache::layout::Category;
+use crate::cache::disk_usage::{DiskUsage, Selection};
 use crate::cache::seal::Record;
 use crate::error::Result;
 
 use super::Outcome;
 use super::context::Context;
+use super::disk;
 use super::output::{Align, Out, STRONG, Table, age, count, epoch, size};
-use super::select::{Categories, Entries};
+use super::select::{Entries, Kinds};
 
 /// Options of `dijitso show`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Kinds of files to count and to list: inc,src,lib,log or all
+    /// Kinds of files to count: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all; the first four are
+    /// listed, too
     #[arg(long, value_name = "LIST", default_value = "all")]
-    categories: Categories,
+    categories: Kinds,
 
     /// Leave out the numbers and sizes of files
     #[arg(long)]
@@ -73,12 +75,12 @@ impl Arguments {
         }
         let known = self.known(&cache, &catalog);
         if out.json {
-            let json = self.json(&cache, &catalog, &known);
+            let json = self.json(&cache, &catalog, &known)?;
             out.document(&json);
             return Ok(Outcome::Done);
         }
         if !self.no_summary {
-            self.summary(&cache, &catalog, out);
+            self.summary(&cache, &catalog, out)?;
         }
         if !known.is_empty() {
             if !self.no_summary {
@@ -109,7 +111,7 @@ impl Arguments {
             catalog.entries.iter().for_each(|entry| out.line(&entry.signature));
         }
         if self.files {
-            for category in &self.categories.0 {
+            for category in &self.categories.0.categories {
                 let mut files: Vec<_> =
                     catalog.all().flat_map(|entry| entry.of(std::slice::from_ref(category))).collect();
                 files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -140,41 +142,34 @@ impl Arguments {
         known
     }
 
-    fn summary(&self, cache: &Cache, catalog: &Catalog, out: &mut Out) {
-        let entries = count(catalog.entries.len(), "entry", "entries");
-        out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
-        let columns =
-            [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
-        let mut table = Table::new(&columns);
-        let categories: Vec<_> =
-            self.categories.0.iter().map(|category| sums(catalog, &[*category])).collect();
-        let total = sums(catalog, &self.categories.0);
-        let names = self.categories.0.iter().map(|category| category.name());
-        for (name, sums) in names.zip(&categories).chain([("total", &total)]) {
-            table.row(vec![name.to_owned(), sums.files.to_string(), size(sums.bytes), size(sums.allocated)]);
+    /// What the cache takes, of which kinds; of some entries, their files alone.
+    fn usage(&self, cache: &Cache, catalog: &Catalog) -> Result<(DiskUsage, Selection)> {
+        let selection = self.categories.0.clone();
+        if self.entries.are_all() {
+            return Ok((cache.disk_usage()?, selection));
         }
-        table.write(out);
+        Ok((DiskUsage::of_entries(catalog), Selection { auxiliary: Vec::new(), ..selection }))
     }
 
-    fn json(&self, cache: &Cache, catalog: &Catalog, known: &[Known<'_>]) -> Json {
-        let sums = |categories: &[Category]| {
-            let sums = sums(catalog, categories);
-            json!({ "files": sums.files, "bytes": sums.bytes, "allocated": sums.allocated })
-        };
-        let categories: serde_json::Map<_, _> = self
-            .categories
-            .0
-            .iter()
-            .map(|category| (category.name().to_owned(), sums(&[*category])))
-            .collect();
-        json!({
+    fn summary(&self, cache: &Cache, catalog: &Catalog, out: &mut Out) -> Result<()> {
+        let entries = count(catalog.entries.len(), "entry", "entries");
+        out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
+        let (usage, selection) = self.usage(cache, catalog)?;
+        disk::write(&usage, &selection, out);
+        Ok(())
+    }
+
+    fn json(&self, cache: &Cache, catalog: &Catalog, known: &[Known<'_>]) -> Result<Json> {
+        let (usage, selection) = self.usage(cache, catalog)?;
+        Ok(json!({
             "cache_dir": cache.layout().root(),
-            "categories": categories,
-            "total": sums(&self.categories.0),
+            "categories": disk::categories(&usage, &selection),
+            "total": disk::total(&usage, &selection),
+            "elsewhere": disk::elsewhere(&usage, &selection),
             "entries": known.iter().map(|known| self.entry(known)).collect::<Vec<_>>(),
             "orphans": catalog.orphans.iter().map(|entry| self.entry(&(entry, None))).collect::<Vec<_>>(),
             "process_caches": cache.of_processes(),
-        })
+        }))
     }
 
     fn entry(&self, (entry, record): &Known<'_>) -> Json {
@@ -203,25 +198,9 @@ impl Arguments {
             "dijitso": record.map(|record| &record.dijitso),
             "command": record.map(|record| &record.command),
             "dependencies": record.map(|record| &record.dependencies),
-            "files": entry.of(&self.categories.0).map(file).collect::<Vec<_>>(),
+            "files": entry.of(&self.categories.0.categories).map(file).collect::<Vec<_>>(),
         })
     }
-}
-
-struct Sums {
-    files: usize,
-    bytes: u64,
-    allocated: u64,
-}
-
-fn sums(catalog: &Catalog, categories: &[Category]) -> Sums {
-    let mut sums = Sums { files: 0, bytes: 0, allocated: 0 };
-    for file in catalog.all().flat_map(|entry| entry.of(categories)) {
-        sums.files += 1;
-        sums.bytes += file.size;
-        sums.allocated += file.allocated;
-    }
-    sums
 }
 
 fn table(known: &[Known<'_>], out: &mut Out) {

@@ -9,13 +9,14 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::cache::Cache;
 use crate::cache::catalog::Catalog;
-use crate::cache::layout::Category;
+use crate::cache::disk_usage::{DiskUsage, Selection};
 use crate::cache::usage::{Counts, Usage};
 use crate::error::Result;
 
 use super::Outcome;
 use super::context::Context;
-use super::output::{Align, Out, STRONG, Table, age, count, size};
+use super::disk;
+use super::output::{Align, Out, STRONG, Table, age, count};
 
 /// Options of `dijitso stats`.
 #[derive(Debug, Args)]
@@ -47,11 +48,11 @@ impl Arguments {
             }
             return Ok(Outcome::Done);
         }
-        let (usage, catalog) = (cache.usage(), cache.catalog()?);
+        let (usage, catalog, disk) = (cache.usage(), cache.catalog()?, cache.disk_usage()?);
         if context.out.json {
-            context.out.document(&document(&cache, &usage, &catalog));
+            context.out.document(&document(&cache, &usage, &catalog, &disk));
         } else {
-            write(&cache, &usage, &catalog, &mut context.out);
+            write(&cache, &usage, &catalog, &disk, &mut context.out);
         }
         Ok(Outcome::Done)
     }
@@ -63,17 +64,10 @@ fn span(milliseconds: u64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { age(Duration::from_millis(milliseconds)) }
 }
 
-fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, out: &mut Out) {
+fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, disk: &DiskUsage, out: &mut Out) {
     let entries = count(catalog.entries.len(), "entry", "entries");
     out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
-    let columns =
-        [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
-    let mut table = Table::new(&columns);
-    for (name, categories) in categories() {
-        let (files, bytes, allocated) = sums(catalog, &categories);
-        table.row(vec![name.to_owned(), files.to_string(), size(bytes), size(allocated)]);
-    }
-    table.write(out);
+    disk::write(disk, &Selection::all(), out);
     out.line("");
     if usage.hosts.is_empty() {
         out.line(if cache.layout().params().stats {
@@ -117,19 +111,7 @@ fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, out: &mut Out) {
     table.write(out);
 }
 
-/// The categories, and all of them.
-fn categories() -> Vec<(&'static str, Vec<Category>)> {
-    let each = Category::ALL.iter().map(|category| (category.name(), vec![*category]));
-    each.chain([("total", Category::ALL.to_vec())]).collect()
-}
-
-/// Files, bytes, and bytes of the disk.
-fn sums(catalog: &Catalog, categories: &[Category]) -> (usize, u64, u64) {
-    let files = catalog.all().flat_map(|entry| entry.of(categories));
-    files.fold((0, 0, 0), |sums, file| (sums.0 + 1, sums.1 + file.size, sums.2 + file.allocated))
-}
-
-fn document(cache: &Cache, usage: &Usage, catalog: &Catalog) -> Json {
+fn document(cache: &Cache, usage: &Usage, catalog: &Catalog, disk: &DiskUsage) -> Json {
     #[allow(clippy::cast_precision_loss, reason = "milliseconds")]
     let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
     let counts = |counts: &Counts| {
@@ -145,10 +127,8 @@ fn document(cache: &Cache, usage: &Usage, catalog: &Catalog) -> Json {
             "saved_seconds": seconds(counts.saved_ms),
         })
     };
-    let sizes = categories().into_iter().map(|(name, categories)| {
-        let (files, bytes, allocated) = sums(catalog, &categories);
-        (name.to_owned(), json!({ "files": files, "bytes": bytes, "allocated": allocated }))
-    });
+    let mut sizes = disk::categories(disk, &Selection::all());
+    sizes.insert("total".to_owned(), disk::total(disk, &Selection::all()));
     let hosts = usage.hosts.iter().map(|(host, of)| (host.clone(), counts(of)));
     json!({
         "cache_dir": cache.layout().root(),
@@ -157,7 +137,8 @@ fn document(cache: &Cache, usage: &Usage, catalog: &Catalog) -> Json {
         "total": counts(&usage.total()),
         "hosts": hosts.collect::<Map<_, _>>(),
         "entries": catalog.entries.len(),
-        "categories": sizes.collect::<Map<_, _>>(),
+        "categories": sizes,
+        "elsewhere": disk::elsewhere(disk, &Selection::all()),
         "unreadable_lines": usage.torn,
         "process_caches": cache.of_processes(),
     })

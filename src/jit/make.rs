@@ -402,10 +402,18 @@ fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result
     Ok(Some(copies))
 }
 
+/// What precompiled headers take at most in the directory for temporary files, which may be kept in memory, unless
+/// another limit is set.
+const ELSEWHERE: u64 = 256 << 20;
+
 /// Where precompiled headers are kept.
 fn prologues(layout: &Layout) -> Option<Store> {
-    let max_size = layout.params().prologue_max_size;
+    let params = layout.params();
+    let mut max_size = params.prologue_max_size;
     let dir = if max_size > 0 { layout.prologues()? } else { return None };
+    if !params.prologue_max_size_named && !dir.starts_with(layout.root()) {
+        max_size = max_size.min(ELSEWHERE);
+    }
     Some(Store { dir, max_size })
 }
 
@@ -466,6 +474,31 @@ fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> 
 mod tests {
     use super::*;
     use crate::params::{Params, Surroundings};
+
+    /// What is no disk of this host, as far as is known, has its precompiled headers in the directory for temporary files.
+    #[test]
+    fn less_is_kept_of_precompiled_headers_where_the_cache_is_on_another_disk() {
+        let temp = tempfile::tempdir().unwrap();
+        let size = |cache: &std::path::Path, settings: &[(&str, &str)]| {
+            let around = Surroundings {
+                variables: [("HOME", "/h".to_owned())].into(),
+                cwd: "/c".into(),
+                uid: 0,
+                system_dir: "/nonexistent".into(),
+            };
+            let mut params = Params::in_surroundings(&around).unwrap();
+            params.set("cache.temp_dir_root", temp.path().to_str().unwrap()).unwrap();
+            settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
+            let params = params.resolve().unwrap().cache;
+            prologues(&Layout::new(cache, params)).map(|store| (store.dir.starts_with(cache), store.max_size))
+        };
+        let (near, far) = (temp.path(), std::path::Path::new("/nonexistent/cache"));
+        assert_eq!(size(near, &[]), Some((true, 1 << 30)));
+        assert_eq!(size(far, &[]), Some((false, 256 << 20)));
+        assert_eq!(size(far, &[("cache.prologue_max_size", "2G")]), Some((false, 2 << 30)));
+        assert_eq!(size(far, &[("cache.prologue_max_size", "1G")]), Some((false, 1 << 30)));
+        assert_eq!(size(far, &[("cache.prologue_max_size", "0")]), None);
+    }
 
     /// A directory in CPATH may have what the source lacked.
     #[test]

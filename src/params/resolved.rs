@@ -119,6 +119,8 @@ pub struct CacheParams {
     pub stats: bool,
     /// Bytes that precompiled headers may take together.
     pub prologue_max_size: u64,
+    /// Whether that was set by somebody.
+    pub prologue_max_size_named: bool,
 }
 
 impl CacheParams {
@@ -335,6 +337,7 @@ impl Params {
             max_age: self.limit("cache.max_age"),
             stats: self.flag("cache.stats"),
             prologue_max_size: self.count("cache.prologue_max_size"),
+            prologue_max_size_named: self.origin("cache.prologue_max_size") != Some(&Origin::Default),
         })
     }
 
