@@ -11,9 +11,9 @@
 //! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
 //! | 2, policy | [`jit`]: the fixed sequence of agreed steps; [`doctor`]: what of a machine matters to them |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`advice`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`source_text`], [`wire`] |
+//! | 0, facts | [`advice`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`signals`], [`source_text`], [`wire`] |
 //!
-//! Unsafe code is in `capi`, `load` and `parallel::mpi` alone; every other file forbids it.
+//! Unsafe code is in `capi`, `load`, `parallel::mpi` and `signals` alone; every other file forbids it.
 
 pub mod advice;
 pub mod build;
@@ -34,6 +34,7 @@ pub mod owner;
 pub mod parallel;
 pub mod params;
 pub mod process;
+pub mod signals;
 pub mod signature;
 pub mod source_text;
 pub mod wire;

@@ -13,12 +13,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("elf", &["error", "fsutil", "wire"]),
     ("error", &["advice", "escape"]),
     ("escape", &[]),
-    ("fsutil", &["owner"]),
+    ("fsutil", &["owner", "signals"]),
     ("human", &[]),
     ("inputs", &["fsutil", "wire"]),
-    ("logging", &["error", "escape", "fsutil", "host_name"]),
+    ("logging", &["error", "escape", "fsutil", "host_name", "signals"]),
     ("owner", &["host_name", "wire"]),
-    ("process", &["fsutil", "logging"]),
+    ("process", &["fsutil", "logging", "owner", "signals"]),
+    ("signals", &[]),
     ("source_text", &[]),
     ("wire", &[]),
     ("params", &["error", "human", "process", "wire"]),
@@ -56,7 +57,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("load", &["advice", "error", "fsutil"]),
-    ("parallel", &["error", "fsutil", "human", "logging", "params", "wire", "host_name"]),
+    ("parallel", &["error", "fsutil", "human", "logging", "params", "signals", "wire", "host_name"]),
     (
         "jit",
         &[
@@ -72,6 +73,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "parallel",
             "params",
             "process",
+            "signals",
             "signature",
             "wire",
         ],
@@ -122,6 +124,7 @@ fn may_be_unsafe(path: &Path) -> bool {
     path.starts_with("capi")
         || path == Path::new("load.rs")
         || path.starts_with("load")
+        || path == Path::new("signals.rs")
         || path.starts_with("parallel/mpi")
 }
 
@@ -175,6 +178,28 @@ fn unsafe_code_is_where_it_belongs() {
         assert!(!(forbids && may_be_unsafe(&path)), "{} is in the list of unsafe files", path.display());
         let names_mpi = code.contains("mpi_sys") || code.contains("MPI_Comm_");
         assert!(!names_mpi || path.starts_with("parallel/mpi"), "{} names mpi_sys", path.display());
+    }
+}
+
+/// In the host, a write that fails must not raise a signal; the command is a process of our own.
+#[test]
+fn writes_raise_no_signal() {
+    const WRITES: [&str; 5] = ["fs::write(", "fs::copy(", ".set_len(", "fallocate(", "stderr().write"];
+    for (path, code) in sources() {
+        if is_test(&path) || path.starts_with("cli") || path.starts_with("doctor") {
+            continue;
+        }
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        for (at, write) in WRITES.iter().flat_map(|write| code.match_indices(write)) {
+            let before: String =
+                code[..at].chars().rev().take(150).collect::<Vec<_>>().into_iter().rev().collect();
+            let guarded = before.contains("without_signals(");
+            assert!(
+                guarded,
+                "{}: {write}...) outside of without_signals, or of fsutil::write",
+                path.display()
+            );
+        }
     }
 }
 

@@ -62,7 +62,7 @@ const SCRIPT: &str = "recompile.sh";
 
 fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) -> std::io::Result<()> {
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
-        fs::write(dir.join(name), text)?;
+        fsutil::write(&dir.join(name), text)?;
     }
     for subdir in ["include", "lib"] {
         fs::create_dir(dir.join(subdir))?;
@@ -74,10 +74,10 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
         let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
         // Only what exists: a dependency need not have a header. A copy of a FIFO would wait for its other end.
         if let Some(name) = file.file_name().filter(|_| file.is_file()) {
-            let _ = fs::copy(file, dir.join(subdir).join(name));
+            let _ = fsutil::copy(file, &dir.join(subdir).join(name));
         }
     }
-    fs::write(dir.join("error.log"), output)?;
+    fsutil::write(&dir.join("error.log"), output)?;
     let here = Dirs { include: "include".to_owned(), library: "lib".to_owned() };
     let local = command::argv(job.params, &[], job.source.0, job.library, job.dependencies, &here);
     let script = format!(
@@ -89,7 +89,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
         command = crate::process::join(&local),
     );
     let path = dir.join(SCRIPT);
-    fs::write(&path, script)?;
+    fsutil::write(&path, script)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
     let readme = format!(
         "Building {signature} failed: {what}\n\n\
@@ -99,5 +99,5 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
         signature = job.signature,
         command = crate::process::join(argv),
     );
-    fs::write(dir.join("README"), readme)
+    fsutil::write(&dir.join("README"), readme)
 }

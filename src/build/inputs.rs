@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::fsutil;
 use crate::inputs::{Input, nanoseconds};
 use crate::params::resolved::BuildParams;
 
@@ -239,7 +240,7 @@ impl Since {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let here = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         let path = dir.join(".began");
-        let facts = fs::write(&path, "began").and_then(|()| fs::metadata(&path)).ok();
+        let facts = fsutil::write(&path, "began").and_then(|()| fs::metadata(&path)).ok();
         let there = facts.as_ref().map_or(here, |facts| nanoseconds(facts.ctime(), facts.ctime_nsec()));
         Self { device: facts.map_or(0, |facts| facts.dev()), there, here }
     }

@@ -81,7 +81,7 @@ impl Copies {
             fs::create_dir_all(&dir).map_err(|error| Error::io("cannot create", &dir, &error))?;
             for (name, data) in files {
                 let path = dir.join(name);
-                fs::write(&path, data).map_err(|error| Error::io("cannot write", &path, &error))?;
+                fsutil::write(&path, data).map_err(|error| Error::io("cannot write", &path, &error))?;
             }
         }
         Ok(())
@@ -153,7 +153,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         runner.slot(&Wanted {
             dir,
             choices: &choices,
-            patience: job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
+            patience: manner::patience(job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE))),
         })
     });
     progress::restart();
@@ -225,7 +225,7 @@ fn staged_on_disk(job: &Job<'_>) -> Result<tempfile::TempDir, Error> {
 fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
         let path = dir.join(name);
-        fs::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
+        fsutil::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
     }
     job.copies.as_ref().map_or(Ok(()), |copies| copies.write(dir, COPIES))
 }

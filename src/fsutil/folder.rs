@@ -15,6 +15,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::owner::Owner;
+use crate::signals::without_signals;
 
 use super::faults::{Op, allow};
 use super::{Power, STAGED_PREFIX, Standing, distrust, shelter, standing, sync};
@@ -312,7 +313,7 @@ impl Folder {
         allow(Op::Create, &path)?;
         let mut staged = self.stage(mode)?;
         allow(Op::Write, &path)?;
-        staged.file.write_all(data)?;
+        without_signals(|| staged.file.write_all(data))?;
         if power == Power::Safe {
             sync(&staged.file)?;
         }
@@ -414,7 +415,7 @@ impl Folder {
         }
         allow(Op::Write, &path)?;
         // Once: the rest of a line that did not fit would come behind those of others.
-        if file.write(data)? < data.len() {
+        if without_signals(|| file.write(data))? < data.len() {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
         Ok(facts.len())

@@ -24,6 +24,7 @@ use std::time::{Duration, SystemTime};
 use tempfile::NamedTempFile;
 
 use crate::owner::{Life, Owner};
+use crate::signals::without_signals;
 
 pub use disk::{is_local, room, room_in_memory, word_of_loader};
 use faults::{Op, allow};
@@ -90,6 +91,22 @@ pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::R
 pub fn publish_over(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
     let (folder, name) = folder::of_file(path)?;
     folder.publish_over(name, data, mode, power)
+}
+
+/// Gives a file in a folder of our own these contents. Raises no signal in the host.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(path: &Path, data: impl AsRef<[u8]>) -> io::Result<()> {
+    without_signals(|| fs::write(path, data))
+}
+
+/// Copies a file with its mode. Raises no signal in the host.
+///
+/// # Errors
+/// Those of the file system.
+pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
+    without_signals(|| fs::copy(from, to))
 }
 
 /// Why a file was not read.

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, OFlags, fcntl_getfl, fcntl_setfl, linkat};
 
+use crate::signals::without_signals;
+
 use super::faults::{Op, allow};
 use super::{kind_name, staging, sync};
 
@@ -138,7 +140,7 @@ impl OutputFile {
 
 impl Write for OutputFile {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.file.write(data)
+        without_signals(|| self.file.write(data))
     }
 
     fn flush(&mut self) -> io::Result<()> {

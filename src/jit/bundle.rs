@@ -19,6 +19,7 @@ use crate::cache::seal::Record;
 use crate::error::{Error, Result};
 use crate::fsutil::{self, OutputFile};
 use crate::params::resolved::Resolved;
+use crate::signals::WithoutSignals;
 use crate::signature::Toolchain;
 
 /// Mode of a bundle, but for what the umask takes away: it is made to be given to others.
@@ -78,7 +79,7 @@ pub fn export_into(
     to: &mut dyn Write,
     progress: &mut dyn FnMut(Step),
 ) -> Result<Exported> {
-    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(to), progress)
+    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(WithoutSignals(to)), progress)
 }
 
 /// How long to wait for a program that writes to a FIFO.
@@ -125,7 +126,7 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: Options) -> Resu
         return Err(cannot(io::Error::new(io::ErrorKind::StorageFull, text)));
     }
     let mut file = tempfile::tempfile_in(root).map_err(cannot)?;
-    stream.copy(from, &mut file).map_err(cannot)?;
+    stream.copy(from, &mut WithoutSignals(&mut file)).map_err(cannot)?;
     bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
 }
 

@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::{Map, Value, json};
 
 use crate::fsutil;
+use crate::signals::without_signals;
 
 use super::{DEBUG, ERROR, Finished, INFO, Record, WARNING};
 
@@ -47,10 +48,10 @@ impl Sink {
     /// What cannot be written is lost: there is nobody to tell.
     pub(super) fn write(&self, record: &Record<'_>) {
         let line = line(record);
-        let _ = match self {
+        let _ = without_signals(|| match self {
             Self::Stderr => io::stderr().write_all(line.as_bytes()),
             Self::File(file) => (&*file).write_all(line.as_bytes()),
-        };
+        });
     }
 }
 
@@ -115,6 +116,6 @@ impl Events {
         }
         let mut line = Value::Object(fields).to_string();
         line.push('\n');
-        let _ = (&self.0).write_all(line.as_bytes());
+        let _ = without_signals(|| (&self.0).write_all(line.as_bytes()));
     }
 }

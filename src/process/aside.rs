@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 
+use crate::signals::without_signals;
+
 use super::cores;
 
 /// A command that is run aside.
@@ -89,7 +91,7 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
 /// A file in memory that takes so much and no more: who says the same again and again is not listened to.
 fn what_is_said() -> io::Result<File> {
     let file = File::from(memfd_create("dijitso aside", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    file.set_len(SAID as u64)?;
+    without_signals(|| file.set_len(SAID as u64))?;
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }

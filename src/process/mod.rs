@@ -65,6 +65,9 @@ impl Exit {
     pub fn describe(self) -> String {
         match self {
             Self::Code(code) => format!("ended with exit code {code}"),
+            Self::Signal(libc::SIGXFSZ) => {
+                format!("was killed by signal {}: a file is larger than ulimit -f allows", libc::SIGXFSZ)
+            }
             Self::Signal(signal) => format!("was killed by signal {signal}"),
             Self::TimedOut => "was stopped at its time limit".to_owned(),
             Self::Unknown => "ended without a status (this process ignores SIGCHLD)".to_owned(),

@@ -20,6 +20,8 @@ use rustix::fs::{fallocate, fcntl_add_seals, fcntl_get_seals, memfd_create};
 use rustix::io::Errno;
 use rustix::thread::futex;
 
+use crate::signals::without_signals;
+
 /// Bytes of what a rank tells the others of the bell that it could offer.
 pub(super) const OFFER: usize = 12;
 
@@ -56,7 +58,7 @@ impl Bell {
             made => made?,
         };
         // Memory that is not there is missed now, and not at the first use; and nobody can take it away.
-        fallocate(&file, FallocateFlags::empty(), 0, SIZE as u64)?;
+        without_signals(|| Ok(fallocate(&file, FallocateFlags::empty(), 0, SIZE as u64)?))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let bell = Self::of(File::from(file))?;
         bell.join();
