@@ -16,6 +16,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::logging::progress;
+use crate::signals::Tie;
 
 use super::aside::{self, RunAside};
 use super::memory::MemoryLimit;
@@ -47,12 +48,12 @@ impl Runner for Spawn {
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command line"))?;
         let mut spawn = std::process::Command::new(program);
         // Diagnostics are searched for "error:", so they must not be translated.
-        spawn.args(arguments).current_dir(&command.cwd).env("LC_ALL", "C").stdin(Stdio::null());
+        spawn.args(arguments).current_dir(&command.cwd).env("LC_ALL", "C");
         if command.cwd.is_absolute() && !names_launcher(&command.argv) {
             // What a compiler that is killed leaves there goes with the folder.
             spawn.env("TMPDIR", &command.cwd);
         }
-        // A group of its own, so that a time limit ends the compiler's children too.
+        // A group of its own, so that a time limit ends the compiler's children too, and so does the end of this process.
         spawn.process_group(0);
         match command.capture {
             Capture::Pipe => through_pipe(&mut spawn, command),
@@ -143,15 +144,21 @@ struct Watch {
     deadline: Option<Instant>,
     memory: MemoryLimit,
     exit: Option<Exit>,
+    /// Until the child has ended or was killed.
+    _tie: Option<Tie>,
 }
 
 impl Watch {
     fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
+        let tie = Tie::new().ok();
+        let input = tie.as_ref().and_then(|tie| tie.input().ok());
+        spawn.stdin(input.unwrap_or_else(Stdio::null));
         let child = cores::spawn(spawn)?;
+        tie.iter().for_each(|tie| tie.bind(child.id()));
         let mut memory = MemoryLimit::new(command.memory);
         memory.walk(child.id());
         let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
-        Ok(Self { child, deadline, memory, exit: None })
+        Ok(Self { child, deadline, memory, exit: None, _tie: tie })
     }
 
     /// How long to sleep at most before looking again.
