@@ -32,8 +32,11 @@ use super::{FILE_MODE, read};
 /// How often an owner gives a sign of life.
 const BEAT: Duration = Duration::from_secs(5);
 
-/// How long an owner that cannot be seen, or has been stopped, may give none.
+/// How long an owner that cannot be seen may give none.
 const SILENCE: Duration = Duration::from_secs(90);
+
+/// The same of an owner that is seen to be stopped.
+const STOPPED: Duration = Duration::from_secs(10);
 
 /// The contents of a lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -279,8 +282,8 @@ fn heart(tree: &Tree, path: &Path) -> Option<Sender<()>> {
 #[derive(Default)]
 struct Seen {
     last: Option<(Claim, SystemTime, Instant)>,
-    /// Whether it had been silent for long already when it was seen first, by the clock of the disk.
-    old: Option<bool>,
+    /// For how long it had been silent when it was seen first, by the clock of the disk, if that can be told.
+    age: Option<Option<Duration>>,
 }
 
 impl Seen {
@@ -308,21 +311,21 @@ impl Seen {
                 !held(|held| held.iter().any(|(_, number)| *number == claim.number))
             }
             Life::Alive => false,
-            Life::Stopped | Life::Unknown => {
-                let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= SILENCE);
-                silent || tree.is_some_and(|tree| self.was_old(tree, path))
+            life @ (Life::Stopped | Life::Unknown) => {
+                let limit = if life == Life::Stopped { STOPPED } else { SILENCE };
+                let silent = self.last.as_ref().is_none_or(|(_, _, since)| since.elapsed() >= limit);
+                silent || tree.and_then(|tree| self.age(tree, path)).is_some_and(|age| age >= limit)
             }
         }
     }
 
     /// Asked once: a file that is made now, beside the lease, has the time of now on the same clock.
-    fn was_old(&mut self, tree: &Tree, path: &Path) -> bool {
-        let Some((_, modified, _)) = self.last else { return false };
+    fn age(&mut self, tree: &Tree, path: &Path) -> Option<Duration> {
+        let (_, modified, _) = self.last.as_ref()?;
         let now = |folder: &Folder| folder.stage(FILE_MODE)?.file().metadata()?.modified();
-        *self.old.get_or_insert_with(|| {
-            let folder = tree.enter(path.parent().unwrap_or(Path::new("/")), false).ok().flatten();
-            let now = folder.and_then(|folder| now(&folder).ok());
-            now.is_some_and(|now| now.duration_since(modified).is_ok_and(|age| age >= SILENCE))
+        *self.age.get_or_insert_with(|| {
+            let folder = tree.enter(path.parent().unwrap_or(Path::new("/")), false).ok().flatten()?;
+            now(&folder).ok()?.duration_since(*modified).ok()
         })
     }
 }

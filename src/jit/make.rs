@@ -80,7 +80,7 @@ impl Session {
         };
         let patience = ticket.request.params.build.lease_timeout;
         // Without a callback to build it there is nothing to wait for: the call fails below.
-        let patience = if callbacks.generate.is_some() { patience } else { Duration::ZERO };
+        let patience = if callbacks.generate.is_some() { manner::patience(patience) } else { Duration::ZERO };
         // Whoever builds it may be waiting in turn for what is generated here.
         let patience = if nested::is_nested() { patience.min(NESTED_PATIENCE) } else { patience };
         let lease = if patience.is_zero() {
@@ -204,7 +204,8 @@ impl Work {
             minds_inputs: layout.params().minds_inputs(),
             prologues: prologues(layout),
         };
-        let manner = Manner { cores: params.cores, given_up: given_up.cloned() };
+        let manner =
+            Manner { cores: params.cores, given_up: given_up.cloned(), deadline: manner::deadline() };
         let doing = format!("compiling \"{name}\"");
         let built = manner::within(manner, || progress::during(doing, || compile(&job, cache, runner)))?;
 

@@ -21,6 +21,7 @@ use crate::parallel::directories::{Sharing, discover};
 use crate::parallel::roles::{self, Plan, ROOT, Situation};
 use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
+use crate::process::manner;
 use crate::signature::{Toolchain, signature};
 
 use super::ahead::Begun;
@@ -437,7 +438,9 @@ impl<'a> Call<'a> {
             if !plan.builders.contains(&rank) {
                 return Ok(false);
             }
-            self.session.conclude(begun, ticket, cache, callbacks)
+            // The others wait in this agreement.
+            let timeout = self.request.params.timeout;
+            manner::awaited(timeout, || self.session.conclude(begun, ticket, cache, callbacks))
         })?;
         drop(voice);
         let mut origin = if built { Origin::Built } else { Origin::Disk };

@@ -145,13 +145,13 @@ mod tests {
     fn of_child(cores: Cores) -> String {
         let mut command = Command::new("grep");
         command.args(["Cpus_allowed_list", "/proc/self/status"]).stdout(std::process::Stdio::piped());
-        let child = within(Manner { cores, given_up: None }, || spawn(&mut command)).unwrap();
+        let child = within(Manner { cores, ..Manner::default() }, || spawn(&mut command)).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
     #[test]
     fn a_bound_thread_starts_commands_on_all_cores_and_stays_bound() {
-        let (everywhere, count) = within(Manner { cores: Cores::All, given_up: None }, available);
+        let (everywhere, count) = within(Manner { cores: Cores::All, ..Manner::default() }, available);
         // A thread of its own: the others of this program are not to be bound.
         thread::spawn(move || {
             let free = of_child(Cores::All);
@@ -163,9 +163,9 @@ mod tests {
             assert_eq!(of_child(Cores::All), free);
             assert_eq!(of_child(Cores::Inherited), format!("Cpus_allowed_list:\t{core}\n"));
             assert_eq!(sched_getaffinity(None).unwrap(), one, "this thread is as it was");
-            let wide = within(Manner { cores: Cores::All, given_up: None }, available);
+            let wide = within(Manner { cores: Cores::All, ..Manner::default() }, available);
             assert_eq!(wide, (everywhere, count));
-            let narrow = within(Manner { cores: Cores::Inherited, given_up: None }, available);
+            let narrow = within(Manner { cores: Cores::Inherited, ..Manner::default() }, available);
             assert_eq!(narrow, (one, 1));
         })
         .join()

@@ -1,4 +1,4 @@
-//! In which manner a thread runs its commands: on which cores, and whether it has been told to stop.
+//! In which manner a thread runs its commands: on which cores, until when, and whether it has been told to stop.
 //!
 //! It belongs to the thread and not to the command, so that everything that a build runs on its way, whatever that is,
 //! is run alike.
@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::cores::Cores;
 
@@ -19,12 +20,14 @@ pub struct Manner {
     pub cores: Cores,
     /// Set by another thread when nobody wants the result any more: what runs is ended, and nothing is begun.
     pub given_up: Option<Arc<AtomicBool>>,
+    /// When the ranks that wait for this thread wait no longer.
+    pub deadline: Option<Instant>,
 }
 
 thread_local! {
     /// Without a destructor, so that calls from static destructors still find it. Between calls it holds nothing.
     static MANNER: RefCell<ManuallyDrop<Manner>> =
-        const { RefCell::new(ManuallyDrop::new(Manner { cores: Cores::Auto, given_up: None })) };
+        const { RefCell::new(ManuallyDrop::new(Manner { cores: Cores::Auto, given_up: None, deadline: None })) };
 }
 
 /// Runs `action`, and what it runs, in this manner.
@@ -38,6 +41,28 @@ pub fn within<T>(manner: Manner, action: impl FnOnce() -> T) -> T {
     }
     let _guard = Guard(MANNER.replace(ManuallyDrop::new(manner)));
     action()
+}
+
+/// Runs `action`, for which others wait so long from now; `None` is for ever. A deadline that is earlier stays.
+pub fn awaited<T>(timeout: Option<Duration>, action: impl FnOnce() -> T) -> T {
+    let manner = MANNER.with_borrow(|manner| Manner::clone(manner));
+    let new = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+    let deadline = [manner.deadline, new].into_iter().flatten().min();
+    within(Manner { deadline, ..manner }, action)
+}
+
+/// When the ranks that wait for this thread wait no longer; `None` is never.
+#[must_use]
+pub fn deadline() -> Option<Instant> {
+    MANNER.with_borrow(|manner| manner.deadline)
+}
+
+/// How long this thread may wait for other programs: so long, and no longer than half of the time that is left for it,
+/// so that the work itself can still be done in time.
+#[must_use]
+pub fn patience(longest: Duration) -> Duration {
+    let left = deadline().map(|at| at.saturating_duration_since(Instant::now()) / 2);
+    left.map_or(longest, |left| left.min(longest))
 }
 
 /// Whether what this thread does has been given up.
@@ -58,7 +83,7 @@ mod tests {
     #[test]
     fn the_manner_lasts_as_long_as_the_action_and_for_its_thread_alone() {
         let flag = Arc::new(AtomicBool::new(true));
-        let manner = Manner { cores: Cores::All, given_up: Some(flag) };
+        let manner = Manner { cores: Cores::All, given_up: Some(flag), deadline: None };
         within(manner, || {
             assert!(given_up() && cores() == Cores::All);
             within(Manner::default(), || assert!(!given_up()));
@@ -67,5 +92,20 @@ mod tests {
             assert!(!elsewhere.unwrap());
         });
         assert!(!given_up() && cores() == Cores::Auto);
+    }
+
+    #[test]
+    fn who_is_waited_for_waits_half_as_long_for_others() {
+        const LONG: Duration = Duration::from_secs(3600);
+        assert_eq!((patience(LONG), deadline()), (LONG, None));
+        awaited(Some(Duration::from_secs(100)), || {
+            assert!(patience(LONG) <= Duration::from_secs(50) && patience(LONG) > Duration::from_secs(20));
+            assert_eq!(patience(Duration::from_secs(1)), Duration::from_secs(1));
+            let outer = deadline();
+            awaited(None, || assert_eq!(deadline(), outer));
+            awaited(Some(LONG), || assert_eq!(deadline(), outer));
+            awaited(Some(Duration::ZERO), || assert_eq!(patience(LONG), Duration::ZERO));
+        });
+        assert_eq!(deadline(), None);
     }
 }

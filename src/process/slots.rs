@@ -4,18 +4,23 @@
 //! <build.slots_dir>/<boot id of the host>/slot-0  slot-1 ...
 //! ```
 //!
-//! A compiler runs while its program holds a lock (`flock`) on one of these files, which are empty and stay. The kernel
-//! drops a lock with its owner, however that ends, so no slot is ever lost. A home directory that hosts share has a
-//! folder for each host, so hosts do not count each other.
+//! A compiler runs while its program holds a lock (`flock`) on one of these files, which stay. The kernel drops a lock
+//! with its owner, however that ends, so no slot is ever lost. The file names its owner ([`Owner::tag`]) while it is
+//! locked: the slot of a program that has been stopped does not count. The first of `slot-0.1`, `slot-0.2`, ... that is
+//! free stands in for it. The same holds of a program that has ended while a child that it forked keeps the lock.
+//!
+//! A home directory that hosts share has a folder for each host, so hosts do not count each other.
 //!
 //! This is for economy only: whatever is in the way (a disk without locks, a folder of somebody else, a wait that takes
-//! too long), the compiler runs without a slot.
+//! too long), the compiler runs without a slot. Who waits says for whom.
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -25,6 +30,8 @@ use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use crate::fsutil;
+use crate::owner::{Life, Owner};
+use crate::signals::without_signals;
 
 use super::{cores, manner};
 
@@ -47,6 +54,7 @@ pub struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        let _ = without_signals(|| self.file.set_len(0));
         // Not left to the closing of the file: a process that the host has forked may have a copy of it.
         let _ = flock(&self.file, FlockOperation::Unlock);
     }
@@ -96,9 +104,11 @@ pub fn take_spare(wanted: &Wanted<'_>) -> Option<Spare> {
     const NAP: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     let Ok(folder) = open_folder(wanted.dir) else { return Some(Spare { _slot: None }) };
+    let mut holders = Holders::default();
     loop {
+        holders.begin_round();
         for index in wanted.choices {
-            match try_take(&folder, *index) {
+            match try_take(&folder, *index, &mut holders) {
                 Ok(None) => {}
                 Ok(Some(slot)) => return Some(Spare { _slot: Some(slot) }),
                 Err(_) => return Some(Spare { _slot: None }),
@@ -170,16 +180,22 @@ fn remove_old(all: &File, dir: &Path) {
     }
 }
 
+/// After this long it is said who is waited for; then after eight times as long, and so on.
+const SAY_AFTER: Duration = Duration::from_secs(3);
+
 fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
     const LONGEST: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     let mut nap = Duration::from_millis(1);
+    let mut say_after = SAY_AFTER;
+    let mut holders = Holders::default();
     loop {
+        holders.begin_round();
         // From anywhere, or all that wait would look at the same slot first.
         let first = usize::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
         for at in 0..wanted.choices.len() {
             let index = wanted.choices[(first + at) % wanted.choices.len()];
-            if let Some(slot) = try_take(folder, index)? {
+            if let Some(slot) = try_take(folder, index, &mut holders)? {
                 let waited = begin.elapsed();
                 if waited > Duration::from_secs(1) {
                     log::info!(
@@ -193,13 +209,20 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
         if manner::given_up() {
             return Ok(None);
         }
-        let left = wanted.patience.saturating_sub(begin.elapsed());
+        let waited = begin.elapsed();
+        if waited >= say_after {
+            holders.say(wanted.choices.len(), waited);
+            say_after *= 8;
+        }
+        let left = wanted.patience.saturating_sub(waited);
         if left.is_zero() {
-            log::warn!(
-                "{} compilers were busy on this host for {:.0} s: compiling all the same (build.max_compilers)",
-                wanted.choices.len(),
-                wanted.patience.as_secs_f64()
-            );
+            if !wanted.patience.is_zero() {
+                log::warn!(
+                    "{} compilers were busy on this host for {:.0} s: compiling all the same (build.max_compilers)",
+                    wanted.choices.len(),
+                    wanted.patience.as_secs_f64()
+                );
+            }
             return Ok(None);
         }
         std::thread::sleep(nap.min(left));
@@ -207,16 +230,116 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
     }
 }
 
-fn try_take(folder: &File, index: usize) -> io::Result<Option<Slot>> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = File::from(openat(folder, format!("slot-{index}"), flags, Mode::RUSR | Mode::WUSR)?);
+/// How many may stand in for a slot whose owner has been stopped.
+const STAND_INS: usize = 8;
+
+/// Takes the slot with this number, or one that stands in for it.
+fn try_take(folder: &File, index: usize, holders: &mut Holders) -> io::Result<Option<Slot>> {
+    for stand_in in 0..=STAND_INS {
+        let name = if stand_in == 0 { format!("slot-{index}") } else { format!("slot-{index}.{stand_in}") };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?);
+        if lock(&file)? {
+            let tag = Owner::me().tag();
+            // What cannot be written is not known: the slot counts.
+            let _ = without_signals(|| file.set_len(0).and_then(|()| file.write_all_at(tag.as_bytes(), 0)));
+            return Ok(Some(Slot { file }));
+        }
+        if !holders.is_idle(name, &file) {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Takes the lock of a slot. False when it is taken.
+fn lock(file: &File) -> io::Result<bool> {
     loop {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(Some(Slot { file })),
-            Err(Errno::WOULDBLOCK) => return Ok(None),
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::WOULDBLOCK) => return Ok(false),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+/// Who holds the slots, by their names, as far as one that waits has seen.
+#[derive(Default)]
+struct Holders {
+    /// Owner, and since when it has been seen to do nothing.
+    seen: HashMap<String, (Option<Owner>, Option<Instant>)>,
+    looked: Option<Instant>,
+    /// Whether to look at the owners in this round.
+    looks: bool,
+}
+
+impl Holders {
+    /// How often owners are looked at: seldom, since slots are looked at often.
+    const LOOK: Duration = Duration::from_millis(250);
+
+    /// For so long an owner does nothing before its slot does not count any more. Meanwhile a slot that was left and
+    /// taken again has the name of its new owner.
+    const IDLE: Duration = Duration::from_secs(1);
+
+    fn begin_round(&mut self) {
+        self.looks = self.looked.is_none_or(|looked| looked.elapsed() >= Self::LOOK);
+        if self.looks {
+            self.looked = Some(Instant::now());
+        }
+    }
+
+    /// Whether the owner of a slot that is taken has been stopped, or has ended.
+    fn is_idle(&mut self, name: String, file: &File) -> bool {
+        if self.looks {
+            let owner = read_owner(file);
+            let idle = owner.as_ref().is_some_and(|owner| matches!(owner.life(), Life::Stopped | Life::Dead));
+            let before = self.seen.get(&name).filter(|(before, _)| *before == owner).and_then(|seen| seen.1);
+            let since = idle.then(|| before.unwrap_or_else(Instant::now));
+            self.seen.insert(name, (owner, since));
+            return since.is_some_and(|since| since.elapsed() >= Self::IDLE);
+        }
+        let since = self.seen.get(&name).and_then(|(_, since)| *since);
+        since.is_some_and(|since| since.elapsed() >= Self::IDLE)
+    }
+
+    /// Says who is waited for. Threads that wait for this very process are no news.
+    fn say(&self, count: usize, waited: Duration) {
+        const NAMED: usize = 4;
+        let me = Owner::me();
+        let working = self.seen.values().filter(|(_, idle)| idle.is_none());
+        let mut owners: Vec<&Owner> = working.filter_map(|(owner, _)| owner.as_ref()).collect();
+        owners.sort_by_key(|owner| (**owner == me, owner.pid));
+        owners.dedup();
+        let level =
+            if owners.iter().all(|owner| **owner == me) { log::Level::Info } else { log::Level::Warn };
+        let names: Vec<String> = owners.iter().take(NAMED).map(|owner| describe(owner)).collect();
+        let by = if names.is_empty() { "other programs".to_owned() } else { names.join(", ") };
+        let more = owners.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        log::log!(
+            level,
+            "waiting since {} s for a compiler slot of this host: all {count} are taken by {by}{more} \
+             (build.max_compilers)",
+            waited.as_secs()
+        );
+    }
+}
+
+fn read_owner(file: &File) -> Option<Owner> {
+    let mut text = [0; 128];
+    let length = file.read_at(&mut text, 0).ok()?;
+    Owner::from_tag(std::str::from_utf8(&text[..length]).ok()?)
+}
+
+/// "process 12 (poisson)".
+fn describe(owner: &Owner) -> String {
+    let program = std::fs::read_to_string(format!("/proc/{}/comm", owner.pid)).unwrap_or_default();
+    let program = program.trim();
+    if program.is_empty() {
+        format!("process {}", owner.pid)
+    } else {
+        format!("process {} ({program})", owner.pid)
     }
 }
 

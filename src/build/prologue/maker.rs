@@ -173,7 +173,7 @@ fn work_off(dir: &Path, run: RunAside) {
     // Of this thread alone, and of what it starts. Not the lowest: what holds a place of a compiler is to come to its end.
     let _ = rustix::process::setpriority_process(None, 5);
     while let Some((work, places)) = next(dir) {
-        manner::within(Manner { cores: work.cores, given_up: None }, || {
+        manner::within(Manner { cores: work.cores, ..Manner::default() }, || {
             make_in_a_place(&work, places.as_ref(), run);
         });
         queue().waiting.retain(|(other, _)| !other.is_same(&work));
@@ -271,12 +271,22 @@ fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
     let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();
+    let patience = manner::patience(PATIENCE);
+    let mut say_after = Duration::from_secs(3);
     let mut nap = Duration::from_millis(5);
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if read_record(folder) == before => return Ok(Some(file)),
             Ok(()) => return Ok(None),
-            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < PATIENCE => {}
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
+                if begin.elapsed() >= say_after {
+                    let (path, seconds) = (path.display(), patience.as_secs());
+                    log::warn!(
+                        "waiting for another program that precompiles headers ({path}), {seconds} s at most"
+                    );
+                    say_after *= 8;
+                }
+            }
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
@@ -296,7 +306,7 @@ fn make_in(work: &Work, run: RunAside, lock: &File) -> Result<(), Refusal> {
     remove(&work.store, &work.key)?;
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let began = Since::now(&folder);
-    let write = |name: &str, text: &str| fs::write(folder.join(name), text);
+    let write = |name: &str, text: &str| fsutil::write(&folder.join(name), text);
     let run = |arguments: &[&str], what: &str| {
         let mut argv = work.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));

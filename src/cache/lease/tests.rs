@@ -142,6 +142,26 @@ fn an_owner_elsewhere_that_has_been_silent_for_long_is_not_waited_for() {
     assert!(begin.elapsed() < LONG / 2);
 }
 
+/// As a process that a user has stopped, in the middle of a compile.
+#[test]
+fn a_stopped_owner_is_waited_for_a_few_seconds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("form");
+    let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+    let start = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
+    let owner = Owner { pid: child.id(), start, ..Owner::me() };
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    std::fs::write(&path, foreign(owner)).unwrap();
+    assert!(matches!(take(&tree(&path), &path, Duration::from_secs(1), || false), Taken::Without(_)));
+    let begin = Instant::now();
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
+    assert!(begin.elapsed() < STOPPED + Duration::from_secs(5));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 /// All find out at the same time that the owner is dead; among them are those who have looked a while ago.
 #[test]
 fn one_of_many_takes_over_from_a_dead_owner() {

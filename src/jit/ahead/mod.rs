@@ -283,7 +283,7 @@ impl Session {
             under_way.retain(|_, shared| shared.strong_count() > 0);
             under_way.insert(path, Arc::downgrade(&shared));
         }
-        let manner = Manner { cores: params.build.cores, given_up: None };
+        let manner = Manner { cores: params.build.cores, ..Manner::default() };
         let limit = manner::within(manner, || slots::choices(params.build.max_compilers)).len();
         Pool::submit(&shared.build, limit);
         Begun::Build(shared)

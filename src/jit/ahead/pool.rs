@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::jit::lock;
 use crate::jit::make::Work;
 use crate::logging;
-use crate::process::Runner;
+use crate::process::{Runner, manner};
 
 /// What a thread needs for a build.
 pub(super) struct Task {
@@ -110,7 +110,17 @@ impl Build {
             if let State::Ended(outcome) = &*state {
                 return outcome.clone();
             }
-            state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let Some(deadline) = manner::deadline() else {
+                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let text =
+                    "the build was not done in time: the other ranks wait no longer (see parallel.timeout)";
+                return Err(Error::new(Kind::Timeout, text));
+            }
+            (state, _) = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
