@@ -5,13 +5,12 @@
 //!                 "# dijitso cache, format 1" "\n"
 //!                 text
 //! ```
-//! The mark is made in a directory that is not there or is empty, before anything else, and never in one that has
-//! something else in it. In a directory without it nothing is written, moved or removed. What is in it already is
-//! loaded all the same: that changes nothing.
+//! The mark is made before anything else, and never in a directory that has something under a name that a cache uses:
+//! after that, what is under these names is ours. Other files beside them do not matter. In a directory without the mark
+//! nothing is written, moved or removed. What is in it already is loaded all the same: that changes nothing.
 
 #![forbid(unsafe_code)]
 
-use std::ffi::OsStr;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +42,7 @@ enum Mark {
 }
 
 impl Cache {
-    /// Opens the cache for changes. `None` when it is not there, or is an empty directory.
+    /// Opens the cache for changes. `None` when it is not there, or has nothing in it under a name that a cache uses.
     ///
     /// # Errors
     /// [`Kind::Cache`] when others can have written it or can replace it, when it is not marked as a cache, or when the
@@ -132,18 +131,18 @@ impl Cache {
         }
     }
 
-    /// The first name in the directory that is not of a file system's or of a cache that is just being made; the mark
-    /// comes before all others.
+    /// The first name in the directory that a cache uses and under which there is something; the mark comes before all
+    /// others.
     fn content(&self, tree: &Tree) -> Result<Option<String>> {
         let root = self.layout.root();
         let names = tree.list(root).map_err(|error| cannot("cannot read", root, &error))?;
         if names.iter().any(|name| name == MARK) {
             return Ok(Some(MARK.to_owned()));
         }
-        let counts = |name: &&std::ffi::OsString| {
-            name.as_os_str() != OsStr::new("lost+found") && !name.to_str().is_some_and(fsutil::is_unfinished)
+        let counts = |name: &&str| {
+            self.layout.is_own(name) && !tree.list(&root.join(name)).is_ok_and(|names| names.is_empty())
         };
-        Ok(names.iter().find(counts).map(|name| name.to_string_lossy().into_owned()))
+        Ok(names.iter().filter_map(|name| name.to_str()).find(counts).map(str::to_owned))
     }
 
     fn unmarked(&self, mark: Mark, content: Option<&str>) -> Error {
@@ -151,7 +150,10 @@ impl Cache {
         let why = match (mark, content) {
             (Mark::Other, _) => format!("its {MARK} is that of another program or version"),
             (_, content) => {
-                format!("it has no {MARK} of dijitso, and is not empty ({})", content.unwrap_or_default())
+                format!(
+                    "it has no {MARK} of dijitso, and has something called {}",
+                    content.unwrap_or_default()
+                )
             }
         };
         let text = format!(

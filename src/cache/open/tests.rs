@@ -70,8 +70,29 @@ fn a_directory_that_is_missing_or_empty_is_marked_before_anything_else() {
     assert_eq!(fs::read_dir(root(&cache)).unwrap().count(), 2);
 }
 
+/// A directory for all that belongs to a run, say: nothing of it is under a name that a cache uses.
 #[test]
-fn a_directory_with_anything_else_in_it_is_no_cache_and_stays_as_it_is() {
+fn other_files_beside_a_cache_do_not_matter_and_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = cache(dir.path());
+    for folder in ["results", "src", "lib"] {
+        fs::create_dir_all(root(&cache).join(folder)).unwrap();
+    }
+    fs::write(root(&cache).join("results/u.csv"), "mine").unwrap();
+    fs::write(root(&cache).join("program"), "mine").unwrap();
+    assert!(cache.open().unwrap().is_none());
+    cache.publish(&entry("a", &[], "h")).unwrap();
+    assert!(cache.open().unwrap().is_some());
+    let report = cache.check(&[], Mend::Do, &|_, _| {}).unwrap();
+    assert!(report.findings.iter().all(|finding| finding.path.starts_with(root(&cache))));
+    cache.remove("a", &Category::ALL).unwrap();
+    for file in ["results/u.csv", "program"] {
+        assert_eq!(fs::read_to_string(root(&cache).join(file)).unwrap(), "mine");
+    }
+}
+
+#[test]
+fn a_directory_with_something_under_a_name_of_a_cache_is_none_and_stays_as_it_is() {
     let of_cargo = format!("{}# This file is a cache directory tag created by cargo.\n", &LINES[..44]);
     for (name, text) in [("src/form.cpp", "int x;"), (MARK, of_cargo.as_str()), (MARK, "")] {
         let dir = tempfile::tempdir().unwrap();
