@@ -29,6 +29,10 @@
 #ifndef DIJITSO_HPP
 #define DIJITSO_HPP
 
+#if !defined(__cplusplus) || (__cplusplus < 201703L && !(defined(_MSVC_LANG) && _MSVC_LANG >= 201703L))
+#error "dijitso.hpp needs C++17: compile with -std=c++17 or newer (CMake: target_compile_features(... cxx_std_17)), or use dijitso.h"
+#else // the whole file: nothing is to follow that sentence
+
 #include <dijitso.h>
 
 #include <cstddef>
@@ -1119,4 +1123,5 @@ inline void receive_binary(communicator comm, blob& into)
 
 } // namespace dijitso
 
+#endif // C++17
 #endif

@@ -99,3 +99,27 @@ fn the_exported_names_are_these() {
     let expected = include_str!("exports.txt");
     assert_eq!(names.join("\n") + "\n", expected, "tests/exports.txt is the list of exported functions");
 }
+
+/// C++14 gave 1,317 lines on what it does not know.
+#[test]
+fn the_wrapper_in_an_older_language_is_refused_in_one_sentence() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("old.cpp");
+    fs::write(&program, "#include <dijitso.hpp>\n").unwrap();
+    let compile = |compiler: &str, standard: &str| {
+        let mut command = std::process::Command::new(compiler);
+        command.arg(standard).arg("-I").arg(root().join("include")).arg("-fsyntax-only").arg(&program);
+        command.output()
+    };
+    for compiler in ["g++", "clang++"] {
+        for standard in ["-std=c++98", "-std=c++14"] {
+            let Ok(output) = compile(compiler, standard) else { continue };
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(
+                !output.status.success() && said.contains("needs C++17"),
+                "{compiler} {standard}: {said}"
+            );
+            assert_eq!(said.matches("error:").count(), 1, "{compiler} {standard}: {said}");
+        }
+    }
+}
