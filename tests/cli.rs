@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 fn dijitso(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dijitso"))
         .args(arguments)
-        .current_dir(std::env::temp_dir())
+        .current_dir(std::path::Path::new("/tmp"))
         .env_clear()
         .env("HOME", "/home/nobody")
         .envs(variables.iter().copied())
@@ -81,4 +81,18 @@ fn c8_mistakes_are_errors_that_help() {
     let output = dijitso(&["config"], &[("DIJITSO_SYSTEM_CALL_METHOD", "POPEN")]);
     assert_eq!(output.status.code(), Some(3));
     assert!(text(&output.stderr).contains("DIJITSO_SYSTEM_CALL_METHOD"), "{}", text(&output.stderr));
+}
+
+/// A typo was ignored in silence.
+#[test]
+fn a_variable_that_means_nothing_is_told_once() {
+    let output =
+        dijitso(&["config"], &[("DIJITSO_CACHEDIR", "/elsewhere"), ("DIJITSO_ROOT", "/opt/dijitso")]);
+    let said = text(&output.stderr);
+    assert!(output.status.success());
+    assert_eq!(said.matches("DIJITSO_CACHEDIR").count(), 1, "{said}");
+    assert!(said.contains("did you mean DIJITSO_CACHE_DIR?"), "{said}");
+    assert!(!said.contains("DIJITSO_ROOT"), "{said}");
+    let other_rank = [("DIJITSO_CACHEDIR", "/elsewhere"), ("OMPI_COMM_WORLD_RANK", "3")];
+    assert_eq!(text(&dijitso(&["config"], &other_rank).stderr), "");
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::fsutil;
 use crate::inputs::{Input, nanoseconds};
 use crate::params::resolved::BuildParams;
+use crate::process::environment;
 
 /// Options of compilers that are about dependency files: whoever uses one has plans of their own.
 const OWN: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP", "-MG", "-MJ"];
@@ -187,7 +188,7 @@ pub(super) fn libraries(params: &BuildParams) -> Vec<PathBuf> {
         "/usr/lib64".into(),
         "/usr/lib".into(),
     ];
-    let environment = std::env::var_os("LIBRARY_PATH").unwrap_or_default();
+    let environment = environment::variable("LIBRARY_PATH").unwrap_or_default();
     let dirs: Vec<PathBuf> = after("-L")
         .into_iter()
         .chain(params.lib_dirs.iter().map(String::as_str))

@@ -25,7 +25,7 @@ use crate::inputs::Input;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
-use crate::process::{Exit, Outcome, Runner, manner};
+use crate::process::{Exit, Outcome, Runner, find_program, manner};
 
 use command::Dirs;
 use run::{RUNS, Run};
@@ -255,6 +255,11 @@ fn with_note(note: Option<&str>, output: &[u8]) -> String {
     note.map_or_else(|| output.clone().into_owned(), |note| format!("dijitso: {note}\n{output}"))
 }
 
+/// The file of a compiler, if there is one.
+fn is_there(compiler: &[String]) -> Option<PathBuf> {
+    find_program(compiler.first()?, std::env::var_os("PATH").as_deref(), Path::new("/"))
+}
+
 /// A failure in words, and the output that goes with it.
 fn describe(
     job: &Job<'_>,
@@ -266,6 +271,15 @@ fn describe(
 ) -> (String, String) {
     let compiler = crate::process::join(&job.params.compiler);
     let (mut what, output) = match outcome {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(&job.params.compiler).is_some() => {
+            let path = is_there(&job.params.compiler).unwrap_or_default();
+            let what = format!(
+                "the compiler \"{compiler}\" is there, as {}, and cannot be started ({error}): what it needs to start is \
+                 missing, its interpreter (the first line of a script) or its dynamic loader",
+                path.display()
+            );
+            (what, String::new())
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             (format!("the compiler \"{compiler}\" is not there ({error}); {HINT}"), String::new())
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::params::resolved::Resolved;
 use crate::process::cores;
+use crate::process::environment;
 use crate::process::slots::{self, Wanted};
 
 use super::{Probe, Setting};
@@ -52,7 +53,7 @@ const LAUNCHERS: [(&str, &str); 3] =
     [("OMPI_COMM_WORLD_SIZE", "Open MPI"), ("PMI_SIZE", "MPICH"), ("PMIX_RANK", "PMIx")];
 
 fn mpi() -> Probe {
-    let launcher = LAUNCHERS.iter().find(|(variable, _)| std::env::var_os(variable).is_some());
+    let launcher = LAUNCHERS.iter().find(|(variable, _)| environment::variable(variable).is_some());
     match (flavour(), launcher) {
         (None, None) => Probe::ok("MPI", "dijitso was built without MPI"),
         (None, Some((_, launcher))) => {
@@ -95,7 +96,7 @@ fn forking() -> Probe {
         return Probe::ok(NAME, format!("{finding}; there is no InfiniBand here"));
     }
     let safe =
-        ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].iter().any(|variable| std::env::var_os(variable).is_some());
+        ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].iter().any(|variable| environment::variable(variable).is_some());
     if safe || kernel_is_fork_safe(&rustix::system::uname().release().to_string_lossy()) {
         return Probe::ok(NAME, format!("{finding}; InfiniBand allows it here"));
     }

@@ -6,7 +6,7 @@ use super::*;
 
 #[test]
 fn the_first_publisher_wins_and_leaves_nothing_else() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let path = dir.path().join("file");
     assert!(publish_first(&path, b"first", 0o600, Power::Safe).unwrap());
     assert!(!publish_first(&path, b"second", 0o600, Power::Safe).unwrap());
@@ -19,7 +19,7 @@ fn the_first_publisher_wins_and_leaves_nothing_else() {
 
 #[test]
 fn many_publishers_agree_on_one_content() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let path = dir.path().join("file");
     let wins: usize = std::thread::scope(|scope| {
         let publishers: Vec<_> = (0..8_u8)
@@ -40,7 +40,7 @@ fn many_publishers_agree_on_one_content() {
 /// Defect C18 of the original: a file in the place of a directory was accepted.
 #[test]
 fn c18_a_file_is_not_a_directory() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let path = dir.path().join("file");
     fs::write(&path, "").unwrap();
     assert!(create_dirs(&path).is_err());
@@ -51,7 +51,7 @@ fn c18_a_file_is_not_a_directory() {
 /// Defect C2 of the original: when a rename failed, a mistake in the handler hid why.
 #[test]
 fn c2_a_rename_that_fails_says_why() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let (file, taken) = (dir.path().join("file"), dir.path().join("taken"));
     fs::create_dir(&taken).unwrap();
     fs::write(&file, "").unwrap();
@@ -81,7 +81,7 @@ fn gzip_is_reproducible() {
 
 #[test]
 fn only_plain_files_are_read_and_none_is_waited_for() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let at = |name: &str| dir.path().join(name);
     rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
@@ -109,7 +109,7 @@ fn no_more_is_unpacked_than_is_allowed() {
 
 #[test]
 fn an_output_that_is_not_finished_leaves_what_was_there() {
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let path = dir.path().join("file");
     drop(OutputFile::create(&path, 0o644).unwrap());
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -132,7 +132,7 @@ fn an_output_that_is_not_finished_leaves_what_was_there() {
 #[test]
 fn a_tree_is_entered_without_links_and_emptied_by_its_descriptors() {
     use std::os::unix::fs::symlink;
-    let dir = private_dir(&std::env::temp_dir()).unwrap();
+    let dir = private_dir(Path::new("/tmp")).unwrap();
     let (cache, other) = (dir.path().join("cache"), dir.path().join("other"));
     create_dirs(&cache).unwrap();
     create_dirs(&other.join("deep/deeper")).unwrap();

@@ -32,6 +32,8 @@ use crate::parallel::{Communicator, agree, all_same};
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
 use crate::wire::{Reader, Writer, digest};
 
+use crate::process::environment;
+
 use super::{Library, Origin, Session, find, lock};
 
 /// How many votes [`Staging::votes`] has.
@@ -440,7 +442,7 @@ fn places(cache: &Cache) -> Vec<PathBuf> {
         let _ = fsutil::create_dirs(dir);
         return vec![dir.clone()];
     }
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
+    let runtime = environment::variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
     let memory = Some(PathBuf::from("/dev/shm"));
     let others = [params.temp_dir_root.clone(), PathBuf::from("/tmp")];
     let all = memory.into_iter().chain(runtime).chain(others);

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::process::Capture;
 use crate::process::cores::Cores;
+use crate::process::{Capture, environment};
 use crate::wire::{Digest32, Writer, digest};
 
 use super::compared::Compared;
@@ -292,8 +292,8 @@ impl Params {
         Ok(CacheParams {
             fail_dir_root: or("cache.fail_dir_root", &cache_dir),
             temp_dir_named: !self.text("cache.temp_dir_root").is_empty()
-                || std::env::var_os("TMPDIR").is_some(),
-            temp_dir_root: or("cache.temp_dir_root", &std::env::temp_dir()),
+                || environment::variable("TMPDIR").is_some(),
+            temp_dir_root: or("cache.temp_dir_root", &environment::temp_dir()),
             stage_dir: match self.text("cache.stage_dir") {
                 "" => StageDir::Nowhere,
                 "auto" => StageDir::Automatic,

@@ -63,10 +63,10 @@ pub fn run(aside: &Aside<'_>) -> io::Result<End> {
     spawn.args(arguments).current_dir(aside.cwd);
     spawn.env_clear().envs(aside.environment.iter().map(|(name, value)| (name, value)));
     spawn.env("LC_ALL", "C").env("TMPDIR", aside.cwd);
-    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(Stdio::null());
+    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(super::null_device()?);
     let said = what_is_said().ok();
     let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
-    spawn.stderr(stderr.map_or_else(Stdio::null, Stdio::from));
+    spawn.stderr(stderr.map_or_else(super::null_device, |stderr| Ok(Stdio::from(stderr)))?);
     spawn.process_group(0);
     let mut child = Ended(cores::spawn(&mut spawn)?);
     let seconds = Some(aside.limit.as_secs().max(1));

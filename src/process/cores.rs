@@ -15,7 +15,7 @@ use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::manner;
+use super::{environment, manner};
 
 /// Which cores commands run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -52,7 +52,7 @@ impl Cores {
 }
 
 fn are_all() -> bool {
-    manner::cores().are_all(|name| std::env::var_os(name).is_some())
+    manner::cores().are_all(|name| environment::variable(name).is_some())
 }
 
 /// Lets this thread run wherever the system allows. Where it refuses, things stay as they are.

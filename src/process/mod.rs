@@ -8,13 +8,16 @@
 
 pub mod aside;
 pub mod cores;
+pub mod environment;
 pub mod manner;
 mod memory;
 pub mod slots;
 mod spawn;
 
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::Duration;
 
 use aside::RunAside;
@@ -113,6 +116,19 @@ pub trait Runner: Send + Sync {
     fn aside(&self) -> Option<RunAside> {
         None
     }
+}
+
+/// The input of programs that read nothing.
+///
+/// # Errors
+/// If there is no such device. Otherwise the system would say of the program that it is not there.
+fn null_device() -> io::Result<Stdio> {
+    const PATH: &str = "/dev/null";
+    let file = File::options().read(true).write(true).open(PATH).map_err(|error| {
+        let text = format!("{PATH} cannot be opened ({error}), and no program is started without it");
+        io::Error::other(text)
+    })?;
+    Ok(file.into())
 }
 
 /// Words as one line that a shell splits into the same words, quoted only where that is needed.

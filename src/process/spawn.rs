@@ -22,7 +22,7 @@ use super::aside::{self, RunAside};
 use super::memory::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
-use super::{cores, manner};
+use super::{cores, environment, manner, null_device};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -118,7 +118,7 @@ fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Res
 }
 
 fn through_file(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
-    let mut file: File = tempfile::tempfile()?;
+    let mut file: File = tempfile::tempfile_in(environment::temp_dir())?;
     spawn.stdout(file.try_clone()?).stderr(file.try_clone()?);
     let watch = Watch::start(spawn, command)?;
     let exit = watch.finish()?;
@@ -152,7 +152,7 @@ impl Watch {
     fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
         let tie = Tie::new().ok();
         let input = tie.as_ref().and_then(|tie| tie.input().ok());
-        spawn.stdin(input.unwrap_or_else(Stdio::null));
+        spawn.stdin(input.map_or_else(null_device, Ok)?);
         let child = cores::spawn(spawn)?;
         tie.iter().for_each(|tie| tie.bind(child.id()));
         let mut memory = MemoryLimit::new(command.memory);
@@ -249,7 +249,7 @@ mod tests {
 
     fn run(argv: &[&str], capture: Capture, timeout: Option<Duration>) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Spawn.run(&Command { argv, cwd: std::env::temp_dir(), timeout, capture, memory: None })
+        Spawn.run(&Command { argv, cwd: environment::temp_dir(), timeout, capture, memory: None })
     }
 
     #[test]
@@ -393,7 +393,7 @@ mod tests {
     fn whatever_happens_to_us_the_command_ends() {
         let command = |limit| Command {
             argv: Vec::new(),
-            cwd: std::env::temp_dir(),
+            cwd: environment::temp_dir(),
             timeout: limit,
             capture: Capture::File,
             memory: Some(1 << 33),

@@ -9,6 +9,7 @@ mod command;
 mod forks;
 #[path = "../../src/elf/sample.rs"]
 mod sample;
+mod surroundings;
 mod table;
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -82,6 +83,8 @@ fn a_program_that_another_test_starts() {
         "quiet" => quiet(),
         "stdin" => command::stdin(),
         "forks" => forks::forks(),
+        "empty" => surroundings::empty(),
+        "no null device" => surroundings::no_null_device(),
         _ => panic!("no such part: {part}"),
     }
 }

@@ -13,6 +13,8 @@ use crate::build::{Job, inputs};
 use crate::fsutil::{self, LONGEST_TEXT};
 use crate::params::resolved::{BuildParams, header_name};
 
+use crate::process::environment;
+
 use super::record::Record;
 use super::text::{self, Found, Text};
 
@@ -127,7 +129,7 @@ fn named(params: &BuildParams) -> Vec<(&'static str, PathBuf)> {
     }
     all.extend(params.include_dirs.iter().map(|dir| ("-I", dir.into())));
     for name in SEARCH_PATHS {
-        let value = std::env::var_os(name).unwrap_or_default();
+        let value = environment::variable(name).unwrap_or_default();
         all.extend(std::env::split_paths(&value).filter(|dir| dir.is_absolute()).map(|dir| (name, dir)));
     }
     all

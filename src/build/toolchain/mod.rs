@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::inputs::FRESH;
 use crate::params::resolved::{BuildParams, Language};
-use crate::process::{Command, Exit, Runner, find_program};
+use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
 use crate::wire::{Writer, digest, hex};
 
@@ -210,7 +210,7 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
-        let cwd = std::env::temp_dir();
+        let cwd = environment::temp_dir();
         let command =
             Command { argv, cwd, timeout: Some(limit(params)), capture: params.capture, memory: None };
         let Ok(outcome) = runner.run(&command) else { break };

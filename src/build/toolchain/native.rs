@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::params::resolved::{BuildParams, Language};
-use crate::process::{Command, Exit, Runner};
+use crate::process::{Command, Exit, Runner, environment};
 
 use super::{cpu, limit};
 
@@ -126,7 +126,7 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
     argv.extend(["-###", "-E", "-x", language, "/dev/null"].map(str::to_owned));
     let command = Command {
         argv,
-        cwd: std::env::temp_dir(),
+        cwd: environment::temp_dir(),
         timeout: Some(limit(params)),
         capture: params.capture,
         memory: None,
