@@ -8,6 +8,7 @@
 
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod guarded;
+mod resolve;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use crate::advice;
 use crate::error::{Error, Kind, Result};
@@ -36,6 +37,16 @@ pub trait Loader: Send + Sync {
     /// # Errors
     /// [`Kind::Load`] with the loader's own words.
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>>;
+
+    /// Checks by another process, and without running anything of it, whether the library at an absolute path could be
+    /// loaded here. Succeeds if nothing is known to be wrong with it.
+    ///
+    /// # Errors
+    /// [`Kind::Load`] with what the loader says of it.
+    fn resolve(&self, path: &Path) -> Result<()> {
+        let _ = path;
+        Ok(())
+    }
 }
 
 /// The loader of the system.
@@ -79,17 +90,47 @@ impl Loader for System {
             );
             return Err(Error::new(Kind::Load, text));
         }
-        let library = open(path).map_err(|reason| {
-            let text = format!("the dynamic loader refuses {}: {reason}", path.display());
-            let error = Error::new(Kind::Load, text);
-            match advice::of_loader(&reason) {
-                Some(advice) => error.with_note(advice),
-                None => error,
-            }
-        })?;
+        let library = open(path).map_err(|reason| refused(path, &reason))?;
         // Another thread may have been loading the same, and have failed meanwhile.
         check_initialised(path)?;
         Ok(Arc::new(Loaded(ManuallyDrop::new(library))))
+    }
+
+    fn resolve(&self, path: &Path) -> Result<()> {
+        resolve::check(path, &Here).map_err(|reason| refused(path, &reason))
+    }
+}
+
+fn refused(path: &Path, reason: &str) -> Error {
+    let error = Error::new(Kind::Load, format!("the dynamic loader refuses {}: {reason}", path.display()));
+    match advice::of_loader(reason) {
+        Some(advice) => error.with_note(advice),
+        None => error,
+    }
+}
+
+/// What this process has loaded.
+struct Here;
+
+/// A library of this name, if it is loaded already.
+fn loaded(library: &str) -> Option<Library> {
+    // SAFETY: with RTLD_NOLOAD nothing is loaded and no initialiser runs.
+    unsafe { Library::open(Some(library), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) }.ok()
+}
+
+impl resolve::Process for Here {
+    fn has(&self, library: &str) -> bool {
+        loaded(library).is_some()
+    }
+
+    fn provides(&self, symbol: &str, libraries: &[&str]) -> bool {
+        let Ok(name) = CString::new(symbol) else { return false };
+        let mut scopes =
+            std::iter::once(Library::this()).chain(libraries.iter().filter_map(|name| loaded(name)));
+        scopes.any(|scope| {
+            // SAFETY: the symbol is only looked up and not used.
+            unsafe { scope.get::<*const c_void>(name.as_bytes_with_nul()) }.is_ok()
+        })
     }
 }
 

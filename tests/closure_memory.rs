@@ -4,6 +4,8 @@
 
 #[path = "common/entries.rs"]
 mod entries;
+#[path = "../src/elf/sample.rs"]
+mod sample;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
@@ -15,6 +17,7 @@ use dijitso::params::Params;
 use dijitso::params::resolved::CacheParams;
 
 use entries::Contents;
+use sample::sample;
 
 /// The allocator of the system, which knows how much of it is in use, and how much ever was.
 struct Measuring;
@@ -71,7 +74,8 @@ fn params(root: &Path) -> CacheParams {
 
 fn entry(signature: &str, needs: &[&str], size: usize) -> EntryFiles {
     let [header, source, log] = [(b'h', 2), (b's', 1), (b'l', 1)].map(|(byte, size)| vec![byte; size * MIB]);
-    entries::entry(signature, needs, Contents { image: vec![7; size], header, source, log })
+    let image = sample(&vec![7; size]);
+    entries::entry(signature, needs, Contents { image, header, source, log })
 }
 
 /// One test, since the allocator is that of all threads.

@@ -56,7 +56,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
-    ("load", &["advice", "error", "fsutil"]),
+    ("load", &["advice", "elf", "error", "fsutil", "process"]),
     ("parallel", &["error", "fsutil", "human", "logging", "params", "signals", "wire", "host_name"]),
     (
         "jit",
@@ -123,7 +123,7 @@ fn is_test(path: &Path) -> bool {
 fn may_be_unsafe(path: &Path) -> bool {
     path.starts_with("capi")
         || path == Path::new("load.rs")
-        || path.starts_with("load")
+        || path == Path::new("load/guarded.rs")
         || path == Path::new("signals.rs")
         || path.starts_with("parallel/mpi")
 }

@@ -8,7 +8,7 @@ use dijitso::build::toolchain::{self, native};
 use dijitso::error::Kind;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::ranks::Agreed;
-use dijitso::jit::{Callbacks, Library, Request, Session, Source};
+use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::parallel::Communicator;
 use dijitso::parallel::threads::run;
 use dijitso::params::Params;
@@ -361,4 +361,147 @@ fn a_compiler_that_ends_well_with_a_wrong_file_is_an_error() {
         assert!(!cache.join("lib/libdijitso-sum.so").exists(), "{name}");
     }
     assert_eq!(call(&attempt("c++").unwrap(), "sum"), 5);
+}
+
+fn try_jit(session: &Session, name: &str, params: &Params, code: &str) -> dijitso::error::Result<Library> {
+    let params = params.resolve().unwrap();
+    let mut callbacks = Callbacks { generate: Some(Box::new(writes(code))), ..Callbacks::default() };
+    session.jit(Ok(Request { name, params: &params }), &mut callbacks)
+}
+
+fn writes(code: &str) -> impl FnMut(Asked<'_>, &mut Source) -> Result<(), i32> + '_ {
+    |_, source| {
+        source.code = Some(code.as_bytes().to_vec());
+        Ok(())
+    }
+}
+
+const LACKING: &str = "extern \"C\" int other(); extern \"C\" int sum() { return other(); }\n";
+const CORRECT: &str = "extern \"C\" int other() { return 7; } extern \"C\" int sum() { return other(); }\n";
+
+/// It was published and served for ever, and the corrected source was never built.
+#[test]
+fn an_undefined_symbol_is_an_error_and_the_corrected_source_is_built() {
+    for (loader, ahead) in [("ctypes", false), ("ctypes", true), ("import", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = [("cache.signature", "name"), ("cache.lib_loader", loader)];
+        let params = params(dir.path(), &settings);
+        let session = Session::default();
+        let attempt = |code: &str| {
+            if !ahead {
+                return try_jit(&session, "sum", &params, code);
+            }
+            let params = params.resolve().unwrap();
+            let request = Request { name: "sum", params: &params };
+            let mut callbacks = Callbacks { generate: Some(Box::new(writes(code))), ..Callbacks::default() };
+            let pending = session.start(Ok(request), &mut callbacks)?;
+            session.finish(pending, &mut callbacks)
+        };
+        for _ in 0..2 {
+            let error = attempt(LACKING).unwrap_err();
+            assert_eq!(error.kind(), Kind::Load, "{loader} {ahead}: {error}");
+            for part in ["undefined symbol: other", "libdijitso-sum.so", "not published"] {
+                assert!(error.message().contains(part), "{loader} {ahead}: {part}: {error}");
+            }
+            assert!(Path::new(error.path()).join("recompile.sh").is_file(), "{error}");
+            assert_eq!(std::fs::read_dir(dir.path().join("lib")).unwrap().count(), 0, "{loader} {ahead}");
+        }
+        let library = attempt(CORRECT).unwrap();
+        if loader != "import" {
+            assert_eq!(call(&library, "sum"), 7);
+        }
+        assert!(library.path().is_file());
+    }
+}
+
+/// What is loaded in part stays with the loader by its file: the next one is another file.
+#[test]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+fn after_an_initialiser_that_throws_the_corrected_source_is_built_in_the_same_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = params(dir.path(), &[("cache.signature", "name")]);
+    let session = Session::default();
+    let throws = format!("struct T {{ T() {{ throw 1; }} }}; static T thrown;\n{CORRECT}");
+    for _ in 0..2 {
+        let error = try_jit(&session, "sum", &params, &throws).unwrap_err();
+        assert_eq!(error.kind(), Kind::Load, "{error}");
+        assert!(error.message().contains("threw") && error.message().contains("not published"), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("lib")).unwrap().count(), 0);
+    assert_eq!(call(&try_jit(&session, "sum", &params, CORRECT).unwrap(), "sum"), 7);
+}
+
+/// Python's extension modules do not name what the interpreter provides.
+#[test]
+fn what_the_host_provides_is_not_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let params = params(&cache, &[("cache.signature", "name"), ("cache.lib_loader", "import")]);
+    let code = "extern \"C\" int provided_by_host(); extern \"C\" int sum() { return provided_by_host(); }\n";
+    let error = try_jit(&Session::default(), "sum", &params, code).unwrap_err();
+    assert!(error.message().contains("undefined symbol: provided_by_host"), "{error}");
+    let (source, provider) = (dir.path().join("provider.cpp"), dir.path().join("provider.so"));
+    std::fs::write(&source, "extern \"C\" int provided_by_host() { return 1; }\n").unwrap();
+    let compiler = std::process::Command::new("c++")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&provider, &source])
+        .status()
+        .unwrap();
+    assert!(compiler.success());
+    // SAFETY: a library of ours without initialisers.
+    let provider = unsafe {
+        use libloading::os::unix::{Library, RTLD_GLOBAL, RTLD_NOW};
+        Library::open(Some(&provider), RTLD_NOW | RTLD_GLOBAL).unwrap()
+    };
+    try_jit(&Session::default(), "sum", &params, code).unwrap();
+    drop(provider);
+}
+
+/// A library of the system that has been uninstalled.
+#[test]
+fn an_entry_whose_needed_library_is_gone_is_built_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, needed) = (dir.path().join("needed.cpp"), dir.path().join("libneeded_by_sum.so"));
+    std::fs::write(&source, "extern \"C\" int other() { return 1; }\n").unwrap();
+    let compiler = std::process::Command::new("c++")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&needed, &source])
+        .status()
+        .unwrap();
+    assert!(compiler.success());
+    let place = dir.path().to_str().unwrap();
+    let cache = dir.path().join("cache");
+    let with_it = [
+        ("cache.signature", "name"),
+        ("cache.lib_loader", "import"),
+        ("build.libs", "needed_by_sum"),
+        ("build.lib_dirs", place),
+        ("build.rpath_dirs", place),
+    ];
+    try_jit(&Session::default(), "sum", &params(&cache, &with_it), LACKING).unwrap();
+    std::fs::remove_file(&needed).unwrap();
+    // Without a way to build it, it is an error, and stays.
+    let plain = params(&cache, &[("cache.signature", "name")]);
+    let resolved = plain.resolve().unwrap();
+    let request = Request { name: "sum", params: &resolved };
+    let error = Session::default().jit(Ok(request), &mut Callbacks::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Load, "{error}");
+    assert!(error.message().contains("libneeded_by_sum.so"), "{error}");
+    assert!(cache.join("lib/libdijitso-sum.so").exists());
+    let library = try_jit(&Session::default(), "sum", &plain, CORRECT).unwrap();
+    assert_eq!((call(&library, "sum"), library.origin()), (7, Origin::Built));
+    assert!(cache.join("aside/libdijitso-sum.so").is_file());
+}
+
+/// What is loaded before it has its name is the file that has it then: what is linked to it finds it loaded.
+#[test]
+fn a_library_is_loaded_once_though_it_is_loaded_before_it_is_published() {
+    let dir = tempfile::tempdir().unwrap();
+    let session = Session::default();
+    let params = params(dir.path(), &[("cache.signature", "name")]);
+    let code = "static int calls; extern \"C\" int dependency() { return ++calls; }\n";
+    let dependency = jit(&session, "dependency", &params, code, None);
+    let code = "extern \"C\" int dependency(); extern \"C\" int parent() { return dependency(); }\n";
+    let parent = jit(&session, "parent", &params, code, Some("dependency"));
+    assert_eq!((call(&dependency, "dependency"), call(&parent, "parent")), (1, 2), "one static variable");
 }

@@ -279,7 +279,9 @@ fn a_library_is_loaded_by_the_path_without_links() {
     let session = Session::new(Arc::new(Spawn), Arc::<Noting>::clone(&loader));
     let library = bench.jit(&session, "form", &one()).unwrap();
     assert_eq!(library.path(), link.join("cache/lib/libdijitso-form.so"));
-    assert_eq!(*loader.paths.lock().unwrap(), [bench.cache().join("lib/libdijitso-form.so")]);
+    // It is loaded before it has its name.
+    let paths = loader.paths.lock().unwrap().clone();
+    assert!(matches!(&*paths, [path] if path.parent() == Some(&bench.cache().join("lib"))), "{paths:?}");
     assert_eq!(call(&library), 1);
     // Everything is moved, and the link follows.
     fs::rename(bench.at.join("project"), bench.at.join("moved")).unwrap();

@@ -347,5 +347,16 @@ fn failed(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Error {
     }
 }
 
+/// The error of a library that was built and that the dynamic loader refuses. What reproduces it is kept. The compiler
+/// is not at fault, so no note is made of it: another process may load the same.
+#[must_use]
+pub fn not_loaded(job: &Job<'_>, argv: &[String], said: &str, error: &Error) -> Error {
+    let what = format!("it was built, and {}", error.message());
+    let output = with_note(Some(error.message()), said.as_bytes());
+    let kept = failed(job, argv, &what, &output);
+    let message = format!("{}; it was not published", kept.message());
+    Error::new(error.kind(), message).with_log(output).with_path(kept.path())
+}
+
 #[cfg(test)]
 mod tests;

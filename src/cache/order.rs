@@ -19,6 +19,16 @@ pub fn order(entries: &[EntryView<'_>], signature: &str) -> Result<Vec<Whole>> {
     Ok(order)
 }
 
+/// The signatures of the libraries that an entry is linked to.
+///
+/// # Errors
+/// [`Kind::Cache`] if it is damaged.
+pub fn dependencies(files: EntryView<'_>) -> Result<Vec<String>> {
+    let needed = seal::open_to_load(files.library, files.signature);
+    let broken = |damage: seal::Damage| format!("cannot load {}: {}", files.signature, damage.describe());
+    Ok(needed.map_err(|damage| Error::new(Kind::Cache, broken(damage)))?.dependencies)
+}
+
 /// The file of a library among entries.
 #[must_use]
 pub fn library<'a>(entries: &[EntryView<'a>], signature: &str) -> Option<&'a [u8]> {

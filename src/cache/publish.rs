@@ -2,17 +2,18 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Tree, Unread};
+use crate::fsutil::{self, Power, Staged, Tree, Unread};
 
 use super::layout::Category;
 use super::open::cannot;
 use super::seal::{self, Damage, Record};
-use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, missing, read};
+use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, Whole, missing, read};
 
 impl Cache {
     /// Moves a damaged library out of the way, so that a whole one can be published.
@@ -59,7 +60,7 @@ impl Cache {
                 && self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
                 && self.changed_input(signature, &record.inputs).is_none()
         });
-        let of_itself = !matches!(damage, Damage::Dependency | Damage::Source(_));
+        let of_itself = !matches!(damage, Damage::Dependency | Damage::Source(_) | Damage::Refused(_));
         if whole && of_itself && tree.link(&staged, &path).is_ok() {
             return Ok(());
         }
@@ -79,6 +80,19 @@ impl Cache {
         self.set_aside(&record.signature, &Damage::Source(why.to_owned()))
     }
 
+    /// Moves a library out of the way that the dynamic loader refuses, if it is still the one that was looked up.
+    ///
+    /// # Errors
+    /// As [`Cache::set_aside`].
+    pub fn quarantine_refused(&self, refused: &Whole, reason: &str) -> Result<()> {
+        match self.lookup(&refused.signature, Check::Load)? {
+            Lookup::Hit(order) if order.last() == Some(refused) => {
+                self.set_aside(&refused.signature, &Damage::Refused(reason.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one
     /// in the cache, false when a whole one was there before.
     ///
@@ -93,10 +107,26 @@ impl Cache {
     /// # Errors
     /// As there.
     pub fn publish_view(&self, files: EntryView<'_>) -> Result<bool> {
+        self.publish_if(files, |_| Ok(()))
+    }
+
+    /// As [`Cache::publish`], if `admit` finds nothing wrong with the library. That lies then in the directory of
+    /// libraries, under a name of its own; it is this file that gets the name of the entry.
+    ///
+    /// # Errors
+    /// As there, and those of `admit`; then nothing has been published.
+    pub fn publish_if(&self, files: EntryView<'_>, admit: impl FnOnce(&Path) -> Result<()>) -> Result<bool> {
         const ATTEMPTS: usize = 4;
         let tree = &self.open_or_make()?;
         self.make_dirs(tree)?;
         let besides = self.besides(files);
+        let path = self.layout.lib(files.signature);
+        let (dir, name) = (self.layout.dir(Category::Lib), self.layout.lib_basename(files.signature));
+        let name = OsStr::new(&name);
+        let failed = |error: io::Error| cannot("cannot write", &path, &error);
+        let folder = tree.enter(&dir, true).map_err(failed)?.ok_or_else(|| missing(&dir))?;
+        let library = folder.write(name, files.library, LIB_MODE, Power::Safe).map_err(failed)?;
+        admit(&dir.join(library.name()))?;
         for _ in 0..ATTEMPTS {
             let mut lost = Vec::new();
             for (path, data) in &besides {
@@ -104,8 +134,7 @@ impl Cache {
                     lost.push((path, *data));
                 }
             }
-            let path = self.layout.lib(files.signature);
-            if first(tree, &path, files.library, LIB_MODE)? {
+            if library.name_first(name).map_err(failed)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
                     if read(path).is_ok_and(|there| there.as_deref() == Some(data)) {
@@ -120,19 +149,18 @@ impl Cache {
                 Lookup::Miss => {}
                 // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
                 Lookup::Damaged(Damage::Input(change)) => {
-                    return self.replace(tree, files, &change).map(|()| true);
+                    return self.replace(tree, files, &library, &change).map(|()| true);
                 }
                 Lookup::Damaged(damage) => self.set_aside_in(tree, files.signature, &damage)?,
             }
         }
-        let path = self.layout.lib(files.signature);
         let text =
             format!("{} is damaged again as soon as it is repaired; who writes to it?", path.display());
         Err(Error::new(Kind::Cache, text))
     }
 
     /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
-    fn replace(&self, tree: &Tree, files: EntryView<'_>, why: &str) -> Result<()> {
+    fn replace(&self, tree: &Tree, files: EntryView<'_>, library: &Staged<'_>, why: &str) -> Result<()> {
         let (path, aside) = (self.layout.lib(files.signature), self.layout.aside());
         let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
         let kept = aside.join(self.layout.lib_basename(files.signature));
@@ -148,7 +176,8 @@ impl Cache {
         for (path, data) in self.besides(files) {
             self.over(tree, &path, data)?;
         }
-        tree.publish_over(&path, files.library, LIB_MODE, Power::Safe)
+        library
+            .name_over(path.file_name().unwrap_or_default())
             .map_err(|error| cannot("cannot write", &path, &error))
     }
 

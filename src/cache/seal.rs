@@ -119,6 +119,8 @@ pub enum Damage {
     Input(String),
     /// The generator of the source gives something else by now.
     Source(String),
+    /// The dynamic loader does not take it, for a reason that lies in the file.
+    Refused(String),
 }
 
 impl Damage {
@@ -126,7 +128,7 @@ impl Damage {
     #[must_use]
     pub fn describe(&self) -> String {
         let text = match self {
-            Self::Input(change) | Self::Source(change) => return change.clone(),
+            Self::Input(reason) | Self::Source(reason) | Self::Refused(reason) => return reason.clone(),
             Self::NoSeal => "it is cut short or was not made by dijitso",
             Self::Version => "it was made by another version of dijitso",
             Self::Altered => "its bytes are not those that were built",

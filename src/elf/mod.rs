@@ -63,6 +63,21 @@ pub fn read(path: &Path) -> Result<Facts> {
     Ok(Facts { soname: facts.soname, runpath: facts.runpath, build_id: facts.build_id, needed })
 }
 
+/// The dynamic loader that a program names.
+#[must_use]
+pub fn interpreter(program: &Path) -> Option<PathBuf> {
+    use object::read::elf::{FileHeader, ProgramHeader};
+    use std::io::Read;
+    // It lies at the beginning; the rest may be large.
+    let mut head = Vec::new();
+    std::fs::File::open(program).ok()?.take(1 << 16).read_to_end(&mut head).ok()?;
+    let header = FileHeader64::<Endianness>::parse(&*head).ok()?;
+    let endian = header.endian().ok()?;
+    let segments = header.program_headers(endian, &*head).ok()?;
+    let path = segments.iter().find_map(|segment| segment.interpreter(endian, &*head).ok().flatten())?;
+    Some(PathBuf::from(std::str::from_utf8(path).ok()?))
+}
+
 #[derive(Default)]
 struct Headers {
     soname: String,
@@ -112,6 +127,12 @@ mod tests {
         let facts = read(path).unwrap();
         assert_eq!(facts.soname, "libc.so.6");
         assert!(facts.build_id.len() >= 16, "{}", facts.build_id);
+    }
+
+    #[test]
+    fn this_program_names_its_loader() {
+        assert!(interpreter(&std::env::current_exe().unwrap()).unwrap().is_file());
+        assert_eq!(interpreter(Path::new("/etc/passwd")), None);
     }
 
     /// Defect C23 of the original: it ran ldd, and a line that it did not expect was a failed assertion.

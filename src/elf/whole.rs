@@ -6,10 +6,10 @@
 #![forbid(unsafe_code)]
 
 use object::elf::{
-    DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_GNU_HASH, DT_HASH, DT_INIT_ARRAY, DT_INIT_ARRAYSZ, DT_JMPREL, DT_NULL,
-    DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_STRSZ, DT_STRTAB, DT_SYMTAB, DT_VERNEED, DT_VERSYM,
-    DynamicTag, ET_CORE, ET_DYN, ET_EXEC, ET_REL, FileHeader32, FileHeader64, PT_DYNAMIC, PT_LOAD,
-    SHT_NOBITS,
+    DT_FINI_ARRAY, DT_FINI_ARRAYSZ, DT_FLAGS_1, DT_GNU_HASH, DT_HASH, DT_INIT_ARRAY, DT_INIT_ARRAYSZ,
+    DT_JMPREL, DT_NULL, DT_PLTRELSZ, DT_REL, DT_RELA, DT_RELASZ, DT_RELSZ, DT_STRSZ, DT_STRTAB, DT_SYMTAB,
+    DT_VERNEED, DT_VERSYM, DynamicTag, ET_CORE, ET_DYN, ET_EXEC, ET_REL, FileHeader32, FileHeader64,
+    PT_DYNAMIC, PT_LOAD, SHT_NOBITS,
 };
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind};
@@ -127,6 +127,8 @@ fn check_dynamic<E: FileHeader<Endian = Endianness>>(
         (DT_VERSYM, None),
         (DT_VERNEED, None),
     ];
+    /// `DF_1_PIE`: a program that may lie anywhere has the type of a library.
+    const PIE: u64 = 0x0800_0000;
     let dynamic = segments.iter().find(|segment| segment.p_type(endian) == PT_DYNAMIC);
     let dynamic = dynamic.ok_or("it is no shared library: it has no dynamic section")?;
     let entries = dynamic.dynamic(endian, image).ok().flatten().unwrap_or_default();
@@ -156,6 +158,9 @@ fn check_dynamic<E: FileHeader<Endian = Endianness>>(
                 tag.0
             ));
         }
+    }
+    if value(DT_FLAGS_1).is_some_and(|flags| flags & PIE != 0) {
+        return Err("it is a program and not a shared library: is -shared missing?".to_owned());
     }
     for needed in [DT_STRTAB, DT_SYMTAB] {
         if value(needed).is_none() {

@@ -308,7 +308,11 @@ impl Folder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    fn staged(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<Staged<'_>> {
+    /// Writes a file that is to get this name; it has one of its own until then.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn write(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<Staged<'_>> {
         let path = self.path.join(name);
         allow(Op::Create, &path)?;
         let mut staged = self.stage(mode)?;
@@ -317,35 +321,16 @@ impl Folder {
         if power == Power::Safe {
             sync(&staged.file)?;
         }
-        allow(Op::Name, &path)?;
         Ok(staged)
     }
 
-    /// Gives `name` these contents unless something is already there. True when this call made it.
-    ///
-    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link); what was there is never
-    /// touched. A network disk that reports a failure although it did what it was asked (the answer was lost, and the
-    /// second request found it done) is not believed: the file that stands there is compared with ours.
+    /// Gives `name` these contents unless something is already there, as [`Staged::name_first`]. True when this call made
+    /// it.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn publish_first(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
-        let staged = self.staged(name, data, mode, power)?;
-        let done =
-            match rustix::fs::renameat_with(&self.dir, &staged.name, &self.dir, name, RenameFlags::NOREPLACE)
-            {
-                // A system or file system that has no such thing.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    rustix::fs::linkat(&self.dir, &staged.name, &self.dir, name, AtFlags::empty())
-                }
-                done => done,
-            };
-        match done {
-            Ok(()) => Ok(true),
-            Err(_) if self.is_at(name, &staged.file) => Ok(true),
-            Err(Errno::EXIST) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
+        self.write(name, data, mode, power)?.name_first(name)
     }
 
     /// Gives `name` these contents in one step, whatever was there before.
@@ -353,11 +338,7 @@ impl Folder {
     /// # Errors
     /// Those of the file system.
     pub fn publish_over(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
-        let staged = self.staged(name, data, mode, power)?;
-        match rustix::fs::renameat(&self.dir, &staged.name, &self.dir, name) {
-            Err(error) if !self.is_at(name, &staged.file) => Err(error.into()),
-            _ => Ok(()),
-        }
+        self.write(name, data, mode, power)?.name_over(name)
     }
 
     /// Whether `name` is a name of this open file.
@@ -493,6 +474,44 @@ impl Staged<'_> {
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// Gives it this name unless something has it already. True when it has the name.
+    ///
+    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link); what was there is never
+    /// touched. A network disk that reports a failure although it did what it was asked (the answer was lost, and the
+    /// second request found it done) is not believed: the file that stands there is compared with ours.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn name_first(&self, name: &OsStr) -> io::Result<bool> {
+        allow(Op::Name, &self.folder.path.join(name))?;
+        let dir = &self.folder.dir;
+        let done = match rustix::fs::renameat_with(dir, &self.name, dir, name, RenameFlags::NOREPLACE) {
+            // A system or file system that has no such thing.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                rustix::fs::linkat(dir, &self.name, dir, name, AtFlags::empty())
+            }
+            done => done,
+        };
+        match done {
+            Ok(()) => Ok(true),
+            Err(_) if self.folder.is_at(name, &self.file) => Ok(true),
+            Err(Errno::EXIST) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Gives it this name in one step, whatever had it before.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn name_over(&self, name: &OsStr) -> io::Result<()> {
+        allow(Op::Name, &self.folder.path.join(name))?;
+        match rustix::fs::renameat(&self.folder.dir, &self.name, &self.folder.dir, name) {
+            Err(error) if !self.folder.is_at(name, &self.file) => Err(error.into()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -22,24 +22,48 @@ use crate::load::Image;
 use crate::wire::Digest32;
 
 use super::library::provenance;
+use super::quarantine::Refusal;
 use super::{Library, Origin, Session, lock};
 
 /// Copies of libraries that are or will be loaded, by path in the cache and digest.
 pub(super) type Copies = HashMap<(PathBuf, Digest32), File>;
 
+/// From where libraries are loaded.
+pub(super) enum Place {
+    /// From the directory of libraries, as it is called without links.
+    Real(PathBuf),
+    /// From private copies, for this reason.
+    Copies(String),
+}
+
 impl Session {
     /// Loads the libraries of a lookup, dependencies first, each once.
-    pub(super) fn load(&self, cache: &Cache, order: &[Whole], origin: Origin) -> Result<Library> {
+    pub(super) fn load(
+        &self,
+        cache: &Cache,
+        order: &[Whole],
+        origin: Origin,
+    ) -> std::result::Result<Library, Refusal> {
         let Some(last) = order.last() else {
-            return Err(Error::new(Kind::Internal, "nothing to load"));
+            return Err(Error::new(Kind::Internal, "nothing to load").into());
         };
-        let path = cache.layout().lib(&last.signature);
         if !cache.layout().params().load {
             return Ok(self.keep(cache, last, None, origin));
         }
         if let Some(library) = self.loaded(cache, last) {
             return Ok(library.with_origin(origin));
         }
+        let why = match self.place(cache, order)? {
+            Place::Real(real) => return self.load_in_place(cache, order, &real, origin),
+            Place::Copies(why) => why,
+        };
+        let entries = cache.read_closure(&last.signature)?;
+        let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
+        self.load_copies(&entries, &last.signature, cache, origin, &why)
+    }
+
+    /// From where libraries that have been looked up are loaded.
+    pub(super) fn place(&self, cache: &Cache, order: &[Whole]) -> Result<Place> {
         // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
         let replaced = |whole: &&Whole| {
             self.images.has(&cache.layout().lib(&whole.signature)) && self.loaded(cache, whole).is_none()
@@ -49,23 +73,29 @@ impl Session {
             lock(&self.copies).contains_key(&(cache.layout().lib(&whole.signature), whole.digest))
         };
         let elsewhere = order.iter().find(replaced).or_else(|| order.iter().find(copied));
-        let why = match (cache.libraries()?, elsewhere) {
-            (Standing::Loose(reason), _) => reason,
-            (_, Some(whole)) => format!("{} has been loaded from elsewhere already", whole.signature),
-            (Standing::Firm(real), None) => return self.load_in_place(cache, order, &real, origin),
-            (Standing::Missing | Standing::Refused(_), None) => {
-                let text = format!("cannot load {}: it has gone meanwhile", path.display());
-                return Err(Error::new(Kind::Cache, text));
+        match (cache.libraries()?, elsewhere) {
+            (Standing::Loose(reason), _) => Ok(Place::Copies(reason)),
+            (_, Some(whole)) => {
+                Ok(Place::Copies(format!("{} has been loaded from elsewhere already", whole.signature)))
             }
-        };
-        let entries = cache.read_closure(&last.signature)?;
-        let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
-        self.load_copies(&entries, &last.signature, cache, origin, &why)
+            (Standing::Firm(real), None) => Ok(Place::Real(real)),
+            (Standing::Missing | Standing::Refused(_), None) => {
+                let path = cache.layout().lib(order.last().map_or("", |last| &last.signature));
+                let text = format!("cannot load {}: it has gone meanwhile", path.display());
+                Err(Error::new(Kind::Cache, text))
+            }
+        }
     }
 
     /// Loads from `real`, the directory of libraries as it is called without links: whoever can change a link on the
     /// way to it changes nothing between the check and the loading.
-    fn load_in_place(&self, cache: &Cache, order: &[Whole], real: &Path, origin: Origin) -> Result<Library> {
+    pub(super) fn load_in_place(
+        &self,
+        cache: &Cache,
+        order: &[Whole],
+        real: &Path,
+        origin: Origin,
+    ) -> std::result::Result<Library, Refusal> {
         let mut library = None;
         for whole in order {
             library = match self.loaded(cache, whole) {
@@ -76,13 +106,14 @@ impl Session {
                     let image = self.loader.load(&file).map_err(|error| {
                         let built = matches!(origin, Origin::Built | Origin::Received);
                         let from = if built { String::new() } else { provenance(&file) };
-                        Error::new(error.kind(), format!("{}{from}", error.message()))
+                        let error = Error::new(error.kind(), format!("{}{from}", error.message()));
+                        self.refusal(error, &file, whole)
                     })?;
                     Some(self.keep(cache, whole, Some(image), origin))
                 }
             };
         }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
     }
 
     pub(super) fn keep(
@@ -110,18 +141,18 @@ impl Session {
             return Ok(Library::new(signature, &path, None, origin));
         }
         let why = format!("{} does not show what was published in it", cache.layout().root().display());
-        self.load_copies(entries, signature, cache, origin, &why)
+        Ok(self.load_copies(entries, signature, cache, origin, &why)?)
     }
 
     /// Loads a library and what it is linked to from a private folder that is gone afterwards.
-    fn load_copies(
+    pub(super) fn load_copies(
         &self,
         entries: &[EntryView<'_>],
         signature: &str,
         cache: &Cache,
         origin: Origin,
         why: &str,
-    ) -> Result<Library> {
+    ) -> std::result::Result<Library, Refusal> {
         let places = cache.layout().staging_places();
         let private = fsutil::staging_dir(&places).map_err(|error| {
             Error::io("cannot make a private folder in", &places[0], &error).context(&format!(
@@ -143,13 +174,13 @@ impl Session {
                 library = Some(known.with_origin(origin));
                 continue;
             }
-            let image = self
-                .loader
-                .load(&file)
-                .map_err(|error| error.with_note(&format!("this is a private copy, made because {why}")))?;
+            let image = self.loader.load(&file).map_err(|error| {
+                let error = error.with_note(&format!("this is a private copy, made because {why}"));
+                self.refusal(error, &file, whole)
+            })?;
             library = Some(self.keep(cache, whole, Some(image), origin));
         }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
     }
 
     /// Holds the files of libraries that are about to be loaded, unless one of them has been loaded before from another

@@ -13,6 +13,7 @@ use super::callbacks::Callbacks;
 use super::count::{LINKED, SELDOM};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::quarantine::{Refusal, quarantine};
 use super::removed::removed;
 use super::{LOOKS, Request, Session, find, gone, nested, no_generator};
 
@@ -104,15 +105,22 @@ impl Session {
         // What a host tells others by its callbacks is told once.
         let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
         let mut looks = if alone { LOOKS } else { 1 };
+        let mut builds = alone && callbacks.generate.is_some() && !ticket.request.params.cache.sealed;
         let mut found = match found {
             Some(_) if self.check_source(ticket, cache, callbacks)? => None,
             found => found,
         };
         let library = loop {
             looks -= 1;
-            let mut lost = false;
+            let (mut lost, hit) = (false, found.is_some());
             match self.answer(ticket, cache, found, &mut begun, callbacks, &mut lost) {
-                Err(error) if lost && looks > 0 => log::info!("looking again: {error}"),
+                Err(refusal) if lost && looks > 0 => log::info!("looking again: {}", refusal.error),
+                // If hosts have roles of their own, other processes may count on what is there.
+                Err(refusal) if alone && refusal.culprit.is_some() && (builds || !hit) => {
+                    let again = std::mem::take(&mut builds) && hit;
+                    quarantine(cache, refusal, again)?;
+                    looks += 1;
+                }
                 answer => break answer?,
             }
             found = find(cache, &ticket.signature, Check::Load)?;
@@ -130,7 +138,7 @@ impl Session {
         begun: &mut Begun,
         callbacks: &mut Callbacks<'_>,
         lost: &mut bool,
-    ) -> Result<Library> {
+    ) -> std::result::Result<Library, Refusal> {
         let (order, origin) = match found {
             Some(order) => {
                 let origin = self.origin(cache, &order);
@@ -139,7 +147,10 @@ impl Session {
             }
             None => self.miss(ticket, cache, begun, callbacks, lost)?,
         };
-        self.load(cache, &order, origin).inspect_err(|_| *lost = gone(cache, &order))
+        self.load(cache, &order, origin).map_err(|refusal| {
+            *lost = gone(cache, &order);
+            refusal.of(Some(origin), &order)
+        })
     }
 
     /// The part of a process that has not found the library.
@@ -232,7 +243,9 @@ impl Session {
         if found.is_some() && self.check_source(ticket, cache, callbacks)? {
             found = None;
         }
+        let mut builds = callbacks.generate.is_some() && !ticket.request.params.cache.sealed;
         for look in 1.. {
+            let hit = found.is_some();
             let (order, origin) = match found {
                 Some(order) => {
                     let origin = self.origin(cache, &order);
@@ -253,9 +266,14 @@ impl Session {
                     }
                 }
             };
-            match self.load(cache, &order, origin) {
-                Err(error) if look < LOOKS && gone(cache, &order) => log::info!("looking again: {error}"),
-                loaded => return loaded,
+            match self.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
+                Err(refusal) if look < LOOKS && gone(cache, &order) => {
+                    log::info!("looking again: {}", refusal.error);
+                }
+                Err(refusal) if refusal.culprit.is_some() && (builds || !hit) => {
+                    quarantine(cache, refusal, std::mem::take(&mut builds) && hit)?;
+                }
+                loaded => return Ok(loaded?),
             }
             found = find(cache, signature, Check::Whole)?;
         }

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use crate::cache::lease::{self, Taken};
 use crate::cache::notes::Failed;
 use crate::cache::recipe::Recipe;
 use crate::cache::seal::{Record, seal};
-use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::cache::{Cache, Check, EntryView, Lookup, companion};
 use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil;
 use crate::inputs;
@@ -27,9 +28,11 @@ use crate::process::manner::{self, Manner};
 use crate::signature::{Toolchain, signature};
 use crate::wire::{Writer, digest, hex};
 
+use super::admission::Admission;
 use super::callbacks::{Asked, Callbacks, Source};
 use super::count::LINKED;
 use super::nested::{self, Known, Nested};
+use super::removed::removed;
 use super::{Request, Session, lock, no_generator};
 
 /// A request whose signature is known.
@@ -164,10 +167,15 @@ pub(super) struct Work {
 }
 
 impl Work {
-    /// Builds the entry and publishes it. Gives the seconds that the compiler took.
+    /// Builds the entry, and publishes it if it is admitted. Gives the seconds that the compiler took.
     ///
     /// `given_up` is set by another thread when nobody waits for it any more.
-    pub(super) fn run(self, runner: &dyn Runner, given_up: Option<&Arc<AtomicBool>>) -> Result<f64> {
+    pub(super) fn run(
+        self,
+        runner: &dyn Runner,
+        admission: &Admission<'_>,
+        given_up: Option<&Arc<AtomicBool>>,
+    ) -> Result<f64> {
         let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = self;
         let (cache, signature) = (&cache, signature.as_str());
         let mut dependencies: Vec<String> = Vec::new();
@@ -229,13 +237,20 @@ impl Work {
         };
         let log = log_text(&record, cache, &built, source.header.is_some());
         let keep_log = layout.params().enable_build_log;
-        let library = seal(built.image, &record)?;
-        cache.publish(&EntryFiles {
-            signature: signature.to_owned(),
-            library,
-            header: source.header,
-            source: stored(code, layout.params().src_storage),
-            log: keep_log.then(|| log.into_bytes()),
+        let source = stored(&code, layout.params().src_storage);
+        let files = EntryView {
+            signature,
+            library: &seal(built.image, &record)?,
+            header: job.header.map(|(_, text)| text),
+            source: source.as_ref().map(|(data, packed)| (&**data, *packed)),
+            log: keep_log.then_some(log.as_bytes()),
+        };
+        cache.publish_if(files, |staged| {
+            admission.admit(cache, files, staged).map_err(|error| match error.kind() {
+                Kind::Load if !staged.exists() => removed(signature, cache),
+                Kind::Load => build::not_loaded(&job, &built.argv, &built.output, &error),
+                _ => error,
+            })
         })?;
         cache.forget_failure(signature);
         Ok(record.seconds)
@@ -429,10 +444,10 @@ fn others(asked: Vec<String>, dependencies: &[String], own: &str) -> Vec<String>
     others
 }
 
-fn stored(code: Vec<u8>, storage: SourceStorage) -> Option<(Vec<u8>, bool)> {
+fn stored(code: &[u8], storage: SourceStorage) -> Option<(Cow<'_, [u8]>, bool)> {
     match storage {
-        SourceStorage::Keep => Some((code, false)),
-        SourceStorage::Compress => Some((fsutil::gzip(&code), true)),
+        SourceStorage::Keep => Some((code.into(), false)),
+        SourceStorage::Compress => Some((fsutil::gzip(code).into(), true)),
         SourceStorage::Delete => None,
     }
 }

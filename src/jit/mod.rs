@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
 pub mod ahead;
 pub mod bundle;
 pub mod callbacks;
@@ -18,6 +19,7 @@ pub mod local;
 mod make;
 mod memory;
 mod nested;
+mod quarantine;
 pub mod query;
 pub mod ranks;
 mod removed;
@@ -103,6 +105,10 @@ impl Session {
     pub fn of_process() -> &'static Self {
         static SESSION: std::sync::OnceLock<Session> = std::sync::OnceLock::new();
         SESSION.get_or_init(Self::default)
+    }
+
+    fn loader(&self) -> &dyn Loader {
+        self.loader.as_ref()
     }
 
     /// Exactly this library, if it has been loaded.

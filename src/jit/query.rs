@@ -33,7 +33,7 @@ impl Session {
             Error::new(Kind::Cache, text)
         })?;
         let origin = self.origin(&cache, &order);
-        self.load(&cache, &order, origin)
+        Ok(self.load(&cache, &order, origin)?)
     }
 
     /// The command that would build a library, in the folder of its source, with libraries of the cache to be linked.

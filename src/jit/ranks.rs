@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::build::toolchain;
 use crate::cache::layout::Layout;
 use crate::cache::{Cache, Check, Whole};
-use crate::error::{Result, catch};
+use crate::error::{Error, Result, catch};
 use crate::fsutil;
 use crate::logging;
 use crate::parallel::directories::{Sharing, discover};
@@ -30,6 +30,7 @@ use super::count::{SELDOM, note_use};
 use super::kinds::{Class, Kinds, VOTES};
 use super::library::{Library, Origin};
 use super::make::Ticket;
+use super::quarantine::Refusal;
 use super::same::{Part, same_call};
 use super::stage::{self, Found, Nodes, Staging};
 use super::transport::{accept, send};
@@ -68,6 +69,8 @@ pub(super) struct Call<'a> {
     nodes: Option<Arc<Nodes>>,
     /// Whether all have the same in mind when they know who shares the cache directory.
     sharing_known: bool,
+    /// Whether what the dynamic loader refuses can be built again in this call.
+    pub(super) builds: bool,
     pub(super) request: Request<'a>,
 }
 
@@ -87,6 +90,8 @@ pub(super) enum Outcome {
     Missing(Option<Vec<Whole>>),
     /// One has lost what it had found: all look again.
     Lost,
+    /// The loader of some rank has refused what is itself at fault; this is the refusal of this rank.
+    Refused(Option<Refusal>),
 }
 
 impl Session {
@@ -168,7 +173,9 @@ impl Session {
             Some(_) => None,
         };
         let sharing_known = all_same(sharing_votes);
-        let call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, request };
+        // The ranks have the same callbacks and parameters.
+        let builds = callbacks.generate.is_some() && !request.params.cache.sealed;
+        let call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, builds, request };
         call.comm().begin(request.name, timeout);
         call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
         Ok(call)
@@ -207,12 +214,17 @@ impl<'a> Call<'a> {
             } else {
                 self.attempt(&ticket.signature, cache, None, looks > 0)?
             };
-            let outcome = match outcome {
-                Outcome::Missing(_) => self.miss(ticket, cache, begun, callbacks, looks > 0)?,
-                outcome => outcome,
-            };
+            let missing = matches!(outcome, Outcome::Missing(_));
+            let outcome =
+                if missing { self.miss(ticket, cache, begun, callbacks, looks > 0)? } else { outcome };
             match outcome {
                 Outcome::Loaded(library) => break library,
+                // Once: what has just been built would not be better the next time.
+                Outcome::Refused(refusal) => {
+                    let again = std::mem::take(&mut self.builds) && !missing;
+                    self.quarantine(&ticket.signature, cache, refusal, again)?;
+                    self.nodes = None;
+                }
                 // Each for itself: what was staged may be what somebody cannot use.
                 _ => self.nodes = None,
             }
@@ -224,6 +236,11 @@ impl<'a> Call<'a> {
     /// The ranks that need the same library as this one.
     pub(super) fn comm(&self) -> &dyn Communicator {
         self.class.part.as_deref().map_or(self.whole, |part| part)
+    }
+
+    /// All ranks of the call.
+    pub(super) fn whole(&self) -> &dyn Communicator {
+        self.whole
     }
 
     /// Makes a verdict of this rank's class that of all ranks. Every class has to come here, whatever became of it.
@@ -291,25 +308,36 @@ impl<'a> Call<'a> {
         let looked = catch(STEP, || self.session.look(self.whole, self.nodes(), cache, signature));
         // What is staged goes with this, when all have loaded.
         let found = Found::share(looked, self.nodes());
-        let mut votes = [0, 0];
+        let mut votes = [0, 0, 0];
+        let mut refused = None;
         let loaded = agree_min(self.whole, STEP, &mut votes, |votes| {
             let found = found.as_ref().map_err(Clone::clone)?;
             let there = u64::from(!found.is_miss());
-            votes.copy_from_slice(&[there, 1]);
-            match self.session.load_found(self.whole, cache, signature, found, origin) {
-                Err(error) if again && found.order().is_some_and(|order| gone(cache, &order)) => {
+            votes.copy_from_slice(&[there, 1, 1]);
+            let order = || found.order().unwrap_or_default();
+            let loaded = self.session.load_found(self.whole, cache, signature, found, origin);
+            match loaded.map_err(|refusal| refusal.of(origin, &order())) {
+                Err(Refusal { error, .. }) if again && gone(cache, &order()) => {
                     log::info!("looking again: {error}");
                     votes[1] = 0;
                     Ok(None)
                 }
-                loaded => loaded.inspect(|library| votes[1] = u64::from(library.is_some()).max(1 - there)),
+                Err(refusal) if refusal.is_told(self.builds, origin.is_some()) => {
+                    votes[2] = 0;
+                    refused = Some(refusal);
+                    Ok(None)
+                }
+                loaded => loaded
+                    .map_err(Error::from)
+                    .inspect(|library| votes[1] = u64::from(library.is_some()).max(1 - there)),
             }
         })?;
         // Who looks for others counts for them, too.
         let order = found.ok().filter(|_| !self.is_led()).and_then(|found| found.order());
         match (votes, loaded) {
-            ([0, _], _) => Ok(Outcome::Missing(order)),
-            ([_, 1], Some(library)) => {
+            ([_, _, 0], _) => Ok(Outcome::Refused(refused)),
+            ([0, ..], _) => Ok(Outcome::Missing(order)),
+            ([_, 1, _], Some(library)) => {
                 if let (Some(order), None) = (order, origin) {
                     self.note_hit(cache, &order, library.origin());
                 }

@@ -6,6 +6,7 @@ use crate::cache::{Cache, Check, Lookup};
 use crate::error::{Error, Kind, Result};
 
 use super::Session;
+use super::admission::Admission;
 use super::callbacks::Callbacks;
 use super::make::Ticket;
 
@@ -38,7 +39,7 @@ impl Session {
         loop {
             let work = self.prepare(ticket, cache, callbacks)?;
             let asked = work.asked.clone();
-            let built = work.run(self.runner.as_ref(), None);
+            let built = work.run(self.runner.as_ref(), &Admission::Loaded(self), None);
             let Some(lost) = built.as_ref().err().and_then(|_| lost(cache, &asked)) else { return built };
             // The compiler failed for want of it, which says nothing of the source.
             cache.forget_failure(&ticket.signature);

@@ -30,10 +30,10 @@ use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Folder, Power, Unread};
 use crate::parallel::{Communicator, agree, all_same};
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
+use crate::process::environment;
 use crate::wire::{Reader, Writer, digest};
 
-use crate::process::environment;
-
+use super::quarantine::Refusal;
 use super::{Library, Origin, Session, find, lock};
 
 /// How many votes [`Staging::votes`] has.
@@ -361,15 +361,15 @@ impl Session {
         signature: &str,
         found: &Found,
         origin: Option<Origin>,
-    ) -> Result<Option<Library>> {
+    ) -> std::result::Result<Option<Library>, Refusal> {
         let origin_of = |order: &[Whole]| origin.unwrap_or_else(|| self.origin(cache, order));
         match found {
             Found::Nothing | Found::Led(Led::Waits) => return Ok(None),
             Found::Cache(order) => return self.load(cache, order, origin_of(order)).map(Some),
             Found::Led(Led::Looks) => {}
             Found::Staged(shelf) => match self.load_staged(comm, cache, shelf, origin_of(&shelf.order())) {
-                Err(error) if error.kind() != Kind::Load => {
-                    log::info!("{signature} is read from the cache: {error}");
+                Err(refusal) if refusal.error.kind() != Kind::Load => {
+                    log::info!("{signature} is read from the cache: {}", refusal.error);
                 }
                 loaded => return loaded.map(Some),
             },
@@ -387,9 +387,9 @@ impl Session {
         cache: &Cache,
         shelf: &Shelf,
         origin: Origin,
-    ) -> Result<Library> {
+    ) -> std::result::Result<Library, Refusal> {
         let Some((last, _)) = shelf.files.last() else {
-            return Err(Error::new(Kind::Internal, "nothing to load"));
+            return Err(Error::new(Kind::Internal, "nothing to load").into());
         };
         if let Some(library) = self.loaded(cache, last) {
             return Ok(library.with_origin(origin));
@@ -411,11 +411,11 @@ impl Session {
             let image = self.loader.load(&file).map_err(|error| {
                 let original = cache.layout().lib(&whole.signature);
                 let text = format!("{}; it is a copy of {}", error.message(), original.display());
-                Error::new(error.kind(), text)
+                self.refusal(Error::new(error.kind(), text), &file, whole)
             })?;
             library = Some(self.keep(cache, whole, Some(image), origin));
         }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load"))
+        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
     }
 
     /// A folder for this rank within the shelf: what has been loaded before is linked to from there, the rest lies

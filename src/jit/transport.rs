@@ -45,20 +45,29 @@ impl Call<'_> {
             if receives { accept(&blob, signature, cache) } else { Ok(()) }
         })?;
         let session = self.session;
-        let mut shown = [1];
-        let library = agree_min(comm, "loading", &mut shown, |shown| {
-            if let Some(order) = found {
-                return session.load(cache, &order, origin).map(Some);
+        // Whether all have found it, and whether no loader has refused it.
+        let mut votes = [1, 1];
+        let mut refused = None;
+        let library = agree_min(comm, "loading", &mut votes, |votes| {
+            let origin = if found.is_none() && receives { Origin::Received } else { origin };
+            let found = if found.is_some() { found } else { find(cache, signature, Check::Load)? };
+            let Some(order) = found else {
+                votes[0] = 0;
+                return Ok(None);
+            };
+            match session.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
+                Err(refusal) if refusal.is_told(self.builds, true) => {
+                    votes[1] = 0;
+                    refused = Some(refusal);
+                    Ok(None)
+                }
+                loaded => Ok(Some(loaded?)),
             }
-            let origin = if receives { Origin::Received } else { origin };
-            if let Some(order) = find(cache, signature, Check::Load)? {
-                return session.load(cache, &order, origin).map(Some);
-            }
-            shown[0] = 0;
-            Ok(None)
         })?;
-        if let (Some(library), [1]) = (&library, shown) {
-            return Ok(Outcome::Loaded(library.clone()));
+        match (&library, votes) {
+            (_, [_, 0]) => return Ok(Outcome::Refused(refused)),
+            (Some(library), [1, _]) => return Ok(Outcome::Loaded(library.clone())),
+            _ => {}
         }
         // Once more, for those whose directories do not show it.
         let blob = self.hand_around(signature, cache, source, library.is_none())?;

@@ -23,6 +23,7 @@ static const struct failure {
      NO_FOLDER},
     {"load", DIJITSO_ERROR_LOAD, "int missing_42(); int broken() { return missing_42(); }\n", NULL, NULL, NULL,
      "missing_42", NO_FOLDER},
+    {"cut", DIJITSO_ERROR_COMPILE, NULL, NULL, NULL, NULL, "cut short", NO_FOLDER},
 };
 
 /* Run from elsewhere, on a copy of the folder, the script fails the way the build did. */
@@ -72,6 +73,11 @@ static void fail_then_recover(const char *work, const struct failure *failure, c
     check_case("%s", name);
     if (strcmp(failure->kind, "timeout") == 0)
         CHECK(dijitso_params_set(params, "build.cxx", path_of("%s/slow-c++", work), NULL) == DIJITSO_OK);
+    /* By the name alone, so that the compiler that works is asked for the same entry. */
+    if (strcmp(failure->kind, "cut") == 0) {
+        CHECK(dijitso_params_set(params, "build.cxx", path_of("%s/cutting-c++", work), NULL) == DIJITSO_OK);
+        CHECK(dijitso_params_set(params, "cache.signature", "name", NULL) == DIJITSO_OK);
+    }
 
     outcome = jit_integer(name, params, &broken, MPI_COMM_WORLD);
     check_error(work, failure, &outcome);
@@ -80,8 +86,10 @@ static void fail_then_recover(const char *work, const struct failure *failure, c
     ranks_barrier();
 
     params = params_with(directory, "parallel.buildon", strategy, NULL);
-    CHECK_OUTCOME(jit_integer(path_of("%s_healthy", name), params, &healthy, MPI_COMM_WORLD), 2 + INCLUDED_VALUE,
-                  ANY_ORIGIN);
+    if (strcmp(failure->kind, "cut") == 0)
+        CHECK(dijitso_params_set(params, "cache.signature", "name", NULL) == DIJITSO_OK);
+    /* The same name, corrected: nothing of the failure is in its place. */
+    CHECK_OUTCOME(jit_integer(name, params, &healthy, MPI_COMM_WORLD), 2 + INCLUDED_VALUE, ANY_ORIGIN);
     dijitso_params_free(params);
 }
 
@@ -89,9 +97,16 @@ int main(int argc, char **argv)
 {
     const size_t count = sizeof failures / sizeof failures[0];
     ranks_start(&argc, &argv);
-    if (ranks_rank() == 0)
+    if (ranks_rank() == 0) {
         write_text(path_of("%s/slow-c++", argv[1]),
                    "#!/bin/sh\nfor argument; do [ \"$argument\" = -o ] && sleep 60; done\nexec c++ \"$@\"\n", 0755);
+        write_text(path_of("%s/cutting-c++", argv[1]),
+                   "#!/bin/sh\nfor argument; do\n"
+                   "  [ \"$last\" = -o ] && output=$argument\n  last=$argument\ndone\n"
+                   "c++ \"$@\" || exit 1\n"
+                   "[ -z \"$output\" ] || truncate -s -3000 \"$output\"\n",
+                   0755);
+    }
     ranks_barrier();
     for (size_t failure = 0; failure < count; ++failure)
         for (int strategy = 0; strategy < 3; ++strategy)

@@ -10,7 +10,7 @@ use dijitso::cache::seal;
 use dijitso::error::Result;
 use dijitso::jit::callbacks::Asked;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
-use dijitso::load::System;
+use dijitso::load::{Loader, System};
 use dijitso::params::Params;
 use dijitso::process::aside::RunAside;
 use dijitso::process::slots::{Slot, Wanted};
@@ -116,7 +116,11 @@ impl Bench {
     }
 
     pub(crate) fn session(&self) -> Session {
-        Session::new(Arc::new(Host { free_core: self.free_core }), Arc::new(System))
+        self.session_with(Arc::new(System))
+    }
+
+    pub(crate) fn session_with(&self, loader: Arc<dyn Loader>) -> Session {
+        Session::new(Arc::new(Host { free_core: self.free_core }), loader)
     }
 
     pub(crate) fn jit(&self, name: &str) -> Library {

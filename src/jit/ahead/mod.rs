@@ -275,8 +275,8 @@ impl Session {
             lease.leave_thread();
         }
         let asked = work.asked.clone();
-        let runner = Arc::clone(&self.runner);
-        let build = Build::new(Task { work, lease, runner, place, speaks: logging::is_chosen() });
+        let (runner, loader) = (Arc::clone(&self.runner), Arc::clone(&self.loader));
+        let build = Build::new(Task { work, lease, runner, loader, place, speaks: logging::is_chosen() });
         let shared = Arc::new(Shared { build, asked, settled: AtomicBool::new(false) });
         {
             let mut under_way = lock(&self.under_way);

@@ -1,7 +1,8 @@
 //! Threads that build what has been started, as many at once as there are places for compilers; they end when nothing
 //! is left to do.
 //!
-//! They run compilers and write to the cache. They call nothing of the host, and no function of MPI.
+//! They run compilers and write to the cache. They call nothing of the host, load nothing, since initialisers of a
+//! library may call anything, and call no function of MPI.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use crate::cache::lease::Lease;
 use crate::error::{Error, Kind, Result, catch};
+use crate::jit::admission::Admission;
 use crate::jit::lock;
 use crate::jit::make::Work;
+use crate::load::Loader;
 use crate::logging;
 use crate::process::{Runner, manner};
 
@@ -23,6 +26,8 @@ pub(super) struct Task {
     /// Held until it has been built or given up.
     pub(super) lease: Option<Lease>,
     pub(super) runner: Arc<dyn Runner>,
+    /// By which it is resolved: initialisers run on a thread of the host, which loads it later.
+    pub(super) loader: Arc<dyn Loader>,
     /// Rank and size of the communicator for which it is done, for the log.
     pub(super) place: Option<(usize, usize)>,
     /// Whether it was chosen to speak for all ranks.
@@ -79,10 +84,11 @@ impl Build {
                 }
             }
         };
-        let Task { work, lease, runner, place, speaks } = *task;
+        let Task { work, lease, runner, loader, place, speaks } = *task;
+        let admission = Admission::Resolved(loader.as_ref());
         let here = place.map(|(rank, size)| logging::enter(rank, size));
         let voice = logging::speak(speaks);
-        let outcome = catch("building", || work.run(runner.as_ref(), Some(&self.given_up)));
+        let outcome = catch("building", || work.run(runner.as_ref(), &admission, Some(&self.given_up)));
         // Before others learn of the end: nothing of it is left then.
         drop((lease, voice, here));
         self.end(outcome);

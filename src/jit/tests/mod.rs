@@ -13,6 +13,7 @@ mod isa;
 mod late;
 mod matrix;
 mod nested;
+mod refused;
 mod roles;
 mod sealed;
 mod stage;
