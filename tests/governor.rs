@@ -204,6 +204,8 @@ fn a_program_that_is_killed_leaves_no_compiler_and_the_next_one_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut program = start("slow", dir.path());
         wait_until("a compiler runs", 60, || dir.path().join("compiler").exists());
+        // The compiler is tied to the program just after it has begun to run.
+        std::thread::sleep(Duration::from_millis(500));
         let processes =
             ["compiler", "child"].map(|file| std::fs::read_to_string(dir.path().join(file)).unwrap());
         assert!(!processes.iter().any(|process| is_gone(process.trim())));

@@ -374,6 +374,22 @@ impl Folder {
     /// # Errors
     /// As [`Folder::open_file`].
     pub fn read(&self, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
+        const ATTEMPTS: usize = 3;
+        // Replaced on the server while a network disk had it open: the name leads to the new one.
+        let is_stale = |read: &io::Result<_>| {
+            read.as_ref().is_err_and(|error: &io::Error| error.raw_os_error() == Some(libc::ESTALE))
+        };
+        let mut read = self.read_once(name, most);
+        for _ in 1..ATTEMPTS {
+            if !is_stale(&read) {
+                break;
+            }
+            read = self.read_once(name, most);
+        }
+        read
+    }
+
+    fn read_once(&self, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
         let Some(file) = self.open_file(name)? else { return Ok(None) };
         let mut data = Vec::new();
         let length = file.take(most.saturating_add(1)).read_to_end(&mut data)?;
