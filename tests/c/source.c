@@ -4,11 +4,12 @@
 
 #ifdef WITH_RANKS
 #include "ranks.h"
+#define COMM MPI_COMM_WORLD
 #else
 static int ranks_rank(void) { return 0; }
 static int ranks_size(void) { return 1; }
 static void ranks_barrier(void) { }
-#define MPI_COMM_WORLD DIJITSO_COMM_NULL
+#define COMM DIJITSO_COMM_NULL
 #endif
 
 static const char *counting;
@@ -17,7 +18,7 @@ static dijitso_status source(const char *name, const dijitso_params *params, con
                              dijitso_library **library, dijitso_error **error)
 {
     return dijitso_jit_source(name, params, code, strlen(code), header, header == NULL ? 0 : strlen(header),
-                              MPI_COMM_WORLD, library, error);
+                              COMM, library, error);
 }
 
 static double value_of(const dijitso_library *library, double x)
@@ -80,7 +81,7 @@ static void header_and_dependency(const char *work)
     text.code_length = strlen(code);
     text.dependencies = dependencies;
     text.dependency_count = 1;
-    CHECK_CALL(dijitso_jit_text("derived", params, &text, MPI_COMM_WORLD, &library, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_jit_text("derived", params, &text, COMM, &library, &error), DIJITSO_OK);
     CHECK(value_of(library, 3.0) == 8.0);
     dijitso_library_free(library);
     text.dependencies = NULL;
@@ -88,7 +89,7 @@ static void header_and_dependency(const char *work)
     check_case("a wrong size on one rank");
     if (ranks_rank() != ranks_size() - 1)
         text.struct_size = sizeof text;
-    CHECK_CALL(dijitso_jit_text("derived", params, &text, MPI_COMM_WORLD, &library, &error),
+    CHECK_CALL(dijitso_jit_text("derived", params, &text, COMM, &library, &error),
                DIJITSO_ERROR_INVALID_ARGUMENT);
     CHECK(library == NULL);
     dijitso_library_free(base);
@@ -120,7 +121,7 @@ static void within_generate(const char *work)
     check_case("within generate");
     callbacks.generate = generate_parent;
     callbacks.user_data = params;
-    CHECK_CALL(dijitso_jit("parent", params, &callbacks, MPI_COMM_WORLD, &library, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_jit("parent", params, &callbacks, COMM, &library, &error), DIJITSO_OK);
     CHECK(value_of(library, 3.0) == 21.0);
     dijitso_library_free(library);
     dijitso_params_free(params);

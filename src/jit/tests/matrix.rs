@@ -128,9 +128,13 @@ impl Loader for Careful {
         }
         let bytes = fs::read(path).unwrap_or_default();
         let file = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-        let signature = file.trim_start_matches("libdijitso-").trim_end_matches(".so");
-        let right = bytes.starts_with(&sample(format!("code of {signature}").as_bytes()));
-        if !right || seal::open(&bytes, signature).is_err() {
+        // A builder loads the file before it has its name: then it is that of any name of a case.
+        let named = file.strip_prefix("libdijitso-").and_then(|file| file.strip_suffix(".so"));
+        let right = |signature: &str| {
+            bytes.starts_with(&sample(format!("code of {signature}").as_bytes()))
+                && seal::open(&bytes, signature).is_ok()
+        };
+        if !named.map_or_else(|| right("form") || right("other"), right) {
             self.corrupt.store(true, Ordering::SeqCst);
         }
         Ok(Arc::new(FakeImage))
