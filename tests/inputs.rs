@@ -240,9 +240,7 @@ fn a_corrected_header_ends_the_memory_of_a_failure() {
     bench.header("#define OTHER 1\n");
     let first = bench.try_jit("form", CODE, None).unwrap_err();
     let second = bench.try_jit("form", CODE, None).unwrap_err();
-    assert!(second.message().starts_with(first.message()), "{second}");
-    assert!(second.message().contains("it was not compiled again"), "{second}");
-    assert_eq!(second.log(), first.log());
+    assert_eq!((first.message(), first.log()), (second.message(), second.log()));
     assert_eq!(bench.runs(), 1, "the second is remembered");
     bench.header("#define OTHER 1\n#define VALUE 5\n");
     assert_eq!(call(&bench.jit("form", CODE, None)), 5);

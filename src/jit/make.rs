@@ -169,12 +169,12 @@ pub(super) struct Work {
 impl Work {
     /// Builds the entry, and publishes it if it is admitted. Gives the seconds that the compiler took.
     ///
-    /// `given_up` is set by another thread when nobody waits for it any more.
+    /// `wishes` are set by another thread: when nobody waits for it any more, and when it is wanted soon.
     pub(super) fn run(
         self,
         runner: &dyn Runner,
         admission: &Admission<'_>,
-        given_up: Option<&Arc<AtomicBool>>,
+        wishes: Option<[&Arc<AtomicBool>; 2]>,
     ) -> Result<f64> {
         let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = self;
         let (cache, signature) = (&cache, signature.as_str());
@@ -212,8 +212,9 @@ impl Work {
             minds_inputs: layout.params().minds_inputs(),
             prologues: prologues(layout),
         };
-        let manner =
-            Manner { cores: params.cores, given_up: given_up.cloned(), deadline: manner::deadline() };
+        let [given_up, hurried] =
+            wishes.map_or([None, None], |wishes| wishes.map(|wish| Some(Arc::clone(wish))));
+        let manner = Manner { cores: params.cores, given_up, hurried, deadline: manner::deadline() };
         let doing = format!("compiling \"{name}\"");
         let built = manner::within(manner, || progress::during(doing, || compile(&job, cache, runner)))?;
 
@@ -265,12 +266,13 @@ fn compile(job: &Job<'_>, cache: &Cache, runner: &dyn Runner) -> Result<Built> {
     let (signature, params) = (job.signature, job.params);
     let of = subject(job, |name| std::env::var_os(name));
     if let Some(error) = cache.remembered_failure(signature, &of) {
-        let note = format!(
-            "it was not compiled again, since the compiler refused the same source less than {} s ago \
+        // The message is the same for all who ask.
+        log::info!(
+            "{signature} is not compiled again: the compiler refused the same source less than {} s ago \
              (cache.failure_memory)",
             cache.layout().params().failure_memory.as_secs_f64()
         );
-        return Err(error.with_note(&note));
+        return Err(error);
     }
     build::build(job, runner).map_err(|failed| {
         if failed.deterministic {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
 /// When the first and the second line are due, counted from the beginning of the work.
@@ -43,8 +44,9 @@ impl Progress {
 }
 
 thread_local! {
-    /// What this thread does.
-    static CURRENT: RefCell<Option<(String, Progress)>> = const { RefCell::new(None) };
+    /// What this thread does. Without a destructor, so that calls from static destructors still find it. Between calls
+    /// it holds nothing.
+    static CURRENT: RefCell<ManuallyDrop<Option<(String, Progress)>>> = const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
 /// Runs `action`, which is described by `doing` ("compiling x") if it takes long.
@@ -53,17 +55,19 @@ pub fn during<T>(doing: String, action: impl FnOnce() -> T) -> T {
     struct Guard(Option<(String, Progress)>);
     impl Drop for Guard {
         fn drop(&mut self) {
-            CURRENT.set(self.0.take());
+            let before = ManuallyDrop::new(self.0.take());
+            drop(ManuallyDrop::into_inner(CURRENT.replace(before)));
         }
     }
-    let _guard = Guard(CURRENT.replace(Some((doing, Progress::default()))));
+    let now = ManuallyDrop::new(Some((doing, Progress::default())));
+    let _guard = Guard(ManuallyDrop::into_inner(CURRENT.replace(now)));
     action()
 }
 
 /// Counts the time from now: what was before was a wait.
 pub fn restart() {
     CURRENT.with_borrow_mut(|current| {
-        if let Some((_, progress)) = current {
+        if let Some((_, progress)) = &mut **current {
             *progress = Progress::default();
         }
     });

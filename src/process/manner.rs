@@ -20,6 +20,8 @@ pub struct Manner {
     pub cores: Cores,
     /// Set by another thread when nobody wants the result any more: what runs is ended, and nothing is begun.
     pub given_up: Option<Arc<AtomicBool>>,
+    /// Set by another thread when the result is wanted soon: waits for other programs end, what runs goes on.
+    pub hurried: Option<Arc<AtomicBool>>,
     /// When the ranks that wait for this thread wait no longer.
     pub deadline: Option<Instant>,
 }
@@ -27,7 +29,7 @@ pub struct Manner {
 thread_local! {
     /// Without a destructor, so that calls from static destructors still find it. Between calls it holds nothing.
     static MANNER: RefCell<ManuallyDrop<Manner>> =
-        const { RefCell::new(ManuallyDrop::new(Manner { cores: Cores::Auto, given_up: None, deadline: None })) };
+        const { RefCell::new(ManuallyDrop::new(Manner { cores: Cores::Auto, given_up: None, hurried: None, deadline: None })) };
 }
 
 /// Runs `action`, and what it runs, in this manner.
@@ -71,6 +73,12 @@ pub fn given_up() -> bool {
     MANNER.with_borrow(|manner| manner.given_up.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
 }
 
+/// Whether what this thread does is wanted soon.
+#[must_use]
+pub fn hurried() -> bool {
+    MANNER.with_borrow(|manner| manner.hurried.as_ref().is_some_and(|flag| flag.load(Ordering::Relaxed)))
+}
+
 /// The cores for the commands of this thread.
 pub(super) fn cores() -> Cores {
     MANNER.with_borrow(|manner| manner.cores)
@@ -83,7 +91,7 @@ mod tests {
     #[test]
     fn the_manner_lasts_as_long_as_the_action_and_for_its_thread_alone() {
         let flag = Arc::new(AtomicBool::new(true));
-        let manner = Manner { cores: Cores::All, given_up: Some(flag), deadline: None };
+        let manner = Manner { cores: Cores::All, given_up: Some(flag), ..Manner::default() };
         within(manner, || {
             assert!(given_up() && cores() == Cores::All);
             within(Manner::default(), || assert!(!given_up()));

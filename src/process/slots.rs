@@ -206,7 +206,7 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
                 return Ok(Some(slot));
             }
         }
-        if manner::given_up() {
+        if manner::given_up() || manner::hurried() {
             return Ok(None);
         }
         let waited = begin.elapsed();

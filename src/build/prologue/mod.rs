@@ -249,7 +249,11 @@ pub(super) fn wait_for_making(job: &Job<'_>) {
     }
     prologue.work.tell(&format!("{} waits for it for at most {:.0} s", job.signature, limit.as_secs_f64()));
     let begin = Instant::now();
-    while maker::is_under_way(&prologue.work) && begin.elapsed() < limit && !manner::given_up() {
+    while maker::is_under_way(&prologue.work)
+        && begin.elapsed() < limit
+        && !manner::given_up()
+        && !manner::hurried()
+    {
         std::thread::sleep(Duration::from_millis(5));
     }
     if maker::is_under_way(&prologue.work) {

@@ -34,6 +34,9 @@ pub(super) struct Task {
     pub(super) speaks: bool,
 }
 
+/// How long a build that is waited for may wait for other programs at most.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// A build that another thread does.
 pub(super) struct Build {
     /// The process that started it: a child that the host forks has none of its threads.
@@ -41,6 +44,7 @@ pub(super) struct Build {
     state: Mutex<State>,
     ended: Condvar,
     given_up: Arc<AtomicBool>,
+    hurried: Arc<AtomicBool>,
 }
 
 enum State {
@@ -57,6 +61,7 @@ impl Build {
             state: Mutex::new(State::Waiting(Box::new(task))),
             ended: Condvar::new(),
             given_up: Arc::default(),
+            hurried: Arc::default(),
         })
     }
 
@@ -88,7 +93,9 @@ impl Build {
         let admission = Admission::Resolved(loader.as_ref());
         let here = place.map(|(rank, size)| logging::enter(rank, size));
         let voice = logging::speak(speaks);
-        let outcome = catch("building", || work.run(runner.as_ref(), &admission, Some(&self.given_up)));
+        let outcome = catch("building", || {
+            work.run(runner.as_ref(), &admission, Some([&self.given_up, &self.hurried]))
+        });
         // Before others learn of the end: nothing of it is left then.
         drop((lease, voice, here));
         self.end(outcome);
@@ -111,22 +118,21 @@ impl Build {
         if let Some(pool) = Pool::of_process() {
             pool.hurry(self);
         }
+        let (begin, limit) = (Instant::now(), manner::patience(LONGEST));
         let mut state = lock(&self.state);
         loop {
             if let State::Ended(outcome) = &*state {
                 return outcome.clone();
             }
-            let Some(deadline) = manner::deadline() else {
-                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
-                continue;
-            };
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = limit.saturating_sub(begin.elapsed());
             if left.is_zero() {
-                let text =
-                    "the build was not done in time: the other ranks wait no longer (see parallel.timeout)";
-                return Err(Error::new(Kind::Timeout, text));
+                // Other ranks wait: from now on it waits for no other program. A compiler that runs goes on, and what
+                // it makes is there for the next call, whatever the ranks do.
+                self.hurried.store(true, Ordering::Relaxed);
+                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                (state, _) = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
             }
-            (state, _) = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
