@@ -140,7 +140,11 @@ impl Cache {
             return Ok(Some(MARK.to_owned()));
         }
         let counts = |name: &&str| {
-            self.layout.is_own(name) && !tree.list(&root.join(name)).is_ok_and(|names| names.is_empty())
+            // The root of a rank of its own has a mark of its own.
+            let of_rank = name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok());
+            !of_rank
+                && self.layout.is_own(name)
+                && !tree.list(&root.join(name)).is_ok_and(|names| names.is_empty())
         };
         Ok(names.iter().filter_map(|name| name.to_str()).find(counts).map(str::to_owned))
     }
