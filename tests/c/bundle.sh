@@ -35,6 +35,6 @@ esac
 
 # The command under mpiexec: one report, from rank 0, and nothing left.
 report=$(timeout --kill-after=5 100 "$launcher" "${options[@]}" 2 "$command" --cache-dir "$work/none" doctor --ranks || true)
-[ "$(grep -c '2 ranks on 1 hosts, with 1 cache directories' <<< "$report")" = 1 ] \
+[ "$(grep -c '2 ranks on 1 host, with 1 cache directory' <<< "$report")" = 1 ] \
   || { printf 'FAILED: doctor says:\n%s\n' "$report"; exit 1; }
 [ ! -e "$work/none" ] || { echo "FAILED: doctor has left a cache"; exit 1; }

@@ -25,24 +25,31 @@ enum { SIZE = 4096 };
 static const char *work;
 static int rank = 0;
 
+/* A compiler of all ranks, which rank 0 writes. */
+static const char *compiler(const char *name, const char *text)
+{
+    const char *const path = path_of("%s/%s", work, name);
+    if (rank == 0)
+        write_text(path, text, 0755);
+#ifdef WITH_RANKS
+    ranks_barrier();
+#endif
+    return path;
+}
+
 /* A compiler that may write as much as it likes: the limit is that of the host. */
 static const char *unlimited_compiler(void)
 {
-    const char *const path = path_of("%s/unlimited-c++-%d", work, rank);
-    write_text(path, "#!/bin/sh\nulimit -S -f unlimited\nexec c++ \"$@\"\n", 0755);
-    return path;
+    return compiler("unlimited-c++", "#!/bin/sh\nulimit -S -f unlimited\nexec c++ \"$@\"\n");
 }
 
 /* A compiler that takes long, with a process of its own; the numbers of both are names in WORK/pids. */
 static const char *slow_compiler(void)
 {
-    const char *const path = path_of("%s/slow-c++-%d", work, rank);
-    write_text(path,
-               path_of("#!/bin/sh\ncase \" $* \" in *\" -o \"*) ;; *) exec c++ \"$@\" ;; esac\n"
-                       "sleep 1000 &\nmkdir -p '%s/pids'\n: > '%s/pids/'$!\n: > '%s/pids/'$$\nwait\n",
-                       work, work, work),
-               0755);
-    return path;
+    return compiler("slow-c++",
+                    path_of("#!/bin/sh\ncase \" $* \" in *\" -o \"*) ;; *) exec c++ \"$@\" ;; esac\n"
+                            "sleep 1000 &\nmkdir -p '%s/pids'\n: > '%s/pids/'$!\n: > '%s/pids/'$$\nwait\n",
+                            work, work, work));
 }
 
 static dijitso_params *params_of(const char *compiler)

@@ -141,9 +141,10 @@ void listen(const dijitso::params& params)
 {
   int heard = 0;
   dijitso::log::set_handler([&](const dijitso_log_record& record) {
-    heard += record.level == DIJITSO_LOG_ERROR;
+    heard += record.level == DIJITSO_LOG_INFO && std::string(record.message).find("\"broken\" failed") != std::string::npos;
     throw stopped{1};
   });
+  dijitso::log::set_level(DIJITSO_LOG_INFO);
   try
   {
     dijitso::jit("broken", params, [](dijitso::source& source) { source.set_code("not C++"); });
