@@ -216,6 +216,9 @@ fn on_a_full_disk_a_program_compiles_plainly() {
         let bench = Bench::new("/usr/bin/g++", "always");
         let store = bench.at.join("cache/prologue");
         fs::create_dir_all(&store).unwrap();
+        // What is on the disk is that of a cache.
+        let mark = "Signature: 8a477f597d28d172789f06886806bc55\n# dijitso cache, format 1\n";
+        fs::write(bench.at.join("cache/CACHEDIR.TAG"), mark).unwrap();
         if fill {
             fs::write(bench.at.join("fill"), "").unwrap();
         }
