@@ -155,7 +155,8 @@ impl Library {
             let mut text =
                 format!("{} has no symbol \"{name}\"{}", path.display(), elf::explain_missing(path, name));
             if self.origin != Origin::Built {
-                text.push_str(&provenance(path));
+                let built = provenance(path);
+                text.push_str(if text.ends_with('?') { built.trim_start_matches('.') } else { &built });
             }
             Error::new(Kind::Symbol, text)
         })

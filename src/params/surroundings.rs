@@ -44,8 +44,11 @@ fn complaint(name: &str) -> Option<String> {
     if foreign || known().any(|known| known == name) {
         return None;
     }
-    let likeness = |known: &str| strsim::normalized_damerau_levenshtein(known, name);
+    // What all of them begin with says nothing.
+    let likeness =
+        |known: &str| strsim::normalized_damerau_levenshtein(known.trim_start_matches("DIJITSO_"), rest);
     let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let alike = likeness(nearest) > 0.5;
     let parameter = super::schema::nearest(&rest.to_ascii_lowercase());
     let key = KEYS.iter().find(|key| key.name == parameter && key.environment.is_none());
     let same = key.filter(|key| key.name.split('.').next_back() == Some(&rest.to_ascii_lowercase()));
@@ -54,7 +57,12 @@ fn complaint(name: &str) -> Option<String> {
             "environment variable {name} means nothing to dijitso: set the parameter {} in the config file or the program",
             key.name
         ),
-        None => format!("environment variable {name} means nothing to dijitso; did you mean {nearest}?"),
+        None if alike => {
+            format!("environment variable {name} means nothing to dijitso; did you mean {nearest}?")
+        }
+        None => {
+            format!("environment variable {name} means nothing to dijitso (dijitso config shows what does)")
+        }
     })
 }
 
@@ -143,6 +151,7 @@ mod tests {
             ("DIJITSO_LOGS", "did you mean DIJITSO_LOG?"),
             ("DIJITSO_CXXFLAGS", "parameter build.cxxflags"),
             ("DIJITSO_BUILDON", "parameter parallel.buildon"),
+            ("DIJITSO_CXXFLAG", "dijitso config shows"),
         ] {
             let said = complaint(name).unwrap_or_default();
             assert!(said.contains(name) && said.contains(part), "{said}");
