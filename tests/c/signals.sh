@@ -28,8 +28,8 @@ leftovers() { find "$work" \( -name 'dijitso-*' -prune -o -path '*/lease/*' \) |
 for signal in INT TERM HUP KILL; do
   rm -rf "$work"
   mkdir -p "$work"
-  # Background commands of a shell that is no terminal's ignore SIGINT.
-  env --default-signal=INT,QUIT "${launcher[@]}" "$program" "$work" slow > "$work/output" 2>&1 &
+  # Background commands of a shell that is no terminal's ignore SIGINT, and what nohup has started ignores SIGHUP.
+  env --default-signal=INT,QUIT,TERM,HUP "${launcher[@]}" "$program" "$work" slow > "$work/output" 2>&1 &
   job=$!
   for ((i = 0; i < 600; ++i)); do
     [ "$(find "$work/pids" -type f 2> /dev/null | wc -l)" -lt $((2 * ranks)) ] || break
