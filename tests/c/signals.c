@@ -159,7 +159,8 @@ int main(int argc, char **argv)
         return 2;
     }
     work = argv[1];
-    /* MPIs and shells leave some of them ignored. */
+    /* MPIs and shells leave some of them ignored; UCX, below MPICH, waits for a debugger on SIGHUP. */
+    signal(SIGHUP, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);
     if (strcmp(argv[2], "build") == 0)
