@@ -38,7 +38,7 @@ pub fn within<T>(manner: Manner, action: impl FnOnce() -> T) -> T {
     struct Guard(ManuallyDrop<Manner>);
     impl Drop for Guard {
         fn drop(&mut self) {
-            MANNER.with_borrow_mut(|manner| std::mem::swap(&mut **manner, &mut self.0));
+            drop(ManuallyDrop::into_inner(MANNER.replace(std::mem::take(&mut self.0))));
         }
     }
     let _guard = Guard(MANNER.replace(ManuallyDrop::new(manner)));
