@@ -56,7 +56,8 @@ impl Call<'_> {
                 return Ok(None);
             };
             match session.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
-                Err(refusal) if refusal.is_told(self.builds, true) => {
+                // With several groups it is an error: the others may have loaded theirs, and do not come to a quarantine.
+                Err(refusal) if self.class.part.is_none() && refusal.is_told(self.builds, true) => {
                     votes[1] = 0;
                     refused = Some(refusal);
                     Ok(None)
