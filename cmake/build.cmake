@@ -39,7 +39,7 @@ if(DIJITSO_WITH_MPI)
   # The crate mpi-sys binds the MPI of this compiler wrapper.
   list(APPEND cargo_environment "MPICC=${MPI_C_COMPILER}")
 else()
-  list(APPEND cargo_arguments --no-default-features)
+  list(APPEND cargo_arguments --no-default-features --features cli)
 endif()
 if(DIJITSO_CARGO_PROFILE STREQUAL "dev")
   set(cargo_output "${DIJITSO_CARGO_TARGET_DIR}/debug")

@@ -151,7 +151,7 @@ typedef void *MPI_Comm;
 #define DIJITSO_ERROR_PARAMS 4
 
 /**
- * A file of the cache cannot be read or written, or is refused; or the cache is sealed (cache.sealed) and has not got
+ * A file of the cache cannot be read or written, or is refused; or the cache is frozen (cache.frozen) and has not got
  * what is asked for.
  */
 #define DIJITSO_ERROR_CACHE 10
@@ -304,27 +304,27 @@ typedef void *MPI_Comm;
 /**
  * It takes room.
  */
-#define DIJITSO_SEVERITY_LITTER 2
+#define DIJITSO_SEVERITY_LEFTOVER 2
 
 /**
  * It was left as it is.
  */
-#define DIJITSO_MENDED_NO 0
+#define DIJITSO_REPAIR_NO 0
 
 /**
  * It has been set aside or removed.
  */
-#define DIJITSO_MENDED_DONE 1
+#define DIJITSO_REPAIR_DONE 1
 
 /**
  * A living program is working on it.
  */
-#define DIJITSO_MENDED_BUSY 2
+#define DIJITSO_REPAIR_BUSY 2
 
 /**
  * It could not be.
  */
-#define DIJITSO_MENDED_FAILED 3
+#define DIJITSO_REPAIR_FAILED 3
 
 /**
  * It was not there, and is now.
@@ -806,7 +806,7 @@ typedef struct dijitso_finding {
      */
     int32_t severity;
     /**
-     * What has become of it: one of the DIJITSO_MENDED_ values.
+     * What has become of it: one of the DIJITSO_REPAIR_ values.
      */
     int32_t mended;
     /**

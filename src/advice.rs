@@ -11,7 +11,7 @@ const FULL: &str = "the disk or its quota is full: make room (dijitso gc, dijits
                     disk (DIJITSO_CACHE_DIR for the cache, cache.temp_dir_root for builds)";
 
 /// A disk that cannot be written.
-const READ_ONLY: &str = "the disk is read-only: name a cache that can be written (DIJITSO_CACHE_DIR), or set cache.sealed \
+const READ_ONLY: &str = "the disk is read-only: name a cache that can be written (DIJITSO_CACHE_DIR), or set cache.frozen \
                          to use only what is in this one";
 
 /// Files of others.
@@ -139,7 +139,7 @@ mod tests {
         for (errno, word) in [
             (libc::ENOSPC, "dijitso gc"),
             (libc::EDQUOT, "dijitso gc"),
-            (libc::EROFS, "cache.sealed"),
+            (libc::EROFS, "cache.frozen"),
             (libc::EACCES, "DIJITSO_CACHE_DIR"),
             (libc::EPERM, "DIJITSO_CACHE_DIR"),
             (libc::EFBIG, "ulimit -f"),

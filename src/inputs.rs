@@ -17,11 +17,11 @@ use object::{Object, ReadCache};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::codec::hex;
 use crate::fsutil::{self, LONGEST_LIBRARY};
-use crate::wire::hex;
 
 /// For so long a file that has been looked at is not looked at again in this process.
-pub const FRESH: Duration = Duration::from_secs(1);
+pub const MEMO_TTL: Duration = Duration::from_secs(1);
 
 /// The identity of a file that was not there, or could not be read.
 const ABSENT: &str = "absent";
@@ -95,7 +95,7 @@ impl Input {
     /// What has become of the file, as far as this process has seen within [`FRESH`].
     #[must_use]
     pub fn state(&self) -> State {
-        self.state_at(Instant::now(), FRESH)
+        self.state_at(Instant::now(), MEMO_TTL)
     }
 
     /// In what the file differs from what was recorded, looked at now; `None` when it does not. What could not be read
@@ -134,7 +134,7 @@ impl Input {
 }
 
 /// From now on every file is looked at again: somebody may have written some, who is about to be asked for them.
-pub fn look_again() {
+pub fn invalidate() {
     known().values_mut().for_each(|seen| seen.at = None);
 }
 
@@ -300,12 +300,12 @@ mod tests {
         let input = Input::of(&path).unwrap();
         let now = Instant::now();
         fs::write(&path, "two").unwrap();
-        assert_eq!(input.state_at(now, FRESH), State::Same, "not looked at again");
-        assert!(matches!(input.state_at(now + FRESH, FRESH), State::Changed(_)));
+        assert_eq!(input.state_at(now, MEMO_TTL), State::Same, "not looked at again");
+        assert!(matches!(input.state_at(now + MEMO_TTL, MEMO_TTL), State::Changed(_)));
         let input = Input::of(&path).unwrap();
         fs::remove_file(&path).unwrap();
         assert_eq!(input.state(), State::Same);
-        look_again();
+        invalidate();
         assert_eq!(input.state(), State::Gone(format!("{} is gone", path.display())));
     }
 

@@ -8,10 +8,12 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | 3, doors | [`capi`]: the C interface; [`cli`]: the command `dijitso` |
-//! | 2, policy | [`jit`]: the fixed sequence of agreed steps; [`doctor`]: what of a machine matters to them |
+//! | 3, door | [`capi`]: the C interface |
+//! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`advice`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`signals`], [`source_text`], [`wire`] |
+//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`signals`] |
+//!
+//! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
 //! Unsafe code is in `capi`, `load`, `parallel::mpi` and `signals` alone; every other file forbids it.
 
@@ -19,8 +21,8 @@ pub mod advice;
 pub mod build;
 pub mod cache;
 pub mod capi;
-pub mod cli;
-pub mod doctor;
+pub mod codec;
+pub mod cpp_functions;
 pub mod elf;
 pub mod error;
 pub mod escape;
@@ -36,8 +38,6 @@ pub mod params;
 pub mod process;
 pub mod signals;
 pub mod signature;
-pub mod source_text;
-pub mod wire;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

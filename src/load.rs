@@ -85,7 +85,7 @@ impl Loader for System {
         if let Some(word) = fsutil::word_of_loader(path) {
             let text = format!(
                 "cannot load {}: the dynamic loader would replace {word} in its path; name another directory \
-                 (cache.temp_dir_root or TMPDIR, cache.stage_dir, cache.cache_dir)",
+                 (cache.temp_dir_root or TMPDIR, cache.node_stage_dir, cache.cache_dir)",
                 path.display()
             );
             return Err(Error::new(Kind::Load, text));

@@ -9,11 +9,11 @@ use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
-use crate::wire::{digest, hex};
+use crate::codec::{digest, hex};
 
 /// A process, told apart from all others, also from one that has got its number later or on another host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Owner {
+pub struct ProcessId {
     /// Digest of the identifier of the boot: the host, since it was started.
     pub boot: String,
     /// The name space in which the number of the process counts: containers have their own.
@@ -26,7 +26,7 @@ pub struct Owner {
 
 /// What can be known of a process from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum Liveness {
     /// It runs.
     Alive,
     /// It is there, but has been stopped (SIGSTOP, a debugger).
@@ -37,10 +37,10 @@ pub enum Life {
     Unknown,
 }
 
-impl Owner {
+impl ProcessId {
     /// This process. Where it cannot see itself in `/proc`, nobody can judge it.
     #[must_use]
-    pub fn me() -> Self {
+    pub fn current() -> Self {
         let pid = std::process::id();
         match (place(), stat(pid)) {
             (Some((boot, space)), Ok(stat)) => {
@@ -52,20 +52,20 @@ impl Owner {
 
     /// Whether this process still runs. Dead is said of nothing but what is known to be so.
     #[must_use]
-    pub fn life(&self) -> Life {
-        let Some((boot, space)) = place() else { return Life::Unknown };
+    pub fn liveness(&self) -> Liveness {
+        let Some((boot, space)) = place() else { return Liveness::Unknown };
         if self.boot != *boot || self.space != *space {
-            return Life::Unknown;
+            return Liveness::Unknown;
         }
         match stat(self.pid) {
-            Ok(stat) if stat.start != self.start => Life::Dead,
+            Ok(stat) if stat.start != self.start => Liveness::Dead,
             // A zombie does nothing any more, whether its parent looks after it or not; but one whose first thread alone
             // has ended looks the same, and others work on.
-            Ok(Stat { state: 'Z' | 'X' | 'x', threads: 0 | 1, .. }) => Life::Dead,
-            Ok(Stat { state: 'T' | 't', .. }) => Life::Stopped,
-            Ok(_) => Life::Alive,
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Life::Dead,
-            Err(_) => Life::Unknown,
+            Ok(Stat { state: 'Z' | 'X' | 'x', threads: 0 | 1, .. }) => Liveness::Dead,
+            Ok(Stat { state: 'T' | 't', .. }) => Liveness::Stopped,
+            Ok(_) => Liveness::Alive,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Liveness::Dead,
+            Err(_) => Liveness::Unknown,
         }
     }
 
@@ -152,38 +152,42 @@ mod tests {
 
     #[test]
     fn this_process_is_alive_and_one_that_has_ended_is_dead() {
-        let me = Owner::me();
-        assert_eq!(me.life(), Life::Alive);
-        assert_eq!(Owner { start: me.start + 1, ..me.clone() }.life(), Life::Dead, "its number, used again");
-        assert_eq!(Owner { boot: NOWHERE.into(), ..me.clone() }.life(), Life::Unknown);
+        let me = ProcessId::current();
+        assert_eq!(me.liveness(), Liveness::Alive);
+        assert_eq!(
+            ProcessId { start: me.start + 1, ..me.clone() }.liveness(),
+            Liveness::Dead,
+            "its number, used again"
+        );
+        assert_eq!(ProcessId { boot: NOWHERE.into(), ..me.clone() }.liveness(), Liveness::Unknown);
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let start = stat(child.id()).unwrap().start;
-        let other = Owner { pid: child.id(), start, ..me };
-        assert_eq!(other.life(), Life::Alive);
+        let other = ProcessId { pid: child.id(), start, ..me };
+        assert_eq!(other.liveness(), Liveness::Alive);
         let pid = rustix::process::Pid::from_child(&child);
         rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
         let stopped = (0..1000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(2));
-            other.life() == Life::Stopped
+            other.liveness() == Liveness::Stopped
         });
         assert!(stopped);
         child.kill().unwrap();
         let dead = (0..1000).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(2));
-            other.life() == Life::Dead
+            other.liveness() == Liveness::Dead
         });
         assert!(dead, "a zombie counts as dead");
         child.wait().unwrap();
-        assert_eq!(other.life(), Life::Dead);
+        assert_eq!(other.liveness(), Liveness::Dead);
     }
 
     #[test]
     fn a_tag_is_read_back_and_nothing_else_is() {
-        let me = Owner::me();
-        assert_eq!(Owner::from_tag(&me.tag()), Some(me.clone()));
-        assert_eq!(Owner::from_tag(&format!("{}-aX3.tmp", me.tag())), Some(me));
+        let me = ProcessId::current();
+        assert_eq!(ProcessId::from_tag(&me.tag()), Some(me.clone()));
+        assert_eq!(ProcessId::from_tag(&format!("{}-aX3.tmp", me.tag())), Some(me));
         for text in ["", "abc", "0123456789ab.1.2", "0123456789ab.1.2.3.4", "0123456789ab.x.y.z-"] {
-            assert_eq!(Owner::from_tag(text), None, "{text}");
+            assert_eq!(ProcessId::from_tag(text), None, "{text}");
         }
     }
 

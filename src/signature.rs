@@ -21,9 +21,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Digest32, Writer, digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::Resolved;
-use crate::wire::{Digest32, Writer, digest, hex};
 
 /// Raised whenever equal input would give another signature.
 /// 2: C++ is built with -fno-gnu-unique by GCC.
@@ -202,16 +202,16 @@ fn text_key_digest(name: &str, text: &Digest32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Params, Surroundings};
+    use crate::params::{Environment, Params};
 
     fn params(settings: &[(&str, &str)]) -> Resolved {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/home/u".to_owned())].into(),
             cwd: "/cwd".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         for (key, value) in settings {
             params.set(key, value).unwrap();
         }

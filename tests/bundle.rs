@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use dijitso::error::Kind;
-use dijitso::jit::callbacks::Asked;
+use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::params::Params;
 
@@ -25,11 +25,11 @@ fn params(cache: &Path, compiler: &Path, settings: &[(&str, &str)]) -> Params {
 /// A parent that calls a dependency, which gives 7.
 fn build(params: &Params) -> Library {
     let (session, resolved) = (Session::default(), params.resolve().unwrap());
-    let element = |_: Asked<'_>, source: &mut Source| {
+    let element = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(b"extern \"C\" int element() { return 7; }\n".to_vec());
         Ok(())
     };
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         let mut callbacks = Callbacks { generate: Some(Box::new(element)), ..Callbacks::default() };
         let request = Request { name: "element", params: &resolved };
         let library = session.jit(Ok(request), &mut callbacks).map_err(|_| 1)?;
@@ -83,8 +83,8 @@ fn a_bundle_serves_where_there_is_no_compiler() {
     let text = said(&dijitso(dir.path(), &at("new"), &["import", bundle]));
     assert!(text.contains(&format!("{signature}: new\n2 new in ")), "{text}");
 
-    let sealed = params(&at("new"), &compiler, &[("cache.sealed", "true")]);
-    let resolved = sealed.resolve().unwrap();
+    let frozen = params(&at("new"), &compiler, &[("cache.frozen", "true")]);
+    let resolved = frozen.resolve().unwrap();
     let session = Session::default();
     let request = Request { name: "form", params: &resolved };
     let library = session.jit(Ok(request), &mut Callbacks::default()).unwrap();
@@ -92,7 +92,7 @@ fn a_bundle_serves_where_there_is_no_compiler() {
     assert!(library.path().starts_with(at("new")));
 
     // Of other parameters it says what the difference is.
-    let other = params(&at("new"), &compiler, &[("cache.sealed", "true"), ("build.debug", "true")]);
+    let other = params(&at("new"), &compiler, &[("cache.frozen", "true"), ("build.debug", "true")]);
     let resolved = other.resolve().unwrap();
     let request = Request { name: "form", params: &resolved };
     let error = session.jit(Ok(request), &mut Callbacks::default()).unwrap_err();
@@ -171,7 +171,7 @@ fn a_failed_build_is_explained() {
     let cache = dir.path().join("cache");
     let params = params(&cache, Path::new("/usr/bin/c++"), &[("cache.signature", "name")]);
     let resolved = params.resolve().unwrap();
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(b"int f() { return undeclared; }\n".to_vec());
         Ok(())
     };
@@ -229,5 +229,5 @@ fn the_doctor_examines_and_leaves_nothing() {
     assert_eq!(output.status.code(), Some(3));
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["probes"][0]["verdict"], "bad");
-    assert_eq!(json["settings"][0]["key"], "cache.sealed");
+    assert_eq!(json["settings"][0]["key"], "cache.frozen");
 }

@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use dijitso::cache::catalog::Existing;
 use dijitso::cache::layout::Category;
-use dijitso::cache::seal::{Companion, Record, seal};
-use dijitso::cache::{Cache, EntryFiles, companion};
+use dijitso::cache::record::{FileDigest, Record, append_record};
+use dijitso::cache::{Cache, EntryFiles, file_digest};
 use dijitso::inputs::Input;
-use dijitso::owner::Owner;
-use dijitso::params::{Params, Surroundings};
+use dijitso::owner::ProcessId;
+use dijitso::params::{Environment, Params};
 use dijitso::signature::Toolchain;
 use serde_json::Value as Json;
 
@@ -61,13 +61,13 @@ impl Home {
     }
 
     fn cache(&self) -> Cache {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", self.dir.path().display().to_string())].into(),
             cwd: self.dir.path().to_owned(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let params = Params::in_surroundings(&around).unwrap().resolve().unwrap();
+        let params = Params::in_environment(&around).unwrap().resolve().unwrap();
         Cache::new(&params.cache.cache_dir, &params.cache)
     }
 
@@ -159,11 +159,11 @@ fn record(signature: &str, at: usize, inputs: usize) -> Record {
 
 fn entry(signature: &str, at: usize, inputs: usize) -> EntryFiles {
     let header = format!("int create_{signature}();\n");
-    let known: Companion = companion(header.as_bytes());
+    let known: FileDigest = file_digest(header.as_bytes());
     let record = Record { header: Some(known), ..record(signature, at, inputs) };
     EntryFiles {
         signature: signature.to_owned(),
-        library: seal(vec![7; 1000 * (at % 4 + 1)], &record).unwrap(),
+        library: append_record(vec![7; 1000 * (at % 4 + 1)], &record).unwrap(),
         header: Some(header.into_bytes()),
         source: Some((format!("int create_{signature}() {{ return 0; }}\n").into_bytes(), false)),
         log: Some(b"c++ -O2\n".to_vec()),
@@ -577,26 +577,27 @@ fn with_all_kinds() -> Home {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, vec![1; size]).unwrap();
     };
-    let pch = "prologue/0123456789abcdef0123456789abcdef";
-    for (name, size) in [("prologue.h", 100), ("prologue.h.gch", 300_000), ("record", 5000)] {
+    let pch = "pch/0123456789abcdef0123456789abcdef";
+    for (name, size) in [("preamble.h", 100), ("preamble.h.gch", 300_000), ("record", 5000)] {
         write(&format!("{pch}/{name}"), size);
     }
-    write("prologue/.lock", 0);
+    write("pch/.lock", 0);
     write("jitfailure-mass/recompile.sh", 9000);
     write("jitfailure-mass/include/mass.h", 10);
-    write("aside/libdijitso-mass.so", 20_000);
-    let me = Owner::me();
-    let dead = Owner { start: me.start + 1, ..me };
+    write("quarantine/libdijitso-mass.so", 20_000);
+    let me = ProcessId::current();
+    let dead = ProcessId { start: me.start + 1, ..me };
     write(&format!("tmp/dijitso-{}-x/mass.cpp", dead.tag()), 7000);
     write("lease/mass", 10);
     write("toolchain/0123", 500);
     write("failed/gone_0123", 500);
-    write("used/mass", 0);
+    write("atime/mass", 0);
     write("stats/host~boot.jsonl", 100);
     write("gc/host~boot", 0);
     write("process-0/lib/libdijitso-mass.so", 40_000);
     write("notes of somebody.txt", 12_000);
-    fs::hard_link(root.join("aside/libdijitso-mass.so"), root.join("aside/libdijitso-other.so")).unwrap();
+    fs::hard_link(root.join("quarantine/libdijitso-mass.so"), root.join("quarantine/libdijitso-other.so"))
+        .unwrap();
     home
 }
 

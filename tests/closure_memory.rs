@@ -11,7 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use dijitso::cache::{Cache, Check, EntryFiles, Lookup};
+use dijitso::cache::{Cache, EntryFiles, Lookup, Verify};
 use dijitso::jit::query::{read_binary, write_binary};
 use dijitso::params::Params;
 use dijitso::params::resolved::CacheParams;
@@ -96,5 +96,5 @@ fn a_closure_is_in_memory_once_where_it_is_sent_and_where_it_is_published() {
     assert!(held < LITTLE, "{held} bytes beside the {} that were received", blob.len());
 
     let received = Cache::new(&to.cache_dir, &to);
-    assert!(matches!(received.lookup("a", Check::Whole).unwrap(), Lookup::Hit(order) if order.len() == 2));
+    assert!(matches!(received.lookup("a", Verify::ForLink).unwrap(), Lookup::Hit(order) if order.len() == 2));
 }

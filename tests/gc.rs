@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use dijitso::cache::Cache;
 use dijitso::cache::gc::Limits;
-use dijitso::jit::callbacks::Asked;
-use dijitso::jit::ranks::Agreed;
+use dijitso::jit::callbacks::GenerateRequest;
+use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::parallel::serial::Serial;
 use dijitso::params::Params;
@@ -50,7 +50,7 @@ fn a_program_that_the_other_test_starts() {
         let form = (call * (2 * number + 1) + number) % FORMS;
         let element = form.is_multiple_of(3).then(|| format!("element{form}"));
         let library = if call % 2 == 0 {
-            jit(&session, Some(&Agreed::default()), &params, &format!("form{form}"), element.as_deref())
+            jit(&session, Some(&CommState::default()), &params, &format!("form{form}"), element.as_deref())
         } else {
             jit(&Session::default(), None, &params, &format!("form{form}"), element.as_deref())
         };
@@ -61,12 +61,12 @@ fn a_program_that_the_other_test_starts() {
 
 fn jit(
     session: &Session,
-    agreed: Option<&Agreed>,
+    agreed: Option<&CommState>,
     params: &Resolved,
     name: &str,
     element: Option<&str>,
 ) -> Library {
-    let mut generate = |_: Asked<'_>, source: &mut Source| {
+    let mut generate = |_: GenerateRequest<'_>, source: &mut Source| {
         if let Some(element) = element {
             source.dependencies.push(jit(session, None, params, element, None).signature().to_owned());
         }
@@ -112,7 +112,7 @@ fn eight_programs_build_and_load_while_room_is_made_again_and_again() {
     let limits =
         Limits { max_size: Some(100_000), max_age: None, spared: Duration::from_secs(3), dry_run: false };
     while programs.iter_mut().any(|program| program.try_wait().unwrap().is_none()) {
-        let done = cache.make_room(&limits, Duration::from_secs(10)).unwrap();
+        let done = cache.evict(&limits, Duration::from_secs(10)).unwrap();
         assert!(done.failures.is_empty(), "{:?}", done.failures);
         removed += done.removed.len();
         rounds += 1;
@@ -124,7 +124,7 @@ fn eight_programs_build_and_load_while_room_is_made_again_and_again() {
     let counts = cache.usage().total();
     assert!(removed > FORMS && rounds > 10, "{removed} removed in {rounds} rounds");
     assert!(counts.builds > FORMS as u64 && counts.failures == 0, "{counts:?}");
-    assert!(cache.check(&[], dijitso::cache::integrity::Mend::No, &|_, _| {}).unwrap().is_sound());
+    assert!(cache.check(&[], dijitso::cache::integrity::RepairMode::No, &|_, _| {}).unwrap().is_sound());
     for left in ["lease", "lib", "tmp"] {
         let left = if left == "tmp" { dir.join(left) } else { dir.join("cache").join(left) };
         let unfinished = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use dijitso::error::Result;
 use dijitso::inputs;
-use dijitso::jit::callbacks::Asked;
-use dijitso::jit::ranks::Agreed;
+use dijitso::jit::callbacks::GenerateRequest;
+use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::parallel::serial::Serial;
 use dijitso::params::Params;
@@ -54,16 +54,16 @@ impl Bench {
     /// As a host does on a communicator that it has just made, some time after the last call: nothing is answered from
     /// the memory of another, and files are looked at.
     fn try_jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Result<Library> {
-        inputs::look_again();
+        inputs::invalidate();
         let params = self.params.resolve().unwrap();
-        let generate = |_: Asked<'_>, source: &mut Source| {
+        let generate = |_: GenerateRequest<'_>, source: &mut Source| {
             source.code = Some(code.as_bytes().to_vec());
             source.dependencies.extend(dependency.map(str::to_owned));
             Ok(())
         };
         let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
         let request = Ok(Request { name, params: &params });
-        self.session.jit_on(&Serial, &Agreed::default(), request, &mut callbacks)
+        self.session.jit_on(&Serial, &CommState::default(), request, &mut callbacks)
     }
 
     /// The next program.
@@ -125,7 +125,7 @@ fn a_changed_header_is_a_miss_and_a_touched_one_a_hit() {
     assert_eq!((call(&again), again.origin()), (2, Origin::Memory));
     let fresh = Session::default();
     assert!(
-        fs::read_dir(bench.path("cache/aside")).unwrap().count() > 0,
+        fs::read_dir(bench.path("cache/quarantine")).unwrap().count() > 0,
         "the old one is kept for whoever asks"
     );
     drop(fresh);
@@ -200,7 +200,7 @@ fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
     let params = bench.params.resolve().unwrap();
     let request = Ok(Request { name: "other", params: &params });
     let refused =
-        bench.session.jit_on(&Serial, &Agreed::default(), request, &mut Callbacks::default()).unwrap_err();
+        bench.session.jit_on(&Serial, &CommState::default(), request, &mut Callbacks::default()).unwrap_err();
     assert!(refused.message().contains("anybody can replace"), "{refused}");
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use dijitso::cache::Cache;
 use dijitso::fsutil;
-use dijitso::params::{Params, Surroundings};
+use dijitso::params::{Environment, Params};
 use entries::{Contents, entry};
 use sample::sample;
 
@@ -46,13 +46,13 @@ impl Home {
     }
 
     fn cache(&self) -> Cache {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", self.0.path().display().to_string())].into(),
             cwd: self.0.path().to_owned(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let params = Params::in_surroundings(&around).unwrap().resolve().unwrap();
+        let params = Params::in_environment(&around).unwrap().resolve().unwrap();
         Cache::new(&params.cache.cache_dir, &params.cache)
     }
 

@@ -6,13 +6,13 @@ use std::path::Path;
 
 use dijitso::build::toolchain::{self, native};
 use dijitso::error::Kind;
-use dijitso::jit::callbacks::Asked;
-use dijitso::jit::ranks::Agreed;
+use dijitso::jit::callbacks::GenerateRequest;
+use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::parallel::Communicator;
 use dijitso::parallel::threads::run;
 use dijitso::params::Params;
-use dijitso::process::Spawn;
+use dijitso::process::SystemRunner;
 
 fn params(cache: &Path, settings: &[(&str, &str)]) -> Params {
     let mut params = Params::new().unwrap();
@@ -26,7 +26,7 @@ fn params(cache: &Path, settings: &[(&str, &str)]) -> Params {
 
 fn jit(session: &Session, name: &str, params: &Params, code: &str, dependency: Option<&str>) -> Library {
     let params = params.resolve().unwrap();
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(code.as_bytes().to_vec());
         source.dependencies.extend(dependency.map(str::to_owned));
         Ok(())
@@ -104,9 +104,9 @@ fn an_initialiser_that_throws_is_the_same_error_on_all_ranks_and_the_host_goes_o
         let results = run(3, |comm| {
             let cache = dir.path().join(format!("cache{}", comm.rank() % 2));
             let params = params(&cache, &[("parallel.buildon", buildon)]).resolve().unwrap();
-            let (session, agreed) = (Session::default(), Agreed::default());
+            let (session, agreed) = (Session::default(), CommState::default());
             let ask = |name: &str, code: &str| {
-                let generate = |_: Asked<'_>, source: &mut Source| {
+                let generate = |_: GenerateRequest<'_>, source: &mut Source| {
                     source.code = Some(code.as_bytes().to_vec());
                     Ok(())
                 };
@@ -144,7 +144,7 @@ fn a_memory_limit_stops_a_compiler_and_is_named() {
     }
     code.push_str("double many[] = { A6 };\n");
     let params = params(dir.path(), &[("build.memory_limit", "200M")]).resolve().unwrap();
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(code.clone().into_bytes());
         Ok(())
     };
@@ -287,7 +287,7 @@ fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
         written.set_modified(before + std::time::Duration::from_secs(10 + round as u64)).unwrap();
         drop(written);
         // Another program has not seen the one before.
-        toolchain::look_again();
+        toolchain::invalidate();
         signatures.push(signature(native, ""));
     }
     signatures.sort();
@@ -310,7 +310,7 @@ fn the_compilers_of_this_machine_say_what_native_stands_for() {
         let resolved = params(dir.path(), &settings).resolve().unwrap();
         let flags = native::flags(&resolved.build).unwrap();
         assert_eq!(flags, ["-march=native", "-mtune=native"]);
-        let isa = native::resolve(&resolved.build, &flags, &Spawn);
+        let isa = native::resolve(&resolved.build, &flags, &SystemRunner);
         assert!(
             isa.contains(sign) && !isa.contains("native") && !isa.contains("cache-size"),
             "{compiler}: {isa}"
@@ -347,7 +347,7 @@ fn a_compiler_that_ends_well_with_a_wrong_file_is_an_error() {
     let attempt = |compiler: &str| {
         let settings = [("build.cxx", compiler), ("cache.signature", "name")];
         let params = params(&cache, &settings).resolve().unwrap();
-        let generate = |_: Asked<'_>, source: &mut Source| {
+        let generate = |_: GenerateRequest<'_>, source: &mut Source| {
             source.code = Some(code.as_bytes().to_vec());
             Ok(())
         };
@@ -369,7 +369,7 @@ fn try_jit(session: &Session, name: &str, params: &Params, code: &str) -> dijits
     session.jit(Ok(Request { name, params: &params }), &mut callbacks)
 }
 
-fn writes(code: &str) -> impl FnMut(Asked<'_>, &mut Source) -> Result<(), i32> + '_ {
+fn writes(code: &str) -> impl FnMut(GenerateRequest<'_>, &mut Source) -> Result<(), i32> + '_ {
     |_, source| {
         source.code = Some(code.as_bytes().to_vec());
         Ok(())
@@ -490,7 +490,7 @@ fn an_entry_whose_needed_library_is_gone_is_built_again() {
     assert!(cache.join("lib/libdijitso-sum.so").exists());
     let library = try_jit(&Session::default(), "sum", &plain, CORRECT).unwrap();
     assert_eq!((call(&library, "sum"), library.origin()), (7, Origin::Built));
-    assert!(cache.join("aside/libdijitso-sum.so").is_file());
+    assert!(cache.join("quarantine/libdijitso-sum.so").is_file());
 }
 
 /// What is loaded before it has its name is the file that has it then: what is linked to it finds it loaded.

@@ -9,8 +9,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use dijitso::inputs::FRESH;
-use dijitso::jit::callbacks::Asked;
+use dijitso::inputs::MEMO_TTL;
+use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Origin, Request, Session, Source};
 use dijitso::params::Params;
 use dijitso::params::resolved::Resolved;
@@ -45,7 +45,7 @@ fn params(cache: &Path) -> Resolved {
 }
 
 fn jit(session: &Session, name: &str, params: &Resolved) -> Origin {
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(code(name, params.cache.cache_dir.parent().unwrap()).into_bytes());
         Ok(())
     };
@@ -76,7 +76,7 @@ fn watched() {
         assert_eq!(jit(&session, name, &params), Origin::Disk, "{name}");
     }
     mark("end");
-    if begin.elapsed() >= FRESH {
+    if begin.elapsed() >= MEMO_TTL {
         mark(SLOW);
     }
 }

@@ -12,11 +12,11 @@ use std::sync::{Arc, Mutex};
 
 use dijitso::error::{Error, Kind, Result};
 use dijitso::fsutil;
-use dijitso::jit::callbacks::Asked;
+use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::load::{Image, Loader, System};
 use dijitso::params::Params;
-use dijitso::process::Spawn;
+use dijitso::process::SystemRunner;
 
 /// A directory with a cache in `cache`, below a directory of this mode.
 struct Bench {
@@ -57,7 +57,7 @@ impl Bench {
 
     fn jit(&self, session: &Session, name: &str, source: &Source) -> Result<Library> {
         let params = self.params.resolve().unwrap();
-        let generate = |_: Asked<'_>, out: &mut Source| {
+        let generate = |_: GenerateRequest<'_>, out: &mut Source| {
             out.code.clone_from(&source.code);
             out.header.clone_from(&source.header);
             out.dependencies.clone_from(&source.dependencies);
@@ -159,7 +159,7 @@ fn another_place_is_taken_where_the_wanted_one_is_not_safe() {
 }
 
 /// A member of the group renames the folder of the build while the compiler runs: what was read back from there was
-/// then sealed as ours.
+/// then frozen as ours.
 #[test]
 fn the_folder_of_a_build_cannot_be_exchanged_by_the_group() {
     let mut bench = Bench::new(0o700);
@@ -257,7 +257,7 @@ fn a_copy_that_cannot_be_loaded_says_why_it_was_made() {
     mkdir(&tmp, 0o700);
     bench.params.set("cache.temp_dir_root", tmp.to_str().unwrap()).unwrap();
     let loader = Arc::new(Noting { refuses: true, ..Noting::default() });
-    let session = Session::new(Arc::new(Spawn), Arc::<Noting>::clone(&loader));
+    let session = Session::new(Arc::new(SystemRunner), Arc::<Noting>::clone(&loader));
     let error = bench.jit(&session, "form", &one()).unwrap_err();
     let project = bench.at.join("project");
     for part in ["failed to map segment", "private copy", project.to_str().unwrap()] {
@@ -276,7 +276,7 @@ fn a_library_is_loaded_by_the_path_without_links() {
     symlink(bench.at.join("project"), &link).unwrap();
     bench.params.set("cache.cache_dir", link.join("cache").to_str().unwrap()).unwrap();
     let loader = Arc::new(Noting::default());
-    let session = Session::new(Arc::new(Spawn), Arc::<Noting>::clone(&loader));
+    let session = Session::new(Arc::new(SystemRunner), Arc::<Noting>::clone(&loader));
     let library = bench.jit(&session, "form", &one()).unwrap();
     assert_eq!(library.path(), link.join("cache/lib/libdijitso-form.so"));
     // It is loaded before it has its name.
@@ -287,7 +287,7 @@ fn a_library_is_loaded_by_the_path_without_links() {
     fs::rename(bench.at.join("project"), bench.at.join("moved")).unwrap();
     fs::remove_file(&link).unwrap();
     symlink(bench.at.join("moved"), &link).unwrap();
-    let session = Session::new(Arc::new(Spawn), Arc::<Noting>::clone(&loader));
+    let session = Session::new(Arc::new(SystemRunner), Arc::<Noting>::clone(&loader));
     assert_eq!(call(&bench.jit(&session, "form", &Source::default()).unwrap()), 1);
     let last = loader.paths.lock().unwrap().last().unwrap().clone();
     assert_eq!(last, bench.at.join("moved/cache/lib/libdijitso-form.so"));

@@ -25,13 +25,13 @@ use std::time::Duration;
 use std::{fs, io};
 
 use dijitso::error::{Error, Result};
-use dijitso::jit::callbacks::Asked;
-use dijitso::jit::ranks::Agreed;
+use dijitso::jit::callbacks::GenerateRequest;
+use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 use dijitso::load::{Image, Loader};
 use dijitso::parallel::Communicator;
 use dijitso::parallel::threads::run_on_hosts;
-use dijitso::params::{Params, Surroundings};
+use dijitso::params::{Environment, Params};
 use dijitso::process::{Command, Exit, Outcome, Runner};
 
 const PER_HOST: usize = 64;
@@ -106,8 +106,8 @@ impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for 
     fn enter(&self, step: &str) {
         self.inner.enter(step);
     }
-    fn health(&self) -> Result<()> {
-        self.inner.health()
+    fn check_alive(&self) -> Result<()> {
+        self.inner.check_alive()
     }
     fn locate(&self, error: Error) -> Error {
         self.inner.locate(error)
@@ -151,23 +151,23 @@ impl Loader for Opener {
 fn calls(ranks: usize, hosts: usize, dir: &str, stage: &str, names: &[&str]) -> Vec<Vec<Collective>> {
     let of_rank: Vec<String> = (0..ranks).map(|rank| format!("host{}", rank * hosts / ranks)).collect();
     let of_rank: Vec<&str> = of_rank.iter().map(String::as_str).collect();
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
         cwd: "/".into(),
         uid: rustix::process::geteuid().as_raw(),
         system_dir: "/nonexistent".into(),
     };
-    let mut params = Params::in_surroundings(&around).unwrap();
-    for (key, value) in [("cache.cache_dir", dir), ("cache.stage_dir", stage), ("build.slots_dir", "")] {
+    let mut params = Params::in_environment(&around).unwrap();
+    for (key, value) in [("cache.cache_dir", dir), ("cache.node_stage_dir", stage), ("build.slots_dir", "")] {
         params.set(key, value).unwrap();
     }
     let params = params.resolve().unwrap();
     let mut all = run_on_hosts(&of_rank, |comm| {
-        let (session, agreed) = (Session::new(Arc::new(Copier), Arc::new(Opener)), Agreed::default());
+        let (session, agreed) = (Session::new(Arc::new(Copier), Arc::new(Opener)), CommState::default());
         let log = Log::default();
         let comm = Counting { inner: comm, log: Arc::clone(&log), on_host: false };
         let call = |name: &&str| {
-            let generate = |_: Asked<'_>, source: &mut Source| {
+            let generate = |_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(b"code".to_vec());
                 Ok(())
             };
@@ -307,7 +307,7 @@ impl Model {
 
 const CASES: [&str; 5] = ["first cold", "later cold", "first warm", "later warm", "memory"];
 
-/// The models of the cases, with `stage` for `cache.stage_dir`.
+/// The models of the cases, with `stage` for `cache.node_stage_dir`.
 fn models(stage: &str) -> BTreeMap<&'static str, Model> {
     let mut counted: BTreeMap<&str, Vec<Vec<Collective>>> = BTreeMap::new();
     for (ranks, hosts) in SHAPES {

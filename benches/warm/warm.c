@@ -29,7 +29,7 @@ int main(int argc, char **argv)
     origin = atoi(argv[3]);
     callbacks.generate = generate;
     if (dijitso_params_new(&params, &error) || dijitso_params_set(params, "cache.cache_dir", argv[1], &error)
-        || dijitso_params_set(params, "cache.stage_dir", argv[2], &error)
+        || dijitso_params_set(params, "cache.node_stage_dir", argv[2], &error)
         || dijitso_jit("bench", params, &callbacks, MPI_COMM_WORLD, &library, &error)) {
         fprintf(stderr, "%s\n", dijitso_error_message(error));
         MPI_Abort(MPI_COMM_WORLD, 1);

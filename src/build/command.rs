@@ -60,16 +60,16 @@ fn unique<'a>(dirs: &'a [String], last: &'a str) -> impl Iterator<Item = &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Params, Surroundings};
+    use crate::params::{Environment, Params};
 
     fn command(settings: &[(&str, &str)]) -> Vec<String> {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         for (key, value) in settings {
             params.set(key, value).unwrap();
         }

@@ -70,7 +70,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     if let Some(copies) = &job.copies {
         copies.write(dir, ["include", "lib"]).map_err(|error| std::io::Error::other(error.to_string()))?;
     }
-    for file in job.belongings.iter().filter(|_| job.copies.is_none()) {
+    for file in job.repro_files.iter().filter(|_| job.copies.is_none()) {
         let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
         // Only what exists: a dependency need not have a header. A copy of a FIFO would wait for its other end.
         if let Some(name) = file.file_name().filter(|_| file.is_file()) {

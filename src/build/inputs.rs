@@ -64,7 +64,7 @@ pub(super) fn are_unknown(output: &str) -> bool {
 }
 
 /// From now on this compiler is not given our options.
-pub(super) fn forgo(compiler: &[String]) {
+pub(super) fn disable_for(compiler: &[String]) {
     if refused().insert(compiler.to_vec()) {
         let compiler = crate::process::join(compiler);
         log::warn!("{compiler} does not know -MD -MF: changes of the headers that it reads are not noticed");
@@ -229,13 +229,13 @@ pub(super) fn named(output: &str) -> Vec<PathBuf> {
 
 /// When a run began, by the clocks that files get their times from, in nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Since {
+pub(super) struct RunStart {
     device: u64,
     there: i64,
     here: i64,
 }
 
-impl Since {
+impl RunStart {
     /// Now. A file is written in `dir`, whose file system may have a clock of its own.
     pub(super) fn now(dir: &Path) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -277,7 +277,7 @@ pub(super) struct Read {
 
 /// The files as they are now, after a run that began at `since`. What was in them `before` it and is in them still is
 /// what was read, whatever has been done to them.
-pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: Since, before: &[Input]) -> Read {
+pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: RunStart, before: &[Input]) -> Read {
     let mut read = Read::default();
     let mut all: HashSet<PathBuf> = HashSet::new();
     for path in paths {
@@ -351,15 +351,15 @@ mod tests {
 
     #[test]
     fn only_options_of_dependency_files_are_the_callers_own() {
-        use crate::params::{Params, Surroundings};
-        let around = Surroundings {
+        use crate::params::{Environment, Params};
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
         let with = |flags: &str| {
-            let mut params = Params::in_surroundings(&around).unwrap();
+            let mut params = Params::in_environment(&around).unwrap();
             params.set("build.cxxflags_opt", flags).unwrap();
             options(&params.resolve().unwrap().build, "x.d")
         };
@@ -393,7 +393,7 @@ mod tests {
         fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(50));
         let read = |since, before: &[Input]| record([path.clone()], since, before).unsettled;
-        let since = Since::now(dir.path());
+        let since = RunStart::now(dir.path());
         assert_eq!(read(since, &[]), None, "a time in the future is no change");
         let before = record([path.clone()], since, &[]).inputs;
         std::thread::sleep(std::time::Duration::from_millis(50));

@@ -55,7 +55,7 @@ pub(super) fn options(linker: &str) -> Vec<String> {
 }
 
 /// From now on this compiler is not told to use it.
-pub(super) fn forgo(params: &BuildParams, linker: &str) {
+pub(super) fn disable_for(params: &BuildParams, linker: &str) {
     if refused().insert((params.compiler.clone(), linker.to_owned())) {
         let compiler = crate::process::join(&params.compiler);
         log::info!(
@@ -118,18 +118,18 @@ fn leaves_choice(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Params, Surroundings};
+    use crate::params::{Environment, Params};
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn params(settings: &[(&str, &str)]) -> BuildParams {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         for (key, value) in settings {
             params.set(key, value).unwrap();
         }
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(of(&[("build.linker", "lld"), ("build.cxx", "icpx")]), "lld");
         assert_eq!(of(&[("build.linker", "none")]), "");
         let refusing = params(&[("build.cxx", "refusing-g++")]);
-        forgo(&refusing, "mold");
+        disable_for(&refusing, "mold");
         assert_eq!(choose_in(&refusing, path), None);
         assert_eq!(of(&[]), "mold", "another compiler");
     }

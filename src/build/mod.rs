@@ -7,7 +7,7 @@ mod diagnostics;
 mod failure;
 mod inputs;
 mod linker;
-pub mod prologue;
+pub mod pch;
 mod retry;
 mod run;
 pub mod toolchain;
@@ -25,10 +25,10 @@ use crate::inputs::Input;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::slots::{self, Wanted};
-use crate::process::{Exit, Outcome, Runner, find_program, manner};
+use crate::process::{Exit, Outcome, Runner, exec_context, find_program};
 
 use command::Dirs;
-use run::{RUNS, Run};
+use run::{CompilerRun, RUNS};
 
 /// A build to be done.
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ pub struct Job<'a> {
     /// File names of the libraries to link, in the cache's library directory.
     pub dependencies: &'a [String],
     /// Headers that the source may include and libraries that it is linked to, to be copied into a failure folder.
-    pub belongings: Vec<PathBuf>,
+    pub repro_files: Vec<PathBuf>,
     /// The cache's directories of headers and of libraries.
     pub cache_dirs: (&'a Path, &'a Path),
     /// Headers and libraries of the dependencies, where the compiler must not be led to the cache's directories because
@@ -59,9 +59,9 @@ pub struct Job<'a> {
     /// Where a failed build is kept.
     pub failure_dir: &'a Path,
     /// Whether it matters what the compiler reads besides the source.
-    pub minds_inputs: bool,
+    pub tracks_inputs: bool,
     /// Where precompiled headers are kept, if anywhere.
-    pub prologues: Option<prologue::Store>,
+    pub preambles: Option<pch::Store>,
 }
 
 /// Files that a build finds beside its source, by name.
@@ -146,22 +146,24 @@ const PATIENCE: Duration = Duration::from_secs(1800);
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
-    prologue::wait_for_making(job);
+    pch::wait_for_making(job);
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers);
         runner.slot(&Wanted {
             dir,
             choices: &choices,
-            patience: manner::patience(job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE))),
+            patience: exec_context::patience(
+                job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
+            ),
         })
     });
     progress::restart();
-    let mut run = Run::of(job, staging.path(), runner);
+    let mut run = CompilerRun::of(job, staging.path(), runner);
     wanted(job)?;
     if run.is_short_of_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
         staging = staged_on_disk(job)?;
-        run = Run::of(job, staging.path(), runner);
+        run = CompilerRun::of(job, staging.path(), runner);
         wanted(job)?;
     }
     let dir = staging.path();
@@ -174,14 +176,14 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         log::warn!("{}: trying once more with {flag}: the compiler {crash}", job.signature);
         params.flags.push(flag.to_owned());
         job.params = &params;
-        run = Run::of(&job, dir, runner);
+        run = CompilerRun::of(&job, dir, runner);
     }
     let mut read = run.read(&job, &[]);
     // What is recorded has to be what was compiled. What has changed meanwhile is compiled once more, as it is now.
     for _ in 1..RUNS {
         let Some(changed) = read.unsettled.as_ref().filter(|_| run.image.is_some()) else { break };
         log::info!("{}: once more, because {changed} has changed while it was compiled", job.signature);
-        run = Run::of(&job, dir, runner);
+        run = CompilerRun::of(&job, dir, runner);
         read = run.read(&job, &read.inputs);
     }
     drop(slot);
@@ -193,7 +195,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
 
 /// Fails when nobody waits for the build any more: what has become of the compiler is no news then.
 fn wanted(job: &Job<'_>) -> Result<(), Error> {
-    if manner::given_up() {
+    if exec_context::is_cancelled() {
         return Err(Error::new(Kind::State, format!("the build of {} was given up", job.signature)));
     }
     Ok(())
@@ -233,7 +235,7 @@ fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
 /// The command that [`build`] runs first, in the folder of source and header.
 #[must_use]
 pub fn command_line(job: &Job<'_>) -> Vec<String> {
-    command_in(job, &noting(job), &cache_dirs(job))
+    command_in(job, &depfile_args(job), &cache_dirs(job))
 }
 
 fn command_in(job: &Job<'_>, noting: &[String], dirs: &Dirs) -> Vec<String> {
@@ -245,8 +247,8 @@ fn cache_dirs(job: &Job<'_>) -> Dirs {
 }
 
 /// The options by which the compiler notes down what it reads, and in which file: the last of them.
-fn noting(job: &Job<'_>) -> Vec<String> {
-    if job.minds_inputs { inputs::options(job.params, &format!("{}.d", job.signature)) } else { Vec::new() }
+fn depfile_args(job: &Job<'_>) -> Vec<String> {
+    if job.tracks_inputs { inputs::options(job.params, &format!("{}.d", job.signature)) } else { Vec::new() }
 }
 
 /// Output of the compiler, after a line on the run before.

@@ -30,18 +30,18 @@ fn level(word: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Params, Surroundings};
+    use crate::params::{Environment, Params};
 
     #[test]
     fn the_last_level_counts_and_is_lowered_once() {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
         let lowered = |cxx: &str, flags: &str| {
-            let mut params = Params::in_surroundings(&around).unwrap();
+            let mut params = Params::in_environment(&around).unwrap();
             params.set("build.cxx", cxx).unwrap();
             params.set("build.cxxflags_opt", flags).unwrap();
             lower(&params.resolve().unwrap().build)

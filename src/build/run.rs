@@ -14,10 +14,10 @@ use crate::inputs::Input;
 use crate::process::{Command, Exit, Outcome, Runner};
 
 use super::command::Dirs;
-use super::inputs::{self, Read, Since};
-use super::prologue::{Prologue, Ready};
+use super::inputs::{self, Read, RunStart};
+use super::pch::{Preamble, UsablePch};
 use super::{
-    Built, COPIES, Failed, Job, cache_dirs, command_in, describe, diagnostics, failed, linker, noting,
+    Built, COPIES, Failed, Job, cache_dirs, command_in, depfile_args, describe, diagnostics, failed, linker,
     with_note,
 };
 
@@ -25,7 +25,7 @@ use super::{
 pub(super) const RUNS: usize = 3;
 
 /// One run of the compiler.
-pub(super) struct Run {
+pub(super) struct CompilerRun {
     argv: Vec<String>,
     outcome: io::Result<Outcome>,
     seconds: f64,
@@ -35,51 +35,51 @@ pub(super) struct Run {
     unfit: Option<String>,
     /// The headers that the compiler has noted down.
     headers: Vec<PathBuf>,
-    began: Since,
+    began: RunStart,
 }
 
 /// What makes a run faster and changes nothing else.
-struct Aids {
+struct Accelerators {
     linker: Option<String>,
-    prologue: Option<Ready>,
+    preamble: Option<UsablePch>,
     /// From before it was looked whether they are as they were.
-    began: Since,
+    began: RunStart,
 }
 
-impl Aids {
+impl Accelerators {
     fn none(dir: &Path) -> Self {
-        Self { linker: None, prologue: None, began: Since::now(dir) }
+        Self { linker: None, preamble: None, began: RunStart::now(dir) }
     }
 
     fn words(&self) -> Vec<String> {
-        let prologue = self.prologue.as_ref().map(Ready::options).unwrap_or_default();
-        prologue.into_iter().chain(self.linker.as_deref().map(linker::options).unwrap_or_default()).collect()
+        let preamble = self.preamble.as_ref().map(UsablePch::options).unwrap_or_default();
+        preamble.into_iter().chain(self.linker.as_deref().map(linker::options).unwrap_or_default()).collect()
     }
 }
 
-impl Run {
+impl CompilerRun {
     /// One run with all that makes it faster. Where it fails with that, or for a reason that may lie there, once more
     /// plainly: what is told is always what the plain command has said.
     pub(super) fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
-        let began = Since::now(dir);
-        let prologue = Prologue::of(job);
-        if let Some(prologue) = &prologue {
-            prologue.make_first(runner.aside());
+        let began = RunStart::now(dir);
+        let preamble = Preamble::of(job);
+        if let Some(preamble) = &preamble {
+            preamble.make_first(runner.detached());
         }
-        let ready = prologue.as_ref().and_then(Prologue::ready);
-        if let (Some(prologue), None) = (&prologue, &ready) {
-            prologue.make_beside(runner);
+        let ready = preamble.as_ref().and_then(Preamble::ready);
+        if let (Some(preamble), None) = (&preamble, &ready) {
+            preamble.make_beside(runner);
         }
-        let aids = Aids { linker: linker::choose(job.params), prologue: ready, began };
+        let aids = Accelerators { linker: linker::choose(job.params), preamble: ready, began };
         if aids.words().is_empty() {
             let run = Self::plain(job, dir, runner);
-            run.make_later(prologue.as_ref(), runner);
+            run.make_later(preamble.as_ref(), runner);
             return run;
         }
-        let aided = Self::once(job, dir, runner, &noting(job), &aids);
+        let aided = Self::once(job, dir, runner, &depfile_args(job), &aids);
         let output =
             String::from_utf8_lossy(aided.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output));
-        let unused = aids.prologue.is_some() && Ready::is_unused(&output);
+        let unused = aids.preamble.is_some() && UsablePch::is_unused(&output);
         let linker = aids
             .linker
             .as_ref()
@@ -88,20 +88,20 @@ impl Run {
             // Twice as long would be longer than others wait; and nobody can be started.
             Err(_) | Ok(Outcome { exit: Exit::TimedOut, .. }) => false,
             Ok(_) if aided.image.is_some() => unused,
-            Ok(_) => aids.prologue.is_some() || linker.is_some() || inputs::are_unknown(&output),
+            Ok(_) => aids.preamble.is_some() || linker.is_some() || inputs::are_unknown(&output),
         };
         if !at_fault {
-            if aids.prologue.is_none() {
-                aided.make_later(prologue.as_ref(), runner);
+            if aids.preamble.is_none() {
+                aided.make_later(preamble.as_ref(), runner);
             }
             return aided;
         }
         let run = Self::plain(job, dir, runner);
         if run.image.is_some() {
-            match (linker, &prologue) {
-                (Some(linker), _) if !unused => linker::forgo(job.params, linker),
-                (_, Some(prologue)) => {
-                    aids.prologue.iter().for_each(|ready| prologue.discard(ready, &output));
+            match (linker, &preamble) {
+                (Some(linker), _) if !unused => linker::disable_for(job.params, linker),
+                (_, Some(preamble)) => {
+                    aids.preamble.iter().for_each(|ready| preamble.discard(ready, &output));
                 }
                 _ => {}
             }
@@ -111,8 +111,8 @@ impl Run {
 
     /// Once more without the options by which headers are noted down, where the compiler does not know them.
     fn plain(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
-        let noting = noting(job);
-        let run = Self::once(job, dir, runner, &noting, &Aids::none(dir));
+        let noting = depfile_args(job);
+        let run = Self::once(job, dir, runner, &noting, &Accelerators::none(dir));
         let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
         let unknown = !noting.is_empty()
             && run.outcome.as_ref().is_ok_and(|outcome| {
@@ -121,25 +121,25 @@ impl Run {
         if !unknown {
             return run;
         }
-        inputs::forgo(&job.params.compiler);
-        Self::once(job, dir, runner, &[], &Aids::none(dir))
+        inputs::disable_for(&job.params.compiler);
+        Self::once(job, dir, runner, &[], &Accelerators::none(dir))
     }
 
-    /// Has the prologue made for those that come, after a run that did well without.
-    fn make_later(&self, prologue: Option<&Prologue<'_>>, runner: &dyn Runner) {
-        if let Some(prologue) = prologue.filter(|_| matches!(self.image, Some(Ok(_)))) {
-            prologue.make_later(runner, self.seconds);
+    /// Has the preamble made for those that come, after a run that did well without.
+    fn make_later(&self, preamble: Option<&Preamble<'_>>, runner: &dyn Runner) {
+        if let Some(preamble) = preamble.filter(|_| matches!(self.image, Some(Ok(_)))) {
+            preamble.make_later(runner, self.seconds);
         }
     }
 
-    fn once(job: &Job<'_>, dir: &Path, runner: &dyn Runner, noting: &[String], aids: &Aids) -> Self {
+    fn once(job: &Job<'_>, dir: &Path, runner: &dyn Runner, noting: &[String], aids: &Accelerators) -> Self {
         let library = dir.join(job.library);
         let noted = noting.last().map(|file| dir.join(file));
         // Half a library, or the headers of a run before, would pass for the work of this one.
         for left in noted.iter().chain([&library]) {
             let _ = fs::remove_file(left);
         }
-        // What is written down is to work when the copies and the prologue have gone, and to give the same file.
+        // What is written down is to work when the copies and the preamble have gone, and to give the same file.
         let mut argv = command_in(job, noting, &cache_dirs(job));
         argv.extend(aids.linker.as_deref().map(linker::options).unwrap_or_default());
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
@@ -176,11 +176,11 @@ impl Run {
         };
         let noted = noted.and_then(|noted| fsutil::read_plain(&noted, LONGEST_LIST).ok()).unwrap_or_default();
         let mut headers = inputs::all_headers(&String::from_utf8_lossy(&noted));
-        if let Some(prologue) = &aids.prologue {
+        if let Some(preamble) = &aids.preamble {
             // In its place, what it was made from.
-            let folder = prologue.header.parent().unwrap_or(&prologue.header);
+            let folder = preamble.header.parent().unwrap_or(&preamble.header);
             headers.retain(|path| !path.starts_with(folder));
-            headers.extend(prologue.headers.iter().cloned());
+            headers.extend(preamble.headers.iter().cloned());
             headers.sort();
             headers.dedup();
         }
@@ -194,7 +194,7 @@ impl Run {
         if self.image.is_none() {
             let output = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
             paths.extend(inputs::named(&String::from_utf8_lossy(output)));
-        } else if !job.minds_inputs {
+        } else if !job.tracks_inputs {
             return Read::default();
         }
         paths.extend(inputs::libraries(job.params));

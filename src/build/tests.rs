@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::elf::sample::sample;
-use crate::params::{Params, Surroundings};
+use crate::params::{Environment, Params};
 use crate::process::Command;
-use crate::process::Spawn;
+use crate::process::SystemRunner;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -23,20 +23,20 @@ impl Bench {
         fs::write(&compiler, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::write(dir.path().join("my compiler.elf"), sample(b"")).unwrap();
         fs::set_permissions(&compiler, fs::Permissions::from_mode(0o700)).unwrap();
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: dir.path().to_owned(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         params.set("build.cxx", &shell_words::join([compiler.display().to_string()])).unwrap();
         for (key, value) in settings {
             params.set(key, value).unwrap();
         }
         fs::create_dir(dir.path().join("tmp")).unwrap();
         let params = params.resolve().unwrap();
-        Self { minds_inputs: params.cache.minds_inputs(), params: params.build, dir }
+        Self { minds_inputs: params.cache.tracks_inputs(), params: params.build, dir }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -44,12 +44,12 @@ impl Bench {
     }
 
     fn build(&self) -> Result<Built, Error> {
-        self.build_by(&Spawn).map_err(Error::from)
+        self.build_by(&SystemRunner).map_err(Error::from)
     }
 
     /// Fails to build, and says whether the same would fail again.
     fn is_deterministic(&self) -> bool {
-        self.build_by(&Spawn).unwrap_err().deterministic
+        self.build_by(&SystemRunner).unwrap_err().deterministic
     }
 
     /// How often the script has called `echo >> "$0.runs"`.
@@ -70,14 +70,14 @@ impl Bench {
             header: Some(("sig.h", b"header")),
             library: "libsig.so",
             dependencies: &["libdep.so".to_owned()],
-            belongings: vec![include.join("dep.h"), lib.join("libdep.so"), lib.join("none.h")],
+            repro_files: vec![include.join("dep.h"), lib.join("libdep.so"), lib.join("none.h")],
             cache_dirs: (&include, &lib),
             copies: None,
             temp_roots: &[self.path("tmp")],
             failure_dir: &self.path("fail/jitfailure-sig"),
-            minds_inputs: self.minds_inputs,
+            tracks_inputs: self.minds_inputs,
             memory_roots: &[],
-            prologues: None,
+            preambles: None,
         };
         build(&job, runner)
     }
@@ -167,7 +167,7 @@ fn no_library_no_success() {
     assert!(error.message().contains("time limit"), "{error}");
 }
 
-/// A compiler that ended well and left something else: it was sealed, and the host died of a signal at every run.
+/// A compiler that ended well and left something else: it was frozen, and the host died of a signal at every run.
 #[test]
 fn what_is_no_whole_library_is_no_success() {
     for (script, text) in [
@@ -178,7 +178,7 @@ fn what_is_no_whole_library_is_no_success() {
         ("head -c 4096 /proc/self/exe > \"$last\"", "cut short"),
     ] {
         let bench = Bench::new(&format!("for last; do :; done; {script}"), &[]);
-        let failed = bench.build_by(&Spawn).unwrap_err();
+        let failed = bench.build_by(&SystemRunner).unwrap_err();
         assert!(!failed.deterministic, "another run may do better");
         let error = Error::from(failed);
         assert_eq!(error.kind(), Kind::Compile, "{script}: {error}");
@@ -195,7 +195,7 @@ fn without_a_status_only_a_whole_library_counts() {
     struct NoStatus;
     impl Runner for NoStatus {
         fn run(&self, command: &Command) -> io::Result<Outcome> {
-            let outcome = Spawn.run(command)?;
+            let outcome = SystemRunner.run(command)?;
             Ok(Outcome { exit: Exit::Unknown, ..outcome })
         }
     }
@@ -245,7 +245,7 @@ fn a_compiler_that_is_killed_at_o3_works_at_o1() {
 fn a_compiler_that_always_dies_is_tried_twice_and_the_second_failure_is_told() {
     let always = "echo >> \"$0.runs\"; echo half > libsig.so; kill -11 $$";
     let bench = Bench::new(always, &[]);
-    let failed = bench.build_by(&Spawn).unwrap_err();
+    let failed = bench.build_by(&SystemRunner).unwrap_err();
     assert_eq!((bench.runs(), failed.deterministic), (2, false));
     let error = Error::from(failed);
     for part in ["was killed by signal 11 (-O1 was added because the first run", "recompile.sh"] {

@@ -16,15 +16,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, OutputFile, Power, Tree};
+use crate::fsutil::{self, Durability, OutputFile, Tree};
 use crate::params::resolved::SourceStorage;
 use crate::signature::{check_signature, name_of};
 
 use super::layout::Category;
-use super::lease::{self, Taken};
+use super::lease::{self, Acquire};
 use super::open::cannot;
 use super::publish::plain;
-use super::seal::{self, Record};
+use super::record::{self, Record};
 use super::source::{check_source, is_packed};
 use super::{Cache, FILE_MODE, unread};
 
@@ -185,9 +185,10 @@ impl Cache {
     /// [`Kind::Cache`] when the library cannot be read, or others can have written it.
     pub fn record(&self, signature: &str) -> Result<Option<Record>> {
         let path = self.layout().lib(signature);
-        let file = fsutil::open_own(&path).map_err(|why| unread(&path, why))?;
+        let file = fsutil::open_trusted(&path).map_err(|why| unread(&path, why))?;
         let Some(file) = file else { return Ok(None) };
-        let record = seal::peek(&file).map_err(|error| Error::io("cannot read", &path, &error))?;
+        let record =
+            record::read_record_tail(&file).map_err(|error| Error::io("cannot read", &path, &error))?;
         Ok(record.filter(|record| record.signature == signature))
     }
 
@@ -287,7 +288,7 @@ impl Cache {
 
     fn store(&self, path: &Path, data: &[u8]) -> Result<Tree> {
         let tree = self.open_or_make()?;
-        tree.publish_over(path, data, FILE_MODE, Power::Safe)
+        tree.publish_over(path, data, FILE_MODE, Durability::Synced)
             .map_err(|error| cannot("cannot write", path, &error))?;
         Ok(tree)
     }
@@ -327,7 +328,7 @@ impl Cache {
         }
         for (path, data, mode) in &copies {
             let written = match existing {
-                Existing::Keep => fsutil::publish_first(path, data, *mode, Power::Careless),
+                Existing::Keep => fsutil::publish_noclobber(path, data, *mode, Durability::Volatile),
                 Existing::Replace => replace(path, data, *mode).map(|()| true),
             };
             if !written.map_err(|error| Error::io("cannot write", path, &error))? {
@@ -352,7 +353,7 @@ impl Cache {
         }
         // Whoever comes to build it while we are at it waits. Where leases do not work, entries are safe all the same.
         let _lease = match lease::take(&tree, &path, Duration::from_millis(1), || false) {
-            Taken::Ours(lease) => Some(lease),
+            Acquire::Acquired(lease) => Some(lease),
             _ => None,
         };
         let library = self.layout().lib(signature);
@@ -370,7 +371,7 @@ impl Cache {
             }
         }
         if whole && library.symlink_metadata().is_err() {
-            delete(&tree, &self.layout().used(signature))?;
+            delete(&tree, &self.layout().atime(signature))?;
         }
         Ok(removed)
     }

@@ -12,9 +12,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::codec::{Reader, Writer, copy, digest, try_with_capacity};
 use crate::error::{Error, Kind, Result};
 use crate::human;
-use crate::wire::{Reader, Writer, copy, digest, room};
 
 use super::{EntryFiles, EntryView};
 
@@ -118,7 +118,7 @@ fn refused(blob: &[u8], reason: &str) -> Error {
 /// The beginning of a blob with room for the rest of it.
 pub(super) fn begin(payload: usize) -> Result<Writer> {
     let size = payload.saturating_add(HEAD + DIGEST);
-    let mut blob = room(size).ok_or_else(|| no_room(size))?;
+    let mut blob = try_with_capacity(size).ok_or_else(|| no_room(size))?;
     blob.extend_from_slice(MAGIC);
     let mut blob = Writer::onto(blob);
     blob.u32(VERSION);

@@ -15,7 +15,7 @@ use crate::fsutil::{self, Tree};
 use super::catalog::Catalog;
 use super::layout::{Category, Layout};
 use super::open::cannot;
-use super::{Cache, lease, usage};
+use super::{Cache, lease, stats};
 
 /// What a cache keeps besides its entries. All of it can be removed: it is made again when it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -271,9 +271,9 @@ fn auxiliary_of(layout: &Layout, dir: &Path) -> Option<Auxiliary> {
 fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
     let root = layout.root();
     match auxiliary {
-        Auxiliary::Pch => vec![root.join("prologue")],
+        Auxiliary::Pch => vec![root.join("pch")],
         Auxiliary::Failures => Vec::new(),
-        Auxiliary::Quarantine => vec![layout.aside()],
+        Auxiliary::Quarantine => vec![layout.quarantine()],
         Auxiliary::Staging => vec![root.join("tmp")],
         Auxiliary::Leases => vec![layout.lease(""), layout.comm()],
         Auxiliary::Notes => {
@@ -281,8 +281,8 @@ fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
                 layout.toolchain(""),
                 layout.failed(""),
                 layout.stats(),
-                layout.used(""),
-                layout.collected(""),
+                layout.atime(""),
+                layout.gc_stamp(""),
             ]
         }
     }
@@ -321,7 +321,7 @@ impl Cache {
     /// The directory of precompiled headers, if it is not in the cache.
     fn pch_elsewhere(&self) -> Option<PathBuf> {
         let layout = self.layout();
-        layout.prologues().filter(|dir| !dir.starts_with(layout.root()) && fsutil::is_there(dir))
+        layout.preambles().filter(|dir| !dir.starts_with(layout.root()) && fsutil::exists_nofollow(dir))
     }
 
     /// What can be removed of such files just now, by their names ours: each file or folder, and what it takes. What
@@ -360,7 +360,7 @@ impl Cache {
             }
             Auxiliary::Leases => {
                 let dead = |path: &PathBuf| lease::look(None, path).is_some_and(|held| !held.living);
-                let old = |path: &PathBuf| usage::age(path).is_some_and(|age| age >= super::gc::SPARED);
+                let old = |path: &PathBuf| stats::age(path).is_some_and(|age| age >= super::gc::MIN_IDLE);
                 let comm = layout.comm();
                 in_dirs()
                     .filter(|path| if path.starts_with(&comm) { old(path) } else { dead(path) })

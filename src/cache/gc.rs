@@ -1,6 +1,6 @@
 //! Making room: the least recently used entries go, until the cache is below its limits.
 //!
-//! What is used is told by `used/<signature>` (see [`super::usage`]) and by the time of publication. An entry is as
+//! What is used is told by `atime/<signature>` (see [`super::usage`]) and by the time of publication. An entry is as
 //! recently used as the most recent of those that need it, so that none loses what it is linked to before it goes
 //! itself. Kept in any case are: what somebody is building just now, what has been published or used within the last
 //! minutes, or since the oldest build under way began, and all that these need.
@@ -28,15 +28,15 @@ use crate::human;
 use crate::params::resolved::CacheParams;
 
 use super::layout::Category;
-use super::lease::{self, Lease, Taken};
+use super::lease::{self, Acquire, Lease};
 use super::open::cannot;
 use super::publish::plain;
-use super::usage::{self, RENEWED};
-use super::{Cache, FILE_MODE, seal};
+use super::stats::{self, RENEWED};
+use super::{Cache, FILE_MODE, record};
 
 /// What was published or used since then is not removed: somebody may be about to load it or to link to it. What
 /// builds have found is noted to the second (a hit, to the hour), and those that are under way are seen in time.
-pub(super) const SPARED: Duration = Duration::from_secs(600);
+pub(super) const MIN_IDLE: Duration = Duration::from_secs(600);
 
 /// How long after a build its host does not look again.
 const INTERVAL: Duration = Duration::from_secs(300);
@@ -61,7 +61,7 @@ impl Limits {
     /// The limits of these parameters.
     #[must_use]
     pub fn of(params: &CacheParams) -> Self {
-        Self { max_size: params.max_size, max_age: params.max_age, spared: SPARED, dry_run: false }
+        Self { max_size: params.max_size, max_age: params.max_age, spared: MIN_IDLE, dry_run: false }
     }
 }
 
@@ -112,11 +112,11 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when the cache cannot be looked at or changed, or somebody else makes room for so long.
-    pub fn make_room(&self, limits: &Limits, patience: Duration) -> Result<Collected> {
+    pub fn evict(&self, limits: &Limits, patience: Duration) -> Result<Collected> {
         let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Collected::default()) };
         self.check_owner()?;
         let _collector = if limits.dry_run { None } else { Some(self.collector(&tree, patience)?) };
-        let (busy, since) = self.busy(&tree, !limits.dry_run);
+        let (busy, since) = self.in_use(&tree, !limits.dry_run);
         let recent = SystemTime::now() - since.max(limits.spared);
         let mut items = Vec::new();
         for (signature, path) in self.library_files()? {
@@ -168,20 +168,20 @@ impl Cache {
 
     /// Makes room after a build, where a limit is set, unless this host has done so a moment ago. Says what it did to
     /// the log, and never fails.
-    pub fn make_room_if_due(&self) {
+    pub fn evict_if_due(&self) {
         let limits = Limits::of(self.layout().params());
         if limits.max_size.is_none() && limits.max_age.is_none() {
             return;
         }
-        let stamp = self.layout().collected(&usage::host_key());
-        if usage::age(&stamp).is_some_and(|age| age < INTERVAL) {
+        let stamp = self.layout().gc_stamp(&stats::host_key());
+        if stats::age(&stamp).is_some_and(|age| age < INTERVAL) {
             return;
         }
         let Ok(Some(tree)) = self.open() else { return };
         if tree.touch(&stamp, FILE_MODE).is_err() {
             return;
         }
-        match self.make_room(&limits, Duration::from_millis(1)) {
+        match self.evict(&limits, Duration::from_millis(1)) {
             Ok(done) => {
                 for failure in &done.failures {
                     log::info!("making room in {}: {failure}", self.layout().root().display());
@@ -202,9 +202,9 @@ impl Cache {
     fn collector(&self, tree: &Arc<Tree>, patience: Duration) -> Result<Lease> {
         let path = self.layout().lease(lease::COLLECTOR);
         let why = match lease::take(tree, &path, patience, || false) {
-            Taken::Ours(lease) => return Ok(lease),
-            Taken::Without(why) => why,
-            Taken::NotNeeded => String::new(),
+            Acquire::Acquired(lease) => return Ok(lease),
+            Acquire::Unavailable(why) => why,
+            Acquire::AlreadyBuilt => String::new(),
         };
         let text = match lease::look(Some(tree), &path) {
             Some(held) if held.living => format!("{} is making room in this cache", held.describe()),
@@ -214,7 +214,7 @@ impl Cache {
     }
 
     /// What is being built just now, and for how long the oldest of these builds has been under way, and some more.
-    fn busy(&self, tree: &Tree, writes: bool) -> (HashSet<String>, Duration) {
+    fn in_use(&self, tree: &Tree, writes: bool) -> (HashSet<String>, Duration) {
         let dir = self.layout().lease("");
         let (mut busy, mut since) = (HashSet::new(), Duration::ZERO);
         for name in tree.list(&dir).unwrap_or_default() {
@@ -259,9 +259,9 @@ impl Cache {
         let file = tree.open_file(&path).ok()??;
         let facts = tree.facts(&path).ok()??;
         // What has no record is damaged: nobody will use it, and nothing is known of what it needs.
-        let record = seal::peek(&file).ok().flatten();
+        let record = record::read_record_tail(&file).ok().flatten();
         let needs = record.map_or_else(Vec::new, |record| record.needs().map(str::to_owned).collect());
-        let besides = self.layout().besides(&signature);
+        let besides = self.layout().sidecars(&signature);
         let size = |path: PathBuf| tree.facts(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + besides.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
@@ -269,7 +269,7 @@ impl Cache {
     }
 
     fn last_use(&self, tree: &Tree, signature: &str, library: &Facts) -> SystemTime {
-        let used = tree.facts(&self.layout().used(signature)).ok().flatten();
+        let used = tree.facts(&self.layout().atime(signature)).ok().flatten();
         used.map_or(library.modified, |used| used.modified.max(library.modified))
     }
 
@@ -277,7 +277,7 @@ impl Cache {
     fn litter(&self, tree: &Tree) -> Vec<Item> {
         let layout = self.layout();
         let root = layout.root().to_owned();
-        let mut dirs = vec![layout.aside(), layout.failed(""), layout.used(""), root.join("prologue")];
+        let mut dirs = vec![layout.quarantine(), layout.failed(""), layout.atime(""), root.join("pch")];
         // Where they are put elsewhere, they are not ours to count.
         let failures = layout.params().fail_dir_root.clone();
         dirs.extend(Some(failures).filter(|dir| tree.holds(dir)));
@@ -289,8 +289,8 @@ impl Cache {
         }) {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             let Ok(Some(facts)) = tree.facts(&path) else { continue };
-            let in_use = path.parent() == Some(&layout.used("")) && layout.lib(name).exists();
-            let is_folder = layout.is_failure(&path) || path.parent() == Some(&root.join("prologue"));
+            let in_use = path.parent() == Some(&layout.atime("")) && layout.lib(name).exists();
+            let is_folder = layout.is_failure(&path) || path.parent() == Some(&root.join("pch"));
             let right = if is_folder { facts.is_dir() } else { facts.is_file() };
             let ours = layout.names(&path) || layout.is_failure(&path);
             if name.starts_with('.') || facts.owner != own || in_use || !right || !ours {
@@ -312,7 +312,7 @@ impl Cache {
         let signature = &item.signature;
         // Whoever builds it now is left alone; whoever comes while we are at it waits.
         let lease = lease::take(tree, &self.layout().lease(signature), Duration::from_millis(1), || false);
-        let Taken::Ours(_lease) = lease else { return Ok(false) };
+        let Acquire::Acquired(_lease) = lease else { return Ok(false) };
         let Some(facts) = tree.facts(&item.path).map_err(failed)? else { return Ok(true) };
         if facts.identity != item.identity || self.last_use(tree, signature, &facts) != item.last_use {
             return Ok(false);
@@ -331,8 +331,8 @@ impl Cache {
             return Ok(false);
         }
         drop(own);
-        let marker = self.layout().used(signature);
-        for path in self.layout().besides(signature).into_iter().chain([marker]) {
+        let marker = self.layout().atime(signature);
+        for path in self.layout().sidecars(signature).into_iter().chain([marker]) {
             if tree.facts(&item.path).is_ok_and(|facts| facts.is_some()) {
                 break;
             }

@@ -21,7 +21,7 @@
 #![forbid(unsafe_code)]
 
 mod finding;
-mod mend;
+mod repair;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -31,18 +31,18 @@ use std::time::Duration;
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Folder, Standing, Unread};
+use crate::fsutil::{self, Folder, PathTrust, ReadError};
 use crate::inputs::Input;
 
-pub use finding::{Finding, Mended, Report, Severity, What};
+pub use finding::{Finding, FindingKind, RepairOutcome, Report, Severity};
 
 use super::layout::Category;
-use super::seal::{Damage, Record};
-use super::{Cache, check_source, companion, lease, seal, usage};
+use super::record::{Invalid, Record};
+use super::{Cache, check_source, file_digest, lease, record, stats};
 
 /// What to do about findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
+pub enum RepairMode {
     /// Nothing.
     No,
     /// Say what would be done.
@@ -79,13 +79,13 @@ impl Cache {
     pub fn check(
         &self,
         signatures: &[String],
-        mend: Mend,
+        mend: RepairMode,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<Report> {
-        crate::inputs::look_again();
+        crate::inputs::invalidate();
         let (tree, repairs) = match (mend, self.open()) {
-            (Mend::No, tree) => (None, tree.is_ok()),
-            (Mend::Say | Mend::Do, tree) => (tree?.map(Arc::new), true),
+            (RepairMode::No, tree) => (None, tree.is_ok()),
+            (RepairMode::Say | RepairMode::Do, tree) => (tree?.map(Arc::new), true),
         };
         let libraries = self.library_files()?;
         let there: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
@@ -116,7 +116,7 @@ impl Cache {
             report.findings.extend(examined.findings);
         }
         if signatures.is_empty() && !root_is_refused {
-            report.findings.extend(self.lying_around(&there));
+            report.findings.extend(self.orphans(&there));
         }
         report.findings.sort_by(|a, b| {
             let key = |finding: &Finding| (finding.what.severity(), finding.signature.clone(), finding.what);
@@ -124,7 +124,7 @@ impl Cache {
         });
         report.findings.iter_mut().for_each(|finding| finding.repairs = repairs);
         if let Some(tree) = &tree {
-            self.mend(tree, &mut report.findings, mend == Mend::Do);
+            self.repair(tree, &mut report.findings, mend == RepairMode::Do);
         }
         Ok(report)
     }
@@ -133,13 +133,15 @@ impl Cache {
     fn directories(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for dir in [self.layout().root().to_owned(), self.layout().dir(Category::Lib)] {
-            match fsutil::standing(&dir) {
-                Ok(Standing::Refused(reason)) => {
+            match fsutil::path_trust(&dir) {
+                Ok(PathTrust::Untrusted(reason)) => {
                     let text = format!("nothing is loaded from here: {reason}");
-                    findings.push(Finding::new(What::Refused, "", &dir, text));
+                    findings.push(Finding::new(FindingKind::Refused, "", &dir, text));
                 }
                 Ok(_) => {}
-                Err(error) => findings.push(Finding::new(What::Unreadable, "", &dir, error.to_string())),
+                Err(error) => {
+                    findings.push(Finding::new(FindingKind::Unreadable, "", &dir, error.to_string()))
+                }
             }
         }
         findings
@@ -150,12 +152,12 @@ impl Cache {
         let mut examined = Examined::default();
         let lib = self.layout().lib(signature);
         let Some(file) = examined.read(signature, &lib) else { return examined };
-        match seal::open(&file, signature) {
+        match record::open(&file, signature) {
             Ok(record) => {
                 // As the compiler left it. Older versions of this library have published what it had not finished.
-                if let Err(reason) = elf::check(seal::image_of(&file)) {
+                if let Err(reason) = elf::check(record::image_of(&file)) {
                     let text = format!("what its build wrote is no whole shared library: {reason}");
-                    examined.findings.push(Finding::new(What::LibraryCut, signature, &lib, text));
+                    examined.findings.push(Finding::new(FindingKind::LibraryCut, signature, &lib, text));
                 }
                 drop(file);
                 self.examine_besides(&record, &mut examined);
@@ -171,16 +173,16 @@ impl Cache {
             }
             Err(damage) => {
                 let what = match damage {
-                    Damage::Version => What::LibraryVersion,
-                    Damage::Altered => What::LibraryAltered,
-                    Damage::Foreign => What::LibraryForeign,
-                    _ => What::LibraryCut,
+                    Invalid::Version => FindingKind::LibraryVersion,
+                    Invalid::Altered => FindingKind::LibraryAltered,
+                    Invalid::Foreign => FindingKind::LibraryForeign,
+                    _ => FindingKind::LibraryCut,
                 };
                 examined.findings.push(Finding::new(what, signature, &lib, damage.describe()));
             }
         }
         // Somebody has removed the entry while we looked at it.
-        if !examined.findings.is_empty() && !fsutil::is_there(&lib) {
+        if !examined.findings.is_empty() && !fsutil::exists_nofollow(&lib) {
             examined.findings.clear();
         }
         examined
@@ -192,15 +194,15 @@ impl Cache {
             let path = self.layout().inc(signature);
             let before = examined.findings.len();
             match examined.read(signature, &path) {
-                Some(header) if companion(&header) == *expected => {}
+                Some(header) if file_digest(&header) == *expected => {}
                 Some(_) => {
                     let text = "it is not the header that was built";
-                    examined.findings.push(Finding::new(What::HeaderAltered, signature, &path, text));
+                    examined.findings.push(Finding::new(FindingKind::HeaderAltered, signature, &path, text));
                 }
                 None if examined.findings.len() > before => {}
                 None => {
                     let text = "the header is missing";
-                    examined.findings.push(Finding::new(What::HeaderMissing, signature, &path, text));
+                    examined.findings.push(Finding::new(FindingKind::HeaderMissing, signature, &path, text));
                 }
             }
         }
@@ -211,12 +213,14 @@ impl Cache {
             let before = examined.findings.len();
             let Some(data) = examined.read(signature, &path) else {
                 // Sources are for people: a library is as good without.
-                examined.findings[before..].iter_mut().for_each(|finding| finding.what = What::SourceAltered);
+                examined.findings[before..]
+                    .iter_mut()
+                    .for_each(|finding| finding.what = FindingKind::SourceAltered);
                 continue;
             };
             let packed = path.extension().is_some_and(|extension| extension == "gz");
             if let Err(text) = check_source(record, &data, packed) {
-                examined.findings.push(Finding::new(What::SourceAltered, signature, &path, text));
+                examined.findings.push(Finding::new(FindingKind::SourceAltered, signature, &path, text));
             }
         }
     }
@@ -229,7 +233,7 @@ impl Cache {
         for (signature, examined) in all {
             let lib = self.layout().lib(signature);
             for change in examined.inputs.iter().filter_map(|number| changes[*number].as_ref()) {
-                examined.findings.push(Finding::new(What::InputChanged, signature, &lib, change));
+                examined.findings.push(Finding::new(FindingKind::InputChanged, signature, &lib, change));
             }
         }
     }
@@ -238,7 +242,7 @@ impl Cache {
     fn connections(&self, all: &mut BTreeMap<String, Examined>) {
         let worst = |examined: &Examined| {
             let severities = examined.findings.iter().map(|finding| finding.what.severity());
-            severities.filter(|severity| *severity != Severity::Litter).min()
+            severities.filter(|severity| *severity != Severity::Leftover).min()
         };
         let mut state: HashMap<String, Option<Severity>> =
             all.iter().map(|(signature, examined)| (signature.clone(), worst(examined))).collect();
@@ -246,7 +250,7 @@ impl Cache {
         let (order, cycles) = sorted(all);
         for (signature, way) in &cycles {
             let text = format!("it needs itself: {}", way.join(" needs "));
-            found.push(Finding::new(What::Cycle, signature, &self.layout().lib(signature), text));
+            found.push(Finding::new(FindingKind::Cycle, signature, &self.layout().lib(signature), text));
             state.insert(signature.clone(), Some(Severity::Broken));
         }
         // What is needed comes before what needs it.
@@ -255,14 +259,17 @@ impl Cache {
             for needed in &all[&signature].needs {
                 let (what, text) = match state.get(needed) {
                     // Removed while we looked, with what needed it.
-                    None if !fsutil::is_there(&lib) => continue,
-                    None => (What::DependencyMissing, format!("it needs {needed}, which is not there")),
+                    None if !fsutil::exists_nofollow(&lib) => continue,
+                    None => {
+                        (FindingKind::DependencyMissing, format!("it needs {needed}, which is not there"))
+                    }
                     Some(Some(Severity::Broken)) => {
-                        (What::DependencyBroken, format!("it needs {needed}, which is broken"))
+                        (FindingKind::DependencyBroken, format!("it needs {needed}, which is broken"))
                     }
-                    Some(Some(Severity::Stale)) => {
-                        (What::DependencyStale, format!("it needs {needed}, which will be built again"))
-                    }
+                    Some(Some(Severity::Stale)) => (
+                        FindingKind::DependencyStale,
+                        format!("it needs {needed}, which will be built again"),
+                    ),
                     Some(_) => continue,
                 };
                 found.push(Finding::new(what, &signature, &lib, text));
@@ -278,7 +285,7 @@ impl Cache {
     }
 
     /// What belongs to no entry.
-    fn lying_around(&self, there: &HashSet<&str>) -> Vec<Finding> {
+    fn orphans(&self, there: &HashSet<&str>) -> Vec<Finding> {
         let layout = self.layout();
         let mut findings = Vec::new();
         let names = |dir: &Path| -> Vec<(String, PathBuf)> {
@@ -307,11 +314,11 @@ impl Cache {
                     _ if inner || staged(&name) => {}
                     Some(signature) if there.contains(signature) => {}
                     Some(signature) => {
-                        let old = usage::age(&path).is_some_and(|age| age >= ORPHANED);
+                        let old = stats::age(&path).is_some_and(|age| age >= ORPHANED);
                         // Removed, or built, while we looked.
-                        if old && !fsutil::is_there(&layout.lib(signature)) {
+                        if old && !fsutil::exists_nofollow(&layout.lib(signature)) {
                             let text = "there is no library that it belongs to";
-                            findings.push(Finding::new(What::Orphan, signature, &path, text));
+                            findings.push(Finding::new(FindingKind::Orphan, signature, &path, text));
                         }
                     }
                     None => findings.push(foreign_file(&path)),
@@ -321,7 +328,7 @@ impl Cache {
         for dir in layout.other_dirs().iter().chain(&dirs) {
             if dir.symlink_metadata().is_ok_and(|facts| !facts.is_dir()) {
                 let text = "it is a link or a file, and no directory: nothing in it is changed";
-                findings.push(Finding::new(What::ForeignFile, "", dir, text));
+                findings.push(Finding::new(FindingKind::ForeignFile, "", dir, text));
             }
         }
         for dir in layout.other_dirs() {
@@ -332,13 +339,13 @@ impl Cache {
         for (name, path) in names(&layout.lease("")).into_iter().filter(|(_, path)| layout.names(path)) {
             if let Some(held) = lease::look(None, &path).filter(|held| !held.living && !staged(&name)) {
                 let text = format!("{}, which was building it, has ended", held.describe());
-                findings.push(Finding::new(What::Leftover, &name, &path, text));
+                findings.push(Finding::new(FindingKind::Leftover, &name, &path, text));
             }
         }
         for (_, path) in names(&layout.comm()).into_iter().filter(|(_, path)| layout.names(path)) {
-            if usage::age(&path).is_some_and(|age| age >= ORPHANED) {
+            if stats::age(&path).is_some_and(|age| age >= ORPHANED) {
                 let text = "hosts that looked for each other by it have long found each other";
-                findings.push(Finding::new(What::Leftover, "", &path, text));
+                findings.push(Finding::new(FindingKind::Leftover, "", &path, text));
             }
         }
         findings
@@ -350,7 +357,7 @@ impl Cache {
             let Some(folder) = Folder::shelter(&dir).ok().flatten().or_else(inside) else { continue };
             for left in fsutil::unfinished(&folder).into_iter().filter(|unfinished| unfinished.left) {
                 let text = "a program that has ended left it unfinished";
-                findings.push(Finding::new(What::Leftover, "", &left.path, text));
+                findings.push(Finding::new(FindingKind::Leftover, "", &left.path, text));
             }
         }
     }
@@ -359,15 +366,15 @@ impl Cache {
 impl Examined {
     /// The contents of a file; without, either there is none or a finding says why.
     fn read(&mut self, signature: &str, path: &Path) -> Option<Vec<u8>> {
-        match fsutil::read_own(path) {
+        match fsutil::read_trusted(path) {
             Ok(data) => {
                 self.bytes += data.as_ref().map_or(0, |data| data.len() as u64);
                 data
             }
             Err(unread) => {
                 let (what, text) = match unread {
-                    Unread::Refused(reason) => (What::Refused, format!("it is not used: {reason}")),
-                    Unread::Failed(error) => (What::Unreadable, error.to_string()),
+                    ReadError::Refused(reason) => (FindingKind::Refused, format!("it is not used: {reason}")),
+                    ReadError::Failed(error) => (FindingKind::Unreadable, error.to_string()),
                 };
                 self.findings.push(Finding::new(what, signature, path, text));
                 None
@@ -377,7 +384,7 @@ impl Examined {
 }
 
 fn foreign_file(path: &Path) -> Finding {
-    Finding::new(What::ForeignFile, "", path, "it is not from here, and is left alone")
+    Finding::new(FindingKind::ForeignFile, "", path, "it is not from here, and is left alone")
 }
 
 /// Signatures such that what is needed comes before what needs it, and for each way back to where it began an entry on

@@ -11,11 +11,11 @@
 //! <cache_dir>/lease/<signature>                who is building it just now
 //! <cache_dir>/failed/<signature>               why building it failed a moment ago
 //! <cache_dir>/tmp/                              private folders, where TMPDIR is no safe place for them
-//! <cache_dir>/aside/                            damaged files, one of each name, for whoever wants to know why
+//! <cache_dir>/quarantine/                            damaged files, one of each name, for whoever wants to know why
 //! <cache_dir>/stats/                            what was counted, a file for each host
-//! <cache_dir>/used/<signature>                  empty; its time is that of the last use, to the hour
+//! <cache_dir>/atime/<signature>                  empty; its time is that of the last use, to the hour
 //! <cache_dir>/gc/                               when each host has last looked for what may go
-//! <cache_dir>/prologue/<key>/                   headers that sources begin with, precompiled
+//! <cache_dir>/pch/<key>/                   headers that sources begin with, precompiled
 //! ```
 //! All names but the last ten follow parameters of the section `cache`.
 
@@ -146,7 +146,7 @@ impl Layout {
     /// All directories in which this cache puts files.
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
-        let others = ["toolchain", "lease", "failed", "aside"].map(|name| self.root.join(name));
+        let others = ["toolchain", "lease", "failed", "quarantine"].map(|name| self.root.join(name));
         let [_, staging @ ..] = self.staging_places();
         self.dirs().into_iter().chain(others).chain(staging).collect()
     }
@@ -186,11 +186,11 @@ impl Layout {
         }
         match below.to_str() {
             Some("lease") => is_signature || name == ".collector",
-            Some("failed" | "used" | "toolchain") => is_signature,
-            Some("aside") => categories.any(|category| self.signature_of(category, name).is_some()),
+            Some("failed" | "atime" | "toolchain") => is_signature,
+            Some("quarantine") => categories.any(|category| self.signature_of(category, name).is_some()),
             Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
             Some("gc") => name.contains('~'),
-            Some("prologue") => name == ".lock" || (name.len() == 32 && is_hex(name)),
+            Some("pch") => name == ".lock" || (name.len() == 32 && is_hex(name)),
             _ => categories
                 .any(|category| self.dir(category) == dir && self.signature_of(category, name).is_some()),
         }
@@ -199,7 +199,7 @@ impl Layout {
     /// The directories of this cache other than those of the categories.
     #[must_use]
     pub fn other_dirs(&self) -> Vec<PathBuf> {
-        let below = ["toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc", "prologue"];
+        let below = ["toolchain", "lease", "failed", "tmp", "quarantine", "stats", "atime", "gc", "pch"];
         below.map(|name| self.root.join(name)).into_iter().chain([self.comm()]).collect()
     }
 
@@ -207,7 +207,7 @@ impl Layout {
     #[must_use]
     pub fn is_own(&self, name: &str) -> bool {
         const OTHERS: [&str; 9] =
-            ["prologue", "toolchain", "lease", "failed", "tmp", "aside", "stats", "used", "gc"];
+            ["pch", "toolchain", "lease", "failed", "tmp", "quarantine", "stats", "atime", "gc"];
         let params = &self.params;
         let dirs = [&params.inc_dir, &params.src_dir, &params.lib_dir, &params.log_dir, &params.comm_dir];
         let first =
@@ -276,7 +276,7 @@ impl Layout {
 
     /// The files that an entry may have besides its library, whatever the language of its source was.
     #[must_use]
-    pub fn besides(&self, signature: &str) -> Vec<PathBuf> {
+    pub fn sidecars(&self, signature: &str) -> Vec<PathBuf> {
         let others = [Category::Inc, Category::Log, Category::Src];
         others.into_iter().flat_map(|category| self.candidates(category, signature)).collect()
     }
@@ -353,14 +353,14 @@ impl Layout {
     /// Where precompiled headers are kept: here where that is a disk of this host, else in the directory for temporary
     /// files; `None` where that is not one either.
     #[must_use]
-    pub fn prologues(&self) -> Option<PathBuf> {
-        let near = self.root.join("prologue");
+    pub fn preambles(&self) -> Option<PathBuf> {
+        let near = self.root.join("pch");
         if fsutil::is_local(&self.root) {
             return Some(near);
         }
         let temp = &self.params.temp_dir_root;
         let user = rustix::process::geteuid().as_raw();
-        fsutil::is_local(temp).then(|| temp.join(format!("dijitso-prologue-{user}")))
+        fsutil::is_local(temp).then(|| temp.join(format!("dijitso-pch-{user}")))
     }
 
     /// Who is building `key`.
@@ -377,8 +377,8 @@ impl Layout {
 
     /// Where damaged files go.
     #[must_use]
-    pub fn aside(&self) -> PathBuf {
-        self.root.join("aside")
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
     }
 
     /// Where each host counts.
@@ -395,13 +395,13 @@ impl Layout {
 
     /// When an entry was last used.
     #[must_use]
-    pub fn used(&self, signature: &str) -> PathBuf {
-        self.root.join("used").join(signature)
+    pub fn atime(&self, signature: &str) -> PathBuf {
+        self.root.join("atime").join(signature)
     }
 
     /// When the host with this key has last looked for what may go.
     #[must_use]
-    pub fn collected(&self, key: &str) -> PathBuf {
+    pub fn gc_stamp(&self, key: &str) -> PathBuf {
         self.root.join("gc").join(key)
     }
 
@@ -437,6 +437,6 @@ mod tests {
         ] {
             assert_eq!(layout.signature_of(category, name), expected, "{name}");
         }
-        assert!(layout.besides("a").contains(&layout.src("a", true)));
+        assert!(layout.sidecars("a").contains(&layout.src("a", true)));
     }
 }

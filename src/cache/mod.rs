@@ -5,26 +5,26 @@
 
 #![forbid(unsafe_code)]
 
+pub mod build_spec;
 pub mod bundle;
 pub mod catalog;
 pub mod closure;
 pub mod disk_usage;
+mod encode_closure;
 pub mod explain;
 pub mod gc;
 pub mod integrity;
 pub mod layout;
 pub mod lease;
-pub mod notes;
+pub mod load_order;
+pub mod negative_cache;
 pub mod open;
-pub mod order;
-mod pack;
+mod path_trust;
 mod publish;
-pub mod recipe;
-pub mod seal;
+pub mod record;
 pub mod select;
 mod source;
-mod stand;
-pub mod usage;
+pub mod stats;
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
@@ -35,17 +35,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Facts, Folder, Look, Standing, Tree, Unread};
+use crate::fsutil::{self, Facts, Folder, PathTrust, ReadError, Tree, TrustWalk};
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
-use crate::wire::{Digest32, digest, hex};
 
 use layout::Layout;
 use open::cannot;
-use seal::{Companion, Damage, Record};
+use path_trust::path_trust;
+use record::{FileDigest, Invalid, Record};
 pub use source::check_source;
-use stand::stands;
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -56,39 +56,39 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 pub struct Cache {
     layout: Layout,
     /// How firmly the libraries stood when an entry was looked up last: what was found is loaded from there.
-    libraries: Arc<Mutex<Option<Standing>>>,
+    libraries: Arc<Mutex<Option<PathTrust>>>,
 }
 
 /// How closely a lookup looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub enum Verify {
     /// For loading: digests of the libraries, sizes of the headers.
-    Load,
+    ForLoad,
     /// For building on top or sending on: digests of the headers too.
-    Whole,
+    ForLink,
 }
 
 /// A library that is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Whole {
+pub struct VerifiedLib {
     /// Its signature.
     pub signature: String,
     /// The digest of its file and of those that it is linked to: what is built again, because a header has changed,
     /// has another one.
     pub digest: Digest32,
     /// Milliseconds that the compiler took for it.
-    pub built_in: u64,
+    pub build_ms: u64,
 }
 
 /// What a lookup found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
     /// A whole entry: the libraries to load, dependencies first, the entry itself last.
-    Hit(Vec<Whole>),
+    Hit(Vec<VerifiedLib>),
     /// Nothing.
     Miss,
     /// Something that is not a whole entry.
-    Damaged(Damage),
+    Damaged(Invalid),
 }
 
 /// The files of an entry.
@@ -167,7 +167,7 @@ impl Cache {
     pub fn identify(&self) -> Result<(u64, u64)> {
         let root = self.layout.root();
         let cannot = |error: io::Error| Error::io("cannot use the cache directory", root, &error);
-        let facts = if self.layout.params().sealed && root.is_dir() {
+        let facts = if self.layout.params().frozen && root.is_dir() {
             fs::metadata(root)
         } else {
             self.open_or_make()?.top().file().metadata()
@@ -243,9 +243,9 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] that says whose the directory is, or its mode.
     fn check_owner(&self) -> Result<()> {
-        let mut look = Look::default();
+        let mut look = TrustWalk::default();
         let root = self.layout.root();
-        if let Standing::Refused(reason) = stands(root, &mut look)? {
+        if let PathTrust::Untrusted(reason) = path_trust(root, &mut look)? {
             return Err(refused(root, &reason));
         }
         let libraries = self.look_at_libraries(&mut look)?;
@@ -253,16 +253,17 @@ impl Cache {
         Ok(())
     }
 
-    fn look_at_libraries(&self, look: &mut Look) -> Result<Standing> {
+    fn look_at_libraries(&self, look: &mut TrustWalk) -> Result<PathTrust> {
         let dir = self.layout.dir(layout::Category::Lib);
-        match stands(&dir, look)? {
-            Standing::Refused(reason) => Err(refused(&dir, &reason)),
+        match path_trust(&dir, look)? {
+            PathTrust::Untrusted(reason) => Err(refused(&dir, &reason)),
             // Loaded as where others could rename it: by another path.
-            Standing::Firm(real) => Ok(match fsutil::word_of_loader(&real) {
-                Some(word) => {
-                    Standing::Loose(format!("the dynamic loader would replace {word} in {}", real.display()))
-                }
-                None => Standing::Firm(real),
+            PathTrust::Trusted(real) => Ok(match fsutil::word_of_loader(&real) {
+                Some(word) => PathTrust::Renamable(format!(
+                    "the dynamic loader would replace {word} in {}",
+                    real.display()
+                )),
+                None => PathTrust::Trusted(real),
             }),
             standing => Ok(standing),
         }
@@ -274,9 +275,9 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::lookup`].
-    pub fn libraries(&self) -> Result<Standing> {
+    pub fn libraries(&self) -> Result<PathTrust> {
         let seen = self.libraries.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        seen.map_or_else(|| self.look_at_libraries(&mut Look::default()), Ok)
+        seen.map_or_else(|| self.look_at_libraries(&mut TrustWalk::default()), Ok)
     }
 
     /// Why a compiler must not be led to the headers and libraries of this cache by their paths, if it must not.
@@ -285,9 +286,10 @@ impl Cache {
     /// As [`Cache::lookup`].
     pub fn is_loose(&self) -> Result<Option<String>> {
         let dirs = [layout::Category::Lib, layout::Category::Inc].map(|category| self.layout.dir(category));
-        let mut look = Look::default();
+        let mut look = TrustWalk::default();
         for dir in dirs {
-            if let Standing::Loose(reason) | Standing::Refused(reason) = stands(&dir, &mut look)? {
+            if let PathTrust::Renamable(reason) | PathTrust::Untrusted(reason) = path_trust(&dir, &mut look)?
+            {
                 return Ok(Some(reason));
             }
         }
@@ -298,7 +300,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when a file is there and cannot be read, or when somebody else could have put it there.
-    pub fn lookup(&self, signature: &str, check: Check) -> Result<Lookup> {
+    pub fn lookup(&self, signature: &str, check: Verify) -> Result<Lookup> {
         self.check_owner()?;
         let mut order = Vec::new();
         Ok(match self.look(signature, check, &mut order, &mut Vec::new())? {
@@ -312,8 +314,8 @@ impl Cache {
     fn look(
         &self,
         signature: &str,
-        check: Check,
-        order: &mut Vec<Whole>,
+        check: Verify,
+        order: &mut Vec<VerifiedLib>,
         seen: &mut Vec<String>,
     ) -> Result<ControlFlow<Lookup>> {
         let damaged = |damage| Ok(ControlFlow::Break(Lookup::Damaged(damage)));
@@ -321,55 +323,55 @@ impl Cache {
             return Ok(ControlFlow::Break(Lookup::Miss));
         };
         let opened = match check {
-            Check::Load => seal::open_to_load(&file, signature),
-            Check::Whole => seal::open(&file, signature).map(seal::Needed::from),
+            Verify::ForLoad => record::open_to_load(&file, signature),
+            Verify::ForLink => record::open(&file, signature).map(record::LoadRecord::from),
         };
         let record = match opened {
             Ok(record) => record,
             Err(damage) => return damaged(damage),
         };
-        let digest = seal::digest_of(&file);
+        let digest = record::digest_of(&file);
         drop(file);
         if !self.header_is_whole(signature, record.header.as_ref(), check)? {
-            return damaged(Damage::Header);
+            return damaged(Invalid::Header);
         }
-        if let Some(change) = self.changed_input(signature, &record.inputs) {
-            return damaged(Damage::Input(change));
+        if let Some(change) = self.stale_input(signature, &record.inputs) {
+            return damaged(Invalid::Input(change));
         }
         seen.push(signature.to_owned());
         // What was only built besides has to be there to travel, not to load.
         let needed: Vec<&str> = match check {
-            Check::Load => record.dependencies.iter().map(String::as_str).collect(),
-            Check::Whole => record.needs().collect(),
+            Verify::ForLoad => record.dependencies.iter().map(String::as_str).collect(),
+            Verify::ForLink => record.needs().collect(),
         };
         for dependency in needed {
             if seen.iter().any(|seen| seen == dependency) {
                 continue;
             }
             if self.look(dependency, check, order, seen)?.is_break() {
-                return damaged(Damage::Dependency);
+                return damaged(Invalid::Dependency);
             }
         }
         let digest = with_dependencies(digest, &record.dependencies, order);
-        order.push(Whole { signature: signature.to_owned(), digest, built_in: record.milliseconds() });
+        order.push(VerifiedLib { signature: signature.to_owned(), digest, build_ms: record.milliseconds() });
         Ok(ControlFlow::Continue(()))
     }
 
-    fn header_is_whole(&self, signature: &str, expected: Option<&Companion>, check: Check) -> Result<bool> {
+    fn header_is_whole(&self, signature: &str, expected: Option<&FileDigest>, check: Verify) -> Result<bool> {
         let Some(expected) = expected else { return Ok(true) };
         let path = self.layout.inc(signature);
-        if check == Check::Load {
+        if check == Verify::ForLoad {
             return Ok(fs::metadata(&path).is_ok_and(|facts| facts.len() == expected.size));
         }
-        Ok(read(&path)?.is_some_and(|header| companion(&header) == *expected))
+        Ok(read(&path)?.is_some_and(|header| file_digest(&header) == *expected))
     }
 
     /// What of the files that the build has read is not the same any more, unless that does not matter.
     ///
     /// A file that is gone does not: nobody could build from it now, and a cache that was filled where the headers are
     /// installed has to serve where they are not. A linked library that is gone is found out by the loader.
-    fn changed_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
-        if !self.layout.params().minds_inputs() {
+    fn stale_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
+        if !self.layout.params().tracks_inputs() {
             return None;
         }
         let mut gone = Vec::new();
@@ -390,7 +392,7 @@ impl Cache {
     /// The files that the build has read and that are not the same any more, with what has become of them, unless that
     /// does not matter.
     fn changed_inputs<'a>(&self, record: &'a Record) -> impl Iterator<Item = (&'a Input, String)> {
-        let matters = self.layout.params().minds_inputs();
+        let matters = self.layout.params().tracks_inputs();
         let change = |input: &'a Input| match input.state() {
             State::Changed(change) => Some((input, change)),
             State::Same | State::Gone(_) => None,
@@ -437,14 +439,14 @@ impl Cache {
     /// [`Kind::Cache`] when the library or a file of it cannot be read or is damaged.
     pub fn read_entry(&self, signature: &str) -> Result<EntryFiles> {
         let library = read(&self.layout.lib(signature))?;
-        let record = library.as_deref().map(|library| seal::open(library, signature));
+        let record = library.as_deref().map(|library| record::open(library, signature));
         let (Some(library), Some(Ok(record))) = (library, record) else {
             return Err(missing(&self.layout.lib(signature)));
         };
         let header = match record.header {
             Some(expected) => {
                 let path = self.layout.inc(signature);
-                let header = read(&path)?.filter(|header| companion(header) == expected);
+                let header = read(&path)?.filter(|header| file_digest(header) == expected);
                 Some(header.ok_or_else(|| altered_header(&path))?)
             }
             None => None,
@@ -477,7 +479,7 @@ impl Cache {
             return Ok(());
         }
         let files = self.read_entry(signature)?;
-        let record = seal::open(&files.library, signature)
+        let record = record::open(&files.library, signature)
             .map_err(|damage| Error::new(Kind::Cache, format!("{signature}: {}", damage.describe())))?;
         for needed in record.needs() {
             self.collect(needed, entries, seen)?;
@@ -504,7 +506,7 @@ fn refused(path: &Path, reason: &str) -> Error {
 }
 
 /// The digest of a library together with those of its dependencies, which come before it in `order`.
-fn with_dependencies(own: Digest32, dependencies: &[String], order: &[Whole]) -> Digest32 {
+fn with_dependencies(own: Digest32, dependencies: &[String], order: &[VerifiedLib]) -> Digest32 {
     if dependencies.is_empty() {
         return own;
     }
@@ -515,20 +517,20 @@ fn with_dependencies(own: Digest32, dependencies: &[String], order: &[Whole]) ->
 
 /// A file of the cache, if it is there and ours.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    fsutil::read_own(path).map_err(|why| unread(path, why))
+    fsutil::read_trusted(path).map_err(|why| unread(path, why))
 }
 
-fn unread(path: &Path, why: Unread) -> Error {
+fn unread(path: &Path, why: ReadError) -> Error {
     match why {
-        Unread::Refused(reason) => refused(path, &reason),
-        Unread::Failed(error) => Error::io("cannot read", path, &error),
+        ReadError::Refused(reason) => refused(path, &reason),
+        ReadError::Failed(error) => Error::io("cannot read", path, &error),
     }
 }
 
 /// Size and digest of a file that belongs to an entry.
 #[must_use]
-pub fn companion(data: &[u8]) -> Companion {
-    Companion { size: data.len() as u64, sha256: hex(&digest(data)) }
+pub fn file_digest(data: &[u8]) -> FileDigest {
+    FileDigest { size: data.len() as u64, sha256: hex(&digest(data)) }
 }
 
 #[cfg(test)]

@@ -16,9 +16,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Look, Power, Standing, Tree};
+use crate::fsutil::{self, Durability, PathTrust, Tree, TrustWalk};
 
-use super::{Cache, FILE_MODE, refused, stand::stands};
+use super::{Cache, FILE_MODE, path_trust::path_trust, refused};
 
 /// The name of the mark, in the cache directory itself.
 pub const MARK: &str = "CACHEDIR.TAG";
@@ -81,7 +81,7 @@ impl Cache {
             match content {
                 None => {
                     let text = format!("{LINES}{TEXT}");
-                    tree.publish_first(&root.join(MARK), text.as_bytes(), FILE_MODE, Power::Safe)
+                    tree.publish_first(&root.join(MARK), text.as_bytes(), FILE_MODE, Durability::Synced)
                         .map_err(|error| cannot("cannot write", &root.join(MARK), &error))?;
                 }
                 // Another program has marked it since we looked, or a network disk has not shown it yet.
@@ -103,15 +103,15 @@ impl Cache {
         if std::fs::remove_dir(root).is_err() {
             // Another program has put something into it since: it stays a cache.
             let text = format!("{LINES}{TEXT}");
-            let _ = tree.publish_first(&mark, text.as_bytes(), FILE_MODE, Power::Safe);
+            let _ = tree.publish_first(&mark, text.as_bytes(), FILE_MODE, Durability::Synced);
         }
     }
 
     /// The cache directory, if others can neither have written it nor replace it.
     fn trusted(&self) -> Result<Option<Tree>> {
         let root = self.layout.root();
-        let standing = match stands(root, &mut Look::default())? {
-            Standing::Refused(reason) => return Err(refused(root, &reason)),
+        let standing = match path_trust(root, &mut TrustWalk::default())? {
+            PathTrust::Untrusted(reason) => return Err(refused(root, &reason)),
             standing => standing,
         };
         let folder = fsutil::Folder::standing(root, standing)

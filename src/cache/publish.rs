@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Staged, Tree, Unread};
+use crate::fsutil::{self, Durability, ReadError, Staged, Tree};
 
 use super::layout::Category;
 use super::open::cannot;
-use super::seal::{self, Damage, Record};
-use super::{Cache, Check, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, Whole, missing, read};
+use super::record::{self, Invalid, Record};
+use super::{Cache, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, VerifiedLib, Verify, missing, read};
 
 impl Cache {
     /// Moves a damaged library out of the way, so that a whole one can be published.
@@ -23,16 +23,16 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when it cannot be moved.
-    pub fn set_aside(&self, signature: &str, damage: &Damage) -> Result<()> {
+    pub fn quarantine(&self, signature: &str, damage: &Invalid) -> Result<()> {
         match self.open()? {
-            Some(tree) => self.set_aside_in(&tree, signature, damage),
+            Some(tree) => self.quarantine_in(&tree, signature, damage),
             None => Ok(()),
         }
     }
 
-    pub(super) fn set_aside_in(&self, tree: &Tree, signature: &str, damage: &Damage) -> Result<()> {
+    pub(super) fn quarantine_in(&self, tree: &Tree, signature: &str, damage: &Invalid) -> Result<()> {
         let path = self.layout.lib(signature);
-        let aside = self.layout.aside();
+        let aside = self.layout.quarantine();
         let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
         movable(tree, &path)?;
         // First to a name of our own, so that we look at exactly what we moved.
@@ -45,22 +45,22 @@ impl Cache {
         if !moved {
             return Ok(());
         }
-        let moved = match fsutil::read_own(&staged) {
+        let moved = match fsutil::read_trusted(&staged) {
             Ok(moved) => moved.unwrap_or_default(),
             // Nobody will ever use it.
-            Err(Unread::Refused(_)) => Vec::new(),
+            Err(ReadError::Refused(_)) => Vec::new(),
             // It cannot be judged now: it stays what it was.
-            Err(Unread::Failed(error)) => {
+            Err(ReadError::Failed(error)) => {
                 let _ = tree.link(&staged, &path);
                 return Err(Error::io("cannot read", &path, &error));
             }
         };
-        let whole = seal::open(&moved, signature).is_ok_and(|record| {
-            elf::check(seal::image_of(&moved)).is_ok()
-                && self.header_is_whole(signature, record.header.as_ref(), Check::Whole).unwrap_or(false)
-                && self.changed_input(signature, &record.inputs).is_none()
+        let whole = record::open(&moved, signature).is_ok_and(|record| {
+            elf::check(record::image_of(&moved)).is_ok()
+                && self.header_is_whole(signature, record.header.as_ref(), Verify::ForLink).unwrap_or(false)
+                && self.stale_input(signature, &record.inputs).is_none()
         });
-        let of_itself = !matches!(damage, Damage::Dependency | Damage::Source(_) | Damage::Refused(_));
+        let of_itself = !matches!(damage, Invalid::Dependency | Invalid::Source(_) | Invalid::Refused(_));
         if whole && of_itself && tree.link(&staged, &path).is_ok() {
             return Ok(());
         }
@@ -77,17 +77,17 @@ impl Cache {
         if self.record(&record.signature)?.as_ref() != Some(record) {
             return Ok(());
         }
-        self.set_aside(&record.signature, &Damage::Source(why.to_owned()))
+        self.quarantine(&record.signature, &Invalid::Source(why.to_owned()))
     }
 
     /// Moves a library out of the way that the dynamic loader refuses, if it is still the one that was looked up.
     ///
     /// # Errors
     /// As [`Cache::set_aside`].
-    pub fn quarantine_refused(&self, refused: &Whole, reason: &str) -> Result<()> {
-        match self.lookup(&refused.signature, Check::Load)? {
+    pub fn quarantine_refused(&self, refused: &VerifiedLib, reason: &str) -> Result<()> {
+        match self.lookup(&refused.signature, Verify::ForLoad)? {
             Lookup::Hit(order) if order.last() == Some(refused) => {
-                self.set_aside(&refused.signature, &Damage::Refused(reason.to_owned()))
+                self.quarantine(&refused.signature, &Invalid::Refused(reason.to_owned()))
             }
             _ => Ok(()),
         }
@@ -125,7 +125,7 @@ impl Cache {
         let name = OsStr::new(&name);
         let failed = |error: io::Error| cannot("cannot write", &path, &error);
         let folder = tree.enter(&dir, true).map_err(failed)?.ok_or_else(|| missing(&dir))?;
-        let library = folder.write(name, files.library, LIB_MODE, Power::Safe).map_err(failed)?;
+        let library = folder.write(name, files.library, LIB_MODE, Durability::Synced).map_err(failed)?;
         admit(&dir.join(library.name()))?;
         for _ in 0..ATTEMPTS {
             let mut lost = Vec::new();
@@ -144,14 +144,14 @@ impl Cache {
                 }
                 return Ok(true);
             }
-            match self.lookup(files.signature, Check::Whole)? {
+            match self.lookup(files.signature, Verify::ForLink)? {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
                 // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
-                Lookup::Damaged(Damage::Input(change)) => {
+                Lookup::Damaged(Invalid::Input(change)) => {
                     return self.replace(tree, files, &library, &change).map(|()| true);
                 }
-                Lookup::Damaged(damage) => self.set_aside_in(tree, files.signature, &damage)?,
+                Lookup::Damaged(damage) => self.quarantine_in(tree, files.signature, &damage)?,
             }
         }
         let text =
@@ -161,7 +161,7 @@ impl Cache {
 
     /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
     fn replace(&self, tree: &Tree, files: EntryView<'_>, library: &Staged<'_>, why: &str) -> Result<()> {
-        let (path, aside) = (self.layout.lib(files.signature), self.layout.aside());
+        let (path, aside) = (self.layout.lib(files.signature), self.layout.quarantine());
         let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
         let kept = aside.join(self.layout.lib_basename(files.signature));
         let folder = tree.enter(&aside, true).map_err(failed)?.ok_or_else(|| missing(&aside))?;
@@ -187,7 +187,7 @@ impl Cache {
         let header = path.parent().is_some_and(|dir| dir == self.layout.dir(Category::Inc));
         if header || plain(tree, path)? {
             return tree
-                .publish_over(path, data, FILE_MODE, Power::Safe)
+                .publish_over(path, data, FILE_MODE, Durability::Synced)
                 .map_err(|error| cannot("cannot write", path, &error));
         }
         log::warn!("{} is not written: what stands there is no file; move it elsewhere", path.display());
@@ -204,7 +204,8 @@ impl Cache {
 }
 
 fn first(tree: &Tree, path: &Path, data: &[u8], mode: u32) -> Result<bool> {
-    tree.publish_first(path, data, mode, Power::Safe).map_err(|error| cannot("cannot write", path, &error))
+    tree.publish_first(path, data, mode, Durability::Synced)
+        .map_err(|error| cannot("cannot write", path, &error))
 }
 
 /// Whether there is nothing at this path but a plain file, which may be moved or replaced.

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
+use crate::codec::hex;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
-use crate::wire::hex;
 
 use super::layout::Category;
-use super::seal::Record;
+use super::record::Record;
 use super::{Cache, unread};
 
 /// Checks that a stored source is the one that was compiled. A record of before this was recorded takes any that is not

@@ -1,30 +1,30 @@
 //! Entries are whole or not there, whatever happens to their files.
 
 use super::layout::Category;
-use super::seal::tests::record;
+use super::record::tests::record;
 use super::*;
 use crate::elf::sample::sample;
 use crate::inputs::Input;
-use crate::params::{Params, Surroundings};
+use crate::params::{Environment, Params};
 
 pub(super) fn cache(root: &Path) -> Cache {
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", root.display().to_string())].into(),
         cwd: root.to_owned(),
         uid: 0,
         system_dir: "/nonexistent".into(),
     };
-    let params = Params::in_surroundings(&around).unwrap().resolve().unwrap();
+    let params = Params::in_environment(&around).unwrap().resolve().unwrap();
     Cache::new(&root.join("cache"), &params.cache)
 }
 
 pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
     let mut record = record(signature);
     record.dependencies = dependencies.iter().map(|text| (*text).to_owned()).collect();
-    record.header = Some(companion(header.as_bytes()));
+    record.header = Some(file_digest(header.as_bytes()));
     EntryFiles {
         signature: signature.to_owned(),
-        library: seal::seal(sample(format!("{signature} {header}").as_bytes()), &record).unwrap(),
+        library: record::append_record(sample(format!("{signature} {header}").as_bytes()), &record).unwrap(),
         header: Some(header.as_bytes().to_vec()),
         source: Some((b"source".to_vec(), false)),
         log: Some(b"log".to_vec()),
@@ -42,11 +42,11 @@ fn order_of(lookup: &Lookup) -> Vec<&str> {
 fn a_published_entry_is_found_with_its_dependencies_first() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
-    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Miss);
+    assert_eq!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Miss);
     for files in [entry("c", &[], "c"), entry("b", &["c"], "b"), entry("a", &["b", "c"], "a")] {
         assert!(cache.publish(&files).unwrap());
     }
-    for check in [Check::Load, Check::Whole] {
+    for check in [Verify::ForLoad, Verify::ForLink] {
         assert_eq!(order_of(&cache.lookup("a", check).unwrap()), ["c", "b", "a"]);
     }
     let closure = cache.read_closure("a").unwrap();
@@ -125,11 +125,11 @@ fn w14_an_entry_without_its_header_is_not_whole() {
     let cache = cache(dir.path());
     cache.publish(&entry("a", &[], "header")).unwrap();
     fs::write(cache.layout().inc("a"), "HEADER").unwrap();
-    assert!(matches!(cache.lookup("a", Check::Load).unwrap(), Lookup::Hit(..)));
-    assert_eq!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Damaged(Damage::Header));
+    assert!(matches!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Hit(..)));
+    assert_eq!(cache.lookup("a", Verify::ForLink).unwrap(), Lookup::Damaged(Invalid::Header));
     assert!(cache.read_closure("a").is_err());
     fs::remove_file(cache.layout().inc("a")).unwrap();
-    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(Damage::Header));
+    assert_eq!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Damaged(Invalid::Header));
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_stray_header_of_a_crashed_builder_is_replaced_by_the_winners() {
     cache.ensure_dirs().unwrap();
     fs::write(cache.layout().inc("a"), "other").unwrap();
     assert!(cache.publish(&entry("a", &[], "header")).unwrap());
-    assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
+    assert!(matches!(cache.lookup("a", Verify::ForLink).unwrap(), Lookup::Hit(..)));
 }
 
 #[test]
@@ -151,22 +151,29 @@ fn damage_is_set_aside_and_repaired() {
     let mut flipped = good.library.clone();
     flipped[3] ^= 1;
     let foreign = entry("b", &[], "header").library;
-    let damages: [(&[u8], Damage); 4] = [
-        (&good.library[..40], Damage::NoSeal),
-        (b"", Damage::NoSeal),
-        (&flipped, Damage::Altered),
-        (&foreign, Damage::Foreign),
+    let damages: [(&[u8], Invalid); 4] = [
+        (&good.library[..40], Invalid::NoSeal),
+        (b"", Invalid::NoSeal),
+        (&flipped, Invalid::Altered),
+        (&foreign, Invalid::Foreign),
     ];
     for (bytes, damage) in damages {
         cache.ensure_dirs().unwrap();
         fs::write(&lib, bytes).unwrap();
-        assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(damage));
+        assert_eq!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Damaged(damage));
         assert!(cache.publish(&good).unwrap());
-        assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
-        assert_eq!(fs::read(cache.layout().aside().join(cache.layout().lib_basename("a"))).unwrap(), bytes);
+        assert!(matches!(cache.lookup("a", Verify::ForLink).unwrap(), Lookup::Hit(..)));
+        assert_eq!(
+            fs::read(cache.layout().quarantine().join(cache.layout().lib_basename("a"))).unwrap(),
+            bytes
+        );
         fs::remove_file(&lib).unwrap();
     }
-    assert_eq!(fs::read_dir(cache.layout().aside()).unwrap().count(), 1, "what is set aside does not grow");
+    assert_eq!(
+        fs::read_dir(cache.layout().quarantine()).unwrap().count(),
+        1,
+        "what is set aside does not grow"
+    );
 }
 
 /// Defect C2 of the original: the reason why a rename had failed was lost.
@@ -177,11 +184,11 @@ fn c2_an_error_names_the_path_and_the_reason() {
     let lib = cache.layout().lib("a");
     cache.ensure_dirs().unwrap();
     fs::write(&lib, "damaged").unwrap();
-    let taken = cache.layout().aside().join(cache.layout().lib_basename("a"));
+    let taken = cache.layout().quarantine().join(cache.layout().lib_basename("a"));
     fs::create_dir_all(&taken).unwrap();
-    let error = cache.set_aside("a", &Damage::NoSeal).unwrap_err();
+    let error = cache.quarantine("a", &Invalid::NoSeal).unwrap_err();
     assert_eq!(error.kind(), Kind::Cache);
-    for part in [cache.layout().aside().to_str().unwrap(), "Is a directory (os error 21)"] {
+    for part in [cache.layout().quarantine().to_str().unwrap(), "Is a directory (os error 21)"] {
         assert!(error.message().contains(part), "{error}");
     }
 }
@@ -191,9 +198,9 @@ fn setting_aside_what_was_repaired_meanwhile_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     cache.publish(&entry("a", &[], "header")).unwrap();
-    cache.set_aside("a", &Damage::Altered).unwrap();
-    assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)));
-    cache.set_aside("not-there", &Damage::Altered).unwrap();
+    cache.quarantine("a", &Invalid::Altered).unwrap();
+    assert!(matches!(cache.lookup("a", Verify::ForLink).unwrap(), Lookup::Hit(..)));
+    cache.quarantine("not-there", &Invalid::Altered).unwrap();
 }
 
 #[test]
@@ -203,7 +210,7 @@ fn a_missing_dependency_makes_the_entry_damaged() {
     cache.publish(&entry("b", &[], "b")).unwrap();
     cache.publish(&entry("a", &["b"], "a")).unwrap();
     fs::remove_file(cache.layout().lib("b")).unwrap();
-    assert_eq!(cache.lookup("a", Check::Load).unwrap(), Lookup::Damaged(Damage::Dependency));
+    assert_eq!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Damaged(Invalid::Dependency));
 }
 
 /// Loading a library is running it: what others can write is not loaded, and not built into either.
@@ -218,17 +225,17 @@ fn directories_and_libraries_that_others_can_write_are_refused() {
         let before = fs::metadata(&path).unwrap().permissions();
         for mode in [0o777, 0o720] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            let error = cache.lookup("a", Check::Load).unwrap_err();
+            let error = cache.lookup("a", Verify::ForLoad).unwrap_err();
             assert_eq!(error.kind(), Kind::Cache);
             assert!(error.message().contains("chmod go-w"), "{error}");
         }
         fs::set_permissions(&path, before).unwrap();
-        assert!(matches!(cache.lookup("a", Check::Load).unwrap(), Lookup::Hit(..)));
+        assert!(matches!(cache.lookup("a", Verify::ForLoad).unwrap(), Lookup::Hit(..)));
     }
     // Only root can give files away; where the tests run as root, that is tried too.
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(cache.layout().lib("a"), Some(12345), None).unwrap();
-        let error = cache.lookup("a", Check::Load).unwrap_err();
+        let error = cache.lookup("a", Verify::ForLoad).unwrap_err();
         assert!(error.message().contains("user 12345"), "{error}");
     }
 }
@@ -253,7 +260,7 @@ fn what_others_can_have_put_there_is_refused() {
     cache.publish(&entry("a", &[], "a")).unwrap();
     let path = cache.layout().lib("a");
     let refuses = |reason: &str| {
-        let error = cache.lookup("a", Check::Load).unwrap_err();
+        let error = cache.lookup("a", Verify::ForLoad).unwrap_err();
         assert!(error.kind() == Kind::Cache && error.message().contains(reason), "{error}");
     };
     let away = dir.path().join("away.so");
@@ -268,7 +275,7 @@ fn what_others_can_have_put_there_is_refused() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o770)).unwrap();
     refuses("others can write it");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
-    assert_eq!(order_of(&cache.lookup("a", Check::Load).unwrap()), ["a"]);
+    assert_eq!(order_of(&cache.lookup("a", Verify::ForLoad).unwrap()), ["a"]);
     fs::set_permissions(cache.layout().root(), fs::Permissions::from_mode(0o777)).unwrap();
     refuses("others can write it");
 }
@@ -279,9 +286,9 @@ fn leftovers_of_dead_programs_go_and_those_of_living_ones_stay() {
     let cache = cache(dir.path());
     cache.ensure_dirs().unwrap();
     let lib = cache.layout().dir(Category::Lib);
-    let me = crate::owner::Owner::me();
-    let dead = crate::owner::Owner { start: me.start + 1, ..me.clone() };
-    let elsewhere = crate::owner::Owner { boot: "000000000000".to_owned(), ..me.clone() };
+    let me = crate::owner::ProcessId::current();
+    let dead = crate::owner::ProcessId { start: me.start + 1, ..me.clone() };
+    let elsewhere = crate::owner::ProcessId { boot: "000000000000".to_owned(), ..me.clone() };
     for owner in [&me, &dead, &elsewhere] {
         fs::write(lib.join(format!(".staged-{}-x", owner.tag())), "").unwrap();
     }
@@ -307,14 +314,14 @@ fn a_fresh_entry_is_not_set_aside_for_an_old_one() {
         let mut record = record("a");
         record.dependencies.clear();
         record.inputs = vec![Input::of(&header).unwrap()];
-        let library = seal::seal(sample(text.as_bytes()), &record).unwrap();
+        let library = record::append_record(sample(text.as_bytes()), &record).unwrap();
         EntryFiles { signature: "a".to_owned(), library, header: None, source: None, log: None }
     };
     cache.publish(&with_header("old")).unwrap();
     let fresh = with_header("fresh");
-    let Lookup::Damaged(damage) = cache.lookup("a", Check::Load).unwrap() else { panic!("it is old") };
+    let Lookup::Damaged(damage) = cache.lookup("a", Verify::ForLoad).unwrap() else { panic!("it is old") };
     assert!(damage.describe().contains("ufc.h has changed"), "{damage:?}");
     assert!(cache.publish(&fresh).unwrap());
-    cache.set_aside("a", &damage).unwrap();
+    cache.quarantine("a", &damage).unwrap();
     assert_eq!(fs::read(cache.layout().lib("a")).unwrap(), fresh.library);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 use crate::params::resolved::Resolved;
-use crate::params::{Params, Surroundings};
+use crate::params::{Environment, Params};
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -16,18 +16,18 @@ unsafe extern "C" {
 ///
 /// Whoever sets a variable puts another text in its place, so that it is enough to compare where the texts are; those
 /// that matter are compared themselves, in case that somebody writes into one or takes its memory for another.
-struct Environment {
+struct ProcessEnv {
     places: Vec<*const c_char>,
     /// Variables that matter, by their places.
     texts: Vec<(usize, Box<CStr>)>,
 }
 
 // SAFETY: the pointers are compared; what they lead to is read only where they are those of the environment of now.
-unsafe impl Send for Environment {}
+unsafe impl Send for ProcessEnv {}
 // SAFETY: as above.
-unsafe impl Sync for Environment {}
+unsafe impl Sync for ProcessEnv {}
 
-impl Environment {
+impl ProcessEnv {
     fn of_process() -> Self {
         let (mut places, mut texts) = (Vec::new(), Vec::new());
         // SAFETY: an array of texts that ends with NULL, or NULL. As for getenv(), which this stands for, nobody may
@@ -38,7 +38,7 @@ impl Environment {
                 let text = CStr::from_ptr(*place);
                 let matters =
                     |name: &str| text.to_bytes().strip_prefix(name.as_bytes()).is_some_and(is_value);
-                if Surroundings::names().any(matters) {
+                if Environment::names().any(matters) {
                     texts.push((places.len(), text.into()));
                 }
                 places.push(*place);
@@ -74,7 +74,7 @@ fn is_value(rest: &[u8]) -> bool {
 /// Parameters with the environment that they were made in.
 #[derive(Clone)]
 struct Known {
-    environment: Arc<Environment>,
+    environment: Arc<ProcessEnv>,
     resolved: Arc<Resolved>,
 }
 
@@ -102,8 +102,8 @@ pub(super) fn defaults() -> Result<Arc<Resolved>> {
     let known = match latest.as_ref().filter(|known| known.environment.is_that_of_now()) {
         Some(known) => known.clone(),
         None => {
-            let environment = Arc::new(Environment::of_process());
-            let resolved = Params::in_surroundings(&Surroundings::of_process()?)?.resolve()?;
+            let environment = Arc::new(ProcessEnv::of_process());
+            let resolved = Params::in_environment(&Environment::of_process()?)?.resolve()?;
             latest.insert(Known { environment, resolved: Arc::new(resolved) }).clone()
         }
     };
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn an_environment_is_the_same_until_something_is_set() {
-        let before = Environment::of_process();
+        let before = ProcessEnv::of_process();
         assert!(before.is_that_of_now());
-        let mut shorter = Environment::of_process();
+        let mut shorter = ProcessEnv::of_process();
         assert!(shorter.places.pop().is_some());
         assert!(!shorter.is_that_of_now());
-        let mut other = Environment::of_process();
+        let mut other = ProcessEnv::of_process();
         if let Some((_, text)) = other.texts.first_mut() {
             *text = c"HOME=/elsewhere".into();
             assert!(!other.is_that_of_now(), "the same place and another text");

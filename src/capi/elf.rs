@@ -5,9 +5,10 @@ use std::path::Path;
 
 use crate::elf;
 
+use super::boundary;
 use super::convert::{c_string, text};
 use super::error::dijitso_error;
-use super::export;
+use super::status::dijitso_status;
 use super::visit::Visitor;
 
 /// The name by which others ask for it (DT_SONAME).
@@ -54,29 +55,41 @@ pub(super) fn pass(visitor: &Visitor<dijitso_elf_item>, kind: i32, text: &str, p
     })
 }
 
-export! {
-    /// Tells what any shared library needs, from its ELF headers; nothing of it is run, and neither is ldd.
-    ///
-    /// Its name comes first, then its identifier, its directories in their order, and what it needs in its order. What
-    /// these need in their turn, asking for them tells.
-    ///
-    /// @param path       The library: a plain file of at most 4 GiB, or a link to one. *Copied*.
-    /// @param visitor    Called for each item.
-    /// @param user_data  Passed to it.
-    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_CACHE when the file cannot be read or is no
-    ///         ELF file of 64 bits.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_elf_read(path: *const c_char, visitor: dijitso_elf_fn, user_data: *mut c_void, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let path = text(path, "path")?;
-        let visitor = Visitor::new(visitor, user_data)?;
-        let facts = elf::read(Path::new(path))?;
-        let named = [(DIJITSO_ELF_SONAME, &facts.soname), (DIJITSO_ELF_BUILD_ID, &facts.build_id)];
-        let named = named.into_iter().filter(|(_, text)| !text.is_empty()).map(|(kind, text)| (kind, text, None));
-        let dirs = facts.runpath.iter().map(|dir| (DIJITSO_ELF_RUNPATH, dir, None));
-        let needed = facts.needed.iter().map(|needed| (DIJITSO_ELF_NEEDED, &needed.name, needed.path.as_deref()));
-        // Stops where the visitor says so.
-        let _ = named.chain(dirs).chain(needed).all(|(kind, text, path)| pass(&visitor, kind, text, path));
-        Ok(())
+/// Tells what any shared library needs, from its ELF headers; nothing of it is run, and neither is ldd.
+///
+/// Its name comes first, then its identifier, its directories in their order, and what it needs in its order. What
+/// these need in their turn, asking for them tells.
+///
+/// @param path       The library: a plain file of at most 4 GiB, or a link to one. *Copied*.
+/// @param visitor    Called for each item.
+/// @param user_data  Passed to it.
+/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_CACHE when the file cannot be read or is no
+///         ELF file of 64 bits.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_elf_read(
+    path: *const c_char,
+    visitor: dijitso_elf_fn,
+    user_data: *mut c_void,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_elf_read", || {
+            let path = text(path, "path")?;
+            let visitor = Visitor::new(visitor, user_data)?;
+            let facts = elf::read(Path::new(path))?;
+            let named = [(DIJITSO_ELF_SONAME, &facts.soname), (DIJITSO_ELF_BUILD_ID, &facts.build_id)];
+            let named =
+                named.into_iter().filter(|(_, text)| !text.is_empty()).map(|(kind, text)| (kind, text, None));
+            let dirs = facts.runpath.iter().map(|dir| (DIJITSO_ELF_RUNPATH, dir, None));
+            let needed =
+                facts.needed.iter().map(|needed| (DIJITSO_ELF_NEEDED, &needed.name, needed.path.as_deref()));
+            // Stops where the visitor says so.
+            let _ =
+                named.chain(dirs).chain(needed).all(|(kind, text, path)| pass(&visitor, kind, text, path));
+            Ok(())
+        })
     }
 }

@@ -4,8 +4,8 @@ use std::ffi::{CString, c_char};
 
 use crate::error::Error;
 
+use super::boundary;
 use super::convert::c_string;
-use super::export;
 use super::status::{DIJITSO_OK, dijitso_status};
 
 /// Why a call failed. Owned by the caller, freed by dijitso_error_free(). Never changes, so any thread may read it.
@@ -29,67 +29,81 @@ impl dijitso_error {
     }
 }
 
-export! {
-    /// The status that the failed call returned.
-    ///
-    /// @param error  *Borrowed* for the call; NULL gives DIJITSO_OK.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_error_status(error: *const dijitso_error) -> dijitso_status, otherwise(DIJITSO_OK) {
-        error.as_ref().map_or(DIJITSO_OK, |error| error.status)
-    }
+/// The status that the failed call returned.
+///
+/// @param error  *Borrowed* for the call; NULL gives DIJITSO_OK.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_status(error: *const dijitso_error) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(|| DIJITSO_OK, || unsafe { error.as_ref().map_or(DIJITSO_OK, |error| error.status) })
 }
 
-export! {
-    /// What failed, where, on which rank, what the compiler said first, and what to do next: one paragraph.
-    ///
-    /// @param error  *Borrowed* for the call; NULL gives "".
-    /// @return *Borrowed* until the error is freed; never NULL. The same on every rank after a collective call.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_error_message(error: *const dijitso_error) -> *const c_char, otherwise(c"".as_ptr()) {
-        error.as_ref().map_or(c"".as_ptr(), |error| error.message.as_ptr())
-    }
+/// What failed, where, on which rank, what the compiler said first, and what to do next: one paragraph.
+///
+/// @param error  *Borrowed* for the call; NULL gives "".
+/// @return *Borrowed* until the error is freed; never NULL. The same on every rank after a collective call.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_message(error: *const dijitso_error) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(
+        || c"".as_ptr(),
+        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.message.as_ptr()) },
+    )
 }
 
-export! {
-    /// The whole output of the compiler, "" if there is none.
-    ///
-    /// @param error  *Borrowed* for the call; NULL gives "".
-    /// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are replaced.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_error_log(error: *const dijitso_error) -> *const c_char, otherwise(c"".as_ptr()) {
-        error.as_ref().map_or(c"".as_ptr(), |error| error.log.as_ptr())
-    }
+/// The whole output of the compiler, "" if there is none.
+///
+/// @param error  *Borrowed* for the call; NULL gives "".
+/// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are replaced.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_log(error: *const dijitso_error) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(
+        || c"".as_ptr(),
+        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.log.as_ptr()) },
+    )
 }
 
-export! {
-    /// The folder that reproduces the failure, "" if there is none: sources, header, log and recompile.sh.
-    ///
-    /// @param error  *Borrowed* for the call; NULL gives "".
-    /// @return *Borrowed* until the error is freed; never NULL. A path on the host of dijitso_error_rank().
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_error_path(error: *const dijitso_error) -> *const c_char, otherwise(c"".as_ptr()) {
-        error.as_ref().map_or(c"".as_ptr(), |error| error.path.as_ptr())
-    }
+/// The folder that reproduces the failure, "" if there is none: sources, header, log and recompile.sh.
+///
+/// @param error  *Borrowed* for the call; NULL gives "".
+/// @return *Borrowed* until the error is freed; never NULL. A path on the host of dijitso_error_rank().
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_path(error: *const dijitso_error) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(
+        || c"".as_ptr(),
+        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.path.as_ptr()) },
+    )
 }
 
-export! {
-    /// The rank in the communicator on which it happened, -1 if it concerns no single rank.
-    ///
-    /// @param error  *Borrowed* for the call; NULL gives -1.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_error_rank(error: *const dijitso_error) -> i32, otherwise(-1) {
-        error.as_ref().map_or(-1, |error| error.rank)
-    }
+/// The rank in the communicator on which it happened, -1 if it concerns no single rank.
+///
+/// @param error  *Borrowed* for the call; NULL gives -1.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_rank(error: *const dijitso_error) -> i32 {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(|| -1, || unsafe { error.as_ref().map_or(-1, |error| error.rank) })
 }
 
-export! {
-    /// Frees an error.
-    ///
-    /// @param error  *Owned* by the caller until now; NULL is fine.
-    /// @local  @threads any, once  @since 0.1.0
-    fn dijitso_error_free(error: *mut dijitso_error), otherwise(()) {
-        if !error.is_null() {
-            drop(Box::from_raw(error));
-        }
-    }
+/// Frees an error.
+///
+/// @param error  *Owned* by the caller until now; NULL is fine.
+/// @local  @threads any, once  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_error_free(error: *mut dijitso_error) {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(
+        || (),
+        || unsafe {
+            if !error.is_null() {
+                drop(Box::from_raw(error));
+            }
+        },
+    )
 }

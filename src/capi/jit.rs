@@ -4,19 +4,20 @@ use std::ffi::{CString, c_char, c_void};
 use std::time::Instant;
 
 use crate::error::{Error, Kind, Result};
-use crate::jit::callbacks::{Asked, Code};
+use crate::jit::callbacks::{Code, GenerateRequest};
 use crate::jit::{Callbacks, Library, Request, Session, Source, is_nested};
 use crate::logging::{self, Finished};
 
+use super::at_exit;
+use super::boundary;
 use super::convert::{output, structure, text};
 use super::defaults::defaults;
 use super::error::dijitso_error;
-use super::exit;
-use super::export;
+use super::fast_path::recall;
 use super::library::dijitso_library;
 use super::params::dijitso_params;
-use super::recall::recall;
 use super::source::{dijitso_blob, dijitso_source};
+use super::status::dijitso_status;
 
 #[cfg(feature = "mpi")]
 use std::sync::Arc;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "mpi")]
-use crate::jit::ranks::{Agreed, waits};
+use crate::jit::ranks::{CommState, waits};
 #[cfg(feature = "mpi")]
 use crate::parallel::Communicator;
 #[cfg(feature = "mpi")]
@@ -120,75 +121,88 @@ pub(super) const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
     wait: None,
 };
 
-export! {
-    /// Gives the library of a name and parameters: from memory, from the disk cache, or by generating, compiling,
-    /// distributing and loading it.
-    ///
-    /// With a communicator: 1. A library that these ranks have agreed on before is given at once, without
-    /// communication. 2. The ranks compare name, parameters and callbacks, and who has the library. 3. If some have
-    /// not, builders are chosen by parallel.buildon among the ranks ("node", the default: one for each physical cache
-    /// directory; "root": rank 0; "process": every rank, in a directory of its own), call generate, compile, and
-    /// publish. 4. Where the library is still missing, it is sent, with its header and all that it needs. 5. All load
-    /// it. After each step the ranks agree on how it went: whatever fails wherever, every rank returns the same
-    /// status and the same message. Ranks that wait sleep.
-    ///
-    /// In each step a rank waits for the others no longer than its parallel.timeout (4 hours; 0: for ever). After 30
-    /// seconds (3 to 30 with a timeout below 2 minutes) the log says for whom. When the time is over, those who wait find out together who is late (a builder
-    /// that is stopped, dead or too slow; a rank that does not call) and return DIJITSO_ERROR_TIMEOUT, with a message
-    /// that names rank, host, process and step; within a tenth of the timeout, but no less than 0.2 and no more than 5
-    /// seconds. From then on every call on that communicator returns it at once, on the late rank as soon as it comes;
-    /// other communicators are not concerned. Only before all ranks have come to the first call on a communicator it
-    /// cannot be said who is late. A rank that comes in the very moment in which it is given up may let some ranks
-    /// succeed: these fail in their next call.
-    ///
-    /// Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
-    /// process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
-    /// which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
-    /// three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails
-    /// still calls send and wait, with a blob that carries its error, so that receivers report it. On a hit no
-    /// callback is called.
-    ///
-    /// The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
-    /// build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
-    /// make the same call: one that passes something else, or a bad argument, where the others are answered from
-    /// memory waits for them, until its parallel.timeout.
-    ///
-    /// @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
-    ///                     is generated, best by a good hash. *Copied*.
-    /// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment: read at
-    ///                     the first such call, and again when the environment has changed.
-    /// @param callbacks    *Borrowed* for the call; NULL where a hit is expected. With a communicator: the same on
-    ///                     every rank; send and receive both or neither.
-    /// @param comm         An intra-communicator, or DIJITSO_COMM_NULL. The library talks on a duplicate of it, which
-    ///                     is made at the first call and freed with it; it never changes the host's error handler.
-    /// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
-    /// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
-    /// @return DIJITSO_OK or any status; see the codes.
-    /// @collective over comm  @threads any, for one communicator one at a time; calls on several communicators in
-    ///                     several threads need MPI_THREAD_MULTIPLE  @since 0.1.0
-    fn dijitso_jit(name: *const c_char, params: *const dijitso_params, callbacks: *const dijitso_callbacks, comm: MPI_Comm, library_out: *mut *mut dijitso_library, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        if !library_out.is_null() && let Some(library) = recall(name, params, callbacks, comm) {
-            // Callers only look at it, and give it back.
-            library_out.write(std::ptr::from_ref(library).cast_mut());
-            return Ok(());
-        }
-        let library_out = output(library_out, std::ptr::null_mut(), "library_out");
-        // An argument that is bad on this rank alone must not keep it away from the others.
-        let arguments = library_out.and_then(|library_out| {
-            let name = text(name, "name")?;
-            let params = params.as_ref().map_or_else(defaults, dijitso_params::resolved)?;
-            Ok((library_out, name, params, read_callbacks(callbacks)?))
-        });
-        let request = match &arguments {
-            Ok((_, name, params, _)) => Ok(Request { name, params }),
-            Err(error) => Err(error.clone()),
-        };
-        let given = arguments.as_ref().map_or(NO_CALLBACKS, |(_, _, _, callbacks)| *callbacks);
-        let library = jit(request, &mut trampolines(&given), comm)?;
-        // A call that succeeded had good arguments on every rank.
-        let (library_out, ..) = arguments?;
-        *library_out = Box::into_raw(Box::new(dijitso_library::new(library)));
-        Ok(())
+/// Gives the library of a name and parameters: from memory, from the disk cache, or by generating, compiling,
+/// distributing and loading it.
+///
+/// With a communicator: 1. A library that these ranks have agreed on before is given at once, without
+/// communication. 2. The ranks compare name, parameters and callbacks, and who has the library. 3. If some have
+/// not, builders are chosen by parallel.buildon among the ranks ("node", the default: one for each physical cache
+/// directory; "root": rank 0; "process": every rank, in a directory of its own), call generate, compile, and
+/// publish. 4. Where the library is still missing, it is sent, with its header and all that it needs. 5. All load
+/// it. After each step the ranks agree on how it went: whatever fails wherever, every rank returns the same
+/// status and the same message. Ranks that wait sleep.
+///
+/// In each step a rank waits for the others no longer than its parallel.timeout (4 hours; 0: for ever). After 30
+/// seconds (3 to 30 with a timeout below 2 minutes) the log says for whom. When the time is over, those who wait find out together who is late (a builder
+/// that is stopped, dead or too slow; a rank that does not call) and return DIJITSO_ERROR_TIMEOUT, with a message
+/// that names rank, host, process and step; within a tenth of the timeout, but no less than 0.2 and no more than 5
+/// seconds. From then on every call on that communicator returns it at once, on the late rank as soon as it comes;
+/// other communicators are not concerned. Only before all ranks have come to the first call on a communicator it
+/// cannot be said who is late. A rank that comes in the very moment in which it is given up may let some ranks
+/// succeed: these fail in their next call.
+///
+/// Without one (DIJITSO_COMM_NULL) MPI is not touched and need not be initialised. On a miss, generate makes this
+/// process a builder, which also calls send if set; receive makes it a receiver; wait alone makes it a waiter, for
+/// which a library that is not there afterwards is DIJITSO_ERROR_CACHE. Both generate and receive, or none of the
+/// three on a miss, is DIJITSO_ERROR_INVALID_ARGUMENT. All call wait if set before they load. A builder that fails
+/// still calls send and wait, with a blob that carries its error, so that receivers report it. On a hit no
+/// callback is called.
+///
+/// The answer from memory is for the same name, the same parameters (those that concern this rank alone, such as
+/// build.timeout, do not count) and the same cache directory. Since it takes no communication, all ranks have to
+/// make the same call: one that passes something else, or a bad argument, where the others are answered from
+/// memory waits for them, until its parallel.timeout.
+///
+/// @param name         1 to 200 bytes of A-Z a-z 0-9 _ . + -, not beginning with . or -. It should identify what
+///                     is generated, best by a good hash. *Copied*.
+/// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment: read at
+///                     the first such call, and again when the environment has changed.
+/// @param callbacks    *Borrowed* for the call; NULL where a hit is expected. With a communicator: the same on
+///                     every rank; send and receive both or neither.
+/// @param comm         An intra-communicator, or DIJITSO_COMM_NULL. The library talks on a duplicate of it, which
+///                     is made at the first call and freed with it; it never changes the host's error handler.
+/// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+/// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+/// @return DIJITSO_OK or any status; see the codes.
+/// @collective over comm  @threads any, for one communicator one at a time; calls on several communicators in
+///                     several threads need MPI_THREAD_MULTIPLE  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_jit(
+    name: *const c_char,
+    params: *const dijitso_params,
+    callbacks: *const dijitso_callbacks,
+    comm: MPI_Comm,
+    library_out: *mut *mut dijitso_library,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_jit", || {
+            if !library_out.is_null()
+                && let Some(library) = recall(name, params, callbacks, comm)
+            {
+                // Callers only look at it, and give it back.
+                library_out.write(std::ptr::from_ref(library).cast_mut());
+                return Ok(());
+            }
+            let library_out = output(library_out, std::ptr::null_mut(), "library_out");
+            // An argument that is bad on this rank alone must not keep it away from the others.
+            let arguments = library_out.and_then(|library_out| {
+                let name = text(name, "name")?;
+                let params = params.as_ref().map_or_else(defaults, dijitso_params::resolved)?;
+                Ok((library_out, name, params, read_callbacks(callbacks)?))
+            });
+            let request = match &arguments {
+                Ok((_, name, params, _)) => Ok(Request { name, params }),
+                Err(error) => Err(error.clone()),
+            };
+            let given = arguments.as_ref().map_or(NO_CALLBACKS, |(_, _, _, callbacks)| *callbacks);
+            let library = jit(request, &mut trampolines(&given), comm)?;
+            // A call that succeeded had good arguments on every rank.
+            let (library_out, ..) = arguments?;
+            *library_out = Box::into_raw(Box::new(dijitso_library::new(library)));
+            Ok(())
+        })
     }
 }
 
@@ -203,7 +217,7 @@ pub(super) fn jit(
         let contradiction = callbacks.generate.is_some() && callbacks.receive.is_some();
         if let Ok(request) = &request
             && !contradiction
-            && let Some(library) = session.remembered(*request)
+            && let Some(library) = session.from_memory(*request)
         {
             return Ok(library);
         }
@@ -229,12 +243,12 @@ pub(super) fn attached(
     call: &str,
     timeout: Option<Duration>,
 ) -> Result<Arc<crate::parallel::mpi::MpiComm>> {
-    crate::parallel::mpi::attached(comm, call, timeout, || Box::new(Agreed::default()))
+    crate::parallel::mpi::attached(comm, call, timeout, || Box::new(CommState::default()))
 }
 
 /// What the ranks of a communicator have agreed on.
 #[cfg(feature = "mpi")]
-pub(super) fn agreed(comm: &crate::parallel::mpi::MpiComm) -> Result<&Agreed> {
+pub(super) fn agreed(comm: &crate::parallel::mpi::MpiComm) -> Result<&CommState> {
     let text = "the communicator carries something else";
     comm.extra().downcast_ref().ok_or_else(|| Error::new(Kind::Internal, text))
 }
@@ -248,7 +262,7 @@ fn on_communicator(
 ) -> Result<Library> {
     let (name, timeout) = waits(&request);
     let comm = attached(comm, name, timeout)?;
-    comm.health()?;
+    comm.check_alive()?;
     let agreed = agreed(&comm)?;
     if let Ok(request) = &request
         && let Some(library) = session.jit_from_memory(*request, agreed)
@@ -289,7 +303,7 @@ fn told(
 
 /// Tells the log how a call went, and sees to it that hits are counted.
 pub(super) fn tell(name: &str, begin: Instant, result: std::result::Result<&Library, &Error>) {
-    exit::prepare();
+    at_exit::prepare();
     let outcome = result.map(|library| (library.signature(), library.origin().name()));
     logging::finished(&Finished { name, seconds: begin.elapsed().as_secs_f64(), outcome });
 }
@@ -311,7 +325,7 @@ pub(super) fn trampolines(given: &dijitso_callbacks) -> Callbacks<'static> {
     let user_data = given.user_data;
     let mut callbacks = Callbacks::default();
     if let Some(generate) = given.generate {
-        callbacks.generate = Some(Box::new(move |asked: Asked<'_>, source: &mut Source| {
+        callbacks.generate = Some(Box::new(move |asked: GenerateRequest<'_>, source: &mut Source| {
             let texts = [asked.name, asked.signature, asked.generator].map(super::convert::c_string);
             let [name, signature, generator] = texts.each_ref().map(|text: &CString| text.as_ptr());
             let mut handle = dijitso_source { source: std::mem::take(source) };

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::error::{Error, Kind};
 use crate::logging::{self, Handler, Record};
 
+use super::boundary;
 use super::convert::{c_string, output};
 use super::error::dijitso_error;
-use super::export;
+use super::status::dijitso_status;
 
 /// Details for those who look for a fault in the library.
 pub const DIJITSO_LOG_DEBUG: i32 = 10;
@@ -84,72 +85,98 @@ fn handler(
     })
 }
 
-export! {
-    /// Sets the level of the log: records below it are not shown.
-    ///
-    /// Without a handler, records go to standard error: of several ranks only rank 0 shows warnings and what is below
-    /// them, every rank shows errors. The environment variable DIJITSO_LOG, read at the first call of the library, says
-    /// otherwise: words with commas between them, of which a level (debug, info, warning, error, off, a number) takes the
-    /// place of DIJITSO_LOG_WARNING, "ranks=all" lets every rank speak, "file=PATH" adds the records to a file instead,
-    /// and "json=PATH" besides adds records and finished calls to a file, as a line of JSON each, for tools.
-    ///
-    /// @param level      One of the DIJITSO_LOG_ values, or any number between them.
-    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT for a negative number, or DIJITSO_ERROR_STATE in a Rust program
-    ///         that has a logger of its own, which then gets the records.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_log_set_level(level: i32, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        if level < 0 {
-            return Err(Error::new(Kind::InvalidArgument, format!("level is {level}, and levels are from 0 to 50")));
-        }
-        logging::set_level(level)
+/// Sets the level of the log: records below it are not shown.
+///
+/// Without a handler, records go to standard error: of several ranks only rank 0 shows warnings and what is below
+/// them, every rank shows errors. The environment variable DIJITSO_LOG, read at the first call of the library, says
+/// otherwise: words with commas between them, of which a level (debug, info, warning, error, off, a number) takes the
+/// place of DIJITSO_LOG_WARNING, "ranks=all" lets every rank speak, "file=PATH" adds the records to a file instead,
+/// and "json=PATH" besides adds records and finished calls to a file, as a line of JSON each, for tools.
+///
+/// @param level      One of the DIJITSO_LOG_ values, or any number between them.
+/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT for a negative number, or DIJITSO_ERROR_STATE in a Rust program
+///         that has a logger of its own, which then gets the records.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_log_set_level(
+    level: i32,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_log_set_level", || {
+            if level < 0 {
+                return Err(Error::new(
+                    Kind::InvalidArgument,
+                    format!("level is {level}, and levels are from 0 to 50"),
+                ));
+            }
+            logging::set_level(level)
+        })
     }
 }
 
-export! {
-    /// The level of the log.
-    ///
-    /// @return One of the DIJITSO_LOG_ values, or whatever else it has been set to.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_log_level() -> i32, otherwise(DIJITSO_LOG_WARNING) {
-        logging::level()
+/// The level of the log.
+///
+/// @return One of the DIJITSO_LOG_ values, or whatever else it has been set to.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_log_level() -> i32 {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(|| DIJITSO_LOG_WARNING, logging::level)
+}
+
+/// Lets a function of yours have the records, on every rank, in place of standard error or a file.
+///
+/// When this returns, the former handler is not running any more and will not be called again.
+///
+/// @param handler    The function; NULL for none, as at first.
+/// @param user_data  Passed to it. It has to live until the handler is replaced.
+/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK; DIJITSO_ERROR_STATE within a handler, or in a Rust program that has a logger of its own.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_log_set_handler(
+    handler: dijitso_log_fn,
+    user_data: *mut c_void,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_log_set_handler", || {
+            let mut given = given();
+            logging::set_handler(handler.map(|of_host| self::handler(of_host, UserData(user_data))))?;
+            *given = Given(handler, UserData(user_data));
+            Ok(())
+        })
     }
 }
 
-export! {
-    /// Lets a function of yours have the records, on every rank, in place of standard error or a file.
-    ///
-    /// When this returns, the former handler is not running any more and will not be called again.
-    ///
-    /// @param handler    The function; NULL for none, as at first.
-    /// @param user_data  Passed to it. It has to live until the handler is replaced.
-    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK; DIJITSO_ERROR_STATE within a handler, or in a Rust program that has a logger of its own.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_log_set_handler(handler: dijitso_log_fn, user_data: *mut c_void, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let mut given = given();
-        logging::set_handler(handler.map(|of_host| self::handler(of_host, UserData(user_data))))?;
-        *given = Given(handler, UserData(user_data));
-        Ok(())
-    }
-}
-
-export! {
-    /// The handler that was set last, so that another one may pass records on to it, or put it back.
-    ///
-    /// @param handler_out    Receives the function, NULL for none.
-    /// @param user_data_out  Receives what is passed to it; may be NULL.
-    /// @param error_out      Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_log_get_handler(handler_out: *mut dijitso_log_fn, user_data_out: *mut *mut c_void, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let handler_out = output(handler_out, None, "handler_out")?;
-        let given = given();
-        *handler_out = given.0;
-        if let Some(user_data_out) = user_data_out.as_mut() {
-            *user_data_out = given.1.get();
-        }
-        Ok(())
+/// The handler that was set last, so that another one may pass records on to it, or put it back.
+///
+/// @param handler_out    Receives the function, NULL for none.
+/// @param user_data_out  Receives what is passed to it; may be NULL.
+/// @param error_out      Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_log_get_handler(
+    handler_out: *mut dijitso_log_fn,
+    user_data_out: *mut *mut c_void,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_log_get_handler", || {
+            let handler_out = output(handler_out, None, "handler_out")?;
+            let given = given();
+            *handler_out = given.0;
+            if let Some(user_data_out) = user_data_out.as_mut() {
+                *user_data_out = given.1.get();
+            }
+            Ok(())
+        })
     }
 }
 

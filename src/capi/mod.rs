@@ -1,65 +1,33 @@
 //! The C interface, and nothing else: arguments are checked and translated, everything else is one layer below.
 //!
-//! The comments of the exported items are the reference manual: they become `include/dijitso.h`. `export!` is the
-//! only way to export a function; a test sees to that.
+//! The comments of the exported items are the reference manual: they become `include/dijitso.h`. The body of every
+//! exported function runs inside [`boundary`]; a test checks that.
 
 #![allow(non_camel_case_types, reason = "the names of the C interface")]
 
-pub mod ahead;
-#[cfg(not(feature = "mpi"))]
-mod alone;
+mod at_exit;
+mod boundary;
 pub mod build;
 pub mod bundle;
-pub mod care;
-pub mod catalog;
+pub mod cache;
 mod convert;
 mod defaults;
 pub mod elf;
 pub mod error;
-mod exit;
-mod guard;
+mod fast_path;
 pub mod jit;
+pub mod layout;
 pub mod library;
 pub mod logging;
-pub mod names;
-pub mod params;
+pub mod maintenance;
+pub mod mpi;
 #[cfg(feature = "mpi")]
-mod ranks;
-mod recall;
-pub mod roles;
+mod mpi_ops;
+#[cfg(not(feature = "mpi"))]
+mod mpi_stub;
+pub mod params;
+pub mod pending;
 pub mod source;
 pub mod status;
 pub mod text;
 pub mod visit;
-
-/// Exports a function to C: the only way to do it.
-///
-/// With `errors to error_out` the body gives `Result<()>`: errors and panics become a status and an error object.
-/// With `otherwise(value)` the body gives the result itself: `value` takes its place if the body panics.
-macro_rules! export {
-    (
-        $(#[$attribute:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) -> dijitso_status, errors to $error_out:ident $body:block
-    ) => {
-        $(#[$attribute])*
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($argument: $type),*) -> $crate::capi::status::dijitso_status {
-            // SAFETY: what each pointer has to be is in the function's comment; none is used before it is checked
-            // for NULL.
-            unsafe { $crate::capi::guard::status($error_out, stringify!($name), || $body) }
-        }
-    };
-    (
-        $(#[$attribute:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?, otherwise($fallback:expr) $body:block
-    ) => {
-        $(#[$attribute])*
-        #[unsafe(no_mangle)]
-        pub unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
-            #[allow(unused_unsafe, reason = "not every body needs it")]
-            // SAFETY: as above.
-            $crate::capi::guard::value(|| $fallback, || unsafe { $body })
-        }
-    };
-}
-use export;

@@ -9,9 +9,10 @@ use crate::params::Params;
 use crate::params::resolved::Resolved;
 use crate::params::schema::KEYS;
 
+use super::boundary;
 use super::convert::{c_string, output, reference_mut, text};
 use super::error::dijitso_error;
-use super::export;
+use super::status::dijitso_status;
 
 /// A set of parameters. Owned by the caller, freed by dijitso_params_free(). Any thread may read it; while one
 /// changes it, no other may use it.
@@ -83,105 +84,152 @@ impl dijitso_params {
     }
 }
 
-export! {
-    /// Makes a set of parameters: the defaults, with the config file and the environment on top.
-    ///
-    /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),
-    /// ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It has to belong to this user or root, and nobody else may be
-    /// able to write it: one in the working directory that is not so is passed over, any other is an error.
-    ///
-    /// @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
-    /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for a config file or variable that
-    ///         cannot be used.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_params_new(params_out: *mut *mut dijitso_params, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let params_out = output(params_out, std::ptr::null_mut(), "params_out")?;
-        *params_out = Box::into_raw(Box::new(dijitso_params::new(Params::new()?)));
-        Ok(())
+/// Makes a set of parameters: the defaults, with the config file and the environment on top.
+///
+/// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),
+/// ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It has to belong to this user or root, and nobody else may be
+/// able to write it: one in the working directory that is not so is passed over, any other is an error.
+///
+/// @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
+/// @param error_out   Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for a config file or variable that
+///         cannot be used.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_new(
+    params_out: *mut *mut dijitso_params,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_params_new", || {
+            let params_out = output(params_out, std::ptr::null_mut(), "params_out")?;
+            *params_out = Box::into_raw(Box::new(dijitso_params::new(Params::new()?)));
+            Ok(())
+        })
     }
 }
 
-export! {
-    /// Sets one parameter from text. On an error nothing is changed.
-    ///
-    /// @param params     *Borrowed* for the call.
-    /// @param key        "section.name", as "build.cxxflags"; "generator" for any JSON, "generator.NAME" for one
-    ///                   member of it. *Copied*.
-    /// @param value      The value as text. Lists are split as a shell splits words; flags are true or false; in
-    ///                   directories, ~ at the beginning is the home directory. *Copied*.
-    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for an unknown key (the message
-    ///         names the nearest valid one) or a wrong type.
-    /// @local  @threads one at a time for each set of parameters  @since 0.1.0
-    fn dijitso_params_set(params: *mut dijitso_params, key: *const c_char, value: *const c_char, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let params = reference_mut(params, "params")?;
-        let (key, value) = (text(key, "key")?, text(value, "value")?);
-        params.change(|params| params.set(key, value))
+/// Sets one parameter from text. On an error nothing is changed.
+///
+/// @param params     *Borrowed* for the call.
+/// @param key        "section.name", as "build.cxxflags"; "generator" for any JSON, "generator.NAME" for one
+///                   member of it. *Copied*.
+/// @param value      The value as text. Lists are split as a shell splits words; flags are true or false; in
+///                   directories, ~ at the beginning is the home directory. *Copied*.
+/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for an unknown key (the message
+///         names the nearest valid one) or a wrong type.
+/// @local  @threads one at a time for each set of parameters  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_set(
+    params: *mut dijitso_params,
+    key: *const c_char,
+    value: *const c_char,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_params_set", || {
+            let params = reference_mut(params, "params")?;
+            let (key, value) = (text(key, "key")?, text(value, "value")?);
+            params.change(|params| params.set(key, value))
+        })
     }
 }
 
-export! {
-    /// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. On an error nothing
-    /// is changed.
-    ///
-    /// Members of "generator" are merged with those that are there, in depth.
-    ///
-    /// @param params     *Borrowed* for the call.
-    /// @param json       The JSON text. Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
-    /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-    /// @return As dijitso_params_set().
-    /// @local  @threads one at a time for each set of parameters  @since 0.1.0
-    fn dijitso_params_merge_json(params: *mut dijitso_params, json: *const c_char, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let params = reference_mut(params, "params")?;
-        let json = text(json, "json")?;
-        params.change(|params| params.merge_json(json))
+/// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. On an error nothing
+/// is changed.
+///
+/// Members of "generator" are merged with those that are there, in depth.
+///
+/// @param params     *Borrowed* for the call.
+/// @param json       The JSON text. Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
+/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
+/// @return As dijitso_params_set().
+/// @local  @threads one at a time for each set of parameters  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_merge_json(
+    params: *mut dijitso_params,
+    json: *const c_char,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_params_merge_json", || {
+            let params = reference_mut(params, "params")?;
+            let json = text(json, "json")?;
+            params.change(|params| params.merge_json(json))
+        })
     }
 }
 
-export! {
-    /// The value of a parameter as text that dijitso_params_set() would take.
-    ///
-    /// @param params  *Borrowed* for the call; NULL gives NULL.
-    /// @param key     As for dijitso_params_set(); NULL gives NULL.
-    /// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_params_get(params: *const dijitso_params, key: *const c_char) -> *const c_char, otherwise(std::ptr::null()) {
-        params.as_ref().and_then(|params| params.shown(key)).map_or(std::ptr::null(), |shown| shown.0.as_ptr())
-    }
+/// The value of a parameter as text that dijitso_params_set() would take.
+///
+/// @param params  *Borrowed* for the call; NULL gives NULL.
+/// @param key     As for dijitso_params_set(); NULL gives NULL.
+/// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_get(
+    params: *const dijitso_params,
+    key: *const c_char,
+) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(std::ptr::null, || unsafe {
+        params
+            .as_ref()
+            .and_then(|params| params.shown(key))
+            .map_or(std::ptr::null(), |shown| shown.0.as_ptr())
+    })
 }
 
-export! {
-    /// Where the value of a parameter came from: "default", "config file PATH", "environment variable NAME", "caller".
-    ///
-    /// @param params  *Borrowed* for the call; NULL gives NULL.
-    /// @param key     As for dijitso_params_set(); NULL gives NULL.
-    /// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_params_origin(params: *const dijitso_params, key: *const c_char) -> *const c_char, otherwise(std::ptr::null()) {
-        params.as_ref().and_then(|params| params.shown(key)).map_or(std::ptr::null(), |shown| shown.1.as_ptr())
-    }
+/// Where the value of a parameter came from: "default", "config file PATH", "environment variable NAME", "caller".
+///
+/// @param params  *Borrowed* for the call; NULL gives NULL.
+/// @param key     As for dijitso_params_set(); NULL gives NULL.
+/// @return *Borrowed* until the parameters are changed or freed; NULL if there is no such key.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_origin(
+    params: *const dijitso_params,
+    key: *const c_char,
+) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(std::ptr::null, || unsafe {
+        params
+            .as_ref()
+            .and_then(|params| params.shown(key))
+            .map_or(std::ptr::null(), |shown| shown.1.as_ptr())
+    })
 }
 
-export! {
-    /// All parameters as JSON that dijitso_params_merge_json() would take.
-    ///
-    /// @param params  *Borrowed* for the call; NULL gives NULL.
-    /// @return *Borrowed* until the parameters are changed or freed.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_params_to_json(params: *const dijitso_params) -> *const c_char, otherwise(std::ptr::null()) {
+/// All parameters as JSON that dijitso_params_merge_json() would take.
+///
+/// @param params  *Borrowed* for the call; NULL gives NULL.
+/// @return *Borrowed* until the parameters are changed or freed.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_to_json(params: *const dijitso_params) -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(std::ptr::null, || unsafe {
         params.as_ref().map_or(std::ptr::null(), |params| params.json().as_ptr())
-    }
+    })
 }
 
-export! {
-    /// Frees a set of parameters. Libraries that were built with it stay.
-    ///
-    /// @param params  *Owned* by the caller until now; NULL is fine.
-    /// @local  @threads any, once  @since 0.1.0
-    fn dijitso_params_free(params: *mut dijitso_params), otherwise(()) {
-        if !params.is_null() {
-            drop(Box::from_raw(params));
-        }
-    }
+/// Frees a set of parameters. Libraries that were built with it stay.
+///
+/// @param params  *Owned* by the caller until now; NULL is fine.
+/// @local  @threads any, once  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_params_free(params: *mut dijitso_params) {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(
+        || (),
+        || unsafe {
+            if !params.is_null() {
+                drop(Box::from_raw(params));
+            }
+        },
+    )
 }

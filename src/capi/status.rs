@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use super::export;
+use super::boundary;
 
 /// What a call has come to: DIJITSO_OK (0), or one of the codes below. Codes are never renumbered; new ones may come.
 pub type dijitso_status = i32;
@@ -17,7 +17,7 @@ pub const DIJITSO_ERROR_UNSUPPORTED: i32 = 2;
 pub const DIJITSO_ERROR_STATE: i32 = 3;
 /// An unknown key, a wrong type, a config file that cannot be used.
 pub const DIJITSO_ERROR_PARAMS: i32 = 4;
-/// A file of the cache cannot be read or written, or is refused; or the cache is sealed (cache.sealed) and has not got
+/// A file of the cache cannot be read or written, or is refused; or the cache is frozen (cache.frozen) and has not got
 /// what is asked for.
 pub const DIJITSO_ERROR_CACHE: i32 = 10;
 /// The generate callback returned non-zero, handed over nothing, or asked for what it was to generate.
@@ -39,12 +39,12 @@ pub const DIJITSO_ERROR_TIMEOUT: i32 = 52;
 /// A bug in this library; please report it.
 pub const DIJITSO_ERROR_INTERNAL: i32 = 90;
 
-export! {
-    /// The version of the library, as "0.1.0".
-    ///
-    /// @return A string that is valid for ever. Compare it with DIJITSO_VERSION, the version of this header.
-    /// @local  @threads any  @since 0.1.0
-    fn dijitso_version() -> *const c_char, otherwise(c"".as_ptr()) {
-        concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
-    }
+/// The version of the library, as "0.1.0".
+///
+/// @return A string that is valid for ever. Compare it with DIJITSO_VERSION, the version of this header.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_version() -> *const c_char {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    boundary::value(|| c"".as_ptr(), || concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast())
 }

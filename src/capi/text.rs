@@ -7,13 +7,14 @@ use crate::jit::{Callbacks, Request};
 use crate::params::resolved::Resolved;
 use crate::signature::{Text, check_signature};
 
+use super::boundary;
 use super::convert::{bytes, output, reference, structure, text, texts};
 use super::defaults::defaults;
 use super::error::dijitso_error;
-use super::export;
 use super::jit::{MPI_Comm, jit};
 use super::library::dijitso_library;
 use super::params::dijitso_params;
+use super::status::dijitso_status;
 
 /// A text for dijitso_jit_text(). Initialise it by DIJITSO_TEXT_INIT and set what you need; all of it is *borrowed* for
 /// the call.
@@ -36,52 +37,73 @@ pub struct dijitso_text {
     pub dependency_count: usize,
 }
 
-export! {
-    /// Gives the library of a text, with a communicator or without: compiled the first time that this text is asked for,
-    /// else from memory or the disk cache.
-    ///
-    /// As dijitso_jit() with a generate callback that hands over this text, but the text is part of the signature: code,
-    /// header, and all that the build depends on. Another text is another library, also with cache.signature = "name",
-    /// where the signature is the name and a hash of the text. No callback is called; within a generate callback the
-    /// call is local to the builder, as dijitso_jit() is.
-    ///
-    /// With a communicator every rank passes the text, and it is that of the builder that is compiled. If ranks pass
-    /// different texts, all return DIJITSO_ERROR_RANKS_DISAGREE.
-    ///
-    /// @param name            What files and messages are called by: as for dijitso_jit(). Equal names with different texts
-    ///                        are different libraries. *Copied*.
-    /// @param params          *Borrowed* for the call; NULL for the defaults, the config file and the environment.
-    /// @param code            C or C++, as build.language says; any bytes. *Borrowed* for the call. May be NULL when
-    ///                        code_length is 0.
-    /// @param code_length     Bytes, without a terminating NUL.
-    /// @param header_or_null  A header that code and dependants may include as "SIGNATURE.h". *Borrowed* for the call. NULL
-    ///                        for none.
-    /// @param header_length   Bytes of it; 0 when it is NULL.
-    /// @param comm            As for dijitso_jit().
-    /// @param library_out     Receives the library, *owned* by the caller, freed by dijitso_library_free().
-    /// @param error_out       Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
-    /// @return DIJITSO_OK or any status; see the codes.
-    /// @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
-    fn dijitso_jit_source(name: *const c_char, params: *const dijitso_params, code: *const c_char, code_length: usize, header_or_null: *const c_char, header_length: usize, comm: MPI_Comm, library_out: *mut *mut dijitso_library, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        let given = dijitso_text { code, code_length, header: header_or_null, header_length, ..NO_TEXT };
-        call(name, params, &raw const given, comm, library_out)
+/// Gives the library of a text, with a communicator or without: compiled the first time that this text is asked for,
+/// else from memory or the disk cache.
+///
+/// As dijitso_jit() with a generate callback that hands over this text, but the text is part of the signature: code,
+/// header, and all that the build depends on. Another text is another library, also with cache.signature = "name",
+/// where the signature is the name and a hash of the text. No callback is called; within a generate callback the
+/// call is local to the builder, as dijitso_jit() is.
+///
+/// With a communicator every rank passes the text, and it is that of the builder that is compiled. If ranks pass
+/// different texts, all return DIJITSO_ERROR_RANKS_DISAGREE.
+///
+/// @param name            What files and messages are called by: as for dijitso_jit(). Equal names with different texts
+///                        are different libraries. *Copied*.
+/// @param params          *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+/// @param code            C or C++, as build.language says; any bytes. *Borrowed* for the call. May be NULL when
+///                        code_length is 0.
+/// @param code_length     Bytes, without a terminating NUL.
+/// @param header_or_null  A header that code and dependants may include as "SIGNATURE.h". *Borrowed* for the call. NULL
+///                        for none.
+/// @param header_length   Bytes of it; 0 when it is NULL.
+/// @param comm            As for dijitso_jit().
+/// @param library_out     Receives the library, *owned* by the caller, freed by dijitso_library_free().
+/// @param error_out       Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+/// @return DIJITSO_OK or any status; see the codes.
+/// @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_jit_source(
+    name: *const c_char,
+    params: *const dijitso_params,
+    code: *const c_char,
+    code_length: usize,
+    header_or_null: *const c_char,
+    header_length: usize,
+    comm: MPI_Comm,
+    library_out: *mut *mut dijitso_library,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe {
+        boundary::status(error_out, "dijitso_jit_source", || {
+            let given = dijitso_text { code, code_length, header: header_or_null, header_length, ..NO_TEXT };
+            call(name, params, &raw const given, comm, library_out)
+        })
     }
 }
 
-export! {
-    /// As dijitso_jit_source(), for a text that is linked to other libraries of the cache.
-    ///
-    /// @param name         As for dijitso_jit_source(). *Copied*.
-    /// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
-    /// @param text         *Borrowed* for the call.
-    /// @param comm         As for dijitso_jit().
-    /// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
-    /// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
-    /// @return DIJITSO_OK or any status; see the codes.
-    /// @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
-    fn dijitso_jit_text(name: *const c_char, params: *const dijitso_params, text: *const dijitso_text, comm: MPI_Comm, library_out: *mut *mut dijitso_library, error_out: *mut *mut dijitso_error) -> dijitso_status, errors to error_out {
-        call(name, params, text, comm, library_out)
-    }
+/// As dijitso_jit_source(), for a text that is linked to other libraries of the cache.
+///
+/// @param name         As for dijitso_jit_source(). *Copied*.
+/// @param params       *Borrowed* for the call; NULL for the defaults, the config file and the environment.
+/// @param text         *Borrowed* for the call.
+/// @param comm         As for dijitso_jit().
+/// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+/// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+/// @return DIJITSO_OK or any status; see the codes.
+/// @collective over comm  @threads as for dijitso_jit()  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_jit_text(
+    name: *const c_char,
+    params: *const dijitso_params,
+    text: *const dijitso_text,
+    comm: MPI_Comm,
+    library_out: *mut *mut dijitso_library,
+    error_out: *mut *mut dijitso_error,
+) -> dijitso_status {
+    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    unsafe { boundary::status(error_out, "dijitso_jit_text", || call(name, params, text, comm, library_out)) }
 }
 
 const NO_TEXT: dijitso_text = dijitso_text {

@@ -94,7 +94,7 @@ fn parse(data: &[u8]) -> std::result::Result<Headers, String> {
         return Err("it has no dynamic section".to_owned());
     }
     let mut facts = Headers {
-        build_id: file.build_id().ok().flatten().map(crate::wire::hex).unwrap_or_default(),
+        build_id: file.build_id().ok().flatten().map(crate::codec::hex).unwrap_or_default(),
         ..Headers::default()
     };
     let (mut rpath, mut runpath) = (None, None);

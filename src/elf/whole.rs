@@ -1,7 +1,7 @@
 //! Whether a file is a shared library that a dynamic loader can map without reading behind its end.
 //!
 //! A loader trusts the headers of a file. It maps segments that are not there and dies of a signal at the first access
-//! to them, in the host and at every run. So nothing is sealed, received or imported that does not pass here.
+//! to them, in the host and at every run. So nothing is frozen, received or imported that does not pass here.
 
 #![forbid(unsafe_code)]
 

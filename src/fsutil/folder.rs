@@ -14,11 +14,11 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use crate::owner::Owner;
+use crate::owner::ProcessId;
 use crate::signals::without_signals;
 
 use super::faults::{Op, allow};
-use super::{Power, STAGED_PREFIX, Standing, distrust, shelter, standing, sync};
+use super::{Durability, PathTrust, STAGED_PREFIX, path_trust, staging_trust, sync, untrusted_reason};
 
 /// An open directory.
 #[derive(Debug)]
@@ -84,20 +84,20 @@ impl Folder {
     /// Those of the file system; [`io::ErrorKind::PermissionDenied`] with the reason when the directory, or what leads
     /// to it, is refused (see [`standing`]).
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
-        Self::standing(path, standing(path)?)
+        Self::standing(path, path_trust(path)?)
     }
 
     /// As [`Folder::open`], for a directory of which is known how it stands.
     ///
     /// # Errors
     /// As there.
-    pub fn standing(path: &Path, standing: Standing) -> io::Result<Option<Self>> {
+    pub fn standing(path: &Path, standing: PathTrust) -> io::Result<Option<Self>> {
         let (at, flags) = match standing {
-            Standing::Missing => return Ok(None),
-            Standing::Refused(reason) => return Err(denied(reason)),
-            Standing::Firm(real) => (real, ENTER | OFlags::NOFOLLOW),
+            PathTrust::Missing => return Ok(None),
+            PathTrust::Untrusted(reason) => return Err(denied(reason)),
+            PathTrust::Trusted(real) => (real, ENTER | OFlags::NOFOLLOW),
             // Others can put another directory there: what is opened is looked at below.
-            Standing::Loose(_) => (path.to_owned(), ENTER),
+            PathTrust::Renamable(_) => (path.to_owned(), ENTER),
         };
         Self::enter(CWD, at.as_os_str(), flags, path.to_owned())
     }
@@ -119,10 +119,10 @@ impl Folder {
     /// # Errors
     /// As [`Folder::open`], also where others can rename what is in it.
     pub fn shelter(path: &Path) -> io::Result<Option<Self>> {
-        match shelter(path)? {
-            Standing::Missing => Ok(None),
-            Standing::Refused(reason) | Standing::Loose(reason) => Err(denied(reason)),
-            Standing::Firm(real) => {
+        match staging_trust(path)? {
+            PathTrust::Missing => Ok(None),
+            PathTrust::Untrusted(reason) | PathTrust::Renamable(reason) => Err(denied(reason)),
+            PathTrust::Trusted(real) => {
                 let dir = rustix::fs::openat(CWD, &real, ENTER | OFlags::NOFOLLOW, Mode::empty())?;
                 Ok(Some(Self { dir: File::from(dir), path: path.to_owned() }))
             }
@@ -152,7 +152,7 @@ impl Folder {
             }
             Err(error) => return Err(error.into()),
         };
-        match distrust(&dir.metadata()?) {
+        match untrusted_reason(&dir.metadata()?) {
             Some(reason) => Err(denied(format!("{}: {reason}", path.display()))),
             None => Ok(Some(Self { dir, path })),
         }
@@ -291,7 +291,7 @@ impl Folder {
         use std::hash::{BuildHasher, RandomState};
         const ATTEMPTS: usize = 16;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let tag = Owner::me().tag();
+        let tag = ProcessId::current().tag();
         for _ in 0..ATTEMPTS {
             let random = RandomState::new().hash_one(SystemTime::now());
             let name = OsString::from(format!("{STAGED_PREFIX}{tag}-{random:016x}"));
@@ -312,13 +312,13 @@ impl Folder {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn write(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<Staged<'_>> {
+    pub fn write(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<Staged<'_>> {
         let path = self.path.join(name);
         allow(Op::Create, &path)?;
         let mut staged = self.stage(mode)?;
         allow(Op::Write, &path)?;
         without_signals(|| staged.file.write_all(data))?;
-        if power == Power::Safe {
+        if power == Durability::Synced {
             sync(&staged.file)?;
         }
         Ok(staged)
@@ -329,7 +329,7 @@ impl Folder {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn publish_first(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
+    pub fn publish_first(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
         self.write(name, data, mode, power)?.name_first(name)
     }
 
@@ -337,7 +337,7 @@ impl Folder {
     ///
     /// # Errors
     /// Those of the file system.
-    pub fn publish_over(&self, name: &OsStr, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
+    pub fn publish_over(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
         self.write(name, data, mode, power)?.name_over(name)
     }
 
@@ -366,7 +366,7 @@ impl Folder {
         if !facts.is_file() {
             return Err(denied("it is not a file".to_owned()));
         }
-        distrust(&facts).map_or(Ok(Some(file)), |reason| Err(denied(reason)))
+        untrusted_reason(&facts).map_or(Ok(Some(file)), |reason| Err(denied(reason)))
     }
 
     /// The contents of such a file, if it is no longer than `most`.

@@ -23,7 +23,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
-use crate::owner::{Life, Owner};
+use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 
 pub use disk::{is_local, room, room_in_memory, word_of_loader};
@@ -36,7 +36,7 @@ pub use plain::{
     read_plain_text, too_long,
 };
 pub use tree::Tree;
-pub use trust::{Look, Standing, distrust, shelter, standing};
+pub use trust::{PathTrust, TrustWalk, path_trust, staging_trust, untrusted_reason};
 
 /// How the names of files begin that are not finished; the dot keeps them out of listings. The owner follows, so that
 /// whoever comes later knows whether it is still to be finished.
@@ -47,11 +47,11 @@ const PRIVATE_PREFIX: &str = "dijitso-";
 
 /// What becomes of a file when the power goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Power {
+pub enum Durability {
     /// Data before name: no name stands for what never reached the disk.
-    Safe,
+    Synced,
     /// It may be there and empty afterwards, and whoever reads it has to expect that.
-    Careless,
+    Volatile,
 }
 
 /// An empty private file in `dir`, which goes away when it is dropped.
@@ -60,7 +60,7 @@ pub enum Power {
 /// Those of the file system.
 pub fn staging(dir: &Path, mode: u32) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
-        .prefix(&format!("{STAGED_PREFIX}{}-", Owner::me().tag()))
+        .prefix(&format!("{STAGED_PREFIX}{}-", ProcessId::current().tag()))
         .permissions(fs::Permissions::from_mode(mode))
         .tempfile_in(dir)
 }
@@ -79,7 +79,7 @@ fn sync(file: &File) -> io::Result<()> {
 ///
 /// # Errors
 /// As there.
-pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
+pub fn publish_noclobber(path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
     let (folder, name) = folder::of_file(path)?;
     folder.publish_first(name, data, mode, power)
 }
@@ -88,7 +88,7 @@ pub fn publish_first(path: &Path, data: &[u8], mode: u32, power: Power) -> io::R
 ///
 /// # Errors
 /// Those of the file system.
-pub fn publish_over(path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
+pub fn replace_atomic(path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
     let (folder, name) = folder::of_file(path)?;
     folder.publish_over(name, data, mode, power)
 }
@@ -111,14 +111,14 @@ pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
 
 /// Why a file was not read.
 #[derive(Debug)]
-pub enum Unread {
+pub enum ReadError {
     /// Somebody else can have written it.
     Refused(String),
     /// The file system says no.
     Failed(io::Error),
 }
 
-impl From<io::Error> for Unread {
+impl From<io::Error> for ReadError {
     fn from(error: io::Error) -> Self {
         Self::Failed(error)
     }
@@ -130,7 +130,7 @@ impl From<io::Error> for Unread {
 ///
 /// # Errors
 /// Why it was not read; that it does not exist is no error.
-pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
+pub fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     read_own_up_to(path, u64::MAX)
 }
 
@@ -138,7 +138,7 @@ pub fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Unread> {
 ///
 /// # Errors
 /// As [`read_own`]; [`io::ErrorKind::FileTooLarge`].
-pub fn read_own_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, Unread> {
+pub fn read_own_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut data = Vec::new();
     Ok(read_own_part(path, longest, &mut data)?.then_some(data))
 }
@@ -148,11 +148,11 @@ pub fn read_own_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, Unre
 ///
 /// # Errors
 /// As [`read_own`].
-pub fn read_own_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, Unread> {
+pub fn read_trusted_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, ReadError> {
     read_own_part(path, u64::MAX, data)
 }
 
-fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unread> {
+fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
     const ATTEMPTS: usize = 3;
     let before = data.len();
     let mut attempt = 1;
@@ -160,7 +160,7 @@ fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, 
         match read_once(path, longest, data) {
             Ok(there) => return Ok(there),
             // Replaced on the server while a network disk had it open: the name leads to the new one.
-            Err(Unread::Failed(error))
+            Err(ReadError::Failed(error))
                 if attempt < ATTEMPTS && error.raw_os_error() == Some(libc::ESTALE) =>
             {
                 data.truncate(before);
@@ -174,7 +174,7 @@ fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, 
     }
 }
 
-fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unread> {
+fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
     let Some((file, facts)) = open_with_facts(path)? else { return Ok(false) };
     if facts.len() > longest {
         return Err(too_long(facts.len(), longest).into());
@@ -187,7 +187,7 @@ fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unre
         match rustix::io::read(&file, rustix::buffer::spare_capacity(data)) {
             Ok(0) => break,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Unread::Failed(error.into())),
+            Err(error) => return Err(ReadError::Failed(error.into())),
         }
     }
     data.truncate(end);
@@ -199,11 +199,11 @@ fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Unre
 ///
 /// # Errors
 /// As [`read_own`].
-pub fn open_own(path: &Path) -> Result<Option<File>, Unread> {
+pub fn open_trusted(path: &Path) -> Result<Option<File>, ReadError> {
     Ok(open_with_facts(path)?.map(|(file, _)| file))
 }
 
-fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, Unread> {
+fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, ReadError> {
     allow(Op::Read, path)?;
     // A pipe that somebody put here must not hold us.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
@@ -211,16 +211,16 @@ fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, Unread> 
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(libc::ELOOP) => {
-            return Err(Unread::Refused("it is a symbolic link".to_owned()));
+            return Err(ReadError::Refused("it is a symbolic link".to_owned()));
         }
         Err(error) => return Err(error.into()),
     };
     let facts = file.metadata()?;
     if !facts.is_file() {
-        return Err(Unread::Refused("it is not a file".to_owned()));
+        return Err(ReadError::Refused("it is not a file".to_owned()));
     }
-    if let Some(reason) = distrust(&facts) {
-        return Err(Unread::Refused(reason));
+    if let Some(reason) = untrusted_reason(&facts) {
+        return Err(ReadError::Refused(reason));
     }
     Ok(Some((file, facts)))
 }
@@ -243,7 +243,7 @@ pub fn touch(path: &Path, mode: u32) -> io::Result<()> {
 
 /// Whether there is anything at this path, be it a link that leads nowhere.
 #[must_use]
-pub fn is_there(path: &Path) -> bool {
+pub fn exists_nofollow(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
@@ -257,9 +257,9 @@ pub struct Unfinished {
 }
 
 /// Who has begun what has this name, if it is the name of something unfinished.
-fn beginner(name: &str) -> Option<Owner> {
+fn beginner(name: &str) -> Option<ProcessId> {
     let tag = name.strip_prefix(STAGED_PREFIX).or_else(|| name.strip_prefix(PRIVATE_PREFIX))?;
-    Owner::from_tag(tag)
+    ProcessId::from_tag(tag)
 }
 
 /// Whether this is a name that unfinished files and private folders have.
@@ -282,10 +282,10 @@ pub fn unfinished(dir: &Folder) -> Vec<Unfinished> {
             continue;
         }
         let old = || SystemTime::now().duration_since(facts.modified).is_ok_and(|age| age > LONG);
-        let left = match owner.life() {
-            Life::Dead => true,
-            Life::Unknown => old(),
-            Life::Alive | Life::Stopped => false,
+        let left = match owner.liveness() {
+            Liveness::Dead => true,
+            Liveness::Unknown => old(),
+            Liveness::Alive | Liveness::Stopped => false,
         };
         all.push(Unfinished { path: dir.path().join(name), left });
     }
@@ -315,10 +315,10 @@ pub fn is_staged(path: &Path) -> bool {
 /// Those of the file system; a `root` in which, or above which, others can rename what is not theirs: they could put
 /// another directory in its place while a program writes to it by its path.
 pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
-    match shelter(root)? {
-        Standing::Firm(real) => folder_in(&real),
-        Standing::Missing => Err(io::ErrorKind::NotFound.into()),
-        Standing::Loose(reason) | Standing::Refused(reason) => {
+    match staging_trust(root)? {
+        PathTrust::Trusted(real) => folder_in(&real),
+        PathTrust::Missing => Err(io::ErrorKind::NotFound.into()),
+        PathTrust::Renamable(reason) | PathTrust::Untrusted(reason) => {
             Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
         }
     }
@@ -332,22 +332,22 @@ pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
 pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
     let mut why_not: Option<(&Path, String)> = None;
     for place in places {
-        let mut standing = shelter(place);
-        if let (Ok(Standing::Missing), Some(_), Some(parent)) = (&standing, &why_not, place.parent())
-            && matches!(shelter(parent), Ok(Standing::Firm(_)))
+        let mut standing = staging_trust(place);
+        if let (Ok(PathTrust::Missing), Some(_), Some(parent)) = (&standing, &why_not, place.parent())
+            && matches!(staging_trust(parent), Ok(PathTrust::Trusted(_)))
         {
             create_dirs(place)?;
-            standing = shelter(place);
+            standing = staging_trust(place);
         }
         match (standing, &why_not) {
-            (Ok(Standing::Loose(reason) | Standing::Refused(reason)), None) => {
+            (Ok(PathTrust::Renamable(reason) | PathTrust::Untrusted(reason)), None) => {
                 why_not = Some((place, reason));
             }
             // What is wrong with the place that was asked for is to be told.
-            (Ok(Standing::Missing), None) => return Err(io::ErrorKind::NotFound.into()),
+            (Ok(PathTrust::Missing), None) => return Err(io::ErrorKind::NotFound.into()),
             (Err(error), None) => return Err(error),
-            (Ok(Standing::Firm(real)), None) => return folder_in(&real),
-            (Ok(Standing::Firm(real)), Some((wanted, reason))) => {
+            (Ok(PathTrust::Trusted(real)), None) => return folder_in(&real),
+            (Ok(PathTrust::Trusted(real)), Some((wanted, reason))) => {
                 let Ok(folder) = folder_in(&real) else { continue };
                 tell_once(wanted, &real, reason);
                 return Ok(folder);
@@ -373,8 +373,8 @@ fn tell_once(wanted: &Path, taken: &Path, reason: &str) {
 /// # Errors
 /// Those of the file system.
 pub fn unguarded_dir(root: &Path) -> io::Result<tempfile::TempDir> {
-    match shelter(root)? {
-        Standing::Refused(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
+    match staging_trust(root)? {
+        PathTrust::Untrusted(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
         _ => folder_in(root),
     }
 }
@@ -382,7 +382,7 @@ pub fn unguarded_dir(root: &Path) -> io::Result<tempfile::TempDir> {
 fn folder_in(root: &Path) -> io::Result<tempfile::TempDir> {
     let private = || fs::Permissions::from_mode(0o700);
     let folder = tempfile::Builder::new()
-        .prefix(&format!("{PRIVATE_PREFIX}{}-", Owner::me().tag()))
+        .prefix(&format!("{PRIVATE_PREFIX}{}-", ProcessId::current().tag()))
         .permissions(private())
         .tempdir_in(root)?;
     if folder.path().metadata()?.mode() & 0o700 != 0o700 {

@@ -8,10 +8,10 @@ use super::*;
 fn the_first_publisher_wins_and_leaves_nothing_else() {
     let dir = private_dir(Path::new("/tmp")).unwrap();
     let path = dir.path().join("file");
-    assert!(publish_first(&path, b"first", 0o600, Power::Safe).unwrap());
-    assert!(!publish_first(&path, b"second", 0o600, Power::Safe).unwrap());
+    assert!(publish_noclobber(&path, b"first", 0o600, Durability::Synced).unwrap());
+    assert!(!publish_noclobber(&path, b"second", 0o600, Durability::Synced).unwrap());
     assert_eq!(fs::read(&path).unwrap(), b"first");
-    publish_over(&path, b"third", 0o700, Power::Safe).unwrap();
+    replace_atomic(&path, b"third", 0o700, Durability::Synced).unwrap();
     assert_eq!(fs::read(&path).unwrap(), b"third");
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -26,7 +26,9 @@ fn many_publishers_agree_on_one_content() {
             .map(|id| {
                 scope.spawn({
                     let path = &path;
-                    move || usize::from(publish_first(path, &[id; 4096], 0o600, Power::Safe).unwrap())
+                    move || {
+                        usize::from(publish_noclobber(path, &[id; 4096], 0o600, Durability::Synced).unwrap())
+                    }
                 })
             })
             .collect();
@@ -59,13 +61,16 @@ fn c2_a_rename_that_fails_says_why() {
     let (folder, name) = (Folder::open(dir.path()).unwrap().unwrap(), OsStr::new);
     let to_taken = folder.rename(name("file"), &folder, name("taken"));
     assert_eq!(to_taken.map_err(errno), Err(Some(libc::EISDIR)));
-    assert_eq!(publish_over(&taken, b"", 0o600, Power::Safe).map_err(errno), Err(Some(libc::EISDIR)));
     assert_eq!(
-        publish_over(&file.join("x"), b"", 0o600, Power::Safe).map_err(errno),
+        replace_atomic(&taken, b"", 0o600, Durability::Synced).map_err(errno),
+        Err(Some(libc::EISDIR))
+    );
+    assert_eq!(
+        replace_atomic(&file.join("x"), b"", 0o600, Durability::Synced).map_err(errno),
         Err(Some(libc::ENOTDIR))
     );
     let nowhere = dir.path().join("nowhere/x");
-    let error = publish_first(&nowhere, b"", 0o600, Power::Safe).unwrap_err();
+    let error = publish_noclobber(&nowhere, b"", 0o600, Durability::Synced).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "what was staged is gone");
 }
@@ -94,7 +99,7 @@ fn only_plain_files_are_read_and_none_is_waited_for() {
     }
     assert_eq!(read_plain(&at("link"), 5).unwrap(), b"12345");
     assert_eq!(read_plain(&at("plain"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-    assert!(matches!(read_own_up_to(&at("plain"), 4), Err(Unread::Failed(_))));
+    assert!(matches!(read_own_up_to(&at("plain"), 4), Err(ReadError::Failed(_))));
 }
 
 #[test]
@@ -145,7 +150,7 @@ fn a_tree_is_entered_without_links_and_emptied_by_its_descriptors() {
     refused(tree.list(&below).unwrap_err());
     refused(tree.remove(&below.join("file")).unwrap_err());
     refused(tree.remove_all(&below).unwrap_err());
-    refused(tree.publish_over(&cache.join("link/x"), b"", 0o600, Power::Careless).unwrap_err());
+    refused(tree.publish_over(&cache.join("link/x"), b"", 0o600, Durability::Volatile).unwrap_err());
     refused(tree.touch(&cache.join("link/x"), 0o600).unwrap_err());
     refused(tree.read(&cache.join("file"), 10).unwrap_err());
     assert!(tree.append(&cache.join("file"), b"x", 0o600).is_err());

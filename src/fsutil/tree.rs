@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Power;
+use super::Durability;
 use super::folder::{Facts, Folder};
 
 /// A directory that is open, with those below it that have been entered. All paths begin with the path of it.
@@ -163,7 +163,7 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn publish_first(&self, path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<bool> {
+    pub fn publish_first(&self, path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
         let (folder, name) = self.made(path)?;
         folder.publish_first(name, data, mode, power)
     }
@@ -172,7 +172,7 @@ impl Tree {
     ///
     /// # Errors
     /// As there.
-    pub fn publish_over(&self, path: &Path, data: &[u8], mode: u32, power: Power) -> io::Result<()> {
+    pub fn publish_over(&self, path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
         let (folder, name) = self.made(path)?;
         folder.publish_over(name, data, mode, power)
     }

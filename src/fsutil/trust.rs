@@ -13,19 +13,19 @@ use std::sync::OnceLock;
 /// Why what is behind these facts may have been put there by somebody else; `None` when only this user, or root, can
 /// have.
 #[must_use]
-pub fn distrust(facts: &fs::Metadata) -> Option<String> {
-    Who::here().distrust(facts.uid(), facts.mode())
+pub fn untrusted_reason(facts: &fs::Metadata) -> Option<String> {
+    Credentials::here().untrusted_reason(facts.uid(), facts.mode())
 }
 
 /// Whom this process runs as, and how it sees others.
 #[derive(Clone, Copy, Debug)]
-struct Who {
+struct Credentials {
     own: u32,
     /// By which user the owners show whom this user namespace does not know; `None` where it knows all, as outside of
     /// namespaces. On the host such an owner may be root, and may be anybody.
-    stranger: Option<u32>,
+    overflow_uid: Option<u32>,
     /// Whether the namespace does not even know this user: then others' files look like its own.
-    nameless: bool,
+    unmapped: bool,
 }
 
 /// Directories that belong to root on every host.
@@ -70,7 +70,7 @@ fn read(path: &str) -> Option<String> {
     }
 }
 
-impl Who {
+impl Credentials {
     fn here() -> Self {
         // The namespace of a process is that of its start, but for programs that change it before their first thread.
         static SPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
@@ -93,12 +93,12 @@ impl Who {
         let known = ranges.iter().any(|(first, _, count)| {
             u64::from(own).checked_sub(*first).is_some_and(|offset| offset < *count)
         });
-        let stranger = (!all).then(|| stranger.trim().parse().unwrap_or(65534));
-        Self { own, stranger, nameless: !all && !known }
+        let overflow_uid = (!all).then(|| stranger.trim().parse().unwrap_or(65534));
+        Self { own, overflow_uid, unmapped: !all && !known }
     }
 
-    fn distrust(self, owner: u32, mode: u32) -> Option<String> {
-        if self.nameless {
+    fn untrusted_reason(self, owner: u32, mode: u32) -> Option<String> {
+        if self.unmapped {
             let text = "whose it is cannot be told in a user namespace that does not know this user \
                         (/proc/self/uid_map): map it (unshare --map-current-user)";
             return Some(text.to_owned());
@@ -112,7 +112,7 @@ impl Who {
 
     /// A user in words.
     fn name(self, user: u32) -> String {
-        if self.stranger == Some(user) {
+        if self.overflow_uid == Some(user) {
             return format!(
                 "user {user} (in this user namespace: anybody whom /proc/self/uid_map does not name, root of the host \
                  among them)"
@@ -124,22 +124,23 @@ impl Who {
     /// Whether a directory is this user's or root's.
     fn trusts(self, dir: &Path, owner: u32) -> bool {
         // Of a stranger only what has to be root's: another directory may be that of any other user.
-        let roots = || self.stranger == Some(owner) && OF_ROOT.iter().any(|known| dir == Path::new(known));
-        !self.nameless && (owner == self.own || owner == 0 || roots())
+        let roots =
+            || self.overflow_uid == Some(owner) && OF_ROOT.iter().any(|known| dir == Path::new(known));
+        !self.unmapped && (owner == self.own || owner == 0 || roots())
     }
 
     /// Whether a link in a directory of these facts is this user's or root's.
     fn trusts_link(self, dir: &Path, holder: (u32, u32), owner: u32) -> bool {
         if owner == self.own || owner == 0 {
-            return !self.nameless;
+            return !self.unmapped;
         }
         // Nobody but the owner of such a directory can have made it, and links are never changed.
         let (of_dir, mode) = holder;
-        self.stranger == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
+        self.overflow_uid == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
     }
 
     /// What it means to lie in a directory of this owner and mode; `None` when it means nothing.
-    fn below(self, dir: &Path, owner: u32, mode: u32) -> Option<Standing> {
+    fn below(self, dir: &Path, owner: u32, mode: u32) -> Option<PathTrust> {
         // In a directory with the sticky bit, nobody but its owner can rename what is not theirs.
         let sticky = mode & 0o1000 != 0;
         let path = dir.display();
@@ -148,61 +149,61 @@ impl Who {
                 "anybody can replace what is in {path} (mode {:04o}; chmod o-w or +t)",
                 mode & 0o7777
             );
-            return Some(Standing::Refused(text));
+            return Some(PathTrust::Untrusted(text));
         }
         if !self.trusts(dir, owner) {
-            return Some(Standing::Loose(format!("{path} belongs to {}", self.name(owner))));
+            return Some(PathTrust::Renamable(format!("{path} belongs to {}", self.name(owner))));
         }
         (mode & 0o020 != 0 && !sticky).then(|| {
             let text = format!("the group can replace what is in {path} (mode {:04o})", mode & 0o7777);
-            Standing::Loose(text)
+            PathTrust::Renamable(text)
         })
     }
 }
 
 /// How firmly a directory stands where its path says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum PathTrust {
     /// It is not there.
     Missing,
     /// Only this user and root can put another in its place. The path is that without links.
-    Firm(PathBuf),
+    Trusted(PathBuf),
     /// It is this user's, but others can rename a directory or a link on the way to it: between a look at a file in
     /// it and its use, another may have taken its place.
-    Loose(String),
+    Renamable(String),
     /// It, or a link on the way to it, is somebody else's; or anybody can put another in its place.
-    Refused(String),
+    Untrusted(String),
 }
 
 /// Looks at a directory, at every link on the way to it and at every directory that holds one of these.
 ///
 /// # Errors
 /// Those of the file system, other than that it is not there.
-pub fn standing(dir: &Path) -> io::Result<Standing> {
-    Look::default().standing(dir).map(|(standing, _)| standing)
+pub fn path_trust(dir: &Path) -> io::Result<PathTrust> {
+    TrustWalk::default().path_trust(dir).map(|(standing, _)| standing)
 }
 
 /// One look at several directories: what is on the way to all of them is looked at once.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct TrustWalk {
     seen: HashMap<PathBuf, fs::Metadata>,
 }
 
-impl Look {
+impl TrustWalk {
     /// As [`standing`], with device and inode of a directory that is there.
     ///
     /// # Errors
     /// As [`standing`].
-    pub fn standing(&mut self, dir: &Path) -> io::Result<(Standing, (u64, u64))> {
-        let who = Who::here();
+    pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, (u64, u64))> {
+        let who = Credentials::here();
         Ok(match walk(dir, who, self)? {
             Walked::There { facts, .. } if !facts.is_dir() => {
-                (Standing::Refused("it is not a directory".to_owned()), (0, 0))
+                (PathTrust::Untrusted("it is not a directory".to_owned()), (0, 0))
             }
             Walked::There { real, facts, loose } => {
-                let standing = match who.distrust(facts.uid(), facts.mode()) {
-                    Some(reason) => Standing::Refused(reason),
-                    None => loose.map_or(Standing::Firm(real), Standing::Loose),
+                let standing = match who.untrusted_reason(facts.uid(), facts.mode()) {
+                    Some(reason) => PathTrust::Untrusted(reason),
+                    None => loose.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
                 };
                 (standing, (facts.dev(), facts.ino()))
             }
@@ -226,13 +227,13 @@ impl Look {
 ///
 /// # Errors
 /// Those of the file system, other than that it is not there.
-pub fn shelter(dir: &Path) -> io::Result<Standing> {
-    let who = Who::here();
-    Ok(match walk(dir, who, &mut Look::default())? {
+pub fn staging_trust(dir: &Path) -> io::Result<PathTrust> {
+    let who = Credentials::here();
+    Ok(match walk(dir, who, &mut TrustWalk::default())? {
         Walked::There { real, facts, loose } => match who.below(&real, facts.uid(), facts.mode()) {
-            Some(Standing::Loose(reason)) => Standing::Loose(loose.unwrap_or(reason)),
+            Some(PathTrust::Renamable(reason)) => PathTrust::Renamable(loose.unwrap_or(reason)),
             Some(standing) => standing,
-            None => loose.map_or(Standing::Firm(real), Standing::Loose),
+            None => loose.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
         },
         Walked::Ended(standing) => standing,
     })
@@ -248,12 +249,12 @@ enum Walked {
         loose: Option<String>,
     },
     /// Missing or refused.
-    Ended(Standing),
+    Ended(PathTrust),
 }
 
 /// Follows a path name by name, as the system does, and looks at each directory before the next name is looked up in
 /// it.
-fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
+fn walk(path: &Path, who: Credentials, look: &mut TrustWalk) -> io::Result<Walked> {
     /// As many as Linux follows.
     const MOST_LINKS: usize = 40;
     let names = |path: &Path| -> VecDeque<OsString> {
@@ -263,7 +264,7 @@ fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
         });
         names.collect()
     };
-    let root = |look: &mut Look| Ok::<_, io::Error>((PathBuf::from("/"), look.at(Path::new("/"))?));
+    let root = |look: &mut TrustWalk| Ok::<_, io::Error>((PathBuf::from("/"), look.at(Path::new("/"))?));
     let mut names_left = names(&std::path::absolute(path)?);
     let (mut real, mut facts) = root(look)?;
     let mut loose = None;
@@ -279,7 +280,7 @@ fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
             continue;
         }
         match who.below(&real, facts.uid(), facts.mode()) {
-            Some(Standing::Loose(reason)) => drop(loose.get_or_insert(reason)),
+            Some(PathTrust::Renamable(reason)) => drop(loose.get_or_insert(reason)),
             Some(standing) => return Ok(Walked::Ended(standing)),
             None => {}
         }
@@ -287,7 +288,7 @@ fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
         let found = match look.at(&entry) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(Walked::Ended(Standing::Missing));
+                return Ok(Walked::Ended(PathTrust::Missing));
             }
             Err(error) => return Err(error),
         };
@@ -297,7 +298,7 @@ fn walk(path: &Path, who: Who, look: &mut Look) -> io::Result<Walked> {
         }
         if !who.trusts_link(&real, (facts.uid(), facts.mode()), found.uid()) {
             let text = format!("{} is a symbolic link of {}", entry.display(), who.name(found.uid()));
-            return Ok(Walked::Ended(Standing::Refused(text)));
+            return Ok(Walked::Ended(PathTrust::Untrusted(text)));
         }
         links += 1;
         if links > MOST_LINKS {
@@ -319,7 +320,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
-    const FIVE: Who = Who { own: 5, stranger: None, nameless: false };
+    const FIVE: Credentials = Credentials { own: 5, overflow_uid: None, unmapped: false };
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -341,10 +342,10 @@ mod tests {
 
     #[test]
     fn what_others_own_or_can_write_is_not_trusted() {
-        assert_eq!(FIVE.distrust(5, 0o700), None);
-        assert_eq!(FIVE.distrust(0, 0o755), None);
+        assert_eq!(FIVE.untrusted_reason(5, 0o700), None);
+        assert_eq!(FIVE.untrusted_reason(0, 0o755), None);
         for (owner, mode) in [(6, 0o700), (5, 0o720), (5, 0o702), (0, 0o777)] {
-            assert!(FIVE.distrust(owner, mode).is_some(), "{owner} {mode:o}");
+            assert!(FIVE.untrusted_reason(owner, mode).is_some(), "{owner} {mode:o}");
         }
     }
 
@@ -353,7 +354,7 @@ mod tests {
         let at = Path::new("/x");
         let is = |owner, mode| match FIVE.below(at, owner, mode) {
             None => "firm",
-            Some(Standing::Loose(_)) => "loose",
+            Some(PathTrust::Renamable(_)) => "loose",
             Some(_) => "refused",
         };
         assert_eq!(is(0, 0o755), "firm");
@@ -368,28 +369,28 @@ mod tests {
     fn a_directory_of_ours_is_followed_through_links_of_ours() {
         let (_dir, at) = place();
         let real = at.join("real");
-        assert_eq!(standing(&real).unwrap(), Standing::Missing);
+        assert_eq!(path_trust(&real).unwrap(), PathTrust::Missing);
         mkdir(real.clone(), 0o700);
         let (link, again) = (at.join("link"), at.join("again"));
         symlink("./real", &link).unwrap();
         symlink(at.join("real/../link"), &again).unwrap();
         for path in [&real, &link, &again] {
-            assert_eq!(standing(path).unwrap(), Standing::Firm(real.clone()), "{}", path.display());
+            assert_eq!(path_trust(path).unwrap(), PathTrust::Trusted(real.clone()), "{}", path.display());
         }
         chmod(&real, 0o770);
-        assert!(matches!(standing(&link).unwrap(), Standing::Refused(_)));
+        assert!(matches!(path_trust(&link).unwrap(), PathTrust::Untrusted(_)));
         chmod(&real, 0o700);
         chmod(&at, 0o777);
-        assert!(matches!(standing(&real).unwrap(), Standing::Refused(_)));
+        assert!(matches!(path_trust(&real).unwrap(), PathTrust::Untrusted(_)));
         // Only root can give a link away.
         if rustix::process::geteuid().is_root() {
             chmod(&at, 0o700);
             lchown(&link, Some(12345), None).unwrap();
             for path in [&link, &again] {
-                assert!(matches!(standing(path).unwrap(), Standing::Refused(_)), "{}", path.display());
+                assert!(matches!(path_trust(path).unwrap(), PathTrust::Untrusted(_)), "{}", path.display());
             }
             lchown(&real, Some(12345), None).unwrap();
-            assert!(matches!(standing(&real).unwrap(), Standing::Refused(_)));
+            assert!(matches!(path_trust(&real).unwrap(), PathTrust::Untrusted(_)));
         }
     }
 
@@ -403,18 +404,18 @@ mod tests {
         symlink(open.join("cache"), at.join("two")).unwrap();
         mkdir(real.join("lib"), 0o700);
         for way in ["open/cache", "two", "two/lib", "open/cache/../real"] {
-            let Standing::Refused(reason) = standing(&at.join(way)).unwrap() else { panic!("{way}") };
+            let PathTrust::Untrusted(reason) = path_trust(&at.join(way)).unwrap() else { panic!("{way}") };
             assert!(reason.contains("open (mode 0777"), "{way}: {reason}");
         }
         chmod(&open, 0o770);
         for way in ["open/cache", "two", "two/lib", "open/cache/../real"] {
-            assert!(matches!(standing(&at.join(way)).unwrap(), Standing::Loose(_)), "{way}");
+            assert!(matches!(path_trust(&at.join(way)).unwrap(), PathTrust::Renamable(_)), "{way}");
         }
         for mode in [0o1777, 0o755] {
             chmod(&open, mode);
-            assert_eq!(standing(&at.join("two")).unwrap(), Standing::Firm(real.clone()));
+            assert_eq!(path_trust(&at.join("two")).unwrap(), PathTrust::Trusted(real.clone()));
         }
-        assert_eq!(standing(&real).unwrap(), Standing::Firm(real));
+        assert_eq!(path_trust(&real).unwrap(), PathTrust::Trusted(real));
     }
 
     #[test]
@@ -422,14 +423,14 @@ mod tests {
         let (_dir, at) = place();
         symlink("b", at.join("a")).unwrap();
         symlink("a", at.join("b")).unwrap();
-        assert_eq!(standing(&at.join("a")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
+        assert_eq!(path_trust(&at.join("a")).unwrap_err().raw_os_error(), Some(libc::ELOOP));
         symlink("gone", at.join("dangling")).unwrap();
-        assert_eq!(standing(&at.join("dangling/x")).unwrap(), Standing::Missing);
+        assert_eq!(path_trust(&at.join("dangling/x")).unwrap(), PathTrust::Missing);
         fs::write(at.join("file"), "").unwrap();
         for way in ["file/x", "file/.."] {
-            assert_eq!(standing(&at.join(way)).unwrap_err().raw_os_error(), Some(libc::ENOTDIR), "{way}");
+            assert_eq!(path_trust(&at.join(way)).unwrap_err().raw_os_error(), Some(libc::ENOTDIR), "{way}");
         }
-        assert!(matches!(standing(&at.join("file")).unwrap(), Standing::Refused(_)));
+        assert!(matches!(path_trust(&at.join("file")).unwrap(), PathTrust::Untrusted(_)));
     }
 
     /// Temporary directories as sites make them: of the user's own in one of root's with the sticky bit.
@@ -438,24 +439,24 @@ mod tests {
         let (_dir, at) = place();
         let all = mkdir(at.join("scratch"), 0o1777);
         let job = mkdir(all.join("job.1234"), 0o700);
-        assert_eq!(shelter(&all).unwrap(), Standing::Firm(all.clone()));
+        assert_eq!(staging_trust(&all).unwrap(), PathTrust::Trusted(all.clone()));
         for mode in [0o700, 0o755, 0o1777] {
             chmod(&job, mode);
-            assert_eq!(shelter(&job).unwrap(), Standing::Firm(job.clone()), "{mode:o}");
+            assert_eq!(staging_trust(&job).unwrap(), PathTrust::Trusted(job.clone()), "{mode:o}");
         }
         for mode in [0o770, 0o2775] {
             chmod(&job, mode);
-            assert!(matches!(shelter(&job).unwrap(), Standing::Loose(_)), "{mode:o}");
+            assert!(matches!(staging_trust(&job).unwrap(), PathTrust::Renamable(_)), "{mode:o}");
         }
         chmod(&job, 0o777);
-        assert!(matches!(shelter(&job).unwrap(), Standing::Refused(_)));
+        assert!(matches!(staging_trust(&job).unwrap(), PathTrust::Untrusted(_)));
         chmod(&job, 0o700);
         chmod(&all, 0o777);
-        assert!(matches!(shelter(&job).unwrap(), Standing::Refused(_)));
+        assert!(matches!(staging_trust(&job).unwrap(), PathTrust::Untrusted(_)));
         chmod(&all, 0o755);
         if rustix::process::geteuid().is_root() {
             lchown(&job, Some(12345), None).unwrap();
-            assert!(matches!(shelter(&job).unwrap(), Standing::Loose(_)));
+            assert!(matches!(staging_trust(&job).unwrap(), PathTrust::Renamable(_)));
         }
     }
 
@@ -463,27 +464,36 @@ mod tests {
     /// taken for root's.
     #[test]
     fn strangers_of_a_user_namespace_are_root_where_nobody_else_can_be() {
-        assert_eq!(Who::of(5, Some("         0          0 4294967295\n"), "65534\n").stranger, None);
-        assert_eq!(Who::of(5, None, "").stranger, None);
-        let who = Who::of(5, Some("         5          5          1\n"), "65534\n");
-        assert_eq!((who.stranger, who.nameless), (Some(65534), false));
+        assert_eq!(
+            Credentials::of(5, Some("         0          0 4294967295\n"), "65534\n").overflow_uid,
+            None
+        );
+        assert_eq!(Credentials::of(5, None, "").overflow_uid, None);
+        let who = Credentials::of(5, Some("         5          5          1\n"), "65534\n");
+        assert_eq!((who.overflow_uid, who.unmapped), (Some(65534), false));
         let is_firm = |dir: &str, mode| who.below(Path::new(dir), 65534, mode).is_none();
         assert!(is_firm("/", 0o755) && is_firm("/home", 0o755) && is_firm("/tmp", 0o1777));
         assert!(!is_firm("/home", 0o777) && !is_firm("/home", 0o775) && !is_firm("/home/alice", 0o755));
         let loose = who.below(Path::new("/home/alice"), 65534, 0o755);
-        assert!(matches!(&loose, Some(Standing::Loose(why)) if why.contains("user namespace")), "{loose:?}");
+        assert!(
+            matches!(&loose, Some(PathTrust::Renamable(why)) if why.contains("user namespace")),
+            "{loose:?}"
+        );
         assert!(FIVE.below(Path::new("/home"), 65534, 0o755).is_some(), "nobody is a user like any other");
         // A link in a directory in which only root can make one.
         let link = |dir: &str, mode| who.trusts_link(Path::new(dir), (65534, mode), 65534);
         assert!(link("/", 0o755) && !link("/tmp", 0o1777) && !link("/home/alice", 0o755));
-        assert!(who.distrust(65534, 0o755).unwrap().contains("user namespace"));
+        assert!(who.untrusted_reason(65534, 0o755).unwrap().contains("user namespace"));
         // `unshare --user`: this user shows as the same user as everybody else.
-        assert!(!Who::of(65534, Some("0 0 4294967295"), "65534").nameless, "nobody outside of namespaces");
+        assert!(
+            !Credentials::of(65534, Some("0 0 4294967295"), "65534").unmapped,
+            "nobody outside of namespaces"
+        );
         for map in ["", "7 1000 1"] {
-            let nameless = Who::of(65534, Some(map), "65534");
-            assert!(nameless.distrust(65534, 0o700).unwrap().contains("does not know"));
+            let nameless = Credentials::of(65534, Some(map), "65534");
+            assert!(nameless.untrusted_reason(65534, 0o700).unwrap().contains("does not know"));
             assert!(nameless.below(Path::new("/home"), 65534, 0o755).is_some());
         }
-        assert!(!Who::of(65534, Some("0 100000 65536"), "65534").nameless);
+        assert!(!Credentials::of(65534, Some("0 100000 65536"), "65534").unmapped);
     }
 }

@@ -8,9 +8,9 @@
 
 use std::path::Path;
 
-use crate::cache::{Cache, Check, EntryFiles, EntryView, Lookup, Whole, order};
+use crate::cache::{Cache, EntryFiles, EntryView, Lookup, VerifiedLib, Verify, load_order};
 use crate::error::{Error, Result};
-use crate::fsutil::{self, Power};
+use crate::fsutil::{self, Durability};
 use crate::load::Loader;
 
 use super::loading::Place;
@@ -31,13 +31,13 @@ impl Admission<'_> {
     /// [`crate::error::Kind::Load`] if the loader refuses it; [`crate::error::Kind::Cache`] if it cannot be tried.
     pub(super) fn admit(&self, cache: &Cache, files: EntryView<'_>, staged: &Path) -> Result<()> {
         // The look sees how firmly the libraries stand, too.
-        if matches!(cache.lookup(files.signature, Check::Load)?, Lookup::Hit(_)) {
+        if matches!(cache.lookup(files.signature, Verify::ForLoad)?, Lookup::Hit(_)) {
             // Another program was faster. Nothing of this build is published.
             return Ok(());
         }
         let closure = closure(cache, files)?;
         let entries: Vec<EntryView<'_>> = closure.iter().map(EntryFiles::view).chain([files]).collect();
-        let order = order::order(&entries, files.signature)?;
+        let order = load_order::order(&entries, files.signature)?;
         let named = |error: Error| {
             let path = cache.layout().lib(files.signature);
             let text = error.message().replace(&*staged.to_string_lossy(), &path.to_string_lossy());
@@ -58,7 +58,7 @@ impl Admission<'_> {
 /// The entries of what a library is linked to.
 fn closure(cache: &Cache, files: EntryView<'_>) -> Result<Vec<EntryFiles>> {
     let mut closure: Vec<EntryFiles> = Vec::new();
-    for dependency in order::dependencies(files)? {
+    for dependency in load_order::dependencies(files)? {
         for files in cache.read_closure(&dependency)? {
             if !closure.iter().any(|known| known.signature == files.signature) {
                 closure.push(files);
@@ -73,7 +73,7 @@ fn resolve(
     loader: &dyn Loader,
     cache: &Cache,
     entries: &[EntryView<'_>],
-    order: &[Whole],
+    order: &[VerifiedLib],
     staged: &Path,
 ) -> Result<()> {
     if cache.is_loose()?.is_none() {
@@ -86,8 +86,8 @@ fn resolve(
     let mut last = staged.to_owned();
     for whole in order {
         last = private.path().join(cache.layout().lib_basename(&whole.signature));
-        let bytes = order::library(entries, &whole.signature).unwrap_or_default();
-        fsutil::publish_first(&last, bytes, 0o700, Power::Careless)
+        let bytes = load_order::library(entries, &whole.signature).unwrap_or_default();
+        fsutil::publish_noclobber(&last, bytes, 0o700, Durability::Volatile)
             .map_err(|error| Error::io("cannot write", &last, &error))?;
     }
     loader.resolve(&last)
@@ -99,7 +99,7 @@ impl Session {
         &self,
         cache: &Cache,
         entries: &[EntryView<'_>],
-        order: &[Whole],
+        order: &[VerifiedLib],
         staged: &Path,
     ) -> Result<()> {
         let Some((last, dependencies)) = order.split_last() else { return Ok(()) };
@@ -110,7 +110,7 @@ impl Session {
                 }
                 let file = real.join(staged.file_name().unwrap_or_default());
                 let image = self.loader.load(&file)?;
-                self.keep(cache, last, Some(image), Origin::Built);
+                self.intern(cache, last, Some(image), Origin::Built);
             }
             Place::Copies(why) => {
                 self.load_copies(entries, &last.signature, cache, Origin::Built, &why)?;

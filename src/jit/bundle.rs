@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::build::toolchain::{self, Compiler, cpu, native};
 use crate::cache::Cache;
 use crate::cache::bundle::{self, Exported, Imported, Options, Report, Step};
-use crate::cache::seal::Record;
+use crate::cache::record::Record;
 use crate::error::{Error, Result};
 use crate::fsutil::{self, OutputFile};
 use crate::params::resolved::Resolved;
@@ -187,10 +187,10 @@ pub fn remarks(report: &Report, params: &Resolved) -> Remarks {
              used; cache.check_inputs = false takes them as they are"
         ));
     }
-    if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| looks && !params.cache.sealed) {
+    if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| looks && !params.cache.frozen) {
         remarks.push(format!(
             "{count} were built with headers or libraries that are not here ({path}), so they will be built again; \
-             with cache.sealed = true they are used"
+             with cache.frozen = true they are used"
         ));
     }
     if report.other_notes > 0 {
@@ -200,12 +200,12 @@ pub fn remarks(report: &Report, params: &Resolved) -> Remarks {
             report.other_notes
         ));
     }
-    if !params.cache.sealed
+    if !params.cache.frozen
         && !report.entries.is_empty()
         && toolchain::inspect(&params.build).file_key.is_none()
     {
         remarks.push(
-            "there is no compiler here: with cache.sealed = true what is missing is an error that says why"
+            "there is no compiler here: with cache.frozen = true what is missing is an error that says why"
                 .to_owned(),
         );
     }
@@ -215,16 +215,16 @@ pub fn remarks(report: &Report, params: &Resolved) -> Remarks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cache::recipe::Recipe;
-    use crate::cache::seal;
+    use crate::cache::build_spec::BuildSpec;
+    use crate::cache::record;
 
     fn record(version: &str, built_at: u64, flags: &[&str]) -> Record {
         Record {
-            recipe: Some(Recipe {
+            recipe: Some(BuildSpec {
                 compiler: vec!["c++".into()],
                 flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
                 cpu: if flags.is_empty() { String::new() } else { "zen".into() },
-                ..Recipe::default()
+                ..BuildSpec::default()
             }),
             toolchain: Toolchain {
                 identity: version.into(),
@@ -232,19 +232,19 @@ mod tests {
                 isa: if flags.is_empty() { String::new() } else { "-mavx2".into() },
             },
             built_at,
-            ..seal::tests::record("s")
+            ..record::tests::record("s")
         }
     }
 
     #[test]
     fn what_will_not_be_found_here_is_remarked() {
-        let around = crate::params::Surroundings {
+        let around = crate::params::Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = crate::params::Params::in_surroundings(&around).unwrap();
+        let mut params = crate::params::Params::in_environment(&around).unwrap();
         params.set("build.cxx", "/nonexistent/c++").unwrap();
         let entry = Imported {
             signature: "s".into(),
@@ -258,10 +258,10 @@ mod tests {
         let report = Report { entries: vec![entry], new_notes: 0, other_notes: 1 };
         let told = remarks(&report, &params.resolve().unwrap()).remarks;
         assert_eq!(told.len(), 5, "{told:?}");
-        params.set("cache.sealed", "true").unwrap();
-        let sealed = remarks(&report, &params.resolve().unwrap()).remarks;
-        assert_eq!(sealed.len(), 3, "{sealed:?}");
-        assert!(sealed[0].contains("another kind of processor") && sealed[1].contains("/x.h has changed"));
+        params.set("cache.frozen", "true").unwrap();
+        let frozen = remarks(&report, &params.resolve().unwrap()).remarks;
+        assert_eq!(frozen.len(), 3, "{frozen:?}");
+        assert!(frozen[0].contains("another kind of processor") && frozen[1].contains("/x.h has changed"));
         assert!(remarks(&Report::default(), &params.resolve().unwrap()).remarks.is_empty());
     }
 

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::codec::copy;
 use crate::error::{Error, Kind, Result};
 use crate::signature::Text;
-use crate::wire::copy;
 
 /// What a generator hands over.
 #[derive(Clone, Debug, Default)]
@@ -21,7 +21,7 @@ pub struct Source {
 
 /// What a generator is told.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
+pub struct GenerateRequest<'a> {
     /// The name.
     pub name: &'a str,
     /// The signature; files are named after it.
@@ -33,7 +33,7 @@ pub struct Asked<'a> {
 /// The code that a callback of the host failed with.
 pub type Code = i32;
 
-type GenerateFn<'a> = dyn FnMut(Asked<'_>, &mut Source) -> std::result::Result<(), Code> + 'a;
+type GenerateFn<'a> = dyn FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), Code> + 'a;
 type SendFn<'a> = dyn FnMut(&[u8]) -> std::result::Result<(), Code> + 'a;
 type ReceiveFn<'a> = dyn FnMut() -> std::result::Result<Vec<u8>, Code> + 'a;
 type WaitFn<'a> = dyn FnMut() -> std::result::Result<(), Code> + 'a;
@@ -56,7 +56,7 @@ impl<'a> Callbacks<'a> {
     /// [`with_text`](crate::params::resolved::Resolved::with_text).
     #[must_use]
     pub fn of_text(text: Text<'a>) -> Self {
-        let generate = move |_: Asked<'_>, source: &mut Source| {
+        let generate = move |_: GenerateRequest<'_>, source: &mut Source| {
             let copies =
                 || Some((copy(text.code)?, text.header.map_or(Some(None), |text| copy(text).map(Some))?));
             let Some((code, header)) = copies() else {

@@ -9,16 +9,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cache::explain::utc;
-use crate::cache::seal::Record;
-use crate::cache::{Cache, companion};
+use crate::cache::record::Record;
+use crate::cache::{Cache, file_digest};
+use crate::codec::{digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{agree_min, on_root};
 use crate::params::resolved::{CheckSource, Resolved};
-use crate::wire::{digest, hex};
 
 use super::Session;
+use super::build_step::{SignedRequest, generate};
 use super::callbacks::Callbacks;
-use super::make::{Ticket, generate};
 use super::nested;
 use super::ranks::Call;
 
@@ -35,7 +35,7 @@ struct Given {
 }
 
 impl Given {
-    fn ask(ticket: &Ticket<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<Self> {
+    fn ask(ticket: &SignedRequest<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<Self> {
         let (source, nested) = generate(ticket, cache, callbacks)?;
         let mut dependencies: Vec<String> = Vec::new();
         for dependency in source.dependencies {
@@ -45,7 +45,7 @@ impl Given {
         }
         Ok(Self {
             code: hex(&digest(&source.code.unwrap_or_default())),
-            header: source.header.map(|text| companion(&text).sha256),
+            header: source.header.map(|text| file_digest(&text).sha256),
             dependencies,
             rebuilt: nested.rebuilt,
         })
@@ -79,12 +79,12 @@ fn mode(params: &Resolved, callbacks: &Callbacks<'_>) -> CheckSource {
         return CheckSource::Never;
     }
     match params.cache.check_source {
-        CheckSource::Rebuild if params.cache.sealed => CheckSource::Warn,
+        CheckSource::Rebuild if params.cache.frozen => CheckSource::Warn,
         mode => mode,
     }
 }
 
-fn warn(ticket: &Ticket<'_>, change: &str) {
+fn warn(ticket: &SignedRequest<'_>, change: &str) {
     log::warn!(
         "{}: {change}; the entry is used all the same (cache.check_source = warn): remove it (dijitso clean), call it \
          otherwise, or set cache.check_source = rebuild",
@@ -96,7 +96,7 @@ impl Session {
     /// Checks what this process has found. True when it was taken out of the way and has to be built.
     pub(super) fn check_source(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<bool> {
@@ -123,7 +123,7 @@ impl Call<'_> {
     /// built again. Collective; what comes next does not depend on it.
     pub(super) fn check_source(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<()> {
@@ -131,18 +131,18 @@ impl Call<'_> {
         if mode == CheckSource::Never {
             return Ok(());
         }
-        self.together(STEP, self.check_source_of_class(mode, ticket, cache, callbacks))
+        self.agree_all_groups(STEP, self.check_source_of_class(mode, ticket, cache, callbacks))
     }
 
     fn check_source_of_class(
         &self,
         mode: CheckSource,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<()> {
         let (comm, signature) = (self.comm(), ticket.signature.as_str());
-        let looks = !self.is_led();
+        let looks = !self.is_follower();
         let mut record = None;
         // The minimum of the complement: whether any rank has an entry.
         let mut none = [0];

@@ -1,4 +1,4 @@
-//! Why a request is a miss, and what a sealed cache says of one.
+//! Why a request is a miss, and what a frozen cache says of one.
 
 #![forbid(unsafe_code)]
 
@@ -6,13 +6,13 @@ use crate::build::toolchain;
 use crate::cache::Cache;
 use crate::cache::explain::compare::Build;
 use crate::cache::explain::{self, Explanation, Wanted};
+use crate::codec::hex;
 use crate::error::{Error, Kind, Result};
-use crate::wire::hex;
 
-use super::make::{Ticket, recipe};
+use super::build_step::{SignedRequest, build_spec};
 use super::{Request, Session, lock};
 
-/// Names that an error repeats of those that a sealed cache did not have.
+/// Names that an error repeats of those that a frozen cache did not have.
 const MOST_NAMED: usize = 100;
 
 impl Session {
@@ -23,13 +23,13 @@ impl Session {
     /// For a bad name, and when the cache cannot be read.
     pub fn explain(&self, request: Request<'_>) -> Result<Explanation> {
         // Whoever asks has perhaps just changed something.
-        toolchain::look_again();
+        toolchain::invalidate();
         let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
         explained(&self.ticket(request)?, &cache)
     }
 
     /// Says why something is about to be built, to those who listen.
-    pub(super) fn tell_why(&self, ticket: &Ticket<'_>, cache: &Cache) {
+    pub(super) fn log_miss_reason(&self, ticket: &SignedRequest<'_>, cache: &Cache) {
         if !log::log_enabled!(log::Level::Info) {
             return;
         }
@@ -39,9 +39,9 @@ impl Session {
         }
     }
 
-    /// The error of a sealed cache that has not got what is asked for: what is missing, why, and what else was missing
+    /// The error of a frozen cache that has not got what is asked for: what is missing, why, and what else was missing
     /// so far in this process. `looks` of the ranks that need the explanation alone: it takes reading.
-    pub(super) fn sealed(&self, ticket: &Ticket<'_>, cache: &Cache, looks: bool) -> Error {
+    pub(super) fn frozen(&self, ticket: &SignedRequest<'_>, cache: &Cache, looks: bool) -> Error {
         let others: Vec<String> = {
             let mut missing = lock(&self.missing);
             missing.insert(ticket.signature.clone());
@@ -53,7 +53,7 @@ impl Session {
             None => format!("{} is not in the cache", ticket.signature),
         };
         let mut text = format!(
-            "the cache {} is sealed (cache.sealed), so nothing is built, and {why}",
+            "the cache {} is frozen (cache.frozen), so nothing is built, and {why}",
             cache.layout().root().display()
         );
         if !others.is_empty() {
@@ -67,7 +67,7 @@ impl Session {
     }
 }
 
-fn explained(ticket: &Ticket<'_>, cache: &Cache) -> Result<Explanation> {
+fn explained(ticket: &SignedRequest<'_>, cache: &Cache) -> Result<Explanation> {
     let params = ticket.request.params;
     explain::explain(
         cache,
@@ -77,7 +77,7 @@ fn explained(ticket: &Ticket<'_>, cache: &Cache) -> Result<Explanation> {
             build: Build {
                 by_name: params.cache.signature_is_name,
                 text: params.text.map(|text| hex(&text)),
-                recipe: Some(recipe(&params.build)),
+                recipe: Some(build_spec(&params.build)),
                 toolchain: ticket.toolchain.clone(),
                 generator: params.generator.clone(),
             },

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use crate::cache::explain::utc;
-use crate::cache::seal;
+use crate::cache::record;
 use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
@@ -69,8 +69,10 @@ impl std::fmt::Debug for Library {
 
 /// From when an entry is that does not do, and what can be done; nothing if it has no record.
 pub(super) fn provenance(path: &Path) -> String {
-    let file = fsutil::open_own(path).ok().flatten();
-    let Some(record) = file.and_then(|file| seal::peek(&file).ok().flatten()) else { return String::new() };
+    let file = fsutil::open_trusted(path).ok().flatten();
+    let Some(record) = file.and_then(|file| record::read_record_tail(&file).ok().flatten()) else {
+        return String::new();
+    };
     let by_text = if record.text.is_some() {
         ""
     } else {

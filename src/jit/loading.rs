@@ -15,11 +15,11 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::cache::{Cache, EntryFiles, EntryView, Whole, order};
+use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, load_order};
+use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Power, Standing};
+use crate::fsutil::{self, Durability, PathTrust};
 use crate::load::Image;
-use crate::wire::Digest32;
 
 use super::library::provenance;
 use super::quarantine::Refusal;
@@ -41,14 +41,14 @@ impl Session {
     pub(super) fn load(
         &self,
         cache: &Cache,
-        order: &[Whole],
+        order: &[VerifiedLib],
         origin: Origin,
     ) -> std::result::Result<Library, Refusal> {
         let Some(last) = order.last() else {
             return Err(Error::new(Kind::Internal, "nothing to load").into());
         };
         if !cache.layout().params().load {
-            return Ok(self.keep(cache, last, None, origin));
+            return Ok(self.intern(cache, last, None, origin));
         }
         if let Some(library) = self.loaded(cache, last) {
             return Ok(library.with_origin(origin));
@@ -63,23 +63,23 @@ impl Session {
     }
 
     /// From where libraries that have been looked up are loaded.
-    pub(super) fn place(&self, cache: &Cache, order: &[Whole]) -> Result<Place> {
+    pub(super) fn place(&self, cache: &Cache, order: &[VerifiedLib]) -> Result<Place> {
         // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
-        let replaced = |whole: &&Whole| {
+        let replaced = |whole: &&VerifiedLib| {
             self.images.has(&cache.layout().lib(&whole.signature)) && self.loaded(cache, whole).is_none()
         };
         // The files in the cache would be others than those that are loaded.
-        let copied = |whole: &&Whole| {
+        let copied = |whole: &&VerifiedLib| {
             lock(&self.copies).contains_key(&(cache.layout().lib(&whole.signature), whole.digest))
         };
         let elsewhere = order.iter().find(replaced).or_else(|| order.iter().find(copied));
         match (cache.libraries()?, elsewhere) {
-            (Standing::Loose(reason), _) => Ok(Place::Copies(reason)),
+            (PathTrust::Renamable(reason), _) => Ok(Place::Copies(reason)),
             (_, Some(whole)) => {
                 Ok(Place::Copies(format!("{} has been loaded from elsewhere already", whole.signature)))
             }
-            (Standing::Firm(real), None) => Ok(Place::Real(real)),
-            (Standing::Missing | Standing::Refused(_), None) => {
+            (PathTrust::Trusted(real), None) => Ok(Place::Real(real)),
+            (PathTrust::Missing | PathTrust::Untrusted(_), None) => {
                 let path = cache.layout().lib(order.last().map_or("", |last| &last.signature));
                 let text = format!("cannot load {}: it has gone meanwhile", path.display());
                 Err(Error::new(Kind::Cache, text))
@@ -92,7 +92,7 @@ impl Session {
     pub(super) fn load_in_place(
         &self,
         cache: &Cache,
-        order: &[Whole],
+        order: &[VerifiedLib],
         real: &Path,
         origin: Origin,
     ) -> std::result::Result<Library, Refusal> {
@@ -109,17 +109,17 @@ impl Session {
                         let error = Error::new(error.kind(), format!("{}{from}", error.message()));
                         self.refusal(error, &file, whole)
                     })?;
-                    Some(self.keep(cache, whole, Some(image), origin))
+                    Some(self.intern(cache, whole, Some(image), origin))
                 }
             };
         }
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
     }
 
-    pub(super) fn keep(
+    pub(super) fn intern(
         &self,
         cache: &Cache,
-        whole: &Whole,
+        whole: &VerifiedLib,
         image: Option<Arc<dyn Image>>,
         origin: Origin,
     ) -> Library {
@@ -160,12 +160,13 @@ impl Session {
                  a directory of yours that nobody else can rename"
             ))
         })?;
-        let order = order::order(entries, signature)?;
+        let order = load_order::order(entries, signature)?;
         for whole in &order {
-            let bytes = order::library(entries, &whole.signature).unwrap_or_default();
+            let bytes = load_order::library(entries, &whole.signature).unwrap_or_default();
             // It is gone in a moment, and so is a host that loses its power.
-            let copy = |path: &Path| fsutil::publish_first(path, bytes, 0o700, Power::Careless).map(drop);
-            self.put(cache, whole, private.path(), copy)?;
+            let copy =
+                |path: &Path| fsutil::publish_noclobber(path, bytes, 0o700, Durability::Volatile).map(drop);
+            self.materialize(cache, whole, private.path(), copy)?;
         }
         let mut library = None;
         for whole in &order {
@@ -178,14 +179,14 @@ impl Session {
                 let error = error.with_note(&format!("this is a private copy, made because {why}"));
                 self.refusal(error, &file, whole)
             })?;
-            library = Some(self.keep(cache, whole, Some(image), origin));
+            library = Some(self.intern(cache, whole, Some(image), origin));
         }
         library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
     }
 
     /// Holds the files of libraries that are about to be loaded, unless one of them has been loaded before from another
     /// file: then nothing is held.
-    pub(super) fn hold(&self, cache: &Cache, order: &[Whole], files: Vec<File>) -> bool {
+    pub(super) fn register_copies(&self, cache: &Cache, order: &[VerifiedLib], files: Vec<File>) -> bool {
         let keys: Vec<_> = order.iter().map(|w| (cache.layout().lib(&w.signature), w.digest)).collect();
         // Held until all are known: two threads must not load from one file each.
         let mut copies = lock(&self.copies);
@@ -199,10 +200,10 @@ impl Session {
 
     /// Puts a library into `folder`: a link to the file of which it has been loaded or is just being loaded, else one
     /// that `make` puts there.
-    pub(super) fn put(
+    pub(super) fn materialize(
         &self,
         cache: &Cache,
-        whole: &Whole,
+        whole: &VerifiedLib,
         folder: &Path,
         make: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<()> {
@@ -216,7 +217,7 @@ impl Session {
                 return Ok(());
             }
         } else if self.loaded(cache, whole).is_some()
-            && let Standing::Firm(real) = cache.libraries()?
+            && let PathTrust::Trusted(real) = cache.libraries()?
             && let Ok(file) = File::open(real.join(cache.layout().lib_basename(&whole.signature)))
             && link(&path, &real.join(cache.layout().lib_basename(&whole.signature)), &file)
         {

@@ -4,35 +4,40 @@
 
 use crate::build::toolchain;
 use crate::cache::closure::Closure;
-use crate::cache::{Cache, Check, Whole};
+use crate::cache::{Cache, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result, catch};
 use crate::params::resolved::Resolved;
 
-use super::ahead::Begun;
+use super::build_step::SignedRequest;
 use super::callbacks::Callbacks;
-use super::count::{LINKED, SELDOM};
+use super::counting::{HIT_TOUCH_INTERVAL, LINK_TOUCH_INTERVAL};
 use super::library::{Library, Origin};
-use super::make::Ticket;
+use super::pending::StartedBuild;
 use super::quarantine::{Refusal, quarantine};
 use super::removed::removed;
-use super::{LOOKS, Request, Session, find, gone, nested, no_generator};
+use super::{MAX_LOOKUPS, Request, Session, find, nested, no_generator, was_evicted};
 
 impl Session {
     /// Gives `take` what a call without a communicator has been answered with before; nothing within a `generate`
     /// callback. Neither locks nor allocates.
-    pub fn recall<T>(&self, name: &[u8], params: &Resolved, take: impl FnOnce(&Library) -> T) -> Option<T> {
+    pub fn memory_hit<T>(
+        &self,
+        name: &[u8],
+        params: &Resolved,
+        take: impl FnOnce(&Library) -> T,
+    ) -> Option<T> {
         if nested::is_nested() {
             return None;
         }
-        let known = self.memory.get(name, &params.memory_digest, take);
+        let known = self.memory.get(name, &params.request_digest, take);
         known.inspect(|_| self.tally.memory_hit())
     }
 
     /// What a call without a communicator has been answered before, as [`Session::recall`].
     #[must_use]
-    pub fn remembered(&self, request: Request<'_>) -> Option<Library> {
+    pub fn from_memory(&self, request: Request<'_>) -> Option<Library> {
         let take = |library: &Library| library.with_origin(Origin::Memory);
-        self.recall(request.name.as_bytes(), request.params, take)
+        self.memory_hit(request.name.as_bytes(), request.params, take)
     }
 
     /// Gets the library of a request without talking to anybody but the host's callbacks, and these on a miss only.
@@ -56,20 +61,20 @@ impl Session {
             let text = "both generate and receive are set: a rank is a builder or a receiver";
             return Err(Error::new(Kind::InvalidArgument, text));
         }
-        if let Some(library) = request.as_ref().ok().and_then(|request| self.remembered(*request)) {
+        if let Some(library) = request.as_ref().ok().and_then(|request| self.from_memory(*request)) {
             return Ok(library);
         }
         let builds = callbacks.generate.is_some();
         let looked = request.and_then(|request| {
             let cache = Cache::sharing(&request.params.cache.cache_dir, &request.params.cache);
-            let (ticket, found) = self.look_up(request, &cache, Check::Load, builds)?;
+            let (ticket, found) = self.look_up(request, &cache, Verify::ForLoad, builds)?;
             Ok((ticket, cache, found))
         });
         let (ticket, cache, found) = match looked {
             Ok(looked) => looked,
-            Err(error) => return Err(play_after_failure(error, callbacks)),
+            Err(error) => return Err(run_failure_callbacks(error, callbacks)),
         };
-        self.answer_and_remember(&ticket, &cache, found, Begun::Nothing, callbacks)
+        self.answer_and_store(&ticket, &cache, found, StartedBuild::Nothing, callbacks)
     }
 
     /// The ticket of a request, and what the cache has for it. Before something is built, the compiler is looked at
@@ -78,15 +83,15 @@ impl Session {
         &self,
         request: Request<'a>,
         cache: &Cache,
-        check: Check,
+        check: Verify,
         builds: bool,
-    ) -> Result<(Ticket<'a>, Option<Vec<Whole>>)> {
+    ) -> Result<(SignedRequest<'a>, Option<Vec<VerifiedLib>>)> {
         let ticket = self.ticket(request)?;
         let found = find(cache, &ticket.signature, check)?;
         if found.is_some() || !builds || nested::is_nested() {
             return Ok((ticket, found));
         }
-        toolchain::look_again();
+        toolchain::invalidate();
         let again = self.ticket(request)?;
         let same = again.signature == ticket.signature;
         let found = if same { None } else { find(cache, &again.signature, check)? };
@@ -94,18 +99,18 @@ impl Session {
     }
 
     /// The library, by what was found and begun, for this call and those to come.
-    pub(super) fn answer_and_remember(
+    pub(super) fn answer_and_store(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        found: Option<Vec<Whole>>,
-        mut begun: Begun,
+        found: Option<Vec<VerifiedLib>>,
+        mut begun: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
         // What a host tells others by its callbacks is told once.
         let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
-        let mut looks = if alone { LOOKS } else { 1 };
-        let mut builds = alone && callbacks.generate.is_some() && !ticket.request.params.cache.sealed;
+        let mut looks = if alone { MAX_LOOKUPS } else { 1 };
+        let mut builds = alone && callbacks.generate.is_some() && !ticket.request.params.cache.frozen;
         let mut found = match found {
             Some(_) if self.check_source(ticket, cache, callbacks)? => None,
             found => found,
@@ -123,32 +128,32 @@ impl Session {
                 }
                 answer => break answer?,
             }
-            found = find(cache, &ticket.signature, Check::Load)?;
+            found = find(cache, &ticket.signature, Verify::ForLoad)?;
         };
-        self.memory.put(ticket.request.name, ticket.request.params.memory_digest, &library);
+        self.memory.put(ticket.request.name, ticket.request.params.request_digest, &library);
         Ok(library)
     }
 
     /// The library, by what was found. `lost` says whether a failure is that something was there and is gone.
     fn answer(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        found: Option<Vec<Whole>>,
-        begun: &mut Begun,
+        found: Option<Vec<VerifiedLib>>,
+        begun: &mut StartedBuild,
         callbacks: &mut Callbacks<'_>,
         lost: &mut bool,
     ) -> std::result::Result<Library, Refusal> {
         let (order, origin) = match found {
             Some(order) => {
                 let origin = self.origin(cache, &order);
-                self.count_hit(cache, &order, origin, SELDOM);
+                self.count_hit(cache, &order, origin, HIT_TOUCH_INTERVAL);
                 (order, origin)
             }
             None => self.miss(ticket, cache, begun, callbacks, lost)?,
         };
         self.load(cache, &order, origin).map_err(|refusal| {
-            *lost = gone(cache, &order);
+            *lost = was_evicted(cache, &order);
             refusal.of(Some(origin), &order)
         })
     }
@@ -156,16 +161,16 @@ impl Session {
     /// The part of a process that has not found the library.
     fn miss(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        begun: &mut Begun,
+        begun: &mut StartedBuild,
         callbacks: &mut Callbacks<'_>,
         lost: &mut bool,
-    ) -> Result<(Vec<Whole>, Origin)> {
+    ) -> Result<(Vec<VerifiedLib>, Origin)> {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
             let begun = std::mem::take(begun);
-            let made = catch("building", || self.conclude(begun, ticket, cache, callbacks));
+            let made = catch("building", || self.complete(begun, ticket, cache, callbacks));
             let sent = match &made {
                 Ok(_) => super::transport::send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::failure(error)),
@@ -174,13 +179,15 @@ impl Session {
             (made.and(sent), origin)
         } else if callbacks.receive.is_some() {
             let accepted = callbacks.receive().and_then(|blob| {
-                catch("publishing what was received", || super::transport::accept(&blob, signature, cache))
+                catch("publishing what was received", || {
+                    super::transport::publish_received(&blob, signature, cache)
+                })
             });
             (accepted, Origin::Received)
         } else if callbacks.wait.is_some() {
             (Ok(()), Origin::Disk)
-        } else if ticket.request.params.cache.sealed {
-            return Err(self.sealed(ticket, cache, true));
+        } else if ticket.request.params.cache.frozen {
+            return Err(self.frozen(ticket, cache, true));
         } else {
             return Err(no_generator(signature, cache.layout().root()));
         };
@@ -188,7 +195,7 @@ impl Session {
         let waited = callbacks.wait();
         outcome?;
         waited?;
-        let order = find(cache, signature, Check::Load)?.ok_or_else(|| {
+        let order = find(cache, signature, Verify::ForLoad)?.ok_or_else(|| {
             *lost = true;
             let text = format!(
                 "after waiting, {signature} is not in {}: its builder failed, or does not share this directory",
@@ -204,11 +211,13 @@ impl Session {
         let cache = Cache::sharing(&root, &request.params.cache);
         let looked = self.ticket(request).and_then(|ticket| {
             // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
-            let found = find(&cache, &ticket.signature, Check::Whole)?;
+            let found = find(&cache, &ticket.signature, Verify::ForLink)?;
             Ok((ticket, found))
         });
         match looked {
-            Ok((ticket, found)) => self.answer_nested(&ticket, &cache, found, Begun::Nothing, callbacks),
+            Ok((ticket, found)) => {
+                self.answer_nested(&ticket, &cache, found, StartedBuild::Nothing, callbacks)
+            }
             Err(error) => {
                 nested::note(cache.layout(), Err(&error));
                 Err(error)
@@ -219,10 +228,10 @@ impl Session {
     /// The library of a call within `generate`, by what was found, whole, and begun.
     pub(super) fn answer_nested(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        found: Option<Vec<Whole>>,
-        begun: Begun,
+        found: Option<Vec<VerifiedLib>>,
+        begun: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
         let result = self.answer_nested_in(ticket, cache, found, begun, callbacks);
@@ -232,10 +241,10 @@ impl Session {
 
     fn answer_nested_in(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        found: Option<Vec<Whole>>,
-        begun: Begun,
+        found: Option<Vec<VerifiedLib>>,
+        begun: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
         let signature = &ticket.signature;
@@ -243,21 +252,21 @@ impl Session {
         if found.is_some() && self.check_source(ticket, cache, callbacks)? {
             found = None;
         }
-        let mut builds = callbacks.generate.is_some() && !ticket.request.params.cache.sealed;
+        let mut builds = callbacks.generate.is_some() && !ticket.request.params.cache.frozen;
         for look in 1.. {
             let hit = found.is_some();
             let (order, origin) = match found {
                 Some(order) => {
                     let origin = self.origin(cache, &order);
-                    self.count_hit(cache, &order, origin, LINKED);
+                    self.count_hit(cache, &order, origin, LINK_TOUCH_INTERVAL);
                     (order, origin)
                 }
                 None => {
-                    let built = self.conclude(std::mem::take(&mut begun), ticket, cache, callbacks)?;
+                    let built = self.complete(std::mem::take(&mut begun), ticket, cache, callbacks)?;
                     let origin = if built { Origin::Built } else { Origin::Disk };
-                    match find(cache, signature, Check::Whole)? {
+                    match find(cache, signature, Verify::ForLink)? {
                         Some(order) => (order, origin),
-                        None if look < LOOKS => {
+                        None if look < MAX_LOOKUPS => {
                             log::info!("{signature} has been removed since it was built: building it again");
                             found = None;
                             continue;
@@ -267,7 +276,7 @@ impl Session {
                 }
             };
             match self.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
-                Err(refusal) if look < LOOKS && gone(cache, &order) => {
+                Err(refusal) if look < MAX_LOOKUPS && was_evicted(cache, &order) => {
                     log::info!("looking again: {}", refusal.error);
                 }
                 Err(refusal) if refusal.culprit.is_some() && (builds || !hit) => {
@@ -275,14 +284,14 @@ impl Session {
                 }
                 loaded => return Ok(loaded?),
             }
-            found = find(cache, signature, Check::Whole)?;
+            found = find(cache, signature, Verify::ForLink)?;
         }
         Err(removed(signature, cache))
     }
 }
 
 /// The part of a process that failed before it could know whether the library is there: nobody waits for it in vain.
-pub(super) fn play_after_failure(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
+pub(super) fn run_failure_callbacks(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
     let played = if callbacks.generate.is_some() {
         callbacks.send(&Closure::failure(&error))
     } else if callbacks.receive.is_some() {

@@ -6,25 +6,25 @@
 #![forbid(unsafe_code)]
 
 mod admission;
-pub mod ahead;
+mod build_step;
 pub mod bundle;
 pub mod callbacks;
 mod check;
-mod count;
+mod counting;
 mod explain;
-mod kinds;
+mod hit_cache;
+mod isa_groups;
 mod library;
 mod loading;
 pub mod local;
-mod make;
-mod memory;
 mod nested;
+mod node_staging;
+pub mod pending;
+mod preflight;
 mod quarantine;
 pub mod query;
 pub mod ranks;
 mod removed;
-mod same;
-mod stage;
 mod toolchain;
 mod transport;
 
@@ -32,17 +32,17 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::cache::usage::Tally;
-use crate::cache::{Cache, Check, Lookup, Whole};
+use crate::cache::stats::HitCounter;
+use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result};
 use crate::load::{Loader, System};
 use crate::params::resolved::Resolved;
-use crate::process::{Runner, Spawn};
+use crate::process::{Runner, SystemRunner};
 use crate::signature::Toolchain;
 
 pub use callbacks::{Callbacks, Source};
+use hit_cache::{HitCache, LoadedLibraries};
 pub use library::{Library, Origin};
-use memory::{Images, Memory};
 pub use nested::is_nested;
 
 /// What a process keeps between calls: loaded libraries, answers of compilers.
@@ -50,20 +50,20 @@ pub struct Session {
     runner: Arc<dyn Runner>,
     loader: Arc<dyn Loader>,
     /// Libraries that calls have been answered with.
-    images: Images,
+    images: LoadedLibraries,
     /// Files of which libraries have been loaded that were not loaded from a cache directory.
     copies: Mutex<loading::Copies>,
     /// Caches from which leftovers of dead programs have been removed.
     swept: Mutex<HashSet<PathBuf>>,
     /// Builds that other threads of this process do.
-    under_way: Mutex<ahead::UnderWay>,
+    under_way: Mutex<pending::InFlight>,
     /// Answers of compilers by their files.
     toolchains: Mutex<HashMap<String, Toolchain>>,
     /// What calls without a communicator have been answered.
-    memory: Memory,
+    memory: HitCache,
     /// What has been counted and not written down.
-    tally: Tally,
-    /// Signatures that sealed caches did not have.
+    tally: HitCounter,
+    /// Signatures that frozen caches did not have.
     missing: Mutex<BTreeSet<String>>,
     /// Whether answers of compilers are noted in the cache.
     takes_notes: bool,
@@ -71,7 +71,7 @@ pub struct Session {
 
 impl Default for Session {
     fn default() -> Self {
-        Self::new(Arc::new(Spawn), Arc::new(System))
+        Self::new(Arc::new(SystemRunner), Arc::new(System))
     }
 }
 
@@ -82,13 +82,13 @@ impl Session {
         Self {
             runner,
             loader,
-            images: Images::default(),
+            images: LoadedLibraries::default(),
             copies: Mutex::default(),
             swept: Mutex::default(),
             under_way: Mutex::default(),
             toolchains: Mutex::default(),
-            memory: Memory::default(),
-            tally: Tally::default(),
+            memory: HitCache::default(),
+            tally: HitCounter::default(),
             missing: Mutex::default(),
             takes_notes: true,
         }
@@ -96,7 +96,7 @@ impl Session {
 
     /// A session that leaves caches as they are: for those who only look.
     #[must_use]
-    pub fn of_onlooker() -> Self {
+    pub fn read_only() -> Self {
         Self { takes_notes: false, ..Self::default() }
     }
 
@@ -112,12 +112,12 @@ impl Session {
     }
 
     /// Exactly this library, if it has been loaded.
-    fn loaded(&self, cache: &Cache, whole: &Whole) -> Option<Library> {
+    fn loaded(&self, cache: &Cache, whole: &VerifiedLib) -> Option<Library> {
         self.images.get(&cache.layout().lib(&whole.signature), &whole.digest, true)
     }
 
     /// Where a library that a cache has comes from: memory, if it has been loaded.
-    fn origin(&self, cache: &Cache, order: &[Whole]) -> Origin {
+    fn origin(&self, cache: &Cache, order: &[VerifiedLib]) -> Origin {
         let loaded = order.last().is_some_and(|whole| self.loaded(cache, whole).is_some());
         if loaded { Origin::Memory } else { Origin::Disk }
     }
@@ -136,7 +136,7 @@ pub struct Request<'a> {
 ///
 /// It is left where it is: whoever publishes sets it aside, knowing what takes its place. A rank that merely looks
 /// may see damage where a network disk has not shown everything yet.
-fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<Whole>>> {
+fn find(cache: &Cache, signature: &str, check: Verify) -> Result<Option<Vec<VerifiedLib>>> {
     match cache.lookup(signature, check)? {
         Lookup::Hit(order) => Ok(Some(order)),
         Lookup::Miss => Ok(None),
@@ -148,10 +148,10 @@ fn find(cache: &Cache, signature: &str, check: Check) -> Result<Option<Vec<Whole
 }
 
 /// How often a call looks again when what it has found is gone before it is loaded: somebody makes room in the cache.
-const LOOKS: usize = 3;
+const MAX_LOOKUPS: usize = 3;
 
 /// Whether what was found is not there any more.
-fn gone(cache: &Cache, order: &[Whole]) -> bool {
+fn was_evicted(cache: &Cache, order: &[VerifiedLib]) -> bool {
     order.iter().any(|whole| !cache.layout().lib(&whole.signature).exists())
 }
 

@@ -26,7 +26,7 @@ struct Frame {
     declared: PathBuf,
     effective: Layout,
     /// What the parent was signed with.
-    toolchain: Option<Known>,
+    toolchain: Option<ParentToolchain>,
     /// Signatures that nested calls were answered with.
     asked: Vec<String>,
     /// The error of the last nested call that failed.
@@ -37,14 +37,14 @@ struct Frame {
 
 /// What a compiler is, and for which command and flags it was found out.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct ParentToolchain {
     compiler: Vec<String>,
     /// The flags that concern the machine, if one of them stands for that which builds.
     flags: Option<Vec<String>>,
     toolchain: Toolchain,
 }
 
-impl Known {
+impl ParentToolchain {
     pub(super) fn new(params: &BuildParams, toolchain: Toolchain) -> Self {
         Self { compiler: params.compiler.clone(), flags: native::flags(params), toolchain }
     }
@@ -121,7 +121,7 @@ pub(super) fn within<T>(
     (name, signature): (&str, &str),
     declared: &Path,
     effective: &Layout,
-    toolchain: Option<Known>,
+    toolchain: Option<ParentToolchain>,
     generate: impl FnOnce() -> T,
 ) -> (T, Nested) {
     /// Takes the frame away even when `generate` panics.

@@ -9,10 +9,10 @@
 
 use std::path::Path;
 
-use crate::cache::{Cache, Check, Whole};
+use crate::cache::{Cache, VerifiedLib, Verify};
+use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
 use crate::parallel::{agree, agree_gather};
-use crate::wire::Digest32;
 
 use super::ranks::Call;
 use super::{Origin, Session, find};
@@ -23,7 +23,7 @@ pub(super) struct Refusal {
     /// What to tell.
     pub(super) error: Error,
     /// The library that is itself at fault, if one is: the one that was asked for, or one that it is linked to.
-    pub(super) culprit: Option<Box<Whole>>,
+    pub(super) culprit: Option<Box<VerifiedLib>>,
 }
 
 impl From<Error> for Refusal {
@@ -46,7 +46,7 @@ impl Refusal {
     }
 
     /// The same, of a library that this very call has built: nothing else has ever loaded it.
-    pub(super) fn of(mut self, origin: Option<Origin>, order: &[Whole]) -> Self {
+    pub(super) fn of(mut self, origin: Option<Origin>, order: &[VerifiedLib]) -> Self {
         if origin == Some(Origin::Built) && self.error.kind() == Kind::Load && self.culprit.is_none() {
             self.culprit = order.last().cloned().map(Box::new);
         }
@@ -56,7 +56,7 @@ impl Refusal {
 
 impl Session {
     /// The refusal of the library at `file`.
-    pub(super) fn refusal(&self, error: Error, file: &Path, whole: &Whole) -> Refusal {
+    pub(super) fn refusal(&self, error: Error, file: &Path, whole: &VerifiedLib) -> Refusal {
         // Asked only now, so that it costs nothing where all is well.
         let at_fault = error.kind() == Kind::Load && file.exists() && self.loader.resolve(file).is_err();
         Refusal { error, culprit: at_fault.then(|| Box::new(whole.clone())) }
@@ -105,7 +105,7 @@ impl Call<'_> {
                 return quarantine(cache, refusal, again);
             }
             // The same file in another directory is no better, and would be handed on.
-            let order = find(cache, signature, Check::Load)?.unwrap_or_default();
+            let order = find(cache, signature, Verify::ForLoad)?.unwrap_or_default();
             match order.into_iter().find(|whole| whole.digest != none && culprits.contains(&whole.digest)) {
                 Some(same) => {
                     cache.quarantine_refused(&same, "the dynamic loader of another rank refuses it")

@@ -4,7 +4,7 @@
 
 use crate::build::{self, Job, toolchain};
 use crate::cache::layout::Category;
-use crate::cache::{Cache, Check};
+use crate::cache::{Cache, Verify};
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::{CacheParams, Resolved};
 use crate::signature::check_signature;
@@ -27,7 +27,7 @@ impl Session {
     /// [`Kind::Cache`] when it is not there or not whole, [`Kind::Load`].
     pub fn open(&self, params: &CacheParams, signature: &str) -> Result<Library> {
         let cache = cache_of(params, signature)?;
-        let order = find(&cache, signature, Check::Load)?.ok_or_else(|| {
+        let order = find(&cache, signature, Verify::ForLoad)?.ok_or_else(|| {
             let text =
                 format!("{signature} is not (or not whole) in the cache {}", cache.layout().root().display());
             Error::new(Kind::Cache, text)
@@ -57,13 +57,13 @@ impl Session {
             header: None,
             library: &layout.lib_basename(signature),
             dependencies: &files,
-            belongings: Vec::new(),
+            repro_files: Vec::new(),
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
             temp_roots: &layout.staging_places(),
             copies: None,
-            minds_inputs: cache.layout().params().minds_inputs(),
+            tracks_inputs: cache.layout().params().tracks_inputs(),
             memory_roots: &[],
-            prologues: None,
+            preambles: None,
             failure_dir: &layout.failure(signature),
         }))
     }
@@ -90,7 +90,7 @@ pub fn read_binary(params: &CacheParams, signature: &str) -> Result<Vec<u8>> {
 /// when that is what they bring.
 pub fn write_binary(params: &CacheParams, signature: &str, blob: &[u8]) -> Result<()> {
     let cache = cache_of(params, signature)?;
-    super::transport::accept(blob, signature, &cache).map_err(|error| match error.kind() {
+    super::transport::publish_received(blob, signature, &cache).map_err(|error| match error.kind() {
         Kind::Callback => Error::new(Kind::Cache, error.message()),
         _ => error,
     })

@@ -13,46 +13,46 @@ use std::time::Duration;
 
 use crate::build::toolchain;
 use crate::cache::layout::Layout;
-use crate::cache::{Cache, Check, Whole};
+use crate::cache::{Cache, VerifiedLib, Verify};
 use crate::error::{Error, Result, catch};
 use crate::fsutil;
 use crate::logging;
-use crate::parallel::directories::{Sharing, discover};
-use crate::parallel::roles::{self, Plan, ROOT, Situation};
+use crate::parallel::cache_domains::{CacheDomains, discover};
+use crate::parallel::roles::{self, Plan, ROOT, RoleInput};
 use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
-use crate::process::manner;
+use crate::process::exec_context;
 use crate::signature::{Toolchain, signature};
 
-use super::ahead::Begun;
+use super::build_step::SignedRequest;
 use super::callbacks::Callbacks;
-use super::count::{SELDOM, note_use};
-use super::kinds::{Class, Kinds, VOTES};
+use super::counting::{HIT_TOUCH_INTERVAL, note_use};
+use super::isa_groups::{IsaGroup, IsaGroups, VOTES};
 use super::library::{Library, Origin};
-use super::make::Ticket;
+use super::node_staging::{self, Found, NodeGroup, Staging};
+use super::pending::StartedBuild;
+use super::preflight::{CallPhase, check_same_call};
 use super::quarantine::Refusal;
-use super::same::{Part, same_call};
-use super::stage::{self, Found, Nodes, Staging};
-use super::transport::{accept, send};
-use super::{LOOKS, Memory, Request, Session, find, gone, lock};
+use super::transport::{publish_received, send};
+use super::{HitCache, MAX_LOOKUPS, Request, Session, find, lock, was_evicted};
 
 /// What the ranks of a communicator have agreed on so far; the same on all of them, but for paths.
 #[derive(Default)]
-pub struct Agreed {
-    memory: Memory,
+pub struct CommState {
+    memory: HitCache,
     /// With the number of the discovery, by which ranks see that they mean the same one.
-    sharing: Mutex<HashMap<PathBuf, (u64, Arc<Sharing>)>>,
+    sharing: Mutex<HashMap<PathBuf, (u64, Arc<CacheDomains>)>>,
     discoveries: AtomicU64,
-    pub(super) kinds: Kinds,
+    pub(super) kinds: IsaGroups,
     pub(super) staging: Staging,
     /// How many calls have been started ahead, and how many builds have been dealt out among the ranks.
     pub(super) started: AtomicU64,
-    pub(super) dealt: AtomicU64,
+    pub(super) next_builder: AtomicU64,
 }
 
-impl Agreed {
+impl CommState {
     /// The number of the discovery of who shares this directory, if there was one.
-    pub(super) fn discovery(&self, declared: &Path) -> Option<u64> {
+    pub(super) fn epoch(&self, declared: &Path) -> Option<u64> {
         lock(&self.sharing).get(declared).map(|(number, _)| *number)
     }
 }
@@ -60,13 +60,13 @@ impl Agreed {
 /// A rank's view of one call.
 pub(super) struct Call<'a> {
     pub(super) session: &'a Session,
-    agreed: &'a Agreed,
+    agreed: &'a CommState,
     /// All ranks of the call.
     whole: &'a dyn Communicator,
     /// Those among them that need the same library.
-    pub(super) class: Class,
+    pub(super) class: IsaGroup,
     /// The ranks by hosts, where one of each host looks for the others; never together with classes.
-    nodes: Option<Arc<Nodes>>,
+    nodes: Option<Arc<NodeGroup>>,
     /// Whether all have the same in mind when they know who shares the cache directory.
     sharing_known: bool,
     /// Whether what the dynamic loader refuses can be built again in this call.
@@ -78,7 +78,7 @@ pub(super) struct Call<'a> {
 pub(super) struct Roles {
     leaders: Vec<usize>,
     /// Who had it before.
-    before: Vec<bool>,
+    had_entry: Vec<bool>,
     pub(super) plan: Plan,
 }
 
@@ -87,7 +87,7 @@ pub(super) enum Outcome {
     /// All have the library.
     Loaded(Library),
     /// Not all have found it; this rank has found this.
-    Missing(Option<Vec<Whole>>),
+    Missing(Option<Vec<VerifiedLib>>),
     /// One has lost what it had found: all look again.
     Lost,
     /// The loader of some rank has refused what is itself at fault; this is the refusal of this rank.
@@ -97,21 +97,21 @@ pub(super) enum Outcome {
 impl Session {
     /// The library that `comm` has already agreed on for this request: no communication.
     #[must_use]
-    pub fn jit_from_memory(&self, request: Request<'_>, agreed: &Agreed) -> Option<Library> {
+    pub fn jit_from_memory(&self, request: Request<'_>, agreed: &CommState) -> Option<Library> {
         let take = |library: &Library| library.with_origin(Origin::Memory);
-        self.recall_on(agreed, request.name.as_bytes(), request.params, take)
+        self.memory_hit_on(agreed, request.name.as_bytes(), request.params, take)
     }
 
     /// Gives `take` the library that a communicator has agreed on before. Neither communicates, nor locks, nor
     /// allocates.
-    pub fn recall_on<T>(
+    pub fn memory_hit_on<T>(
         &self,
-        agreed: &Agreed,
+        agreed: &CommState,
         name: &[u8],
         params: &Resolved,
         take: impl FnOnce(&Library) -> T,
     ) -> Option<T> {
-        let known = agreed.memory.get(name, &params.memory_digest, take);
+        let known = agreed.memory.get(name, &params.request_digest, take);
         known.inspect(|_| self.tally.memory_hit())
     }
 
@@ -125,18 +125,18 @@ impl Session {
     pub fn jit_on(
         &self,
         comm: &dyn Communicator,
-        agreed: &Agreed,
+        agreed: &CommState,
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
-        comm.health()?;
+        comm.check_alive()?;
         if let Ok(request) = &request
             && let Some(library) = self.jit_from_memory(*request, agreed)
         {
             return Ok(library);
         }
         let _here = logging::enter(comm.rank(), comm.size());
-        let mut call = self.enter_call(comm, agreed, request, callbacks, Part::Whole, None)?;
+        let mut call = self.enter_call(comm, agreed, request, callbacks, CallPhase::Whole, None)?;
         let ticket = call.ticket()?;
         let root = call.own_root()?;
         let cache = Cache::sharing(&root, &call.request.params.cache);
@@ -148,23 +148,23 @@ impl Session {
     pub(super) fn enter_call<'a>(
         &'a self,
         comm: &'a dyn Communicator,
-        agreed: &'a Agreed,
+        agreed: &'a CommState,
         request: Result<Request<'a>>,
         callbacks: &Callbacks<'_>,
-        part: Part,
-        class: Option<Class>,
+        part: CallPhase,
+        class: Option<IsaGroup>,
     ) -> Result<Call<'a>> {
         let (name, timeout) = waits(&request);
         comm.begin(name, timeout);
-        let (request, machine, votes) = same_call(comm, agreed, request, callbacks, part)?;
+        let (request, machine, votes) = check_same_call(comm, agreed, request, callbacks, part)?;
         let (votes, others) = votes.split_at(VOTES);
-        let (stage_votes, sharing_votes) = others.split_at(stage::VOTES);
+        let (stage_votes, sharing_votes) = others.split_at(node_staging::VOTES);
         let class = match class {
             Some(class) => class,
-            None if request.params.cache.signature_is_name => Class::all(Toolchain::unknown()),
-            None => agreed.kinds.class(comm, &machine, votes, || {
+            None if request.params.cache.signature_is_name => IsaGroup::all(Toolchain::unknown()),
+            None => agreed.kinds.group(comm, &machine, votes, || {
                 // It is asked for once.
-                toolchain::look_again();
+                toolchain::invalidate();
                 self.toolchain(request.params)
             })?,
         };
@@ -174,7 +174,7 @@ impl Session {
         };
         let sharing_known = all_same(sharing_votes);
         // The ranks have the same callbacks and parameters.
-        let builds = callbacks.generate.is_some() && !request.params.cache.sealed;
+        let builds = callbacks.generate.is_some() && !request.params.cache.frozen;
         let call = Call { session: self, agreed, whole: comm, class, nodes, sharing_known, builds, request };
         call.comm().begin(request.name, timeout);
         call.nodes.iter().for_each(|nodes| nodes.begin(request.name, timeout));
@@ -197,15 +197,15 @@ impl<'a> Call<'a> {
     /// before and have not found it.
     pub(super) fn serve(
         &mut self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        mut ahead: Option<(Roles, Begun)>,
+        mut ahead: Option<(Roles, StartedBuild)>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
         if ahead.is_none() {
             self.check_source(ticket, cache, callbacks)?;
         }
-        let mut looks = LOOKS;
+        let mut looks = MAX_LOOKUPS;
         let library = loop {
             looks -= 1;
             let begun = ahead.take();
@@ -229,7 +229,7 @@ impl<'a> Call<'a> {
                 _ => self.nodes = None,
             }
         };
-        self.agreed.memory.put(self.request.name, self.request.params.memory_digest, &library);
+        self.agreed.memory.put(self.request.name, self.request.params.request_digest, &library);
         Ok(library)
     }
 
@@ -244,16 +244,16 @@ impl<'a> Call<'a> {
     }
 
     /// Makes a verdict of this rank's class that of all ranks. Every class has to come here, whatever became of it.
-    pub(super) fn together<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
+    pub(super) fn agree_all_groups<T>(&self, step: &str, verdict: Result<T>) -> Result<T> {
         if self.class.part.is_none() { verdict } else { agree(self.whole, step, || verdict) }
     }
 
     /// Step 2: the signature.
-    pub(super) fn ticket(&self) -> Result<Ticket<'a>> {
+    pub(super) fn ticket(&self) -> Result<SignedRequest<'a>> {
         let toolchain = self.class.toolchain.clone();
         // Of arguments that do not differ in what can go wrong: it fails on all or on none.
         let signature = signature(self.request.name, self.request.params, || Ok(toolchain.clone()))?;
-        Ok(Ticket { request: self.request, signature, toolchain })
+        Ok(SignedRequest { request: self.request, signature, toolchain })
     }
 
     /// Step 3: the directory of this rank; its own one with strategy "process".
@@ -262,13 +262,13 @@ impl<'a> Call<'a> {
         if self.request.params.buildon != BuildOn::Process {
             return Ok(declared.clone());
         }
-        let sharing = self.sharing(declared)?;
+        let sharing = self.domains(declared)?;
         let rank = self.whole.rank();
-        Ok(if sharing.is_alone(rank) { declared.clone() } else { Layout::process_root(declared, rank) })
+        Ok(if sharing.is_singleton(rank) { declared.clone() } else { Layout::process_root(declared, rank) })
     }
 
     /// Who shares the declared cache directory, found out once for each communicator and directory.
-    fn sharing(&self, declared: &Path) -> Result<Arc<Sharing>> {
+    fn domains(&self, declared: &Path) -> Result<Arc<CacheDomains>> {
         let known = lock(&self.agreed.sharing).get(declared).cloned();
         if let Some((_, sharing)) = known
             && self.sharing_known
@@ -276,7 +276,7 @@ impl<'a> Call<'a> {
             return Ok(sharing);
         }
         let cache = Cache::sharing(declared, &self.request.params.cache);
-        let identify = || if self.is_led() { Ok((0, 0)) } else { cache.identify() };
+        let identify = || if self.is_follower() { Ok((0, 0)) } else { cache.identify() };
         let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
         let sharing = Arc::new(discover(self.whole, identify, declared, &cache.layout().comm(), eyes)?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);
@@ -288,7 +288,7 @@ impl<'a> Call<'a> {
     pub(super) fn all_have(&self, signature: &str, cache: &Cache) -> Result<bool> {
         let mut all_hit = [0];
         agree_min(self.whole, "looking into the cache", &mut all_hit, |all_hit| {
-            all_hit[0] = u64::from(self.is_led() || find(cache, signature, Check::Load)?.is_some());
+            all_hit[0] = u64::from(self.is_follower() || find(cache, signature, Verify::ForLoad)?.is_some());
             Ok(())
         })?;
         Ok(all_hit == [1])
@@ -305,7 +305,7 @@ impl<'a> Call<'a> {
         again: bool,
     ) -> Result<Outcome> {
         const STEP: &str = "looking into the cache";
-        let looked = catch(STEP, || self.session.look(self.whole, self.nodes(), cache, signature));
+        let looked = catch(STEP, || self.session.find_or_follow(self.whole, self.nodes(), cache, signature));
         // What is staged goes with this, when all have loaded.
         let found = Found::share(looked, self.nodes());
         let mut votes = [0, 0, 0];
@@ -317,7 +317,7 @@ impl<'a> Call<'a> {
             let order = || found.order().unwrap_or_default();
             let loaded = self.session.load_found(self.whole, cache, signature, found, origin);
             match loaded.map_err(|refusal| refusal.of(origin, &order())) {
-                Err(Refusal { error, .. }) if again && gone(cache, &order()) => {
+                Err(Refusal { error, .. }) if again && was_evicted(cache, &order()) => {
                     log::info!("looking again: {error}");
                     votes[1] = 0;
                     Ok(None)
@@ -333,7 +333,7 @@ impl<'a> Call<'a> {
             }
         })?;
         // Who looks for others counts for them, too.
-        let order = found.ok().filter(|_| !self.is_led()).and_then(|found| found.order());
+        let order = found.ok().filter(|_| !self.is_follower()).and_then(|found| found.order());
         match (votes, loaded) {
             ([_, _, 0], _) => Ok(Outcome::Refused(refused)),
             ([0, ..], _) => Ok(Outcome::Missing(order)),
@@ -348,21 +348,21 @@ impl<'a> Call<'a> {
     }
 
     /// Counts what all have hit.
-    fn note_hit(&self, cache: &Cache, order: &[Whole], origin: Origin) {
+    fn note_hit(&self, cache: &Cache, order: &[VerifiedLib], origin: Origin) {
         if self.counts() {
-            self.session.count_hit(cache, order, origin, SELDOM);
+            self.session.count_hit(cache, order, origin, HIT_TOUCH_INTERVAL);
         } else if fsutil::is_local(cache.layout().root()) {
             // Directories of other hosts than the first have to learn of it, too.
-            note_use(cache, order, SELDOM);
+            note_use(cache, order, HIT_TOUCH_INTERVAL);
         }
     }
 
-    fn nodes(&self) -> Option<&Nodes> {
+    fn nodes(&self) -> Option<&NodeGroup> {
         self.nodes.as_deref()
     }
 
     /// Whether another rank of this host looks for this one.
-    pub(super) fn is_led(&self) -> bool {
+    pub(super) fn is_follower(&self) -> bool {
         let rank = self.whole.rank();
         self.nodes().is_some_and(|nodes| nodes.leaders()[rank] != rank)
     }
@@ -378,25 +378,26 @@ impl<'a> Call<'a> {
     /// Steps 5 to 7: roles, building, transport. Each class builds and transports for itself, all wait together.
     fn miss(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
-        ahead: Option<(Roles, Begun)>,
+        ahead: Option<(Roles, StartedBuild)>,
         callbacks: &mut Callbacks<'_>,
         again: bool,
     ) -> Result<Outcome> {
         let (roles, begun) = match ahead {
             Some(ahead) => ahead,
-            None => (self.roles(ticket, cache, callbacks, None)?, Begun::Nothing),
+            None => (self.roles(ticket, cache, callbacks, None)?, StartedBuild::Nothing),
         };
-        let origin = self.together("building", self.build(ticket, cache, &roles, begun, callbacks))?;
+        let origin =
+            self.agree_all_groups("building", self.build(ticket, cache, &roles, begun, callbacks))?;
         // The ranks have the same callbacks.
         if callbacks.wait.is_some() {
             agree(self.whole, "waiting", || callbacks.wait())?;
         }
         match self.attempt(&ticket.signature, cache, Some(origin), again)? {
             Outcome::Missing(found) => {
-                let handed = self.hand_over(&ticket.signature, cache, &roles.leaders, found, origin);
-                self.together("handing over", handed)
+                let handed = self.distribute(&ticket.signature, cache, &roles.leaders, found, origin);
+                self.agree_all_groups("handing over", handed)
             }
             outcome => Ok(outcome),
         }
@@ -405,17 +406,18 @@ impl<'a> Call<'a> {
     /// Step 5: who does what. With a turn, the builds of a directory are dealt out among those that share it.
     pub(super) fn roles(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &Callbacks<'_>,
         turn: Option<u64>,
     ) -> Result<Roles> {
         let sharing = match self.request.params.buildon {
-            BuildOn::Process => Arc::new(Sharing::separate(self.whole.size())),
-            BuildOn::Node | BuildOn::Root => self.sharing(&self.request.params.cache.cache_dir)?,
+            BuildOn::Process => Arc::new(CacheDomains::separate(self.whole.size())),
+            BuildOn::Node | BuildOn::Root => self.domains(&self.request.params.cache.cache_dir)?,
         };
         let leaders = self.class.leaders(sharing.leaders());
-        let before = self.together("choosing builders", self.who_has_it(&ticket.signature, cache))?;
+        let before =
+            self.agree_all_groups("choosing builders", self.gather_presence(&ticket.signature, cache))?;
         let mut own_transport = callbacks.send.is_some();
         if own_transport && self.class.part.is_some() {
             // It takes one library from rank 0 to all, and here there are several.
@@ -425,7 +427,7 @@ impl<'a> Call<'a> {
             );
             own_transport = false;
         }
-        let mut plan = roles::plan(&Situation {
+        let mut plan = roles::plan(&RoleInput {
             leaders: &leaders,
             on_disk: &before,
             buildon: self.request.params.buildon,
@@ -434,30 +436,30 @@ impl<'a> Call<'a> {
         if let Some(turn) = turn.filter(|_| self.request.params.buildon == BuildOn::Node)
             && self.class.part.is_none()
         {
-            plan.builders = roles::deal(&plan.builders, &leaders, sharing.hosts(), turn);
+            plan.builders = roles::assign_round_robin(&plan.builders, &leaders, sharing.hosts(), turn);
         }
-        Ok(Roles { leaders, before, plan })
+        Ok(Roles { leaders, had_entry: before, plan })
     }
 
     /// Steps 6 and 7.
     fn build(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         roles: &Roles,
-        begun: Begun,
+        begun: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Origin> {
         let signature = ticket.signature.as_str();
         let (comm, rank) = (self.comm(), self.comm().rank());
-        let Roles { leaders, before, plan } = roles;
-        if self.request.params.cache.sealed {
+        let Roles { leaders, had_entry: before, plan } = roles;
+        if self.request.params.cache.frozen {
             // Parameters and `before` are the same on all ranks: all fail here, or one hands it over to the others.
             if before.contains(&true) {
                 return Ok(Origin::Disk);
             }
-            let missing = || Err(self.session.sealed(ticket, cache, rank == ROOT));
-            return agree(comm, "looking into the sealed cache", missing);
+            let missing = || Err(self.session.frozen(ticket, cache, rank == ROOT));
+            return agree(comm, "looking into the frozen cache", missing);
         }
         comm.expect("building", &plan.builders);
         // Of several builders one speaks, and of a single one it does not matter which rank it is.
@@ -468,7 +470,7 @@ impl<'a> Call<'a> {
             }
             // The others wait in this agreement.
             let timeout = self.request.params.timeout;
-            manner::awaited(timeout, || self.session.conclude(begun, ticket, cache, callbacks))
+            exec_context::awaited(timeout, || self.session.complete(begun, ticket, cache, callbacks))
         })?;
         drop(voice);
         let mut origin = if built { Origin::Built } else { Origin::Disk };
@@ -480,7 +482,7 @@ impl<'a> Call<'a> {
                     return send(signature, cache, callbacks);
                 }
                 let blob = callbacks.receive()?;
-                if leads { accept(&blob, signature, cache) } else { Ok(()) }
+                if leads { publish_received(&blob, signature, cache) } else { Ok(()) }
             })?;
             if leads && rank != ROOT && !before[rank] {
                 origin = Origin::Received;
@@ -490,9 +492,9 @@ impl<'a> Call<'a> {
     }
 
     /// Whether the whole entry lies on the disk of each rank.
-    pub(super) fn who_has_it(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
+    pub(super) fn gather_presence(&self, signature: &str, cache: &Cache) -> Result<Vec<bool>> {
         let has = agree_gather(self.comm(), "looking into the cache", || {
-            let has = !self.is_led() && find(cache, signature, Check::Whole)?.is_some();
+            let has = !self.is_follower() && find(cache, signature, Verify::ForLink)?.is_some();
             Ok([u8::from(has)])
         })?;
         let looks = |rank: usize| self.nodes().map_or(rank, |nodes| nodes.leaders()[rank]);

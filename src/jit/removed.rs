@@ -2,17 +2,18 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cache::{Cache, Check, Lookup};
+use crate::cache::{Cache, Lookup, Verify};
 use crate::error::{Error, Kind, Result};
 
 use super::Session;
 use super::admission::Admission;
+use super::build_step::SignedRequest;
 use super::callbacks::Callbacks;
-use super::make::Ticket;
 
 /// The first of these entries that is not in the cache any more.
 pub(super) fn lost(cache: &Cache, asked: &[String]) -> Option<String> {
-    let is_lost = |signature: &&String| !matches!(cache.lookup(signature, Check::Load), Ok(Lookup::Hit(..)));
+    let is_lost =
+        |signature: &&String| !matches!(cache.lookup(signature, Verify::ForLoad), Ok(Lookup::Hit(..)));
     asked.iter().find(is_lost).cloned()
 }
 
@@ -31,7 +32,7 @@ impl Session {
     /// Builds; once more if what `generate` had built for it has been removed before it was used.
     pub(super) fn generate_and_build(
         &self,
-        ticket: &Ticket<'_>,
+        ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<f64> {

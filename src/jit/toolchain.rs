@@ -13,7 +13,7 @@ use super::{Session, lock};
 impl Session {
     /// From memory, from the cache, or by running the compiler; never an error, because a hit needs no compiler.
     ///
-    /// When the compiler is not there, or the cache is sealed, it is taken for what it was when this cache last saw it.
+    /// When the compiler is not there, or the cache is frozen, it is taken for what it was when this cache last saw it.
     pub(super) fn toolchain(&self, params: &Resolved) -> Toolchain {
         let compiler = toolchain::inspect(&params.build);
         let plain = self.recorded(params, &compiler, Toolchain::unknown(), || {
@@ -58,7 +58,7 @@ impl Session {
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
         // Where nothing is built, the compiler is the one that built what is there, whatever is installed here.
-        if params.cache.sealed
+        if params.cache.frozen
             && let Some(found) = saved(&compiler.command_key)
         {
             return found;

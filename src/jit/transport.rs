@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::cache::closure::Closure;
-use crate::cache::usage::Event;
-use crate::cache::{Cache, Check, EntryView, Whole, seal};
+use crate::cache::stats::Event;
+use crate::cache::{Cache, EntryView, VerifiedLib, Verify, record};
 use crate::elf;
 use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::roles;
@@ -18,16 +18,16 @@ use super::ranks::{Call, Outcome};
 impl Call<'_> {
     /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
     /// whose directory does not show it even then (network disks may take their time) loads the bytes themselves.
-    pub(super) fn hand_over(
+    pub(super) fn distribute(
         &self,
         signature: &str,
         cache: &Cache,
         leaders: &[usize],
-        found: Option<Vec<Whole>>,
+        found: Option<Vec<VerifiedLib>>,
         origin: Origin,
     ) -> Result<Outcome> {
         let (comm, rank) = (self.comm(), self.comm().rank());
-        let have = self.who_has_it(signature, cache)?;
+        let have = self.gather_presence(signature, cache)?;
         let Some(source) = roles::source(&have) else {
             let text =
                 format!("{signature} was built and is on no rank's disk any more: who empties the cache?");
@@ -38,11 +38,11 @@ impl Call<'_> {
         let mut blob = match receivers.len() {
             // All ranks know it.
             0 => Vec::new(),
-            _ => self.hand_around(signature, cache, source, receives)?,
+            _ => self.broadcast_closure(signature, cache, source, receives)?,
         };
         agree(comm, "publishing what was received", || {
             let blob = std::mem::take(&mut blob);
-            if receives { accept(&blob, signature, cache) } else { Ok(()) }
+            if receives { publish_received(&blob, signature, cache) } else { Ok(()) }
         })?;
         let session = self.session;
         // Whether all have found it, and whether no loader has refused it.
@@ -50,7 +50,7 @@ impl Call<'_> {
         let mut refused = None;
         let library = agree_min(comm, "loading", &mut votes, |votes| {
             let origin = if found.is_none() && receives { Origin::Received } else { origin };
-            let found = if found.is_some() { found } else { find(cache, signature, Check::Load)? };
+            let found = if found.is_some() { found } else { find(cache, signature, Verify::ForLoad)? };
             let Some(order) = found else {
                 votes[0] = 0;
                 return Ok(None);
@@ -71,7 +71,7 @@ impl Call<'_> {
             _ => {}
         }
         // Once more, for those whose directories do not show it.
-        let blob = self.hand_around(signature, cache, source, library.is_none())?;
+        let blob = self.broadcast_closure(signature, cache, source, library.is_none())?;
         agree(comm, "loading", || match library {
             Some(library) => Ok(library),
             None => session.load_bytes(&entries_of(&blob)?, signature, cache, Origin::Received),
@@ -80,7 +80,13 @@ impl Call<'_> {
     }
 
     /// The closure, on the ranks that want it; the others never hold all of it.
-    fn hand_around(&self, signature: &str, cache: &Cache, source: usize, wants: bool) -> Result<Vec<u8>> {
+    fn broadcast_closure(
+        &self,
+        signature: &str,
+        cache: &Cache,
+        source: usize,
+        wants: bool,
+    ) -> Result<Vec<u8>> {
         let (comm, rank) = (self.comm(), self.comm().rank());
         let mut blob = agree(comm, "reading what was built", || {
             if rank == source { cache.pack(signature) } else { Ok(Vec::new()) }
@@ -111,7 +117,7 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
 fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
     let entries = Closure::entries(blob)?;
     for entry in &entries {
-        elf::check_ours(seal::image_of(entry.library)).map_err(|reason| {
+        elf::check_ours(record::image_of(entry.library)).map_err(|reason| {
             let text =
                 format!("received {}, which is no shared library for this host: {reason}", entry.signature);
             Error::new(Kind::Cache, text)
@@ -121,7 +127,7 @@ fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
 }
 
 /// Publishes what a blob brings; the error that it brings is ours.
-pub(super) fn accept(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
+pub(super) fn publish_received(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
     let entries = entries_of(blob)?;
     if entries.last().is_none_or(|last| last.signature != signature) {
         let text = format!("received a library, but not {signature}");

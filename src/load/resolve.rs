@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::elf;
-use crate::process::{Capture, Command, Exit, Runner, Spawn};
+use crate::process::{Capture, Command, Exit, Runner, SystemRunner};
 
 /// What a process has loaded.
 pub(super) trait Process {
@@ -41,7 +41,7 @@ pub(super) fn check(path: &Path, process: &dyn Process) -> Result<(), String> {
         capture: Capture::Pipe,
         memory: None,
     };
-    match Spawn.run(&command) {
+    match SystemRunner.run(&command) {
         Ok(outcome) => judge(path, outcome.exit, &String::from_utf8_lossy(&outcome.output), process),
         Err(error) => {
             log::info!("{} is not resolved: cannot run {}: {error}", path.display(), loader.display());

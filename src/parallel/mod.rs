@@ -5,17 +5,17 @@
 
 #![deny(unsafe_code)]
 
-pub mod directories;
-pub mod host;
-pub mod late;
+pub mod app_roles;
+pub mod cache_domains;
+pub mod comm_status;
+pub mod failure_detector;
 #[cfg(feature = "mpi")]
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
 pub mod roles;
-pub mod rollcall;
 pub mod serial;
 pub mod threads;
-pub mod watch;
+pub mod timeout;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -92,7 +92,7 @@ pub trait Communicator {
     ///
     /// # Errors
     /// The one after which nothing can.
-    fn health(&self) -> Result<()> {
+    fn check_alive(&self) -> Result<()> {
         Ok(())
     }
 
@@ -212,7 +212,7 @@ pub fn gather_bytes(comm: &dyn Communicator, mine: &[u8]) -> Result<Vec<Vec<u8>>
     padded[8..8 + mine.len()].copy_from_slice(mine);
     let all = comm.all_gather(&padded)?;
     let unpad = |row: &[u8]| {
-        let mut reader = crate::wire::Reader::new(row);
+        let mut reader = crate::codec::Reader::new(row);
         reader.bytes().unwrap_or_default().to_vec()
     };
     Ok(all.chunks_exact(width).map(unpad).collect())

@@ -6,7 +6,7 @@ use crate::params::resolved::BuildOn;
 
 /// What is known of every rank, the same on all ranks.
 #[derive(Clone, Debug)]
-pub struct Situation<'a> {
+pub struct RoleInput<'a> {
     /// For each rank the lowest rank that shares its cache directory: that directory's leader.
     pub leaders: &'a [usize],
     /// For each rank whether the whole entry lies in its cache directory.
@@ -32,7 +32,7 @@ pub const ROOT: usize = 0;
 
 /// Chooses builders, and whether the host has to transport.
 #[must_use]
-pub fn plan(situation: &Situation<'_>) -> Plan {
+pub fn plan(situation: &RoleInput<'_>) -> Plan {
     let ranks = 0..situation.leaders.len();
     match situation.buildon {
         BuildOn::Root => {
@@ -61,7 +61,7 @@ pub fn plan(situation: &Situation<'_>) -> Plan {
 /// Turns go over the hosts that share a directory, first with one rank of each, then with a second one: compilers of one
 /// host share its cores, and generators run one on each rank.
 #[must_use]
-pub fn deal(builders: &[usize], leaders: &[usize], hosts: &[usize], turn: u64) -> Vec<usize> {
+pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize], turn: u64) -> Vec<usize> {
     let of_directory = |builder: &usize| {
         let mut ranks: Vec<(usize, usize)> = (0..leaders.len())
             .filter(|rank| leaders[*rank] == leaders[*builder])
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     fn builders(leaders: &[usize], hits: &[bool], buildon: BuildOn) -> Vec<usize> {
-        plan(&Situation { leaders, on_disk: hits, buildon, own_transport: false }).builders
+        plan(&RoleInput { leaders, on_disk: hits, buildon, own_transport: false }).builders
     }
 
     #[test]
@@ -128,7 +128,7 @@ mod tests {
     fn a_transport_of_the_host_starts_at_root_and_only_between_directories() {
         let on_disk = [false, true, false, false];
         let situation =
-            |leaders| Situation { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
+            |leaders| RoleInput { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
         assert_eq!(plan(&situation(&[0, 1, 0, 3])), Plan { builders: vec![0], transport: true });
         assert_eq!(plan(&situation(&[0, 0, 0, 0])), Plan { builders: vec![0], transport: false });
     }
@@ -137,14 +137,15 @@ mod tests {
     fn builds_are_dealt_out_over_hosts_and_then_over_their_ranks() {
         // One directory, three ranks on each of two hosts.
         let (leaders, hosts) = ([0; 6], [0, 0, 0, 3, 3, 3]);
-        let dealt: Vec<usize> = (0..7).flat_map(|turn| deal(&[0], &leaders, &hosts, turn)).collect();
+        let dealt: Vec<usize> =
+            (0..7).flat_map(|turn| assign_round_robin(&[0], &leaders, &hosts, turn)).collect();
         assert_eq!(dealt, [0, 3, 1, 4, 2, 5, 0]);
         // A directory of each host, and one whose leader builds nothing.
         let (leaders, hosts) = ([0, 0, 2, 2, 4], [0, 0, 2, 2, 2]);
-        assert_eq!(deal(&[0, 2], &leaders, &hosts, 0), [0, 2]);
-        assert_eq!(deal(&[0, 2], &leaders, &hosts, 1), [1, 3]);
-        assert_eq!(deal(&[4], &leaders, &hosts, 5), [4]);
-        assert_eq!(deal(&[], &leaders, &hosts, 5), [] as [usize; 0]);
+        assert_eq!(assign_round_robin(&[0, 2], &leaders, &hosts, 0), [0, 2]);
+        assert_eq!(assign_round_robin(&[0, 2], &leaders, &hosts, 1), [1, 3]);
+        assert_eq!(assign_round_robin(&[4], &leaders, &hosts, 5), [4]);
+        assert_eq!(assign_round_robin(&[], &leaders, &hosts, 5), [] as [usize; 0]);
     }
 
     #[test]

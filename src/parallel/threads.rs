@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
-use super::late::{Roster, Waiting, gave_up, still_waiting};
-use super::watch::{Watch, warn_after};
+use super::comm_status::{CommStatus, warn_after};
+use super::timeout::{RankTable, Waiting, slow_warning, timeout_error};
 
 /// What the ranks share.
 #[derive(Debug)]
 struct Meeting {
-    roster: Roster,
+    roster: RankTable,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -42,7 +42,7 @@ pub struct ThreadComm {
     meeting: Arc<Meeting>,
     rank: usize,
     host: String,
-    watch: Watch,
+    watch: CommStatus,
 }
 
 /// One rank's wait.
@@ -65,7 +65,7 @@ impl State {
 
 impl Meeting {
     fn new(rows: Vec<u8>) -> Self {
-        let roster = Roster::new(rows);
+        let roster = RankTable::new(rows);
         let state = State { arrived: vec![None; roster.size()], ..State::default() };
         Self { roster, state: Mutex::new(state), changed: Condvar::new() }
     }
@@ -89,7 +89,7 @@ impl Meeting {
         let waited = wait.since.elapsed();
         wait.waiting.waited = waited;
         if wait.timeout.is_some_and(|timeout| waited >= timeout) {
-            let error = gave_up(&self.roster, &state.late(), &wait.waiting);
+            let error = timeout_error(&self.roster, &state.late(), &wait.waiting);
             self.fail(&mut state, error);
             return state;
         }
@@ -98,7 +98,7 @@ impl Meeting {
             let late = state.late();
             if (0..rank).all(|lower| late.contains(&lower)) {
                 let _voice = crate::logging::speak(true);
-                log::warn!("{}", still_waiting(&self.roster, &late, &wait.waiting));
+                log::warn!("{}", slow_warning(&self.roster, &late, &wait.waiting));
             }
         }
         let warning = (!wait.warned).then(|| warn_after(wait.timeout));
@@ -121,7 +121,7 @@ impl ThreadComm {
 
     /// Meets the other ranks in the collective `what` and gives the contributions of all, in rank order.
     fn meet(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let met = self.health().and_then(|()| self.meet_in_health(what, mine));
+        let met = self.check_alive().and_then(|()| self.meet_in_health(what, mine));
         met.map_err(|error| self.watch.fail(error))
     }
 
@@ -208,7 +208,7 @@ impl Communicator for ThreadComm {
         self.watch.expect(step, builders);
     }
 
-    fn health(&self) -> Result<()> {
+    fn check_alive(&self) -> Result<()> {
         self.watch.health()
     }
 
@@ -235,8 +235,8 @@ impl Communicator for ThreadComm {
 
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
         let mine = color.to_le_bytes().to_vec();
-        let all =
-            self.meet("split", [mine.as_slice(), &Roster::row(std::process::id(), &self.host)].concat())?;
+        let all = self
+            .meet("split", [mine.as_slice(), &RankTable::entry(std::process::id(), &self.host)].concat())?;
         let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| other.starts_with(&mine)).count();
         let meeting = {
             let mut state = self.meeting.lock();
@@ -250,7 +250,7 @@ impl Communicator for ThreadComm {
         self.meeting.lock().parts.clear();
         self.meet("end of split", Vec::new())?;
         let rank = same(&all[..self.rank]);
-        Ok(Arc::new(Self { meeting, rank, host: self.host.clone(), watch: Watch::default() }))
+        Ok(Arc::new(Self { meeting, rank, host: self.host.clone(), watch: CommStatus::default() }))
     }
 }
 
@@ -264,7 +264,7 @@ pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm) -> T + Sync) -> V
 /// # Panics
 /// When `program` does.
 pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
-    let rows = hosts.iter().flat_map(|host| Roster::row(std::process::id(), host)).collect();
+    let rows = hosts.iter().flat_map(|host| RankTable::entry(std::process::id(), host)).collect();
     let meeting = Arc::new(Meeting::new(rows));
     std::thread::scope(|scope| {
         let ranks: Vec<_> = hosts
@@ -273,7 +273,7 @@ pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T 
             .map(|(rank, host)| {
                 let host = (*host).to_owned();
                 let meeting = Arc::clone(&meeting);
-                let comm = ThreadComm { meeting, rank, host, watch: Watch::default() };
+                let comm = ThreadComm { meeting, rank, host, watch: CommStatus::default() };
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })

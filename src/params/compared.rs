@@ -6,8 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::codec::{Reader, Writer};
 use crate::process::join;
-use crate::wire::{Reader, Writer};
 
 use super::Params;
 use super::resolved::{BuildParams, Language};
@@ -134,16 +134,16 @@ fn around_difference(a: &str, b: &str) -> [String; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Surroundings;
+    use crate::params::Environment;
 
     fn compared(settings: &[(&str, &str)]) -> Compared {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
         let compared = params.resolve().unwrap().compared;
         assert_eq!(Compared::decode(&compared.encode()), *compared);
@@ -159,7 +159,7 @@ mod tests {
         for (key, here, there) in [
             ("build.cxxflags", "-O2", "-O3"),
             ("parallel.buildon", "node", "root"),
-            ("cache.sealed", "false", "true"),
+            ("cache.frozen", "false", "true"),
             ("build.include_dirs", "/a", "/a /b"),
             ("build.libs", "m", ""),
             ("generator", "{\"degree\":1}", "{\"degree\":2}"),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::human::size;
 
-use super::surroundings::Surroundings;
+use super::environment::Environment;
 
 /// The name of the file in each of the directories.
 pub(super) const BASENAME: &str = ".dijitso.conf";
@@ -35,7 +35,7 @@ pub(super) struct Config {
 ///
 /// One in the working directory that is not safe is passed over with a warning, because anybody may have put it
 /// there (`/tmp`); any other that is not safe is an error.
-pub(super) fn discover(around: &Surroundings) -> Result<Option<Config>> {
+pub(super) fn discover(around: &Environment) -> Result<Option<Config>> {
     let here = around.cwd.join(BASENAME);
     match read_safe(&here, around.uid) {
         Ok(Some(text)) => return parse(here, &text).map(Some),
@@ -62,7 +62,7 @@ fn unreadable(path: &Path, uid: u32) -> bool {
     path.metadata().is_ok_and(|facts| facts.is_file() && facts.uid() == uid) && File::open(path).is_err()
 }
 
-fn later_candidates(around: &Surroundings) -> impl Iterator<Item = PathBuf> {
+fn later_candidates(around: &Environment) -> impl Iterator<Item = PathBuf> {
     let named = around.variable("DIJITSO_CONF").map(|value| {
         let path = around.cwd.join(value);
         if path.is_file() { path } else { path.join(BASENAME) }
@@ -144,8 +144,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    fn around(cwd: &Path) -> Surroundings {
-        Surroundings {
+    fn around(cwd: &Path) -> Environment {
+        Environment {
             variables: [("HOME", cwd.join("home").display().to_string())].into(),
             cwd: cwd.to_owned(),
             uid: rustix::process::geteuid().as_raw(),

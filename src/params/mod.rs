@@ -4,9 +4,9 @@
 
 pub mod compared;
 mod config;
+mod environment;
 pub mod resolved;
 pub mod schema;
-mod surroundings;
 pub mod value;
 
 use std::path::{Path, PathBuf};
@@ -15,8 +15,8 @@ use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Kind, Result};
 
+pub use environment::Environment;
 use schema::{KEYS, SECTIONS};
-pub use surroundings::Surroundings;
 use value::Value;
 
 /// Where a value came from.
@@ -58,14 +58,14 @@ impl Params {
     /// # Errors
     /// [`Kind::Params`] for a config file or variable that cannot be used.
     pub fn new() -> Result<Self> {
-        Self::in_surroundings(&Surroundings::of_process()?)
+        Self::in_environment(&Environment::of_process()?)
     }
 
     /// The same for given surroundings.
     ///
     /// # Errors
     /// As [`Params::new`].
-    pub fn in_surroundings(around: &Surroundings) -> Result<Self> {
+    pub fn in_environment(around: &Environment) -> Result<Self> {
         let mut params = Self {
             values: Vec::with_capacity(KEYS.len()),
             generator: (Json::Object(Map::new()), Origin::Default),

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::codec::{Digest32, Writer, digest};
 use crate::error::{Error, Kind, Result};
-use crate::process::cores::Cores;
+use crate::process::affinity::Cores;
 use crate::process::{Capture, environment};
-use crate::wire::{Digest32, Writer, digest};
 
 use super::compared::Compared;
 use super::schema::{KEYS, Scope};
@@ -80,7 +80,7 @@ pub struct CacheParams {
     /// Where builds are staged.
     pub temp_dir_root: PathBuf,
     /// Where libraries are put for the ranks of a host.
-    pub stage_dir: StageDir,
+    pub node_stage_dir: StageDir,
     /// Whether somebody has said so.
     pub temp_dir_named: bool,
     /// Whether logs are kept.
@@ -108,9 +108,9 @@ pub struct CacheParams {
     /// Whether `generate` is asked on a hit, too.
     pub check_source: CheckSource,
     /// How long a compiler's refusal of a source is remembered.
-    pub failure_memory: Duration,
+    pub failure_ttl: Duration,
     /// Whether nothing is ever built.
-    pub sealed: bool,
+    pub frozen: bool,
     /// Bytes that the cache is kept below.
     pub max_size: Option<u64>,
     /// How long an entry may go unused.
@@ -118,15 +118,15 @@ pub struct CacheParams {
     /// Whether hits, builds and failures are counted.
     pub stats: bool,
     /// Bytes that precompiled headers may take together.
-    pub prologue_max_size: u64,
+    pub pch_max_size: u64,
     /// Whether that was set by somebody.
-    pub prologue_max_size_named: bool,
+    pub pch_max_size_named: bool,
 }
 
 impl CacheParams {
     /// Whether it matters what a build has read besides its source.
     #[must_use]
-    pub fn minds_inputs(&self) -> bool {
+    pub fn tracks_inputs(&self) -> bool {
         self.check_inputs && !self.signature_is_name
     }
 }
@@ -193,7 +193,7 @@ pub struct BuildParams {
     /// Whether the headers that sources begin with are compiled beforehand.
     pub precompile: Precompile,
     /// The headers that these are, by their names; none for all.
-    pub prologue: Vec<String>,
+    pub preamble: Vec<String>,
     /// The linker: `auto` for the fastest, empty for that of the compiler, else its name.
     pub linker: String,
 }
@@ -218,7 +218,7 @@ pub struct Resolved {
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
     /// That, and the cache directory: calls with an equal one can be given the same library.
-    pub memory_digest: Digest32,
+    pub request_digest: Digest32,
 }
 
 /// The default of `parallel.timeout`, for a call whose parameters could not be read.
@@ -234,9 +234,9 @@ impl Resolved {
     #[must_use]
     pub fn with_text(&self, text: Digest32) -> Self {
         let mut memory = Writer::new(b"dijitso call with a text");
-        memory.bytes(&self.memory_digest);
+        memory.bytes(&self.request_digest);
         memory.bytes(&text);
-        Self { text: Some(text), memory_digest: digest(&memory.finish()), ..self.clone() }
+        Self { text: Some(text), request_digest: digest(&memory.finish()), ..self.clone() }
     }
 }
 
@@ -264,7 +264,7 @@ impl Params {
             text: None,
             compared: Arc::new(Compared::new(self, &build, &generator)),
             shared_digest,
-            memory_digest: digest(&memory.finish()),
+            request_digest: digest(&memory.finish()),
             cache: Arc::new(cache),
             generator,
             build,
@@ -294,7 +294,7 @@ impl Params {
             temp_dir_named: !self.text("cache.temp_dir_root").is_empty()
                 || environment::variable("TMPDIR").is_some(),
             temp_dir_root: or("cache.temp_dir_root", &environment::temp_dir()),
-            stage_dir: match self.text("cache.stage_dir") {
+            node_stage_dir: match self.text("cache.node_stage_dir") {
                 "" => StageDir::Nowhere,
                 "auto" => StageDir::Automatic,
                 dir => StageDir::At(self.cwd.join(dir)),
@@ -331,13 +331,13 @@ impl Params {
                 "rebuild" => CheckSource::Rebuild,
                 _ => CheckSource::Never,
             },
-            failure_memory: self.limit("cache.failure_memory").unwrap_or_default(),
-            sealed: self.flag("cache.sealed"),
+            failure_ttl: self.limit("cache.failure_ttl").unwrap_or_default(),
+            frozen: self.flag("cache.frozen"),
             max_size: Some(self.count("cache.max_size")).filter(|bytes| *bytes > 0),
             max_age: self.limit("cache.max_age"),
             stats: self.flag("cache.stats"),
-            prologue_max_size: self.count("cache.prologue_max_size"),
-            prologue_max_size_named: self.origin("cache.prologue_max_size") != Some(&Origin::Default),
+            pch_max_size: self.count("cache.pch_max_size"),
+            pch_max_size_named: self.origin("cache.pch_max_size") != Some(&Origin::Default),
         })
     }
 
@@ -396,7 +396,11 @@ impl Params {
                 "always" => Precompile::Always,
                 _ => Precompile::Auto,
             },
-            prologue: self.list("build.prologue").iter().map(|name| header_name(name).to_owned()).collect(),
+            preamble: self
+                .list("build.pch_headers")
+                .iter()
+                .map(|name| header_name(name).to_owned())
+                .collect(),
             linker: self.text("build.linker").to_owned(),
             capture: match self.text("build.system_call_method") {
                 "OS_SYSTEM" => Capture::File,

@@ -6,11 +6,11 @@
 
 #![forbid(unsafe_code)]
 
-pub mod aside;
-pub mod cores;
+pub mod affinity;
+pub mod detached;
 pub mod environment;
-pub mod manner;
-mod memory;
+pub mod exec_context;
+mod rlimit;
 pub mod slots;
 mod spawn;
 
@@ -20,10 +20,10 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use aside::RunAside;
+use detached::RunDetached;
 use slots::{Slot, Wanted};
 
-pub use spawn::{Spawn, names_launcher};
+pub use spawn::{SystemRunner, names_launcher};
 
 /// How the output of a command comes back to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,7 +113,7 @@ pub trait Runner: Send + Sync {
     }
 
     /// How to run commands beside the program, after whose end they may go on; `None` where that is not to be done.
-    fn aside(&self) -> Option<RunAside> {
+    fn detached(&self) -> Option<RunDetached> {
         None
     }
 }

@@ -30,10 +30,10 @@ use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use crate::fsutil;
-use crate::owner::{Life, Owner};
+use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 
-use super::{cores, manner};
+use super::{affinity, exec_context};
 
 /// A slot that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +70,7 @@ pub fn choices(count: Option<usize>) -> Vec<usize> {
         return (0..count.max(1)).collect();
     }
     // Less than the cores of the mask where a control group gives less.
-    let (mask, cores) = cores::available();
+    let (mask, cores) = affinity::available();
     let bound: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).take(cores).collect();
     if bound.is_empty() { (0..cores).collect() } else { bound }
 }
@@ -147,7 +147,7 @@ const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 /// The open file, if nobody else can have put it there.
 fn own(file: File) -> io::Result<File> {
     let facts: Metadata = file.metadata()?;
-    match fsutil::distrust(&facts) {
+    match fsutil::untrusted_reason(&facts) {
         Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
         None => Ok(file),
     }
@@ -206,7 +206,7 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
                 return Ok(Some(slot));
             }
         }
-        if manner::given_up() || manner::hurried() {
+        if exec_context::is_cancelled() || exec_context::hurried() {
             return Ok(None);
         }
         let waited = begin.elapsed();
@@ -240,7 +240,7 @@ fn try_take(folder: &File, index: usize, holders: &mut Holders) -> io::Result<Op
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?);
         if lock(&file)? {
-            let tag = Owner::me().tag();
+            let tag = ProcessId::current().tag();
             // What cannot be written is not known: the slot counts.
             let _ = without_signals(|| file.set_len(0).and_then(|()| file.write_all_at(tag.as_bytes(), 0)));
             return Ok(Some(Slot { file }));
@@ -268,7 +268,7 @@ fn lock(file: &File) -> io::Result<bool> {
 #[derive(Default)]
 struct Holders {
     /// Owner, and since when it has been seen to do nothing.
-    seen: HashMap<String, (Option<Owner>, Option<Instant>)>,
+    seen: HashMap<String, (Option<ProcessId>, Option<Instant>)>,
     looked: Option<Instant>,
     /// Whether to look at the owners in this round.
     looks: bool,
@@ -293,7 +293,9 @@ impl Holders {
     fn is_idle(&mut self, name: String, file: &File) -> bool {
         if self.looks {
             let owner = read_owner(file);
-            let idle = owner.as_ref().is_some_and(|owner| matches!(owner.life(), Life::Stopped | Life::Dead));
+            let idle = owner
+                .as_ref()
+                .is_some_and(|owner| matches!(owner.liveness(), Liveness::Stopped | Liveness::Dead));
             let before = self.seen.get(&name).filter(|(before, _)| *before == owner).and_then(|seen| seen.1);
             let since = idle.then(|| before.unwrap_or_else(Instant::now));
             self.seen.insert(name, (owner, since));
@@ -306,9 +308,9 @@ impl Holders {
     /// Says who is waited for. Threads that wait for this very process are no news.
     fn say(&self, count: usize, waited: Duration) {
         const NAMED: usize = 4;
-        let me = Owner::me();
+        let me = ProcessId::current();
         let working = self.seen.values().filter(|(_, idle)| idle.is_none());
-        let mut owners: Vec<&Owner> = working.filter_map(|(owner, _)| owner.as_ref()).collect();
+        let mut owners: Vec<&ProcessId> = working.filter_map(|(owner, _)| owner.as_ref()).collect();
         owners.sort_by_key(|owner| (**owner == me, owner.pid));
         owners.dedup();
         let level =
@@ -326,14 +328,14 @@ impl Holders {
     }
 }
 
-fn read_owner(file: &File) -> Option<Owner> {
+fn read_owner(file: &File) -> Option<ProcessId> {
     let mut text = [0; 128];
     let length = file.read_at(&mut text, 0).ok()?;
-    Owner::from_tag(std::str::from_utf8(&text[..length]).ok()?)
+    ProcessId::from_tag(std::str::from_utf8(&text[..length]).ok()?)
 }
 
 /// "process 12 (poisson)".
-fn describe(owner: &Owner) -> String {
+fn describe(owner: &ProcessId) -> String {
     let program = std::fs::read_to_string(format!("/proc/{}/comm", owner.pid)).unwrap_or_default();
     let program = program.trim();
     if program.is_empty() {

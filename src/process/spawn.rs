@@ -18,27 +18,27 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use crate::logging::progress;
 use crate::signals::Tie;
 
-use super::aside::{self, RunAside};
-use super::memory::MemoryLimit;
+use super::detached::{self, RunDetached};
+use super::rlimit::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
-use super::{cores, environment, manner, null_device};
+use super::{affinity, environment, exec_context, null_device};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Spawn;
+pub struct SystemRunner;
 
-impl Runner for Spawn {
+impl Runner for SystemRunner {
     fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
         slots::take(wanted)
     }
 
     fn has_free_core(&self) -> bool {
-        cores::one_is_free()
+        affinity::one_is_free()
     }
 
-    fn aside(&self) -> Option<RunAside> {
-        Some(aside::run)
+    fn detached(&self) -> Option<RunDetached> {
+        Some(detached::run)
     }
 
     fn run(&self, command: &Command) -> io::Result<Outcome> {
@@ -153,7 +153,7 @@ impl Watch {
         let tie = Tie::new().ok();
         let input = tie.as_ref().and_then(|tie| tie.input().ok());
         spawn.stdin(input.map_or_else(null_device, Ok)?);
-        let child = cores::spawn(spawn)?;
+        let child = affinity::spawn(spawn)?;
         tie.iter().for_each(|tie| tie.bind(child.id()));
         let mut memory = MemoryLimit::new(command.memory);
         memory.walk(child.id());
@@ -186,7 +186,7 @@ impl Watch {
                 self.kill();
                 self.exit = Some(Exit::TimedOut);
             }
-            Ok(None) if manner::given_up() => {
+            Ok(None) if exec_context::is_cancelled() => {
                 self.kill();
                 self.exit = Some(Exit::Signal(Signal::KILL.as_raw()));
             }
@@ -242,14 +242,14 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manner::Manner;
+    use super::super::exec_context::ExecContext;
     use super::*;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     fn run(argv: &[&str], capture: Capture, timeout: Option<Duration>) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Spawn.run(&Command { argv, cwd: environment::temp_dir(), timeout, capture, memory: None })
+        SystemRunner.run(&Command { argv, cwd: environment::temp_dir(), timeout, capture, memory: None })
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
                 capture: Capture::Pipe,
                 memory: None,
             };
-            String::from_utf8(Spawn.run(&command).unwrap().output).unwrap()
+            String::from_utf8(SystemRunner.run(&command).unwrap().output).unwrap()
         };
         let ours = format!("TMPDIR is {}\n", dir.path().display());
         assert_eq!(told(&["DIR/g++", "-I/opt/ccache", "x.cpp"]), ours);
@@ -320,9 +320,11 @@ mod tests {
     fn a_command_that_is_given_up_ends_with_its_children() {
         for capture in [Capture::Pipe, Capture::File] {
             let flag = Arc::new(AtomicBool::new(false));
-            let manner = Manner { given_up: Some(Arc::clone(&flag)), ..Manner::default() };
+            let manner = ExecContext { cancelled: Some(Arc::clone(&flag)), ..ExecContext::default() };
             let run = std::thread::spawn(move || {
-                manner::within(manner, || run(&["sh", "-c", "sleep 60 & echo $!; sleep 60"], capture, None))
+                exec_context::within(manner, || {
+                    run(&["sh", "-c", "sleep 60 & echo $!; sleep 60"], capture, None)
+                })
             });
             std::thread::sleep(Duration::from_millis(300));
             flag.store(true, Ordering::Relaxed);

@@ -5,11 +5,11 @@
 
 #include <stdlib.h>
 
-static dijitso_params *sealed(const char *directory)
+static dijitso_params *frozen(const char *directory)
 {
     /* No compiler is found from here on. */
     CHECK(setenv("PATH", "/nonexistent", 1) == 0);
-    return params_with(directory, "cache.sealed", "true", NULL);
+    return params_with(directory, "cache.frozen", "true", NULL);
 }
 
 /* All are served, and nobody generates. */
@@ -29,7 +29,7 @@ static void try_missing(const char *name, const char *before, const dijitso_para
     struct outcome outcome = jit_integer(name, params, &integer, MPI_COMM_WORLD);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     if (CHECK(outcome.error != NULL)) {
-        CHECK_CONTAINS(dijitso_error_message(outcome.error), "is sealed");
+        CHECK_CONTAINS(dijitso_error_message(outcome.error), "is frozen");
         CHECK_CONTAINS(dijitso_error_message(outcome.error), name);
         if (before != NULL)
             CHECK_CONTAINS(dijitso_error_message(outcome.error), before);
@@ -42,7 +42,7 @@ static void try_missing(const char *name, const char *before, const dijitso_para
 /* An entry of this name is there, built by other parameters. */
 static void try_other_parameters(const char *directory)
 {
-    dijitso_params *const params = sealed(directory);
+    dijitso_params *const params = frozen(directory);
     struct integer integer = {1, 0, NULL, NULL};
     struct outcome outcome;
     CHECK(dijitso_params_set(params, "build.libs", "m", NULL) == DIJITSO_OK);
@@ -70,7 +70,7 @@ int main(int argc, char **argv)
             CHECK_OUTCOME(outcome, at + 1 + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK));
         }
     } else if (strcmp(argv[2], "serve") == 0) {
-        params = sealed(directory);
+        params = frozen(directory);
         try_served("one", 1, params, ORIGIN(DISK));
         try_served("two", 2, params, ORIGIN(DISK));
         try_missing("three", NULL, params);
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
         try_other_parameters(directory);
     } else {
         /* A directory for each rank, of which only the first has the bundle. */
-        params = sealed(path_of("%s/%d", directory, ranks_rank()));
+        params = frozen(path_of("%s/%d", directory, ranks_rank()));
         try_served("two", 2, params, ORIGIN(DISK) | ORIGIN(RECEIVED));
         try_missing("three", NULL, params);
     }

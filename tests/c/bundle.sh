@@ -27,7 +27,7 @@ ranks "$work/other/place" serve
 ranks "$work/own" own
 
 # What a bundle brought can be looked at without the compiler, too.
-why=$(PATH=/nonexistent "$command" --cache-dir "$work/other/place" why one --param build.cxxflags_opt=-O0 --param cache.sealed=true)
+why=$(PATH=/nonexistent "$command" --cache-dir "$work/other/place" why one --param build.cxxflags_opt=-O0 --param cache.frozen=true)
 case $why in
   *"is a hit"*) ;;
   *) printf 'FAILED: why says: %s\n' "$why"; exit 1 ;;

@@ -46,7 +46,7 @@ disk readonly rw
 mkdir "$work/readonly/cache"
 mount -o remount,ro "$work/readonly"
 "$program" "$work/readonly/cache" "$work/staging" $cache_error "$work/readonly/cache" "Read-only file system" \
-  DIJITSO_CACHE_DIR cache.sealed
+  DIJITSO_CACHE_DIR cache.frozen
 
 printf '== a read-only staging place\n'
 mkdir -p "$work/empty"

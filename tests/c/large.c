@@ -58,7 +58,7 @@ static void no_memory(const char *work, const dijitso_callbacks *callbacks)
 }
 
 /* Directories that two ranks have each: rank 0 builds, rank 1 receives, the others find it. None of them ever holds it
- * twice: what was built is read once to be checked and sealed, once to be sent, once to be loaded. */
+ * twice: what was built is read once to be checked and frozen, once to be sent, once to be loaded. */
 static void held_once(const char *work, const dijitso_callbacks *callbacks)
 {
     dijitso_params *const params =

@@ -28,7 +28,7 @@ static void see(void *user_data, const dijitso_log_record *record)
 /* One library that is built, and one that cannot be. */
 static void build(void)
 {
-    dijitso_params *const params = params_with(path_of("%s/cache", work), "cache.failure_memory", "0", NULL);
+    dijitso_params *const params = params_with(path_of("%s/cache", work), "cache.failure_ttl", "0", NULL);
     struct integer good = {1, 0, NULL, NULL}, bad = {1, 0, "int broken = nonsense_of_ours;\n", NULL};
     struct outcome outcome;
     CHECK_OUTCOME(jit_integer("good", params, &good, DIJITSO_COMM_NULL), 1 + INCLUDED_VALUE, ANY_ORIGIN);

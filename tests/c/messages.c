@@ -218,9 +218,9 @@ static void failures(void)
 {
     struct integer refused = {1, 0, "int broken = nonsense_of_ours;\n", NULL}, good = {1, 0, NULL, NULL},
                    generate = {1, 0, NULL, "no element of degree -1"};
-    fail("refused", &refused, "cache.failure_memory", "60");
-    fail("remembered", &refused, "cache.failure_memory", "60");
-    fail("generate", &generate, "cache.failure_memory", "0");
+    fail("refused", &refused, "cache.failure_ttl", "60");
+    fail("remembered", &refused, "cache.failure_ttl", "60");
+    fail("generate", &generate, "cache.failure_ttl", "0");
     fail("missing", &good, "build.cxx", "no-such-compiler-42");
     fail("timeout", &good, "build.timeout", "0.01");
 }
@@ -228,7 +228,7 @@ static void failures(void)
 /* A build that fails says what to do next. */
 static void check_advice(const char *what, struct integer *integer, const char *key, const char *value, const char *advice)
 {
-    dijitso_params *const params = params_with(path_of("%s/failures", work), key, value, "cache.failure_memory", "0",
+    dijitso_params *const params = params_with(path_of("%s/failures", work), key, value, "cache.failure_ttl", "0",
                                                NULL);
     struct outcome outcome;
     check_case("%s", what);
@@ -256,7 +256,7 @@ static const char *compiler(const char *name, const char *script)
 static void advice(void)
 {
     struct integer good = {1, 0, NULL, NULL}, header = {1, 0, "#include <no_such_header_42.h>\n", NULL};
-    check_advice("a header is missing", &header, "cache.failure_memory", "0", "build.include_dirs");
+    check_advice("a header is missing", &header, "cache.failure_ttl", "0", "build.include_dirs");
     check_advice("a library is missing", &good, "build.libs", "no_such_library_42", "build.lib_dirs");
     check_advice("a flag is wrong", &good, "build.cxxflags", "-shared -fPIC --no-such-flag-42", "dijitso config");
     check_advice("no compiler", &good, "build.cxx", "no-such-compiler-42", "CXX");

@@ -1,7 +1,7 @@
 //! Entries of a cache that nobody has built.
 
-use dijitso::cache::seal::{Record, seal};
-use dijitso::cache::{EntryFiles, companion};
+use dijitso::cache::record::{Record, append_record};
+use dijitso::cache::{EntryFiles, file_digest};
 use dijitso::signature::Toolchain;
 
 /// The contents of an entry's files.
@@ -16,7 +16,7 @@ pub(crate) struct Contents {
 #[allow(dead_code, reason = "not every test program wants it")]
 pub(crate) fn recorded(signature: &str, contents: Contents) -> EntryFiles {
     let record =
-        Record { source_sha256: companion(&contents.source).sha256, ..record(signature, &[], &contents) };
+        Record { source_sha256: file_digest(&contents.source).sha256, ..record(signature, &[], &contents) };
     files(&record, contents)
 }
 
@@ -29,7 +29,7 @@ fn record(signature: &str, needs: &[&str], contents: &Contents) -> Record {
     Record {
         signature: signature.to_owned(),
         name: signature.to_owned(),
-        header: Some(companion(&contents.header)),
+        header: Some(file_digest(&contents.header)),
         source_sha256: String::new(),
         text: None,
         dependencies: needs.iter().map(|need| (*need).to_owned()).collect(),
@@ -50,7 +50,7 @@ fn files(record: &Record, contents: Contents) -> EntryFiles {
     let Contents { image, header, source, log } = contents;
     EntryFiles {
         signature: record.signature.clone(),
-        library: seal(image, record).unwrap(),
+        library: append_record(image, record).unwrap(),
         header: Some(header),
         source: Some((source, false)),
         log: Some(log),

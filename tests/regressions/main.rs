@@ -22,14 +22,14 @@ use sample::sample;
 
 use dijitso::capi;
 use dijitso::error::{Error, Kind, Result};
-use dijitso::jit::callbacks::Asked;
-use dijitso::jit::ranks::Agreed;
+use dijitso::jit::callbacks::GenerateRequest;
+use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::load::{Image, Loader, System};
 use dijitso::parallel::Communicator;
 use dijitso::parallel::threads::run;
 use dijitso::params::Params;
-use dijitso::process::Spawn;
+use dijitso::process::SystemRunner;
 
 const PART: &str = "DIJITSO_TEST_REGRESSIONS_PART";
 
@@ -110,7 +110,7 @@ fn script(script: &str) -> String {
 }
 
 fn generator<'a>(code: &'a str) -> Callbacks<'a> {
-    let generate = |_: Asked<'_>, source: &mut Source| {
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
         source.code = Some(code.as_bytes().to_vec());
         Ok(())
     };
@@ -267,7 +267,9 @@ fn c11_messages_come_through_as_they_are() {
     let results = run(3, |comm| {
         let params = refusing.resolve().unwrap();
         let request = Request { name: "refused", params: &params };
-        Session::default().jit_on(comm, &Agreed::default(), Ok(request), &mut generator(HEALTHY)).unwrap_err()
+        Session::default()
+            .jit_on(comm, &CommState::default(), Ok(request), &mut generator(HEALTHY))
+            .unwrap_err()
     });
     for error in &results {
         assert!(error.message().contains(CURLY) && error.message().contains(cache), "{error}");
@@ -397,9 +399,10 @@ fn w13_a_library_that_does_not_load_is_an_error_with_the_loaders_words_on_every_
             let cache = dir.path().join(format!("cache{}", comm.rank() % 2));
             let settings = [("cache.cache_dir", cache.to_str().unwrap()), ("parallel.buildon", "root")];
             let params = params(&settings).resolve().unwrap();
-            let session = Session::new(Arc::new(Spawn), Arc::new(Refuses(refuses == Some(comm.rank()))));
+            let session =
+                Session::new(Arc::new(SystemRunner), Arc::new(Refuses(refuses == Some(comm.rank()))));
             let request = Request { name, params: &params };
-            session.jit_on(comm, &Agreed::default(), Ok(request), &mut generator(code))
+            session.jit_on(comm, &CommState::default(), Ok(request), &mut generator(code))
         })
     };
     let same = |results: Vec<Result<Library>>| {

@@ -86,7 +86,8 @@ fn a_cache_of_another_user_is_refused_by_every_command_that_changes_one() {
     let bench = Bench::new(0o755);
     let (cache, other) = (bench.at.join("theirs"), bench.at.join("precious"));
     precious(&other);
-    for folder in ["comm", "lease", "src", "log", "include", "lib", "stats", "aside", "failed", "used"] {
+    for folder in ["comm", "lease", "src", "log", "include", "lib", "stats", "quarantine", "failed", "atime"]
+    {
         let _ = fs::remove_dir_all(&cache);
         mkdir(&cache, 0o755);
         fs::write(
@@ -122,9 +123,19 @@ fn links_in_a_cache_are_not_followed_by_what_changes_it() {
     let other = bench.at.join("precious");
     precious(&other);
     let before = content(&other);
-    for folder in
-        ["comm", "lease", "src", "log", "include", "stats", "aside", "failed", "used", "toolchain", "lib"]
-    {
+    for folder in [
+        "comm",
+        "lease",
+        "src",
+        "log",
+        "include",
+        "stats",
+        "quarantine",
+        "failed",
+        "atime",
+        "toolchain",
+        "lib",
+    ] {
         let _ = fs::remove_dir_all(bench.cache());
         bench.jit(&Session::default(), "other", &one()).unwrap();
         let _ = fs::remove_dir_all(bench.cache().join(folder));
@@ -150,10 +161,10 @@ fn project(dir: &Path) {
         "comm/notes",
         "failed/form",
         "failed/results.csv",
-        "aside/form.h",
-        "used/form",
+        "quarantine/form.h",
+        "atime/form",
         "stats/host~1.jsonl",
-        "prologue/0123456789abcdef0123456789abcdef",
+        "pch/0123456789abcdef0123456789abcdef",
         "README",
     ];
     for name in files {

@@ -5,8 +5,8 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
+use crate::codec::{Writer, digest, hex};
 use crate::params::resolved::BuildParams;
-use crate::wire::{Writer, digest, hex};
 
 /// The kind of processor: the name in `build.cpu`, or else a digest of what the system says of it.
 ///
@@ -145,13 +145,13 @@ mod tests {
 
     #[test]
     fn a_name_given_by_the_user_is_taken_at_its_word() {
-        let around = crate::params::Surroundings {
+        let around = crate::params::Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = crate::params::Params::in_surroundings(&around).unwrap();
+        let mut params = crate::params::Params::in_environment(&around).unwrap();
         assert_eq!(key(&params.resolve().unwrap().build).len(), 32);
         params.set("build.cpu", "genoa").unwrap();
         assert_eq!(key(&params.resolve().unwrap().build), "genoa");

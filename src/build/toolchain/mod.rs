@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::inputs::FRESH;
+use crate::codec::{Writer, digest, hex};
+use crate::inputs::MEMO_TTL;
 use crate::params::resolved::{BuildParams, Language};
 use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
-use crate::wire::{Writer, digest, hex};
 
 /// A compiler that says nothing for this long has nothing to say.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ fn memo() -> Option<MutexGuard<'static, Memo>> {
 }
 
 /// From now on every compiler is looked at again: somebody is about to build by it.
-pub fn look_again() {
+pub fn invalidate() {
     // It is held for no longer than it takes to copy a few texts, but for ever in a child that was forked meanwhile.
     for _ in 0..1000 {
         if let Some(mut memo) = memo() {
@@ -95,7 +95,7 @@ pub fn look_again() {
 
 fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compiler {
     let known = |seen: &&Seen| {
-        seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < FRESH
+        seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < MEMO_TTL
     };
     let (before, known) = match memo() {
         Some(memo) => (memo.forgotten, memo.seen.iter().find(known).map(|seen| seen.compiler.clone())),
@@ -302,13 +302,13 @@ mod tests {
                 Ok(crate::process::Outcome { exit: Exit::TimedOut, output: Vec::new() })
             }
         }
-        let around = crate::params::Surroundings {
+        let around = crate::params::Environment {
             variables: [("HOME", "/h".to_owned())].into(),
             cwd: "/c".into(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let mut params = crate::params::Params::in_surroundings(&around).unwrap();
+        let mut params = crate::params::Params::in_environment(&around).unwrap();
         params.set("build.timeout", "1").unwrap();
         let hangs = Hangs(Mutex::default());
         assert_eq!(probe(&params.resolve().unwrap().build, &hangs), Toolchain::unknown());
@@ -330,11 +330,11 @@ mod tests {
         assert!(first.is_some(), "what is not there is looked for again");
         std::fs::write(&program, "another one").unwrap();
         assert_eq!(look(now), first);
-        let second = look(now + FRESH);
+        let second = look(now + MEMO_TTL);
         assert_ne!(second, first);
         std::fs::write(&program, "yet another one").unwrap();
-        look_again();
-        assert_ne!(look(now + FRESH), second);
+        invalidate();
+        assert_ne!(look(now + MEMO_TTL), second);
         let path = Some(OsString::from("/elsewhere"));
         assert_eq!(inspect_at(&["cc-that-is-replaced".to_owned()], path, now).file_key, None);
     }

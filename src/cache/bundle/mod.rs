@@ -24,12 +24,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{digest, hex};
 use crate::error::{Error, Kind};
 use crate::params::resolved::CacheParams;
-use crate::wire::{digest, hex};
 
 use super::layout::Layout;
-use super::seal::{Companion, Record};
+use super::record::{FileDigest, Record};
 
 pub use read::{Imported, Options, Outcome, Report, import};
 pub use stream::Stream;
@@ -107,10 +107,10 @@ struct Item {
     target: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     isa: String,
-    library: Companion,
-    header: Option<Companion>,
+    library: FileDigest,
+    header: Option<FileDigest>,
     source: Option<Source>,
-    log: Option<Companion>,
+    log: Option<FileDigest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -118,21 +118,21 @@ struct Source {
     /// End of its name, without that of compression.
     postfix: String,
     packed: bool,
-    file: Companion,
+    file: FileDigest,
 }
 
 /// What a compiler said of itself: the file `toolchain/<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     key: String,
-    file: Companion,
+    file: FileDigest,
 }
 
 /// A member of a bundle.
 struct Member<'a> {
     path: String,
     mode: u32,
-    file: &'a Companion,
+    file: &'a FileDigest,
     part: Part,
 }
 

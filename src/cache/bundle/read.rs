@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 
-use crate::cache::seal::{self, Companion, Record};
+use crate::cache::record::{self, FileDigest, Record};
 use crate::cache::{Cache, EntryFiles, check_source};
+use crate::codec::hex;
 use crate::elf;
 use crate::error::{Error, Result};
 use crate::fsutil::{LONGEST_LIBRARY, LONGEST_TEXT};
@@ -19,7 +20,6 @@ use crate::human;
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
-use crate::wire::hex;
 
 use super::{
     DIGESTS, FILE_MODE, FORMAT, Item, LONGEST_MANIFEST, MANIFEST, MOST_ENTRIES, Manifest, Member, Naming,
@@ -385,10 +385,10 @@ fn check_sizes(item: &Item) -> Checked<()> {
 /// Whether a library is what the manifest says of it.
 fn check_library(item: &Item, library: &[u8]) -> Checked<(Record, Facts)> {
     let signature = &item.signature;
-    let record = seal::open(library, signature)
+    let record = record::open(library, signature)
         .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
     // The machine is judged later, for some import what is for another one.
-    elf::check(seal::image_of(library))
+    elf::check(record::image_of(library))
         .map_err(|reason| format!("the library of {signature} is no whole shared library: {reason}"))?;
     let agrees = record.name == item.name
         && record.needs().eq(item.needs.iter().map(String::as_str))
@@ -435,7 +435,7 @@ fn skim(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
 }
 
 fn begin(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
-    let Companion { size, .. } = expected.file;
+    let FileDigest { size, .. } = expected.file;
     let front = tar::front(&expected.path, *size, expected.mode);
     let found = tar::expect(from, &front).map_err(|error| cut(&error))?;
     if found { Ok(()) } else { Err(format!("in the place of {} there is something else", expected.path)) }

@@ -6,20 +6,20 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::seal::{self, Record, seal};
-use crate::cache::{Cache, Check, EntryFiles, Lookup, companion};
+use crate::cache::record::{self, Record, append_record};
+use crate::cache::{Cache, EntryFiles, Lookup, Verify, file_digest};
 use crate::elf::sample::sample;
 use crate::fsutil::{LONGEST_TEXT, gzip};
-use crate::params::{Params, Surroundings};
+use crate::params::{Environment, Params};
 
 fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
         cwd: root.to_owned(),
         uid: 0,
         system_dir: "/nonexistent".into(),
     };
-    let mut params = Params::in_surroundings(&around).unwrap();
+    let mut params = Params::in_environment(&around).unwrap();
     for (key, value) in settings {
         params.set(key, value).unwrap();
     }
@@ -37,12 +37,12 @@ fn elf(other: bool) -> Vec<u8> {
 fn entry(signature: &str, needs: &[&str], image: Vec<u8>) -> EntryFiles {
     let record = Record {
         dependencies: needs.iter().map(|text| (*text).to_owned()).collect(),
-        header: Some(companion(b"header")),
-        ..seal::tests::record(signature)
+        header: Some(file_digest(b"header")),
+        ..record::tests::record(signature)
     };
     EntryFiles {
         signature: signature.to_owned(),
-        library: seal(image, &record).unwrap(),
+        library: append_record(image, &record).unwrap(),
         header: Some(b"header".to_vec()),
         source: Some((gzip(format!("source of {signature}").as_bytes()), true)),
         log: Some(b"log".to_vec()),
@@ -104,8 +104,8 @@ fn a_bundle_carries_the_closure_to_another_cache() {
     let report = imported(&new, &bundle).unwrap();
     assert_eq!(outcomes(&report), [(LONG, &Outcome::New), ("b", &Outcome::New)]);
     assert_eq!((report.new_notes, report.other_notes), (1, 0));
-    assert!(matches!(new.lookup("b", Check::Whole).unwrap(), Lookup::Hit(..)));
-    assert_eq!(new.lookup("c", Check::Whole).unwrap(), Lookup::Miss);
+    assert!(matches!(new.lookup("b", Verify::ForLink).unwrap(), Lookup::Hit(..)));
+    assert_eq!(new.lookup("c", Verify::ForLink).unwrap(), Lookup::Miss);
     for signature in ["b", LONG] {
         assert_eq!(new.read_entry(signature).unwrap(), old.read_entry(signature).unwrap());
     }
@@ -136,7 +136,7 @@ fn tar_and_sha256sum_understand_it() {
     assert!(checked.status.success(), "{checked:?}");
     fs::set_permissions(root.join("lib"), fs::Permissions::from_mode(0o700)).unwrap();
     let cache = cache_at(to.path(), &[]);
-    assert!(matches!(cache.lookup("b", Check::Whole).unwrap(), Lookup::Hit(..)));
+    assert!(matches!(cache.lookup("b", Verify::ForLink).unwrap(), Lookup::Hit(..)));
 }
 
 #[test]
@@ -182,7 +182,7 @@ fn what_was_built_for_another_machine_is_refused_unless_forced() {
     let Outcome::Refused(needs) = &report.entries[1].outcome else { panic!("{report:?}") };
     assert_eq!(needs, "it needs x, which is refused");
     assert_eq!(report.entries[2].outcome, Outcome::New);
-    assert_eq!(new.lookup("x", Check::Load).unwrap(), Lookup::Miss);
+    assert_eq!(new.lookup("x", Verify::ForLoad).unwrap(), Lookup::Miss);
     let force = Options { force: true, ..Options::default() };
     let report = import(&new, &mut Cursor::new(&bundle), force).unwrap();
     assert_eq!(outcomes(&report), [("x", &Outcome::New), ("y", &Outcome::New), ("c", &Outcome::There)]);
@@ -250,10 +250,10 @@ fn sources_of_either_language_travel() {
     let old = cache_at(from.path(), &[("build.language", "c")]);
     let mut files = entry("c", &[], elf(false));
     let record = Record {
-        recipe: Some(crate::cache::recipe::Recipe { language: "c".into(), ..Default::default() }),
-        ..seal::open(&files.library, "c").unwrap()
+        recipe: Some(crate::cache::build_spec::BuildSpec { language: "c".into(), ..Default::default() }),
+        ..record::open(&files.library, "c").unwrap()
     };
-    files.library = seal(elf(false), &record).unwrap();
+    files.library = append_record(elf(false), &record).unwrap();
     old.publish(&files).unwrap();
     // The command is told nothing of languages.
     let bundle = exported(&cache_at(from.path(), &[]), &["c"]);
@@ -380,20 +380,20 @@ fn forged(manifest: &Manifest, like: &CacheParams, files: &[&[u8]]) -> Vec<u8> {
 fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
     let like = cache.layout().params();
     let record = Record {
-        source_sha256: companion(b"the source").sha256,
+        source_sha256: file_digest(b"the source").sha256,
         dependencies: Vec::new(),
-        ..seal::tests::record("s")
+        ..record::tests::record("s")
     };
-    let library = seal(elf(false), &record).unwrap();
+    let library = append_record(elf(false), &record).unwrap();
     let item = Item {
         signature: "s".to_owned(),
         name: record.name.clone(),
         needs: Vec::new(),
         target: record.toolchain.target.clone(),
         isa: String::new(),
-        library: companion(&library),
+        library: file_digest(&library),
         header: None,
-        source: Some(Source { postfix: ".cpp".to_owned(), packed: true, file: companion(source) }),
+        source: Some(Source { postfix: ".cpp".to_owned(), packed: true, file: file_digest(source) }),
         log: None,
     };
     let manifest = Manifest {

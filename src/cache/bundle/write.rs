@@ -8,8 +8,8 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cache::catalog::Catalog;
-use crate::cache::seal::{self, Record};
-use crate::cache::{Cache, Check, EntryFiles, Lookup, check_source, companion};
+use crate::cache::record::{self, Record};
+use crate::cache::{Cache, EntryFiles, Lookup, Verify, check_source, file_digest};
 use crate::error::Result;
 
 use super::{FORMAT, Item, MANIFEST, MOST_ENTRIES, Manifest, Naming, Note, Source, failed, src_postfix, tar};
@@ -97,7 +97,7 @@ pub fn export(
         dijitso: env!("CARGO_PKG_VERSION").to_owned(),
         naming: Naming::of(params),
         entries: items,
-        notes: notes.iter().map(|(key, data)| Note { key: key.clone(), file: companion(data) }).collect(),
+        notes: notes.iter().map(|(key, data)| Note { key: key.clone(), file: file_digest(data) }).collect(),
     };
     let mut out = Counted { to: out, bytes: 0 };
     let cannot = |error: io::Error| failed(format!("cannot write the bundle: {error}"));
@@ -172,7 +172,7 @@ impl Gathering<'_> {
     }
 
     fn what_it_is_instead(&self, signature: &str) -> String {
-        match self.cache.lookup(signature, Check::Load) {
+        match self.cache.lookup(signature, Verify::ForLoad) {
             Ok(Lookup::Damaged(damage)) => damage.describe(),
             Ok(_) => "it is not in the cache".to_owned(),
             Err(error) => error.message().to_owned(),
@@ -194,13 +194,13 @@ fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
         }
     });
     // What was read at the end of the file before its digest was looked at.
-    if seal::open(&files.library, signature).as_ref() != Ok(record) {
+    if record::open(&files.library, signature).as_ref() != Ok(record) {
         return Err(failed(format!("{signature} has changed while it was exported; run again")));
     }
     let source = files.source.as_ref().map(|(data, packed)| Source {
         postfix,
         packed: *packed,
-        file: companion(data),
+        file: file_digest(data),
     });
     let item = Item {
         signature: signature.clone(),
@@ -208,10 +208,10 @@ fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
         needs: record.needs().map(str::to_owned).collect(),
         target: record.toolchain.target.clone(),
         isa: record.toolchain.isa.clone(),
-        library: companion(&files.library),
-        header: files.header.as_deref().map(companion),
+        library: file_digest(&files.library),
+        header: files.header.as_deref().map(file_digest),
         source,
-        log: files.log.as_deref().map(companion),
+        log: files.log.as_deref().map(file_digest),
     };
     Ok((files, item))
 }

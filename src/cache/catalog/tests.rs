@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::cache::tests::{cache, entry};
-use crate::cache::{Check, Lookup};
+use crate::cache::{Lookup, Verify};
 
 const HASHED: &str = "poisson_9871e9593e2afab75ec87be9a7d21385";
 const OTHER: &str = "poisson_7dd8a143998f0c7705ac73a5a9eab3c1";
@@ -137,7 +137,7 @@ fn the_header_of_a_published_library_is_not_replaced() {
     assert!(cache.store_header("mass", b"another").is_err());
     cache.store_header("mass", b"header").unwrap();
     cache.store_source("mass", b"annotated").unwrap();
-    assert!(matches!(cache.lookup("mass", Check::Whole).unwrap(), Lookup::Hit(..)));
+    assert!(matches!(cache.lookup("mass", Verify::ForLink).unwrap(), Lookup::Hit(..)));
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn entries_are_removed_whole_and_others_stay() {
     assert_eq!(removed[0], cache.layout().lib("mass"), "the library first");
     assert!(cache.remove("mass", &Category::ALL).unwrap().is_empty());
     cache.remove("stiffness", &[Category::Log]).unwrap();
-    assert!(matches!(cache.lookup("stiffness", Check::Whole).unwrap(), Lookup::Hit(..)));
+    assert!(matches!(cache.lookup("stiffness", Verify::ForLink).unwrap(), Lookup::Hit(..)));
     assert_eq!(signatures(&cache.entries().unwrap()), [OTHER, HASHED, "stiffness"]);
     assert_eq!(fs::read_dir(dir.path().join("cache/lease")).unwrap().count(), 0);
     assert!(cache.remove("../x", &Category::ALL).is_err());
@@ -186,7 +186,7 @@ fn what_is_being_built_is_not_removed() {
     let cache = filled(dir.path());
     let path = cache.layout().lease("mass");
     let tree = Arc::new(cache.open_or_make().unwrap());
-    let Taken::Ours(lease) = lease::take(&tree, &path, Duration::from_secs(60), || false) else {
+    let Acquire::Acquired(lease) = lease::take(&tree, &path, Duration::from_secs(60), || false) else {
         panic!("not ours")
     };
     let error = cache.remove("mass", &Category::ALL).unwrap_err();

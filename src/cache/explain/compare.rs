@@ -4,8 +4,8 @@
 
 use serde_json::Value as Json;
 
-use crate::cache::recipe::Recipe;
-use crate::cache::seal::Record;
+use crate::cache::build_spec::BuildSpec;
+use crate::cache::record::Record;
 use crate::signature::Toolchain;
 
 use super::difference::{Component, Difference};
@@ -16,7 +16,7 @@ pub struct Build {
     /// Whether the signature is the name alone.
     pub by_name: bool,
     /// The build parameters; `None` where they were not recorded.
-    pub recipe: Option<Recipe>,
+    pub recipe: Option<BuildSpec>,
     /// The compiler.
     pub toolchain: Toolchain,
     /// The generator parameters, as JSON text.
@@ -66,7 +66,7 @@ pub fn differences(before: &Build, after: &Build) -> Vec<Difference> {
     found
 }
 
-fn recipes(before: &Recipe, after: &Recipe, found: &mut Vec<Difference>) {
+fn recipes(before: &BuildSpec, after: &BuildSpec, found: &mut Vec<Difference>) {
     let mut value = |component, before: &str, after: &str| {
         if before != after {
             found.push(Difference::changed(component, "", before, after));
@@ -267,7 +267,7 @@ mod tests {
         Build {
             text: None,
             by_name: false,
-            recipe: Some(Recipe {
+            recipe: Some(BuildSpec {
                 language: "cxx".into(),
                 compiler: words("c++"),
                 flags: words("-shared -fPIC -O2 -isystem /usr/x"),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     /// What is said when this is done to the build.
-    fn told(change: impl FnOnce(&mut Build, &mut Recipe)) -> Vec<String> {
+    fn told(change: impl FnOnce(&mut Build, &mut BuildSpec)) -> Vec<String> {
         let mut after = build();
         let mut recipe = after.recipe.take().unwrap();
         change(&mut after, &mut recipe);

@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-mod account;
 pub mod compare;
 pub mod difference;
+mod entry_report;
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -16,12 +16,12 @@ use crate::error::Result;
 use crate::inputs::Input;
 use crate::signature::name_of;
 
-use super::seal::{Damage, Record};
-use super::{Cache, Check, Lookup};
+use super::record::{Invalid, Record};
+use super::{Cache, Lookup, Verify};
 use compare::{Build, differences};
 use difference::{Component, Difference};
 
-pub use account::{Account, Need, account, utc};
+pub use entry_report::{EntryReport, Need, entry_report, utc};
 
 /// A request, as far as it can be compared with entries.
 #[derive(Clone, Debug)]
@@ -104,9 +104,9 @@ const MOST_COMPARED: usize = 1000;
 /// [`crate::error::Kind::Cache`] when the cache cannot be read, or is refused.
 pub fn explain(cache: &Cache, wanted: &Wanted) -> Result<Explanation> {
     // Whoever asks has perhaps just changed something.
-    crate::inputs::look_again();
+    crate::inputs::invalidate();
     let signatures = cache.signatures()?;
-    let (state, reasons) = match cache.lookup(&wanted.signature, Check::Whole)? {
+    let (state, reasons) = match cache.lookup(&wanted.signature, Verify::ForLink)? {
         Lookup::Hit(..) => (State::Hit, Vec::new()),
         Lookup::Miss => (State::Miss, Vec::new()),
         Lookup::Damaged(damage) => (State::Damaged, reasons(cache, &wanted.signature, &damage)),
@@ -177,7 +177,7 @@ fn similar(name: &str, signatures: &[String]) -> Option<String> {
 }
 
 /// Why an entry that is there is not whole, one reason for each file or dependency.
-fn reasons(cache: &Cache, signature: &str, damage: &Damage) -> Vec<Difference> {
+fn reasons(cache: &Cache, signature: &str, damage: &Invalid) -> Vec<Difference> {
     let mut found = Vec::new();
     collect_reasons(cache, signature, damage, &mut HashSet::new(), &mut found);
     found
@@ -186,7 +186,7 @@ fn reasons(cache: &Cache, signature: &str, damage: &Damage) -> Vec<Difference> {
 fn collect_reasons(
     cache: &Cache,
     signature: &str,
-    damage: &Damage,
+    damage: &Invalid,
     seen: &mut HashSet<String>,
     found: &mut Vec<Difference>,
 ) {
@@ -195,13 +195,13 @@ fn collect_reasons(
     }
     let record = cache.record(signature).ok().flatten();
     match (damage, record) {
-        (Damage::Input(_), Some(record)) => found.extend(cache.changed_inputs(&record).map(changed_file)),
-        (Damage::Dependency, Some(record)) => {
+        (Invalid::Input(_), Some(record)) => found.extend(cache.changed_inputs(&record).map(changed_file)),
+        (Invalid::Dependency, Some(record)) => {
             for needed in record.needs() {
-                match cache.lookup(needed, Check::Whole) {
+                match cache.lookup(needed, Verify::ForLink) {
                     Ok(Lookup::Hit(..)) => {}
                     Ok(Lookup::Miss) => found.push(dependency(needed, "is missing")),
-                    Ok(Lookup::Damaged(damage @ (Damage::Input(_) | Damage::Dependency))) => {
+                    Ok(Lookup::Damaged(damage @ (Invalid::Input(_) | Invalid::Dependency))) => {
                         collect_reasons(cache, needed, &damage, seen, found);
                     }
                     Ok(Lookup::Damaged(damage)) => {

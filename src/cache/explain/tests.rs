@@ -2,10 +2,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::cache::recipe::Recipe;
-use crate::cache::seal::{self, seal};
-use crate::cache::{EntryFiles, companion};
-use crate::params::{Params, Surroundings};
+use crate::cache::build_spec::BuildSpec;
+use crate::cache::record::{self, append_record};
+use crate::cache::{EntryFiles, file_digest};
+use crate::params::{Environment, Params};
 use crate::signature::Toolchain;
 
 /// A name with a hash of 32 times this digit.
@@ -14,13 +14,13 @@ fn hashed(name: &str, digit: char) -> String {
 }
 
 fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
         cwd: root.to_owned(),
         uid: 0,
         system_dir: "/nonexistent".into(),
     };
-    let mut params = Params::in_surroundings(&around).unwrap();
+    let mut params = Params::in_environment(&around).unwrap();
     params.set("cache.cache_dir", "cache").unwrap();
     for (key, value) in settings {
         params.set(key, value).unwrap();
@@ -33,11 +33,11 @@ fn build(flags: &str, generator: &str) -> Build {
     Build {
         text: None,
         by_name: false,
-        recipe: Some(Recipe {
+        recipe: Some(BuildSpec {
             language: "cxx".into(),
             compiler: words("c++"),
             flags: words(flags),
-            ..Recipe::default()
+            ..BuildSpec::default()
         }),
         toolchain: Toolchain {
             identity: "gcc version 12.2.0".into(),
@@ -57,13 +57,13 @@ fn publish(cache: &Cache, signature: &str, build: &Build, change: impl FnOnce(&m
         toolchain: build.toolchain.clone(),
         generator: build.generator.clone(),
         built_at: 1_700_000_000,
-        ..seal::tests::record(signature)
+        ..record::tests::record(signature)
     };
     let header = record.header.take().map(|_| b"header".to_vec());
     change(&mut record);
     let files = EntryFiles {
         signature: signature.to_owned(),
-        library: seal(b"\x7fELF".to_vec(), &record).unwrap(),
+        library: append_record(b"\x7fELF".to_vec(), &record).unwrap(),
         header: header.or_else(|| record.header.as_ref().map(|_| b"header".to_vec())),
         source: None,
         log: None,
@@ -153,8 +153,8 @@ fn changed_headers_and_rebuilt_libraries_are_named() {
          linked library @/libpetsc.so was rebuilt {change}"
     );
     assert_eq!(told(&cache, dir.path(), &signature, &now), expected);
-    let sealed = cache_at(dir.path(), &[("cache.sealed", "true")]);
-    let found = explain(&sealed, &wanted(&signature, &now)).unwrap().reasons;
+    let frozen = cache_at(dir.path(), &[("cache.frozen", "true")]);
+    let found = explain(&frozen, &wanted(&signature, &now)).unwrap().reasons;
     assert_eq!(found.len(), 2, "where nothing is built, what is gone does not matter: {found:?}");
 }
 
@@ -189,7 +189,7 @@ fn damage_of_the_entry_itself_is_told() {
     let cache = cache_at(dir.path(), &[]);
     let now = build("-O2", "{}");
     let signature = hashed("f", 'a');
-    publish(&cache, &signature, &now, |record| record.header = Some(companion(b"header")));
+    publish(&cache, &signature, &now, |record| record.header = Some(file_digest(b"header")));
     fs::remove_file(cache.layout().inc(&signature)).unwrap();
     let expected = format!(
         "{signature} is in @/cache and would be built again:\n  {signature}: its header is missing or altered"
@@ -237,7 +237,7 @@ fn a_failed_build_is_told_with_its_folder() {
     // A folder of somebody who had no folder to write.
     fs::remove_dir_all(&folder).unwrap();
     let error = crate::error::Error::new(crate::error::Kind::Compile, "cannot build f: no");
-    let failed = super::super::notes::Failed::new("of".into(), Vec::new(), &[], error);
+    let failed = super::super::negative_cache::FailureRecord::new("of".into(), Vec::new(), &[], error);
     cache.remember_failure(&signature, &failed);
     let text = told(&cache, dir.path(), &signature, &now);
     assert!(text.ends_with("UTC: cannot build f: no"), "{text}");
@@ -264,12 +264,12 @@ fn the_account_of_an_entry() {
     publish(&cache, &names[2], &now, |_| {});
     publish(&cache, &names[1], &now, |record| {
         record.dependencies = vec![names[2].clone()];
-        record.header = Some(companion(b"header"));
+        record.header = Some(file_digest(b"header"));
         record.inputs = vec![Input::of(&header).unwrap()];
         record.command = vec!["c++".into(), "-DTEXT=two words".into()];
     });
     publish(&cache, &names[0], &now, |record| record.nested = vec![names[1].clone()]);
-    let found = account(&cache, &names[1]).unwrap();
+    let found = entry_report(&cache, &names[1]).unwrap();
     let expected = "f_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is in @/cache, whole.\n  \
         name       f\n  \
         built      2023-11-14 22:13 UTC on host, in 0.50 s, by dijitso 0.1.0\n  \
@@ -284,16 +284,16 @@ fn the_account_of_an_entry() {
         needed by  f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     let expected = expected.replace(
         "afe0cb5a1acf1ed1ae69b58d9ba9b5d3a15fb8cfd0a0a4a9f2d2d5c4a2d7d0ab",
-        &companion(b"header").sha256,
+        &file_digest(b"header").sha256,
     );
     assert_eq!(found.text().replace(&dir.path().display().to_string(), "@"), expected);
     assert_eq!(found.to_json()["record"]["name"], "f");
     fs::remove_file(cache.layout().lib(&names[2])).unwrap();
-    let found = account(&cache, &names[1]).unwrap();
+    let found = entry_report(&cache, &names[1]).unwrap();
     assert!(found.text().contains("(linked; missing or damaged)"), "{}", found.text());
-    let absent = account(&cache, &names[2]).unwrap();
+    let absent = entry_report(&cache, &names[2]).unwrap();
     assert!(!absent.present && absent.needed_by == [names[1].clone()], "{absent:?}");
-    assert!(account(&cache, "../evil").is_err());
+    assert!(entry_report(&cache, "../evil").is_err());
 }
 
 #[test]

@@ -5,9 +5,9 @@
 use std::fs::File;
 
 use super::*;
+use crate::cache::stats::Event;
 use crate::cache::tests::{cache, entry};
-use crate::cache::usage::Event;
-use crate::cache::{Check, Lookup};
+use crate::cache::{Lookup, Verify};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -15,7 +15,7 @@ fn set_used(cache: &Cache, signature: &str, hours: u32) {
     let time = SystemTime::now() - HOUR * hours;
     let lib = File::options().append(true).open(cache.layout().lib(signature)).unwrap();
     lib.set_modified(time).unwrap();
-    let used = cache.layout().used(signature);
+    let used = cache.layout().atime(signature);
     if used.exists() {
         File::open(used).unwrap().set_modified(time).unwrap();
     }
@@ -39,7 +39,7 @@ fn names(done: &Collected) -> Vec<&str> {
 }
 
 fn is_hit(cache: &Cache, signature: &str) -> bool {
-    matches!(cache.lookup(signature, Check::Whole).unwrap(), Lookup::Hit(..))
+    matches!(cache.lookup(signature, Verify::ForLink).unwrap(), Lookup::Hit(..))
 }
 
 const NOW: Duration = Duration::from_millis(1);
@@ -48,15 +48,15 @@ const NOW: Duration = Duration::from_millis(1);
 fn the_least_recently_used_go_until_it_is_below_the_limit() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("a", &[], 5), ("b", &[], 9), ("c", &[], 7), ("d", &[], 1)]);
-    let all = cache.make_room(&limits(None, None), NOW).unwrap();
+    let all = cache.evict(&limits(None, None), NOW).unwrap();
     assert_eq!((all.kept, all.removed.len(), all.before), (4, 0, all.after));
     // Half of it, in blocks of whatever size the disk has.
-    let done = cache.make_room(&limits(Some(all.before / 2), None), NOW).unwrap();
+    let done = cache.evict(&limits(Some(all.before / 2), None), NOW).unwrap();
     assert_eq!(names(&done), ["b", "c"]);
     assert_eq!((done.kept, done.failures.len()), (2, 0));
     assert!(done.after <= all.before / 2);
-    assert_eq!(cache.make_room(&limits(None, None), NOW).unwrap().before, done.after);
-    for path in cache.layout().besides("b").into_iter().chain([cache.layout().lib("b")]) {
+    assert_eq!(cache.evict(&limits(None, None), NOW).unwrap().before, done.after);
+    for path in cache.layout().sidecars("b").into_iter().chain([cache.layout().lib("b")]) {
         assert!(!path.exists(), "{}", path.display());
     }
     assert!(is_hit(&cache, "a") && is_hit(&cache, "d"));
@@ -70,11 +70,11 @@ fn what_something_kept_needs_is_kept() {
     let old: &[(&str, &[&str], u32)] =
         &[("c", &[], 30), ("b", &["c"], 20), ("a", &["b", "c"], 1), ("y", &[], 28), ("x", &["y"], 25)];
     let cache = filled(dir.path(), old);
-    let done = cache.make_room(&limits(None, Some(10)), NOW).unwrap();
+    let done = cache.evict(&limits(None, Some(10)), NOW).unwrap();
     assert_eq!(names(&done), ["x", "y"], "what needs another goes first");
     assert!(is_hit(&cache, "a") && is_hit(&cache, "b") && is_hit(&cache, "c"));
     set_used(&cache, "a", 11);
-    assert_eq!(names(&cache.make_room(&limits(None, Some(10)), NOW).unwrap()), ["a", "b", "c"]);
+    assert_eq!(names(&cache.evict(&limits(None, Some(10)), NOW).unwrap()), ["a", "b", "c"]);
 }
 
 #[test]
@@ -82,12 +82,12 @@ fn a_use_that_was_noted_keeps_an_entry_and_what_it_needs() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("b", &[], 20), ("a", &["b"], 20), ("z", &[], 20)]);
     cache.note_use("a", HOUR);
-    assert_eq!(names(&cache.make_room(&limits(None, Some(10)), NOW).unwrap()), ["z"]);
-    assert!(cache.layout().used("a").exists());
+    assert_eq!(names(&cache.evict(&limits(None, Some(10)), NOW).unwrap()), ["z"]);
+    assert!(cache.layout().atime("a").exists());
     let later = SystemTime::now() - HOUR * 20;
-    File::open(cache.layout().used("a")).unwrap().set_modified(later).unwrap();
-    assert_eq!(names(&cache.make_room(&limits(None, Some(10)), NOW).unwrap()), ["a", "b"]);
-    assert!(!cache.layout().used("a").exists());
+    File::open(cache.layout().atime("a")).unwrap().set_modified(later).unwrap();
+    assert_eq!(names(&cache.evict(&limits(None, Some(10)), NOW).unwrap()), ["a", "b"]);
+    assert!(!cache.layout().atime("a").exists());
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn what_is_fresh_or_being_built_stays_whatever_the_limit() {
     let lease =
         lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("busy"), HOUR, || false);
     // Some file systems do not tell when a lease was made: then nothing of the last hour goes.
-    let done = cache.make_room(&limits(Some(1), None), NOW).unwrap();
+    let done = cache.evict(&limits(Some(1), None), NOW).unwrap();
     assert_eq!((names(&done), done.spared), (vec!["old"], 3));
     drop(lease);
-    let done = cache.make_room(&limits(Some(1), None), NOW).unwrap();
+    let done = cache.evict(&limits(Some(1), None), NOW).unwrap();
     assert_eq!((names(&done), done.spared), (vec!["busy", "dep"], 1));
     assert!(is_hit(&cache, "fresh"));
 }
@@ -115,19 +115,19 @@ fn what_was_used_since_a_build_began_stays() {
         lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("form"), HOUR, || false);
     cache.note_use("found", Duration::from_secs(60));
     let greedy = Limits { spared: Duration::ZERO, ..limits(Some(1), None) };
-    assert_eq!(names(&cache.make_room(&greedy, NOW).unwrap()), ["old"]);
+    assert_eq!(names(&cache.evict(&greedy, NOW).unwrap()), ["old"]);
     drop(lease);
-    assert_eq!(names(&cache.make_room(&greedy, NOW).unwrap()), ["found"]);
+    assert_eq!(names(&cache.evict(&greedy, NOW).unwrap()), ["found"]);
 }
 
 #[test]
 fn a_dry_run_says_the_same_and_touches_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("b", &[], 20), ("a", &["b"], 20), ("z", &[], 1)]);
-    let dry = cache.make_room(&Limits { dry_run: true, ..limits(None, Some(10)) }, NOW).unwrap();
+    let dry = cache.evict(&Limits { dry_run: true, ..limits(None, Some(10)) }, NOW).unwrap();
     assert!(is_hit(&cache, "a"));
     assert!(!cache.layout().lease("").exists());
-    let done = cache.make_room(&limits(None, Some(10)), NOW).unwrap();
+    let done = cache.evict(&limits(None, Some(10)), NOW).unwrap();
     assert_eq!((names(&dry), dry.after, dry.kept), (names(&done), done.after, done.kept));
 }
 
@@ -147,11 +147,11 @@ fn one_collector_at_a_time() {
             drop(lease);
         });
         wait.recv().unwrap();
-        let error = cache.make_room(&limits(None, Some(1)), NOW).unwrap_err();
+        let error = cache.evict(&limits(None, Some(1)), NOW).unwrap_err();
         assert!(error.message().contains("is making room"), "{error}");
         drop(done);
     });
-    assert_eq!(names(&cache.make_room(&limits(None, Some(1)), HOUR).unwrap()), ["a"]);
+    assert_eq!(names(&cache.evict(&limits(None, Some(1)), HOUR).unwrap()), ["a"]);
 }
 
 #[test]
@@ -164,9 +164,9 @@ fn damaged_files_failed_builds_and_notes_go_when_they_are_old() {
     let old = SystemTime::now() - HOUR * 30;
     let folder = cache.layout().failure("form");
     let files = [
-        cache.layout().aside().join("libdijitso-x.so"),
+        cache.layout().quarantine().join("libdijitso-x.so"),
         cache.layout().failed("form"),
-        cache.layout().used("not-there"),
+        cache.layout().atime("not-there"),
         folder.join("lib/error.log"),
         root.join("notes.txt"),
         root.join("jitfailure-"),
@@ -176,10 +176,10 @@ fn damaged_files_failed_builds_and_notes_go_when_they_are_old() {
         fs::write(file, "text").unwrap();
         File::open(file).unwrap().set_modified(old).unwrap();
     }
-    let done = cache.make_room(&limits(None, Some(10)), NOW).unwrap();
+    let done = cache.evict(&limits(None, Some(10)), NOW).unwrap();
     assert_eq!(done.removed.len(), 3, "the folder is young: {done:?}");
     File::open(&folder).unwrap().set_modified(old).unwrap();
-    let done = cache.make_room(&limits(None, Some(10)), NOW).unwrap();
+    let done = cache.evict(&limits(None, Some(10)), NOW).unwrap();
     assert_eq!(done.removed.len(), 1);
     assert!(done.removed[0].bytes > 0 && !folder.exists());
     assert!(files[4].exists() && files[5].exists(), "what is not ours is not touched");
@@ -214,7 +214,7 @@ fn rings_and_long_chains_are_no_trouble() {
         let next = names[(at + 1) % names.len()].as_str();
         fs::write(path_of(&cache, name), entry(name, &[next], "h").library).unwrap();
     }
-    let done = cache.make_room(&Limits { spared: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
+    let done = cache.evict(&Limits { spared: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
     assert_eq!((done.removed.len(), done.kept, done.after), (300, 0, 0));
 }
 
@@ -230,7 +230,7 @@ fn what_cannot_be_removed_is_said_and_keeps_what_it_needs() {
     let cache = filled(dir.path(), &[("b", &[], 20), ("a", &["b"], 20), ("z", &[], 30)]);
     let root = cache.layout().lib("a");
     let done = with(vec![Rule { root, ops: &[Op::Name], errno: libc::EACCES }], || {
-        cache.make_room(&limits(None, Some(10)), NOW).unwrap()
+        cache.evict(&limits(None, Some(10)), NOW).unwrap()
     });
     assert_eq!((names(&done), done.failures.len()), (vec!["z"], 1), "{done:?}");
     assert!(done.failures[0].contains("libdijitso-a.so"));
@@ -243,17 +243,17 @@ fn after_a_build_a_host_looks_once_in_a_while() {
     let unlimited = filled(dir.path(), &[("a", &[], 20)]);
     let params = CacheParams { max_age: Some(HOUR), ..unlimited.layout().params().clone() };
     let cache = Cache::new(unlimited.layout().root(), &params);
-    unlimited.make_room_if_due();
+    unlimited.evict_if_due();
     assert!(is_hit(&cache, "a"), "without a limit there is nothing to do");
-    cache.make_room_if_due();
+    cache.evict_if_due();
     assert!(!is_hit(&cache, "a"));
     cache.publish(&entry("a", &[], "header")).unwrap();
     set_used(&cache, "a", 20);
-    cache.make_room_if_due();
+    cache.evict_if_due();
     assert!(is_hit(&cache, "a"), "it has just looked");
-    let stamp = cache.layout().collected(&usage::host_key());
+    let stamp = cache.layout().gc_stamp(&stats::host_key());
     File::open(stamp).unwrap().set_modified(SystemTime::now() - 2 * INTERVAL).unwrap();
     cache.count(Event::Hit, "a", 1, 0);
-    cache.make_room_if_due();
+    cache.evict_if_due();
     assert!(!is_hit(&cache, "a"));
 }

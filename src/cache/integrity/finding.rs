@@ -12,7 +12,7 @@ pub enum Severity {
     /// It is built again at its next use.
     Stale,
     /// It takes room.
-    Litter,
+    Leftover,
 }
 
 impl Severity {
@@ -22,7 +22,7 @@ impl Severity {
         match self {
             Self::Broken => "broken",
             Self::Stale => "stale",
-            Self::Litter => "litter",
+            Self::Leftover => "litter",
         }
     }
 }
@@ -30,7 +30,7 @@ impl Severity {
 /// What is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the table in the module above")]
-pub enum What {
+pub enum FindingKind {
     LibraryCut,
     LibraryVersion,
     LibraryAltered,
@@ -50,7 +50,7 @@ pub enum What {
     ForeignFile,
 }
 
-impl What {
+impl FindingKind {
     /// The name, as in the table in the module above.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -80,7 +80,7 @@ impl What {
     pub fn severity(self) -> Severity {
         match self {
             Self::InputChanged | Self::DependencyStale => Severity::Stale,
-            Self::SourceAltered | Self::Orphan | Self::Leftover | Self::ForeignFile => Severity::Litter,
+            Self::SourceAltered | Self::Orphan | Self::Leftover | Self::ForeignFile => Severity::Leftover,
             _ => Severity::Broken,
         }
     }
@@ -102,7 +102,7 @@ impl What {
 
 /// What has become of a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mended {
+pub enum RepairOutcome {
     /// Nothing was tried, or there is nothing that this library does about it.
     No,
     /// It would be mended.
@@ -119,7 +119,7 @@ pub enum Mended {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// What it is.
-    pub what: What,
+    pub what: FindingKind,
     /// The entry; empty for what belongs to none.
     pub signature: String,
     /// The file.
@@ -127,7 +127,7 @@ pub struct Finding {
     /// In words.
     pub text: String,
     /// What has become of it.
-    pub mended: Mended,
+    pub mended: RepairOutcome,
     /// Whether anything is repaired in this cache; not in one that is refused, or in what is no cache.
     pub repairs: bool,
 }
@@ -139,10 +139,10 @@ impl Finding {
         // A directory: nothing in it is changed before its owner has made it safe.
         let is_dir = self.signature.is_empty();
         match self.what {
-            What::Refused if is_dir => {
+            FindingKind::Refused if is_dir => {
                 "find out who can write it; then make it yours alone (chown, chmod go-w), or name another cache directory"
             }
-            What::Unreadable if is_dir => "look at the rights and at the disk",
+            FindingKind::Unreadable if is_dir => "look at the rights and at the disk",
             what if !self.repairs && what.advice().contains("--repair") => {
                 "nothing is repaired here: the directory is refused, or is no cache of dijitso"
             }
@@ -150,9 +150,9 @@ impl Finding {
         }
     }
 
-    pub(super) fn new(what: What, signature: &str, path: &Path, text: impl Into<String>) -> Self {
+    pub(super) fn new(what: FindingKind, signature: &str, path: &Path, text: impl Into<String>) -> Self {
         let (signature, path) = (signature.to_owned(), path.to_owned());
-        Self { what, signature, path, text: text.into(), mended: Mended::No, repairs: true }
+        Self { what, signature, path, text: text.into(), mended: RepairOutcome::No, repairs: true }
     }
 }
 
@@ -171,7 +171,7 @@ impl Report {
     /// Whether nothing is broken any more.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let left = |finding: &Finding| finding.mended != Mended::Done;
+        let left = |finding: &Finding| finding.mended != RepairOutcome::Done;
         !self.findings.iter().any(|finding| finding.what.severity() == Severity::Broken && left(finding))
     }
 }

@@ -4,9 +4,9 @@
 
 use super::*;
 use crate::cache::tests::entry;
-use crate::cache::{Check, EntryFiles, Lookup};
+use crate::cache::{EntryFiles, Lookup, Verify};
 use crate::elf::sample::sample;
-use crate::owner::Owner;
+use crate::owner::ProcessId;
 use crate::params::resolved::CacheParams;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -33,13 +33,13 @@ fn filled(dir: &Path) -> Cache {
 
 /// With the digest of its source in the record.
 fn with_source(files: EntryFiles) -> EntryFiles {
-    let mut record = seal::open(&files.library, &files.signature).unwrap();
-    record.source_sha256 = companion(b"source").sha256;
-    let library = seal::seal(sample(files.signature.as_bytes()), &record).unwrap();
+    let mut record = record::open(&files.library, &files.signature).unwrap();
+    record.source_sha256 = file_digest(b"source").sha256;
+    let library = record::append_record(sample(files.signature.as_bytes()), &record).unwrap();
     EntryFiles { library, source: Some((fsutil::gzip(b"source"), true)), ..files }
 }
 
-fn check(cache: &Cache, mend: Mend) -> Report {
+fn check(cache: &Cache, mend: RepairMode) -> Report {
     cache.check(&[], mend, &|_, _| {}).unwrap()
 }
 
@@ -56,15 +56,15 @@ fn age(path: &Path) {
 fn a_sound_cache_has_no_findings_and_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let empty = cache(dir.path());
-    assert_eq!(check(&empty, Mend::Do), Report::default());
+    assert_eq!(check(&empty, RepairMode::Do), Report::default());
     assert!(!empty.layout().root().exists());
     let cache = filled(dir.path());
     let told = Mutex::new(Vec::new());
-    let report = cache.check(&[], Mend::No, &|done, of| told.lock().unwrap().push((done, of))).unwrap();
+    let report = cache.check(&[], RepairMode::No, &|done, of| told.lock().unwrap().push((done, of))).unwrap();
     assert_eq!((report.entries, report.findings.len(), report.is_sound()), (4, 0, true));
     assert!(report.bytes > 0);
     assert_eq!(told.into_inner().unwrap().last(), Some(&(4, 4)));
-    assert!(!cache.layout().lease("").exists() && !cache.layout().aside().exists());
+    assert!(!cache.layout().lease("").exists() && !cache.layout().quarantine().exists());
 }
 
 /// What a compiler had not finished was sealed, and nothing was wrong with the seal.
@@ -75,20 +75,20 @@ fn a_sealed_file_that_is_no_whole_library_is_broken() {
     let mut cut = sample(b"");
     cut.truncate(cut.len() - 30);
     for (signature, image) in [("cut", cut), ("text", b"no library".to_vec())] {
-        let record = Record { dependencies: Vec::new(), ..seal::tests::record(signature) };
-        let library = seal::seal(image, &record).unwrap();
+        let record = Record { dependencies: Vec::new(), ..record::tests::record(signature) };
+        let library = record::append_record(image, &record).unwrap();
         let files =
             EntryFiles { signature: signature.to_owned(), library, header: None, source: None, log: None };
         assert!(cache.publish(&files).unwrap());
     }
     let expected = [("library-cut", "cut"), ("library-cut", "text")];
-    let report = check(&cache, Mend::No);
+    let report = check(&cache, RepairMode::No);
     assert_eq!(found(&report), expected);
     assert!(report.findings.iter().all(|finding| finding.text.contains("no whole shared library")));
-    let mended = check(&cache, Mend::Do);
-    assert!(mended.findings.iter().all(|finding| finding.mended == Mended::Done), "{mended:?}");
+    let mended = check(&cache, RepairMode::Do);
+    assert!(mended.findings.iter().all(|finding| finding.mended == RepairOutcome::Done), "{mended:?}");
     assert!(["cut", "text"].iter().all(|signature| !cache.layout().lib(signature).exists()));
-    assert!(check(&cache, Mend::No).is_sound());
+    assert!(check(&cache, RepairMode::No).is_sound());
 }
 
 /// Defect W15 of the original: it looked at libraries in the current directory, and found nothing, ever.
@@ -97,7 +97,7 @@ fn w15_a_missing_library_of_this_cache_is_found_from_anywhere() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::remove_file(cache.layout().lib("c")).unwrap();
-    let report = check(&cache, Mend::No);
+    let report = check(&cache, RepairMode::No);
     let expected = [("dependency-broken", "a"), ("dependency-missing", "a"), ("dependency-missing", "b")];
     let mut got = found(&report);
     got.sort_unstable();
@@ -154,21 +154,24 @@ fn every_damage_has_its_name_and_is_mended() {
         let dir = tempfile::tempdir().unwrap();
         let cache = filled(dir.path());
         harm(&cache);
-        let report = check(&cache, Mend::No);
+        let report = check(&cache, RepairMode::No);
         assert_eq!(found(&report), [(name, "d")], "case {at}: {report:?}");
         assert!(!report.is_sound());
-        let said = check(&cache, Mend::Say);
-        assert_eq!(said.findings[0].mended, Mended::Would, "case {at}");
-        assert!(!said.is_sound() && !cache.layout().aside().exists());
-        let mended = check(&cache, Mend::Do);
-        assert_eq!(mended.findings[0].mended, Mended::Done, "case {at}: {mended:?}");
+        let said = check(&cache, RepairMode::Say);
+        assert_eq!(said.findings[0].mended, RepairOutcome::Would, "case {at}");
+        assert!(!said.is_sound() && !cache.layout().quarantine().exists());
+        let mended = check(&cache, RepairMode::Do);
+        assert_eq!(mended.findings[0].mended, RepairOutcome::Done, "case {at}: {mended:?}");
         assert!(mended.is_sound());
-        assert_eq!(check(&cache, Mend::No).findings, [], "case {at}");
-        assert_eq!(cache.lookup("d", Check::Load).unwrap(), Lookup::Miss);
-        assert!(cache.layout().aside().join("libdijitso-d.so").exists());
-        assert!(matches!(cache.lookup("a", Check::Whole).unwrap(), Lookup::Hit(..)), "the rest is untouched");
+        assert_eq!(check(&cache, RepairMode::No).findings, [], "case {at}");
+        assert_eq!(cache.lookup("d", Verify::ForLoad).unwrap(), Lookup::Miss);
+        assert!(cache.layout().quarantine().join("libdijitso-d.so").exists());
+        assert!(
+            matches!(cache.lookup("a", Verify::ForLink).unwrap(), Lookup::Hit(..)),
+            "the rest is untouched"
+        );
         assert!(cache.publish(&with_source(entry("d", &[], "d"))).unwrap());
-        assert_eq!(check(&cache, Mend::No).findings, []);
+        assert_eq!(check(&cache, RepairMode::No).findings, []);
     }
 }
 
@@ -177,11 +180,11 @@ fn what_needs_something_broken_is_set_aside_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().lib("c"), "short").unwrap();
-    let report = check(&cache, Mend::Do);
+    let report = check(&cache, RepairMode::Do);
     let broken: BTreeSet<&str> = report.findings.iter().map(|finding| &*finding.signature).collect();
     assert_eq!(broken.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert!(report.is_sound(), "{report:?}");
-    let after = check(&cache, Mend::No);
+    let after = check(&cache, RepairMode::No);
     assert_eq!((after.entries, after.findings.len()), (1, 0));
 }
 
@@ -196,8 +199,9 @@ fn an_entry_that_needs_itself_is_found() {
         fs::write(cache.layout().inc(name), "h").unwrap();
         fs::set_permissions(cache.layout().inc(name), PermissionsExt::from_mode(0o600)).unwrap();
     }
-    let report = check(&cache, Mend::Do);
-    let cycles: Vec<_> = report.findings.iter().filter(|finding| finding.what == What::Cycle).collect();
+    let report = check(&cache, RepairMode::Do);
+    let cycles: Vec<_> =
+        report.findings.iter().filter(|finding| finding.what == FindingKind::Cycle).collect();
     assert_eq!(cycles.len(), 2, "{report:?}");
     assert!(cycles.iter().any(|cycle| cycle.text.contains("x needs y needs z needs x")));
     assert!(report.is_sound(), "{report:?}");
@@ -212,19 +216,19 @@ fn headers_that_have_changed_make_stale_and_not_broken() {
     let input = Input::of(&header).unwrap();
     for (name, needs) in [("element", &[][..]), ("form", &["element"][..])] {
         let files = entry(name, needs, "h");
-        let mut record = seal::open(&files.library, name).unwrap();
+        let mut record = record::open(&files.library, name).unwrap();
         if name == "element" {
             record.inputs = vec![input.clone()];
         }
-        let library = seal::seal(sample(b""), &record).unwrap();
+        let library = record::append_record(sample(b""), &record).unwrap();
         assert!(cache.publish(&EntryFiles { library, ..files }).unwrap());
     }
-    assert_eq!(check(&cache, Mend::No).findings, []);
+    assert_eq!(check(&cache, RepairMode::No).findings, []);
     fs::write(&header, "changed").unwrap();
-    let report = check(&cache, Mend::Do);
+    let report = check(&cache, RepairMode::Do);
     assert_eq!(found(&report), [("input-changed", "element"), ("dependency-stale", "form")]);
     assert!(report.findings[0].text.contains("ufc.h has changed"));
-    assert!(report.is_sound() && report.findings.iter().all(|finding| finding.mended == Mended::No));
+    assert!(report.is_sound() && report.findings.iter().all(|finding| finding.mended == RepairOutcome::No));
 }
 
 #[test]
@@ -243,9 +247,9 @@ fn what_lies_around_is_found_and_only_what_nobody_needs_is_moved() {
     for path in &foreign {
         fs::write(path, "mine").unwrap();
     }
-    let dead = Owner { start: Owner::me().start + 1, ..Owner::me() };
+    let dead = ProcessId { start: ProcessId::current().start + 1, ..ProcessId::current() };
     let staged = layout.dir(Category::Lib).join(format!(".staged-{}-x", dead.tag()));
-    let living = layout.dir(Category::Lib).join(format!(".staged-{}-x", Owner::me().tag()));
+    let living = layout.dir(Category::Lib).join(format!(".staged-{}-x", ProcessId::current().tag()));
     fs::create_dir_all(layout.lease("")).unwrap();
     fs::create_dir_all(layout.comm()).unwrap();
     let meeting = layout.comm().join("0123456789abcdef01234567.0");
@@ -262,19 +266,19 @@ fn what_lies_around_is_found_and_only_what_nobody_needs_is_moved() {
         || false,
     );
     let expected = [
-        (What::ForeignFile, foreign[0].clone(), Mended::No),
-        (What::ForeignFile, foreign[1].clone(), Mended::No),
-        (What::Leftover, meeting.clone(), Mended::Done),
-        (What::Leftover, staged.clone(), Mended::Done),
-        (What::Leftover, layout.lease("crashed"), Mended::Done),
-        (What::Orphan, layout.log("gone"), Mended::Done),
-        (What::Orphan, layout.src("gone", true), Mended::Done),
-        (What::SourceAltered, layout.src("d", true), Mended::Done),
+        (FindingKind::ForeignFile, foreign[0].clone(), RepairOutcome::No),
+        (FindingKind::ForeignFile, foreign[1].clone(), RepairOutcome::No),
+        (FindingKind::Leftover, meeting.clone(), RepairOutcome::Done),
+        (FindingKind::Leftover, staged.clone(), RepairOutcome::Done),
+        (FindingKind::Leftover, layout.lease("crashed"), RepairOutcome::Done),
+        (FindingKind::Orphan, layout.log("gone"), RepairOutcome::Done),
+        (FindingKind::Orphan, layout.src("gone", true), RepairOutcome::Done),
+        (FindingKind::SourceAltered, layout.src("d", true), RepairOutcome::Done),
     ];
-    let report = check(&cache, Mend::Do);
+    let report = check(&cache, RepairMode::Do);
     assert!(report.is_sound(), "litter breaks nothing");
     let busy = report.findings.iter().find(|finding| finding.signature == "busy").unwrap();
-    assert!(matches!(&busy.mended, Mended::Busy(who) if who.contains("process")), "{busy:?}");
+    assert!(matches!(&busy.mended, RepairOutcome::Busy(who) if who.contains("process")), "{busy:?}");
     for wanted in expected {
         let one = |finding: &&Finding| {
             (finding.what, &finding.path, &finding.mended) == (wanted.0, &wanted.1, &wanted.2)
@@ -284,9 +288,9 @@ fn what_lies_around_is_found_and_only_what_nobody_needs_is_moved() {
     assert_eq!(report.findings.len(), 9);
     drop(lease);
     assert!(living.exists() && !staged.exists() && foreign[0].exists() && layout.inc("young").exists());
-    let again = check(&cache, Mend::Do);
+    let again = check(&cache, RepairMode::Do);
     assert_eq!(
-        again.findings.iter().filter(|finding| finding.what != What::ForeignFile).count(),
+        again.findings.iter().filter(|finding| finding.what != FindingKind::ForeignFile).count(),
         1,
         "{again:?}"
     );
@@ -303,13 +307,13 @@ fn a_living_builder_is_left_alone() {
         Duration::from_secs(60),
         || false,
     );
-    for mend in [Mend::Say, Mend::Do] {
+    for mend in [RepairMode::Say, RepairMode::Do] {
         let report = check(&cache, mend);
-        assert!(matches!(report.findings[0].mended, Mended::Busy(_)));
+        assert!(matches!(report.findings[0].mended, RepairOutcome::Busy(_)));
         assert!(!report.is_sound() && cache.layout().lib("d").exists());
     }
     drop(lease);
-    assert!(check(&cache, Mend::Do).is_sound());
+    assert!(check(&cache, RepairMode::Do).is_sound());
 }
 
 #[test]
@@ -317,7 +321,7 @@ fn some_entries_are_checked_with_what_they_need() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().lib("c"), "short").unwrap();
-    let of = |name: &str| cache.check(&[name.to_owned()], Mend::No, &|_, _| {});
+    let of = |name: &str| cache.check(&[name.to_owned()], RepairMode::No, &|_, _| {});
     assert_eq!(of("d").unwrap().findings, []);
     assert_eq!(of("a").unwrap().entries, 3);
     assert!(!of("a").unwrap().is_sound());
@@ -331,9 +335,9 @@ fn a_directory_that_others_can_write_is_found_and_not_touched() {
     let cache = filled(dir.path());
     let lib = cache.layout().dir(Category::Lib);
     fs::set_permissions(&lib, PermissionsExt::from_mode(0o777)).unwrap();
-    let report = check(&cache, Mend::Do);
+    let report = check(&cache, RepairMode::Do);
     assert_eq!(found(&report), [("refused", "")]);
-    assert!(!report.is_sound() && report.findings[0].mended == Mended::No);
+    assert!(!report.is_sound() && report.findings[0].mended == RepairOutcome::No);
     fs::set_permissions(&lib, PermissionsExt::from_mode(0o700)).unwrap();
-    assert!(check(&cache, Mend::No).is_sound());
+    assert!(check(&cache, RepairMode::No).is_sound());
 }

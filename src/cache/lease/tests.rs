@@ -11,8 +11,8 @@ fn tree(path: &Path) -> Arc<Tree> {
     Arc::new(Tree::open(dir).unwrap().unwrap())
 }
 
-fn foreign(owner: Owner) -> Vec<u8> {
-    let claim = Claim { format: FORMAT.to_owned(), owner, host: "host".to_owned(), number: 1 };
+fn foreign(owner: ProcessId) -> Vec<u8> {
+    let claim = LeaseRecord { format: FORMAT.to_owned(), owner, host: "host".to_owned(), number: 1 };
     serde_json::to_vec(&claim).unwrap()
 }
 
@@ -24,7 +24,7 @@ fn one_at_a_time_and_nothing_stays_behind() {
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
-                let Taken::Ours(lease) = take(&tree(&path), &path, LONG, || false) else {
+                let Acquire::Acquired(lease) = take(&tree(&path), &path, LONG, || false) else {
                     panic!("not ours")
                 };
                 most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
@@ -42,28 +42,31 @@ fn one_at_a_time_and_nothing_stays_behind() {
 fn whoever_does_not_want_to_wait_gets_a_lease_now_or_not_at_all() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("lease/form");
-    let Some(Taken::Ours(lease)) = try_take(&tree(&path), &path) else { panic!("not ours") };
-    assert!(matches!(try_take(&tree(&path), &path), Some(Taken::Without(_))), "this thread has it already");
+    let Some(Acquire::Acquired(lease)) = try_take(&tree(&path), &path) else { panic!("not ours") };
+    assert!(
+        matches!(try_take(&tree(&path), &path), Some(Acquire::Unavailable(_))),
+        "this thread has it already"
+    );
     lease.leave_thread();
     assert!(try_take(&tree(&path), &path).is_none(), "another thread works with it");
     std::thread::spawn(move || drop(lease)).join().unwrap();
     assert!(!path.exists());
-    let me = Owner::me();
-    std::fs::write(&path, foreign(Owner { start: me.start + 1, ..me })).unwrap();
-    assert!(matches!(try_take(&tree(&path), &path), Some(Taken::Ours(_))), "its owner is dead");
+    let me = ProcessId::current();
+    std::fs::write(&path, foreign(ProcessId { start: me.start + 1, ..me })).unwrap();
+    assert!(matches!(try_take(&tree(&path), &path), Some(Acquire::Acquired(_))), "its owner is dead");
 }
 
 #[test]
 fn a_lease_of_a_dead_process_is_taken_over_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let me = Owner::me();
-    let dead = Owner { start: me.start + 1, ..me.clone() };
+    let me = ProcessId::current();
+    let dead = ProcessId { start: me.start + 1, ..me.clone() };
     // A leftover of this very process counts as one too: nobody here holds it.
     for owner in [dead, me] {
         std::fs::write(&path, foreign(owner)).unwrap();
         let begin = Instant::now();
-        assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
+        assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Acquired(_)));
         assert!(begin.elapsed() < LONG / 2);
     }
 }
@@ -74,7 +77,7 @@ fn a_damaged_lease_holds_nobody_up() {
     let path = dir.path().join("form");
     for text in ["", "{}", "not JSON"] {
         std::fs::write(&path, text).unwrap();
-        assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)), "{text}");
+        assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Acquired(_)), "{text}");
         assert!(!path.exists());
     }
 }
@@ -83,15 +86,18 @@ fn a_damaged_lease_holds_nobody_up() {
 fn a_living_owner_is_waited_for_until_the_patience_is_over() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
+    let owner = ProcessId { boot: "abcdefabcdef".to_owned(), ..ProcessId::current() };
     std::fs::write(&path, foreign(owner)).unwrap();
-    assert!(matches!(take(&tree(&path), &path, Duration::from_millis(50), || false), Taken::Without(_)));
+    assert!(matches!(
+        take(&tree(&path), &path, Duration::from_millis(50), || false),
+        Acquire::Unavailable(_)
+    ));
     let mut looks = 0;
     let taken = take(&tree(&path), &path, LONG, || {
         looks += 1;
         looks > 3
     });
-    assert!(matches!(taken, Taken::NotNeeded));
+    assert!(matches!(taken, Acquire::AlreadyBuilt));
     assert!(path.exists(), "it is still its owner's");
 }
 
@@ -99,13 +105,13 @@ fn a_living_owner_is_waited_for_until_the_patience_is_over() {
 fn a_thread_does_not_wait_for_itself() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let Taken::Ours(_lease) = take(&tree(&path), &path, LONG, || false) else { panic!("not ours") };
-    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Without(_)));
+    let Acquire::Acquired(_lease) = take(&tree(&path), &path, LONG, || false) else { panic!("not ours") };
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Unavailable(_)));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             assert!(matches!(
                 take(&tree(&path), &path, Duration::from_millis(20), || false),
-                Taken::Without(_)
+                Acquire::Unavailable(_)
             ))
         });
     });
@@ -115,7 +121,7 @@ fn a_thread_does_not_wait_for_itself() {
 fn a_place_that_cannot_be_written_costs_the_lease_and_no_time() {
     let taken =
         take(&tree(Path::new("/proc/nonexistent/form")), Path::new("/proc/nonexistent/form"), LONG, || false);
-    assert!(matches!(taken, Taken::Without(_)));
+    assert!(matches!(taken, Acquire::Unavailable(_)));
 }
 
 /// What cannot be removed is not tried again and again: here a folder stands in the place of the lease.
@@ -125,7 +131,7 @@ fn a_leftover_that_cannot_be_removed_costs_the_lease_and_no_time() {
     let path = dir.path().join("form");
     std::fs::create_dir(&path).unwrap();
     let begin = Instant::now();
-    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Without(_)));
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Unavailable(_)));
     assert!(begin.elapsed() < LONG / 2);
 }
 
@@ -133,12 +139,12 @@ fn a_leftover_that_cannot_be_removed_costs_the_lease_and_no_time() {
 fn an_owner_elsewhere_that_has_been_silent_for_long_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
+    let owner = ProcessId { boot: "abcdefabcdef".to_owned(), ..ProcessId::current() };
     std::fs::write(&path, foreign(owner)).unwrap();
     let file = std::fs::File::options().append(true).open(&path).unwrap();
-    file.set_modified(SystemTime::now() - SILENCE * 2).unwrap();
+    file.set_modified(SystemTime::now() - EXPIRY * 2).unwrap();
     let begin = Instant::now();
-    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Acquired(_)));
     assert!(begin.elapsed() < LONG / 2);
 }
 
@@ -150,13 +156,13 @@ fn a_stopped_owner_is_waited_for_a_few_seconds() {
     let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
     let start = stat.rsplit(')').next().unwrap().split_whitespace().nth(19).unwrap().parse().unwrap();
-    let owner = Owner { pid: child.id(), start, ..Owner::me() };
+    let owner = ProcessId { pid: child.id(), start, ..ProcessId::current() };
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
     std::fs::write(&path, foreign(owner)).unwrap();
-    assert!(matches!(take(&tree(&path), &path, Duration::from_secs(1), || false), Taken::Without(_)));
+    assert!(matches!(take(&tree(&path), &path, Duration::from_secs(1), || false), Acquire::Unavailable(_)));
     let begin = Instant::now();
-    assert!(matches!(take(&tree(&path), &path, LONG, || false), Taken::Ours(_)));
+    assert!(matches!(take(&tree(&path), &path, LONG, || false), Acquire::Acquired(_)));
     assert!(begin.elapsed() < STOPPED + Duration::from_secs(5));
     child.kill().unwrap();
     child.wait().unwrap();
@@ -167,8 +173,8 @@ fn a_stopped_owner_is_waited_for_a_few_seconds() {
 fn one_of_many_takes_over_from_a_dead_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let me = Owner::me();
-    let dead = Owner { start: me.start + 1, ..me };
+    let me = ProcessId::current();
+    let dead = ProcessId { start: me.start + 1, ..me };
     // Threads that share a descriptor do not share a lock.
     let tree = tree(&path);
     let (inside, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -179,7 +185,9 @@ fn one_of_many_takes_over_from_a_dead_owner() {
             for _ in 0..16 {
                 scope.spawn(|| {
                     start.wait();
-                    let Taken::Ours(lease) = take(&tree, &path, LONG, || false) else { panic!("not ours") };
+                    let Acquire::Acquired(lease) = take(&tree, &path, LONG, || false) else {
+                        panic!("not ours")
+                    };
                     most.fetch_max(inside.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     std::thread::sleep(Duration::from_micros(300));
                     inside.fetch_sub(1, Ordering::SeqCst);
@@ -194,9 +202,9 @@ fn one_of_many_takes_over_from_a_dead_owner() {
 #[test]
 fn leases_of_dead_owners_are_swept() {
     let dir = tempfile::tempdir().unwrap();
-    let me = Owner::me();
-    let dead = Owner { start: me.start + 1, ..me.clone() };
-    let elsewhere = Owner { boot: "abcdefabcdef".to_owned(), ..me };
+    let me = ProcessId::current();
+    let dead = ProcessId { start: me.start + 1, ..me.clone() };
+    let elsewhere = ProcessId { boot: "abcdefabcdef".to_owned(), ..me };
     std::fs::write(dir.path().join("dead"), foreign(dead)).unwrap();
     std::fs::write(dir.path().join("elsewhere"), foreign(elsewhere)).unwrap();
     let staged = fsutil::staging(dir.path(), FILE_MODE).unwrap();
@@ -210,9 +218,14 @@ fn leases_of_dead_owners_are_swept() {
 fn a_lease_taken_over_meanwhile_stays() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("form");
-    let owner = Owner { boot: "abcdefabcdef".to_owned(), ..Owner::me() };
+    let owner = ProcessId { boot: "abcdefabcdef".to_owned(), ..ProcessId::current() };
     std::fs::write(&path, foreign(owner)).unwrap();
-    let stale = Claim { format: FORMAT.to_owned(), owner: Owner::me(), host: "host".to_owned(), number: 2 };
+    let stale = LeaseRecord {
+        format: FORMAT.to_owned(),
+        owner: ProcessId::current(),
+        host: "host".to_owned(),
+        number: 2,
+    };
     remove(&tree(&path), &path, &stale).unwrap();
     assert!(path.exists());
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);

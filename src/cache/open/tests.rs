@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::cache::gc::Limits;
-use crate::cache::integrity::Mend;
+use crate::cache::integrity::RepairMode;
 use crate::cache::layout::Category;
 use crate::cache::tests::{cache, entry};
 
@@ -26,14 +26,14 @@ fn changes(cache: &Cache) -> Vec<Error> {
         cache.store_log("a", b"log"),
         cache.write_toolchain("key", b"{}"),
         cache.remove("a", &Category::ALL).map(drop),
-        cache.check(&[], Mend::Do, &|_, _| {}).map(drop),
-        cache.make_room(&limits, Duration::from_millis(1)).map(drop),
+        cache.check(&[], RepairMode::Do, &|_, _| {}).map(drop),
+        cache.evict(&limits, Duration::from_millis(1)).map(drop),
         cache.reset_usage().map(drop),
     ];
     let changes = all.len();
     cache.sweep();
     cache.note_use("a", Duration::ZERO);
-    cache.count(crate::cache::usage::Event::Hit, "a", 1, 0);
+    cache.count(crate::cache::stats::Event::Hit, "a", 1, 0);
     let errors: Vec<Error> = all.into_iter().filter_map(Result::err).collect();
     assert_eq!(errors.len(), changes, "{errors:?}");
     errors
@@ -60,8 +60,8 @@ fn a_directory_that_is_missing_or_empty_is_marked_before_anything_else() {
     assert!(cache.open().unwrap().is_none());
     fs::create_dir_all(root(&cache).join("lost+found")).unwrap();
     assert!(cache.open().unwrap().is_none());
-    cache.lookup("a", crate::cache::Check::Load).unwrap();
-    cache.check(&[], Mend::No, &|_, _| {}).unwrap();
+    cache.lookup("a", crate::cache::Verify::ForLoad).unwrap();
+    cache.check(&[], RepairMode::No, &|_, _| {}).unwrap();
     assert!(!root(&cache).join(MARK).exists(), "only looked at");
     cache.identify().unwrap();
     let mark = fs::read_to_string(root(&cache).join(MARK)).unwrap();
@@ -83,7 +83,7 @@ fn other_files_beside_a_cache_do_not_matter_and_stay() {
     assert!(cache.open().unwrap().is_none());
     cache.publish(&entry("a", &[], "h")).unwrap();
     assert!(cache.open().unwrap().is_some());
-    let report = cache.check(&[], Mend::Do, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
     assert!(report.findings.iter().all(|finding| finding.path.starts_with(root(&cache))));
     cache.remove("a", &Category::ALL).unwrap();
     for file in ["results/u.csv", "program"] {
@@ -98,7 +98,9 @@ fn a_directory_with_something_under_a_name_of_a_cache_is_none_and_stays_as_it_is
         let dir = tempfile::tempdir().unwrap();
         let cache = cache(dir.path());
         let file = root(&cache).join(name);
-        for folder in ["aside", "comm", "failed", "include", "lease", "lib", "log", "src", "stats", "used"] {
+        for folder in
+            ["quarantine", "comm", "failed", "include", "lease", "lib", "log", "src", "stats", "atime"]
+        {
             fs::create_dir_all(root(&cache).join(folder)).unwrap();
             fs::write(root(&cache).join(folder).join("form"), "mine").unwrap();
         }
@@ -134,20 +136,20 @@ fn folders_of_a_cache_that_are_links_are_not_followed() {
         fs::write(other.join(name), "mine").unwrap();
     }
     let before = content(&other);
-    for folder in ["include", "lib", "log", "src", "comm", "failed", "lease", "stats", "toolchain", "used"] {
+    for folder in ["include", "lib", "log", "src", "comm", "failed", "lease", "stats", "toolchain", "atime"] {
         let _ = fs::remove_dir_all(root(&cache));
         cache.identify().unwrap();
         symlink(&other, root(&cache).join(folder)).unwrap();
         let _ = cache.publish(&entry("a", &[], "h"));
         let _ = cache.write_toolchain("a", b"{}");
         let _ = cache.remove("a", &Category::ALL);
-        let _ = cache.check(&[], Mend::Do, &|_, _| {});
+        let _ = cache.check(&[], RepairMode::Do, &|_, _| {});
         let _ = cache.reset_usage();
         let limits = Limits { max_size: Some(0), max_age: None, spared: Duration::ZERO, dry_run: false };
-        let _ = cache.make_room(&limits, Duration::from_millis(1));
+        let _ = cache.evict(&limits, Duration::from_millis(1));
         cache.sweep();
         cache.note_use("a", Duration::ZERO);
-        cache.count(crate::cache::usage::Event::Hit, "a", 1, 0);
+        cache.count(crate::cache::stats::Event::Hit, "a", 1, 0);
         assert_eq!(content(&other), before, "{folder}");
     }
 }
@@ -157,7 +159,7 @@ fn a_refused_directory_gets_nothing_written_and_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     cache.publish(&entry("b", &[], "h")).unwrap();
-    cache.count(crate::cache::usage::Event::Build, "b", 1, 0);
+    cache.count(crate::cache::stats::Event::Build, "b", 1, 0);
     let before = content(&root(&cache));
     let refused = || {
         for error in changes(&cache) {
@@ -188,7 +190,10 @@ fn what_stands_in_the_place_of_a_log_or_source_stops_no_build() {
     fs::write(cache.layout().log("a").join("mine"), "").unwrap();
     symlink("/nonexistent", cache.layout().src("a", false)).unwrap();
     assert!(cache.publish(&entry("a", &[], "h")).unwrap());
-    assert!(matches!(cache.lookup("a", crate::cache::Check::Whole).unwrap(), crate::cache::Lookup::Hit(..)));
+    assert!(matches!(
+        cache.lookup("a", crate::cache::Verify::ForLink).unwrap(),
+        crate::cache::Lookup::Hit(..)
+    ));
     cache.remove("a", &Category::ALL).unwrap();
     assert!(cache.layout().log("a").join("mine").exists() && !cache.layout().lib("a").exists());
     assert!(cache.layout().src("a", false).symlink_metadata().is_ok());
@@ -210,11 +215,11 @@ fn in_a_cache_only_names_of_its_own_are_touched() {
         foreign.push(path);
     }
     let limits = Limits { max_size: Some(0), max_age: None, spared: Duration::ZERO, dry_run: false };
-    assert!(cache.make_room(&limits, Duration::from_millis(1)).unwrap().failures.is_empty());
+    assert!(cache.evict(&limits, Duration::from_millis(1)).unwrap().failures.is_empty());
     cache.sweep();
     cache.reset_usage().unwrap();
     cache.remove("a", &Category::ALL).unwrap();
-    let report = cache.check(&[], Mend::Do, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
     for path in foreign {
         assert!(path.exists(), "{}", path.display());
         assert!(report.findings.iter().any(|finding| finding.path == path), "{}", path.display());
@@ -228,8 +233,8 @@ fn a_home_that_is_not_there_is_not_made() {
     let home = dir.path().join("nobody");
     let variables = [("HOME", home.display().to_string())].into();
     let (cwd, system_dir) = (dir.path().to_owned(), "/nonexistent".into());
-    let around = crate::params::Surroundings { variables, cwd, uid: 0, system_dir };
-    let params = crate::params::Params::in_surroundings(&around).unwrap().resolve().unwrap().cache;
+    let around = crate::params::Environment { variables, cwd, uid: 0, system_dir };
+    let params = crate::params::Params::in_environment(&around).unwrap().resolve().unwrap().cache;
     let cache = Cache::new(&params.cache_dir, &params);
     for error in [cache.ensure_dirs().unwrap_err(), cache.write_toolchain("key", b"").unwrap_err()] {
         assert!(error.message().contains("is not there, and is not made"), "{error}");

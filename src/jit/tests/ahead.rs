@@ -4,9 +4,9 @@ use std::sync::Condvar;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::cache::lease::{self, Taken};
-use crate::jit::ahead::Pending;
-use crate::process::manner;
+use crate::cache::lease::{self, Acquire};
+use crate::jit::pending::Pending;
+use crate::process::exec_context;
 
 /// A compiler that refuses some sources, and can be made to wait for company.
 struct Company {
@@ -31,7 +31,7 @@ impl Runner for Company {
         let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
         let text = fs::read_to_string(command.cwd.join(source))?;
         let begin = Instant::now();
-        while text.contains("endless") && !manner::given_up() {
+        while text.contains("endless") && !exec_context::is_cancelled() {
             assert!(begin.elapsed() < Duration::from_secs(60), "nobody gives it up");
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -311,7 +311,7 @@ mod alone {
             let tree = Arc::new(cache.open_or_make().unwrap());
             let other =
                 std::thread::spawn(move || lease::take(&tree, &path, Duration::from_secs(60), || false));
-            let Taken::Ours(lease) = other.join().unwrap() else { panic!("not ours") };
+            let Acquire::Acquired(lease) = other.join().unwrap() else { panic!("not ours") };
             let asked = AtomicUsize::new(0);
             let callbacks = || {
                 generator(|_, source| {

@@ -114,7 +114,7 @@ fn ranks_that_check_differently_make_different_calls() {
     assert_eq!(same_error(&results, "modes").kind(), Kind::RanksDisagree);
 }
 
-/// Without a communicator: header and code count, a sealed cache is only warned of, a text needs no question.
+/// Without a communicator: header and code count, a frozen cache is only warned of, a text needs no question.
 #[test]
 fn a_process_alone_checks_what_it_finds() {
     let root = scratch();
@@ -136,7 +136,7 @@ fn a_process_alone_checks_what_it_finds() {
         assert_eq!(alone(&[rebuild], &header("a")), (Origin::Disk, 1));
         assert_eq!(alone(&[], &header("b")), (Origin::Disk, 0));
         assert_eq!(alone(&[("cache.check_source", "warn")], &header("b")), (Origin::Disk, 1));
-        assert_eq!(alone(&[rebuild, ("cache.sealed", "true")], &header("b")), (Origin::Disk, 1));
+        assert_eq!(alone(&[rebuild, ("cache.frozen", "true")], &header("b")), (Origin::Disk, 1));
         assert_eq!(alone(&[rebuild], &header("b")), (Origin::Built, 2));
         assert_eq!(alone(&[rebuild], &Generator::new("code")), (Origin::Built, 2));
         let text = crate::signature::Text { code: b"text", ..Default::default() };

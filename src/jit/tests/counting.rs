@@ -1,7 +1,7 @@
 //! Who counts, what is noted as used, and libraries that go between a look and a load.
 
 use super::*;
-use crate::cache::usage::Counts;
+use crate::cache::stats::Counts;
 
 /// A loader before whose first load somebody makes room.
 struct Thief {
@@ -19,7 +19,7 @@ impl Loader for Thief {
 }
 
 fn counts(root: &Path, dir: usize) -> Counts {
-    let params = Params::in_surroundings(&Surroundings {
+    let params = Params::in_environment(&Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
         cwd: root.to_owned(),
         uid: 0,
@@ -55,7 +55,7 @@ fn one_rank_of_a_directory_counts_and_the_others_note_the_use_at_most() {
     assert_eq!(counts(root.path(), 1), Counts { received: 2, ..zero }, "who shares it was not asked");
     if crate::fsutil::is_local(root.path()) {
         for dir in 0..2 {
-            assert!(root.path().join(format!("cache{dir}/used/form")).exists(), "{dir}");
+            assert!(root.path().join(format!("cache{dir}/atime/form")).exists(), "{dir}");
         }
     }
 }
@@ -91,7 +91,7 @@ fn failures_and_nested_calls_are_counted() {
     let nested = counts(root.path(), 0);
     assert_eq!((nested.builds, nested.failures), (3, 1));
     assert_eq!(nested.memory_hits, 1, "the element of the second was loaded already");
-    assert!(root.path().join("cache0/used/element").exists(), "it must not go before it is linked");
+    assert!(root.path().join("cache0/atime/element").exists(), "it must not go before it is linked");
 }
 
 /// Whoever makes room does not ask: a rank may lose what all have found, and then all look again.

@@ -41,12 +41,12 @@ fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
                 let params = rank.params.resolve().unwrap();
                 // One call after the other on the same communicator: each has to leave it as it was.
                 let of_bad = |bad: usize| {
-                    let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+                    let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                         if comm.rank() == bad {
                             called[bad].store(true, Ordering::SeqCst);
                             let nested = || {
                                 let request = Request { name: "nested", params: &params };
-                                let refuses = |_: Asked<'_>, _: &mut Source| Err(3);
+                                let refuses = |_: GenerateRequest<'_>, _: &mut Source| Err(3);
                                 rank.session
                                     .jit(Ok(request), &mut generator(refuses))
                                     .unwrap_err()

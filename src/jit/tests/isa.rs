@@ -119,7 +119,7 @@ fn jit(machines: Machines<'_>, setup: Setup<'_>, names: &[&str]) -> Vec<Seen> {
         };
         for name in names {
             let before = comm.collectives();
-            let mut callbacks = generator(|_: Asked<'_>, source: &mut Source| {
+            let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(b"code".to_vec());
                 source.header = Some(b"header".to_vec());
                 Ok(())
@@ -326,7 +326,7 @@ fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
                 params.set("build.cxxflags", flags).unwrap();
                 params.resolve().unwrap()
             };
-            let code = |_: Asked<'_>, source: &mut Source| {
+            let code = |_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(b"code".to_vec());
                 Ok(())
             };
@@ -339,7 +339,7 @@ fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
             };
             let Some(parent) = parent else { return all() };
             let mut found = Vec::new();
-            let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+            let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                 found = all();
                 code(asked, source)
             });

@@ -132,7 +132,7 @@ impl Loader for Careful {
         let named = file.strip_prefix("libdijitso-").and_then(|file| file.strip_suffix(".so"));
         let right = |signature: &str| {
             bytes.starts_with(&sample(format!("code of {signature}").as_bytes()))
-                && seal::open(&bytes, signature).is_ok()
+                && record::open(&bytes, signature).is_ok()
         };
         if !named.map_or_else(|| right("form") || right("other"), right) {
             self.corrupt.store(true, Ordering::SeqCst);
@@ -178,13 +178,13 @@ impl Scene<'_> {
     }
 
     fn params(&self, rank: usize) -> Params {
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/nonexistent".to_owned())].into(),
             cwd: self.root.to_owned(),
             uid: rustix::process::geteuid().as_raw(),
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         for (key, value) in [
             ("cache.cache_dir", format!("cache{}", rank % self.case.dirs)),
             ("cache.temp_dir_root", self.root.display().to_string()),
@@ -192,7 +192,7 @@ impl Scene<'_> {
             ("parallel.buildon", self.case.buildon.to_owned()),
             ("parallel.timeout", "60".to_owned()),
             ("cache.signature", "name".to_owned()),
-            ("cache.failure_memory", "0".to_owned()),
+            ("cache.failure_ttl", "0".to_owned()),
             ("build.cxx", "/nonexistent/fake".to_owned()),
         ] {
             params.set(key, &value).unwrap();
@@ -208,7 +208,7 @@ impl Scene<'_> {
             params.set("build.cxxflags", "-O0").unwrap();
         }
         let name = if last && failure == Failure::NameDiffers { "other" } else { "form" };
-        let mut callbacks = generator(move |asked: Asked<'_>, source: &mut Source| match failure {
+        let mut callbacks = generator(move |asked: GenerateRequest<'_>, source: &mut Source| match failure {
             Failure::GeneratePanics => panic!("generate breaks"),
             Failure::GenerateFails => Err(7),
             _ => {
@@ -233,7 +233,7 @@ impl Scene<'_> {
             callbacks.generate = None;
         }
         let params = params.resolve().unwrap();
-        session.jit_on(comm, &Agreed::default(), Ok(Request { name, params: &params }), &mut callbacks)
+        session.jit_on(comm, &CommState::default(), Ok(Request { name, params: &params }), &mut callbacks)
     }
 
     /// The directory that a rank uses in fact.
@@ -338,7 +338,7 @@ fn check(case: Case, root: &Path) -> std::result::Result<(), Kind> {
     }
     assert!(!scene.corrupt.load(Ordering::SeqCst), "{case:?}: something else than the library was loaded");
     for rank in 0..case.size {
-        let found = scene.cache(rank).lookup("form", Check::Whole);
+        let found = scene.cache(rank).lookup("form", Verify::ForLink);
         assert!(matches!(found, Ok(Lookup::Hit(..))), "{case:?}: rank {rank} {found:?}");
     }
     for entry in fs::read_dir(root).unwrap() {

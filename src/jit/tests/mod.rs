@@ -9,13 +9,13 @@ mod counting;
 mod defects;
 mod disagree;
 mod fakes;
+mod frozen;
 mod isa;
 mod late;
 mod matrix;
 mod nested;
 mod refused;
 mod roles;
-mod sealed;
 mod stage;
 mod text;
 mod travel;
@@ -28,16 +28,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fakes::{FakeCompiler, FakeImage, FakeLoader, pass_off};
 
-use super::callbacks::Asked;
-use super::ranks::Agreed;
+use super::callbacks::GenerateRequest;
+use super::ranks::CommState;
 use super::*;
 use crate::cache::layout::Category;
-use crate::cache::seal;
+use crate::cache::record;
 use crate::elf::sample::sample;
 use crate::load::Image;
 use crate::parallel::threads::{ThreadComm, run};
 use crate::parallel::{Communicator, agree};
-use crate::params::{Params, Surroundings};
+use crate::params::{Environment, Params};
 use crate::process::{Command, Exit, Outcome};
 
 /// What goes wrong, and on which rank if it is one.
@@ -63,13 +63,13 @@ struct Rank<'a> {
     comm: &'a ThreadComm,
     session: Session,
     compiler: Arc<FakeCompiler>,
-    agreed: Agreed,
+    agreed: CommState,
     params: Params,
 }
 
 /// Callbacks of a host that only generates.
 fn generator<'a>(
-    generate: impl FnMut(Asked<'_>, &mut Source) -> std::result::Result<(), i32> + 'a,
+    generate: impl FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), i32> + 'a,
 ) -> Callbacks<'a> {
     Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() }
 }
@@ -87,24 +87,24 @@ impl<'a> Rank<'a> {
         let compiler =
             Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
         let loader = Arc::new(FakeLoader { fails: fault == Fault::LoadFails(comm.rank()) });
-        let around = Surroundings {
+        let around = Environment {
             variables: [("HOME", "/nonexistent".to_owned())].into(),
             cwd: setup.root.to_owned(),
             uid: rustix::process::geteuid().as_raw(),
             system_dir: "/nonexistent".into(),
         };
-        let mut params = Params::in_surroundings(&around).unwrap();
+        let mut params = Params::in_environment(&around).unwrap();
         params.set("cache.cache_dir", &format!("cache{}", comm.rank() % setup.dirs)).unwrap();
         params.set("parallel.buildon", setup.buildon).unwrap();
         params.set("cache.signature", "name").unwrap();
         params.set("build.cxx", "/nonexistent/fake").unwrap();
         // The fake compiler changes its mind about the same source.
-        params.set("cache.failure_memory", "0").unwrap();
+        params.set("cache.failure_ttl", "0").unwrap();
         Self {
             comm,
             session: Session::new(compiler.clone(), loader),
             compiler,
-            agreed: Agreed::default(),
+            agreed: CommState::default(),
             params,
         }
     }
@@ -118,19 +118,20 @@ impl<'a> Rank<'a> {
         }
         let mut callbacks = Callbacks::default();
         if fault != Fault::NoGenerate && fault != Fault::CallbacksDiffer(rank) {
-            callbacks.generate = Some(Box::new(move |asked: Asked<'_>, source: &mut Source| match fault {
-                Fault::GeneratePanics => panic!("generate breaks"),
-                Fault::GenerateFails => {
-                    source.error = Some("100 % no".to_owned());
-                    Err(7)
-                }
-                Fault::GenerateGivesNothing => Ok(()),
-                _ => {
-                    source.code = Some(format!("code of {}", asked.signature).into_bytes());
-                    source.header = Some(b"header".to_vec());
-                    Ok(())
-                }
-            }));
+            callbacks.generate =
+                Some(Box::new(move |asked: GenerateRequest<'_>, source: &mut Source| match fault {
+                    Fault::GeneratePanics => panic!("generate breaks"),
+                    Fault::GenerateFails => {
+                        source.error = Some("100 % no".to_owned());
+                        Err(7)
+                    }
+                    Fault::GenerateGivesNothing => Ok(()),
+                    _ => {
+                        source.code = Some(format!("code of {}", asked.signature).into_bytes());
+                        source.header = Some(b"header".to_vec());
+                        Ok(())
+                    }
+                }));
         }
         let params = params.resolve().unwrap();
         let request = match fault {
@@ -363,7 +364,7 @@ fn a_second_communicator_finds_the_library_in_memory() {
         let rank = Rank::new(comm, setup, Fault::None);
         rank.jit("form", Fault::None).unwrap();
         let params = rank.params.resolve().unwrap();
-        let other = Agreed::default();
+        let other = CommState::default();
         let request = Request { name: "form", params: &params };
         rank.session.jit_on(comm, &other, Ok(request), &mut Callbacks::default()).unwrap().origin()
     });
@@ -439,7 +440,7 @@ fn a_refused_source_is_not_compiled_again_until_it_changes() {
     let program = |fault, memory: &str, code: &'static str| {
         let results = run(2, |comm| {
             let mut rank = Rank::new(comm, setup, fault);
-            rank.params.set("cache.failure_memory", memory).unwrap();
+            rank.params.set("cache.failure_ttl", memory).unwrap();
             let params = rank.params.resolve().unwrap();
             let mut callbacks = generator(|_, source| {
                 source.code = Some(code.as_bytes().to_vec());

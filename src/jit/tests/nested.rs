@@ -20,7 +20,7 @@ fn ask(
 ) -> Result<Library> {
     let resolved = params.resolve().unwrap();
     let request = Request { name, params: &resolved };
-    let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+    let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
         if let Some((inner, params)) = next(asked.name)
             && let Err(error) = ask(rank, &params, &inner, way, next)
         {
@@ -131,7 +131,7 @@ fn a_circle_over_two_threads_ends() {
         let other = |name: &str| if name == "a" { "b" } else { "a" };
         let params = rank.params.resolve().unwrap();
         let name = if comm.rank() == 0 { "a" } else { "b" };
-        let mut outer = generator(|asked: Asked<'_>, source: &mut Source| {
+        let mut outer = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
             meet.wait();
             let next = |name: &str| Some((other(name).to_owned(), rank.params.clone()));
             ask(&rank, &rank.params, other(asked.name), Way::Jit, &next).map(drop).map_err(|error| {
@@ -174,9 +174,9 @@ fn what_is_removed_between_a_nested_build_and_its_end_is_built_again() {
         let results = run(size, |comm| {
             let rank = Rank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
-            let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+            let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                 let request = Request { name: "element", params: &params };
-                let mut element = generator(|asked: Asked<'_>, source: &mut Source| {
+                let mut element = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                     source.code = Some(asked.name.as_bytes().to_vec());
                     Ok(())
                 });
@@ -221,7 +221,7 @@ fn what_is_removed_between_a_nested_build_and_its_use_is_built_again_once() {
                     let left = std::cell::Cell::new(removals);
                     let resolved = rank.params.resolve().unwrap();
                     let request = Request { name: "form", params: &resolved };
-                    let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+                    let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                         let element = ask(&rank, &rank.params, "element", way, &|_| None).map_err(|_| 1)?;
                         if left.get() > 0 {
                             left.set(left.get() - 1);

@@ -1,7 +1,7 @@
 //! Libraries that the dynamic loader refuses: before they are published, and when they are found later.
 
 use super::*;
-use crate::jit::ahead::Pending;
+use crate::jit::pending::Pending;
 
 /// How the loader of a process takes a file in which this text is.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -67,7 +67,7 @@ impl Rank<'_> {
         let params = self.params.resolve().unwrap();
         let mut callbacks = writes(text);
         let request = Request { name: "form", params: &params };
-        self.session.jit_on(self.comm, &Agreed::default(), Ok(request), &mut callbacks)
+        self.session.jit_on(self.comm, &CommState::default(), Ok(request), &mut callbacks)
     }
 
     fn compiled(&self) -> usize {
@@ -87,7 +87,7 @@ fn libraries(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.is_dir() && path.file_name().is_some_and(|name| name != "aside") {
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "quarantine") {
             found.extend(libraries(&path));
         } else if root.ends_with("lib") {
             found.push(path);
@@ -180,7 +180,7 @@ fn an_entry_that_one_rank_refuses_is_built_again_once() {
             let builds: usize = results.iter().map(|(builds, ..)| builds).sum();
             assert!((1..=size).contains(&builds), "{context}: {results:?}");
             let own = results[bad].2.parent().unwrap().parent().unwrap();
-            assert!(own.join("aside/libdijitso-form.so").is_file(), "{context}");
+            assert!(own.join("quarantine/libdijitso-form.so").is_file(), "{context}");
             // All are content with what there is now.
             let warm = run(size, |comm| {
                 let taken = if comm.rank() == bad { Taken::Refused("old") } else { Taken::Well };
@@ -246,19 +246,19 @@ fn an_entry_that_a_process_cannot_load_for_its_own_trouble_stays() {
 /// Nothing could be built in its place.
 #[test]
 fn without_a_callback_and_from_a_sealed_cache_an_entry_is_refused_and_stays() {
-    for sealed in [false, true] {
+    for frozen in [false, true] {
         let root = scratch();
         let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
         run(2, |comm| Rank::new(comm, setup, Fault::None).call("form").unwrap());
         let results = run(2, |comm| {
             let mut rank = Rank::new(comm, setup, Fault::None).taking(Taken::Refused("form"));
-            if sealed {
-                rank.params.set("cache.sealed", "true").unwrap();
+            if frozen {
+                rank.params.set("cache.frozen", "true").unwrap();
                 return rank.call("form");
             }
             rank.jit("form", Fault::NoGenerate)
         });
-        assert_eq!(same_error(&results, "sealed").kind(), Kind::Load);
+        assert_eq!(same_error(&results, "frozen").kind(), Kind::Load);
         assert_eq!(libraries(root.path()).len(), 1);
     }
 }
@@ -275,7 +275,7 @@ fn builds_ahead_are_resolved_and_loaded_by_the_finish() {
                 rank.session = Session::new(rank.compiler.clone(), picky.clone());
                 let params = rank.params.resolve().unwrap();
                 let request = Request { name: "form", params: &params };
-                let agreed = Agreed::default();
+                let agreed = CommState::default();
                 let pending: Pending =
                     rank.session.start_on(comm, &agreed, Ok(request), &mut writes("form")).unwrap();
                 let result = rank.session.finish_on(comm, &agreed, pending, Ok(()), &mut writes("form"));

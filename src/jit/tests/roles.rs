@@ -7,18 +7,18 @@ use super::*;
 /// A process with a cache of its own.
 fn process(root: &Path, fault: Fault) -> (Session, Params) {
     let compiler = Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", root.display().to_string())].into(),
         cwd: root.to_owned(),
         uid: rustix::process::geteuid().as_raw(),
         system_dir: "/nonexistent".into(),
     };
-    let mut params = Params::in_surroundings(&around).unwrap();
+    let mut params = Params::in_environment(&around).unwrap();
     params.set("cache.signature", "name").unwrap();
     (Session::new(compiler, Arc::new(FakeLoader { fails: false })), params)
 }
 
-fn code(_: Asked<'_>, source: &mut Source) -> std::result::Result<(), i32> {
+fn code(_: GenerateRequest<'_>, source: &mut Source) -> std::result::Result<(), i32> {
     source.code = Some(b"code".to_vec());
     Ok(())
 }

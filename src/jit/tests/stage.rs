@@ -33,19 +33,19 @@ struct Seen {
 struct Scene<'a> {
     hosts: &'a [&'a str],
     setup: Setup<'a>,
-    /// `cache.stage_dir`, below the root of the scene unless it is "" or "auto".
-    stage_dir: &'a str,
+    /// `cache.node_stage_dir`, below the root of the scene unless it is "" or "auto".
+    node_stage_dir: &'a str,
 }
 
 impl Scene<'_> {
     fn jit(&self, name: &str, faults: impl Fn(usize) -> Vec<Rule> + Sync) -> Vec<Seen> {
-        let stage = match self.stage_dir {
-            "" | "auto" => self.stage_dir.to_owned(),
+        let stage = match self.node_stage_dir {
+            "" | "auto" => self.node_stage_dir.to_owned(),
             dir => self.setup.root.join(dir).display().to_string(),
         };
         run_on_hosts(self.hosts, |comm| {
             let mut rank = Rank::new(comm, self.setup, Fault::None);
-            rank.params.set("cache.stage_dir", &stage).unwrap();
+            rank.params.set("cache.node_stage_dir", &stage).unwrap();
             let notes = Arc::new(Notes::default());
             rank.session = Session::new(rank.compiler.clone(), notes.clone());
             let cache = self.setup.root.join(format!("cache{}", comm.rank() % self.setup.dirs));
@@ -64,7 +64,7 @@ impl Scene<'_> {
     }
 
     fn leftovers(&self) -> usize {
-        fs::read_dir(self.setup.root.join(self.stage_dir)).map_or(0, Iterator::count)
+        fs::read_dir(self.setup.root.join(self.node_stage_dir)).map_or(0, Iterator::count)
     }
 }
 
@@ -77,7 +77,7 @@ fn one_rank_of_each_host_reads_the_cache() {
     for per_host in [1, 2, 5] {
         let hosts: Vec<&str> = ["a", "b", "c"].iter().flat_map(|host| vec![*host; per_host]).collect();
         let root = scratch();
-        let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+        let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), node_stage_dir: "stage" };
         let seen = scene.warm();
         for (rank, seen) in seen.iter().enumerate() {
             let library = seen.library.as_ref().unwrap();
@@ -103,7 +103,7 @@ fn one_rank_of_each_host_reads_the_cache() {
 fn a_cold_build_is_read_by_one_rank_of_each_host() {
     let root = scratch();
     let hosts = ["a", "a", "a", "b", "b", "b"];
-    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), node_stage_dir: "stage" };
     for (rank, seen) in scene.jit("form", |_| Vec::new()).iter().enumerate() {
         let built = if rank == 0 { Origin::Built } else { Origin::Disk };
         assert_eq!(seen.library.as_ref().unwrap().origin(), built);
@@ -118,11 +118,11 @@ fn a_cold_build_is_read_by_one_rank_of_each_host() {
 #[test]
 fn on_a_local_disk_and_where_it_is_not_wanted_each_rank_reads() {
     let root = scratch();
-    for stage_dir in ["auto", ""] {
-        if stage_dir == "auto" && !crate::fsutil::is_local(root.path()) {
+    for node_stage_dir in ["auto", ""] {
+        if node_stage_dir == "auto" && !crate::fsutil::is_local(root.path()) {
             continue;
         }
-        let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), stage_dir };
+        let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), node_stage_dir };
         for seen in scene.warm() {
             assert!(seen.accesses > 0 && seen.from[0].starts_with(root.path().join("cache0")), "{seen:?}");
         }
@@ -133,7 +133,7 @@ fn on_a_local_disk_and_where_it_is_not_wanted_each_rank_reads() {
 #[test]
 fn every_directory_of_a_host_has_its_own_leader() {
     let root = scratch();
-    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 2), stage_dir: "stage" };
+    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 2), node_stage_dir: "stage" };
     let seen = scene.warm();
     let readers: Vec<bool> = seen.iter().map(|seen| seen.accesses > 0).collect();
     assert_eq!(readers, [true, true, false, false]);
@@ -144,13 +144,13 @@ fn every_directory_of_a_host_has_its_own_leader() {
 #[test]
 fn the_second_call_knows_the_hosts() {
     let root = scratch();
-    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &["a"; 4], setup: setup(root.path(), 1), node_stage_dir: "stage" };
     scene.jit("first", |_| Vec::new());
     scene.jit("second", |_| Vec::new());
     let stage = root.path().join("stage").display().to_string();
     let counts = run(4, |comm| {
         let mut rank = Rank::new(comm, scene.setup, Fault::None);
-        rank.params.set("cache.stage_dir", &stage).unwrap();
+        rank.params.set("cache.node_stage_dir", &stage).unwrap();
         let count = |name| {
             let before = comm.collectives();
             rank.jit(name, Fault::None).unwrap();
@@ -173,7 +173,7 @@ fn the_second_call_knows_the_hosts() {
 fn a_host_that_cannot_stage_does_without() {
     let root = scratch();
     let hosts = ["a", "a", "b", "b"];
-    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), node_stage_dir: "stage" };
     scene.warm();
     let stage = root.path().join("stage");
     for (ops, errno) in [
@@ -206,7 +206,7 @@ fn a_host_that_cannot_stage_does_without() {
 #[test]
 fn a_place_that_others_can_write_is_not_used() {
     let root = scratch();
-    let scene = Scene { hosts: &["a"; 2], setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &["a"; 2], setup: setup(root.path(), 1), node_stage_dir: "stage" };
     fs::create_dir(root.path().join("stage")).unwrap();
     fs::set_permissions(root.path().join("stage"), fs::Permissions::from_mode(0o777)).unwrap();
     for seen in scene.warm() {
@@ -219,7 +219,7 @@ fn a_place_that_others_can_write_is_not_used() {
 fn a_leader_that_cannot_read_fails_all_alike() {
     let root = scratch();
     let hosts = ["a", "a", "b", "b"];
-    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &hosts, setup: setup(root.path(), 1), node_stage_dir: "stage" };
     scene.warm();
     let cache = root.path().join("cache0");
     let blind = |rank| {
@@ -254,11 +254,11 @@ impl Loader for Thief {
 fn what_goes_from_the_cache_meanwhile_is_still_loaded_from_the_stage() {
     let root = scratch();
     let stage = root.path().join("stage").display().to_string();
-    let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), stage_dir: "stage" };
+    let scene = Scene { hosts: &["a"; 3], setup: setup(root.path(), 1), node_stage_dir: "stage" };
     scene.warm();
     let builds: usize = run(3, |comm| {
         let mut rank = Rank::new(comm, scene.setup, Fault::None);
-        rank.params.set("cache.stage_dir", &stage).unwrap();
+        rank.params.set("cache.node_stage_dir", &stage).unwrap();
         let victim = root.path().join("cache0/lib/libdijitso-form.so");
         if comm.rank() == 1 {
             let thief = Thief { victim, done: AtomicBool::new(false) };
@@ -297,7 +297,7 @@ fn a_dependency_is_loaded_once_from_wherever_it_was_first() {
             let notes = Arc::new(Notes::default());
             rank.session = Session::new(rank.compiler.clone(), notes.clone());
             for (name, staged) in [("element", first_staged), ("form", !first_staged)] {
-                rank.params.set("cache.stage_dir", if staged { &stage } else { "" }).unwrap();
+                rank.params.set("cache.node_stage_dir", if staged { &stage } else { "" }).unwrap();
                 rank.jit(name, Fault::NoGenerate).unwrap();
             }
             let loaded = lock(&notes.loaded).clone();

@@ -12,14 +12,14 @@ fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
         let results = run(size, |comm| {
             let rank = Rank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
-            let plain = |asked: Asked<'_>, source: &mut Source| {
+            let plain = |asked: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(asked.name.as_bytes().to_vec());
                 source.header = Some(b"h".to_vec());
                 Ok(())
             };
             let nested =
                 |name: &str| rank.session.jit(Ok(Request { name, params: &params }), &mut generator(plain));
-            let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+            let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                 source.dependencies.push(nested("element").map_err(|_| 1)?.signature().to_owned());
                 nested("besides").map_err(|_| 2)?;
                 plain(asked, source)
@@ -51,8 +51,8 @@ fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
     let results = run(3, |comm| {
         let rank = Rank::new(comm, setup, Fault::CompileError);
         let params = rank.params.resolve().unwrap();
-        let mut callbacks = generator(|_: Asked<'_>, _: &mut Source| {
-            let mut callbacks = generator(|_: Asked<'_>, source: &mut Source| {
+        let mut callbacks = generator(|_: GenerateRequest<'_>, _: &mut Source| {
+            let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(Vec::new());
                 Ok(())
             });
@@ -81,7 +81,7 @@ fn a_transport_of_the_host_carries_the_library() {
                 let post = setup.root.join("post");
                 let (mut sent, mut received, mut waited) = (0, 0, 0);
                 let mut callbacks = Callbacks {
-                    generate: Some(Box::new(|_: Asked<'_>, source: &mut Source| {
+                    generate: Some(Box::new(|_: GenerateRequest<'_>, source: &mut Source| {
                         source.code = Some(b"code".to_vec());
                         Ok(())
                     })),
@@ -134,8 +134,8 @@ fn h2_a_sender_that_cannot_read_sends_its_error() {
     let results = run(3, |comm| {
         let rank = Rank::new(comm, setup, Fault::None);
         let params = rank.params.resolve().unwrap();
-        let mut callbacks = generator(|_: Asked<'_>, source: &mut Source| {
-            let mut nested = generator(|_: Asked<'_>, source: &mut Source| {
+        let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
+            let mut nested = generator(|_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(b"besides".to_vec());
                 Ok(())
             });
@@ -178,11 +178,11 @@ fn a_nested_library_of_another_naming_does_not_spoil_its_parent() {
         let mut other = rank.params.clone();
         other.set("cache.lib_prefix", "").unwrap();
         let other = other.resolve().unwrap();
-        let code = |_: Asked<'_>, source: &mut Source| {
+        let code = |_: GenerateRequest<'_>, source: &mut Source| {
             source.code = Some(b"code".to_vec());
             Ok(())
         };
-        let mut callbacks = generator(|asked: Asked<'_>, source: &mut Source| {
+        let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
             let request = Request { name: "besides", params: &other };
             rank.session.jit(Ok(request), &mut generator(code)).map_err(|_| 1)?;
             code(asked, source)
@@ -202,7 +202,7 @@ fn a_transport_that_fails_or_lies_fails_all_ranks() {
             let rank = Rank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             let mut callbacks = Callbacks {
-                generate: Some(Box::new(|_: Asked<'_>, source: &mut Source| {
+                generate: Some(Box::new(|_: GenerateRequest<'_>, source: &mut Source| {
                     source.code = Some(b"code".to_vec());
                     Ok(())
                 })),
@@ -237,7 +237,7 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
         assert_eq!(loaded.path(), hidden.layout().lib("form"));
         assert_eq!(loaded.origin(), Origin::Received);
         assert!(!hidden.layout().dir(Category::Lib).exists());
-        seal::open(&entries[0].library, "form").unwrap();
+        record::open(&entries[0].library, "form").unwrap();
     });
 }
 
@@ -290,8 +290,8 @@ fn half_a_library_is_not_received() {
             let rank = Rank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             if comm.rank() == 0 {
-                let record = seal::Record { dependencies: Vec::new(), ..seal::tests::record("form") };
-                let library = seal::seal(image.clone(), &record).unwrap();
+                let record = record::Record { dependencies: Vec::new(), ..record::tests::record("form") };
+                let library = record::append_record(image.clone(), &record).unwrap();
                 let files =
                     EntryFiles { signature: "form".into(), library, header: None, source: None, log: None };
                 Cache::new(&params.cache.cache_dir, &params.cache).publish(&files).unwrap();

@@ -14,8 +14,8 @@ use mpi_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::parallel::late::never_met;
-use crate::parallel::watch::warn_after;
+use crate::parallel::comm_status::warn_after;
+use crate::parallel::timeout::first_call_timeout;
 
 use super::wait::{check, wait};
 use super::{MpiComm, RawComm};
@@ -34,7 +34,7 @@ pub fn attached(
 ) -> Result<Arc<MpiComm>> {
     check_state()?;
     let keyval = keyval()?;
-    let freed = FREED.load(Ordering::Acquire);
+    let freed = FREE_EPOCH.load(Ordering::Acquire);
     let mut value: *mut c_void = std::ptr::null_mut();
     let mut found: c_int = 0;
     // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void pointer.
@@ -42,7 +42,7 @@ pub fn attached(
     check(code, "MPI_Comm_get_attr")?;
     if found != 0 {
         let attached = value.cast_const().cast::<MpiComm>();
-        remember(Known { comm, freed, attached });
+        remember(CachedLookup { comm, freed, attached });
         // SAFETY: the attribute holds a pointer from Arc::into_raw, and one count, until the communicator is freed,
         // which the host does not do during a call on it.
         return Ok(unsafe {
@@ -58,46 +58,47 @@ pub fn attached(
     check(code, "MPI_Comm_set_attr")?;
     // One that could not be made is attached as well, so that later calls fail at once.
     ours.state.watch.first_failure()?;
-    ours.meet(call, timeout)?;
+    ours.handshake(call, timeout)?;
     Ok(ours)
 }
 
 /// How many of our duplicates have been freed, with one more for the end of MPI.
-static FREED: AtomicU64 = AtomicU64::new(0);
+static FREE_EPOCH: AtomicU64 = AtomicU64::new(0);
 
 /// What is attached to a communicator, for as long as no other number of duplicates have been freed than these.
 #[derive(Clone, Copy)]
-struct Known {
+struct CachedLookup {
     comm: RawComm,
     freed: u64,
     attached: *const MpiComm,
 }
 
 /// As many communicators as a program uses in turns.
-const REMEMBERED: usize = 4;
+const CACHE_SLOTS: usize = 4;
 
 thread_local! {
-    static KNOWN: [Cell<Option<Known>>; REMEMBERED] = const { [const { Cell::new(None) }; REMEMBERED] };
+    static CACHED: [Cell<Option<CachedLookup>>; CACHE_SLOTS] = const { [const { Cell::new(None) }; CACHE_SLOTS] };
     static NEXT: Cell<usize> = const { Cell::new(0) };
 }
 
-fn remember(known: Known) {
-    KNOWN.with(|places| {
-        let same = |place: &&Cell<Option<Known>>| place.get().is_some_and(|other| other.comm == known.comm);
+fn remember(known: CachedLookup) {
+    CACHED.with(|places| {
+        let same =
+            |place: &&Cell<Option<CachedLookup>>| place.get().is_some_and(|other| other.comm == known.comm);
         let place = places.iter().find(same);
         place
-            .unwrap_or_else(|| &places[NEXT.replace(NEXT.get().wrapping_add(1)) % REMEMBERED])
+            .unwrap_or_else(|| &places[NEXT.replace(NEXT.get().wrapping_add(1)) % CACHE_SLOTS])
             .set(Some(known));
     });
 }
 
 /// Gives `take` our side of a host's communicator, if this thread has looked for it since a communicator was freed
 /// last: without asking MPI, which may lock.
-pub fn recall<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
+pub fn lookup_cached<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
     // What the host has freed before this call is seen: it has seen to that order itself.
-    let freed = FREED.load(Ordering::Acquire);
-    let is_it = |known: &Known| known.comm == comm && known.freed == freed;
-    let known = KNOWN.with(|places| places.iter().find_map(|place| place.get().filter(is_it)))?;
+    let freed = FREE_EPOCH.load(Ordering::Acquire);
+    let is_it = |known: &CachedLookup| known.comm == comm && known.freed == freed;
+    let known = CACHED.with(|places| places.iter().find_map(|place| place.get().filter(is_it)))?;
     // SAFETY: since this was looked up no delete callback has begun, so the attribute of that communicator still has
     // its count; and the host does not free the communicator during a call on it.
     Some(take(unsafe { &*known.attached }))
@@ -186,7 +187,7 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
                 );
             }
             match timeout {
-                Some(timeout) if waited >= timeout => Err(never_met(size, call, timeout)),
+                Some(timeout) if waited >= timeout => Err(first_call_timeout(size, call, timeout)),
                 _ => Ok(()),
             }
         })
@@ -257,7 +258,7 @@ unsafe extern "C" fn free_one(
     value: *mut c_void,
     _extra: *mut c_void,
 ) -> c_int {
-    FREED.fetch_add(1, Ordering::AcqRel);
+    FREE_EPOCH.fetch_add(1, Ordering::AcqRel);
     // SAFETY: the value is the pointer that `attached` made; its count is taken back here, once.
     let ours = unsafe { Arc::from_raw(value.cast_const().cast::<MpiComm>()) };
     ours.free();
@@ -270,7 +271,7 @@ unsafe extern "C" fn free_all(
     _value: *mut c_void,
     _extra: *mut c_void,
 ) -> c_int {
-    FREED.fetch_add(1, Ordering::AcqRel);
+    FREE_EPOCH.fetch_add(1, Ordering::AcqRel);
     let all = std::mem::take(&mut *live());
     all.iter().filter_map(Weak::upgrade).for_each(|ours| ours.free());
     0

@@ -8,11 +8,11 @@
 //! A collective that has been given up stays where it is: MPI may still write into its buffers, so they are never
 //! freed, and neither is the communicator.
 
+pub mod app_roles;
 mod attach;
-mod bell;
-pub mod host;
-mod post;
+mod mailbox;
 mod wait;
+mod wakeup;
 mod world;
 
 use std::any::Any;
@@ -29,11 +29,11 @@ use mpi_sys::{
 use crate::error::{Error, Kind, Result};
 
 use super::Communicator;
-use super::late::{self, Roster};
+use super::timeout::{self, RankTable};
 
-use bell::Bell;
+use wakeup::WakeFutex;
 
-pub use attach::{attached, recall};
+pub use attach::{attached, lookup_cached};
 pub use world::{World, library_version, world};
 
 /// The communicator type of the C interface.
@@ -53,7 +53,7 @@ pub struct MpiComm {
     size: usize,
     host: String,
     machine: u64,
-    state: wait::State,
+    state: wait::Waiter,
     extra: Box<dyn Any + Send + Sync>,
     /// Communicators of some of the ranks, in the order in which they were made; freed with this one.
     parts: Mutex<Vec<Arc<MpiComm>>>,
@@ -69,7 +69,7 @@ unsafe impl Sync for MpiComm {}
 impl MpiComm {
     fn new(rank: usize, size: usize, extra: Box<dyn Any + Send + Sync>) -> Self {
         let (host, machine) = (crate::host_name(), machine());
-        let state = wait::State::new(rank, size);
+        let state = wait::Waiter::new(rank, size);
         Self { comm: Mutex::new(None), rank, size, host, machine, state, extra, parts: Mutex::default() }
     }
 
@@ -89,15 +89,21 @@ impl MpiComm {
     }
 
     /// Tells all ranks who they are. Collective.
-    fn meet(&self, call: &str, timeout: Option<Duration>) -> Result<()> {
+    fn handshake(&self, call: &str, timeout: Option<Duration>) -> Result<()> {
         self.begin(call, timeout);
         self.enter("meeting for the first time");
-        let own = Bell::make().ok();
-        let mine = [&bell::row(self.machine, own.as_ref())[..], &Roster::row(std::process::id(), &self.host)];
+        let own = WakeFutex::make().ok();
+        let mine = [
+            &wakeup::entry(self.machine, own.as_ref())[..],
+            &RankTable::entry(std::process::id(), &self.host),
+        ];
         let all = self.all_gather(&mine.concat())?;
-        let rows = || all.chunks_exact(bell::ROW + late::ROW).map(|row| row.split_at(bell::ROW));
-        let roster = Roster::new(rows().flat_map(|(_, row)| row).copied().collect());
-        self.state.met(roster, bell::choose(own, rows().map(|(row, _)| row), self.rank));
+        let rows = || {
+            all.chunks_exact(wakeup::ENTRY_SIZE + timeout::ENTRY_SIZE)
+                .map(|row| row.split_at(wakeup::ENTRY_SIZE))
+        };
+        let roster = RankTable::new(rows().flat_map(|(_, row)| row).copied().collect());
+        self.state.set_ranks(roster, wakeup::choose(own, rows().map(|(row, _)| row), self.rank));
         Ok(())
     }
 
@@ -127,7 +133,7 @@ pub fn is_null(comm: RawComm) -> bool {
 fn machine() -> u64 {
     let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
     let identity = boot.unwrap_or_else(|_| crate::host_name().into_bytes());
-    let digest = crate::wire::digest(&identity);
+    let digest = crate::codec::digest(&identity);
     u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
@@ -137,7 +143,7 @@ fn count(length: usize) -> Result<c_int> {
 }
 
 /// Buffers of a collective: given back when it is complete; else left to MPI for ever.
-fn kept<T>(result: Result<()>, buffers: T) -> Result<T> {
+fn release_or_leak<T>(result: Result<()>, buffers: T) -> Result<T> {
     match result {
         Ok(()) => Ok(buffers),
         Err(error) => {
@@ -156,7 +162,7 @@ impl MpiComm {
             // SAFETY: the buffer is ours, and stays where it is until the request is complete, or for ever.
             unsafe { MPI_Ibcast(start.cast(), length, RSMPI_UINT8_T, root, comm, request) }
         });
-        kept(result, data)
+        release_or_leak(result, data)
     }
 }
 
@@ -189,7 +195,7 @@ impl Communicator for MpiComm {
         self.state.watch.expect(step, builders);
     }
 
-    fn health(&self) -> Result<()> {
+    fn check_alive(&self) -> Result<()> {
         self.state.watch.health()
     }
 
@@ -203,7 +209,7 @@ impl Communicator for MpiComm {
             // SAFETY: both buffers have that many elements, and stay until the request is complete, or for ever.
             unsafe { MPI_Iallreduce(from.cast(), to.cast(), length, RSMPI_INT64_T, RSMPI_MIN, comm, request) }
         });
-        let (_, least) = kept(result, (mine, least))?;
+        let (_, least) = release_or_leak(result, (mine, least))?;
         values.iter_mut().zip(least).for_each(|(value, least)| *value = least ^ TOP);
         Ok(())
     }
@@ -272,12 +278,12 @@ impl Communicator for MpiComm {
             // complete, or for ever.
             unsafe { MPI_Iallgather(from, length, RSMPI_UINT8_T, to, length, RSMPI_UINT8_T, comm, request) }
         });
-        Ok(kept(result, (mine, all))?.1)
+        Ok(release_or_leak(result, (mine, all))?.1)
     }
 
     /// Blocking, since MPI has no other: the ranks have just met, and come at once.
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        self.health()?;
+        self.check_alive()?;
         let (color, key) = (count(color)?, count(self.rank)?);
         // SAFETY: a constant of the MPI library.
         let mut handle = unsafe { RSMPI_COMM_NULL };
@@ -296,7 +302,7 @@ impl Communicator for MpiComm {
         *part.handle() = Some(handle);
         self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&part));
         let (waiting, timeout) = self.state.watch.waiting(0);
-        part.meet(&waiting.call, timeout)?;
+        part.handshake(&waiting.call, timeout)?;
         Ok(part)
     }
 }

@@ -32,7 +32,7 @@ impl Drop for World {
     fn drop(&mut self) {
         // SAFETY: MPI was initialised by `world`, on this thread, and nobody else ends it.
         unsafe {
-            if self.comm.health().is_ok() {
+            if self.comm.check_alive().is_ok() {
                 MPI_Finalize();
             } else {
                 // With ranks that do not come, its end would be waited for for ever.

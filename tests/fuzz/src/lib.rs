@@ -4,8 +4,8 @@
 
 use std::sync::LazyLock;
 
-use dijitso::params::{Origin, Params, Surroundings};
-use dijitso::wire::digest;
+use dijitso::codec::digest;
+use dijitso::params::{Environment, Origin, Params};
 use serde_json::Value;
 
 /// Parameters that no file and no variable of this machine has a say in.
@@ -21,13 +21,13 @@ pub fn is_unchanged(params: &Params) -> bool {
 }
 
 fn defaults() -> Params {
-    let around = Surroundings {
+    let around = Environment {
         variables: [("HOME", "/home/u".to_owned())].into(),
         cwd: "/nonexistent/here".into(),
         uid: 0,
         system_dir: "/nonexistent".into(),
     };
-    Params::in_surroundings(&around).expect("the defaults are good")
+    Params::in_environment(&around).expect("the defaults are good")
 }
 
 /// What holds for any parameters, however they were set: they can be shown, what is shown can be set again, and what
@@ -54,11 +54,11 @@ pub fn check_params(params: &Params) {
             for other in [second, third] {
                 assert_eq!(first.generator, other.generator);
                 assert_eq!(first.shared_digest, other.shared_digest);
-                assert_eq!(first.memory_digest, other.memory_digest);
+                assert_eq!(first.request_digest, other.request_digest);
                 // Two of them follow from where a value comes from, and not from the value.
                 let mut cache = (*other.cache).clone();
                 cache.home.clone_from(&first.cache.home);
-                cache.prologue_max_size_named = first.cache.prologue_max_size_named;
+                cache.pch_max_size_named = first.cache.pch_max_size_named;
                 assert_eq!((&*first.cache, &first.build), (&cache, &other.build));
             }
             let cache = &first.cache;
@@ -81,7 +81,7 @@ pub fn check_params(params: &Params) {
 
 /// `data` as what a builder sends, with the digest that belongs to it.
 pub fn blob_of(payload: &[u8]) -> Vec<u8> {
-    let mut writer = dijitso::wire::Writer::new(b"DIJITSO-BLOB");
+    let mut writer = dijitso::codec::Writer::new(b"DIJITSO-BLOB");
     writer.u32(1);
     writer.bytes(payload);
     let mut blob = writer.finish();
@@ -94,7 +94,7 @@ pub fn blob_of(payload: &[u8]) -> Vec<u8> {
 pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
     let mut file = b"\x7fELF image".to_vec();
     file.extend_from_slice(record);
-    let mut tail = dijitso::wire::Writer::default();
+    let mut tail = dijitso::codec::Writer::default();
     tail.u64(length.unwrap_or(record.len() as u64));
     tail.u32(1);
     let mut tail = tail.finish();

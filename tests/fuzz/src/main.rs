@@ -8,16 +8,16 @@ use std::{env, fs, io};
 
 use dijitso::cache::EntryFiles;
 use dijitso::cache::closure::Closure;
-use dijitso::cache::seal::{Companion, Record, seal};
+use dijitso::cache::record::{FileDigest, Record, append_record};
+use dijitso::codec::Writer;
 use dijitso::error::{Error, Kind};
 use dijitso::signature::Toolchain;
-use dijitso::wire::Writer;
 
 fn record() -> Record {
     Record {
         signature: "s".to_owned(),
         name: "n".to_owned(),
-        header: Some(Companion { size: 3, sha256: "0a".repeat(32) }),
+        header: Some(FileDigest { size: 3, sha256: "0a".repeat(32) }),
         source_sha256: "0b".repeat(32),
         text: None,
         dependencies: vec!["a_1".to_owned(), "b".to_owned()],
@@ -68,7 +68,11 @@ fn main() -> io::Result<()> {
         // Between magic, version and length, and the digest.
         put("closure_payload", name, &blob[24..blob.len() - 32])?;
     }
-    put("entry_file", "entry", &seal(b"\x7fELF image".to_vec(), &record()).map_err(io::Error::other)?)?;
+    put(
+        "entry_file",
+        "entry",
+        &append_record(b"\x7fELF image".to_vec(), &record()).map_err(io::Error::other)?,
+    )?;
     let json = serde_json::to_vec(&record()).map_err(io::Error::other)?;
     for (choice, name) in [(b'=', "right"), (b'9', "short"), (b'+', "long"), (b'*', "huge")] {
         put("entry_record", name, &[&[choice], json.as_slice()].concat())?;
@@ -79,5 +83,5 @@ fn main() -> io::Result<()> {
     fields.u64(u64::MAX);
     fields.bytes(b"bytes");
     fields.bytes("t\u{e4}xt".as_bytes());
-    put("wire_reader", "each-kind", &fields.finish())
+    put("codec_reader", "each-kind", &fields.finish())
 }

@@ -1,11 +1,11 @@
 //! A file of the cache's library directory, as any bytes.
 #![no_main]
 
-use dijitso::cache::seal;
+use dijitso::cache::record;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(record) = seal::open(data, "s") {
+    if let Ok(record) = record::open(data, "s") {
         assert_eq!(record.signature, "s");
     }
 });

@@ -1,7 +1,7 @@
 //! The record of an entry whose digest is right. The first byte chooses a length in the footer that may be wrong.
 #![no_main]
 
-use dijitso::cache::seal::{self, Damage};
+use dijitso::cache::record::{self, Invalid};
 use dijitso_fuzz::entry_of;
 use libfuzzer_sys::fuzz_target;
 
@@ -13,14 +13,14 @@ fuzz_target!(|data: &[u8]| {
         b'*' => Some(u64::MAX - record.len() as u64),
         _ => None,
     };
-    match seal::open(&entry_of(record, length), "s") {
+    match record::open(&entry_of(record, length), "s") {
         Ok(record) => {
             assert_eq!(record.needs().count(), record.dependencies.len() + record.nested.len());
-            let again = seal::seal(b"image".to_vec(), &record).expect("memory");
-            assert_eq!(seal::open(&again, "s"), Ok(record));
+            let again = record::append_record(b"image".to_vec(), &record).expect("memory");
+            assert_eq!(record::open(&again, "s"), Ok(record));
         }
         Err(damage) => {
-            assert!(matches!(damage, Damage::Altered | Damage::Foreign), "{damage:?}");
+            assert!(matches!(damage, Invalid::Altered | Invalid::Foreign), "{damage:?}");
             assert!(!damage.describe().is_empty());
         }
     }

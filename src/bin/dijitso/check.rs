@@ -1,0 +1,139 @@
+//! `dijitso check`.
+
+#![forbid(unsafe_code)]
+
+use std::sync::{Mutex, PoisonError};
+
+use clap::Args;
+use serde_json::{Value as Json, json};
+
+use dijitso::cache::Cache;
+use dijitso::cache::integrity::{Finding, RepairMode, RepairOutcome, Report, Severity};
+use dijitso::error::Result;
+
+use super::Outcome;
+use super::context::Context;
+use super::output::{Out, Progress, STRONG, count, size};
+use super::select::Entries;
+
+/// Options of `dijitso check`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Set aside what is broken (in quarantine/ in the cache), and remove what programs that have ended have left
+    #[arg(long)]
+    repair: bool,
+
+    #[command(flatten)]
+    entries: Entries,
+}
+
+impl Arguments {
+    /// Checks, and mends if wanted.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        // Entries are checked with what they need.
+        let signatures = if self.entries.are_all() {
+            Vec::new()
+        } else {
+            let catalog = cache.catalog()?;
+            let entries = self.entries.of(&catalog)?;
+            entries.iter().map(|entry| entry.signature.clone()).collect()
+        };
+        let mend = match (self.repair, context.options.dry_run) {
+            (false, _) => RepairMode::No,
+            (true, true) => RepairMode::Say,
+            (true, false) => RepairMode::Do,
+        };
+        let report = {
+            let bar: Mutex<Option<Progress>> = Mutex::default();
+            let progress = |_: usize, total: usize| {
+                let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+                bar.get_or_insert_with(|| Progress::new("checking entry", total)).step();
+            };
+            cache.check(&signatures, mend, &progress)?
+        };
+        if context.out.json {
+            context.out.document(&document(&cache, &report));
+        } else {
+            self.write(&cache, &report, &mut context.out);
+        }
+        let ranks = cache.of_processes();
+        if let (Some(first), true) = (ranks.first(), self.entries.are_all()) {
+            let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
+            context.note(&format!("{what} not checked: dijitso --cache-dir {} check", first.display()));
+        }
+        Ok(if report.is_sound() { Outcome::Done } else { Outcome::Broken })
+    }
+
+    fn write(&self, cache: &Cache, report: &Report, out: &mut Out) {
+        for severity in [Severity::Broken, Severity::Stale, Severity::Leftover] {
+            let findings: Vec<&Finding> =
+                report.findings.iter().filter(|finding| finding.what.severity() == severity).collect();
+            if !findings.is_empty() {
+                out.line(out.paint(STRONG, format_args!("{} ({})", severity.name(), findings.len())));
+            }
+            for finding in findings {
+                let what = finding.what.name();
+                out.line(format_args!("  {what}: {}: {}", finding.path.display(), finding.text));
+                match &finding.mended {
+                    RepairOutcome::No if self.repair && severity == Severity::Leftover => {}
+                    RepairOutcome::No => out.line(format_args!("    {}", finding.advice())),
+                    mended => out.line(format_args!("    {}", in_words(mended))),
+                }
+            }
+        }
+        let of =
+            |severity| report.findings.iter().filter(|finding| finding.what.severity() == severity).count();
+        let mended = report.findings.iter().filter(|finding| finding.mended == RepairOutcome::Done).count();
+        let mended = if mended > 0 { format!("; {mended} mended") } else { String::new() };
+        out.line(format_args!(
+            "{}: {} checked ({} read): {} broken, {} stale, {} lying around{mended}",
+            cache.layout().root().display(),
+            count(report.entries, "entry", "entries"),
+            size(report.bytes),
+            of(Severity::Broken),
+            of(Severity::Stale),
+            of(Severity::Leftover),
+        ));
+    }
+}
+
+fn in_words(mended: &RepairOutcome) -> String {
+    match mended {
+        RepairOutcome::No => "left as it is".to_owned(),
+        RepairOutcome::Would => "would be set aside or removed".to_owned(),
+        RepairOutcome::Done => "set aside or removed".to_owned(),
+        RepairOutcome::Busy(who) => format!("left alone: {who} is working on it"),
+        RepairOutcome::Failed(why) => format!("left as it is: {why}"),
+    }
+}
+
+fn document(cache: &Cache, report: &Report) -> Json {
+    let finding = |finding: &Finding| {
+        let (state, detail) = match &finding.mended {
+            RepairOutcome::No => ("no", None),
+            RepairOutcome::Would => ("would", None),
+            RepairOutcome::Done => ("done", None),
+            RepairOutcome::Busy(who) => ("busy", Some(who)),
+            RepairOutcome::Failed(why) => ("failed", Some(why)),
+        };
+        json!({
+            "what": finding.what.name(),
+            "severity": finding.what.severity().name(),
+            "signature": Some(&finding.signature).filter(|signature| !signature.is_empty()),
+            "path": finding.path,
+            "text": finding.text,
+            "advice": finding.advice(),
+            "repaired": state,
+            "repair_detail": detail,
+        })
+    };
+    json!({
+        "cache_dir": cache.layout().root(),
+        "entries": report.entries,
+        "bytes_read": report.bytes,
+        "sound": report.is_sound(),
+        "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),
+        "process_caches": cache.of_processes(),
+    })
+}

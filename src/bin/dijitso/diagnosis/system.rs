@@ -1,0 +1,131 @@
+//! What this host is like: cores, places for compilers, MPI.
+
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::time::Duration;
+
+use dijitso::params::resolved::Resolved;
+use dijitso::process::affinity;
+use dijitso::process::environment;
+use dijitso::process::slots::{self, Wanted};
+
+use super::{Probe, Setting};
+
+pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
+    let probes = vec![own_cores(), places(params), mpi(), forking()];
+    (probes, Vec::new())
+}
+
+fn own_cores() -> Probe {
+    let own = slots::choices(None).len();
+    let online = affinity::online().map_or(own, |online| online.max(own));
+    let finding = format!("this process may use {own} of {online} cores");
+    if own == 1 && online > 1 {
+        let advice = "compilers of this process get this core alone; bind ranks to more cores, or not at all, where \
+                      they build much (mpiexec --bind-to none)";
+        return Probe::warn("cores", finding, advice);
+    }
+    Probe::ok("cores", finding)
+}
+
+fn places(params: &Resolved) -> Probe {
+    const NAME: &str = "places for compilers";
+    let choices = slots::choices(params.build.max_compilers);
+    let Some(dir) = &params.build.slots_dir else {
+        let advice = "set build.slots_dir, or HOME, so that compilers of all your programs share the cores";
+        return Probe::warn(NAME, "compilers are not counted", advice);
+    };
+    let wanted = Wanted { dir, choices: &choices, patience: Duration::from_millis(20) };
+    let finding = format!("{} at once, counted in {}", choices.len(), dir.display());
+    match slots::take(&wanted) {
+        Some(_) => Probe::ok(NAME, finding),
+        None => {
+            let advice = "all are busy just now, or the directory cannot be used (build.slots_dir): compilers run all \
+                          the same";
+            Probe::warn(NAME, format!("{finding}; none could be had"), advice)
+        }
+    }
+}
+
+/// Variables by which launchers tell ranks what they are, and whose launcher that is.
+const LAUNCHERS: [(&str, &str); 3] =
+    [("OMPI_COMM_WORLD_SIZE", "Open MPI"), ("PMI_SIZE", "MPICH"), ("PMIX_RANK", "PMIx")];
+
+fn mpi() -> Probe {
+    let launcher = LAUNCHERS.iter().find(|(variable, _)| environment::variable(variable).is_some());
+    match (flavour(), launcher) {
+        (None, None) => Probe::ok("MPI", "dijitso was built without MPI"),
+        (None, Some((_, launcher))) => {
+            let advice = "its ranks cannot talk to each other: use a dijitso that was built with that MPI";
+            Probe::warn("MPI", format!("dijitso was built without MPI, and started by {launcher}"), advice)
+        }
+        (Some(library), Some((variable, launcher))) if !fits(&library, launcher) => {
+            let advice = "each process is alone: use the mpiexec of the MPI that dijitso was built with";
+            Probe::bad("MPI", format!("{library}, started by the mpiexec of {launcher} ({variable})"), advice)
+        }
+        (Some(library), _) => Probe::ok("MPI", library),
+    }
+}
+
+/// Launchers of the MPICH family start its relatives, and PMIx starts anything.
+fn fits(library: &str, launcher: &str) -> bool {
+    match launcher {
+        "Open MPI" => library.contains("Open MPI"),
+        "MPICH" => !library.contains("Open MPI"),
+        _ => true,
+    }
+}
+
+#[cfg(feature = "mpi")]
+fn flavour() -> Option<String> {
+    Some(dijitso::parallel::mpi::library_version())
+}
+
+#[cfg(not(feature = "mpi"))]
+fn flavour() -> Option<String> {
+    None
+}
+
+/// Compilers are started beside memory that a network card may have pinned.
+fn forking() -> Probe {
+    const NAME: &str = "starting compilers";
+    let cards = fs::read_dir("/sys/class/infiniband").map_or(0, Iterator::count);
+    let finding = "compilers are started without copying the memory of the program";
+    if cards == 0 {
+        return Probe::ok(NAME, format!("{finding}; there is no InfiniBand here"));
+    }
+    let safe =
+        ["RDMAV_FORK_SAFE", "IBV_FORK_SAFE"].iter().any(|variable| environment::variable(variable).is_some());
+    if safe || kernel_is_fork_safe(&rustix::system::uname().release().to_string_lossy()) {
+        return Probe::ok(NAME, format!("{finding}; InfiniBand allows it here"));
+    }
+    let advice = "set RDMAV_FORK_SAFE=1 before MPI is initialised, or build before the run (dijitso export, cache.frozen)";
+    Probe::warn(
+        NAME,
+        format!("{finding}, but InfiniBand drivers of old kernels do not like any fork"),
+        advice,
+    )
+}
+
+/// Since 5.12 the kernel copies pinned pages at a fork.
+fn kernel_is_fork_safe(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (5, 12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn launchers_fit_their_libraries() {
+        assert!(fits("Open MPI v4.1.4, package: x", "Open MPI"));
+        assert!(!fits("Open MPI v4.1.4", "MPICH"));
+        assert!(!fits("MPICH Version: 4.0.2", "Open MPI"));
+        assert!(fits("Intel(R) MPI Library 2021.9", "MPICH"));
+        assert!(kernel_is_fork_safe("6.1.0-18-amd64") && kernel_is_fork_safe("5.12.3"));
+        assert!(!kernel_is_fork_safe("4.18.0-477.el8") && !kernel_is_fork_safe("x"));
+    }
+}

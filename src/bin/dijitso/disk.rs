@@ -1,0 +1,74 @@
+//! What the cache takes of its disk, as `show` and `stats` say it.
+
+#![forbid(unsafe_code)]
+
+use serde_json::{Map, Value as Json, json};
+
+use dijitso::cache::disk_usage::{DiskUsage, Row, Selection, Sums};
+
+use super::output::{Align, Out, Table, size};
+
+/// The rows of what was selected. With everything, also what is of no category.
+fn rows(selection: &Selection) -> Vec<Row> {
+    let wanted = |row: &Row| match row {
+        Row::Entry(category) => selection.categories.contains(category),
+        Row::Auxiliary(auxiliary) => selection.auxiliary.contains(auxiliary),
+        Row::Ranks | Row::Other => selection.is_all(),
+    };
+    Row::all().filter(wanted).collect()
+}
+
+/// Writes a table. What a cache keeps besides its entries is left out where there is nothing of it.
+pub(super) fn write(usage: &DiskUsage, selection: &Selection, out: &mut Out) {
+    let columns =
+        [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
+    let mut table = Table::new(&columns);
+    let mut add = |name: &str, sums: Sums| {
+        table.row(vec![name.to_owned(), sums.files.to_string(), size(sums.bytes), size(sums.allocated)]);
+    };
+    let rows = rows(selection);
+    for row in &rows {
+        let sums = usage.of(*row);
+        if matches!(row, Row::Entry(_)) || sums != Sums::default() {
+            add(row.name(), sums);
+        }
+    }
+    add("total", usage.sum(rows.into_iter()));
+    table.write(out);
+    if let Some((dir, sums)) = usage.elsewhere.as_ref().filter(|_| is_pch_wanted(selection)) {
+        out.line(format_args!(
+            "\nPrecompiled headers of this host take {} more in {}.",
+            size(sums.allocated),
+            dir.display()
+        ));
+    }
+}
+
+fn is_pch_wanted(selection: &Selection) -> bool {
+    selection.auxiliary.contains(&dijitso::cache::disk_usage::Auxiliary::Pch)
+}
+
+fn sums(sums: Sums) -> Json {
+    json!({ "files": sums.files, "bytes": sums.bytes, "allocated": sums.allocated })
+}
+
+/// The rows by name.
+pub(super) fn categories(usage: &DiskUsage, selection: &Selection) -> Map<String, Json> {
+    rows(selection).into_iter().map(|row| (row.name().to_owned(), sums(usage.of(row)))).collect()
+}
+
+/// All rows together.
+pub(super) fn total(usage: &DiskUsage, selection: &Selection) -> Json {
+    sums(usage.sum(rows(selection).into_iter()))
+}
+
+/// What lies in other directories than the cache's.
+pub(super) fn elsewhere(usage: &DiskUsage, selection: &Selection) -> Vec<Json> {
+    let of = |(dir, of): &(std::path::PathBuf, Sums)| {
+        let mut json = sums(*of);
+        json["category"] = "pch".into();
+        json["path"] = dir.display().to_string().into();
+        json
+    };
+    usage.elsewhere.as_ref().filter(|_| is_pch_wanted(selection)).map(of).into_iter().collect()
+}

@@ -1,0 +1,159 @@
+//! `dijitso gc`.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use dijitso::cache::Cache;
+use dijitso::cache::gc::{Limits, Removed};
+use dijitso::error::{Error, Kind, Result};
+
+use super::context::Context;
+use super::output::{age, count, size};
+use super::{Outcome, usage};
+
+/// How long to wait for another program that makes room.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Options of `dijitso gc`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The size that the cache is brought below, as 500M or 4G, instead of cache.max_size
+    #[arg(long, value_name = "SIZE")]
+    max_size: Option<String>,
+
+    /// Remove what has not been used for so long, as 90d, 12h or a number of seconds, instead of cache.max_age
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    max_age: Option<Duration>,
+
+    /// Keep what was published or used within this time, instead of 10min; 0 removes it too, but for what is in use
+    #[arg(long, value_name = "AGE", value_parser = seconds)]
+    min_idle: Option<Duration>,
+}
+
+/// Reads a time span: a number, and perhaps a unit.
+fn seconds(text: &str) -> std::result::Result<Duration, String> {
+    const UNITS: [(&str, f64); 5] =
+        [("min", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0)];
+    let of = |(unit, length): &(&str, f64)| Some((text.strip_suffix(unit)?, *length));
+    let (number, length) = UNITS.iter().find_map(of).unwrap_or((text, 1.0));
+    let number: Option<f64> = number.trim().parse().ok();
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number * length).ok())
+        .ok_or_else(|| "a number with s, min, h, d or w is expected, as 90d".to_owned())
+}
+
+impl Arguments {
+    /// Makes room.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let mut params = context.params()?;
+        if let Some(limit) = &self.max_size {
+            params.set("cache.max_size", limit).map_err(|error| usage(error.message()))?;
+        }
+        let params = params.resolve()?.cache;
+        let cache = context.cache()?;
+        let limits = Limits {
+            // As a parameter, 0 is no limit; said here, it is one.
+            max_size: params.max_size.or(self.max_size.as_ref().map(|_| 0)),
+            max_age: self.max_age.or(params.max_age),
+            spared: self.min_idle.unwrap_or(Limits::of(&params).spared),
+            dry_run: context.options.dry_run,
+        };
+        if limits.max_size.is_none() && limits.max_age.is_none() {
+            let text =
+                "there is no limit: say --max-size or --max-age, or set cache.max_size or cache.max_age";
+            return Err(usage(text));
+        }
+        let done = cache.evict(&limits, PATIENCE)?;
+        if context.out.json {
+            let removed = |removed: &Removed| {
+                json!({
+                    "signature": Some(&removed.signature).filter(|signature| !signature.is_empty()),
+                    "path": removed.path,
+                    "allocated": removed.bytes,
+                    "idle_seconds": removed.idle.as_secs(),
+                })
+            };
+            context.out.document(&json!({
+                "cache_dir": cache.layout().root(),
+                "dry_run": limits.dry_run,
+                "max_size": limits.max_size,
+                "max_age_seconds": limits.max_age.map(|age| age.as_secs()),
+                "allocated_before": done.before,
+                "allocated_after": done.after,
+                "kept": done.kept,
+                "spared": done.spared,
+                "removed": done.removed.iter().map(removed).collect::<Vec<_>>(),
+                "failures": done.failures,
+            }));
+        } else {
+            let verb = if limits.dry_run { "would remove" } else { "removed" };
+            if limits.dry_run || context.options.verbose > 0 {
+                for removed in &done.removed {
+                    context.out.line(format_args!(
+                        "{verb} {} ({}, not used for {})",
+                        removed.path.display(),
+                        size(removed.bytes),
+                        age(removed.idle)
+                    ));
+                }
+            }
+            let entries = done.removed.iter().filter(|removed| !removed.signature.is_empty()).count();
+            let others = done.removed.len() - entries;
+            let others = match others {
+                0 => String::new(),
+                some => format!(" and {}", count(some, "other thing", "other things")),
+            };
+            context.out.line(format_args!(
+                "{}: {verb} {}{others}; {}, {} on disk (before: {})",
+                cache.layout().root().display(),
+                count(entries, "entry", "entries"),
+                count(done.kept, "entry is left", "entries are left"),
+                size(done.after),
+                size(done.before),
+            ));
+            if done.spared > 0 {
+                let what = count(done.spared, "entry stays", "entries stay");
+                context.out.line(format_args!(
+                    "{what} although over the limit: in use, or used a moment ago (--min-idle)"
+                ));
+            }
+        }
+        other_caches(&cache, context);
+        match done.failures.as_slice() {
+            [] => Ok(Outcome::Done),
+            [first, rest @ ..] => {
+                rest.iter().take(9).for_each(|failure| context.note(failure));
+                Err(Error::new(Kind::Cache, first))
+            }
+        }
+    }
+}
+
+fn other_caches(cache: &Cache, context: &mut Context) {
+    let ranks = cache.of_processes();
+    if let Some(first) = ranks.first() {
+        let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
+        context.note(&format!("{what} left as they are: dijitso --cache-dir {} gc", first.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_units() {
+        for (text, expected) in
+            [("90", 90), ("2min", 120), ("1.5h", 5400), ("2 d", 172_800), ("1w", 604_800), ("7s", 7)]
+        {
+            assert_eq!(seconds(text), Ok(Duration::from_secs(expected)), "{text}");
+        }
+        for text in ["", "d", "-1d", "1y", "nan", "inf", "1e300w"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `dijitso import BUNDLE`.
+
+#![forbid(unsafe_code)]
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use dijitso::cache::Cache;
+use dijitso::cache::bundle::{Options, Outcome as Became, Report};
+use dijitso::error::{Error, Kind, Result};
+use dijitso::jit::bundle;
+
+use super::context::Context;
+use super::output::Out;
+use super::{Outcome, usage};
+
+/// Options of `dijitso import`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The bundle; "-" is the standard input. Import only what you would run: its libraries are code
+    #[arg(value_name = "BUNDLE", value_hint = clap::ValueHint::FilePath)]
+    bundle: PathBuf,
+
+    /// Also what was built for another machine
+    #[arg(long)]
+    force: bool,
+}
+
+impl Arguments {
+    /// Puts a bundle into the cache. Entries that are refused make it a failure, after the others were imported.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let params = context.params()?.resolve()?;
+        let cache = Cache::new(&params.cache.cache_dir, &params.cache);
+        let options = Options { force: self.force, dry_run: context.options.dry_run };
+        let report = if self.bundle == Path::new("-") {
+            if std::io::stdin().is_terminal() {
+                return Err(usage("the standard input is a terminal: name a file, or send a bundle to it"));
+            }
+            bundle::import_from(&cache, &mut std::io::stdin().lock(), options)?
+        } else {
+            bundle::import(&cache, &self.bundle, options)?
+        };
+        let remarks = bundle::remarks(&report, &params).remarks;
+        if context.out.json {
+            let mut json = serde_json::to_value(&report).unwrap_or_default();
+            json["remarks"] = remarks.into();
+            json["dry_run"] = options.dry_run.into();
+            context.out.document(&json);
+        } else {
+            tell(&report, options.dry_run, cache.layout().root(), &mut context.out);
+            remarks.iter().for_each(|remark| context.out.line(remark));
+        }
+        match refused(&report) {
+            0 => Ok(Outcome::Done),
+            count => {
+                let text =
+                    format!("{count} of {} entries were refused (--force takes them)", report.entries.len());
+                Err(Error::new(Kind::Cache, text))
+            }
+        }
+    }
+}
+
+fn refused(report: &Report) -> usize {
+    report.entries.iter().filter(|entry| matches!(entry.outcome, Became::Refused(_))).count()
+}
+
+fn tell(report: &Report, dry_run: bool, dir: &Path, out: &mut Out) {
+    for entry in &report.entries {
+        let what = match &entry.outcome {
+            Became::New => "new".to_owned(),
+            Became::There => "there already".to_owned(),
+            Became::Other => "there already, another build, which stays".to_owned(),
+            Became::Refused(reason) => format!("refused: {reason}"),
+        };
+        out.line(format_args!("{}: {what}", entry.signature));
+    }
+    let new = report.entries.iter().filter(|entry| entry.outcome == Became::New).count();
+    let refused = refused(report);
+    let there = report.entries.len() - new - refused;
+    let would = if dry_run { "would be " } else { "" };
+    let dir = dir.display();
+    out.line(format_args!("{new} {would}new in {dir}, {there} there already, {refused} refused"));
+}

@@ -1,0 +1,357 @@
+//! What the command writes: results to the standard output, the rest to the standard error stream.
+
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::rc::Rc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anstyle::{AnsiColor, Style};
+use serde_json::Value as Json;
+
+use dijitso::escape;
+pub(super) use dijitso::human::{age, count, size};
+
+/// Headings and what else should stand out.
+pub(super) const STRONG: Style = Style::new().bold();
+/// Paths.
+pub(super) const PATH: Style = AnsiColor::Magenta.on_default();
+/// Numbers of lines.
+pub(super) const NUMBER: Style = AnsiColor::Green.on_default();
+/// What was looked for.
+pub(super) const MATCH: Style = AnsiColor::Red.on_default().bold();
+/// What failed.
+const FAILED: Style = AnsiColor::Red.on_default().bold();
+
+/// The standard output. A reader that goes away has seen enough: from then on nothing is written, and that is no error.
+///
+/// On a terminal, control characters in what is shown are escaped: fields of entries may come from anywhere.
+pub(super) struct Out {
+    to: BufWriter<Box<dyn Write>>,
+    colour: bool,
+    terminal: bool,
+    /// Set while a code of our own is written.
+    own: Rc<Cell<bool>>,
+    /// Whether results are wanted as JSON.
+    pub(super) json: bool,
+    failure: Option<io::Error>,
+}
+
+impl Out {
+    /// That of this process.
+    pub(super) fn stdout(json: bool) -> Self {
+        let stdout = io::stdout();
+        let colour = !json && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
+        let terminal = stdout.is_terminal();
+        Self::new(Box::new(stdout.lock()), terminal, colour, json)
+    }
+
+    fn new(to: Box<dyn Write>, terminal: bool, colour: bool, json: bool) -> Self {
+        Self { to: BufWriter::new(to), colour, terminal, own: Rc::default(), json, failure: None }
+    }
+
+    /// Writes bytes as they are, also to a terminal: a file that was asked for.
+    pub(super) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.attempt(|to| to.write_all(bytes));
+        match &self.failure {
+            Some(error) => {
+                Err(error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes a part of a file, which need not be a text.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        let bytes = if self.terminal { escape::bytes(bytes) } else { Cow::Borrowed(bytes) };
+        self.attempt(|to| to.write_all(&bytes));
+    }
+
+    /// Writes a part of a line.
+    pub(super) fn text(&mut self, text: impl Display) {
+        let (terminal, own) = (self.terminal, Rc::clone(&self.own));
+        self.attempt(|to| {
+            if !terminal {
+                return write!(to, "{text}");
+            }
+            let mut escaping = Escaping { to, own: &own, failure: None };
+            match (write!(escaping, "{text}"), escaping.failure) {
+                (Err(_), Some(error)) => Err(error),
+                (Err(_), None) => Err(io::Error::other("a text that cannot be shown")),
+                (Ok(()), _) => Ok(()),
+            }
+        });
+    }
+
+    /// Writes a line.
+    pub(super) fn line(&mut self, text: impl Display) {
+        self.text(text);
+        self.attempt(|to| to.write_all(b"\n"));
+    }
+
+    /// Writes a JSON document.
+    pub(super) fn document(&mut self, json: &Json) {
+        let text = format!("{json:#}");
+        self.line(escape::json(&text));
+    }
+
+    /// Writes what has been collected, so that a reader sees it now.
+    pub(super) fn flush(&mut self) {
+        self.attempt(Write::flush);
+    }
+
+    /// Whether there is no use in writing more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    fn attempt(&mut self, write: impl FnOnce(&mut BufWriter<Box<dyn Write>>) -> io::Result<()>) {
+        if self.failure.is_none() {
+            self.failure = write(&mut self.to).err();
+        }
+    }
+
+    /// Whether the reader has gone away.
+    pub(super) fn has_lost_reader(&self) -> bool {
+        self.failure.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    }
+
+    /// Writes what is left. An error if something that was to be read could not be written.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        self.flush();
+        match self.failure.take() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// `text` in a colour, where there are colours.
+    pub(super) fn paint(&self, style: Style, text: impl Display) -> Painted {
+        Painted { style, text: text.to_string(), own: self.colour.then(|| Rc::clone(&self.own)) }
+    }
+}
+
+/// A text in a colour, for [`Out::text`]: it tells the codes of the colour from those in the text.
+pub(super) struct Painted {
+    style: Style,
+    text: String,
+    /// `None` without colours.
+    own: Option<Rc<Cell<bool>>>,
+}
+
+impl Display for Painted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { style, text, own } = self;
+        let Some(own) = own else { return f.write_str(text) };
+        own.set(true);
+        let begin = write!(f, "{style}");
+        own.set(false);
+        let shown = begin.and_then(|()| f.write_str(text));
+        own.set(true);
+        let end = write!(f, "{style:#}");
+        own.set(false);
+        shown.and(end)
+    }
+}
+
+/// Writes to a terminal, and escapes what is not our own.
+struct Escaping<'a> {
+    to: &'a mut dyn Write,
+    own: &'a Cell<bool>,
+    failure: Option<io::Error>,
+}
+
+impl fmt::Write for Escaping<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let text = if self.own.get() { Cow::Borrowed(text) } else { escape::lines(text) };
+        self.to.write_all(text.as_bytes()).map_err(|error| {
+            self.failure = Some(error);
+            fmt::Error
+        })
+    }
+}
+
+/// Says something that is not a result.
+pub(super) fn note(text: &dyn Display) {
+    let stderr = io::stderr();
+    let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
+    let style = if colour { FAILED } else { Style::new() };
+    let text = text.to_string();
+    let _ = writeln!(stderr.lock(), "{style}dijitso:{style:#} {}", escape::lines(&text));
+}
+
+/// Asks on the terminal. `None` when there is none.
+pub(super) fn ask(question: &str) -> Option<bool> {
+    let (stdin, stderr) = (io::stdin(), io::stderr());
+    if !stdin.is_terminal() || !stderr.is_terminal() {
+        return None;
+    }
+    let _ = write!(stderr.lock(), "{} [y/N] ", escape::lines(question));
+    let mut answer = String::new();
+    let _ = stdin.read_line(&mut answer);
+    Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+/// How far a long operation is: on a terminal a line that goes away when it is dropped, else a line now and then.
+pub(super) struct Progress {
+    what: &'static str,
+    total: usize,
+    done: usize,
+    shown: Instant,
+    terminal: bool,
+    cleared: bool,
+}
+
+impl Progress {
+    /// Of `total` steps.
+    pub(super) fn new(what: &'static str, total: usize) -> Self {
+        let terminal = io::stderr().is_terminal();
+        Self { what, total, done: 0, shown: Instant::now(), terminal, cleared: true }
+    }
+
+    /// One step more.
+    pub(super) fn step(&mut self) {
+        self.at(self.what, self.done + 1, self.total, 0);
+    }
+
+    /// So many steps are done, and so many bytes written. What takes no time is not shown.
+    pub(super) fn at(&mut self, what: &'static str, done: usize, total: usize, bytes: u64) {
+        const ON_TERMINAL: Duration = Duration::from_millis(100);
+        const ELSEWHERE: Duration = Duration::from_secs(10);
+        (self.what, self.done, self.total) = (what, done, total);
+        let interval = if self.terminal { ON_TERMINAL } else { ELSEWHERE };
+        if self.shown.elapsed() < interval {
+            return;
+        }
+        self.shown = Instant::now();
+        let written = if bytes > 0 { format!(", {}", size(bytes)) } else { String::new() };
+        let line = format!("{what} {done} of {total}{written}");
+        if self.terminal {
+            let _ = write!(io::stderr(), "\r{line}\x1b[K");
+            self.cleared = false;
+        } else {
+            note(&line);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if !self.cleared {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// On which side the cells of a column begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Align {
+    /// Text.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A table with a heading.
+pub(super) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    /// A table with these columns.
+    pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    /// Adds a row, which has a cell for each column.
+    pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes it.
+    pub(super) fn write(&self, out: &mut Out) {
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|at| {
+                let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
+                cells.chain([self.columns[at].0.len()]).max().unwrap_or_default()
+            })
+            .collect();
+        let heading: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let heading = self.aligned(&heading, &widths);
+        out.line(out.paint(STRONG, heading));
+        for row in &self.rows {
+            out.line(self.aligned(row, &widths));
+        }
+    }
+
+    fn aligned(&self, cells: &[String], widths: &[usize]) -> String {
+        let cells = cells.iter().zip(&self.columns).zip(widths);
+        let cells: Vec<String> = cells
+            .map(|((cell, (_, align)), width)| match align {
+                Align::Left => format!("{cell:<width$}"),
+                Align::Right => format!("{cell:>width$}"),
+            })
+            .collect();
+        cells.join("  ").trim_end().to_owned()
+    }
+}
+
+/// Seconds since 1970.
+pub(super) fn epoch(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_below_each_other() {
+        let table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right)]);
+        let cells = ["å".to_owned(), "7".to_owned()];
+        assert_eq!(table.aligned(&cells, &[4, 4]), "å        7");
+    }
+
+    #[test]
+    fn colours_are_not_for_files() {
+        assert_eq!(shown(false, false, |out| out.text(out.paint(MATCH, "x"))), "x");
+        assert_eq!(shown(false, true, |out| out.text(out.paint(STRONG, "x"))), "\u{1b}[1mx\u{1b}[0m");
+    }
+
+    /// What is written to an output like this.
+    fn shown(terminal: bool, colour: bool, write: impl FnOnce(&mut Out)) -> String {
+        #[derive(Clone, Default)]
+        struct Kept(Rc<std::cell::RefCell<Vec<u8>>>);
+        impl Write for Kept {
+            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+                self.0.borrow_mut().write(data)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let kept = Kept::default();
+        let mut out = Out::new(Box::new(kept.clone()), terminal, colour, false);
+        write(&mut out);
+        out.finish().unwrap();
+        drop(out);
+        String::from_utf8(kept.0.take()).unwrap()
+    }
+
+    #[test]
+    fn a_terminal_gets_no_codes_but_those_of_colours() {
+        let hostile = "a\u{1b}[1m\rb\u{9b}2J\tc";
+        let all = |out: &mut Out| {
+            out.line(format_args!("{hostile} {}", out.paint(STRONG, hostile)));
+            out.bytes(hostile.as_bytes());
+        };
+        let safe = "a\\x1b[1m\\rb\\x9b2J\tc";
+        assert_eq!(shown(true, true, all), format!("{safe} \u{1b}[1m{safe}\u{1b}[0m\n{safe}"));
+        assert_eq!(shown(true, false, all), format!("{safe} {safe}\n{safe}"));
+        assert_eq!(shown(false, false, all), format!("{hostile} {hostile}\n{hostile}"));
+    }
+}

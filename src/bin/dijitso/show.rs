@@ -1,0 +1,283 @@
+//! `dijitso show`.
+
+#![forbid(unsafe_code)]
+
+use std::cmp::Reverse;
+
+use clap::{Args, ValueEnum};
+use serde_json::{Value as Json, json};
+
+use dijitso::cache::Cache;
+use dijitso::cache::catalog::{Catalog, Entry, Listed};
+use dijitso::cache::disk_usage::{DiskUsage, Selection};
+use dijitso::cache::record::Record;
+use dijitso::error::Result;
+
+use super::Outcome;
+use super::context::Context;
+use super::disk;
+use super::output::{Align, Out, STRONG, Table, age, count, epoch, size};
+use super::select::{Entries, Kinds};
+
+/// Options of `dijitso show`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Kinds of files to count: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all; the first four are
+    /// listed, too
+    #[arg(long, value_name = "LIST", default_value = "all")]
+    categories: Kinds,
+
+    /// Leave out the numbers and sizes of files
+    #[arg(long)]
+    no_summary: bool,
+
+    /// List the files, one on a line, and nothing else
+    #[arg(long)]
+    files: bool,
+
+    /// List the signatures of the libraries, one on a line, and nothing else
+    #[arg(long)]
+    signatures: bool,
+
+    /// The order of the entries: last published, largest or slowest to compile first; names in their order
+    #[arg(long, value_name = "BY", value_enum, default_value_t = Sort::Time)]
+    sort: Sort,
+
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+
+    #[command(flatten)]
+    entries: Entries,
+}
+
+/// What entries are sorted by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Sort {
+    Time,
+    Size,
+    Seconds,
+    Name,
+}
+
+/// An entry, and what is recorded of it.
+type Known<'a> = (&'a Entry, Option<Record>);
+
+impl Arguments {
+    /// Writes lists, or a summary and a table.
+    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+        let cache = context.cache()?;
+        let catalog = self.chosen(cache.catalog()?)?;
+        let out = &mut context.out;
+        if (self.files || self.signatures) && !out.json {
+            self.lists(&catalog, out);
+            return Ok(Outcome::Done);
+        }
+        let known = self.known(&cache, &catalog);
+        if out.json {
+            let json = self.json(&cache, &catalog, &known)?;
+            out.document(&json);
+            return Ok(Outcome::Done);
+        }
+        if !self.no_summary {
+            self.summary(&cache, &catalog, out)?;
+        }
+        if !known.is_empty() {
+            if !self.no_summary {
+                out.line("");
+            }
+            table(&known, out);
+        }
+        remarks(&cache, &catalog, out);
+        Ok(Outcome::Done)
+    }
+
+    /// The catalog with the entries alone that were asked for.
+    fn chosen(&self, catalog: Catalog) -> Result<Catalog> {
+        if self.entries.are_all() {
+            return Ok(catalog);
+        }
+        let mut chosen = Catalog::default();
+        for entry in self.entries.of(&catalog)? {
+            let list = if entry.library().is_some() { &mut chosen.entries } else { &mut chosen.orphans };
+            list.push(entry.clone());
+        }
+        chosen.entries.sort_by(|a, b| a.signature.cmp(&b.signature));
+        Ok(chosen)
+    }
+
+    fn lists(&self, catalog: &Catalog, out: &mut Out) {
+        if self.signatures {
+            catalog.entries.iter().for_each(|entry| out.line(&entry.signature));
+        }
+        if self.files {
+            for category in &self.categories.0.categories {
+                let mut files: Vec<_> =
+                    catalog.all().flat_map(|entry| entry.of(std::slice::from_ref(category))).collect();
+                files.sort_by(|a, b| a.path.cmp(&b.path));
+                files.iter().for_each(|file| out.line(file.path.display()));
+            }
+        }
+    }
+
+    fn known<'a>(&self, cache: &Cache, catalog: &'a Catalog) -> Vec<Known<'a>> {
+        let record = |entry: &Entry| {
+            let record = cache.record(&entry.signature);
+            record.inspect_err(|error| log::warn!("{error}")).ok().flatten()
+        };
+        let mut known: Vec<Known<'_>> = catalog.entries.iter().map(|entry| (entry, record(entry))).collect();
+        match self.sort {
+            Sort::Time => known.sort_by_key(|(entry, _)| Reverse(entry.modified())),
+            Sort::Size => known.sort_by_key(|(entry, _)| Reverse(entry.size())),
+            // The catalog is sorted by signature.
+            Sort::Name => {}
+            Sort::Seconds => {
+                let seconds = |record: &Option<Record>| record.as_ref().map_or(-1.0, |record| record.seconds);
+                known.sort_by(|(_, a), (_, b)| seconds(b).total_cmp(&seconds(a)));
+            }
+        }
+        if self.reverse {
+            known.reverse();
+        }
+        known
+    }
+
+    /// What the cache takes, of which kinds; of some entries, their files alone.
+    fn usage(&self, cache: &Cache, catalog: &Catalog) -> Result<(DiskUsage, Selection)> {
+        let selection = self.categories.0.clone();
+        if self.entries.are_all() {
+            return Ok((cache.disk_usage()?, selection));
+        }
+        Ok((DiskUsage::of_entries(catalog), Selection { auxiliary: Vec::new(), ..selection }))
+    }
+
+    fn summary(&self, cache: &Cache, catalog: &Catalog, out: &mut Out) -> Result<()> {
+        let entries = count(catalog.entries.len(), "entry", "entries");
+        out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
+        let (usage, selection) = self.usage(cache, catalog)?;
+        disk::write(&usage, &selection, out);
+        Ok(())
+    }
+
+    fn json(&self, cache: &Cache, catalog: &Catalog, known: &[Known<'_>]) -> Result<Json> {
+        let (usage, selection) = self.usage(cache, catalog)?;
+        Ok(json!({
+            "cache_dir": cache.layout().root(),
+            "categories": disk::categories(&usage, &selection),
+            "total": disk::total(&usage, &selection),
+            "elsewhere": disk::elsewhere(&usage, &selection),
+            "entries": known.iter().map(|known| self.entry(known)).collect::<Vec<_>>(),
+            "orphans": catalog.orphans.iter().map(|entry| self.entry(&(entry, None))).collect::<Vec<_>>(),
+            "process_caches": cache.of_processes(),
+        }))
+    }
+
+    fn entry(&self, (entry, record): &Known<'_>) -> Json {
+        let file = |file: &Listed| {
+            json!({
+                "category": file.category.name(),
+                "path": file.path,
+                "bytes": file.size,
+                "allocated": file.allocated,
+                "modified": epoch(file.modified),
+            })
+        };
+        let record = record.as_ref();
+        json!({
+            "name": entry.name(),
+            "signature": entry.signature,
+            "bytes": entry.size(),
+            "allocated": entry.allocated(),
+            "modified": epoch(entry.modified()),
+            "age_seconds": entry.age().as_secs(),
+            "compiler": record.map(|record| &record.toolchain.identity),
+            "target": record.map(|record| &record.toolchain.target),
+            "seconds": record.map(|record| record.seconds),
+            "built_at": record.map(|record| record.built_at),
+            "host": record.map(|record| &record.host),
+            "dijitso": record.map(|record| &record.dijitso),
+            "command": record.map(|record| &record.command),
+            "dependencies": record.map(|record| &record.dependencies),
+            "files": entry.of(&self.categories.0.categories).map(file).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn table(known: &[Known<'_>], out: &mut Out) {
+    const UNKNOWN: &str = "-";
+    // With cache.signature = "name" the one is the other.
+    let named = known.iter().any(|(entry, _)| entry.name() != entry.signature);
+    let mut columns = vec![
+        ("SIGNATURE", Align::Left),
+        ("SIZE", Align::Right),
+        ("AGE", Align::Right),
+        ("COMPILER", Align::Left),
+        ("SECONDS", Align::Right),
+    ];
+    if named {
+        columns.insert(0, ("NAME", Align::Left));
+    }
+    let mut table = Table::new(&columns);
+    for (entry, record) in known {
+        let compiler = record.as_ref().map(|record| short(&record.toolchain.identity));
+        let seconds = record.as_ref().map(|record| format!("{:.2}", record.seconds));
+        let mut cells = vec![
+            entry.signature.clone(),
+            size(entry.size()),
+            age(entry.age()),
+            compiler.unwrap_or_else(|| UNKNOWN.to_owned()),
+            seconds.unwrap_or_else(|| UNKNOWN.to_owned()),
+        ];
+        if named {
+            cells.insert(0, entry.name().to_owned());
+        }
+        table.row(cells);
+    }
+    table.write(out);
+}
+
+/// What else there is, and what to do about it.
+fn remarks(cache: &Cache, catalog: &Catalog, out: &mut Out) {
+    let orphans = catalog.orphans.len();
+    if orphans > 0 {
+        let what = count(orphans, "signature has", "signatures have");
+        out.line(format_args!("\n{what} files but no library, as {}", catalog.orphans[0].signature));
+    }
+    let ranks = cache.of_processes();
+    if let Some(first) = ranks.first() {
+        let what = count(ranks.len(), "rank has a cache", "ranks have caches");
+        out.line(format_args!("\n{what} of its own: dijitso --cache-dir {} show", first.display()));
+    }
+}
+
+/// The name and version in what a compiler says of itself: `gcc 12.2.0`.
+fn short(identity: &str) -> String {
+    const NAMES: [&str; 8] = ["gcc", "clang", "g++", "icc", "icx", "icpx", "nvc", "nvc++"];
+    // Whose package it is stands in parentheses: "c++ (Debian 12.2.0-14) 12.2.0".
+    let plain: String = identity.split('(').map(|part| part.rsplit(')').next().unwrap_or(part)).collect();
+    let words = || plain.split_whitespace();
+    let version = words().find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));
+    let name = words().find(|word| NAMES.contains(word)).or_else(|| words().next());
+    match (name, version) {
+        (Some(name), Some(version)) if name != version => format!("{name} {version}"),
+        _ => identity.chars().take(24).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::short;
+
+    #[test]
+    fn compilers_have_short_names() {
+        for (identity, expected) in [
+            ("gcc version 12.2.0 (Debian 12.2.0-14+deb12u1)", "gcc 12.2.0"),
+            ("Debian clang version 14.0.6", "clang 14.0.6"),
+            ("c++ (Debian 12.2.0-14) 12.2.0", "c++ 12.2.0"),
+            ("unknown", "unknown"),
+            ("", ""),
+        ] {
+            assert_eq!(short(identity), expected);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What a compiler goes by that is neither in its command nor in its files: variables, and where it searches unasked.
+
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use super::include_resolver::SEARCH_PATHS;
+
+/// Variables with their values.
+pub(super) type Environment = Vec<(OsString, OsString)>;
+
+/// By which compilers find their own parts, and make what they make.
+const PARTS: [&str; 6] =
+    ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH", "OPAL_PREFIX", "PKG_CONFIG_PATH"];
+
+/// What the variables begin with from which wrappers of compilers take flags.
+const WRAPPERS: [&str; 5] = ["CCC_", "CRAY", "NIX_", "PE_", "SPACK_"];
+
+/// The same for those of MPI, whose other variables are about processes and differ between them; and what those end with
+/// that are about compilers.
+const MPI: [&str; 3] = ["OMPI_", "MPICH_", "I_MPI_"];
+const OF_COMPILERS: [&str; 6] = ["CC", "CXX", "FLAGS", "LIBS", "ROOT", "CONFIG_DIR"];
+
+/// The environment of this process.
+pub(super) fn environment() -> Environment {
+    let mut all: Environment = std::env::vars_os().collect();
+    all.sort();
+    all
+}
+
+/// Whether what a compiler makes may depend on a variable.
+pub(super) fn matters(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
+    SEARCH_PATHS.contains(&name)
+        || PARTS.contains(&name)
+        || begins(&WRAPPERS)
+        || (begins(&MPI) && OF_COMPILERS.iter().any(|end| name.ends_with(end)))
+}
+
+/// The directories in which a compiler searches for headers, and those in which it would if they were there, as it says
+/// with `-v`. `None` when it does not say.
+pub(super) fn searched(said: &str) -> Option<Vec<PathBuf>> {
+    let mut found = None::<Vec<&str>>;
+    let mut missing = Vec::new();
+    let mut within = false;
+    for line in said.lines() {
+        if line.starts_with("#include ") && line.ends_with("search starts here:") {
+            within = true;
+            found.get_or_insert_default();
+        } else if let Some(dir) = line.strip_prefix(' ').filter(|_| within) {
+            found.get_or_insert_default().push(dir.strip_suffix(" (framework directory)").unwrap_or(dir));
+        } else {
+            within = false;
+        }
+        if let Some(dir) = line.strip_prefix("ignoring nonexistent directory \"") {
+            missing.push(dir.trim_end_matches('"'));
+        }
+    }
+    let all = found.filter(|found| !found.is_empty())?.into_iter().chain(missing).map(PathBuf::from);
+    Some(all.filter(|dir| dir.is_absolute()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_compilers_matter_and_those_of_processes_do_not() {
+        let names =
+            "CPATH PATH OMPI_CXX OMPI_CXXFLAGS MPICH_CC I_MPI_ROOT NIX_CFLAGS_COMPILE SPACK_CXX CRAYPE_DIR";
+        for name in names.split(' ') {
+            assert!(matters(OsStr::new(name)), "{name}");
+        }
+        for name in "HOME PWD OMPI_COMM_WORLD_RANK OMPI_MCA_orte_hnp_uri PMI_RANK MPICH_RANK CXX".split(' ') {
+            assert!(!matters(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_compiler_says_where_it_searches() {
+        let said = "Using built-in specs.\n  /not\nignoring nonexistent directory \"/usr/local/include/x\"\n\
+                    ignoring duplicate directory \"/twice\"\n#include \"...\" search starts here:\n /quoted\n\
+                    #include <...> search starts here:\n .\n /usr/include/c++/12\n /with blank\n\
+                    End of search list.\n /after\n";
+        let expected = ["/quoted", "/usr/include/c++/12", "/with blank", "/usr/local/include/x"];
+        assert_eq!(searched(said), Some(expected.map(PathBuf::from).to_vec()));
+        assert_eq!(searched("clang version 99\n /x\n"), None);
+    }
+}

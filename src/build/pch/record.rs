@@ -1,0 +1,308 @@
+//! What a precompiled preamble was made from, and whether all of it is as it was.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fsutil::{self, LONGEST_TEXT};
+use crate::inputs::nanoseconds;
+
+use super::include_names::Names;
+use super::volatile_macros;
+use crate::build::inputs;
+
+/// The contents of `record`, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) format: String,
+    /// The name of the folder.
+    pub(super) key: String,
+    /// Why there is nothing to be used; what follows says from what it could not be made.
+    pub(super) refused: Option<String>,
+    /// For how many seconds nobody is to try again, if nothing changes.
+    pub(super) pause: u64,
+    /// The precompiled file and the header from which it was made, by their names in the folder.
+    pub(super) made: BTreeMap<String, Facts>,
+    /// SHA-256 of the precompiled file, for whoever wants to know whether the disk is to be trusted.
+    pub(super) sha256: String,
+    /// All headers that it was made from, those of the compiler and the system too.
+    pub(super) headers: BTreeMap<PathBuf, Facts>,
+    /// Directories in which another header might be found: those that are searched, and those of the headers.
+    pub(super) dirs: BTreeMap<PathBuf, Dir>,
+    /// The parts of the names by which these headers ask for headers.
+    pub(super) asked: BTreeSet<String>,
+}
+
+/// What a directory is like.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Dir {
+    facts: Facts,
+    /// What it has of what is asked for; directories with a slash.
+    has: BTreeSet<String>,
+    /// Whether any other name may be asked for in it.
+    any: bool,
+}
+
+pub(super) const FORMAT: &str = "dijitso pch 4";
+
+/// What a file is like: any change changes it, also one that gives it its old time and size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Facts {
+    size: u64,
+    mtime: i64,
+    ctime: i64,
+    inode: u64,
+}
+
+impl Facts {
+    pub(super) fn new(facts: &fs::Metadata) -> Self {
+        Self {
+            size: facts.size(),
+            mtime: nanoseconds(facts.mtime(), facts.mtime_nsec()),
+            ctime: nanoseconds(facts.ctime(), facts.ctime_nsec()),
+            inode: facts.ino(),
+        }
+    }
+
+    /// Of a file; none of what is not there.
+    pub(super) fn of_file(path: &Path) -> Self {
+        fs::metadata(path).map_or_else(|_| Self::default(), |facts| Self::new(&facts))
+    }
+
+    /// Of a directory: what changes when a name appears in it or goes.
+    fn of_dir(path: &Path) -> Self {
+        let names = |facts: fs::Metadata| Self { size: 0, ctime: 0, ..Self::new(&facts) };
+        fs::metadata(path).map_or_else(|_| Self::default(), names)
+    }
+}
+
+impl Dir {
+    fn now(path: &Path, asked: &BTreeSet<String>, any: bool) -> Self {
+        // Before it is read: what appears meanwhile is looked for again.
+        let facts = Facts::of_dir(path);
+        let mut has = BTreeSet::new();
+        for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if asked.contains(&name) {
+                has.insert(if entry.path().is_dir() { format!("{name}/") } else { name });
+            }
+        }
+        Self { facts, has, any }
+    }
+
+    /// Whether nothing has come or gone that is asked for.
+    fn is_current(&self, path: &Path, asked: &BTreeSet<String>) -> bool {
+        Facts::of_dir(path) == self.facts || (!self.any && Self::now(path, asked, false).has == self.has)
+    }
+}
+
+impl Record {
+    /// A record of what is there now, of the headers of a text; refused where these mean something else each time.
+    pub(super) fn now(key: &str, text: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
+        let mut names = Names::default();
+        names.add(text);
+        let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
+        // What is above those that are searched may be anything, as the directory for temporary files. There only names
+        // that are known are asked for.
+        let mut above = BTreeSet::new();
+        let mut watch = |dir: &Path, below: &str| {
+            let path = dir.join(below);
+            if path.is_dir() {
+                let all = if below.split('/').any(|part| part == "..") { &mut above } else { &mut dirs };
+                all.insert(path);
+            }
+        };
+        let (mut any, mut refused) = (false, None);
+        let mut facts = BTreeMap::new();
+        for path in headers {
+            // Before it is read, as above.
+            let before = Facts::of_file(&path);
+            match fsutil::read_plain(&path, LONGEST_TEXT) {
+                Ok(data) => {
+                    let text = String::from_utf8_lossy(&data);
+                    let mut own = Names::default();
+                    own.add(&text);
+                    // What is beside a header comes before what is searched.
+                    if let Some(dir) = path.parent() {
+                        own.dirs().into_iter().for_each(|below| watch(dir, below));
+                    }
+                    names.join(own);
+                    let word = volatile_macros::word(&text).filter(|_| !inputs::is_of_compiler(&path));
+                    refused = refused.or_else(|| word.map(|word| format!("{}: {word}", path.display())));
+                }
+                Err(_) => any = true,
+            }
+            facts.insert(path, before);
+        }
+        // Some the compiler reads unasked.
+        let unasked = facts.keys().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
+        let asked: BTreeSet<String> = names.parts().into_iter().chain(unasked).collect();
+        any |= names.are_incomplete();
+        // One that appears in a directory of this name, before the one that was found.
+        let below = names.dirs();
+        searched.iter().for_each(|dir| below.iter().for_each(|below| watch(dir, below)));
+        dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
+        above.retain(|dir| !dirs.contains(dir));
+        let dir = |path: PathBuf, any: bool| {
+            let now = Dir::now(&path, &asked, any);
+            (path, now)
+        };
+        let above = above.into_iter().map(|path| dir(path, false));
+        let dirs = dirs.into_iter().map(|path| dir(path, any)).chain(above).collect();
+        Self {
+            format: FORMAT.to_owned(),
+            key: key.to_owned(),
+            refused,
+            pause: 0,
+            made: BTreeMap::new(),
+            sha256: String::new(),
+            dirs,
+            headers: facts,
+            asked,
+        }
+    }
+
+    /// Whether everything that it was made from is as it was.
+    pub(super) fn is_current(&self) -> bool {
+        self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
+            && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked))
+    }
+
+    /// Whether the headers ask for a file of this name, as far as is known, or one of them has it.
+    pub(super) fn asks_for(&self, name: &str) -> bool {
+        self.asked.contains(name)
+    }
+
+    /// Whether it is about this preamble.
+    pub(super) fn is_about(&self, key: &str) -> bool {
+        self.format == FORMAT && self.key == key
+    }
+}
+
+/// What a text makes of the names of macros when it is read once more. As compilers tell with `-E -dD`: directives that
+/// define names, and the words that are left.
+///
+/// True when the part after the line `mark` has no words, and changes nothing of what is defined.
+pub(super) fn is_idempotent(preprocessed: &str, mark: &str) -> bool {
+    let Some((once, again)) = preprocessed.split_once(mark) else { return false };
+    let mut macros: BTreeMap<&str, &str> = BTreeMap::new();
+    once.lines().for_each(|line| {
+        define(&mut macros, line);
+    });
+    let before = macros.clone();
+    let only_directives = again.lines().all(|line| line.trim().is_empty() || define(&mut macros, line));
+    only_directives && macros == before
+}
+
+/// Follows a line. False when it is more than a definition.
+fn define<'a>(macros: &mut BTreeMap<&'a str, &'a str>, line: &'a str) -> bool {
+    if let Some(rest) = line.strip_prefix("#define ") {
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(rest.len());
+        macros.insert(&rest[..end], &rest[end..]);
+        return true;
+    }
+    if let Some(name) = line.strip_prefix("#undef ") {
+        macros.remove(name.trim());
+        return true;
+    }
+    // `# 12 "file.h" 1 3` says where the next line comes from.
+    line.strip_prefix("# ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_a_text_again_must_change_nothing() {
+        let mark = "int mark;\n";
+        let once = "# 1 \"a\"\n#define A 1\nint x;\n#define F(x) x\n";
+        for fine in ["", "\n# 1 \"a.h\" 3\n", "#undef A\n#define A 1\n"] {
+            assert!(is_idempotent(&format!("{once}{mark}{fine}"), mark), "{fine}");
+        }
+        for wrong in
+            ["int y;\n", "#undef A\n", "#define A 2\n", "#define B\n", "#pragma x\n", "#define F(y) x\n"]
+        {
+            assert!(!is_idempotent(&format!("{once}{mark}{wrong}"), mark), "{wrong}");
+        }
+        assert!(!is_idempotent(once, mark));
+    }
+
+    #[test]
+    fn what_appears_beside_a_header_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["lib/sub", "inc/sub"] {
+            fs::create_dir_all(at(name)).unwrap();
+        }
+        fs::write(at("lib/a.h"), "#include \"sub/b.h\"\n").unwrap();
+        fs::write(at("inc/sub/b.h"), "").unwrap();
+        let headers = vec![at("inc/sub/b.h"), at("lib/a.h")];
+        let record = Record::now("k", "#include <a.h>", headers, &[at("lib"), at("inc")]);
+        assert!(record.is_current() && record.refused.is_none());
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        fs::write(at("lib/sub/b.h"), "").unwrap();
+        assert!(!record.is_current());
+    }
+
+    #[test]
+    fn a_header_that_means_something_else_each_time_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let header = dir.path().join("a.h");
+        fs::write(&header, "const char* when = __TIME__;\n").unwrap();
+        let record = Record::now("k", "#include <a.h>", vec![header], &[]);
+        assert!(record.refused.unwrap().ends_with("a.h: __TIME__"));
+    }
+
+    #[test]
+    fn any_change_of_a_header_or_of_where_it_is_searched_is_seen() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::create_dir(at("first")).unwrap();
+        fs::create_dir(at("second")).unwrap();
+        fs::write(at("second/a.h"), "1").unwrap();
+        let record =
+            || Record::now("k", "#include <a.h>", vec![at("second/a.h")], &[at("first"), at("none")]);
+        let is_noticed = |change: &dyn Fn()| {
+            let record = record();
+            assert!(record.is_current());
+            // Times of files have ticks.
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            change();
+            assert!(!record.is_current());
+        };
+        let old = fs::metadata(at("second/a.h")).unwrap().modified().unwrap();
+        is_noticed(&|| {
+            fs::write(at("second/a.h"), "2").unwrap();
+            let file = fs::File::options().append(true).open(at("second/a.h")).unwrap();
+            file.set_modified(old).unwrap();
+        });
+        is_noticed(&|| fs::write(at("first/a.h"), "3").unwrap());
+        fs::create_dir(at("none")).unwrap();
+        is_noticed(&|| fs::write(at("none/a.h"), "4").unwrap());
+        fs::write(at("second/a.h"), "#include <sub/b.h>\n#if __has_include(\"c.h\")\n#endif\n").unwrap();
+        is_noticed(&|| fs::write(at("first/c.h"), "").unwrap());
+        is_noticed(&|| fs::create_dir(at("first/sub")).unwrap());
+        is_noticed(&|| fs::write(at("first/sub/b.h"), "").unwrap());
+        is_noticed(&|| fs::remove_dir_all(at("first/sub")).unwrap());
+        is_noticed(&|| fs::remove_dir_all(at("none")).unwrap());
+        // What nobody asks for.
+        let before = record();
+        fs::write(at("first/other.h"), "").unwrap();
+        assert!(before.is_current());
+        // Anything may be asked for, but not above.
+        fs::write(at("second/a.h"), "#include MAKE(b)\n#include \"../c.h\"\n").unwrap();
+        let before = record();
+        fs::write(at("above.h"), "").unwrap();
+        assert!(before.is_current());
+        is_noticed(&|| fs::write(at("c.h"), "").unwrap());
+        is_noticed(&|| fs::write(at("first/another.h"), "").unwrap());
+        is_noticed(&|| fs::remove_file(at("second/a.h")).unwrap());
+        assert!(record().asks_for("a.h") && !record().asks_for("second"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What an entry was built by, apart from its source: the parts of the signature, kept apart so that two can be compared.
+
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+use crate::params::resolved::{BuildParams, Language};
+
+/// The build parameters of an entry, as far as its signature depends on them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildSpec {
+    /// `cxx` or `c`.
+    pub language: String,
+    /// The compiler and its own arguments.
+    pub compiler: Vec<String>,
+    /// Flags of the language and the mode.
+    pub flags: Vec<String>,
+    /// Directories for headers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub include_dirs: Vec<String>,
+    /// Directories for libraries.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lib_dirs: Vec<String>,
+    /// Directories for libraries at load time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rpath_dirs: Vec<String>,
+    /// Libraries to link.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub libs: Vec<String>,
+    /// Debug flags rather than release flags.
+    #[serde(default)]
+    pub debug: bool,
+    /// The kind of processor that flags such as `-march=native` stood for; empty when there was no such flag.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub cpu: String,
+}
+
+impl BuildSpec {
+    /// The recipe of these parameters; `cpu` is the kind of processor, if flags stand for it.
+    #[must_use]
+    pub fn new(params: &BuildParams, cpu: &str) -> Self {
+        let language = match params.language {
+            Language::Cxx => "cxx",
+            Language::C => "c",
+        };
+        Self {
+            language: language.to_owned(),
+            compiler: params.compiler.clone(),
+            flags: params.flags.clone(),
+            include_dirs: params.include_dirs.clone(),
+            lib_dirs: params.lib_dirs.clone(),
+            rpath_dirs: params.rpath_dirs.clone(),
+            libs: params.libs.clone(),
+            debug: params.debug,
+            cpu: cpu.to_owned(),
+        }
+    }
+}

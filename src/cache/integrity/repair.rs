@@ -1,0 +1,143 @@
+//! Setting aside and removing what a check has found.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::fsutil::{self, Tree};
+
+use super::{Cache, Finding, FindingKind, Invalid, RepairOutcome, Severity};
+use crate::cache::lease::{self, Acquire};
+use crate::cache::open::cannot;
+use crate::cache::publish::movable;
+
+impl Cache {
+    /// Does, or says, what can be done about findings.
+    pub(super) fn repair(&self, tree: &Arc<Tree>, findings: &mut [Finding], really: bool) {
+        // An entry is set aside once, whatever is wrong with it.
+        let mut entries: HashMap<String, RepairOutcome> = HashMap::new();
+        for finding in findings {
+            let signature = finding.signature.clone();
+            let broken = finding.what.severity() == Severity::Broken;
+            finding.mended = match finding.what {
+                FindingKind::InputChanged | FindingKind::DependencyStale | FindingKind::ForeignFile => {
+                    RepairOutcome::No
+                }
+                // A directory: whoever may do something about it is not a program.
+                _ if broken && signature.is_empty() => RepairOutcome::No,
+                _ if broken => entries
+                    .entry(signature)
+                    .or_insert_with_key(|signature| self.repair_entry(tree, signature, finding, really))
+                    .clone(),
+                _ => self.repair_leftover(tree, finding, really),
+            };
+        }
+    }
+
+    fn repair_entry(
+        &self,
+        tree: &Arc<Tree>,
+        signature: &str,
+        finding: &Finding,
+        really: bool,
+    ) -> RepairOutcome {
+        self.undisturbed(tree, signature, really, || {
+            let damage = match finding.what {
+                FindingKind::DependencyMissing | FindingKind::DependencyBroken | FindingKind::Cycle => {
+                    Invalid::Dependency
+                }
+                FindingKind::HeaderMissing | FindingKind::HeaderAltered => Invalid::Header,
+                _ => Invalid::Altered,
+            };
+            self.quarantine_in(tree, signature, &damage)?;
+            // What was repaired meanwhile went back to its place.
+            if !fsutil::exists_nofollow(&self.layout().lib(signature)) {
+                self.layout()
+                    .sidecars(signature)
+                    .iter()
+                    .try_for_each(|path| self.quarantine_file(tree, path))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn repair_leftover(&self, tree: &Arc<Tree>, finding: &Finding, really: bool) -> RepairOutcome {
+        let path = &finding.path;
+        let lease = self.layout().lease(&finding.signature);
+        if *path == lease {
+            return match lease::look(Some(tree).filter(|_| really).map(Arc::as_ref), path) {
+                Some(held) if held.living => RepairOutcome::Busy(held.describe()),
+                Some(held) if really => {
+                    outcome(lease::clear(tree, path, &held).map_err(|error| failed(path, &error)))
+                }
+                Some(_) => RepairOutcome::Would,
+                None => RepairOutcome::Done,
+            };
+        }
+        if finding.signature.is_empty() {
+            return if really { outcome(self.remove_leftover(tree, path)) } else { RepairOutcome::Would };
+        }
+        self.undisturbed(tree, &finding.signature, really, || self.quarantine_file(tree, path))
+    }
+
+    /// Removes what a program that has ended has begun: here, or in a place for temporary files.
+    fn remove_leftover(&self, tree: &Tree, path: &Path) -> Result<()> {
+        let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+        let gone = match self.staging_place(tree, dir) {
+            Some(folder) => folder.remove_all(name),
+            None => Ok(false),
+        };
+        gone.map(drop).map_err(|error| failed(path, &error))
+    }
+
+    /// Does something to an entry while nobody is building it.
+    fn undisturbed(
+        &self,
+        tree: &Arc<Tree>,
+        signature: &str,
+        really: bool,
+        act: impl FnOnce() -> Result<()>,
+    ) -> RepairOutcome {
+        let path = self.layout().lease(signature);
+        let writes = Some(tree).filter(|_| really).map(Arc::as_ref);
+        if let Some(held) = lease::look(writes, &path).filter(|held| held.living) {
+            return RepairOutcome::Busy(held.describe());
+        }
+        if !really {
+            return RepairOutcome::Would;
+        }
+        let why = match lease::take(tree, &path, Duration::from_millis(100), || false) {
+            Acquire::Acquired(_lease) => return outcome(act()),
+            Acquire::Unavailable(why) => why,
+            Acquire::AlreadyBuilt => String::new(),
+        };
+        match lease::look(writes, &path).filter(|held| held.living) {
+            Some(held) => RepairOutcome::Busy(held.describe()),
+            None => RepairOutcome::Failed(format!("cannot write {}: {why}", path.display())),
+        }
+    }
+
+    /// Moves a file to where damaged files go. That there is none is fine.
+    fn quarantine_file(&self, tree: &Tree, path: &Path) -> Result<()> {
+        let Some(name) = path.file_name() else { return Ok(()) };
+        movable(tree, path)?;
+        tree.rename(path, &self.layout().quarantine().join(name))
+            .map(drop)
+            .map_err(|error| cannot("cannot set aside", path, &error))
+    }
+}
+
+fn failed(path: &Path, error: &std::io::Error) -> Error {
+    cannot("cannot remove", path, error)
+}
+
+fn outcome(done: Result<()>) -> RepairOutcome {
+    match done {
+        Ok(()) => RepairOutcome::Done,
+        Err(error) => RepairOutcome::Failed(error.message().to_owned()),
+    }
+}

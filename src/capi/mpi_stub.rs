@@ -1,0 +1,71 @@
+//! Without MPI there is no communicator but the null one, and no part but that of a builder.
+
+use crate::capi::jit::MPI_Comm;
+use crate::error::{Error, Kind, Result};
+use crate::parallel::app_roles::Role;
+use crate::params::resolved::BuildOn;
+
+/// What a host builds with.
+pub(super) struct HostComms {
+    pub(super) copy: MPI_Comm,
+    pub(super) wait: MPI_Comm,
+    pub(super) role: Role,
+}
+
+pub(super) fn null() -> MPI_Comm {
+    std::ptr::null_mut()
+}
+
+/// A bad argument comes first, as with MPI.
+fn unsupported<T, U>(comm: MPI_Comm, argument: Result<T>) -> Result<U> {
+    argument?;
+    if comm.is_null() {
+        return Err(Error::new(Kind::InvalidArgument, "comm is the null communicator"));
+    }
+    let text = "this library was built without MPI and takes no communicator but the null one";
+    Err(Error::new(Kind::Unsupported, text))
+}
+
+pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, _capacity: usize) -> Result<Vec<i32>> {
+    unsupported(comm, path)
+}
+
+pub(super) fn node_comm(comm: MPI_Comm, path: Result<&str>) -> Result<(MPI_Comm, i32)> {
+    unsupported(comm, path)
+}
+
+pub(super) fn node_roots_comm(comm: MPI_Comm, node_root: Result<i32>) -> Result<MPI_Comm> {
+    unsupported(comm, node_root)
+}
+
+pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm> {
+    unsupported(comm, ranks)
+}
+
+pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms> {
+    if !comm.is_null() {
+        return unsupported(comm, asked);
+    }
+    asked.map(|_| HostComms { copy: null(), wait: null(), role: Role::Builder })
+}
+
+pub(super) fn plan_of(
+    comm: MPI_Comm,
+    _node_comm: MPI_Comm,
+    node_root: Result<i32>,
+    _buildon: BuildOn,
+) -> Result<HostComms> {
+    unsupported(comm, node_root)
+}
+
+pub(super) fn transfer(comm: MPI_Comm, data: Result<Option<&[u8]>>) -> Result<Option<Vec<u8>>> {
+    unsupported(comm, data)
+}
+
+pub(super) fn uuid(comm: MPI_Comm, good: Result<()>) -> Result<u64> {
+    unsupported(comm, good)
+}
+
+pub(super) fn partitions(comm: MPI_Comm, mine: Result<u64>, _capacity: usize) -> Result<Vec<u64>> {
+    unsupported(comm, mine)
+}

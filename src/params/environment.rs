@@ -1,0 +1,171 @@
+//! What a process finds around it: environment, home, working directory. A value, so that tests can make one.
+
+#![forbid(unsafe_code)]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::error::{Error, Kind, Result};
+
+use super::schema::KEYS;
+
+/// Environment variables that matter here beside those of the schema.
+const VARIABLES: [&str; 4] = ["DIJITSO_CONF", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX"];
+
+/// The part of the process' surroundings that parameters depend on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment {
+    /// Variables that are set and not empty.
+    pub variables: BTreeMap<&'static str, String>,
+    /// The working directory; config files are looked for in it first.
+    pub cwd: PathBuf,
+    /// The effective user.
+    pub uid: u32,
+    /// The directory of the system-wide config file.
+    pub system_dir: PathBuf,
+}
+
+/// Beginnings of names that are not for this library: of its own tests, and of what builds and installs it.
+const OTHERS: [&str; 9] =
+    ["TEST_", "RENEW_", "WITH_", "HAVE_", "CARGO", "INSTALL", "SKIP_", "MPI", "COMMAND"];
+
+/// Ends of names by which modules of clusters and package managers say where something is.
+const PLACES: [&str; 11] =
+    ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "BIN", "DOC", "VERSION", "PATH"];
+
+/// Variables of the launchers of MPI programs that hold the rank.
+const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];
+
+/// What is wrong with a variable that looks like one of ours, if it is none: it would be ignored in silence.
+fn complaint(name: &str) -> Option<String> {
+    let rest = name.strip_prefix("DIJITSO_")?;
+    let known = || Environment::names().chain(["DIJITSO_LOG"]).filter(|name| name.starts_with("DIJITSO_"));
+    let foreign = OTHERS.iter().any(|begin| rest.starts_with(begin)) || PLACES.contains(&rest);
+    if foreign || known().any(|known| known == name) {
+        return None;
+    }
+    // What all of them begin with says nothing.
+    let likeness =
+        |known: &str| strsim::normalized_damerau_levenshtein(known.trim_start_matches("DIJITSO_"), rest);
+    let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
+    let alike = likeness(nearest) > 0.5;
+    let parameter = super::schema::nearest(&rest.to_ascii_lowercase());
+    let key = KEYS.iter().find(|key| key.name == parameter && key.environment.is_none());
+    let same = key.filter(|key| key.name.split('.').next_back() == Some(&rest.to_ascii_lowercase()));
+    Some(match same {
+        Some(key) => format!(
+            "environment variable {name} means nothing to dijitso: set the parameter {} in the config file or the program",
+            key.name
+        ),
+        None if alike => {
+            format!("environment variable {name} means nothing to dijitso; did you mean {nearest}?")
+        }
+        None => {
+            format!("environment variable {name} means nothing to dijitso (dijitso config shows what does)")
+        }
+    })
+}
+
+/// Says once in a process, and on the first rank of several, which variables are ignored.
+fn complain_once() {
+    static DONE: std::sync::Once = std::sync::Once::new();
+    DONE.call_once(|| {
+        let another =
+            |name: &&str| std::env::var_os(name).is_some_and(|rank| !rank.is_empty() && rank != "0");
+        if RANKS.iter().any(another) {
+            return;
+        }
+        let names = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+        for text in names.filter_map(|(name, _)| complaint(name.to_str()?)) {
+            log::warn!("{text}");
+        }
+    });
+}
+
+impl Environment {
+    /// Those of this process, now.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] for a variable that is not UTF-8: it would name another place than the one that was meant.
+    pub fn of_process() -> Result<Self> {
+        complain_once();
+        let mut variables = BTreeMap::new();
+        for name in Self::names() {
+            let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { continue };
+            let value = value.into_string().map_err(|value| {
+                let text = format!("environment variable {name} is not UTF-8: {}", value.display());
+                Error::new(Kind::Params, text)
+            })?;
+            variables.insert(name, value);
+        }
+        Ok(Self {
+            variables,
+            cwd: std::env::current_dir().unwrap_or_default(),
+            uid: rustix::process::geteuid().as_raw(),
+            system_dir: PathBuf::from("/etc/dijitso"),
+        })
+    }
+
+    /// The names of all variables that matter.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES)
+    }
+
+    /// The value of a variable.
+    #[must_use]
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// The home directory.
+    #[must_use]
+    pub fn home(&self) -> Option<&str> {
+        self.variable("HOME")
+    }
+
+    /// The default cache directory: below the active virtual or conda environment, else below the home directory.
+    #[must_use]
+    pub fn default_cache_dir(&self) -> Option<String> {
+        let base = ["VIRTUAL_ENV", "CONDA_PREFIX", "HOME"].iter().find_map(|name| self.variable(name))?;
+        Some(format!("{}/.cache/dijitso", base.trim_end_matches('/')))
+    }
+
+    /// Where programs of this user count their compilers by default: one place for all of them, whether they were
+    /// started from a session, by a batch system or by cron.
+    #[must_use]
+    pub fn default_slots_dir(&self) -> Option<String> {
+        Some(format!("{}/.cache/dijitso-slots", self.home()?.trim_end_matches('/')))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A typo was ignored in silence.
+    #[test]
+    fn a_variable_that_is_none_of_ours_is_complained_of() {
+        for (name, part) in [
+            ("DIJITSO_CACHEDIR", "did you mean DIJITSO_CACHE_DIR?"),
+            ("DIJITSO_CHECK_SOURCES", "did you mean DIJITSO_CHECK_SOURCE?"),
+            ("DIJITSO_LOGS", "did you mean DIJITSO_LOG?"),
+            ("DIJITSO_CXXFLAGS", "parameter build.cxxflags"),
+            ("DIJITSO_BUILDON", "parameter parallel.buildon"),
+            ("DIJITSO_CXXFLAG", "dijitso config shows"),
+        ] {
+            let said = complaint(name).unwrap_or_default();
+            assert!(said.contains(name) && said.contains(part), "{said}");
+        }
+        let ours = Environment::names().filter(|name| name.starts_with("DIJITSO_"));
+        for name in ours.chain([
+            "DIJITSO_LOG",
+            "DIJITSO_TEST_PART",
+            "DIJITSO_RENEW_DOCS",
+            "DIJITSO_DIR",
+            "DIJITSO_ROOT",
+            "HOME",
+        ]) {
+            assert_eq!(complaint(name), None);
+        }
+    }
+}
