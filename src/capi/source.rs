@@ -180,19 +180,16 @@ pub unsafe extern "C" fn dijitso_blob_new(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_blob_resize(blob: *mut dijitso_blob, size: usize) -> *mut u8 {
     // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || std::ptr::null_mut(),
-        || unsafe {
-            let Some(blob) = blob.as_mut() else { return std::ptr::null_mut() };
-            blob.data.clear();
-            let Some(length) = size.checked_add(1) else { return std::ptr::null_mut() };
-            if blob.data.try_reserve_exact(length).is_err() {
-                return std::ptr::null_mut();
-            }
-            blob.data.resize(length, 0);
-            blob.data.as_mut_ptr()
-        },
-    )
+    boundary::value(std::ptr::null_mut, || unsafe {
+        let Some(blob) = blob.as_mut() else { return std::ptr::null_mut() };
+        blob.data.clear();
+        let Some(length) = size.checked_add(1) else { return std::ptr::null_mut() };
+        if blob.data.try_reserve_exact(length).is_err() {
+            return std::ptr::null_mut();
+        }
+        blob.data.resize(length, 0);
+        blob.data.as_mut_ptr()
+    })
 }
 
 /// The bytes of a blob. A NUL follows them, so that what is a text can be used as one.
