@@ -34,7 +34,6 @@ pub(crate) enum Verdict {
 
 impl Verdict {
     /// In one word.
-    #[must_use]
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -104,13 +103,11 @@ pub(crate) struct Diagnosis {
 
 impl Diagnosis {
     /// The worst of the verdicts.
-    #[must_use]
     pub(crate) fn verdict(&self) -> Verdict {
         self.probes.iter().map(|probe| probe.verdict).max().unwrap_or(Verdict::Ok)
     }
 
     /// For people.
-    #[must_use]
     pub(crate) fn text(&self) -> String {
         let width = self.probes.iter().map(|probe| probe.name.chars().count()).max().unwrap_or_default();
         let mut lines = Vec::new();
@@ -129,7 +126,6 @@ impl Diagnosis {
     }
 
     /// The verdict in a sentence, which speaks of the worst probes by their names.
-    #[must_use]
     pub(crate) fn summary(&self) -> String {
         let total = count(self.probes.len(), "probe", "probes");
         let verdict = self.verdict();
@@ -183,7 +179,6 @@ fn limited(
 }
 
 /// Looks at this machine with the eyes of these parameters. Takes seconds, and leaves nothing behind.
-#[must_use]
 pub(crate) fn examine(params: &Resolved) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let mut add = |(probes, settings): (Vec<Probe>, Vec<Setting>)| {

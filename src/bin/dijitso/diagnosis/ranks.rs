@@ -269,7 +269,7 @@ fn strategy(hosts: usize, directories: usize, ranks: usize, buildon: BuildOn) ->
 }
 
 /// What the compiler of these parameters is, for [`examine`].
-#[must_use]
+#[cfg(feature = "mpi")]
 pub(crate) fn compiler(params: &Resolved) -> Toolchain {
     let limited = dijitso::params::resolved::BuildParams {
         timeout: Some(params.build.timeout.map_or(LIMIT / 2, |timeout| timeout.min(LIMIT / 2))),
