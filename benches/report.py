@@ -284,7 +284,7 @@ def picture(results):
     every = [bar[1] for group in groups for bar in group[3]] + [group[4] for group in groups if group[4]]
     low = math.floor(math.log10(min(min(every), 0.5)) * 2) / 2
     high = math.ceil(math.log10(max(max(every), 2)) + 0.1)
-    left, wide, room, bar, gap = 250, 560, 130, 13, 9
+    left, wide, room, bar, gap = 270, 560, 130, 13, 9
     x = lambda ratio: left + wide * (math.log10(ratio) - low) / (high - low)
     made, y, section = [], 78, None
 
