@@ -8,7 +8,6 @@ use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use dijitso::build::toolchain;
 use dijitso::cache::Cache;
 use dijitso::codec::{digest, hex};
 use dijitso::error::{Error, Kind, Result};
@@ -275,5 +274,5 @@ pub(crate) fn compiler(params: &Resolved) -> Toolchain {
         timeout: Some(params.build.timeout.map_or(LIMIT / 2, |timeout| timeout.min(LIMIT / 2))),
         ..params.build.clone()
     };
-    toolchain::probe(&limited, &dijitso::process::SystemRunner)
+    dijitso::build::toolchain::probe(&limited, &dijitso::process::SystemRunner)
 }
