@@ -16,7 +16,8 @@ use sample::sample;
 use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 use dijitso::params::Params;
-use dijitso::process::slots::{Wanted, take};
+use dijitso::process::exec_context::ExecContext;
+use dijitso::process::slots::{self, Slot, Wanted};
 
 const PART: &str = "DIJITSO_TEST_GOVERNOR_PART";
 
@@ -47,6 +48,10 @@ fn a_program_that_another_test_starts() {
         _ if part == "fast" => build_one(&format!("cd \"$there\"; {}", writes_library())),
         _ => panic!("no such part: {part}"),
     }
+}
+
+fn take(wanted: &Wanted<'_>) -> Option<Slot> {
+    slots::take(wanted, &ExecContext::default())
 }
 
 fn wanted(dir: &Path, seconds: u64) -> Wanted<'_> {

@@ -24,8 +24,9 @@ use crate::human;
 use crate::inputs::Input;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
+use crate::process::exec_context::ExecContext;
 use crate::process::slots::{self, Wanted};
-use crate::process::{Exit, Outcome, Runner, exec_context, find_program};
+use crate::process::{Exit, Outcome, Runner, find_program};
 
 use command::Dirs;
 use run::{CompilerRun, RUNS};
@@ -62,6 +63,8 @@ pub struct Job<'a> {
     pub tracks_inputs: bool,
     /// Where precompiled headers are kept, if anywhere.
     pub preambles: Option<pch::Store>,
+    /// Its deadline and cores, and the flags by which it is cancelled or hurried.
+    pub context: &'a ExecContext,
 }
 
 /// Files that a build finds beside its source, by name.
@@ -149,14 +152,9 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     pch::wait_for_making(job);
     // Held for a second run too, and dropped before a failure is written down.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
-        let choices = slots::choices(job.params.max_compilers);
-        runner.slot(&Wanted {
-            dir,
-            choices: &choices,
-            patience: exec_context::patience(
-                job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)),
-            ),
-        })
+        let choices = slots::choices(job.params.max_compilers, job.context.cores);
+        let patience = job.context.patience(job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)));
+        runner.slot(&Wanted { dir, choices: &choices, patience }, job.context)
     });
     progress::restart();
     let mut run = CompilerRun::of(job, staging.path(), runner);
@@ -195,7 +193,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
 
 /// Fails when nobody waits for the build any more: what has become of the compiler is no news then.
 fn wanted(job: &Job<'_>) -> Result<(), Error> {
-    if exec_context::is_cancelled() {
+    if job.context.is_cancelled() {
         return Err(Error::new(Kind::State, format!("the build of {} was given up", job.signature)));
     }
     Ok(())

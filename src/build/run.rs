@@ -156,6 +156,7 @@ impl CompilerRun {
             timeout: job.params.timeout,
             capture: job.params.capture,
             memory: job.params.memory_limit,
+            context: job.context.clone(),
         };
         let begin = Instant::now();
         let outcome = runner.run(&command);

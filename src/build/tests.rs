@@ -8,6 +8,7 @@ use crate::elf::sample::sample;
 use crate::params::{Environment, Params};
 use crate::process::Command;
 use crate::process::SystemRunner;
+use crate::process::exec_context::ExecContext;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -78,6 +79,7 @@ impl Bench {
             tracks_inputs: self.minds_inputs,
             memory_roots: &[],
             preambles: None,
+            context: &ExecContext::default(),
         };
         build(&job, runner)
     }

@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::build::pch::Store;
@@ -25,7 +24,7 @@ use crate::inputs;
 use crate::logging::progress;
 use crate::params::resolved::{BuildParams, SourceStorage};
 use crate::process::Runner;
-use crate::process::exec_context::{self, ExecContext};
+use crate::process::exec_context::ExecContext;
 use crate::signature::{Toolchain, signature};
 
 use super::admission::Admission;
@@ -41,6 +40,13 @@ pub(super) struct SignedRequest<'a> {
     pub(super) signature: String,
     /// The compiler that the signature names.
     pub(super) toolchain: Toolchain,
+}
+
+impl SignedRequest<'_> {
+    /// The execution context of its build: a call within `generate` has the deadline of the build that it is for.
+    pub(super) fn context(&self) -> ExecContext {
+        ExecContext::new(self.request.params.build.cores, nested::deadline())
+    }
 }
 
 impl Session {
@@ -65,6 +71,7 @@ impl Session {
         ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        context: &ExecContext,
     ) -> Result<bool> {
         let signature = ticket.signature.as_str();
         // Before the lease, which this thread has if it generates just this.
@@ -83,8 +90,7 @@ impl Session {
         };
         let patience = ticket.request.params.build.lease_timeout;
         // Without a callback to build it there is nothing to wait for: the call fails below.
-        let patience =
-            if callbacks.generate.is_some() { exec_context::patience(patience) } else { Duration::ZERO };
+        let patience = if callbacks.generate.is_some() { context.patience(patience) } else { Duration::ZERO };
         // Whoever builds it may be waiting in turn for what is generated here.
         let patience = if nested::is_nested() { patience.min(NESTED_PATIENCE) } else { patience };
         let lease = if patience.is_zero() {
@@ -98,7 +104,7 @@ impl Session {
         let made = if matches!(lease, Acquire::AlreadyBuilt) || there() {
             Ok(None)
         } else {
-            self.generate_and_build(ticket, cache, callbacks).map(Some)
+            self.generate_and_build(ticket, cache, callbacks, context).map(Some)
         };
         self.record_outcome(cache, signature, made)
     }
@@ -123,9 +129,10 @@ impl Session {
         ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        context: &ExecContext,
     ) -> Result<BuildInput> {
         self.log_miss_reason(ticket, cache);
-        let (mut source, nested) = generate(ticket, cache, callbacks)?;
+        let (mut source, nested) = generate(ticket, cache, callbacks, context)?;
         let code = source.code.take().ok_or_else(|| {
             let text = "the generate callback returned 0 and set no code (dijitso_source_set_code)";
             Error::new(Kind::Generate, text)
@@ -175,12 +182,12 @@ pub(super) struct BuildInput {
 impl BuildInput {
     /// Builds the entry, and publishes it if it is admitted. Gives the seconds that the compiler took.
     ///
-    /// `wishes` are set by another thread: when nobody waits for it any more, and when it is wanted soon.
+    /// Another thread may cancel or hurry it by a clone of `context`.
     pub(super) fn run(
         self,
         runner: &dyn Runner,
         admission: &Admission<'_>,
-        wishes: Option<[&Arc<AtomicBool>; 2]>,
+        context: &ExecContext,
     ) -> Result<f64> {
         let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = self;
         let (cache, signature) = (&cache, signature.as_str());
@@ -217,18 +224,10 @@ impl BuildInput {
             failure_dir: &layout.failure(signature),
             tracks_inputs: layout.params().tracks_inputs(),
             preambles: preambles(layout),
-        };
-        let [given_up, hurried] =
-            wishes.map_or([None, None], |wishes| wishes.map(|wish| Some(Arc::clone(wish))));
-        let manner = ExecContext {
-            cores: params.cores,
-            cancelled: given_up,
-            hurried,
-            deadline: exec_context::deadline(),
+            context,
         };
         let doing = format!("compiling \"{name}\"");
-        let built =
-            exec_context::within(manner, || progress::during(doing, || compile(&job, cache, runner)))?;
+        let built = progress::during(doing, || compile(&job, cache, runner))?;
 
         let record = Record {
             signature: signature.to_owned(),
@@ -307,6 +306,7 @@ pub(super) fn generate(
     ticket: &SignedRequest<'_>,
     cache: &Cache,
     callbacks: &mut Callbacks<'_>,
+    context: &ExecContext,
 ) -> Result<(Source, Nested)> {
     let (request, signature) = (ticket.request, ticket.signature.as_str());
     let root = cache.layout().root();
@@ -320,6 +320,7 @@ pub(super) fn generate(
         &request.params.cache.cache_dir,
         cache.layout(),
         toolchain,
+        context.deadline,
         || catch("generating", || Ok(generate(asked, &mut source))),
     );
     // It may have written headers that the source, or another one, includes.
@@ -556,6 +557,7 @@ mod tests {
             tracks_inputs: true,
             memory_roots: &[],
             preambles: None,
+            context: &ExecContext::default(),
         };
         let plain = failure_key(&job, |_| None);
         assert_eq!(plain, failure_key(&job, |name| (name == "EDITOR").then(|| "vi".into())));

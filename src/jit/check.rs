@@ -36,7 +36,7 @@ struct Given {
 
 impl Given {
     fn ask(ticket: &SignedRequest<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<Self> {
-        let (source, nested) = generate(ticket, cache, callbacks)?;
+        let (source, nested) = generate(ticket, cache, callbacks, &ticket.context())?;
         let mut dependencies: Vec<String> = Vec::new();
         for dependency in source.dependencies {
             if !dependencies.contains(&dependency) {

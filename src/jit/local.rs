@@ -170,7 +170,8 @@ impl Session {
         let signature = &ticket.signature;
         let (outcome, origin) = if callbacks.generate.is_some() {
             let begun = std::mem::take(begun);
-            let made = catch("building", || self.complete(begun, ticket, cache, callbacks));
+            let made =
+                catch("building", || self.complete(begun, ticket, cache, callbacks, &ticket.context()));
             let sent = match &made {
                 Ok(_) => super::transport::send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::failure(error)),
@@ -262,7 +263,13 @@ impl Session {
                     (order, origin)
                 }
                 None => {
-                    let built = self.complete(std::mem::take(&mut begun), ticket, cache, callbacks)?;
+                    let built = self.complete(
+                        std::mem::take(&mut begun),
+                        ticket,
+                        cache,
+                        callbacks,
+                        &ticket.context(),
+                    )?;
                     let origin = if built { Origin::Built } else { Origin::Disk };
                     match find(cache, signature, Verify::ForLink)? {
                         Some(order) => (order, origin),

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use crate::build::toolchain::native;
 use crate::cache::layout::Layout;
@@ -22,6 +23,8 @@ struct Frame {
     signature: String,
     /// How many builds have been started in it and not been finished.
     pending: usize,
+    /// When the ranks that wait for it stop waiting.
+    deadline: Option<Instant>,
     /// The cache directory of the parameters, and where the parent really puts its files.
     declared: PathBuf,
     effective: Layout,
@@ -70,6 +73,11 @@ pub(super) struct Nested {
 /// The number of the innermost `generate` on this thread; 0 outside of any.
 pub(super) fn current() -> u64 {
     FRAMES.with_borrow(|frames| frames.last().map_or(0, |frame| frame.number))
+}
+
+/// When the ranks that wait for the innermost `generate` on this thread stop waiting; `None` is never.
+pub(super) fn deadline() -> Option<Instant> {
+    FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.deadline))
 }
 
 /// Notes that a build has been started in the `generate` of this number, or that one is finished or given up.
@@ -122,6 +130,7 @@ pub(super) fn within<T>(
     declared: &Path,
     effective: &Layout,
     toolchain: Option<ParentToolchain>,
+    deadline: Option<Instant>,
     generate: impl FnOnce() -> T,
 ) -> (T, Nested) {
     /// Takes the frame away even when `generate` panics.
@@ -144,6 +153,7 @@ pub(super) fn within<T>(
             name: name.to_owned(),
             signature: signature.to_owned(),
             pending: 0,
+            deadline,
             declared: declared.to_owned(),
             effective: effective.clone(),
             toolchain,

@@ -7,6 +7,7 @@ use crate::cache::layout::Category;
 use crate::cache::{Cache, Verify};
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::{CacheParams, Resolved};
+use crate::process::exec_context::ExecContext;
 use crate::signature::check_signature;
 
 use super::library::Library;
@@ -65,6 +66,7 @@ impl Session {
             memory_roots: &[],
             preambles: None,
             failure_dir: &layout.failure(signature),
+            context: &ExecContext::default(),
         }))
     }
 }

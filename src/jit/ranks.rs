@@ -21,7 +21,6 @@ use crate::parallel::cache_domains::{CacheDomains, discover};
 use crate::parallel::roles::{self, Plan, ROOT, RoleInput};
 use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
-use crate::process::exec_context;
 use crate::signature::{Toolchain, signature};
 
 use super::build_step::SignedRequest;
@@ -470,7 +469,8 @@ impl<'a> Call<'a> {
             }
             // The others wait in this agreement.
             let timeout = self.request.params.timeout;
-            exec_context::awaited(timeout, || self.session.complete(begun, ticket, cache, callbacks))
+            let context = ticket.context().awaited(timeout);
+            self.session.complete(begun, ticket, cache, callbacks, &context)
         })?;
         drop(voice);
         let mut origin = if built { Origin::Built } else { Origin::Disk };

@@ -4,6 +4,7 @@
 
 use crate::cache::{Cache, Lookup, Verify};
 use crate::error::{Error, Kind, Result};
+use crate::process::exec_context::ExecContext;
 
 use super::Session;
 use super::admission::Admission;
@@ -35,12 +36,13 @@ impl Session {
         ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        context: &ExecContext,
     ) -> Result<f64> {
         let mut again = true;
         loop {
-            let work = self.prepare(ticket, cache, callbacks)?;
+            let work = self.prepare(ticket, cache, callbacks, context)?;
             let asked = work.asked.clone();
-            let built = work.run(self.runner.as_ref(), &Admission::Loaded(self), None);
+            let built = work.run(self.runner.as_ref(), &Admission::Loaded(self), context);
             let Some(lost) = built.as_ref().err().and_then(|_| lost(cache, &asked)) else { return built };
             // The compiler failed for want of it, which says nothing of the source.
             cache.forget_failure(&ticket.signature);

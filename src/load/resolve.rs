@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::elf;
+use crate::process::exec_context::ExecContext;
 use crate::process::{Capture, Command, Exit, Runner, SystemRunner};
 
 /// What a process has loaded.
@@ -40,6 +41,7 @@ pub(super) fn check(path: &Path, process: &dyn Process) -> Result<(), String> {
         timeout: Some(LIMIT),
         capture: Capture::Pipe,
         memory: None,
+        context: ExecContext::default(),
     };
     match SystemRunner.run(&command) {
         Ok(outcome) => judge(path, outcome.exit, &String::from_utf8_lossy(&outcome.output), process),

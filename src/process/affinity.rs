@@ -15,7 +15,7 @@ use std::thread;
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::{environment, exec_context};
+use super::environment;
 
 /// Which cores commands run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub enum Cores {
 
 /// What launchers of MPI programs tell each rank: Open MPI and PMIx, MPICH and what comes of it, MVAPICH, Slurm, PALS,
 /// Flux.
-const LAUNCHED: [&str; 7] = [
+const RANK_VARIABLES: [&str; 7] = [
     "OMPI_COMM_WORLD_RANK",
     "PMIX_RANK",
     "PMI_RANK",
@@ -42,17 +42,18 @@ const LAUNCHED: [&str; 7] = [
 ];
 
 impl Cores {
-    fn are_all(self, told: impl Fn(&str) -> bool) -> bool {
+    fn are_all(self) -> bool {
+        self.are_all_with(|name| environment::variable(name).is_some())
+    }
+
+    /// True if they are all of the job, in an environment in which `is_set` tells the variables.
+    fn are_all_with(self, is_set: impl Fn(&str) -> bool) -> bool {
         match self {
-            Self::Auto => LAUNCHED.iter().any(|name| told(name)),
+            Self::Auto => RANK_VARIABLES.iter().any(|name| is_set(name)),
             Self::All => true,
             Self::Inherited => false,
         }
     }
-}
-
-fn are_all() -> bool {
-    exec_context::cores().are_all(|name| environment::variable(name).is_some())
 }
 
 /// Lets this thread run wherever the system allows. Where it refuses, things stay as they are.
@@ -62,19 +63,19 @@ fn widen() {
     let _ = sched_setaffinity(None, &all);
 }
 
-/// The cores for commands of this thread, and how many of them may be busy at once: a control group may give less time
-/// than that of all of them.
-pub(super) fn available() -> (CpuSet, usize) {
-    let look = || {
+/// The set of these cores, and how many of them may be busy at once: a control group may grant less time than that of
+/// the whole set.
+pub(super) fn available(cores: Cores) -> (CpuSet, usize) {
+    let query = || {
         let count = thread::available_parallelism().map_or(1, usize::from);
         (sched_getaffinity(None).unwrap_or_default(), count)
     };
     let widened = || {
         widen();
-        look()
+        query()
     };
-    let asked = are_all().then(|| on_a_thread(widened)).flatten();
-    asked.unwrap_or_else(look)
+    let all = cores.are_all().then(|| on_a_thread(widened)).flatten();
+    all.unwrap_or_else(query)
 }
 
 /// The number of this host's cores, as far as the system tells.
@@ -96,9 +97,9 @@ fn running(loadavg: &str) -> Option<usize> {
     loadavg.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
 }
 
-/// Starts a command on the cores for commands of this thread.
-pub(super) fn spawn(command: &mut Command) -> io::Result<Child> {
-    if are_all() {
+/// Starts a command on these cores.
+pub(super) fn spawn(command: &mut Command, cores: Cores) -> io::Result<Child> {
+    if cores.are_all() {
         let started = on_a_thread(|| {
             widen();
             command.spawn()
@@ -120,18 +121,16 @@ fn on_a_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exec_context::{ExecContext, within};
     use super::*;
 
     #[test]
     fn ranks_of_launchers_are_widened_and_others_are_left_alone() {
-        for name in LAUNCHED {
-            assert!(Cores::Auto.are_all(|told| told == name));
+        for name in RANK_VARIABLES {
+            assert!(Cores::Auto.are_all_with(|set| set == name));
         }
-        let nobody = |_: &str| false;
-        let everybody = |_: &str| true;
-        assert!(!Cores::Auto.are_all(nobody) && Cores::All.are_all(nobody));
-        assert!(!Cores::Inherited.are_all(everybody));
+        let none = |_: &str| false;
+        assert!(!Cores::Auto.are_all_with(none) && Cores::All.are_all_with(none));
+        assert!(!Cores::Inherited.are_all_with(|_| true));
     }
 
     #[test]
@@ -145,14 +144,13 @@ mod tests {
     fn of_child(cores: Cores) -> String {
         let mut command = Command::new("grep");
         command.args(["Cpus_allowed_list", "/proc/self/status"]).stdout(std::process::Stdio::piped());
-        let child = within(ExecContext { cores, ..ExecContext::default() }, || spawn(&mut command)).unwrap();
+        let child = spawn(&mut command, cores).unwrap();
         String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
     }
 
     #[test]
     fn a_bound_thread_starts_commands_on_all_cores_and_stays_bound() {
-        let (everywhere, count) =
-            within(ExecContext { cores: Cores::All, ..ExecContext::default() }, available);
+        let (everywhere, count) = available(Cores::All);
         // A thread of its own: the others of this program are not to be bound.
         thread::spawn(move || {
             let free = of_child(Cores::All);
@@ -164,10 +162,8 @@ mod tests {
             assert_eq!(of_child(Cores::All), free);
             assert_eq!(of_child(Cores::Inherited), format!("Cpus_allowed_list:\t{core}\n"));
             assert_eq!(sched_getaffinity(None).unwrap(), one, "this thread is as it was");
-            let wide = within(ExecContext { cores: Cores::All, ..ExecContext::default() }, available);
-            assert_eq!(wide, (everywhere, count));
-            let narrow = within(ExecContext { cores: Cores::Inherited, ..ExecContext::default() }, available);
-            assert_eq!(narrow, (one, 1));
+            assert_eq!(available(Cores::All), (everywhere, count));
+            assert_eq!(available(Cores::Inherited), (one, 1));
         })
         .join()
         .unwrap();

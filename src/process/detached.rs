@@ -21,7 +21,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit
 
 use crate::signals::without_signals;
 
-use super::affinity;
+use super::affinity::{self, Cores};
 
 /// A command that is run aside.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct DetachedCommand<'a> {
     pub lock: &'a File,
     /// For how long it may run.
     pub limit: Duration,
+    /// The cores that it runs on.
+    pub cores: Cores,
     /// All its variables, but for the language of what it says and its directory for temporary files.
     pub environment: &'a [(OsString, OsString)],
 }
@@ -68,7 +70,7 @@ pub fn run(aside: &DetachedCommand<'_>) -> io::Result<Exit> {
     let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
     spawn.stderr(stderr.map_or_else(super::null_device, |stderr| Ok(Stdio::from(stderr)))?);
     spawn.process_group(0);
-    let mut child = Ended(affinity::spawn(&mut spawn)?);
+    let mut child = Ended(affinity::spawn(&mut spawn, aside.cores)?);
     let seconds = Some(aside.limit.as_secs().max(1));
     let limit = Rlimit { current: seconds, maximum: seconds };
     if let Some(process) = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw) {
@@ -133,8 +135,15 @@ mod tests {
         let environment =
             [("PATH".into(), path), ("GIVEN".into(), "1".into()), ("LC_ALL".into(), "x".into())];
         let limit = Duration::from_secs(60);
-        let aside =
-            DetachedCommand { argv: &argv, cwd: dir.path(), lock: &lock, limit, environment: &environment };
-        assert_eq!(run(&aside).unwrap(), Exit::Success("1 none C\n".to_owned()));
+        let cores = Cores::Auto;
+        let command = DetachedCommand {
+            argv: &argv,
+            cwd: dir.path(),
+            lock: &lock,
+            limit,
+            cores,
+            environment: &environment,
+        };
+        assert_eq!(run(&command).unwrap(), Exit::Success("1 none C\n".to_owned()));
     }
 }

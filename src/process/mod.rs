@@ -21,6 +21,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use detached::RunDetached;
+use exec_context::ExecContext;
 use slots::{Slot, Wanted};
 
 pub use spawn::{SystemRunner, names_launcher};
@@ -47,6 +48,8 @@ pub struct Command {
     pub capture: Capture,
     /// Bytes of address space for each process that comes of it; `None` for no limit of ours.
     pub memory: Option<u64>,
+    /// The cores it runs on; a command of a cancelled context is killed.
+    pub context: ExecContext,
 }
 
 /// How a command ended.
@@ -102,8 +105,8 @@ pub trait Runner: Send + Sync {
     ///
     /// `None` when nobody counts, or after the patience of `wanted`: it is economy, so the compiler runs all the same.
     /// Runners that start no real processes take no places.
-    fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
-        let _ = wanted;
+    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
+        let _ = (wanted, context);
         None
     }
 

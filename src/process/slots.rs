@@ -33,7 +33,8 @@ use crate::fsutil;
 use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 
-use super::{affinity, exec_context};
+use super::affinity::{self, Cores};
+use super::exec_context::ExecContext;
 
 /// A slot that is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -60,25 +61,26 @@ impl Drop for Slot {
     }
 }
 
-/// The slots that this thread may take: the first `count`, or one for each core that its commands run on.
+/// The slots that a build may take: the first `count`, or one for each of its `cores`.
 ///
 /// The latter by the number of the core. Programs that are bound to a core each do not wait for each other, and those
 /// that are bound to the same core do; ranks whose compilers run on all cores of their job share as many.
 #[must_use]
-pub fn choices(count: Option<usize>) -> Vec<usize> {
+pub fn choices(count: Option<usize>, cores: Cores) -> Vec<usize> {
     if let Some(count) = count {
         return (0..count.max(1)).collect();
     }
     // Less than the cores of the mask where a control group gives less.
-    let (mask, cores) = affinity::available();
+    let (mask, cores) = affinity::available(cores);
     let bound: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).take(cores).collect();
     if bound.is_empty() { (0..cores).collect() } else { bound }
 }
 
-/// Waits for one of the slots. `None` when nobody counts here, or when all stayed taken for too long.
+/// Waits for one of the slots. `None` if compilers are not counted, all slots stayed taken for too long, or the context
+/// is cancelled or hurried.
 #[must_use]
-pub fn take(wanted: &Wanted<'_>) -> Option<Slot> {
-    match open_folder(wanted.dir).and_then(|folder| wait(&folder, wanted)) {
+pub fn take(wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
+    match open_folder(wanted.dir).and_then(|folder| wait(&folder, wanted, context)) {
         Ok(slot) => slot,
         Err(why) => {
             static SAID: AtomicBool = AtomicBool::new(false);
@@ -183,7 +185,7 @@ fn remove_old(all: &File, dir: &Path) {
 /// After this long it is said who is waited for; then after eight times as long, and so on.
 const SAY_AFTER: Duration = Duration::from_secs(3);
 
-fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
+fn wait(folder: &File, wanted: &Wanted<'_>, context: &ExecContext) -> io::Result<Option<Slot>> {
     const LONGEST: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     let mut nap = Duration::from_millis(1);
@@ -206,7 +208,7 @@ fn wait(folder: &File, wanted: &Wanted<'_>) -> io::Result<Option<Slot>> {
                 return Ok(Some(slot));
             }
         }
-        if exec_context::is_cancelled() || exec_context::hurried() {
+        if context.is_cancelled() || context.is_hurried() {
             return Ok(None);
         }
         let waited = begin.elapsed();
@@ -351,6 +353,10 @@ mod tests {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
     use std::sync::atomic::AtomicUsize;
 
+    fn take(wanted: &Wanted<'_>) -> Option<Slot> {
+        super::take(wanted, &ExecContext::default())
+    }
+
     fn ask<'a>(dir: &'a Path, choices: &'a [usize]) -> Wanted<'a> {
         Wanted { dir, choices, patience: Duration::ZERO }
     }
@@ -470,9 +476,9 @@ mod tests {
 
     #[test]
     fn one_slot_for_each_core_unless_they_are_counted() {
-        assert_eq!(choices(Some(3)), [0, 1, 2]);
-        assert_eq!(choices(Some(0)), [0]);
+        assert_eq!(choices(Some(3), Cores::Auto), [0, 1, 2]);
+        assert_eq!(choices(Some(0), Cores::Auto), [0]);
         let cores = std::thread::available_parallelism().unwrap().get();
-        assert_eq!(choices(None).len(), cores);
+        assert_eq!(choices(None, Cores::Auto).len(), cores);
     }
 }

@@ -19,18 +19,19 @@ use crate::logging::progress;
 use crate::signals::Tie;
 
 use super::detached::{self, RunDetached};
+use super::exec_context::ExecContext;
 use super::rlimit::MemoryLimit;
 use super::slots::{self, Slot, Wanted};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
-use super::{affinity, environment, exec_context, null_device};
+use super::{affinity, environment, null_device};
 
 /// The runner that starts real processes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemRunner;
 
 impl Runner for SystemRunner {
-    fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
-        slots::take(wanted)
+    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
+        slots::take(wanted, context)
     }
 
     fn has_free_core(&self) -> bool {
@@ -143,6 +144,7 @@ struct Watch {
     child: Child,
     deadline: Option<Instant>,
     memory: MemoryLimit,
+    context: ExecContext,
     exit: Option<Exit>,
     /// Until the child has ended or was killed.
     _tie: Option<Tie>,
@@ -153,12 +155,13 @@ impl Watch {
         let tie = Tie::new().ok();
         let input = tie.as_ref().and_then(|tie| tie.input().ok());
         spawn.stdin(input.map_or_else(null_device, Ok)?);
-        let child = affinity::spawn(spawn)?;
+        let child = affinity::spawn(spawn, command.context.cores)?;
         tie.iter().for_each(|tie| tie.bind(child.id()));
         let mut memory = MemoryLimit::new(command.memory);
         memory.walk(child.id());
         let deadline = command.timeout.and_then(|limit| Instant::now().checked_add(limit));
-        Ok(Self { child, deadline, memory, exit: None, _tie: tie })
+        let context = command.context.clone();
+        Ok(Self { child, deadline, memory, context, exit: None, _tie: tie })
     }
 
     /// How long to sleep at most before looking again.
@@ -186,7 +189,7 @@ impl Watch {
                 self.kill();
                 self.exit = Some(Exit::TimedOut);
             }
-            Ok(None) if exec_context::is_cancelled() => {
+            Ok(None) if self.context.is_cancelled() => {
                 self.kill();
                 self.exit = Some(Exit::Signal(Signal::KILL.as_raw()));
             }
@@ -242,14 +245,21 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::exec_context::ExecContext;
     use super::*;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn run(argv: &[&str], capture: Capture, timeout: Option<Duration>) -> io::Result<Outcome> {
+        run_in(argv, capture, timeout, ExecContext::default())
+    }
+
+    fn run_in(
+        argv: &[&str],
+        capture: Capture,
+        timeout: Option<Duration>,
+        context: ExecContext,
+    ) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        SystemRunner.run(&Command { argv, cwd: environment::temp_dir(), timeout, capture, memory: None })
+        let cwd = environment::temp_dir();
+        SystemRunner.run(&Command { argv, cwd, timeout, capture, memory: None, context })
     }
 
     #[test]
@@ -280,6 +290,7 @@ mod tests {
                 timeout: None,
                 capture: Capture::Pipe,
                 memory: None,
+                context: ExecContext::default(),
             };
             String::from_utf8(SystemRunner.run(&command).unwrap().output).unwrap()
         };
@@ -317,17 +328,15 @@ mod tests {
     }
 
     #[test]
-    fn a_command_that_is_given_up_ends_with_its_children() {
+    fn a_cancelled_command_ends_with_its_children() {
         for capture in [Capture::Pipe, Capture::File] {
-            let flag = Arc::new(AtomicBool::new(false));
-            let manner = ExecContext { cancelled: Some(Arc::clone(&flag)), ..ExecContext::default() };
+            let context = ExecContext::default();
+            let own = context.clone();
             let run = std::thread::spawn(move || {
-                exec_context::within(manner, || {
-                    run(&["sh", "-c", "sleep 60 & echo $!; sleep 60"], capture, None)
-                })
+                run_in(&["sh", "-c", "sleep 60 & echo $!; sleep 60"], capture, None, own)
             });
             std::thread::sleep(Duration::from_millis(300));
-            flag.store(true, Ordering::Relaxed);
+            context.cancel();
             let outcome = run.join().unwrap().unwrap();
             assert_eq!(outcome.exit, Exit::Signal(9));
             assert!(is_gone(String::from_utf8(outcome.output).unwrap().trim()));
@@ -399,6 +408,7 @@ mod tests {
             timeout: limit,
             capture: Capture::File,
             memory: Some(1 << 33),
+            context: ExecContext::default(),
         };
         for limit in [None, Some(Duration::from_secs(60))] {
             let mut sleep = std::process::Command::new("sleep");

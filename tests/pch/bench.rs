@@ -13,6 +13,7 @@ use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::load::{Loader, System};
 use dijitso::params::Params;
 use dijitso::process::detached::RunDetached;
+use dijitso::process::exec_context::ExecContext;
 use dijitso::process::slots::{Slot, Wanted};
 use dijitso::process::{Command, Outcome, Runner, SystemRunner};
 
@@ -35,8 +36,8 @@ impl Runner for Host {
         SystemRunner.run(command)
     }
 
-    fn slot(&self, wanted: &Wanted<'_>) -> Option<Slot> {
-        SystemRunner.slot(wanted)
+    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
+        SystemRunner.slot(wanted, context)
     }
 
     fn has_free_core(&self) -> bool {

@@ -24,7 +24,6 @@ use crate::fsutil::{self, Durability, Folder, LONGEST_TEXT};
 use crate::human;
 use crate::process::affinity::Cores;
 use crate::process::detached::{DetachedCommand, Exit, RunDetached};
-use crate::process::exec_context::{self, ExecContext};
 use crate::process::slots::{self, Wanted};
 
 use super::environment::{self, Environment};
@@ -36,7 +35,7 @@ use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
 /// How long to wait for others who make one.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How long to wait for a place among the compilers of this host.
 const PATIENCE_FOR_A_PLACE: Duration = Duration::from_secs(600);
@@ -173,9 +172,7 @@ fn work_off(dir: &Path, run: RunDetached) {
     // Of this thread alone, and of what it starts. Not the lowest: what holds a place of a compiler is to come to its end.
     let _ = rustix::process::setpriority_process(None, 5);
     while let Some((work, places)) = next(dir) {
-        exec_context::within(ExecContext { cores: work.cores, ..ExecContext::default() }, || {
-            make_in_a_place(&work, places.as_ref(), run);
-        });
+        make_in_a_place(&work, places.as_ref(), run);
         queue().waiting.retain(|(other, _)| !other.is_same(&work));
     }
 }
@@ -202,7 +199,7 @@ fn make_in_a_place(work: &Work, places: Option<&Places>, run: RunDetached) {
     };
     // Another program may have made it meanwhile.
     if work.needs_build() {
-        make(work, run);
+        make(work, run, PATIENCE);
     }
     drop(place);
 }
@@ -234,14 +231,15 @@ impl From<io::Error> for Refusal {
     }
 }
 
-/// Makes a preamble, or takes up one that somebody has left. Tells why there is none.
-pub(super) fn make(work: &Work, run: RunDetached) {
-    if let Err(refusal) = try_to_make(work, run) {
+/// Makes a preamble, or takes up one that somebody has left. Tells why there is none. Waits at most for `patience` for
+/// another program that makes one.
+pub(super) fn make(work: &Work, run: RunDetached, patience: Duration) {
+    if let Err(refusal) = try_to_make(work, run, patience) {
         work.tell(&refusal.why);
     }
 }
 
-fn try_to_make(work: &Work, run: RunDetached) -> Result<(), Refusal> {
+fn try_to_make(work: &Work, run: RunDetached, patience: Duration) -> Result<(), Refusal> {
     if !work.store.dir.parent().is_some_and(Path::is_dir) {
         // The cache has been removed meanwhile, and is not to come back.
         return Ok(());
@@ -249,7 +247,7 @@ fn try_to_make(work: &Work, run: RunDetached) -> Result<(), Refusal> {
     fsutil::create_dirs(&work.store.dir)?;
     let loose = || Refusal::lasting("others can change what is in its directory");
     let dir = firm(&work.store.dir).ok_or_else(loose)?;
-    let Some(lock) = lock(&dir.join(LOCK), &work.folder())? else { return Ok(()) };
+    let Some(lock) = lock(&dir.join(LOCK), &work.folder(), patience)? else { return Ok(()) };
     let begin = Instant::now();
     let made = make_in(work, run, &lock);
     if let Err(Refusal { why, passes }) = &made {
@@ -267,11 +265,10 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
-fn lock(path: &Path, folder: &Path) -> io::Result<Option<File>> {
+fn lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Option<File>> {
     let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();
-    let patience = exec_context::patience(PATIENCE);
     let mut say_after = Duration::from_secs(3);
     let mut nap = Duration::from_millis(5);
     loop {
@@ -310,8 +307,9 @@ fn make_in(work: &Work, run: RunDetached, lock: &File) -> Result<(), Refusal> {
     let run = |arguments: &[&str], what: &str| {
         let mut argv = work.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        let environment = &work.environment;
-        match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit: work.limit, environment })? {
+        let Work { environment, limit, cores, .. } = work;
+        let (limit, cores) = (*limit, *cores);
+        match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit, cores, environment })? {
             Exit::Success(said) => Ok(said),
             Exit::Failure(said) => Err(Refusal::of_compiler(what, &said)),
         }

@@ -38,7 +38,7 @@ use crate::codec::{Writer, digest, hex};
 use crate::fsutil::{self, PathTrust};
 use crate::params::resolved::{BuildParams, Language, Precompile};
 use crate::process::detached::RunDetached;
-use crate::process::{self, Runner, exec_context, slots};
+use crate::process::{self, Runner, slots};
 
 use super::{Job, diagnostics, toolchain};
 use build::{Places, Work};
@@ -161,7 +161,7 @@ impl<'a> Preamble<'a> {
         if let Some(run) =
             run.filter(|_| self.job.params.precompile == Precompile::Always && self.work.needs_build())
         {
-            build::make(&self.work, run);
+            build::make(&self.work, run, self.job.context.patience(build::PATIENCE));
         }
     }
 
@@ -193,7 +193,7 @@ impl<'a> Preamble<'a> {
     fn queue(&self, runner: &dyn Runner) {
         let params = self.job.params;
         let Some(run) = runner.detached() else { return };
-        let choices = || slots::choices(params.max_compilers);
+        let choices = || slots::choices(params.max_compilers, params.cores);
         let places = params.slots_dir.clone().map(|dir| Places { dir, choices: choices() });
         build::make_later(self.work.clone(), places, run);
     }
@@ -251,8 +251,8 @@ pub(super) fn wait_for_making(job: &Job<'_>) {
     let begin = Instant::now();
     while build::is_under_way(&preamble.work)
         && begin.elapsed() < limit
-        && !exec_context::is_cancelled()
-        && !exec_context::hurried()
+        && !job.context.is_cancelled()
+        && !job.context.is_hurried()
     {
         std::thread::sleep(Duration::from_millis(5));
     }

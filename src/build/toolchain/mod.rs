@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Writer, digest, hex};
 use crate::inputs::MEMO_TTL;
 use crate::params::resolved::{BuildParams, Language};
+use crate::process::exec_context::ExecContext;
 use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
 
@@ -210,9 +211,14 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
-        let cwd = environment::temp_dir();
-        let command =
-            Command { argv, cwd, timeout: Some(limit(params)), capture: params.capture, memory: None };
+        let command = Command {
+            argv,
+            cwd: environment::temp_dir(),
+            timeout: Some(limit(params)),
+            capture: params.capture,
+            memory: None,
+            context: ExecContext::default(),
+        };
         let Ok(outcome) = runner.run(&command) else { break };
         match outcome.exit {
             Exit::Code(0) | Exit::Unknown => {

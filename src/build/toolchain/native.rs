@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::params::resolved::{BuildParams, Language};
+use crate::process::exec_context::ExecContext;
 use crate::process::{Command, Exit, Runner, environment};
 
 use super::{cpu, limit};
@@ -130,6 +131,7 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
         timeout: Some(limit(params)),
         capture: params.capture,
         memory: None,
+        context: ExecContext::default(),
     };
     let outcome = runner.run(&command).ok()?;
     match outcome.exit {

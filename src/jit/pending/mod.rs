@@ -22,7 +22,7 @@ use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result, catch};
 use crate::logging;
 use crate::params::resolved::Resolved;
-use crate::process::exec_context::{self, ExecContext};
+use crate::process::exec_context::ExecContext;
 use crate::process::slots;
 use crate::signature::Toolchain;
 
@@ -267,7 +267,7 @@ impl Session {
         if matches!(cache.lookup(signature, Verify::ForLink), Ok(Lookup::Hit(..))) {
             return StartedBuild::Nothing;
         }
-        let work = match catch("generating", || self.prepare(ticket, cache, callbacks)) {
+        let work = match catch("generating", || self.prepare(ticket, cache, callbacks, &ticket.context())) {
             Ok(work) => work,
             Err(error) => {
                 self.count_made(cache, signature, &Err(error.clone()));
@@ -279,15 +279,17 @@ impl Session {
         }
         let asked = work.asked.clone();
         let (runner, loader) = (Arc::clone(&self.runner), Arc::clone(&self.loader));
-        let build = Build::new(Task { work, lease, runner, loader, place, speaks: logging::is_chosen() });
+        let build = Build::new(
+            Task { work, lease, runner, loader, place, speaks: logging::is_chosen() },
+            ExecContext::new(params.build.cores, None),
+        );
         let shared = Arc::new(Shared { build, asked, settled: AtomicBool::new(false) });
         {
             let mut under_way = lock(&self.under_way);
             under_way.retain(|_, shared| shared.strong_count() > 0);
             under_way.insert(path, Arc::downgrade(&shared));
         }
-        let manner = ExecContext { cores: params.build.cores, ..ExecContext::default() };
-        let limit = exec_context::within(manner, || slots::choices(params.build.max_compilers)).len();
+        let limit = slots::choices(params.build.max_compilers, params.build.cores).len();
         Pool::submit(&shared.build, limit);
         StartedBuild::Build(shared)
     }
@@ -305,19 +307,20 @@ impl Session {
         ticket: &SignedRequest<'_>,
         cache: &Cache,
         callbacks: &mut Callbacks<'_>,
+        context: &ExecContext,
     ) -> Result<bool> {
         match begun {
-            StartedBuild::Nothing => self.build_or_wait(ticket, cache, callbacks),
+            StartedBuild::Nothing => self.build_or_wait(ticket, cache, callbacks, context),
             StartedBuild::Failed(error) => Err(error),
             StartedBuild::Build(shared) => {
-                let made = shared.build.wait().map(Some);
+                let made = shared.build.wait(context).map(Some);
                 if made.is_err()
                     && callbacks.generate.is_some()
                     && let Some(lost) = lost(cache, &shared.asked)
                 {
                     log::info!("{}: generating again: {lost} has been removed", ticket.signature);
                     cache.forget_failure(&ticket.signature);
-                    return self.build_or_wait(ticket, cache, callbacks);
+                    return self.build_or_wait(ticket, cache, callbacks, context);
                 }
                 if shared.settled.swap(true, Ordering::Relaxed) {
                     return made.map(|_| false);

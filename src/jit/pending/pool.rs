@@ -7,7 +7,6 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -18,7 +17,8 @@ use crate::jit::build_step::BuildInput;
 use crate::jit::lock;
 use crate::load::Loader;
 use crate::logging;
-use crate::process::{Runner, exec_context};
+use crate::process::Runner;
+use crate::process::exec_context::ExecContext;
 
 /// What a thread needs for a build.
 pub(super) struct Task {
@@ -43,8 +43,8 @@ pub(super) struct Build {
     process: u32,
     state: Mutex<State>,
     ended: Condvar,
-    given_up: Arc<AtomicBool>,
-    hurried: Arc<AtomicBool>,
+    /// By which other threads cancel and hurry it.
+    context: ExecContext,
 }
 
 enum State {
@@ -55,13 +55,12 @@ enum State {
 }
 
 impl Build {
-    pub(super) fn new(task: Task) -> Arc<Self> {
+    pub(super) fn new(task: Task, context: ExecContext) -> Arc<Self> {
         Arc::new(Self {
             process: std::process::id(),
             state: Mutex::new(State::Waiting(Box::new(task))),
             ended: Condvar::new(),
-            given_up: Arc::default(),
-            hurried: Arc::default(),
+            context,
         })
     }
 
@@ -72,9 +71,7 @@ impl Build {
 
     /// Whether it is still to be done or under way, in this process.
     pub(super) fn is_under_way(&self) -> bool {
-        !self.is_foreign()
-            && !self.given_up.load(Ordering::Relaxed)
-            && !matches!(*lock(&self.state), State::Ended(_))
+        !self.is_foreign() && !self.context.is_cancelled() && !matches!(*lock(&self.state), State::Ended(_))
     }
 
     /// Does it, unless somebody else does.
@@ -93,9 +90,7 @@ impl Build {
         let admission = Admission::Resolved(loader.as_ref());
         let here = place.map(|(rank, size)| logging::enter(rank, size));
         let voice = logging::speak(speaks);
-        let outcome = catch("building", || {
-            work.run(runner.as_ref(), &admission, Some([&self.given_up, &self.hurried]))
-        });
+        let outcome = catch("building", || work.run(runner.as_ref(), &admission, &self.context));
         // Before others learn of the end: nothing of it is left then.
         drop((lease, voice, here));
         self.end(outcome);
@@ -106,8 +101,8 @@ impl Build {
         self.ended.notify_all();
     }
 
-    /// The outcome, when there is one. What has not begun yet is begun next.
-    pub(super) fn wait(self: &Arc<Self>) -> Result<f64> {
+    /// The outcome, when there is one. What has not begun yet is begun next. `context` is that of the waiting call.
+    pub(super) fn wait(self: &Arc<Self>, context: &ExecContext) -> Result<f64> {
         if self.is_foreign() {
             let text = format!(
                 "this build was started by process {}, of which this is a forked child: finish it there",
@@ -118,7 +113,7 @@ impl Build {
         if let Some(pool) = Pool::of_process() {
             pool.prioritize(self);
         }
-        let (begin, limit) = (Instant::now(), exec_context::patience(LONGEST));
+        let (begin, limit) = (Instant::now(), context.patience(LONGEST));
         let mut state = lock(&self.state);
         loop {
             if let State::Ended(outcome) = &*state {
@@ -128,7 +123,7 @@ impl Build {
             if left.is_zero() {
                 // Other ranks wait: from now on it waits for no other program. A compiler that runs goes on, and what
                 // it makes is there for the next call, whatever the ranks do.
-                self.hurried.store(true, Ordering::Relaxed);
+                self.context.hurry();
                 state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
             } else {
                 (state, _) = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
@@ -141,7 +136,7 @@ impl Build {
         if self.is_foreign() {
             return;
         }
-        self.given_up.store(true, Ordering::Relaxed);
+        self.context.cancel();
         let mut state = lock(&self.state);
         if matches!(*state, State::Waiting(_)) {
             let error = Error::new(Kind::State, "the build was given up before it began");

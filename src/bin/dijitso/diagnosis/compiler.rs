@@ -10,6 +10,7 @@ use dijitso::fsutil;
 use dijitso::human::count;
 use dijitso::load::{Loader, System};
 use dijitso::params::resolved::{BuildParams, Resolved};
+use dijitso::process::exec_context::ExecContext;
 use dijitso::process::{SystemRunner, join};
 
 use super::{Probe, Setting};
@@ -118,6 +119,7 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         memory_roots: &[],
         preambles: None,
         failure_dir: &dir.join("failure"),
+        context: &ExecContext::default(),
     };
     let built = match build(&job, &SystemRunner) {
         Ok(built) => built,

@@ -16,6 +16,7 @@ use dijitso::human;
 use dijitso::parallel::cache_domains::discover;
 use dijitso::parallel::{Communicator, agree, gather_bytes, on_root};
 use dijitso::params::resolved::{BuildOn, Resolved};
+use dijitso::process::affinity::Cores;
 use dijitso::process::slots;
 use dijitso::signature::Toolchain;
 
@@ -67,7 +68,7 @@ pub(crate) fn examine(
     let about = About {
         host: comm.host().to_owned(),
         machine: comm.machine(),
-        cores: slots::choices(None),
+        cores: slots::choices(None, Cores::Auto),
         compiler,
         now: SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)

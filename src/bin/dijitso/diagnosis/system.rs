@@ -6,8 +6,9 @@ use std::fs;
 use std::time::Duration;
 
 use dijitso::params::resolved::Resolved;
-use dijitso::process::affinity;
+use dijitso::process::affinity::{self, Cores};
 use dijitso::process::environment;
+use dijitso::process::exec_context::ExecContext;
 use dijitso::process::slots::{self, Wanted};
 
 use super::{Probe, Setting};
@@ -18,7 +19,7 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
 }
 
 fn own_cores() -> Probe {
-    let own = slots::choices(None).len();
+    let own = slots::choices(None, Cores::Auto).len();
     let online = affinity::online().map_or(own, |online| online.max(own));
     let finding = format!("this process may use {own} of {online} cores");
     if own == 1 && online > 1 {
@@ -31,14 +32,14 @@ fn own_cores() -> Probe {
 
 fn places(params: &Resolved) -> Probe {
     const NAME: &str = "places for compilers";
-    let choices = slots::choices(params.build.max_compilers);
+    let choices = slots::choices(params.build.max_compilers, Cores::Auto);
     let Some(dir) = &params.build.slots_dir else {
         let advice = "set build.slots_dir, or HOME, so that compilers of all your programs share the cores";
         return Probe::warn(NAME, "compilers are not counted", advice);
     };
     let wanted = Wanted { dir, choices: &choices, patience: Duration::from_millis(20) };
     let finding = format!("{} at once, counted in {}", choices.len(), dir.display());
-    match slots::take(&wanted) {
+    match slots::take(&wanted, &ExecContext::default()) {
         Some(_) => Probe::ok(NAME, finding),
         None => {
             let advice = "all are busy just now, or the directory cannot be used (build.slots_dir): compilers run all \
