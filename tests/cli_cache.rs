@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use dijitso::cache::catalog::Existing;
 use dijitso::cache::layout::Category;
-use dijitso::cache::record::{FileDigest, Record, append_record};
+use dijitso::cache::record::{EntryRecord, FileDigest, append_record};
 use dijitso::cache::{Cache, EntryFiles, file_digest};
 use dijitso::inputs::Input;
 use dijitso::owner::ProcessId;
@@ -124,7 +124,7 @@ impl Home {
     }
 }
 
-fn record(signature: &str, at: usize, inputs: usize) -> Record {
+fn record(signature: &str, at: usize, inputs: usize) -> EntryRecord {
     let input = |at: usize| Input {
         path: format!("/usr/include/some/where/header_{at}.h"),
         size: 1000,
@@ -133,7 +133,7 @@ fn record(signature: &str, at: usize, inputs: usize) -> Record {
         inode: None,
         identity: format!("sha256 {:064x}", at),
     };
-    Record {
+    EntryRecord {
         signature: signature.to_owned(),
         name: signature.to_owned(),
         header: None,
@@ -160,7 +160,7 @@ fn record(signature: &str, at: usize, inputs: usize) -> Record {
 fn entry(signature: &str, at: usize, inputs: usize) -> EntryFiles {
     let header = format!("int create_{signature}();\n");
     let known: FileDigest = file_digest(header.as_bytes());
-    let record = Record { header: Some(known), ..record(signature, at, inputs) };
+    let record = EntryRecord { header: Some(known), ..record(signature, at, inputs) };
     EntryFiles {
         signature: signature.to_owned(),
         library: append_record(vec![7; 1000 * (at % 4 + 1)], &record).unwrap(),

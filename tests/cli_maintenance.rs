@@ -174,7 +174,7 @@ fn stats_add_up_over_hosts_and_are_forgotten_on_request() {
     let (_, out, _) = bench.run(&["stats"]);
     assert!(out.contains("other") && out.contains("SAVED") && out.contains("2.5 s"), "{out}");
     assert_eq!(bench.run(&["stats", "--reset", "-n"]).0, 0);
-    assert_eq!(bench.cache.usage().total().builds, 1);
+    assert_eq!(bench.cache.stats().total().builds, 1);
     assert_eq!(bench.run(&["stats", "--reset"]).0, 0);
-    assert_eq!(bench.cache.usage().total(), Counts::default());
+    assert_eq!(bench.cache.stats().total(), Counts::default());
 }

@@ -121,7 +121,7 @@ fn eight_programs_build_and_load_while_room_is_made_again_and_again() {
     for program in &mut programs {
         assert!(program.wait().unwrap().success(), "a program has failed");
     }
-    let counts = cache.usage().total();
+    let counts = cache.stats().total();
     assert!(removed > FORMS && rounds > 10, "{removed} removed in {rounds} rounds");
     assert!(counts.builds > FORMS as u64 && counts.failures == 0, "{counts:?}");
     assert!(cache.check(&[], dijitso::cache::integrity::RepairMode::No, &|_, _| {}).unwrap().is_sound());

@@ -24,7 +24,7 @@ use super::layout::Category;
 use super::lease::{self, Acquire};
 use super::open::cannot;
 use super::publish::plain;
-use super::record::{self, Record};
+use super::record::{self, EntryRecord};
 use super::source::{check_source, is_packed};
 use super::{Cache, FILE_MODE, unread};
 
@@ -183,7 +183,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when the library cannot be read, or others can have written it.
-    pub fn record(&self, signature: &str) -> Result<Option<Record>> {
+    pub fn record(&self, signature: &str) -> Result<Option<EntryRecord>> {
         let path = self.layout().lib(signature);
         let file = fsutil::open_trusted(&path).map_err(|why| unread(&path, why))?;
         let Some(file) = file else { return Ok(None) };

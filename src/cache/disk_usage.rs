@@ -208,13 +208,13 @@ impl DiskUsage {
     }
 }
 
-struct Walk<'a> {
+struct DiskWalk<'a> {
     layout: &'a Layout,
     seen: HashSet<(u64, u64)>,
     usage: DiskUsage,
 }
 
-impl Walk<'_> {
+impl DiskWalk<'_> {
     fn add(&mut self, row: Row, facts: &fs::Metadata) {
         if facts.nlink() < 2 || facts.is_dir() || self.seen.insert((facts.dev(), facts.ino())) {
             self.usage.rows.entry(row).or_default().add(Sums::of(facts));
@@ -305,7 +305,7 @@ impl Cache {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("cannot look at", root, &error)),
         };
-        let mut walk = Walk { layout, seen: HashSet::new(), usage: DiskUsage::default() };
+        let mut walk = DiskWalk { layout, seen: HashSet::new(), usage: DiskUsage::default() };
         if let Some(facts) = facts {
             walk.add(Row::Other, &facts);
             walk.walk(root, Row::Other);

@@ -14,7 +14,7 @@ use crate::codec::Writer;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
 
-use super::record::{self, Record};
+use super::record::{self, EntryRecord};
 use super::{Cache, altered_header, closure, file_digest, missing, unread};
 
 /// What is needed, before what needs it, and how much room all of it takes.
@@ -75,7 +75,7 @@ impl Cache {
         Ok(())
     }
 
-    fn pack_entry(&self, signature: &str, blob: &mut Writer) -> Result<Record> {
+    fn pack_entry(&self, signature: &str, blob: &mut Writer) -> Result<EntryRecord> {
         blob.bytes(signature.as_bytes());
         let path = self.layout.lib(signature);
         let library = blob.written().len() + 8;

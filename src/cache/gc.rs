@@ -96,7 +96,7 @@ pub struct Collected {
 }
 
 /// Something that may go.
-struct Item {
+struct Candidate {
     /// Empty for what belongs to no entry.
     signature: String,
     path: PathBuf,
@@ -123,7 +123,7 @@ impl Cache {
             items.extend(self.item(&tree, signature, path));
         }
         let (order, kept) = order(&items, |item| busy.contains(&item.signature) || item.last_use >= recent);
-        let mut queue: Vec<(SystemTime, &Item)> =
+        let mut queue: Vec<(SystemTime, &Candidate)> =
             order.iter().map(|(time, at)| (*time, &items[*at])).collect();
         let litter = self.litter(&tree);
         queue.extend(litter.iter().map(|item| (item.last_use, item)));
@@ -255,7 +255,7 @@ impl Cache {
         Ok(libraries)
     }
 
-    fn item(&self, tree: &Tree, signature: String, path: PathBuf) -> Option<Item> {
+    fn item(&self, tree: &Tree, signature: String, path: PathBuf) -> Option<Candidate> {
         let file = tree.open_file(&path).ok()??;
         let facts = tree.facts(&path).ok()??;
         // What has no record is damaged: nobody will use it, and nothing is known of what it needs.
@@ -265,7 +265,7 @@ impl Cache {
         let size = |path: PathBuf| tree.facts(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + besides.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
-        Some(Item { signature, path, bytes, identity: facts.identity, last_use, needs })
+        Some(Candidate { signature, path, bytes, identity: facts.identity, last_use, needs })
     }
 
     fn last_use(&self, tree: &Tree, signature: &str, library: &Facts) -> SystemTime {
@@ -274,7 +274,7 @@ impl Cache {
     }
 
     /// What belongs to no entry and is kept for a while, for people: damaged files, failed builds. And notes.
-    fn litter(&self, tree: &Tree) -> Vec<Item> {
+    fn litter(&self, tree: &Tree) -> Vec<Candidate> {
         let layout = self.layout();
         let root = layout.root().to_owned();
         let mut dirs = vec![layout.quarantine(), layout.failed(""), layout.atime(""), root.join("pch")];
@@ -298,13 +298,13 @@ impl Cache {
             }
             let bytes = facts.allocated + if is_folder { size_below(tree, &path) } else { 0 };
             let (signature, identity, last_use) = (String::new(), (0, 0), facts.modified);
-            items.push(Item { signature, path, bytes, identity, last_use, needs: Vec::new() });
+            items.push(Candidate { signature, path, bytes, identity, last_use, needs: Vec::new() });
         }
         items
     }
 
     /// Removes something. False when it is in use.
-    fn remove_item(&self, tree: &Arc<Tree>, item: &Item) -> Result<bool> {
+    fn remove_item(&self, tree: &Arc<Tree>, item: &Candidate) -> Result<bool> {
         let failed = |error: std::io::Error| cannot("cannot remove", &item.path, &error);
         if item.signature.is_empty() {
             return tree.remove_all(&item.path).map(|_| true).map_err(failed);
@@ -357,7 +357,10 @@ fn size_below(tree: &Tree, dir: &Path) -> u64 {
 
 /// In which order entries may go, with the time at which each, or what needs it, was last used; and those that stay
 /// because of `stays`. What needs another comes before that other.
-fn order(items: &[Item], stays: impl Fn(&Item) -> bool) -> (Vec<(SystemTime, usize)>, HashSet<usize>) {
+fn order(
+    items: &[Candidate],
+    stays: impl Fn(&Candidate) -> bool,
+) -> (Vec<(SystemTime, usize)>, HashSet<usize>) {
     let by_signature: HashMap<&str, usize> =
         items.iter().enumerate().map(|(at, item)| (item.signature.as_str(), at)).collect();
     let stays: Vec<bool> = items.iter().map(stays).collect();

@@ -34,10 +34,10 @@ use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Folder, PathTrust, ReadError};
 use crate::inputs::Input;
 
-pub use finding::{Finding, FindingKind, RepairOutcome, Report, Severity};
+pub use finding::{CheckReport, Finding, FindingKind, RepairOutcome, Severity};
 
 use super::layout::Category;
-use super::record::{Invalid, Record};
+use super::record::{EntryRecord, Invalid};
 use super::{Cache, check_source, file_digest, lease, record, stats};
 
 /// What to do about findings.
@@ -81,7 +81,7 @@ impl Cache {
         signatures: &[String],
         mend: RepairMode,
         progress: &(dyn Fn(usize, usize) + Sync),
-    ) -> Result<Report> {
+    ) -> Result<CheckReport> {
         crate::inputs::invalidate();
         let (tree, repairs) = match (mend, self.open()) {
             (RepairMode::No, tree) => (None, tree.is_ok()),
@@ -93,7 +93,7 @@ impl Cache {
             let text = format!("there is no entry {unknown} in {}", self.layout().root().display());
             return Err(Error::new(Kind::Cache, text));
         }
-        let mut report = Report { findings: self.directories(), ..Report::default() };
+        let mut report = CheckReport { findings: self.directories(), ..CheckReport::default() };
         let root_is_refused = report.findings.iter().any(|finding| finding.path == self.layout().root());
         let mut next: Vec<String> = match signatures {
             [] => libraries.iter().map(|(signature, _)| signature.clone()).collect(),
@@ -188,7 +188,7 @@ impl Cache {
         examined
     }
 
-    fn examine_besides(&self, record: &Record, examined: &mut Examined) {
+    fn examine_besides(&self, record: &EntryRecord, examined: &mut Examined) {
         let signature = &record.signature;
         if let Some(expected) = &record.header {
             let path = self.layout().inc(signature);

@@ -44,7 +44,7 @@ use crate::params::resolved::CacheParams;
 use layout::Layout;
 use open::cannot;
 use path_trust::path_trust;
-use record::{FileDigest, Invalid, Record};
+use record::{EntryRecord, FileDigest, Invalid};
 pub use source::check_source;
 
 const LIB_MODE: u32 = 0o700;
@@ -391,7 +391,7 @@ impl Cache {
 
     /// The files that the build has read and that are not the same any more, with what has become of them, unless that
     /// does not matter.
-    fn changed_inputs<'a>(&self, record: &'a Record) -> impl Iterator<Item = (&'a Input, String)> {
+    fn changed_inputs<'a>(&self, record: &'a EntryRecord) -> impl Iterator<Item = (&'a Input, String)> {
         let matters = self.layout.params().tracks_inputs();
         let change = |input: &'a Input| match input.state() {
             State::Changed(change) => Some((input, change)),

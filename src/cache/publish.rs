@@ -12,7 +12,7 @@ use crate::fsutil::{self, Durability, ReadError, Staged, Tree};
 
 use super::layout::Category;
 use super::open::cannot;
-use super::record::{self, Invalid, Record};
+use super::record::{self, EntryRecord, Invalid};
 use super::{Cache, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, VerifiedLib, Verify, missing, read};
 
 impl Cache {
@@ -73,7 +73,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] when it cannot be moved.
-    pub fn retire(&self, record: &Record, why: &str) -> Result<()> {
+    pub fn retire(&self, record: &EntryRecord, why: &str) -> Result<()> {
         if self.record(&record.signature)?.as_ref() != Some(record) {
             return Ok(());
         }

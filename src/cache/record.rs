@@ -3,7 +3,7 @@
 //! ```text
 //! file    := image record footer
 //! image   := the shared library as the linker wrote it
-//! record  := JSON, see Record
+//! record  := JSON, see EntryRecord
 //! footer  := digest  u64 length of record  u32 version (1)  "DIJITSO-SEAL"
 //! digest  := SHA-256 of everything before it and the three fields after it
 //! ```
@@ -45,7 +45,7 @@ pub struct FileDigest {
 
 /// What is known of an entry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub struct EntryRecord {
     /// The signature.
     pub signature: String,
     /// The name that the caller gave.
@@ -83,7 +83,7 @@ pub struct Record {
     pub dijitso: String,
 }
 
-impl Record {
+impl EntryRecord {
     /// The signatures of everything that has to be there with this entry.
     pub fn needs(&self) -> impl Iterator<Item = &str> {
         self.dependencies.iter().chain(&self.nested).map(String::as_str)
@@ -144,7 +144,7 @@ impl Invalid {
 ///
 /// # Errors
 /// [`Kind::Cache`] when there is not enough memory: images may be large; when the record is too long.
-pub fn append_record(mut image: Vec<u8>, record: &Record) -> Result<Vec<u8>> {
+pub fn append_record(mut image: Vec<u8>, record: &EntryRecord) -> Result<Vec<u8>> {
     let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
     if record.len() as u64 > LONGEST_RECORD {
         let text = format!(
@@ -172,8 +172,8 @@ pub fn append_record(mut image: Vec<u8>, record: &Record) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The damage, if it is not the whole entry of `signature`.
-pub fn open(file: &[u8], signature: &str) -> std::result::Result<Record, Invalid> {
-    let record: Record = serde_json::from_slice(sealed_record(file)?).map_err(|_| Invalid::Altered)?;
+pub fn open(file: &[u8], signature: &str) -> std::result::Result<EntryRecord, Invalid> {
+    let record: EntryRecord = serde_json::from_slice(sealed_record(file)?).map_err(|_| Invalid::Altered)?;
     if record.signature == signature { Ok(record) } else { Err(Invalid::Foreign) }
 }
 
@@ -181,32 +181,32 @@ pub fn open(file: &[u8], signature: &str) -> std::result::Result<Record, Invalid
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LoadRecord {
     signature: String,
-    /// As [`Record::header`].
+    /// As [`EntryRecord::header`].
     pub header: Option<FileDigest>,
-    /// As [`Record::dependencies`].
+    /// As [`EntryRecord::dependencies`].
     pub dependencies: Vec<String>,
-    /// As [`Record::nested`].
+    /// As [`EntryRecord::nested`].
     pub nested: Vec<String>,
-    /// As [`Record::inputs`].
+    /// As [`EntryRecord::inputs`].
     #[serde(default)]
     pub inputs: Vec<Input>,
     seconds: f64,
 }
 
-impl From<Record> for LoadRecord {
-    fn from(record: Record) -> Self {
-        let Record { signature, header, dependencies, nested, inputs, seconds, .. } = record;
+impl From<EntryRecord> for LoadRecord {
+    fn from(record: EntryRecord) -> Self {
+        let EntryRecord { signature, header, dependencies, nested, inputs, seconds, .. } = record;
         Self { signature, header, dependencies, nested, inputs, seconds }
     }
 }
 
 impl LoadRecord {
-    /// As [`Record::needs`].
+    /// As [`EntryRecord::needs`].
     pub fn needs(&self) -> impl Iterator<Item = &str> {
         self.dependencies.iter().chain(&self.nested).map(String::as_str)
     }
 
-    /// As [`Record::milliseconds`].
+    /// As [`EntryRecord::milliseconds`].
     #[must_use]
     pub fn milliseconds(&self) -> u64 {
         milliseconds(self.seconds)
@@ -252,7 +252,7 @@ fn sealed_record(file: &[u8]) -> std::result::Result<&[u8], Invalid> {
 ///
 /// # Errors
 /// Those of the file system.
-pub fn read_record_tail(file: &std::fs::File) -> std::io::Result<Option<Record>> {
+pub fn read_record_tail(file: &std::fs::File) -> std::io::Result<Option<EntryRecord>> {
     let size = file.metadata()?.len();
     let Some(at) = size.checked_sub((TAIL + DIGEST) as u64) else { return Ok(None) };
     let mut tail = [0; TAIL];
@@ -289,8 +289,8 @@ pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    pub(crate) fn record(signature: &str) -> Record {
-        Record {
+    pub(crate) fn record(signature: &str) -> EntryRecord {
+        EntryRecord {
             signature: signature.to_owned(),
             name: "name".to_owned(),
             header: None,
@@ -352,7 +352,7 @@ pub(crate) mod tests {
         #[test]
         fn any_record_comes_back(texts in prop::array::uniform4(any::<String>()), seconds in 0.0..1e6) {
             let [signature, name, dependency, command] = texts;
-            let mut record = Record { name, seconds, command: vec![command], ..record(&signature) };
+            let mut record = EntryRecord { name, seconds, command: vec![command], ..record(&signature) };
             record.nested.push(dependency);
             record.header = Some(FileDigest { size: u64::MAX, sha256: String::new() });
             let sealed = append_record(Vec::new(), &record).unwrap();

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fsutil;
 
 use super::layout::Category;
-use super::record::Record;
+use super::record::EntryRecord;
 use super::{Cache, unread};
 
 /// Checks that a stored source is the one that was compiled. A record of before this was recorded takes any that is not
@@ -19,7 +19,7 @@ use super::{Cache, unread};
 ///
 /// # Errors
 /// The reason.
-pub fn check_source(record: &Record, data: &[u8], packed: bool) -> std::result::Result<(), String> {
+pub fn check_source(record: &EntryRecord, data: &[u8], packed: bool) -> std::result::Result<(), String> {
     let mut hasher = Sha256::new();
     if packed {
         let unpacked = fsutil::gunzip_parts(data, fsutil::LONGEST_TEXT, |part| {

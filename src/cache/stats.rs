@@ -207,7 +207,7 @@ fn line(text: &[u8]) -> Option<(Line, bool)> {
 
 /// What has been counted in a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
+pub struct Stats {
     /// By host.
     pub hosts: BTreeMap<String, Counts>,
     /// Seconds since 1970 of the first thing counted; 0 when there is none.
@@ -216,7 +216,7 @@ pub struct Usage {
     pub torn: u64,
 }
 
-impl Usage {
+impl Stats {
     /// All hosts together.
     #[must_use]
     pub fn total(&self) -> Counts {
@@ -369,7 +369,7 @@ impl Cache {
         for (name, old) in before.iter().filter(|(name, path)| own(name) && settled(path)) {
             let Ok(Some(data)) = tree.read(old, LONGEST as u64) else { continue };
             let (lines, _) = parse(&data);
-            let mut usage = Usage::default();
+            let mut usage = Stats::default();
             let mut names = HashSet::new();
             usage.take_in(host_of(name), &lines, &mut names);
             // The file itself comes first: by it a second sum of the same is known.
@@ -405,9 +405,9 @@ impl Cache {
 
     /// What has been counted, on all hosts. What cannot be read is left out.
     #[must_use]
-    pub fn usage(&self) -> Usage {
+    pub fn stats(&self) -> Stats {
         self.write_what_is_kept();
-        let mut usage = Usage::default();
+        let mut usage = Stats::default();
         let mut files = Vec::new();
         for (name, path) in self.stats_files() {
             match read(&path) {
@@ -434,7 +434,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`crate::error::Kind::Cache`] when one cannot be removed; as [`Cache::open`].
-    pub fn reset_usage(&self) -> Result<usize> {
+    pub fn reset_stats(&self) -> Result<usize> {
         let Some(tree) = self.open()? else { return Ok(0) };
         self.write_what_is_kept();
         let files = self.files(&tree, &self.layout().stats());

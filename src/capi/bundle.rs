@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::path::Path;
 
 use crate::cache::Cache;
-use crate::cache::bundle::{Options, Outcome};
+use crate::cache::bundle::{ImportOptions, ImportOutcome};
 use crate::cache::explain;
 use crate::error::Result;
 use crate::jit::{Request, Session, bundle};
@@ -155,16 +155,16 @@ pub unsafe extern "C" fn dijitso_bundle_import(
     unsafe {
         boundary::status(error_out, "dijitso_bundle_import", || {
             let path = text(path, "path")?;
-            let options = Options { force: flag(force, "force")?, dry_run: false };
+            let options = ImportOptions { force: flag(force, "force")?, dry_run: false };
             let report = bundle::import(&cache(params)?, Path::new(path), options)?;
             if visitor.is_some() {
                 let visitor = Visitor::new(visitor, user_data)?;
                 let _ = report.entries.iter().all(|entry| {
                     let (outcome, reason) = match &entry.outcome {
-                        Outcome::New => (DIJITSO_IMPORT_NEW, ""),
-                        Outcome::There => (DIJITSO_IMPORT_THERE, ""),
-                        Outcome::Other => (DIJITSO_IMPORT_OTHER, ""),
-                        Outcome::Refused(reason) => (DIJITSO_IMPORT_REFUSED, reason.as_str()),
+                        ImportOutcome::New => (DIJITSO_IMPORT_NEW, ""),
+                        ImportOutcome::There => (DIJITSO_IMPORT_THERE, ""),
+                        ImportOutcome::Other => (DIJITSO_IMPORT_OTHER, ""),
+                        ImportOutcome::Refused(reason) => (DIJITSO_IMPORT_REFUSED, reason.as_str()),
                     };
                     let (signature, reason) = (c_string(&entry.signature), c_string(reason));
                     visitor.visit(&dijitso_imported {

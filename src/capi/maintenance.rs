@@ -275,7 +275,7 @@ pub unsafe extern "C" fn dijitso_cache_stats(
             if cache.layout().params().stats {
                 Session::of_process().flush_counts(&cache);
             }
-            let usage = cache.usage();
+            let usage = cache.stats();
             let _ = usage.hosts.iter().all(|(host, counts)| {
                 let host = c_string(host);
                 let seconds = |milliseconds: u64| Duration::from_millis(milliseconds).as_secs_f64();
@@ -310,6 +310,6 @@ pub unsafe extern "C" fn dijitso_cache_reset_stats(
 ) -> dijitso_status {
     // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
     unsafe {
-        boundary::status(error_out, "dijitso_cache_reset_stats", || cache(params)?.reset_usage().map(drop))
+        boundary::status(error_out, "dijitso_cache_reset_stats", || cache(params)?.reset_stats().map(drop))
     }
 }

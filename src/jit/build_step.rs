@@ -15,7 +15,7 @@ use crate::cache::build_spec::BuildSpec;
 use crate::cache::layout::{Category, Layout};
 use crate::cache::lease::{self, Acquire};
 use crate::cache::negative_cache::FailureRecord;
-use crate::cache::record::{Record, append_record};
+use crate::cache::record::{EntryRecord, append_record};
 use crate::cache::{Cache, EntryView, Lookup, Verify, file_digest};
 use crate::codec::{Writer, digest, hex};
 use crate::error::{Error, Kind, Result, catch};
@@ -229,7 +229,7 @@ impl BuildInput {
         let doing = format!("compiling \"{name}\"");
         let built = progress::during(doing, || compile(&job, cache, runner))?;
 
-        let record = Record {
+        let record = EntryRecord {
             signature: signature.to_owned(),
             name,
             header: source.header.as_deref().map(file_digest),
@@ -468,7 +468,7 @@ fn stored(code: &[u8], storage: SourceStorage) -> Option<(Cow<'_, [u8]>, bool)> 
 }
 
 /// The log: a script that builds the same again, with what is known of the build in comments.
-fn log_text(record: &Record, cache: &Cache, built: &Built, has_header: bool) -> String {
+fn log_text(record: &EntryRecord, cache: &Cache, built: &Built, has_header: bool) -> String {
     let layout = cache.layout();
     let signature = &record.signature;
     let quote = |path: std::path::PathBuf| shell_words::quote(&path.display().to_string()).into_owned();

@@ -14,8 +14,8 @@ use serde::Serialize;
 
 use crate::build::toolchain::{self, Compiler, cpu, native};
 use crate::cache::Cache;
-use crate::cache::bundle::{self, Exported, Imported, Options, Report, Step};
-use crate::cache::record::Record;
+use crate::cache::bundle::{self, ExportProgress, Exported, ImportOptions, ImportReport, Imported};
+use crate::cache::record::EntryRecord;
 use crate::error::{Error, Result};
 use crate::fsutil::{self, OutputFile};
 use crate::params::resolved::Resolved;
@@ -77,7 +77,7 @@ pub fn export_into(
     signatures: &[String],
     lenient: bool,
     to: &mut dyn Write,
-    progress: &mut dyn FnMut(Step),
+    progress: &mut dyn FnMut(ExportProgress),
 ) -> Result<Exported> {
     bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(WithoutSignals(to)), progress)
 }
@@ -89,7 +89,7 @@ const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 ///
 /// # Errors
 /// [`crate::error::Kind::Cache`] when it cannot be read, or is refused.
-pub fn import(cache: &Cache, from: &Path, options: Options) -> Result<Report> {
+pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<ImportReport> {
     let cannot = |error: io::Error| Error::file("cannot read", from, &error);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut file = File::options().read(true).custom_flags(flags).open(from).map_err(cannot)?;
@@ -115,7 +115,7 @@ pub fn import(cache: &Cache, from: &Path, options: Options) -> Result<Report> {
 ///
 /// # Errors
 /// As [`import`].
-pub fn import_from(cache: &Cache, from: &mut dyn Read, options: Options) -> Result<Report> {
+pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -> Result<ImportReport> {
     let params = cache.layout().params();
     let root = &params.temp_dir_root;
     let cannot = |error: io::Error| Error::io("cannot copy the bundle to", root, &error);
@@ -132,7 +132,7 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: Options) -> Resu
 
 /// What is to be known where the compilers of these entries are not: for each command, and each kind of processor that
 /// native flags stood for, what the latest of the entries was signed with.
-fn notes(records: &[Record]) -> Vec<(String, Vec<u8>)> {
+fn notes(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for record in records {
         let Some(recipe) = &record.recipe else { continue };
@@ -166,7 +166,7 @@ pub struct Remarks {
 
 /// Looks at an import with the eyes of this machine.
 #[must_use]
-pub fn remarks(report: &Report, params: &Resolved) -> Remarks {
+pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
     let mut remarks = Vec::new();
     let own = cpu::key(&params.build);
     let elsewhere = report.entries.iter().filter(|entry| !entry.cpu.is_empty() && entry.cpu != own).count();
@@ -218,8 +218,8 @@ mod tests {
     use crate::cache::build_spec::BuildSpec;
     use crate::cache::record;
 
-    fn record(version: &str, built_at: u64, flags: &[&str]) -> Record {
-        Record {
+    fn record(version: &str, built_at: u64, flags: &[&str]) -> EntryRecord {
+        EntryRecord {
             recipe: Some(BuildSpec {
                 compiler: vec!["c++".into()],
                 flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
@@ -248,21 +248,21 @@ mod tests {
         params.set("build.cxx", "/nonexistent/c++").unwrap();
         let entry = Imported {
             signature: "s".into(),
-            outcome: bundle::Outcome::New,
+            outcome: bundle::ImportOutcome::New,
             target: "t".into(),
             isa: "-mavx2".into(),
             cpu: "another".into(),
             changed: vec!["/x.h has changed".into()],
             gone: vec!["/y.h".into()],
         };
-        let report = Report { entries: vec![entry], new_notes: 0, other_notes: 1 };
+        let report = ImportReport { entries: vec![entry], new_notes: 0, other_notes: 1 };
         let told = remarks(&report, &params.resolve().unwrap()).remarks;
         assert_eq!(told.len(), 5, "{told:?}");
         params.set("cache.frozen", "true").unwrap();
         let frozen = remarks(&report, &params.resolve().unwrap()).remarks;
         assert_eq!(frozen.len(), 3, "{frozen:?}");
         assert!(frozen[0].contains("another kind of processor") && frozen[1].contains("/x.h has changed"));
-        assert!(remarks(&Report::default(), &params.resolve().unwrap()).remarks.is_empty());
+        assert!(remarks(&ImportReport::default(), &params.resolve().unwrap()).remarks.is_empty());
     }
 
     #[test]
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(found[&compiler.command_key], records[0].toolchain);
         let native = compiler.on_machine(&["-march=native".to_owned()], "zen");
         assert_eq!(found[&native.command_key], records[2].toolchain);
-        let unknown = Record { toolchain: Toolchain::unknown(), ..record("x", 1, &[]) };
+        let unknown = EntryRecord { toolchain: Toolchain::unknown(), ..record("x", 1, &[]) };
         assert!(notes(&[unknown]).is_empty());
     }
 }

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::cache::explain::utc;
-use crate::cache::record::Record;
+use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, file_digest};
 use crate::codec::{digest, hex};
 use crate::error::{Error, Kind, Result};
@@ -52,7 +52,7 @@ impl Given {
     }
 
     /// In what it differs from what an entry was built from, in words.
-    fn changes(&self, record: &Record) -> Option<String> {
+    fn changes(&self, record: &EntryRecord) -> Option<String> {
         let changed = [
             ("other code", self.code != record.source_sha256),
             ("another header", self.header != record.header.as_ref().map(|header| header.sha256.clone())),

@@ -4,8 +4,8 @@
 
 use crate::build::toolchain;
 use crate::cache::Cache;
-use crate::cache::explain::compare::Build;
-use crate::cache::explain::{self, Explanation, Wanted};
+use crate::cache::explain::compare::ComparedBuild;
+use crate::cache::explain::{self, ExplainRequest, Explanation};
 use crate::codec::hex;
 use crate::error::{Error, Kind, Result};
 
@@ -71,10 +71,10 @@ fn explained(ticket: &SignedRequest<'_>, cache: &Cache) -> Result<Explanation> {
     let params = ticket.request.params;
     explain::explain(
         cache,
-        &Wanted {
+        &ExplainRequest {
             name: ticket.request.name.to_owned(),
             signature: ticket.signature.clone(),
-            build: Build {
+            build: ComparedBuild {
                 by_name: params.cache.signature_is_name,
                 text: params.text.map(|text| hex(&text)),
                 recipe: Some(build_spec(&params.build)),

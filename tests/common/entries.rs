@@ -1,6 +1,6 @@
 //! Entries of a cache that nobody has built.
 
-use dijitso::cache::record::{Record, append_record};
+use dijitso::cache::record::{EntryRecord, append_record};
 use dijitso::cache::{EntryFiles, file_digest};
 use dijitso::signature::Toolchain;
 
@@ -15,8 +15,10 @@ pub(crate) struct Contents {
 /// An entry that needs nothing, whose record has the digest of its source.
 #[allow(dead_code, reason = "not every test program wants it")]
 pub(crate) fn recorded(signature: &str, contents: Contents) -> EntryFiles {
-    let record =
-        Record { source_sha256: file_digest(&contents.source).sha256, ..record(signature, &[], &contents) };
+    let record = EntryRecord {
+        source_sha256: file_digest(&contents.source).sha256,
+        ..record(signature, &[], &contents)
+    };
     files(&record, contents)
 }
 
@@ -25,8 +27,8 @@ pub(crate) fn entry(signature: &str, needs: &[&str], contents: Contents) -> Entr
     files(&record(signature, needs, &contents), contents)
 }
 
-fn record(signature: &str, needs: &[&str], contents: &Contents) -> Record {
-    Record {
+fn record(signature: &str, needs: &[&str], contents: &Contents) -> EntryRecord {
+    EntryRecord {
         signature: signature.to_owned(),
         name: signature.to_owned(),
         header: Some(file_digest(&contents.header)),
@@ -46,7 +48,7 @@ fn record(signature: &str, needs: &[&str], contents: &Contents) -> Record {
     }
 }
 
-fn files(record: &Record, contents: Contents) -> EntryFiles {
+fn files(record: &EntryRecord, contents: Contents) -> EntryFiles {
     let Contents { image, header, source, log } = contents;
     EntryFiles {
         signature: record.signature.clone(),

@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use dijitso::cache::Cache;
-use dijitso::cache::integrity::{Finding, RepairMode, RepairOutcome, Report, Severity};
+use dijitso::cache::integrity::{CheckReport, Finding, RepairMode, RepairOutcome, Severity};
 use dijitso::error::Result;
 
 use super::Outcome;
@@ -65,7 +65,7 @@ impl Arguments {
         Ok(if report.is_sound() { Outcome::Done } else { Outcome::Broken })
     }
 
-    fn write(&self, cache: &Cache, report: &Report, out: &mut Out) {
+    fn write(&self, cache: &Cache, report: &CheckReport, out: &mut Out) {
         for severity in [Severity::Broken, Severity::Stale, Severity::Leftover] {
             let findings: Vec<&Finding> =
                 report.findings.iter().filter(|finding| finding.what.severity() == severity).collect();
@@ -108,7 +108,7 @@ fn in_words(mended: &RepairOutcome) -> String {
     }
 }
 
-fn document(cache: &Cache, report: &Report) -> Json {
+fn document(cache: &Cache, report: &CheckReport) -> Json {
     let finding = |finding: &Finding| {
         let (state, detail) = match &finding.mended {
             RepairOutcome::No => ("no", None),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use dijitso::cache::bundle::Step;
+use dijitso::cache::bundle::ExportProgress;
 use dijitso::error::Result;
 use dijitso::fsutil::is_stdout;
 use dijitso::jit::bundle;
@@ -58,7 +58,7 @@ impl Arguments {
         let dry_run = context.options.dry_run;
         let to_stdout = !dry_run && (self.output == Path::new("-") || is_stdout(&self.output));
         let mut bar = Progress::new("checking entry", signatures.len());
-        let mut progress = |step: Step| {
+        let mut progress = |step: ExportProgress| {
             let what = if step.bytes > 0 { "writing entry" } else { "checking entry" };
             bar.at(what, step.done, step.total, step.bytes);
         };

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use dijitso::cache::Cache;
-use dijitso::cache::bundle::{Options, Outcome as Became, Report};
+use dijitso::cache::bundle::{ImportOptions, ImportOutcome, ImportReport};
 use dijitso::error::{Error, Kind, Result};
 use dijitso::jit::bundle;
 
@@ -33,7 +33,7 @@ impl Arguments {
     pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
         let params = context.params()?.resolve()?;
         let cache = Cache::new(&params.cache.cache_dir, &params.cache);
-        let options = Options { force: self.force, dry_run: context.options.dry_run };
+        let options = ImportOptions { force: self.force, dry_run: context.options.dry_run };
         let report = if self.bundle == Path::new("-") {
             if std::io::stdin().is_terminal() {
                 return Err(usage("the standard input is a terminal: name a file, or send a bundle to it"));
@@ -63,21 +63,21 @@ impl Arguments {
     }
 }
 
-fn refused(report: &Report) -> usize {
-    report.entries.iter().filter(|entry| matches!(entry.outcome, Became::Refused(_))).count()
+fn refused(report: &ImportReport) -> usize {
+    report.entries.iter().filter(|entry| matches!(entry.outcome, ImportOutcome::Refused(_))).count()
 }
 
-fn tell(report: &Report, dry_run: bool, dir: &Path, out: &mut Out) {
+fn tell(report: &ImportReport, dry_run: bool, dir: &Path, out: &mut Out) {
     for entry in &report.entries {
         let what = match &entry.outcome {
-            Became::New => "new".to_owned(),
-            Became::There => "there already".to_owned(),
-            Became::Other => "there already, another build, which stays".to_owned(),
-            Became::Refused(reason) => format!("refused: {reason}"),
+            ImportOutcome::New => "new".to_owned(),
+            ImportOutcome::There => "there already".to_owned(),
+            ImportOutcome::Other => "there already, another build, which stays".to_owned(),
+            ImportOutcome::Refused(reason) => format!("refused: {reason}"),
         };
         out.line(format_args!("{}: {what}", entry.signature));
     }
-    let new = report.entries.iter().filter(|entry| entry.outcome == Became::New).count();
+    let new = report.entries.iter().filter(|entry| entry.outcome == ImportOutcome::New).count();
     let refused = refused(report);
     let there = report.entries.len() - new - refused;
     let would = if dry_run { "would be " } else { "" };

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use dijitso::cache::Cache;
 use dijitso::cache::catalog::{Catalog, Entry, Listed};
 use dijitso::cache::disk_usage::{DiskUsage, Selection};
-use dijitso::cache::record::Record;
+use dijitso::cache::record::EntryRecord;
 use dijitso::error::Result;
 
 use super::Outcome;
@@ -61,7 +61,7 @@ enum Sort {
 }
 
 /// An entry, and what is recorded of it.
-type Known<'a> = (&'a Entry, Option<Record>);
+type Known<'a> = (&'a Entry, Option<EntryRecord>);
 
 impl Arguments {
     /// Writes lists, or a summary and a table.
@@ -132,7 +132,8 @@ impl Arguments {
             // The catalog is sorted by signature.
             Sort::Name => {}
             Sort::Seconds => {
-                let seconds = |record: &Option<Record>| record.as_ref().map_or(-1.0, |record| record.seconds);
+                let seconds =
+                    |record: &Option<EntryRecord>| record.as_ref().map_or(-1.0, |record| record.seconds);
                 known.sort_by(|(_, a), (_, b)| seconds(b).total_cmp(&seconds(a)));
             }
         }

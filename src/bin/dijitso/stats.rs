@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 use dijitso::cache::Cache;
 use dijitso::cache::catalog::Catalog;
 use dijitso::cache::disk_usage::{DiskUsage, Selection};
-use dijitso::cache::stats::{Counts, Usage};
+use dijitso::cache::stats::{Counts, Stats};
 use dijitso::error::Result;
 
 use super::Outcome;
@@ -34,9 +34,9 @@ impl Arguments {
         if self.reset {
             cache.open()?;
             let dry_run = context.options.dry_run;
-            let hosts = cache.usage().hosts.len();
+            let hosts = cache.stats().hosts.len();
             if !dry_run {
-                cache.reset_usage()?;
+                cache.reset_stats()?;
             }
             if context.out.json {
                 let json = json!({ "cache_dir": root, "dry_run": dry_run, "forgotten_hosts": hosts });
@@ -48,7 +48,7 @@ impl Arguments {
             }
             return Ok(Outcome::Done);
         }
-        let (usage, catalog, disk) = (cache.usage(), cache.catalog()?, cache.disk_usage()?);
+        let (usage, catalog, disk) = (cache.stats(), cache.catalog()?, cache.disk_usage()?);
         if context.out.json {
             context.out.document(&document(&cache, &usage, &catalog, &disk));
         } else {
@@ -64,7 +64,7 @@ fn span(milliseconds: u64) -> String {
     if seconds < 120.0 { format!("{seconds:.1} s") } else { age(Duration::from_millis(milliseconds)) }
 }
 
-fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, disk: &DiskUsage, out: &mut Out) {
+fn write(cache: &Cache, usage: &Stats, catalog: &Catalog, disk: &DiskUsage, out: &mut Out) {
     let entries = count(catalog.entries.len(), "entry", "entries");
     out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
     disk::write(disk, &Selection::all(), out);
@@ -111,7 +111,7 @@ fn write(cache: &Cache, usage: &Usage, catalog: &Catalog, disk: &DiskUsage, out:
     table.write(out);
 }
 
-fn document(cache: &Cache, usage: &Usage, catalog: &Catalog, disk: &DiskUsage) -> Json {
+fn document(cache: &Cache, usage: &Stats, catalog: &Catalog, disk: &DiskUsage) -> Json {
     #[allow(clippy::cast_precision_loss, reason = "milliseconds")]
     let seconds = |milliseconds: u64| milliseconds as f64 / 1000.0;
     let counts = |counts: &Counts| {

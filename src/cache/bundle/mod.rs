@@ -29,11 +29,11 @@ use crate::error::{Error, Kind};
 use crate::params::resolved::CacheParams;
 
 use super::layout::Layout;
-use super::record::{FileDigest, Record};
+use super::record::{EntryRecord, FileDigest};
 
-pub use read::{Imported, Options, Outcome, Report, import};
+pub use read::{ImportOptions, ImportOutcome, ImportReport, Imported, import};
 pub use stream::Stream;
-pub use write::{Exported, Skipped, Step, export, select};
+pub use write::{ExportProgress, Exported, Skipped, export, select};
 
 const FORMAT: &str = "dijitso bundle 1";
 const MANIFEST: &str = "dijitso-bundle.json";
@@ -55,8 +55,8 @@ struct Manifest {
     /// The version that made it.
     dijitso: String,
     naming: Naming,
-    entries: Vec<Item>,
-    notes: Vec<Note>,
+    entries: Vec<BundleEntry>,
+    notes: Vec<ToolchainFile>,
 }
 
 /// How files are named: libraries name each other, so this cannot change on the way.
@@ -100,7 +100,7 @@ impl Naming {
 
 /// An entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Item {
+struct BundleEntry {
     signature: String,
     name: String,
     needs: Vec<String>,
@@ -109,12 +109,12 @@ struct Item {
     isa: String,
     library: FileDigest,
     header: Option<FileDigest>,
-    source: Option<Source>,
+    source: Option<BundleSource>,
     log: Option<FileDigest>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Source {
+struct BundleSource {
     /// End of its name, without that of compression.
     postfix: String,
     packed: bool,
@@ -123,7 +123,7 @@ struct Source {
 
 /// What a compiler said of itself: the file `toolchain/<key>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
+struct ToolchainFile {
     key: String,
     file: FileDigest,
 }
@@ -133,20 +133,20 @@ struct Member<'a> {
     path: String,
     mode: u32,
     file: &'a FileDigest,
-    part: Part,
+    part: MemberKind,
 }
 
 /// What of an entry a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum MemberKind {
     Library,
     Header,
     Source,
     Log,
-    Note,
+    Toolchain,
 }
 
-impl Item {
+impl BundleEntry {
     /// Its members in order; the postfix of the source is to be trusted.
     fn members(&self, naming: &Naming, like: &CacheParams) -> Vec<Member<'_>> {
         let postfix = self.source.as_ref().map_or(".cpp", |source| source.postfix.as_str());
@@ -158,26 +158,26 @@ impl Item {
             part,
         };
         let signature = &self.signature;
-        let mut members = vec![member(layout.lib(signature), LIB_MODE, &self.library, Part::Library)];
+        let mut members = vec![member(layout.lib(signature), LIB_MODE, &self.library, MemberKind::Library)];
         if let Some(header) = &self.header {
-            members.push(member(layout.inc(signature), FILE_MODE, header, Part::Header));
+            members.push(member(layout.inc(signature), FILE_MODE, header, MemberKind::Header));
         }
         if let Some(source) = &self.source {
             let path = layout.src(signature, source.packed);
-            members.push(member(path, FILE_MODE, &source.file, Part::Source));
+            members.push(member(path, FILE_MODE, &source.file, MemberKind::Source));
         }
         if let Some(log) = &self.log {
-            members.push(member(layout.log(signature), FILE_MODE, log, Part::Log));
+            members.push(member(layout.log(signature), FILE_MODE, log, MemberKind::Log));
         }
         members
     }
 }
 
-impl Note {
+impl ToolchainFile {
     fn member(&self, like: &CacheParams) -> Member<'_> {
         let layout = Layout::new(std::path::Path::new(""), Arc::new(like.clone()));
         let path = layout.toolchain(&self.key).display().to_string();
-        Member { path, mode: FILE_MODE, file: &self.file, part: Part::Note }
+        Member { path, mode: FILE_MODE, file: &self.file, part: MemberKind::Toolchain }
     }
 }
 
@@ -197,7 +197,7 @@ impl Manifest {
 }
 
 /// The end of the name of an entry's source: that of its language, where the parameters leave it to the language.
-fn src_postfix(record: &Record, params: &CacheParams) -> String {
+fn src_postfix(record: &EntryRecord, params: &CacheParams) -> String {
     let language = record.recipe.as_ref().map(|recipe| recipe.language.as_str());
     match (params.src_postfix.as_str(), language) {
         (".cpp" | ".c", Some("c")) => ".c".to_owned(),

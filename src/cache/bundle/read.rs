@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use sha2::{Digest, Sha256};
 
-use crate::cache::record::{self, FileDigest, Record};
+use crate::cache::record::{self, EntryRecord, FileDigest};
 use crate::cache::{Cache, EntryFiles, check_source};
 use crate::codec::hex;
 use crate::elf;
@@ -22,13 +22,13 @@ use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
 
 use super::{
-    DIGESTS, FILE_MODE, FORMAT, Item, LONGEST_MANIFEST, MANIFEST, MOST_ENTRIES, Manifest, Member, Naming,
-    Part, failed, tar,
+    BundleEntry, DIGESTS, FILE_MODE, FORMAT, LONGEST_MANIFEST, MANIFEST, MOST_ENTRIES, Manifest, Member,
+    MemberKind, Naming, failed, tar,
 };
 
 /// How to import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Options {
+pub struct ImportOptions {
     /// Also what was built for another machine.
     pub force: bool,
     /// Only look, and say what would be done.
@@ -38,7 +38,7 @@ pub struct Options {
 /// What became of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ImportOutcome {
     /// It was not there, and is now.
     New,
     /// The same was there.
@@ -55,7 +55,7 @@ pub struct Imported {
     /// Its signature.
     pub signature: String,
     /// What became of it.
-    pub outcome: Outcome,
+    pub outcome: ImportOutcome,
     /// The machine that it was built for.
     pub target: String,
     /// What flags such as `-march=native` stood for where it was built.
@@ -74,7 +74,7 @@ pub struct Imported {
 
 /// What an import has done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Report {
+pub struct ImportReport {
     /// The entries of the bundle, in its order.
     pub entries: Vec<Imported>,
     /// Notes on compilers that are new here.
@@ -97,7 +97,7 @@ const LONGEST_FIELD: usize = 64 << 10;
 ///
 /// # Errors
 /// [`crate::error::Kind::Cache`] when the bundle is refused, or something cannot be written.
-pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: Options) -> Result<Report> {
+pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOptions) -> Result<ImportReport> {
     let params = cache.layout().params();
     let (manifest, mut facts) = verify(from, params).map_err(refused)?;
     let here = Naming::of(params);
@@ -117,7 +117,7 @@ pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: Options) -> 
     }
     from.seek(SeekFrom::Start(0)).map_err(|error| refused(error.to_string()))?;
     read_manifest(from).map_err(refused)?;
-    let mut report = Report::default();
+    let mut report = ImportReport::default();
     for (item, facts) in manifest.entries.iter().zip(facts) {
         let outcome = publish(cache, from, &manifest, item, facts.refused, options)?;
         report.entries.push(Imported {
@@ -151,7 +151,7 @@ pub(super) fn refused(reason: impl AsRef<str>) -> Error {
 }
 
 /// What was found out of an entry while it was checked.
-struct Facts {
+struct EntryCheck {
     /// The machine that its ELF header names.
     machine: Option<[u8; 4]>,
     cpu: String,
@@ -161,7 +161,7 @@ struct Facts {
 }
 
 /// Decides which entries cannot be used here; what needs such a one cannot be used either.
-fn judge(manifest: &Manifest, facts: &mut [Facts], options: Options) {
+fn judge(manifest: &Manifest, facts: &mut [EntryCheck], options: ImportOptions) {
     let own = File::open("/proc/self/exe").ok().and_then(|mut file| {
         let mut head = [0; 20];
         file.read_exact(&mut head).ok()?;
@@ -191,10 +191,10 @@ fn publish<R: Read + Seek>(
     cache: &Cache,
     from: &mut R,
     manifest: &Manifest,
-    item: &Item,
+    item: &BundleEntry,
     refused_for: Option<String>,
-    options: Options,
-) -> Result<Outcome> {
+    options: ImportOptions,
+) -> Result<ImportOutcome> {
     let mut files = EntryFiles {
         signature: item.signature.clone(),
         library: Vec::new(),
@@ -206,17 +206,17 @@ fn publish<R: Read + Seek>(
         // Checked once more: the file may have been written to since.
         let data = member(from, &expected).map_err(refused)?;
         match expected.part {
-            Part::Library => files.library = data,
-            Part::Header => files.header = Some(data),
-            Part::Source => {
+            MemberKind::Library => files.library = data,
+            MemberKind::Header => files.header = Some(data),
+            MemberKind::Source => {
                 let packed = item.source.as_ref().is_some_and(|source| source.packed);
                 files.source = Some((data, packed));
             }
-            Part::Log | Part::Note => files.log = Some(data),
+            MemberKind::Log | MemberKind::Toolchain => files.log = Some(data),
         }
     }
     if let Some(reason) = refused_for {
-        return Ok(Outcome::Refused(reason));
+        return Ok(ImportOutcome::Refused(reason));
     }
     let postfix = item.source.as_ref().map(|source| source.postfix.as_str());
     let cache = postfix.map_or_else(|| cache.clone(), |postfix| cache.with_src_postfix(postfix));
@@ -226,31 +226,35 @@ fn publish<R: Read + Seek>(
         cache.publish(&files)?
     };
     if new {
-        return Ok(Outcome::New);
+        return Ok(ImportOutcome::New);
     }
     let there = super::super::read(&cache.layout().lib(&item.signature))?;
-    Ok(if there.is_some_and(|there| there == files.library) { Outcome::There } else { Outcome::Other })
+    Ok(if there.is_some_and(|there| there == files.library) {
+        ImportOutcome::There
+    } else {
+        ImportOutcome::Other
+    })
 }
 
-pub(super) type Checked<T> = std::result::Result<T, String>;
+pub(super) type BundleResult<T> = std::result::Result<T, String>;
 
 /// Reads and checks all of a bundle.
-fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> Checked<(Manifest, Vec<Facts>)> {
+fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> BundleResult<(Manifest, Vec<EntryCheck>)> {
     from.seek(SeekFrom::Start(0)).map_err(|error| cut(&error))?;
     let (manifest, text) = read_manifest(from)?;
     check_manifest(&manifest, like)?;
     let mut facts = Vec::new();
     for item in &manifest.entries {
-        let mut of_library: Option<Record> = None;
+        let mut of_library: Option<EntryRecord> = None;
         for expected in item.members(&manifest.naming, like) {
             match expected.part {
-                Part::Library => {
+                MemberKind::Library => {
                     let library = member(from, &expected)?;
                     let (record, known) = check_library(item, &library)?;
                     facts.push(known);
                     of_library = Some(record);
                 }
-                Part::Source => {
+                MemberKind::Source => {
                     let data = member(from, &expected)?;
                     let packed = item.source.as_ref().is_some_and(|source| source.packed);
                     let checked = of_library.as_ref().map(|record| check_source(record, &data, packed));
@@ -258,7 +262,7 @@ fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> Checked<(Manifest
                         return Err(format!("the source of {} is refused: {reason}", item.signature));
                     }
                 }
-                Part::Header | Part::Log | Part::Note => skim(from, &expected)?,
+                MemberKind::Header | MemberKind::Log | MemberKind::Toolchain => skim(from, &expected)?,
             }
         }
     }
@@ -293,7 +297,7 @@ struct Head {
 }
 
 /// The first member.
-pub(super) fn read_manifest(from: &mut impl Read) -> Checked<(Manifest, Vec<u8>)> {
+pub(super) fn read_manifest(from: &mut impl Read) -> BundleResult<(Manifest, Vec<u8>)> {
     let size = tar::first_size(from, MANIFEST, FILE_MODE).map_err(|error| cut(&error))?;
     let size = size.filter(|size| *size <= LONGEST_MANIFEST).ok_or("it is not a bundle of dijitso")?;
     let text = contents(from, size)?;
@@ -319,7 +323,7 @@ pub(super) fn read_manifest(from: &mut impl Read) -> Checked<(Manifest, Vec<u8>)
 }
 
 /// What can be said of a manifest without its files.
-pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked<()> {
+pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> BundleResult<()> {
     let naming = &manifest.naming;
     let parts = [
         &naming.lib_prefix,
@@ -363,7 +367,7 @@ pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> Checked
 }
 
 /// What an entry may have of each: nothing of it is read before.
-fn check_sizes(item: &Item) -> Checked<()> {
+fn check_sizes(item: &BundleEntry) -> BundleResult<()> {
     let source = item.source.as_ref().map(|source| &source.file);
     let texts = [item.header.as_ref(), source, item.log.as_ref()];
     let files = texts.into_iter().flatten().map(|file| (file, LONGEST_TEXT));
@@ -383,7 +387,7 @@ fn check_sizes(item: &Item) -> Checked<()> {
 }
 
 /// Whether a library is what the manifest says of it.
-fn check_library(item: &Item, library: &[u8]) -> Checked<(Record, Facts)> {
+fn check_library(item: &BundleEntry, library: &[u8]) -> BundleResult<(EntryRecord, EntryCheck)> {
     let signature = &item.signature;
     let record = record::open(library, signature)
         .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
@@ -401,7 +405,7 @@ fn check_library(item: &Item, library: &[u8]) -> Checked<(Record, Facts)> {
     let cpu = record.recipe.as_ref().map(|recipe| recipe.cpu.clone()).unwrap_or_default();
     let (gone, here): (Vec<&Input>, Vec<&Input>) =
         record.inputs.iter().partition(|input| matches!(input.state(), State::Gone(_)));
-    let facts = Facts {
+    let facts = EntryCheck {
         machine: machine(library),
         cpu,
         changed: here.into_iter().filter_map(Input::change).collect(),
@@ -412,7 +416,7 @@ fn check_library(item: &Item, library: &[u8]) -> Checked<(Record, Facts)> {
 }
 
 /// The contents of the next member, which has to be this one.
-fn member(from: &mut impl Read, expected: &Member<'_>) -> Checked<Vec<u8>> {
+fn member(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<Vec<u8>> {
     begin(from, expected)?;
     let data = contents(from, expected.file.size)?;
     end(from, expected, &hex(&Sha256::digest(&data)))?;
@@ -420,7 +424,7 @@ fn member(from: &mut impl Read, expected: &Member<'_>) -> Checked<Vec<u8>> {
 }
 
 /// Reads past the next member, which has to be this one.
-fn skim(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
+fn skim(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<()> {
     begin(from, expected)?;
     let mut hasher = Sha256::new();
     let mut part = from.take(expected.file.size);
@@ -434,14 +438,14 @@ fn skim(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
     end(from, expected, &hex(&hasher.finalize()))
 }
 
-fn begin(from: &mut impl Read, expected: &Member<'_>) -> Checked<()> {
+fn begin(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<()> {
     let FileDigest { size, .. } = expected.file;
     let front = tar::front(&expected.path, *size, expected.mode);
     let found = tar::expect(from, &front).map_err(|error| cut(&error))?;
     if found { Ok(()) } else { Err(format!("in the place of {} there is something else", expected.path)) }
 }
 
-fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> Checked<()> {
+fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> BundleResult<()> {
     if sha256 != expected.file.sha256 {
         return Err(format!("{} is altered or cut short", expected.path));
     }
@@ -450,7 +454,7 @@ fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> Checked<()>
 }
 
 /// So many bytes; memory is taken only as they come, whatever a size claims.
-fn contents(from: &mut impl Read, size: u64) -> Checked<Vec<u8>> {
+fn contents(from: &mut impl Read, size: u64) -> BundleResult<Vec<u8>> {
     const STEP: u64 = 16 << 20;
     let mut data = Vec::new();
     while (data.len() as u64) < size {

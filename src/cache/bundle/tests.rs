@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::cache::record::{self, Record, append_record};
+use crate::cache::record::{self, EntryRecord, append_record};
 use crate::cache::{Cache, EntryFiles, Lookup, Verify, file_digest};
 use crate::elf::sample::sample;
 use crate::fsutil::{LONGEST_TEXT, gzip};
@@ -35,7 +35,7 @@ fn elf(other: bool) -> Vec<u8> {
 }
 
 fn entry(signature: &str, needs: &[&str], image: Vec<u8>) -> EntryFiles {
-    let record = Record {
+    let record = EntryRecord {
         dependencies: needs.iter().map(|text| (*text).to_owned()).collect(),
         header: Some(file_digest(b"header")),
         ..record::tests::record(signature)
@@ -60,7 +60,7 @@ fn filled(root: &Path) -> Cache {
     cache
 }
 
-fn note(_: &[Record]) -> Vec<(String, Vec<u8>)> {
+fn note(_: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     vec![("0123456789abcdef0123456789abcdef".to_owned(), b"what it said".to_vec())]
 }
 
@@ -72,11 +72,12 @@ fn exported(cache: &Cache, signatures: &[&str]) -> Vec<u8> {
     bundle
 }
 
-fn imported(cache: &Cache, bundle: &[u8]) -> Result<Report, String> {
-    import(cache, &mut Cursor::new(bundle), Options::default()).map_err(|error| error.message().to_owned())
+fn imported(cache: &Cache, bundle: &[u8]) -> Result<ImportReport, String> {
+    import(cache, &mut Cursor::new(bundle), ImportOptions::default())
+        .map_err(|error| error.message().to_owned())
 }
 
-fn outcomes(report: &Report) -> Vec<(&str, &Outcome)> {
+fn outcomes(report: &ImportReport) -> Vec<(&str, &ImportOutcome)> {
     report.entries.iter().map(|entry| (entry.signature.as_str(), &entry.outcome)).collect()
 }
 
@@ -102,7 +103,7 @@ fn a_bundle_carries_the_closure_to_another_cache() {
     assert_eq!(bundle, exported(&old, &["b", LONG]), "equal entries make equal bundles");
     let new = cache_at(to.path(), &[]);
     let report = imported(&new, &bundle).unwrap();
-    assert_eq!(outcomes(&report), [(LONG, &Outcome::New), ("b", &Outcome::New)]);
+    assert_eq!(outcomes(&report), [(LONG, &ImportOutcome::New), ("b", &ImportOutcome::New)]);
     assert_eq!((report.new_notes, report.other_notes), (1, 0));
     assert!(matches!(new.lookup("b", Verify::ForLink).unwrap(), Lookup::Hit(..)));
     assert_eq!(new.lookup("c", Verify::ForLink).unwrap(), Lookup::Miss);
@@ -114,7 +115,7 @@ fn a_bundle_carries_the_closure_to_another_cache() {
         assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o7777, 0o700, "{}", dir.display());
     }
     let again = imported(&new, &bundle).unwrap();
-    assert!(again.entries.iter().all(|entry| entry.outcome == Outcome::There), "{again:?}");
+    assert!(again.entries.iter().all(|entry| entry.outcome == ImportOutcome::There), "{again:?}");
     assert_eq!((again.new_notes, again.other_notes), (0, 0));
 }
 
@@ -148,13 +149,16 @@ fn what_is_there_stays() {
     assert!(new.publish(&other).unwrap());
     new.write_toolchain(&note(&[])[0].0, b"another answer").unwrap();
     let report = imported(&new, &bundle).unwrap();
-    assert_eq!(outcomes(&report), [(LONG, &Outcome::New), ("b", &Outcome::New), ("c", &Outcome::Other)]);
+    assert_eq!(
+        outcomes(&report),
+        [(LONG, &ImportOutcome::New), ("b", &ImportOutcome::New), ("c", &ImportOutcome::Other)]
+    );
     assert_eq!((report.new_notes, report.other_notes), (0, 1));
     assert_eq!(new.read_entry("c").unwrap(), other);
     // A damaged one gives way.
     fs::write(new.layout().lib("c"), "cut").unwrap();
     let report = imported(&new, &bundle).unwrap();
-    assert_eq!(report.entries[2].outcome, Outcome::New);
+    assert_eq!(report.entries[2].outcome, ImportOutcome::New);
 }
 
 #[test]
@@ -162,9 +166,9 @@ fn looking_changes_nothing() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let bundle = exported(&filled(from.path()), &["b"]);
     let new = cache_at(to.path(), &[]);
-    let options = Options { dry_run: true, ..Options::default() };
+    let options = ImportOptions { dry_run: true, ..ImportOptions::default() };
     let report = import(&new, &mut Cursor::new(&bundle), options).unwrap();
-    assert!(report.entries.iter().all(|entry| entry.outcome == Outcome::New), "{report:?}");
+    assert!(report.entries.iter().all(|entry| entry.outcome == ImportOutcome::New), "{report:?}");
     assert!(contents(to.path()).is_empty() && !to.path().join("cache").exists());
 }
 
@@ -177,15 +181,18 @@ fn what_was_built_for_another_machine_is_refused_unless_forced() {
     let bundle = exported(&old, &["y", "c"]);
     let new = cache_at(to.path(), &[]);
     let report = imported(&new, &bundle).unwrap();
-    let Outcome::Refused(machine) = &report.entries[0].outcome else { panic!("{report:?}") };
+    let ImportOutcome::Refused(machine) = &report.entries[0].outcome else { panic!("{report:?}") };
     assert!(machine.contains("this machine is"), "{machine}");
-    let Outcome::Refused(needs) = &report.entries[1].outcome else { panic!("{report:?}") };
+    let ImportOutcome::Refused(needs) = &report.entries[1].outcome else { panic!("{report:?}") };
     assert_eq!(needs, "it needs x, which is refused");
-    assert_eq!(report.entries[2].outcome, Outcome::New);
+    assert_eq!(report.entries[2].outcome, ImportOutcome::New);
     assert_eq!(new.lookup("x", Verify::ForLoad).unwrap(), Lookup::Miss);
-    let force = Options { force: true, ..Options::default() };
+    let force = ImportOptions { force: true, ..ImportOptions::default() };
     let report = import(&new, &mut Cursor::new(&bundle), force).unwrap();
-    assert_eq!(outcomes(&report), [("x", &Outcome::New), ("y", &Outcome::New), ("c", &Outcome::There)]);
+    assert_eq!(
+        outcomes(&report),
+        [("x", &ImportOutcome::New), ("y", &ImportOutcome::New), ("c", &ImportOutcome::There)]
+    );
 }
 
 #[test]
@@ -249,7 +256,7 @@ fn sources_of_either_language_travel() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let old = cache_at(from.path(), &[("build.language", "c")]);
     let mut files = entry("c", &[], elf(false));
-    let record = Record {
+    let record = EntryRecord {
         recipe: Some(crate::cache::build_spec::BuildSpec { language: "c".into(), ..Default::default() }),
         ..record::open(&files.library, "c").unwrap()
     };
@@ -379,13 +386,13 @@ fn forged(manifest: &Manifest, like: &CacheParams, files: &[&[u8]]) -> Vec<u8> {
 /// A bundle of one entry, with this source instead of its own.
 fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
     let like = cache.layout().params();
-    let record = Record {
+    let record = EntryRecord {
         source_sha256: file_digest(b"the source").sha256,
         dependencies: Vec::new(),
         ..record::tests::record("s")
     };
     let library = append_record(elf(false), &record).unwrap();
-    let item = Item {
+    let item = BundleEntry {
         signature: "s".to_owned(),
         name: record.name.clone(),
         needs: Vec::new(),
@@ -393,7 +400,7 @@ fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
         isa: String::new(),
         library: file_digest(&library),
         header: None,
-        source: Some(Source { postfix: ".cpp".to_owned(), packed: true, file: file_digest(source) }),
+        source: Some(BundleSource { postfix: ".cpp".to_owned(), packed: true, file: file_digest(source) }),
         log: None,
     };
     let manifest = Manifest {
@@ -423,7 +430,7 @@ fn a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
     let number = usize::try_from(LONGEST_TEXT >> 24).unwrap() + 1;
     refused(&part.repeat(number), "which is not allowed");
     let report = imported(&cache, &with_source(&cache, &gzip(b"the source")).1).unwrap();
-    assert_eq!(outcomes(&report), [("s", &Outcome::New)]);
+    assert_eq!(outcomes(&report), [("s", &ImportOutcome::New)]);
     assert_eq!(cache.read_source("s").unwrap().unwrap(), b"the source");
 }
 
@@ -448,7 +455,7 @@ fn what_a_manifest_claims_has_limits() {
     refused(&|manifest| manifest.entries[0].target = "x".repeat(1 << 20), "is too long");
     let many = |manifest: &mut Manifest| {
         let one = manifest.entries[0].clone();
-        manifest.entries = vec![Item { source: None, ..one }; MOST_ENTRIES + 1];
+        manifest.entries = vec![BundleEntry { source: None, ..one }; MOST_ENTRIES + 1];
     };
     refused(&many, "more than 65536 entries");
 }
@@ -460,7 +467,7 @@ fn a_source_that_would_be_refused_is_left_out_of_a_bundle() {
     fs::write(cache.layout().src("c", true), "no gzip").unwrap();
     let other = tempfile::tempdir().unwrap();
     let report = imported(&cache_at(other.path(), &[]), &exported(&cache, &["c"])).unwrap();
-    assert_eq!(outcomes(&report), [("c", &Outcome::New)]);
+    assert_eq!(outcomes(&report), [("c", &ImportOutcome::New)]);
 }
 
 #[test]

@@ -8,11 +8,14 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cache::catalog::Catalog;
-use crate::cache::record::{self, Record};
+use crate::cache::record::{self, EntryRecord};
 use crate::cache::{Cache, EntryFiles, Lookup, Verify, check_source, file_digest};
 use crate::error::Result;
 
-use super::{FORMAT, Item, MANIFEST, MOST_ENTRIES, Manifest, Naming, Note, Source, failed, src_postfix, tar};
+use super::{
+    BundleEntry, BundleSource, FORMAT, MANIFEST, MOST_ENTRIES, Manifest, Naming, ToolchainFile, failed,
+    src_postfix, tar,
+};
 
 /// An entry that was asked for by `all` and is not in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,7 +39,7 @@ pub struct Exported {
 
 /// How far an export is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Step {
+pub struct ExportProgress {
     /// How many entries are done.
     pub done: usize,
     /// Of how many.
@@ -67,14 +70,14 @@ pub fn export(
     cache: &Cache,
     signatures: &[String],
     lenient: bool,
-    notes: impl FnOnce(&[Record]) -> Vec<(String, Vec<u8>)>,
+    notes: impl FnOnce(&[EntryRecord]) -> Vec<(String, Vec<u8>)>,
     out: &mut dyn Write,
-    progress: &mut dyn FnMut(Step),
+    progress: &mut dyn FnMut(ExportProgress),
 ) -> Result<Exported> {
     let mut gathering = Gathering { cache, items: Vec::new(), records: Vec::new(), known: HashMap::new() };
     let mut skipped = Vec::new();
     for (done, signature) in signatures.iter().enumerate() {
-        progress(Step { done, total: signatures.len(), bytes: 0 });
+        progress(ExportProgress { done, total: signatures.len(), bytes: 0 });
         if let Err(reason) = gathering.visit(signature) {
             skipped.push(Skipped { signature: signature.clone(), reason });
         }
@@ -97,7 +100,10 @@ pub fn export(
         dijitso: env!("CARGO_PKG_VERSION").to_owned(),
         naming: Naming::of(params),
         entries: items,
-        notes: notes.iter().map(|(key, data)| Note { key: key.clone(), file: file_digest(data) }).collect(),
+        notes: notes
+            .iter()
+            .map(|(key, data)| ToolchainFile { key: key.clone(), file: file_digest(data) })
+            .collect(),
     };
     let mut out = Counted { to: out, bytes: 0 };
     let cannot = |error: io::Error| failed(format!("cannot write the bundle: {error}"));
@@ -105,7 +111,7 @@ pub fn export(
     text.push(b'\n');
     tar::write(&mut out, MANIFEST, super::FILE_MODE, &text).map_err(cannot)?;
     for (done, (item, record)) in manifest.entries.iter().zip(&records).enumerate() {
-        progress(Step { done, total: records.len(), bytes: out.bytes });
+        progress(ExportProgress { done, total: records.len(), bytes: out.bytes });
         let (files, again) = read(cache, record)?;
         if again != *item {
             let text = format!("{} has changed while it was exported; run again", item.signature);
@@ -136,8 +142,8 @@ pub fn export(
 /// Entries on their way into a manifest.
 struct Gathering<'a> {
     cache: &'a Cache,
-    items: Vec<Item>,
-    records: Vec<Record>,
+    items: Vec<BundleEntry>,
+    records: Vec<EntryRecord>,
     known: HashMap<String, std::result::Result<(), String>>,
 }
 
@@ -181,7 +187,7 @@ impl Gathering<'_> {
 }
 
 /// The files of a whole entry, and what a manifest says of them.
-fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
+fn read(cache: &Cache, record: &EntryRecord) -> Result<(EntryFiles, BundleEntry)> {
     let signature = &record.signature;
     let postfix = src_postfix(record, cache.layout().params());
     let mut files = cache.with_src_postfix(&postfix).read_entry(signature)?;
@@ -197,12 +203,12 @@ fn read(cache: &Cache, record: &Record) -> Result<(EntryFiles, Item)> {
     if record::open(&files.library, signature).as_ref() != Ok(record) {
         return Err(failed(format!("{signature} has changed while it was exported; run again")));
     }
-    let source = files.source.as_ref().map(|(data, packed)| Source {
+    let source = files.source.as_ref().map(|(data, packed)| BundleSource {
         postfix,
         packed: *packed,
         file: file_digest(data),
     });
-    let item = Item {
+    let item = BundleEntry {
         signature: signature.clone(),
         name: record.name.clone(),
         needs: record.needs().map(str::to_owned).collect(),

@@ -5,14 +5,14 @@
 use serde_json::Value as Json;
 
 use crate::cache::build_spec::BuildSpec;
-use crate::cache::record::Record;
+use crate::cache::record::EntryRecord;
 use crate::signature::Toolchain;
 
 use super::difference::{Component, Difference};
 
 /// What is compared of a build.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Build {
+pub struct ComparedBuild {
     /// Whether the signature is the name alone.
     pub by_name: bool,
     /// The build parameters; `None` where they were not recorded.
@@ -25,10 +25,10 @@ pub struct Build {
     pub text: Option<String>,
 }
 
-impl Build {
+impl ComparedBuild {
     /// That of an entry.
     #[must_use]
-    pub fn of(record: &Record) -> Self {
+    pub fn of(record: &EntryRecord) -> Self {
         Self {
             by_name: record.signature == record.name,
             text: record.text.clone(),
@@ -41,7 +41,7 @@ impl Build {
 
 /// In what `after` differs from `before`.
 #[must_use]
-pub fn differences(before: &Build, after: &Build) -> Vec<Difference> {
+pub fn differences(before: &ComparedBuild, after: &ComparedBuild) -> Vec<Difference> {
     let mut found = Vec::new();
     // The signature of a text always has a hash.
     let of_texts = before.text.is_some() || after.text.is_some();
@@ -263,8 +263,8 @@ mod tests {
         text.split_whitespace().map(str::to_owned).collect()
     }
 
-    fn build() -> Build {
-        Build {
+    fn build() -> ComparedBuild {
+        ComparedBuild {
             text: None,
             by_name: false,
             recipe: Some(BuildSpec {
@@ -288,7 +288,7 @@ mod tests {
     }
 
     /// What is said when this is done to the build.
-    fn told(change: impl FnOnce(&mut Build, &mut BuildSpec)) -> Vec<String> {
+    fn told(change: impl FnOnce(&mut ComparedBuild, &mut BuildSpec)) -> Vec<String> {
         let mut after = build();
         let mut recipe = after.recipe.take().unwrap();
         change(&mut after, &mut recipe);
@@ -423,7 +423,7 @@ mod tests {
     /// Entries of before recipes were recorded are compared in what is known of them.
     #[test]
     fn what_was_not_recorded_is_not_compared() {
-        let old = Build { recipe: None, ..build() };
+        let old = ComparedBuild { recipe: None, ..build() };
         let mut after = build();
         after.generator = "{}".into();
         assert!(

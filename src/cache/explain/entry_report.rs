@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::cache::record::Record;
+use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, Lookup, Verify};
 use crate::error::Result;
 use crate::human::size;
@@ -35,7 +35,7 @@ pub struct EntryReport {
     /// Why it would be built again; nothing when it is whole.
     pub reasons: Vec<Difference>,
     /// Its record; `None` where there is none, or it cannot be read.
-    pub record: Option<Record>,
+    pub record: Option<EntryRecord>,
     /// What it needs.
     pub needs: Vec<Need>,
     /// Entries that need it.
@@ -109,7 +109,7 @@ impl EntryReport {
         lines.join("\n")
     }
 
-    fn tell(&self, record: &Record, lines: &mut Vec<String>) {
+    fn tell(&self, record: &EntryRecord, lines: &mut Vec<String>) {
         let mut field = |name: &str, text: &str| lines.push(format!("  {name:<11}{text}"));
         field("name", &record.name);
         field(

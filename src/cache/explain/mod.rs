@@ -16,28 +16,28 @@ use crate::error::Result;
 use crate::inputs::Input;
 use crate::signature::name_of;
 
-use super::record::{Invalid, Record};
+use super::record::{EntryRecord, Invalid};
 use super::{Cache, Lookup, Verify};
-use compare::{Build, differences};
+use compare::{ComparedBuild, differences};
 use difference::{Component, Difference};
 
 pub use entry_report::{EntryReport, Need, entry_report, utc};
 
 /// A request, as far as it can be compared with entries.
 #[derive(Clone, Debug)]
-pub struct Wanted {
+pub struct ExplainRequest {
     /// The name.
     pub name: String,
     /// The signature that it has here.
     pub signature: String,
     /// What it is to be built by.
-    pub build: Build,
+    pub build: ComparedBuild,
 }
 
 /// What a request comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum RequestState {
     /// A whole entry answers it.
     Hit,
     /// There is no entry of its signature.
@@ -48,7 +48,7 @@ pub enum State {
 
 /// An entry that a request is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Nearest {
+pub struct NearestEntry {
     /// Its signature.
     pub signature: String,
     /// Seconds since 1970.
@@ -81,14 +81,14 @@ pub struct Explanation {
     /// The cache directory.
     pub cache_dir: String,
     /// What the request comes to.
-    pub state: State,
+    pub state: RequestState,
     /// Why the entry of this signature would be built again.
     pub reasons: Vec<Difference>,
     /// Entries of this name.
     pub of_this_name: usize,
     /// The entry of this name with the fewest differences: of other signature; or of the same one, where that is the
     /// name alone.
-    pub nearest: Option<Nearest>,
+    pub nearest: Option<NearestEntry>,
     /// A name that looks like this one, where there is no entry of this name.
     pub did_you_mean: Option<String>,
     /// The last build of this signature, if it failed.
@@ -102,25 +102,25 @@ const MOST_COMPARED: usize = 1000;
 ///
 /// # Errors
 /// [`crate::error::Kind::Cache`] when the cache cannot be read, or is refused.
-pub fn explain(cache: &Cache, wanted: &Wanted) -> Result<Explanation> {
+pub fn explain(cache: &Cache, wanted: &ExplainRequest) -> Result<Explanation> {
     // Whoever asks has perhaps just changed something.
     crate::inputs::invalidate();
     let signatures = cache.signatures()?;
     let (state, reasons) = match cache.lookup(&wanted.signature, Verify::ForLink)? {
-        Lookup::Hit(..) => (State::Hit, Vec::new()),
-        Lookup::Miss => (State::Miss, Vec::new()),
-        Lookup::Damaged(damage) => (State::Damaged, reasons(cache, &wanted.signature, &damage)),
+        Lookup::Hit(..) => (RequestState::Hit, Vec::new()),
+        Lookup::Miss => (RequestState::Miss, Vec::new()),
+        Lookup::Damaged(damage) => (RequestState::Damaged, reasons(cache, &wanted.signature, &damage)),
     };
     let of_this_name: Vec<&String> =
         signatures.iter().filter(|signature| name_of(signature) == wanted.name).collect();
     let own_build_counts = wanted.build.by_name;
     let nearest = match state {
-        State::Hit | State::Damaged if !own_build_counts => None,
-        State::Hit | State::Damaged => nearest(cache, wanted, &[&wanted.signature]),
-        State::Miss => nearest(cache, wanted, &of_this_name),
+        RequestState::Hit | RequestState::Damaged if !own_build_counts => None,
+        RequestState::Hit | RequestState::Damaged => nearest(cache, wanted, &[&wanted.signature]),
+        RequestState::Miss => nearest(cache, wanted, &of_this_name),
     };
     let did_you_mean = if of_this_name.is_empty() { similar(&wanted.name, &signatures) } else { None };
-    let failure = if state == State::Hit { None } else { failure(cache, &wanted.signature) };
+    let failure = if state == RequestState::Hit { None } else { failure(cache, &wanted.signature) };
     Ok(Explanation {
         name: wanted.name.clone(),
         signature: wanted.signature.clone(),
@@ -134,8 +134,8 @@ pub fn explain(cache: &Cache, wanted: &Wanted) -> Result<Explanation> {
     })
 }
 
-fn nearest(cache: &Cache, wanted: &Wanted, candidates: &[&String]) -> Option<Nearest> {
-    let mut records: Vec<Record> = candidates
+fn nearest(cache: &Cache, wanted: &ExplainRequest, candidates: &[&String]) -> Option<NearestEntry> {
+    let mut records: Vec<EntryRecord> = candidates
         .iter()
         .take(MOST_COMPARED)
         .filter_map(|signature| cache.record(signature).ok().flatten())
@@ -144,17 +144,22 @@ fn nearest(cache: &Cache, wanted: &Wanted, candidates: &[&String]) -> Option<Nea
     // Of equally near ones the latest.
     records.sort_by_key(|record| std::cmp::Reverse(record.built_at));
     let compared = records.into_iter().map(|record| {
-        let mut found = differences(&Build::of(&record), &wanted.build);
+        let mut found = differences(&ComparedBuild::of(&record), &wanted.build);
         if found.is_empty() && record.signature != wanted.signature {
             found.push(unknown(&record));
         }
         (record, found)
     });
     let (record, differences) = compared.min_by_key(|(_, found)| found.len())?;
-    Some(Nearest { signature: record.signature, built_at: record.built_at, host: record.host, differences })
+    Some(NearestEntry {
+        signature: record.signature,
+        built_at: record.built_at,
+        host: record.host,
+        differences,
+    })
 }
 
-fn unknown(record: &Record) -> Difference {
+fn unknown(record: &EntryRecord) -> Difference {
     let text = if record.recipe.is_none() {
         "something that dijitso did not record when it built that entry".to_owned()
     } else {
@@ -281,7 +286,7 @@ impl Explanation {
         let mut lines = vec![self.headline()];
         lines.extend(self.reasons.iter().map(|reason| format!("  {}", reason.text)));
         match &self.nearest {
-            Some(nearest) if self.state == State::Miss => {
+            Some(nearest) if self.state == RequestState::Miss => {
                 lines.push(format!(
                     "The nearest of {} of this name is {}, built on {} by {}. The request differs from it in:",
                     count(self.of_this_name, "entry", "entries"),
@@ -309,9 +314,9 @@ impl Explanation {
     fn headline(&self) -> String {
         let (signature, dir) = (&self.signature, &self.cache_dir);
         match self.state {
-            State::Hit => format!("{signature} is a hit: it is in {dir}, whole."),
-            State::Damaged => format!("{signature} is in {dir} and would be built again:"),
-            State::Miss if self.of_this_name == 0 => {
+            RequestState::Hit => format!("{signature} is a hit: it is in {dir}, whole."),
+            RequestState::Damaged => format!("{signature} is in {dir} and would be built again:"),
+            RequestState::Miss if self.of_this_name == 0 => {
                 let mut text = format!("{signature} is a miss: {dir} has no entry of the name {}", self.name);
                 if let Some(other) = &self.did_you_mean {
                     text.push_str(&format!("; did you mean {other}?"));
@@ -320,7 +325,7 @@ impl Explanation {
                 }
                 text
             }
-            State::Miss => format!("{signature} is a miss: it is not in {dir}."),
+            RequestState::Miss => format!("{signature} is a miss: it is not in {dir}."),
         }
     }
 
@@ -331,17 +336,17 @@ impl Explanation {
             found.iter().map(|difference| difference.text.as_str()).collect::<Vec<_>>().join("; ")
         };
         match (&self.state, &self.nearest) {
-            (State::Hit, _) => format!("{} is in the cache", self.signature),
-            (State::Damaged, _) => {
+            (RequestState::Hit, _) => format!("{} is in the cache", self.signature),
+            (RequestState::Damaged, _) => {
                 format!("{} would be built again: {}", self.signature, list(&self.reasons))
             }
-            (State::Miss, Some(nearest)) => format!(
+            (RequestState::Miss, Some(nearest)) => format!(
                 "{} is not in the cache; from the nearest entry, {}, it differs in: {}",
                 self.signature,
                 nearest.signature,
                 list(&nearest.differences)
             ),
-            (State::Miss, None) => {
+            (RequestState::Miss, None) => {
                 format!(
                     "{} is not in the cache, and nothing else of the name {} is",
                     self.signature, self.name

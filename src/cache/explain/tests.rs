@@ -28,9 +28,9 @@ fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
     Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
 }
 
-fn build(flags: &str, generator: &str) -> Build {
+fn build(flags: &str, generator: &str) -> ComparedBuild {
     let words = |text: &str| text.split_whitespace().map(str::to_owned).collect();
-    Build {
+    ComparedBuild {
         text: None,
         by_name: false,
         recipe: Some(BuildSpec {
@@ -49,8 +49,8 @@ fn build(flags: &str, generator: &str) -> Build {
 }
 
 /// An entry of this build, changed by `change`, published.
-fn publish(cache: &Cache, signature: &str, build: &Build, change: impl FnOnce(&mut Record)) {
-    let mut record = Record {
+fn publish(cache: &Cache, signature: &str, build: &ComparedBuild, change: impl FnOnce(&mut EntryRecord)) {
+    let mut record = EntryRecord {
         name: name_of(signature).to_owned(),
         dependencies: Vec::new(),
         recipe: build.recipe.clone(),
@@ -71,12 +71,16 @@ fn publish(cache: &Cache, signature: &str, build: &Build, change: impl FnOnce(&m
     assert!(cache.publish(&files).unwrap());
 }
 
-fn wanted(signature: &str, build: &Build) -> Wanted {
-    Wanted { name: name_of(signature).to_owned(), signature: signature.to_owned(), build: build.clone() }
+fn wanted(signature: &str, build: &ComparedBuild) -> ExplainRequest {
+    ExplainRequest {
+        name: name_of(signature).to_owned(),
+        signature: signature.to_owned(),
+        build: build.clone(),
+    }
 }
 
 /// The text of an explanation, with the folder of the test called `@`.
-fn told(cache: &Cache, root: &Path, signature: &str, build: &Build) -> String {
+fn told(cache: &Cache, root: &Path, signature: &str, build: &ComparedBuild) -> String {
     let text = explain(cache, &wanted(signature, build)).unwrap().text();
     text.replace(&root.display().to_string(), "@")
 }
@@ -166,7 +170,7 @@ fn missing_and_damaged_dependencies_are_named_however_deep_they_are() {
     let names = ['a', 'b', 'c', 'd'].map(|digit| hashed("f", digit));
     let needs = |of: &'static [usize]| {
         let all: Vec<String> = of.iter().map(|at| names[*at].clone()).collect();
-        move |record: &mut Record| record.dependencies = all
+        move |record: &mut EntryRecord| record.dependencies = all
     };
     publish(&cache, &names[3], &now, |_| {});
     publish(&cache, &names[2], &now, |_| {});
@@ -201,9 +205,9 @@ fn damage_of_the_entry_itself_is_told() {
 fn with_the_name_for_a_signature_nothing_else_is_looked_at_and_that_is_said() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache_at(dir.path(), &[("cache.signature", "name")]);
-    let old = Build { by_name: true, ..build("-O2", r#"{"degree":1}"#) };
+    let old = ComparedBuild { by_name: true, ..build("-O2", r#"{"degree":1}"#) };
     publish(&cache, "form", &old, |_| {});
-    let now = Build { by_name: true, ..build("-O3", r#"{"degree":1}"#) };
+    let now = ComparedBuild { by_name: true, ..build("-O3", r#"{"degree":1}"#) };
     let expected = "form is a hit: it is in @/cache, whole.\n\
         It was built otherwise than the request says; with cache.signature = \"name\" nobody looks at:\n  \
         flag -O2 was removed\n  flag -O3 was added";
@@ -301,7 +305,7 @@ fn a_cache_that_is_not_there_is_empty() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache_at(dir.path(), &[]);
     let now = build("-O2", "{}");
-    assert_eq!(explain(&cache, &wanted(&hashed("f", 'a'), &now)).unwrap().state, State::Miss);
+    assert_eq!(explain(&cache, &wanted(&hashed("f", 'a'), &now)).unwrap().state, RequestState::Miss);
     assert!(!dir.path().join("cache").exists());
 }
 

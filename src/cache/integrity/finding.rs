@@ -158,7 +158,7 @@ impl Finding {
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct CheckReport {
     /// Entries that were looked at.
     pub entries: usize,
     /// Bytes that were read.
@@ -167,7 +167,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-impl Report {
+impl CheckReport {
     /// Whether nothing is broken any more.
     #[must_use]
     pub fn is_sound(&self) -> bool {

@@ -39,11 +39,11 @@ fn with_source(files: EntryFiles) -> EntryFiles {
     EntryFiles { library, source: Some((fsutil::gzip(b"source"), true)), ..files }
 }
 
-fn check(cache: &Cache, mend: RepairMode) -> Report {
+fn check(cache: &Cache, mend: RepairMode) -> CheckReport {
     cache.check(&[], mend, &|_, _| {}).unwrap()
 }
 
-fn found(report: &Report) -> Vec<(&str, &str)> {
+fn found(report: &CheckReport) -> Vec<(&str, &str)> {
     report.findings.iter().map(|finding| (finding.what.name(), finding.signature.as_str())).collect()
 }
 
@@ -56,7 +56,7 @@ fn age(path: &Path) {
 fn a_sound_cache_has_no_findings_and_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let empty = cache(dir.path());
-    assert_eq!(check(&empty, RepairMode::Do), Report::default());
+    assert_eq!(check(&empty, RepairMode::Do), CheckReport::default());
     assert!(!empty.layout().root().exists());
     let cache = filled(dir.path());
     let told = Mutex::new(Vec::new());
@@ -75,7 +75,7 @@ fn a_sealed_file_that_is_no_whole_library_is_broken() {
     let mut cut = sample(b"");
     cut.truncate(cut.len() - 30);
     for (signature, image) in [("cut", cut), ("text", b"no library".to_vec())] {
-        let record = Record { dependencies: Vec::new(), ..record::tests::record(signature) };
+        let record = EntryRecord { dependencies: Vec::new(), ..record::tests::record(signature) };
         let library = record::append_record(image, &record).unwrap();
         let files =
             EntryFiles { signature: signature.to_owned(), library, header: None, source: None, log: None };

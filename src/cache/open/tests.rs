@@ -28,7 +28,7 @@ fn changes(cache: &Cache) -> Vec<Error> {
         cache.remove("a", &Category::ALL).map(drop),
         cache.check(&[], RepairMode::Do, &|_, _| {}).map(drop),
         cache.evict(&limits, Duration::from_millis(1)).map(drop),
-        cache.reset_usage().map(drop),
+        cache.reset_stats().map(drop),
     ];
     let changes = all.len();
     cache.sweep();
@@ -144,7 +144,7 @@ fn folders_of_a_cache_that_are_links_are_not_followed() {
         let _ = cache.write_toolchain("a", b"{}");
         let _ = cache.remove("a", &Category::ALL);
         let _ = cache.check(&[], RepairMode::Do, &|_, _| {});
-        let _ = cache.reset_usage();
+        let _ = cache.reset_stats();
         let limits = Limits { max_size: Some(0), max_age: None, spared: Duration::ZERO, dry_run: false };
         let _ = cache.evict(&limits, Duration::from_millis(1));
         cache.sweep();
@@ -217,7 +217,7 @@ fn in_a_cache_only_names_of_its_own_are_touched() {
     let limits = Limits { max_size: Some(0), max_age: None, spared: Duration::ZERO, dry_run: false };
     assert!(cache.evict(&limits, Duration::from_millis(1)).unwrap().failures.is_empty());
     cache.sweep();
-    cache.reset_usage().unwrap();
+    cache.reset_stats().unwrap();
     cache.remove("a", &Category::ALL).unwrap();
     let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
     for path in foreign {

@@ -162,12 +162,12 @@ mod tests {
         }
         assert!(written(&cache) > 2, "many are written at once");
         keep_at(&cache, hit(), now);
-        assert_eq!(cache.usage().total().disk_hits, 3 + MOST as u64, "whoever asks is told of all");
+        assert_eq!(cache.stats().total().disk_hits, 3 + MOST as u64, "whoever asks is told of all");
         keep_at(&cache, hit(), now);
         cache.count(Event::Build, "b", 1, 0);
         assert_eq!(written(&cache), 5 + MOST, "with the next event");
         keep_at(&cache, hit(), now);
-        assert_eq!(cache.reset_usage().unwrap(), 1);
-        assert_eq!(cache.usage().total().disk_hits, 0, "what is forgotten does not come back");
+        assert_eq!(cache.reset_stats().unwrap(), 1);
+        assert_eq!(cache.stats().total().disk_hits, 0, "what is forgotten does not come back");
     }
 }

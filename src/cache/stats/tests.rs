@@ -20,7 +20,7 @@ fn what_is_counted_is_read_back() {
     ] {
         cache.count(event, "a", ms, memory);
     }
-    let usage = cache.usage();
+    let usage = cache.stats();
     let expected = Counts {
         memory_hits: 9,
         disk_hits: 2,
@@ -33,8 +33,8 @@ fn what_is_counted_is_read_back() {
     };
     assert_eq!((usage.total(), usage.torn, usage.hosts.len()), (expected, 0, 1));
     assert!(usage.since > 0 && expected.misses() == 4);
-    assert_eq!(cache.reset_usage().unwrap(), 1);
-    assert_eq!(cache.usage(), Usage::default());
+    assert_eq!(cache.reset_stats().unwrap(), 1);
+    assert_eq!(cache.stats(), Stats::default());
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn many_at_once_lose_nothing_and_count_nothing_twice() {
             });
         }
     });
-    let total = cache.usage().total();
+    let total = cache.stats().total();
     assert_eq!((total.disk_hits, total.memory_hits, total.saved_ms), (8 * EACH, 8 * EACH, 16 * EACH));
     assert!(cache.stats_files().len() > 2, "it was moved away");
     let later = SystemTime::now() - 2 * SETTLED;
@@ -75,7 +75,7 @@ fn many_at_once_lose_nothing_and_count_nothing_twice() {
         .compact(&cache.open_or_make().unwrap(), &host_key(), &cache.layout().stats_file(&host_key()))
         .unwrap();
     assert_eq!(cache.stats_files().len(), 2, "one with sums, and the last one");
-    assert_eq!(cache.usage().total(), total);
+    assert_eq!(cache.stats().total(), total);
 }
 
 /// A process that dies after it has written a sum and before it has removed what is in it.
@@ -100,16 +100,16 @@ fn a_file_that_a_sum_stands_for_is_not_counted_again() {
     cache.count(Event::Build, "b", 20, 0);
     cache.compact(&cache.open_or_make().unwrap(), &key, &live).unwrap();
     assert!(!part.exists());
-    let expected = cache.usage();
+    let expected = cache.stats();
     assert_eq!((expected.total().builds, expected.total().compiling_ms), (2, 30));
     std::fs::write(&part, kept).unwrap();
-    assert_eq!(cache.usage(), expected);
+    assert_eq!(cache.stats(), expected);
     // It is summed up once more, and that counts once as well.
     for _ in 0..2 {
         settle();
         cache.compact(&cache.open_or_make().unwrap(), &key, &live).unwrap();
     }
-    assert_eq!(cache.usage().total(), expected.total());
+    assert_eq!(cache.stats().total(), expected.total());
 }
 
 #[test]
@@ -123,12 +123,12 @@ fn a_cache_that_cannot_be_written_is_not_counted_in_and_nothing_fails() {
         cache.count(Event::Hit, "a", 1, 0);
         cache.note_use("a", RENEWED);
     });
-    assert_eq!(cache.usage(), Usage::default());
+    assert_eq!(cache.stats(), Stats::default());
     assert!(!cache.layout().atime("a").exists());
     // A pipe or a directory in the place of the file.
     std::fs::create_dir_all(cache.layout().stats_file(&host_key())).unwrap();
     cache.count(Event::Hit, "a", 1, 0);
-    assert_eq!(cache.usage().total(), Counts::default());
+    assert_eq!(cache.stats().total(), Counts::default());
 }
 
 #[test]
@@ -177,7 +177,7 @@ proptest! {
         prop_assert_eq!(bytes.iter().filter(|byte| **byte == b'\n').count(), 1);
         prop_assert_eq!(parse(&bytes), (vec![line.clone()], 0));
         // No sum overflows.
-        let mut usage = Usage::default();
+        let mut usage = Stats::default();
         usage.take_in("h", &[line.clone(), line], &mut HashSet::new());
         let _ = usage.total().misses();
     }

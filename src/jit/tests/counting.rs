@@ -26,7 +26,7 @@ fn counts(root: &Path, dir: usize) -> Counts {
         system_dir: "/nonexistent".into(),
     });
     let params = params.unwrap().resolve().unwrap();
-    Cache::new(&root.join(format!("cache{dir}")), &params.cache).usage().total()
+    Cache::new(&root.join(format!("cache{dir}")), &params.cache).stats().total()
 }
 
 /// A hundred thousand ranks must not write to one disk: one of those that share it counts for all.

@@ -1,7 +1,7 @@
 //! A frozen cache: what is there is served, what is not is the same error everywhere, and nothing is ever generated.
 
 use super::*;
-use crate::cache::explain::State;
+use crate::cache::explain::RequestState;
 
 /// A call on ranks with a frozen cache, in which generating is a mistake.
 fn frozen(rank: &Rank<'_>, name: &str) -> Result<Library> {
@@ -145,7 +145,7 @@ fn a_request_is_explained_without_building_or_writing() {
             let params = params.resolve().unwrap();
             rank.session.explain(Request { name: "form", params: &params }).unwrap()
         };
-        assert_eq!(of(&params).state, State::Miss);
+        assert_eq!(of(&params).state, RequestState::Miss);
         assert!(!root.path().join("cache0").exists());
         let resolved = params.resolve().unwrap();
         let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
@@ -154,7 +154,7 @@ fn a_request_is_explained_without_building_or_writing() {
         });
         let request = Request { name: "form", params: &resolved };
         rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).unwrap();
-        assert_eq!(of(&params).state, State::Hit);
+        assert_eq!(of(&params).state, RequestState::Hit);
         params.set("build.cxxflags_opt", "-O1").unwrap();
         params.set("build.debug", "false").unwrap();
         params.set("generator.degree", "2").unwrap();

@@ -290,7 +290,8 @@ fn half_a_library_is_not_received() {
             let rank = Rank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             if comm.rank() == 0 {
-                let record = record::Record { dependencies: Vec::new(), ..record::tests::record("form") };
+                let record =
+                    record::EntryRecord { dependencies: Vec::new(), ..record::tests::record("form") };
                 let library = record::append_record(image.clone(), &record).unwrap();
                 let files =
                     EntryFiles { signature: "form".into(), library, header: None, source: None, log: None };

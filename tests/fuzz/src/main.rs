@@ -8,13 +8,13 @@ use std::{env, fs, io};
 
 use dijitso::cache::EntryFiles;
 use dijitso::cache::closure::Closure;
-use dijitso::cache::record::{FileDigest, Record, append_record};
+use dijitso::cache::record::{EntryRecord, FileDigest, append_record};
 use dijitso::codec::Writer;
 use dijitso::error::{Error, Kind};
 use dijitso::signature::Toolchain;
 
-fn record() -> Record {
-    Record {
+fn record() -> EntryRecord {
+    EntryRecord {
         signature: "s".to_owned(),
         name: "n".to_owned(),
         header: Some(FileDigest { size: 3, sha256: "0a".repeat(32) }),
