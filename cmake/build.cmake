@@ -31,16 +31,23 @@ endif()
 configure_file("${PROJECT_SOURCE_DIR}/include/dijitso.hpp" "${staged_include}/dijitso.hpp" COPYONLY)
 
 # --- the library and the command --------------------------------------------------------------------------------------
-# It must not be shared by builds with different MPIs: cargo does not notice that the wrapper has changed.
+# Builds with different MPIs must not share it: cargo does not notice another MPICC.
 set(DIJITSO_CARGO_TARGET_DIR "${PROJECT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds; may be shared by builds with one MPI")
-set(cargo_arguments build --profile ${DIJITSO_CARGO_PROFILE} --locked --lib --bins --target-dir "${DIJITSO_CARGO_TARGET_DIR}")
+set(cargo_targets --lib)
+set(cargo_features)
 set(cargo_environment)
+if(DIJITSO_BUILD_COMMAND)
+  list(APPEND cargo_targets --bins)
+  list(APPEND cargo_features cli)
+endif()
 if(DIJITSO_WITH_MPI)
   # The crate mpi-sys binds the MPI of this compiler wrapper.
   list(APPEND cargo_environment "MPICC=${MPI_C_COMPILER}")
-else()
-  list(APPEND cargo_arguments --no-default-features --features cli)
+  list(APPEND cargo_features mpi)
 endif()
+list(JOIN cargo_features "," cargo_features)
+set(cargo_arguments build --profile ${DIJITSO_CARGO_PROFILE} --locked ${cargo_targets} --no-default-features
+  "--features=${cargo_features}" --target-dir "${DIJITSO_CARGO_TARGET_DIR}")
 if(DIJITSO_CARGO_PROFILE STREQUAL "dev")
   set(cargo_output "${DIJITSO_CARGO_TARGET_DIR}/debug")
 else()
@@ -54,15 +61,22 @@ set(library_soname "${library_name}.${dijitso_abi}")
 set(library_file "${library_name}.${PROJECT_VERSION}")
 file(MAKE_DIRECTORY "${staged_lib}" "${staged_bin}")
 
-# Always asks cargo, which knows best what is out of date and does nothing otherwise.
+set(copy_command)
+set(command_file)
+if(DIJITSO_BUILD_COMMAND)
+  set(command_file "${staged_bin}/dijitso")
+  set(copy_command COMMAND ${CMAKE_COMMAND} -E copy_if_different "${cargo_output}/dijitso" "${command_file}")
+endif()
+
+# Runs every time: cargo knows what is out of date and does nothing otherwise.
 add_custom_target(dijitso_cargo ALL
   COMMAND ${CMAKE_COMMAND} -E env ${cargo_environment} "${DIJITSO_CARGO}" ${cargo_arguments}
   COMMAND ${CMAKE_COMMAND} -E copy_if_different "${cargo_output}/${library_name}" "${staged_lib}/${library_file}"
   COMMAND ${CMAKE_COMMAND} -E create_symlink "${library_file}" "${staged_lib}/${library_soname}"
   COMMAND ${CMAKE_COMMAND} -E create_symlink "${library_soname}" "${staged_lib}/${library_name}"
-  COMMAND ${CMAKE_COMMAND} -E copy_if_different "${cargo_output}/dijitso" "${staged_bin}/dijitso"
+  ${copy_command}
   BYPRODUCTS "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" "${staged_lib}/${library_name}"
-             "${staged_bin}/dijitso"
+             ${command_file}
   WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}"
   COMMENT "Building dijitso with cargo"
   USES_TERMINAL

@@ -1,27 +1,28 @@
-# What a prefix holds. Nothing installed names the build tree or the prefix itself: the prefix can be moved.
+# Installs into a prefix. No installed file names the build tree or the prefix, so the prefix can be moved.
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dijitso")
 
 install(FILES "${staged_include}/dijitso.h" "${staged_include}/dijitso.hpp" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
-install(PROGRAMS "${staged_bin}/dijitso" DESTINATION "${CMAKE_INSTALL_BINDIR}")
-# Without execute bits, as Debian wants shared libraries; the links are installed as links.
+# Debian wants shared libraries without execute bits. The links are installed as links.
 install(FILES "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" "${staged_lib}/${library_name}"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
 install(FILES LICENSE LICENSE-APACHE LICENSE-MIT README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
-# --- manual pages and completions -------------------------------------------------------------------------------------
-# The command writes them itself, so that they say what it does; it cannot run where another machine is built for.
-if(NOT CMAKE_CROSSCOMPILING)
-  set(dijitso "${staged_bin}/dijitso")
+# --- the command, its manual pages and completions --------------------------------------------------------------------
+if(DIJITSO_BUILD_COMMAND)
+  install(PROGRAMS "${command_file}" DESTINATION "${CMAKE_INSTALL_BINDIR}")
+endif()
+# The command writes its pages and completions itself; a cross build cannot run it.
+if(DIJITSO_BUILD_COMMAND AND NOT CMAKE_CROSSCOMPILING)
   set(man_pages "${PROJECT_BINARY_DIR}/man")
   set(completions "${PROJECT_BINARY_DIR}/completions")
   file(MAKE_DIRECTORY "${completions}")
   add_custom_target(dijitso_man ALL
     COMMAND ${CMAKE_COMMAND} -E rm -rf "${man_pages}"
-    COMMAND "${dijitso}" man "${man_pages}"
-    COMMAND "${dijitso}" completions bash --output "${completions}/dijitso"
-    COMMAND "${dijitso}" completions zsh --output "${completions}/_dijitso"
-    COMMAND "${dijitso}" completions fish --output "${completions}/dijitso.fish"
+    COMMAND "${command_file}" man "${man_pages}"
+    COMMAND "${command_file}" completions bash --output "${completions}/dijitso"
+    COMMAND "${command_file}" completions zsh --output "${completions}/_dijitso"
+    COMMAND "${command_file}" completions fish --output "${completions}/dijitso.fish"
     COMMENT "Writing manual pages and completions"
     VERBATIM)
   add_dependencies(dijitso_man dijitso_cargo)
