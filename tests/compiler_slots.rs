@@ -1,8 +1,11 @@
-//! Programs that know nothing of each other, on one host: compilers at once, and what is left of a program that dies.
+//! Independent programs on one host: how many compilers run at once, and what a program leaves that dies.
 //!
-//! The programs are this test program itself, started again for one of the parts below.
+//! The programs are child processes that run the ignored test below.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "common/child.rs"]
+mod child;
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,12 +22,11 @@ use dijitso::params::Params;
 use dijitso::process::exec_context::ExecContext;
 use dijitso::process::slots::{self, Slot, Wanted};
 
-const PART: &str = "DIJITSO_TEST_GOVERNOR_PART";
+const PART: &str = "DIJITSO_TEST_SLOTS_PART";
 
-/// Starts this program again for a part, in a directory.
+/// Starts a child process that runs `part` in a directory.
 fn start(part: &str, dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_program_that_another_test_starts", "--nocapture"])
+    child::command("child_process")
         .env(PART, part)
         .current_dir(dir)
         .stdin(Stdio::null())
@@ -34,8 +36,9 @@ fn start(part: &str, dir: &Path) -> Child {
 }
 
 #[test]
-fn a_program_that_another_test_starts() {
-    let Ok(part) = std::env::var(PART) else { return };
+#[ignore = "the child process of other tests"]
+fn child_process() {
+    let part = std::env::var(PART).expect("another test starts this one");
     match part.split_once(' ') {
         Some(("build", id)) => build_three(id),
         Some(("hold", file)) => {
@@ -58,16 +61,16 @@ fn wanted(dir: &Path, seconds: u64) -> Wanted<'_> {
     Wanted { dir, choices: &[0], patience: Duration::from_secs(seconds) }
 }
 
-/// A shell command that writes what passes for a library.
+/// A shell command that writes a minimal library.
 fn writes_library() -> String {
     let text: String = sample(b"").iter().map(|byte| format!("\\{byte:03o}")).collect();
     format!("for last; do :; done; printf '{text}' > \"$last\"")
 }
 
-/// Of a question about the compiler, which is no compile.
+/// Answers a question about the compiler, which compiles nothing.
 const ANSWER: &str = "case \" $* \" in *\" -o \"*) ;; *) exit 1 ;; esac; ";
 
-/// A compiler that writes down how many of its kind run, itself included.
+/// A compiler that records how many such compilers run, itself included.
 const COUNTING: &str = "touch running/$$; ls running | wc -l >> counts; sleep 0.02; \
                         LIBRARY; ls running | wc -l >> counts; rm running/$$";
 
@@ -194,7 +197,7 @@ fn is_gone(process: &str) -> bool {
     state.is_empty() || state.starts_with(['Z', 'X'])
 }
 
-/// What a program that was killed has left: its lease, and the folder in which it compiled.
+/// Counts what a killed program has left: its lease and the folder in which it compiled.
 fn left(dir: &Path) -> usize {
     let count = |dir: &Path, what: &str| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();

@@ -1,8 +1,11 @@
-//! Room is made again and again while programs that know nothing of it build and load: none of them notices.
+//! Evicts entries again and again while other programs build and load: none of them notices.
 //!
-//! The programs are this test program itself, started again.
+//! The programs are child processes that run the ignored test below.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "common/child.rs"]
+mod child;
 
 use std::fs;
 use std::path::Path;
@@ -40,8 +43,9 @@ fn params(dir: &Path) -> Resolved {
 }
 
 #[test]
-fn a_program_that_the_other_test_starts() {
-    let Ok(part) = std::env::var(PART) else { return };
+#[ignore = "the child process of other tests"]
+fn child_process() {
+    let part = std::env::var(PART).expect("another test starts this one");
     let number: usize = part.parse().unwrap();
     let params = params(&std::env::current_dir().unwrap());
     let session = Session::default();
@@ -83,8 +87,7 @@ fn jit(
 }
 
 fn start(number: usize, dir: &Path) -> Child {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_program_that_the_other_test_starts", "--nocapture"])
+    child::command("child_process")
         .env(PART, number.to_string())
         .current_dir(dir)
         .stdin(Stdio::null())

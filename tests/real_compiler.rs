@@ -1,9 +1,13 @@
-//! What only a real compiler, linker and dynamic loader can show.
+//! Tests that need a real compiler, linker and dynamic loader.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "common/absent.rs"]
+mod absent;
+
 use std::path::Path;
 
+use absent::has_program;
 use dijitso::build::toolchain::{self, native};
 use dijitso::error::Kind;
 use dijitso::jit::callbacks::GenerateRequest;
@@ -170,10 +174,9 @@ fn a_library_of_the_second_try_works_and_its_log_says_why() {
     }
 }
 
-/// Those that are installed here.
+/// The compilers that are installed.
 fn compilers() -> Vec<&'static str> {
-    let runs = |compiler: &&str| std::process::Command::new(compiler).arg("-v").output().is_ok();
-    ["g++", "clang++"].into_iter().filter(runs).collect()
+    ["g++", "clang++"].into_iter().filter(|compiler| has_program(compiler)).collect()
 }
 
 /// With -ffinite-math-only, as the original has it, std::isnan is false for NaN.
@@ -300,8 +303,7 @@ fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
 #[test]
 fn the_compilers_of_this_machine_say_what_native_stands_for() {
     for (compiler, sign) in [("g++", "-march="), ("clang++", "-target-cpu ")] {
-        let there = std::process::Command::new(compiler).arg("--version").output();
-        if !there.is_ok_and(|output| output.status.success()) {
+        if !has_program(compiler) {
             continue;
         }
         let dir = tempfile::tempdir().unwrap();

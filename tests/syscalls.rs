@@ -1,8 +1,13 @@
-//! What a disk hit asks of the system, counted by strace. The reason for each call is in `docs/disk-hit.md`.
+//! Counts the system calls of a disk hit with strace. `docs/disk-hit.md` gives the reason for each call.
 //!
-//! A test of this file runs itself again under strace, between two calls that no program makes by accident.
+//! A child process runs under strace. Calls that no program makes by accident mark where a disk hit begins and ends.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+
+#[path = "common/absent.rs"]
+mod absent;
+#[path = "common/child.rs"]
+mod child;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,17 +20,17 @@ use dijitso::jit::{Callbacks, Origin, Request, Session, Source};
 use dijitso::params::Params;
 use dijitso::params::resolved::Resolved;
 
-/// Where the cache is; set in a program that is being watched.
-const CACHE: &str = "DIJITSO_TEST_WATCHED_CACHE";
+/// Names the cache to the child process.
+const CACHE: &str = "DIJITSO_TEST_TRACED_CACHE";
 
-/// What a first disk hit of a process takes at most beside those calls whose number depends on the machine:
-/// see [`varies`]; parameters, compiler, checks, the digest, counting, and nine of the dynamic loader.
+/// Limits the calls of the first disk hit of a process: parameters, compiler, checks, the digest, counting, and nine
+/// of the dynamic loader. Calls whose number depends on the machine do not count: see [`varies`].
 const FIRST: usize = 40;
 
-/// The same for every further one: nothing of the way to the cache and of the host is asked again.
+/// Limits the calls of every further disk hit: the process keeps what it knows of the host and of the cache's path.
 const FURTHER: usize = 20;
 
-/// For a look at the compiler, if the last one is a second ago.
+/// Adds the calls that inspect the compiler again, a second after the last time.
 const COMPILER: usize = 6;
 
 const HEADERS: usize = 10;
@@ -54,20 +59,20 @@ fn jit(session: &Session, name: &str, params: &Resolved) -> Origin {
     session.jit(Ok(request), &mut callbacks).unwrap().origin()
 }
 
-/// Shows up in what strace writes.
+/// Makes a call that strace shows.
 fn mark(text: &str) {
     assert!(!Path::new(&format!("/no-such-place/{text}")).exists());
 }
 
-/// Says that a second has passed, which is seldom.
+/// Marks that a second has passed, which is rare.
 const SLOW: &str = "slow";
 
 const NAMES: [&str; 3] = ["first", "further", "with_headers"];
 
-/// Not a test of its own: what the test below watches.
 #[test]
-fn watched() {
-    let Some(cache) = std::env::var_os(CACHE) else { return };
+#[ignore = "the child process of another test"]
+fn child_process() {
+    let cache = std::env::var_os(CACHE).expect("another test starts this one");
     mark(NAMES[0]);
     let (session, params) = (Session::default(), params(Path::new(&cache)));
     let begin = Instant::now();
@@ -81,8 +86,8 @@ fn watched() {
     }
 }
 
-/// Whether the number of such calls says nothing of what we do: memory and locks of the test's own threads, failed
-/// looks for a compiler along `PATH`, directories on the way to a cache that may lie anywhere.
+/// Returns whether the number of such calls depends on the machine: memory and locks of the test's own threads, failed
+/// searches for a compiler along `PATH`, directories above the cache.
 fn varies(line: &str, cache: &Path) -> bool {
     let call = line.split('(').next().unwrap_or_default();
     let memory = ["brk", "madvise", "munmap", "futex", "sched_yield", "rt_sigprocmask", "getrandom", "fcntl"];
@@ -95,9 +100,9 @@ fn varies(line: &str, cache: &Path) -> bool {
 }
 
 #[test]
+#[ignore = "needs strace; tests/run has a step for it"]
 fn a_disk_hit_takes_no_more_system_calls_than_the_book_says() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        tell_skipped();
+    if !absent::has_program("strace") {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -108,24 +113,24 @@ fn a_disk_hit_takes_no_more_system_calls_than_the_book_says() {
     }
     for name in NAMES {
         assert_eq!(jit(&Session::default(), name, &params(&cache)), Origin::Built);
-        // The first use of an entry is noted.
+        // The first use of an entry is recorded.
         assert_eq!(jit(&Session::default(), name, &params(&cache)), Origin::Disk);
     }
-    let watched = Command::new("strace")
+    let output = Command::new("strace")
         .args(["-f", "-qq", "-s", "200", "-o"])
         .arg(&trace)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "watched", "--test-threads", "1"])
+        .args(child::arguments("child_process"))
         .env(CACHE, &cache)
         .env("HOME", &dir)
         .output()
         .unwrap();
-    assert!(watched.status.success(), "{}", String::from_utf8_lossy(&watched.stdout));
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let trace = std::fs::read_to_string(&trace).unwrap();
     let begin = trace.lines().find(|line| line.contains("/no-such-place/first"));
     // Lines begin with the number of the thread; those of the test's other threads do not count.
     let Some(thread) = begin.and_then(|line| line.split_whitespace().next()) else {
-        tell_skipped();
+        absent::skip("strace is not allowed to trace here");
         return;
     };
     let mut parts: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -148,10 +153,4 @@ fn a_disk_hit_takes_no_more_system_calls_than_the_book_says() {
         assert!(!shown(name).contains("getdents"), "a directory was listed:\n{}", shown(name));
         assert!(!shown(name).contains("exec"), "a program was run:\n{}", shown(name));
     }
-}
-
-/// There is no strace, or it is not allowed to watch.
-fn tell_skipped() {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "skipped: strace is not there, or must not watch");
 }

@@ -1,7 +1,11 @@
-//! What others can rename while a build or a load is under way, with a real compiler and loader.
+//! Directories that others can rename during a build or a load, with a real compiler and loader.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "common/absent.rs"]
+mod absent;
+#[path = "common/child.rs"]
+mod child;
 #[path = "trust/owned.rs"]
 mod owned;
 

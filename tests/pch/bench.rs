@@ -200,7 +200,3 @@ pub(crate) fn call(library: &Library, name: &str) -> i32 {
     let function = unsafe { std::mem::transmute::<*const std::ffi::c_void, extern "C" fn() -> i32>(address) };
     function()
 }
-
-pub(crate) fn is_there(program: &str) -> bool {
-    std::process::Command::new(program).arg("--version").output().is_ok()
-}

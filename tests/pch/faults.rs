@@ -8,23 +8,26 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::absent::skip;
 use crate::bench::{Bench, COMMON, call, source};
+use crate::child;
 
 const PART: &str = "DIJITSO_TEST_PCH_PART";
 
-/// This program once more, for a part, on a bench; `around` is what it is run by, and ends with its own arguments.
+/// The command of a child process that runs `part` on a bench. `around` is a command that starts its last arguments.
 fn program(around: &[&str], part: &str, at: &Path) -> Command {
     let own = std::env::current_exe().unwrap();
     let mut words = around.iter().map(|word| (*word).into()).chain([own.into_os_string()]);
     let mut command = Command::new(words.next().unwrap());
-    command.args(words).args(["--exact", "faults::a_program_that_another_test_starts", "--nocapture"]);
+    command.args(words).args(child::arguments("faults::child_process"));
     command.env(PART, part).current_dir(at).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }
 
 #[test]
-fn a_program_that_another_test_starts() {
-    let Ok(part) = std::env::var(PART) else { return };
+#[ignore = "the child process of other tests"]
+fn child_process() {
+    let part = std::env::var(PART).expect("another test starts this one");
     let bench = Bench::there(&std::env::current_dir().unwrap(), "always");
     match part.as_str() {
         "build" => assert_eq!(call(&bench.jit("first"), "first"), 1),
@@ -172,11 +175,6 @@ fn what_is_made_later_is_made_in_the_environment_of_the_build() {
 
 // --- where there is no room -----------------------------------------------------------------------------------------
 
-fn leave_out(what: &str) {
-    // Not by a macro, whose output is shown for failed tests only.
-    let _ = writeln!(std::io::stderr(), "left out: {what}");
-}
-
 /// Bytes of a precompiled preamble of a bench.
 fn size_of_one() -> u64 {
     let bench = Bench::new("/usr/bin/g++", "always");
@@ -207,7 +205,7 @@ fn on_a_full_disk(bench: &Bench) {
 #[test]
 fn on_a_full_disk_a_program_compiles_plainly() {
     if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
-        leave_out("full disks: this user may not mount a file system");
+        skip("this user may not mount a file system");
         return;
     }
     let whole = size_of_one() >> 10;

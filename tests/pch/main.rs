@@ -1,10 +1,14 @@
 //! Precompiled preambles with real compilers: the same code, sooner, and nothing else.
 //!
-//! Some programs are this test program itself, started again for one of the parts in `faults`.
+//! Child processes run the ignored test of `faults`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "../common/absent.rs"]
+mod absent;
 mod bench;
+#[path = "../common/child.rs"]
+mod child;
 mod faults;
 mod gain;
 mod named;
@@ -18,13 +22,14 @@ use std::time::Duration;
 use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 
-use bench::{Bench, COMMON, call, is_there, source};
+use absent::has_program;
+use bench::{Bench, COMMON, call, source};
 
 /// Whatever comes of it, it is the same as without, in the code and in what is recorded of it.
 #[test]
 fn the_code_and_what_is_recorded_are_the_same_with_and_without() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
-        if !is_there(compiler) {
+        if !has_program(compiler) {
             continue;
         }
         let mut with = Bench::new(compiler, "always");
@@ -322,7 +327,7 @@ fn what_an_ended_program_has_left_is_not_taken_up_when_another_header_would_be_f
 #[test]
 fn a_header_that_leaves_something_set_for_what_follows_has_none() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
-        if !is_there(compiler) {
+        if !has_program(compiler) {
             continue;
         }
         let bench = Bench::new(compiler, "always");
@@ -347,7 +352,7 @@ fn a_header_that_leaves_something_set_for_what_follows_has_none() {
 #[test]
 fn a_driver_that_would_link_precompiles() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++", "/usr/bin/mpicxx.openmpi", "/usr/bin/mpicxx.mpich"] {
-        if !is_there(compiler) {
+        if !has_program(compiler) {
             continue;
         }
         let mut bench = Bench::new(compiler, "always");

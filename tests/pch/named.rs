@@ -4,7 +4,8 @@ use std::fs;
 
 use dijitso::jit::Library;
 
-use crate::bench::{Bench, call, is_there};
+use crate::absent::has_program;
+use crate::bench::{Bench, call};
 
 const COMPILERS: [&str; 2] = ["/usr/bin/g++", "/usr/bin/clang++"];
 
@@ -55,7 +56,7 @@ const INCLUDE: &str = "#include <shared.h>\n";
 #[test]
 fn sources_that_begin_with_a_header_of_their_own_share_what_is_named() {
     for compiler in COMPILERS {
-        if !is_there(compiler) {
+        if !has_program(compiler) {
             continue;
         }
         let mut bench = named(compiler);
@@ -93,7 +94,7 @@ fn unless_they_are_named_a_hosts_headers_are_common_to_all() {
 #[test]
 fn a_macro_that_is_defined_before_is_respected() {
     for compiler in COMPILERS {
-        if !is_there(compiler) {
+        if !has_program(compiler) {
             continue;
         }
         let mut bench = named(compiler);

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
@@ -15,7 +14,8 @@ use dijitso::jit::{Callbacks, Request, Source};
 use dijitso::load::{Image, Loader};
 use object::{Object, ObjectSection};
 
-use crate::bench::{Bench, is_there};
+use crate::absent::{has_program, skip};
+use crate::bench::Bench;
 
 /// A source with its header, and the names of the modules that it depends on.
 #[derive(Clone, Debug, Default)]
@@ -33,25 +33,20 @@ struct Part {
     modules: Vec<Module>,
 }
 
-fn leave_out(what: &str) {
-    // Not by a macro, whose output is shown for failed tests only.
-    let _ = writeln!(std::io::stderr(), "left out: {what}");
-}
-
 /// What FFC and FFCx write here.
 fn generated(dir: &Path) -> BTreeMap<String, Part> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pch/real_sources.py");
     // Where Debian's packages are, whatever other interpreter comes first.
-    let python = if is_there("/usr/bin/python3") { "/usr/bin/python3" } else { "python3" };
+    let python = if Path::new("/usr/bin/python3").exists() { "/usr/bin/python3" } else { "python3" };
     let mut parts: BTreeMap<String, Part> = BTreeMap::new();
     match Command::new(python).arg(script).arg(dir).output() {
-        Err(error) => leave_out(&format!("ffc and ffcx: {python}: {error}")),
+        Err(error) => skip(&format!("ffc and ffcx: {python}: {error}")),
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
     }
     for line in fs::read_to_string(dir.join("modules")).unwrap_or_default().lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let ["ffc" | "ffcx", include, name, extension, dependencies @ ..] = words.as_slice() else {
-            leave_out(line.trim_start_matches("left-out "));
+            skip(line.trim_start_matches("left-out "));
             continue;
         };
         let part = parts.entry(words[0].to_owned()).or_default();
@@ -74,7 +69,7 @@ fn generated(dir: &Path) -> BTreeMap<String, Part> {
 fn dolfin() -> Option<Part> {
     let output = Command::new("pkg-config").args(["--cflags", "dolfin"]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
-        leave_out("dolfin: pkg-config does not know it");
+        skip("dolfin: pkg-config does not know it");
         return None;
     };
     let flags = shell_words::split(&String::from_utf8(output.stdout).unwrap()).unwrap();
@@ -172,10 +167,8 @@ fn sources_of_ffc_ffcx_and_dolfin_give_the_same_code() {
         for (name, part) in &parts {
             let is_c = part.settings.iter().any(|(key, _)| *key == "build.language");
             let compiler = if is_c { cc } else { cxx };
-            if is_there(compiler) {
+            if has_program(compiler) {
                 same_code(name, part, compiler);
-            } else {
-                leave_out(&format!("{name} with {compiler}, which is not there"));
             }
         }
     }

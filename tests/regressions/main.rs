@@ -1,15 +1,19 @@
 //! Defects of the original that only whole programs, a real compiler or the real loader can show, and the table of all of
 //! them, `docs/defects.md`.
 //!
-//! Some programs are this test program itself, started again for one of the parts below.
+//! Child processes run the ignored test `child_process`.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+#[path = "../common/absent.rs"]
+mod absent;
+#[path = "../common/child.rs"]
+mod child;
 mod command;
+mod environment;
 mod forks;
 #[path = "../../src/elf/sample.rs"]
 mod sample;
-mod surroundings;
 mod table;
 
 use std::ffi::{CStr, CString, c_char, c_void};
@@ -38,10 +42,10 @@ const CURLY: &str = "100 % %s%n {} {0} %d";
 
 const HEALTHY: &str = "extern \"C\" int value() { return 42; }\n";
 
-/// Starts this program again for a part, in a directory, where the user has nothing set.
+/// The command of a child process that runs `part` in a directory, without any setting of the user.
 fn start(part: &str, dir: &Path, stdin: Stdio) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "a_program_that_another_test_starts", "--nocapture"]).current_dir(dir);
+    let mut command = child::command("child_process");
+    command.current_dir(dir);
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("DIJITSO") || ["CXX", "CC", "VIRTUAL_ENV", "CONDA_PREFIX"].contains(&&*name) {
@@ -76,15 +80,16 @@ fn entries(dir: &Path) -> usize {
 }
 
 #[test]
-fn a_program_that_another_test_starts() {
-    let Ok(part) = std::env::var(PART) else { return };
+#[ignore = "the child process of other tests"]
+fn child_process() {
+    let part = std::env::var(PART).expect("another test starts this one");
     match part.as_str() {
         "defaults" => defaults(),
         "quiet" => quiet(),
         "stdin" => command::stdin(),
         "forks" => forks::forks(),
-        "empty" => surroundings::empty(),
-        "no null device" => surroundings::no_null_device(),
+        "empty" => environment::empty(),
+        "no null device" => environment::no_null_device(),
         _ => panic!("no such part: {part}"),
     }
 }
@@ -98,13 +103,13 @@ fn params(settings: &[(&str, &str)]) -> Params {
     params
 }
 
-/// A compiler that is a shell script, told the words of the command as `"$@"`.
-/// A shell command that writes what passes for a library.
+/// A shell command that writes a minimal library.
 fn writes_library() -> String {
     let text: String = sample(b"").iter().map(|byte| format!("\\{byte:03o}")).collect();
     format!("for last; do :; done; printf '{text}' > \"$last\"")
 }
 
+/// A compiler that is a shell script and gets the words of the command as `"$@"`.
 fn script(script: &str) -> String {
     shell_words::join(["sh", "-c", script, "compiler"])
 }

@@ -1,6 +1,5 @@
-//! Nothing of others is deleted or overwritten, by the command and by the library.
+//! The command and the library neither delete nor overwrite files of others.
 
-use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -11,7 +10,8 @@ use std::time::{Duration, SystemTime};
 use dijitso::jit::Session;
 use dijitso::params::Params;
 
-use super::{Bench, call, mkdir, one};
+use super::absent::skip;
+use super::{Bench, call, child, mkdir, one};
 
 /// Any user but root.
 const STRANGER: u32 = 12345;
@@ -81,6 +81,7 @@ fn precious(dir: &Path) {
 #[test]
 fn a_cache_of_another_user_is_refused_by_every_command_that_changes_one() {
     if !rustix::process::geteuid().is_root() {
+        skip("only root can make a cache of another user");
         return;
     }
     let bench = Bench::new(0o755);
@@ -257,10 +258,11 @@ fn a_directory_in_the_place_of_a_log_or_source_stops_no_build() {
     }
 }
 
-/// Not a test of its own: what other tests start as another user, with a umask.
+/// Makes a cache, as another user and with a umask.
 #[test]
-fn a_program_that_makes_a_cache() {
-    let Some(cache) = std::env::var_os("DIJITSO_TEST_OWNED_CACHE") else { return };
+#[ignore = "the child process of other tests"]
+fn child_process() {
+    let cache = std::env::var_os("DIJITSO_TEST_OWNED_CACHE").expect("another test starts this one");
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o777));
     let mut params = Params::new().unwrap();
     params.set("cache.cache_dir", cache.to_str().unwrap()).unwrap();
@@ -278,17 +280,18 @@ fn a_umask_that_takes_all_rights_away_leaves_a_cache_that_can_be_used() {
     mkdir(&home, 0o700);
     // Root is not hindered by modes.
     let root = rustix::process::geteuid().is_root();
-    let mut program = Command::new(std::env::current_exe().unwrap());
-    program.args(["--exact", "owned::a_program_that_makes_a_cache"]).env("DIJITSO_TEST_OWNED_CACHE", &cache);
-    program.env("HOME", &home).current_dir("/");
+    let mut own = std::env::current_exe().unwrap();
     if root {
         fs::set_permissions(&bench.at, fs::Permissions::from_mode(0o755)).unwrap();
         chown(&home, Some(STRANGER), Some(STRANGER)).unwrap();
         let copy = bench.at.join("program");
-        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        let arguments: Vec<_> = program.get_args().map(OsStr::to_owned).collect();
-        program = Command::new(&copy);
-        program.args(arguments).env("DIJITSO_TEST_OWNED_CACHE", &cache).env("HOME", &home).current_dir("/");
+        fs::copy(own, &copy).unwrap();
+        own = copy;
+    }
+    let mut program = Command::new(own);
+    program.args(child::arguments("owned::child_process")).current_dir("/");
+    program.env("DIJITSO_TEST_OWNED_CACHE", &cache).env("HOME", &home);
+    if root {
         program.uid(STRANGER).gid(STRANGER);
     }
     let output = program.output().unwrap();
