@@ -1,13 +1,13 @@
 # shellcheck shell=bash
-# What examples/run, tests/run and benches/ranks/run share: requirements, the choice of an MPI, building the library.
-# Sourced with `set -euo pipefail` in force and the repository as the current directory.
+# Functions of examples/run, tests/run and the scripts in benches: requirements, the choice of an MPI, building the library.
+# Source it with `set -euo pipefail` in force and the repository as the current directory.
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # --- requirements -----------------------------------------------------------------------------------------------------
 
-# Debian packages that are missing, one a line. A requirement is `command=package`, or a package alone.
+# Prints the Debian packages that are missing, one a line. A requirement is `command=package`, or a package alone.
 missing_packages() {
   local requirement
   for requirement in "$@"; do
@@ -18,7 +18,7 @@ missing_packages() {
   done | sort -u
 }
 
-# Installs what is missing with apt as root; as another user, says what to type and stops.
+# Installs the missing packages with apt as root; as another user, prints the command and stops.
 need_packages() {
   local missing
   mapfile -t missing < <(missing_packages "$@")
@@ -30,7 +30,7 @@ need_packages() {
   DEBIAN_FRONTEND=noninteractive bash -c "$command" < /dev/null
 }
 
-# cargo at least as new as Cargo.toml wants. Those of the distributions are older, so that it is not installed here.
+# Finds cargo, at least as new as Cargo.toml demands. Distributions have older ones, so none is installed.
 need_cargo() {
   local wanted found
   wanted=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
@@ -44,7 +44,7 @@ need_cargo() {
     || die "cargo $found is older than $wanted: install a newer Rust with rustup (https://rustup.rs), then try again."
 }
 
-# What building the library takes for a variant: openmpi, mpich, or none (no MPI).
+# Prints the requirements of building the library for a variant: openmpi, mpich, or none (no MPI).
 build_requirements() {
   printf '%s\n' cc=build-essential c++=build-essential cmake=cmake pkg-config=pkg-config
   case $1 in
@@ -61,9 +61,9 @@ build_requirements() {
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
 
-# The CMake arguments that choose the compilers and the launcher of a variant, one a line.
+# Prints the CMake arguments that choose the compilers and the launcher of a variant, one a line.
 cmake_mpi_arguments() {
-  [ "$1" != none ] || return 0
+  case $1 in none | quick) return 0 ;; esac
   printf '%s\n' "-DMPI_C_COMPILER=mpicc.$1" "-DMPI_CXX_COMPILER=mpicxx.$1" \
     "-DMPIEXEC_EXECUTABLE=$(command -v "mpiexec.$1")"
 }
@@ -73,17 +73,23 @@ cmake_mpi_arguments() {
 # Everything of a variant lies below build/VARIANT: the CMake build, cargo/, prefix/, and projects built against it.
 prefix_of() { printf '%s/build/%s/prefix' "$PWD" "$1"; }
 
-# Builds and installs the library as its README says. Quick where nothing has changed.
+# Builds and installs the library as its README says. Variants: openmpi, mpich, none, quick (a debug build without MPI).
 install_library() { # install_library VARIANT
   local variant=$1 arguments
   mapfile -t arguments < <(cmake_mpi_arguments "$variant")
-  [ "$variant" != none ] || arguments=(-DDIJITSO_WITH_MPI=OFF)
+  case $variant in
+    none) arguments=(-DDIJITSO_WITH_MPI=OFF) ;;
+    # Shares the debug build of `cargo test` without MPI.
+    quick)
+      arguments=(-DDIJITSO_WITH_MPI=OFF -DDIJITSO_CARGO_PROFILE=dev "-DDIJITSO_CARGO_TARGET_DIR=$PWD/build/none/cargo")
+      ;;
+  esac
   cmake -S . -B "build/$variant" "${arguments[@]}"
   cmake --build "build/$variant"
   cmake --install "build/$variant" --prefix "$(prefix_of "$variant")"
 }
 
-# Configures and builds a project that uses the installed library, as a stranger would.
+# Configures and builds a project that uses the installed library.
 build_project() { # build_project SOURCE_DIR BUILD_DIR VARIANT
   local source_dir=$1 build_dir=$2 variant=$3 arguments
   mapfile -t arguments < <(cmake_mpi_arguments "$variant")
