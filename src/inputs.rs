@@ -6,9 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::codec::hex;
-use crate::fsutil::{self, LONGEST_LIBRARY};
+use crate::fsutil::{self, FileStamp, LONGEST_LIBRARY};
 
 /// For so long a file that has been looked at is not looked at again in this process.
 pub const MEMO_TTL: Duration = Duration::from_secs(1);
@@ -80,14 +78,14 @@ impl Input {
 
     fn now(path: &Path) -> Result<Self, String> {
         let path = path.display().to_string();
-        let facts = look(&path, Instant::now(), Duration::ZERO)?;
-        let identity = contents(&path, facts)?;
+        let stamp = look(&path, Instant::now(), Duration::ZERO)?;
+        let identity = contents(&path, stamp)?;
         Ok(Self {
             path,
-            size: facts.size,
-            mtime: facts.mtime,
-            ctime: Some(facts.ctime),
-            inode: Some(facts.inode),
+            size: stamp.size,
+            mtime: stamp.mtime,
+            ctime: Some(stamp.ctime),
+            inode: Some(stamp.inode),
             identity,
         })
     }
@@ -110,17 +108,17 @@ impl Input {
     }
 
     fn state_at(&self, now: Instant, fresh: Duration) -> State {
-        let facts = match look(&self.path, now, fresh) {
-            Ok(facts) => facts,
+        let stamp = match look(&self.path, now, fresh) {
+            Ok(stamp) => stamp,
             Err(reason) => return State::Gone(reason),
         };
         if self.identity == ABSENT {
             return State::Changed(format!("{} could not be read, and now it can", self.path));
         }
-        if facts.are_those_of(self) {
+        if self.has_stamp(stamp) {
             return State::Same;
         }
-        match contents(&self.path, facts) {
+        match contents(&self.path, stamp) {
             Ok(now) if now == self.identity => State::Same,
             Ok(now) => State::Changed(format!(
                 "{} has changed ({} is now {})",
@@ -130,6 +128,14 @@ impl Input {
             )),
             Err(reason) => State::Gone(reason),
         }
+    }
+
+    /// True if a file with this stamp is the one that was recorded. Size and time alone are not enough: installers and
+    /// archives give files the times that they like.
+    fn has_stamp(&self, stamp: FileStamp) -> bool {
+        (self.size, self.mtime) == (stamp.size, stamp.mtime)
+            && self.ctime.is_none_or(|ctime| ctime == stamp.ctime)
+            && self.inode.is_none_or(|inode| inode == stamp.inode)
     }
 }
 
@@ -144,30 +150,12 @@ fn brief(identity: &str) -> &str {
     &identity[..end]
 }
 
-/// What can be known of a file without reading it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Facts {
-    size: u64,
-    mtime: i64,
-    ctime: i64,
-    inode: u64,
-}
-
-impl Facts {
-    /// Size and time alone are not enough: installers and archives give files the times that they like.
-    fn are_those_of(self, input: &Input) -> bool {
-        (self.size, self.mtime) == (input.size, input.mtime)
-            && input.ctime.is_none_or(|ctime| ctime == self.ctime)
-            && input.inode.is_none_or(|inode| inode == self.inode)
-    }
-}
-
 /// What the process knows of a file.
 struct Seen {
     /// When it was looked at; `None` to look again.
     at: Option<Instant>,
     /// What it was like, or why it could not be looked at.
-    facts: Result<Facts, String>,
+    stamp: Result<FileStamp, String>,
     /// What was in it. Not kept with the next look when it had just been written: it may be written once more within
     /// one tick of the file system's clock.
     contents: Option<(String, Settled)>,
@@ -183,29 +171,24 @@ fn known() -> MutexGuard<'static, HashMap<String, Seen>> {
 }
 
 /// What a file is like, asked again when that was asked `fresh` ago or earlier; else why it cannot be looked at.
-fn look(path: &str, now: Instant, fresh: Duration) -> Result<Facts, String> {
+fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> {
     if let Some(seen) = known().get(path)
         && seen.at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
     {
-        return seen.facts.clone();
+        return seen.stamp.clone();
     }
     // Not under the lock: a network disk may take its time.
-    let facts = fs::metadata(path).map_err(|error| describe(path, &error)).map(|facts| Facts {
-        size: facts.len(),
-        mtime: nanoseconds(facts.mtime(), facts.mtime_nsec()),
-        ctime: nanoseconds(facts.ctime(), facts.ctime_nsec()),
-        inode: facts.ino(),
-    });
+    let stamp = FileStamp::of(Path::new(path)).map_err(|error| describe(path, &error));
     let mut known = known();
-    let before = known.remove(path).filter(|seen| seen.facts == facts);
+    let before = known.remove(path).filter(|seen| seen.stamp == stamp);
     let contents = before.and_then(|seen| seen.contents).filter(|(_, settled)| *settled);
-    known.insert(path.to_owned(), Seen { at: Some(now), facts: facts.clone(), contents });
-    facts
+    known.insert(path.to_owned(), Seen { at: Some(now), stamp: stamp.clone(), contents });
+    stamp
 }
 
 /// What is in a file that is like this: read at most once.
-fn contents(path: &str, facts: Facts) -> Result<String, String> {
-    if let Some(seen) = known().get(path).filter(|seen| seen.facts.as_ref() == Ok(&facts))
+fn contents(path: &str, stamp: FileStamp) -> Result<String, String> {
+    if let Some(seen) = known().get(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp))
         && let Some((identity, _)) = &seen.contents
     {
         return Ok(identity.clone());
@@ -213,9 +196,9 @@ fn contents(path: &str, facts: Facts) -> Result<String, String> {
     /// Longer than a tick of any file system's clock.
     const TICK: i64 = 2_000_000_000;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(facts.ctime) > TICK;
+    let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(stamp.ctime) > TICK;
     let identity = identity(Path::new(path)).map_err(|error| describe(path, &error))?;
-    if let Some(seen) = known().get_mut(path).filter(|seen| seen.facts.as_ref() == Ok(&facts)) {
+    if let Some(seen) = known().get_mut(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp)) {
         seen.contents = Some((identity.clone(), settled));
     }
     Ok(identity)
@@ -226,12 +209,6 @@ fn describe(path: &str, error: &io::Error) -> String {
         io::ErrorKind::NotFound => format!("{path} is gone"),
         _ => format!("{path} cannot be read: {error}"),
     }
-}
-
-/// A time in nanoseconds since 1970.
-#[must_use]
-pub fn nanoseconds(seconds: i64, rest: i64) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(rest)
 }
 
 fn identity(path: &Path) -> io::Result<String> {
@@ -261,6 +238,7 @@ fn identity(path: &Path) -> io::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn set_time(path: &Path, time: SystemTime) {
         fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();

@@ -14,7 +14,6 @@ mod tests;
 
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,7 +21,7 @@ use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use crate::advice;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
+use crate::fsutil::{self, FileId};
 
 /// A loaded library.
 pub trait Image: Send + Sync {
@@ -69,15 +68,11 @@ impl Image for Loaded {
 /// path or its file.
 struct Broken {
     path: PathBuf,
-    file: Option<(u64, u64)>,
+    file: Option<FileId>,
     reason: String,
 }
 
 static BROKEN: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
-
-fn file_of(path: &Path) -> Option<(u64, u64)> {
-    path.metadata().ok().map(|facts| (facts.dev(), facts.ino()))
-}
 
 impl Loader for System {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
@@ -140,7 +135,7 @@ fn check_initialised(path: &Path) -> Result<()> {
     if broken.is_empty() {
         return Ok(());
     }
-    let file = file_of(path);
+    let file = FileId::of(path).ok();
     let same = |known: &&Broken| known.path == path || (known.file.is_some() && known.file == file);
     broken.iter().find(same).map_or(Ok(()), |known| {
         let text = format!(
@@ -159,7 +154,7 @@ fn open(path: &Path) -> std::result::Result<Library, String> {
     #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
     return guarded::dlopen(path, mode, |exception| {
         let reason = format!("an initialiser in it (the constructor of a static object) threw {exception}");
-        let broken = Broken { path: path.to_owned(), file: file_of(path), reason: reason.clone() };
+        let broken = Broken { path: path.to_owned(), file: FileId::of(path).ok(), reason: reason.clone() };
         BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push(broken);
         reason
     });

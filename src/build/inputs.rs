@@ -11,8 +11,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil;
-use crate::inputs::{Input, nanoseconds};
+use crate::fsutil::{self, FileStamp};
+use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::environment;
 
@@ -242,7 +242,7 @@ impl RunStart {
         let here = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         let path = dir.join(".began");
         let facts = fsutil::write(&path, "began").and_then(|()| fs::metadata(&path)).ok();
-        let there = facts.as_ref().map_or(here, |facts| nanoseconds(facts.ctime(), facts.ctime_nsec()));
+        let there = facts.as_ref().map_or(here, |facts| FileStamp::new(facts).ctime);
         Self { device: facts.map_or(0, |facts| facts.dev()), there, here }
     }
 
@@ -256,7 +256,7 @@ impl RunStart {
         const SECOND: i64 = 1_000_000_000;
         let facts = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
         facts.is_ok_and(|facts| {
-            let mut changed = nanoseconds(facts.ctime(), facts.ctime_nsec());
+            let mut changed = FileStamp::new(&facts).ctime;
             if changed % SECOND == 0 {
                 // This file system counts in seconds.
                 changed = changed.saturating_add(SECOND - 1);

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Tree};
+use crate::fsutil::{self, FileId, Tree};
 
 use super::catalog::Catalog;
 use super::layout::{Category, Layout};
@@ -210,13 +210,13 @@ impl DiskUsage {
 
 struct DiskWalk<'a> {
     layout: &'a Layout,
-    seen: HashSet<(u64, u64)>,
+    seen: HashSet<FileId>,
     usage: DiskUsage,
 }
 
 impl DiskWalk<'_> {
     fn add(&mut self, row: Row, facts: &fs::Metadata) {
-        if facts.nlink() < 2 || facts.is_dir() || self.seen.insert((facts.dev(), facts.ino())) {
+        if facts.nlink() < 2 || facts.is_dir() || self.seen.insert(FileId::new(facts)) {
             self.usage.rows.entry(row).or_default().add(Sums::of(facts));
         }
     }

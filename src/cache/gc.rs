@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{Facts, Tree};
+use crate::fsutil::{Facts, FileId, Tree};
 use crate::human;
 use crate::params::resolved::CacheParams;
 
@@ -101,8 +101,8 @@ struct Candidate {
     signature: String,
     path: PathBuf,
     bytes: u64,
-    /// Device and inode of the library.
-    identity: (u64, u64),
+    /// The file of the library.
+    id: FileId,
     last_use: SystemTime,
     needs: Vec<String>,
 }
@@ -265,7 +265,7 @@ impl Cache {
         let size = |path: PathBuf| tree.facts(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + besides.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
-        Some(Candidate { signature, path, bytes, identity: facts.identity, last_use, needs })
+        Some(Candidate { signature, path, bytes, id: facts.id, last_use, needs })
     }
 
     fn last_use(&self, tree: &Tree, signature: &str, library: &Facts) -> SystemTime {
@@ -297,8 +297,8 @@ impl Cache {
                 continue;
             }
             let bytes = facts.allocated + if is_folder { size_below(tree, &path) } else { 0 };
-            let (signature, identity, last_use) = (String::new(), (0, 0), facts.modified);
-            items.push(Candidate { signature, path, bytes, identity, last_use, needs: Vec::new() });
+            let (signature, id, last_use) = (String::new(), FileId::default(), facts.modified);
+            items.push(Candidate { signature, path, bytes, id, last_use, needs: Vec::new() });
         }
         items
     }
@@ -314,7 +314,7 @@ impl Cache {
         let lease = lease::take(tree, &self.layout().lease(signature), Duration::from_millis(1), || false);
         let Acquire::Acquired(_lease) = lease else { return Ok(false) };
         let Some(facts) = tree.facts(&item.path).map_err(failed)? else { return Ok(true) };
-        if facts.identity != item.identity || self.last_use(tree, signature, &facts) != item.last_use {
+        if facts.id != item.id || self.last_use(tree, signature, &facts) != item.last_use {
             return Ok(false);
         }
         let dir = self.layout().dir(Category::Lib);
@@ -326,8 +326,7 @@ impl Cache {
         }
         // Who receives a library publishes without a lease.
         let moved = tree.facts(&staged).map_err(failed)?;
-        if moved.is_none_or(|moved| moved.identity != item.identity) && tree.link(&staged, &item.path).is_ok()
-        {
+        if moved.is_none_or(|moved| moved.id != item.id) && tree.link(&staged, &item.path).is_ok() {
             return Ok(false);
         }
         drop(own);

@@ -30,14 +30,13 @@ use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Facts, Folder, PathTrust, ReadError, Tree, TrustWalk};
+use crate::fsutil::{self, Facts, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
 
@@ -160,11 +159,11 @@ impl Cache {
         &self.layout
     }
 
-    /// Creates the cache directory itself if it is not there, and gives its device and inode.
+    /// Creates the cache directory itself if it is not there, and returns its identity.
     ///
     /// # Errors
     /// As [`Cache::open_or_make`].
-    pub fn identify(&self) -> Result<(u64, u64)> {
+    pub fn identify(&self) -> Result<FileId> {
         let root = self.layout.root();
         let cannot = |error: io::Error| Error::io("cannot use the cache directory", root, &error);
         let facts = if self.layout.params().frozen && root.is_dir() {
@@ -172,7 +171,7 @@ impl Cache {
         } else {
             self.open_or_make()?.top().file().metadata()
         };
-        facts.map(|facts| (facts.dev(), facts.ino())).map_err(cannot)
+        facts.map(|facts| FileId::new(&facts)).map_err(cannot)
     }
 
     /// Creates the directories that a publication needs.

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::fsutil::{self, Durability};
+use crate::fsutil::{self, Durability, FileStamp};
 use crate::inputs::Input;
 
 use super::open::cannot;
@@ -62,9 +62,7 @@ fn now() -> u64 {
 
 /// The time of the last change of a directory; the same number as long as there is none.
 fn changed(dir: &str) -> i64 {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(dir)
-        .map_or(-1, |facts| facts.mtime().wrapping_mul(1_000_000_000).wrapping_add(facts.mtime_nsec()))
+    FileStamp::of(Path::new(dir)).map_or(-1, |stamp| stamp.mtime)
 }
 
 impl Cache {

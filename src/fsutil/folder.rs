@@ -14,6 +14,7 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use crate::fsutil::FileId;
 use crate::owner::ProcessId;
 use crate::signals::without_signals;
 
@@ -38,8 +39,8 @@ pub struct Facts {
     pub allocated: u64,
     /// When it was last changed.
     pub modified: SystemTime,
-    /// Device and inode.
-    pub identity: (u64, u64),
+    /// The file itself.
+    pub id: FileId,
 }
 
 impl Facts {
@@ -54,7 +55,7 @@ impl Facts {
             // Blocks of stat have 512 bytes, whatever those of the disk have.
             allocated: (stat.st_blocks as u64).saturating_mul(512),
             modified: SystemTime::UNIX_EPOCH + since,
-            identity: (stat.st_dev as u64, stat.st_ino as u64),
+            id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
         }
     }
 
@@ -344,7 +345,7 @@ impl Folder {
     /// Whether `name` is a name of this open file.
     fn is_at(&self, name: &OsStr, file: &File) -> bool {
         let (Ok(Some(named)), Ok(ours)) = (self.facts(name), file.metadata()) else { return false };
-        named.identity == (ours.dev(), ours.ino())
+        named.id == FileId::new(&ours)
     }
 
     /// Opens a plain file that only this user or root can have written. `None` when there is none.

@@ -7,6 +7,7 @@ mod disk;
 pub mod faults;
 mod folder;
 mod gzip;
+mod identity;
 mod output;
 mod plain;
 mod tree;
@@ -30,6 +31,7 @@ pub use disk::{is_local, room, room_in_memory, word_of_loader};
 use faults::{Op, allow};
 pub use folder::{Facts, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};
+pub use identity::{FileId, FileStamp};
 pub use output::{OutputFile, is_stdout, open_log};
 pub use plain::{
     LONGEST_LIBRARY, LONGEST_LIST, LONGEST_TEXT, kind_name, not_plain, open_plain, read_plain,

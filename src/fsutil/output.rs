@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, CWD, OFlags, fcntl_getfl, fcntl_setfl, linkat};
 
+use crate::fsutil::FileId;
 use crate::signals::without_signals;
 
 use super::faults::{Op, allow};
@@ -228,7 +229,7 @@ fn descriptor(link: &Path) -> io::Result<Place> {
     let facts = fs::metadata(link)?;
     let is = |file: io::Result<std::os::fd::OwnedFd>| {
         let own = file.and_then(|file| File::from(file).metadata());
-        own.is_ok_and(|own| (own.dev(), own.ino(), own.rdev()) == (facts.dev(), facts.ino(), facts.rdev()))
+        own.is_ok_and(|own| FileId::new(&own) == FileId::new(&facts) && own.rdev() == facts.rdev())
     };
     let kind = facts.file_type();
     // Opened anew, a plain file would be written from its beginning.

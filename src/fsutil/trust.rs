@@ -10,6 +10,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
+use crate::fsutil::FileId;
+
 /// Why what is behind these facts may have been put there by somebody else; `None` when only this user, or root, can
 /// have.
 #[must_use]
@@ -190,24 +192,24 @@ pub struct TrustWalk {
 }
 
 impl TrustWalk {
-    /// As [`standing`], with device and inode of a directory that is there.
+    /// As [`standing`], with the identity of a directory that is there.
     ///
     /// # Errors
     /// As [`standing`].
-    pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, (u64, u64))> {
+    pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, FileId)> {
         let who = Credentials::here();
         Ok(match walk(dir, who, self)? {
             Walked::There { facts, .. } if !facts.is_dir() => {
-                (PathTrust::Untrusted("it is not a directory".to_owned()), (0, 0))
+                (PathTrust::Untrusted("it is not a directory".to_owned()), FileId::default())
             }
             Walked::There { real, facts, loose } => {
                 let standing = match who.untrusted_reason(facts.uid(), facts.mode()) {
                     Some(reason) => PathTrust::Untrusted(reason),
                     None => loose.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
                 };
-                (standing, (facts.dev(), facts.ino()))
+                (standing, FileId::new(&facts))
             }
-            Walked::Ended(standing) => (standing, (0, 0)),
+            Walked::Ended(standing) => (standing, FileId::default()),
         })
     }
 

@@ -4,7 +4,6 @@
 
 use std::borrow::Cow;
 use std::ffi::OsString;
-use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,7 +18,7 @@ use crate::cache::record::{EntryRecord, append_record};
 use crate::cache::{Cache, EntryView, Lookup, Verify, file_digest};
 use crate::codec::{Writer, digest, hex};
 use crate::error::{Error, Kind, Result, catch};
-use crate::fsutil;
+use crate::fsutil::{self, FileStamp};
 use crate::inputs;
 use crate::logging::progress;
 use crate::params::resolved::{BuildParams, SourceStorage};
@@ -85,7 +84,7 @@ impl Session {
         let mut seen = None;
         // A library that is there and damaged is not read again and again.
         let appeared = || {
-            let now = path.metadata().ok().map(|facts| (facts.ino(), facts.size(), facts.mtime_nsec()));
+            let now = FileStamp::of(&path).ok();
             std::mem::replace(&mut seen, now) != now && there()
         };
         let patience = ticket.request.params.build.lease_timeout;

@@ -11,14 +11,14 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, load_order};
 use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Durability, PathTrust};
+use crate::fsutil::{self, Durability, FileId, PathTrust};
 use crate::load::Image;
 
 use super::library::provenance;
@@ -235,10 +235,7 @@ impl Session {
 
 /// Makes a link at `path` to `target`, if it then leads to this file.
 fn link(path: &Path, target: &Path, file: &File) -> bool {
-    let same = || {
-        let (found, file) = (fs::metadata(path).ok()?, file.metadata().ok()?);
-        Some((found.dev(), found.ino()) == (file.dev(), file.ino()))
-    };
+    let same = || Some(FileId::of(path).ok()? == FileId::new(&file.metadata().ok()?));
     if symlink(target, path).is_err() {
         return false;
     }

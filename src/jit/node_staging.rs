@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,7 +28,7 @@ use tempfile::TempDir;
 use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, Verify, load_order};
 use crate::codec::{Reader, Writer, digest};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Durability, Folder, ReadError};
+use crate::fsutil::{self, Durability, FileId, Folder, ReadError};
 use crate::parallel::{Communicator, agree, all_same};
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
 use crate::process::environment;
@@ -148,10 +148,10 @@ const VISIBILITY_KEY_SIZE: usize = 16;
 /// What two ranks have in common if and only if the same path is the same file to them, which both may use: machine,
 /// user, mounts, root directory; and the path of the cache directory.
 fn visibility_key(machine: u64, dir: &Path) -> [u8; VISIBILITY_KEY_SIZE] {
-    let place = |path: &str| fs::metadata(path).map_or((0, 0), |facts| (facts.dev(), facts.ino()));
+    let place = |path: &str| FileId::of(Path::new(path)).unwrap_or_default();
     let mut writer = Writer::new(b"eyes");
-    let (_, mounts) = place("/proc/self/ns/mnt");
-    let (device, root) = place("/");
+    let mounts = place("/proc/self/ns/mnt").inode;
+    let FileId { device, inode: root } = place("/");
     let user = rustix::process::geteuid().as_raw();
     [machine, u64::from(user), mounts, device, root].into_iter().for_each(|number| writer.u64(number));
     writer.bytes(dir.as_os_str().as_bytes());
@@ -183,7 +183,7 @@ pub(super) enum Follower {
 pub(super) struct StagedSet {
     folder: PathBuf,
     /// What lies there, dependencies first, with device and inode.
-    files: Vec<(VerifiedLib, (u64, u64))>,
+    files: Vec<(VerifiedLib, FileId)>,
     /// The folder is removed with this, which the rank has that has made it.
     _made: Option<TempDir>,
 }
@@ -237,7 +237,7 @@ impl StagedSet {
     fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
         writer.bytes(self.folder.as_os_str().as_bytes());
-        for (whole, (device, inode)) in &self.files {
+        for (whole, FileId { device, inode }) in &self.files {
             writer.bytes(whole.signature.as_bytes());
             writer.bytes(&whole.digest);
             [whole.build_ms, *device, *inode].into_iter().for_each(|number| writer.u64(number));
@@ -253,7 +253,7 @@ impl StagedSet {
             let signature = reader.text()?.to_owned();
             let digest = reader.bytes()?.try_into().ok()?;
             let whole = VerifiedLib { signature, digest, build_ms: reader.u64()? };
-            files.push((whole, (reader.u64()?, reader.u64()?)));
+            files.push((whole, FileId { device: reader.u64()?, inode: reader.u64()? }));
         }
         Some(Self { folder, files, _made: None })
     }
@@ -272,15 +272,14 @@ impl StagedSet {
             let path = made.path().join(cache.layout().lib_basename(&whole.signature));
             // It is gone in a moment, and so is a host that loses its power.
             fsutil::publish_noclobber(&path, bytes, 0o700, Durability::Volatile)?;
-            let facts = fs::symlink_metadata(&path)?;
-            files.push((whole.clone(), (facts.dev(), facts.ino())));
+            files.push((whole.clone(), FileId::new(&fs::symlink_metadata(&path)?)));
         }
         Ok(Self { folder: made.path().to_owned(), files, _made: Some(made) })
     }
 
     /// The files, open; each is the one that the leader has made.
     fn open(&self, cache: &Cache) -> Result<Vec<File>> {
-        let open = |(whole, place): &(VerifiedLib, (u64, u64))| {
+        let open = |(whole, id): &(VerifiedLib, FileId)| {
             let path = self.folder.join(cache.layout().lib_basename(&whole.signature));
             let cannot = |reason: String| {
                 Error::new(Kind::Cache, format!("cannot use the staged {}: {reason}", path.display()))
@@ -290,7 +289,7 @@ impl StagedSet {
                 ReadError::Failed(error) => cannot(error.to_string()),
             })?;
             let file = file.ok_or_else(|| cannot("it is not there".to_owned()))?;
-            let same = file.metadata().is_ok_and(|facts| (facts.dev(), facts.ino()) == *place);
+            let same = file.metadata().is_ok_and(|facts| FileId::new(&facts) == *id);
             if same { Ok(file) } else { Err(cannot("it is another file".to_owned())) }
         };
         self.files.iter().map(open).collect()

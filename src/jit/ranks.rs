@@ -15,7 +15,7 @@ use crate::build::toolchain;
 use crate::cache::layout::Layout;
 use crate::cache::{Cache, VerifiedLib, Verify};
 use crate::error::{Error, Result, catch};
-use crate::fsutil;
+use crate::fsutil::{self, FileId};
 use crate::logging;
 use crate::parallel::cache_domains::{CacheDomains, discover};
 use crate::parallel::roles::{self, Plan, ROOT, RoleInput};
@@ -275,7 +275,7 @@ impl<'a> Call<'a> {
             return Ok(sharing);
         }
         let cache = Cache::sharing(declared, &self.request.params.cache);
-        let identify = || if self.is_follower() { Ok((0, 0)) } else { cache.identify() };
+        let identify = || if self.is_follower() { Ok(FileId::default()) } else { cache.identify() };
         let eyes = self.nodes.as_ref().map(|nodes| nodes.leaders());
         let sharing = Arc::new(discover(self.whole, identify, declared, &cache.layout().comm(), eyes)?);
         let number = self.agreed.discoveries.fetch_add(1, Ordering::Relaxed);

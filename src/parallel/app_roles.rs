@@ -3,13 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::codec::{digest, try_with_capacity};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil;
+use crate::fsutil::{self, FileId};
 use crate::human;
 use crate::params::resolved::BuildOn;
 
@@ -45,8 +43,7 @@ pub fn sharing(comm: &dyn Communicator, path: Result<&Path>) -> Result<CacheDoma
     let identify = || {
         let cannot = |error: std::io::Error| Error::io("cannot use the directory", path, &error);
         fsutil::create_dirs(path).map_err(cannot)?;
-        let facts = fs::metadata(path).map_err(cannot)?;
-        Ok((facts.dev(), facts.ino()))
+        FileId::of(path).map_err(cannot)
     };
     discover(comm, identify, path, path, None)
 }
@@ -211,7 +208,7 @@ mod tests {
     fn h6_one_rank_without_a_directory_fails_all() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
-        fs::write(&file, "").unwrap();
+        std::fs::write(&file, "").unwrap();
         // A name with characters that the shell knows, which the original could not take.
         let good = dir.path().join("new [a*]/sub");
         let results = run(3, |comm| sharing(comm, Ok(if comm.rank() == 1 { &file } else { &good })));

@@ -13,7 +13,7 @@ use std::path::Path;
 
 use crate::codec::{Digest32, digest, hex};
 use crate::error::Result;
-use crate::fsutil::Tree;
+use crate::fsutil::{FileId, Tree};
 
 use super::{Communicator, agree, agree_gather, on_root};
 
@@ -52,7 +52,7 @@ impl CacheDomains {
 
 /// Finds out who shares. Collective.
 ///
-/// `identify` makes the directory `dir` if need be and gives its device and inode. `meeting_dir` is where files are put,
+/// `identify` makes the directory `dir` if need be and returns its identity. `meeting_dir` is where files are put,
 /// that directory or one below it; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
 /// the one that looks for it: what `identify` gives on the others does not count.
 ///
@@ -60,13 +60,13 @@ impl CacheDomains {
 /// That of `identify`, on all ranks.
 pub fn discover(
     comm: &dyn Communicator,
-    identify: impl FnOnce() -> Result<(u64, u64)>,
+    identify: impl FnOnce() -> Result<FileId>,
     dir: &Path,
     meeting_dir: &Path,
     eyes: Option<&[usize]>,
 ) -> Result<CacheDomains> {
     let all = agree_gather(comm, "looking at the cache directory", || {
-        let (device, inode) = identify()?;
+        let FileId { device, inode } = identify()?;
         let mut mine = [0; 24];
         for (field, value) in mine.chunks_exact_mut(8).zip([comm.machine(), device, inode]) {
             field.copy_from_slice(&value.to_le_bytes());
@@ -178,9 +178,8 @@ mod tests {
             // The inode of a directory on another (pretended) host says nothing.
             let salt = u64::from(comm.host().as_bytes()[0]);
             let identify = || {
-                use std::os::unix::fs::MetadataExt;
-                let facts = fs::metadata(dir).map_err(|error| Error::io("no", dir, &error))?;
-                Ok((facts.dev() ^ salt, facts.ino()))
+                let id = FileId::of(dir).map_err(|error| Error::io("no", dir, &error))?;
+                Ok(FileId { device: id.device ^ salt, ..id })
             };
             discover(comm, identify, dir, &dir.join("comm"), None)
         })

@@ -28,7 +28,7 @@ use crate::process::slots::{self, Wanted};
 
 use super::environment::{self, Environment};
 use super::pragmas;
-use super::record::{Facts, Record, is_idempotent};
+use super::record::{Record, file_stamp, is_idempotent};
 use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_as_made, read_record};
 
 /// For how long a compiler may run, in seconds of the clock and of a processor.
@@ -396,7 +396,7 @@ fn finish(work: &Work, folder: &Path, plan: Plan) -> Result<(), Refusal> {
     record.sha256 = sha256(made)?;
     for name in [HEADER, PRECOMPILED] {
         fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600))?;
-        record.made.insert(name.to_owned(), Facts::of_file(&folder.join(name)));
+        record.made.insert(name.to_owned(), file_stamp(&folder.join(name)));
     }
     if !is_as_made(folder, &record) {
         return Err(Refusal::lasting("somebody else can have written what was made"));

@@ -5,12 +5,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::build::{Job, inputs};
-use crate::fsutil::{self, LONGEST_TEXT};
+use crate::fsutil::{self, FileId, LONGEST_TEXT};
 use crate::params::resolved::{BuildParams, header_name};
 
 use crate::process::environment;
@@ -101,8 +99,7 @@ fn ours(path: PathBuf) -> Include {
 }
 
 fn is_same(a: &Path, b: &Path) -> bool {
-    let facts = |path: &Path| fs::metadata(path).map(|facts| (facts.dev(), facts.ino())).ok();
-    facts(a).is_some_and(|facts_of_a| facts(b) == Some(facts_of_a))
+    FileId::of(a).is_ok_and(|id| FileId::of(b).is_ok_and(|other| other == id))
 }
 
 /// Whether what such a directory has is found before what a compiler's own directories have.

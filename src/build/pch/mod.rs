@@ -35,7 +35,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::codec::{Writer, digest, hex};
-use crate::fsutil::{self, PathTrust};
+use crate::fsutil::{self, FileStamp, PathTrust};
 use crate::params::resolved::{BuildParams, Language, Precompile};
 use crate::process::detached::RunDetached;
 use crate::process::{self, Runner, slots};
@@ -43,7 +43,7 @@ use crate::process::{self, Runner, slots};
 use super::{Job, diagnostics, toolchain};
 use build::{Places, Work};
 use environment::Environment;
-use record::{Facts, Record};
+use record::Record;
 use text::Text;
 
 /// Where precompiled preambles are kept.
@@ -84,7 +84,7 @@ pub(super) struct UsablePch {
     /// What it was made from.
     pub(super) headers: Vec<PathBuf>,
     /// What its files are like.
-    made: BTreeMap<String, Facts>,
+    made: BTreeMap<String, FileStamp>,
 }
 
 /// The preamble of a source, made or not.
@@ -292,7 +292,7 @@ fn is_as_made(folder: &Path, record: &Record) -> bool {
     [HEADER, PRECOMPILED].into_iter().all(|name| {
         let file = fsutil::open_trusted(&folder.join(name)).ok().flatten();
         let facts = file.and_then(|file| file.metadata().ok());
-        facts.is_some_and(|facts| record.made.get(name) == Some(&Facts::new(&facts)))
+        facts.is_some_and(|facts| record.made.get(name) == Some(&FileStamp::new(&facts)))
     })
 }
 

@@ -4,13 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fsutil::{self, LONGEST_TEXT};
-use crate::inputs::nanoseconds;
+use crate::fsutil::{self, FileStamp, LONGEST_TEXT};
 
 use super::include_names::Names;
 use super::volatile_macros;
@@ -27,11 +25,11 @@ pub(super) struct Record {
     /// For how many seconds nobody is to try again, if nothing changes.
     pub(super) pause: u64,
     /// The precompiled file and the header from which it was made, by their names in the folder.
-    pub(super) made: BTreeMap<String, Facts>,
+    pub(super) made: BTreeMap<String, FileStamp>,
     /// SHA-256 of the precompiled file, for whoever wants to know whether the disk is to be trusted.
     pub(super) sha256: String,
     /// All headers that it was made from, those of the compiler and the system too.
-    pub(super) headers: BTreeMap<PathBuf, Facts>,
+    pub(super) headers: BTreeMap<PathBuf, FileStamp>,
     /// Directories in which another header might be found: those that are searched, and those of the headers.
     pub(super) dirs: BTreeMap<PathBuf, Dir>,
     /// The parts of the names by which these headers ask for headers.
@@ -41,7 +39,7 @@ pub(super) struct Record {
 /// What a directory is like.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Dir {
-    facts: Facts,
+    facts: FileStamp,
     /// What it has of what is asked for; directories with a slash.
     has: BTreeSet<String>,
     /// Whether any other name may be asked for in it.
@@ -50,41 +48,20 @@ pub(super) struct Dir {
 
 pub(super) const FORMAT: &str = "dijitso pch 4";
 
-/// What a file is like: any change changes it, also one that gives it its old time and size.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Facts {
-    size: u64,
-    mtime: i64,
-    ctime: i64,
-    inode: u64,
+/// The stamp of a file; the default if it cannot be looked at.
+pub(super) fn file_stamp(path: &Path) -> FileStamp {
+    FileStamp::of(path).unwrap_or_default()
 }
 
-impl Facts {
-    pub(super) fn new(facts: &fs::Metadata) -> Self {
-        Self {
-            size: facts.size(),
-            mtime: nanoseconds(facts.mtime(), facts.mtime_nsec()),
-            ctime: nanoseconds(facts.ctime(), facts.ctime_nsec()),
-            inode: facts.ino(),
-        }
-    }
-
-    /// Of a file; none of what is not there.
-    pub(super) fn of_file(path: &Path) -> Self {
-        fs::metadata(path).map_or_else(|_| Self::default(), |facts| Self::new(&facts))
-    }
-
-    /// Of a directory: what changes when a name appears in it or goes.
-    fn of_dir(path: &Path) -> Self {
-        let names = |facts: fs::Metadata| Self { size: 0, ctime: 0, ..Self::new(&facts) };
-        fs::metadata(path).map_or_else(|_| Self::default(), names)
-    }
+/// The stamp of a directory, without what changes if neither a name appears in it nor goes.
+fn dir_stamp(path: &Path) -> FileStamp {
+    FileStamp { size: 0, ctime: 0, ..file_stamp(path) }
 }
 
 impl Dir {
     fn now(path: &Path, asked: &BTreeSet<String>, any: bool) -> Self {
         // Before it is read: what appears meanwhile is looked for again.
-        let facts = Facts::of_dir(path);
+        let facts = dir_stamp(path);
         let mut has = BTreeSet::new();
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -97,7 +74,7 @@ impl Dir {
 
     /// Whether nothing has come or gone that is asked for.
     fn is_current(&self, path: &Path, asked: &BTreeSet<String>) -> bool {
-        Facts::of_dir(path) == self.facts || (!self.any && Self::now(path, asked, false).has == self.has)
+        dir_stamp(path) == self.facts || (!self.any && Self::now(path, asked, false).has == self.has)
     }
 }
 
@@ -121,7 +98,7 @@ impl Record {
         let mut facts = BTreeMap::new();
         for path in headers {
             // Before it is read, as above.
-            let before = Facts::of_file(&path);
+            let before = file_stamp(&path);
             match fsutil::read_plain(&path, LONGEST_TEXT) {
                 Ok(data) => {
                     let text = String::from_utf8_lossy(&data);
@@ -169,7 +146,7 @@ impl Record {
 
     /// Whether everything that it was made from is as it was.
     pub(super) fn is_current(&self) -> bool {
-        self.headers.iter().all(|(path, facts)| Facts::of_file(path) == *facts)
+        self.headers.iter().all(|(path, facts)| file_stamp(path) == *facts)
             && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked))
     }
 
