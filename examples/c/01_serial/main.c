@@ -1,9 +1,9 @@
-/* The shortest complete program: generates a C function, has it compiled once, and calls it. No MPI is started. */
+/* Generates a C function, has it compiled once, and calls it. The program starts no MPI. */
 #include <dijitso.h>
 #include <stdio.h>
 #include <string.h>
 
-/* Called on a miss only: hands over the code. The library copies it. */
+/* Hands over the code; dijitso copies it. Called on a miss only. */
 static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
                         dijitso_source *source)
 {

@@ -12,7 +12,7 @@ static int32_t generate(void *user_data, const char *name, const char *signature
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-/* The directories of compute nodes with local disks, on one machine: each rank has its own. */
+/* Gives each rank a cache directory of its own, as on compute nodes with local disks. */
 static int set_own_directory(dijitso_params *params, int rank, dijitso_error **error)
 {
     char directory[4096];
@@ -23,7 +23,7 @@ static int set_own_directory(dijitso_params *params, int rank, dijitso_error **e
     return dijitso_params_set(params, "cache.cache_dir", directory, error);
 }
 
-/* Prints what every rank has, in the order of the ranks. */
+/* Prints the value and the origin of every rank, in the order of the ranks. Collective over comm. */
 static void report(MPI_Comm comm, double value, int origin)
 {
     static const char *const origins[] = {"taken from memory", "found on disk", "built here", "received"};

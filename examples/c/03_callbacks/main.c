@@ -1,6 +1,6 @@
-/* The host moves the library itself. No communicator is given to dijitso, which therefore calls no MPI; the host asks
- * who misses, chooses the roles, and supplies what a builder sends with, a receiver receives with and a waiter waits
- * with. A host that communicates by other means than MPI replaces transport.c and nothing else. */
+/* The program moves the library itself. dijitso gets no communicator, so it calls no MPI. The program finds out which
+ * ranks miss, chooses their roles, and passes the callbacks: send for the builder, receive for receivers, wait for
+ * waiters. A program that does not communicate by MPI replaces transport.c. */
 #include "transport.h"
 
 #include <stdio.h>
@@ -14,7 +14,7 @@ static int32_t generate(void *user_data, const char *name, const char *signature
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-/* Without callbacks a miss is an error, which is how a rank finds out that it misses. */
+/* Returns the library, or NULL on a miss: without callbacks a miss is an error. */
 static dijitso_library *look_up(const dijitso_params *params)
 {
     dijitso_library *library = NULL;
@@ -22,7 +22,8 @@ static dijitso_library *look_up(const dijitso_params *params)
     return library;
 }
 
-/* Entered by the ranks that miss, and by them only: the first of them builds. */
+/* Builds on the first rank of `missing`, and brings the library to the others. Collective over `missing`, the ranks
+ * that miss. */
 static dijitso_status exchange(const dijitso_params *params, MPI_Comm missing, int shared, dijitso_library **library,
                                dijitso_error **error)
 {
@@ -43,13 +44,13 @@ static dijitso_status exchange(const dijitso_params *params, MPI_Comm missing, i
         callbacks.receive = transport_receive;
     status = dijitso_jit("affine", params, &callbacks, DIJITSO_COMM_NULL, library, error);
 
-    /* A waiter that looks when the builder has already published hits and need not wait; the others still count on it. */
-    if (shared && !transport.used)
+    /* A late waiter hits, and dijitso does not call its `wait`. The others are in the barrier, so enter it now. */
+    if (shared && !transport.called)
         transport_wait(&transport);
     return status;
 }
 
-/* Prints what every rank has, in the order of the ranks. */
+/* Prints the value and the origin of every rank, in the order of the ranks. Collective over comm. */
 static void report(MPI_Comm comm, double value, int origin)
 {
     static const char *const origins[] = {"taken from memory", "found on disk", "built here", "received"};

@@ -1,6 +1,6 @@
 #include "transport.h"
 
-/* MPI counts elements with an int, so that a long blob goes in pieces. */
+/* MPI counts elements in an int, so a long blob is sent in pieces. */
 enum { PIECE = 1 << 30 };
 
 static int broadcast(uint8_t *data, uint64_t size, MPI_Comm comm)
@@ -13,8 +13,8 @@ static int broadcast(uint8_t *data, uint64_t size, MPI_Comm comm)
     return 0;
 }
 
-/* The size is announced first; the bytes follow only if every receiver has room for them. */
-static int announce(uint64_t *size, MPI_Comm comm)
+/* Sends the size before the bytes, which follow only if every receiver has room for them. */
+static int broadcast_size(uint64_t *size, MPI_Comm comm)
 {
     return MPI_Bcast(size, 1, MPI_UINT64_T, 0, comm) != MPI_SUCCESS;
 }
@@ -28,31 +28,31 @@ static int all_ready(int ready, MPI_Comm comm)
 int32_t transport_send(void *user_data, const uint8_t *data, size_t size)
 {
     struct transport *const transport = user_data;
-    uint64_t announced = size;
-    transport->used = 1;
-    if (announce(&announced, transport->comm) || !all_ready(1, transport->comm))
+    uint64_t length = size;
+    transport->called = 1;
+    if (broadcast_size(&length, transport->comm) || !all_ready(1, transport->comm))
         return 1;
-    /* MPI_Bcast takes a pointer to non-const on every rank, and does not write through it on the root. */
-    return broadcast((uint8_t *)data, announced, transport->comm);
+    /* MPI_Bcast takes a pointer to non-const data, but does not write to it on the root. */
+    return broadcast((uint8_t *)data, length, transport->comm);
 }
 
 int32_t transport_receive(void *user_data, dijitso_blob *blob)
 {
     struct transport *const transport = user_data;
-    uint64_t announced = 0;
-    uint8_t *room;
-    transport->used = 1;
-    if (announce(&announced, transport->comm))
+    uint64_t length = 0;
+    uint8_t *data;
+    transport->called = 1;
+    if (broadcast_size(&length, transport->comm))
         return 1;
-    room = announced <= SIZE_MAX ? dijitso_blob_resize(blob, (size_t)announced) : NULL;
-    if (!all_ready(room != NULL, transport->comm))
+    data = length <= SIZE_MAX ? dijitso_blob_resize(blob, (size_t)length) : NULL;
+    if (!all_ready(data != NULL, transport->comm))
         return 1;
-    return broadcast(room, announced, transport->comm);
+    return broadcast(data, length, transport->comm);
 }
 
 int32_t transport_wait(void *user_data)
 {
     struct transport *const transport = user_data;
-    transport->used = 1;
+    transport->called = 1;
     return MPI_Barrier(transport->comm) != MPI_SUCCESS;
 }

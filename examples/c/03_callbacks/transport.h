@@ -1,5 +1,5 @@
-/* Moves one blob from rank 0 of a communicator to its other ranks. What each function returns is what dijitso wants of
- * a callback: zero for success. */
+/* Moves one blob from rank 0 of a communicator to its other ranks. Each function is a callback for dijitso, and
+ * returns 0 on success. */
 #ifndef TRANSPORT_H
 #define TRANSPORT_H
 
@@ -8,7 +8,7 @@
 
 struct transport {
     MPI_Comm comm; /* rank 0 is the builder */
-    int used;      /* set when dijitso has called one of the functions below */
+    int called;    /* set when dijitso has called one of the functions below */
 };
 
 int32_t transport_send(void *transport, const uint8_t *data, size_t size);

@@ -1,6 +1,5 @@
-/* The pattern that dijitso documents for parallel hosts: dijitso_mpi_create_comms_and_role() says who builds, who
- * receives and who waits, and gives the communicators; the host passes the callbacks that belong to its role, and no
- * communicator. */
+/* The callback pattern of the Python module: dijitso_mpi_create_comms_and_role() gives each rank its role (builder,
+ * receiver or waiter) and the communicators. Each rank passes the callbacks of its role, and no communicator. */
 #include <dijitso.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -9,7 +8,8 @@
 struct host {
     MPI_Comm copy_comm, wait_comm;
     int32_t role;
-    int transported, waited; /* set when dijitso has called send or receive, and wait */
+    int transferred; /* set when dijitso has called send or receive */
+    int waited;      /* set when dijitso has called wait */
 };
 
 static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
@@ -23,14 +23,14 @@ static int32_t generate(void *user_data, const char *name, const char *signature
 static int32_t send(void *user_data, const uint8_t *data, size_t size)
 {
     struct host *const host = user_data;
-    host->transported = 1;
+    host->transferred = 1;
     return dijitso_mpi_send_binary(host->copy_comm, data, size, NULL);
 }
 
 static int32_t receive(void *user_data, dijitso_blob *blob)
 {
     struct host *const host = user_data;
-    host->transported = 1;
+    host->transferred = 1;
     return dijitso_mpi_receive_binary(host->copy_comm, blob, NULL);
 }
 
@@ -41,7 +41,7 @@ static int32_t wait(void *user_data)
     return MPI_Barrier(host->wait_comm) != MPI_SUCCESS;
 }
 
-/* Without callbacks a miss is an error, which is how a rank finds out that it misses. */
+/* Returns 1 on a miss: without callbacks a miss is an error. */
 static int misses(const char *name, const dijitso_params *params)
 {
     dijitso_library *library = NULL;
@@ -50,15 +50,15 @@ static int misses(const char *name, const dijitso_params *params)
     return missed;
 }
 
-/* A rank that has the library is not asked to send, receive or wait, while the others count on it: it does its part
- * now. The builder sends what lies in its cache, and a receiver drops what it does not need. */
-static void do_what_is_left(const char *name, const dijitso_params *params, struct host *host)
+/* Does the part of a rank that has the library: dijitso has not called its callbacks, but the other ranks wait for it.
+ * A builder sends the binary from its cache; a receiver drops what it gets. */
+static void complete_transfer(const char *name, const dijitso_params *params, struct host *host)
 {
     dijitso_blob *blob = NULL, *signature = NULL;
-    if (host->copy_comm != MPI_COMM_NULL && !host->transported && dijitso_blob_new(&blob, NULL) == DIJITSO_OK
+    if (host->copy_comm != MPI_COMM_NULL && !host->transferred && dijitso_blob_new(&blob, NULL) == DIJITSO_OK
         && dijitso_blob_new(&signature, NULL) == DIJITSO_OK) {
         if (host->role == DIJITSO_ROLE_BUILDER) {
-            /* Where nothing can be read, nothing is sent, which the receivers refuse. */
+            /* If this fails, the blob stays empty, and receivers refuse an empty blob. */
             dijitso_signature(params, name, signature, NULL);
             dijitso_cache_read_binary(params, (const char *)dijitso_blob_data(signature), blob, NULL);
             send(host, dijitso_blob_data(blob), dijitso_blob_size(blob));
@@ -72,7 +72,7 @@ static void do_what_is_left(const char *name, const dijitso_params *params, stru
     dijitso_blob_free(blob);
 }
 
-/* Collective over comm, from which the roles were made. */
+/* Collective over comm, the communicator that the roles were made from. */
 static dijitso_status jit(MPI_Comm comm, const char *name, const dijitso_params *params, struct host *host,
                           dijitso_library **library, dijitso_error **error)
 {
@@ -80,12 +80,12 @@ static dijitso_status jit(MPI_Comm comm, const char *name, const dijitso_params 
     dijitso_status status;
     int missed = misses(name, params);
 
-    /* Whether a rank misses is known to that rank only: whoever has it must not leave the others alone. */
+    /* Only a rank itself knows whether it misses. If any rank does, all must take part in the transfer. */
     MPI_Allreduce(MPI_IN_PLACE, &missed, 1, MPI_INT, MPI_MAX, comm);
     if (!missed)
         return dijitso_jit(name, params, NULL, DIJITSO_COMM_NULL, library, error);
 
-    host->transported = host->waited = 0;
+    host->transferred = host->waited = 0;
     callbacks.user_data = host;
     if (host->role == DIJITSO_ROLE_BUILDER)
         callbacks.generate = generate;
@@ -96,11 +96,11 @@ static dijitso_status jit(MPI_Comm comm, const char *name, const dijitso_params 
     if (host->wait_comm != MPI_COMM_NULL)
         callbacks.wait = wait;
     status = dijitso_jit(name, params, &callbacks, DIJITSO_COMM_NULL, library, error);
-    do_what_is_left(name, params, host);
+    complete_transfer(name, params, host);
     return status;
 }
 
-/* Prints what every rank has, in the order of the ranks. */
+/* Prints the role, the value and the origin of every rank, in the order of the ranks. Collective over comm. */
 static void report(MPI_Comm comm, int32_t role, double value, int origin)
 {
     static const char *const roles[] = {"builder", "receiver", "waiter"};
@@ -146,7 +146,7 @@ static int run(MPI_Comm comm, const char *buildon, int own)
     ok = make_params(rank, own, &params, &error) == DIJITSO_OK;
     MPI_Allreduce(MPI_IN_PLACE, &ok, 1, MPI_INT, MPI_MIN, comm);
 
-    /* Fails on every rank or on none. Once, for all libraries to come. */
+    /* Fails on every rank or on none. One call serves all libraries. */
     ok = ok && dijitso_mpi_create_comms_and_role(comm, dijitso_params_get(params, "cache.cache_dir"), buildon,
                                                  &host.copy_comm, &host.wait_comm, &host.role, &error) == DIJITSO_OK;
     if (ok)

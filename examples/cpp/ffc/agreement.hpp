@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Failing together: a rank that fails alone would leave the others waiting for it in the next collective.
+// Makes all ranks fail together. If one rank failed alone, the others would wait for it in the next collective.
 #pragma once
 
 #include <mpi.h>
@@ -10,15 +10,15 @@
 #include <string>
 #include <utility>
 
-// An error that every rank throws at the same point and with the same text: one rank speaks for all, and all leave in order.
+// An error that every rank throws at the same point and with the same text, so that one rank prints it and MPI is still usable.
 class agreed_error : public std::runtime_error
 {
 public:
   using std::runtime_error::runtime_error;
 };
 
-// Runs a step that does not communicate and returns its result, or, if it throws on some rank, throws agreed_error on all, with
-// the reason of the first of them. Collective over comm.
+// Runs a step that does not communicate, and returns its result. If it throws on any rank, throws agreed_error on all ranks, with
+// the text of the lowest rank that failed. Collective over comm.
 template <class Step>
 auto on_every_rank(MPI_Comm comm, Step step)
 {

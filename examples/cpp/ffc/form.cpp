@@ -12,7 +12,7 @@
 namespace
 {
 
-// What one run of FFC wrote: a form's module and all modules below it.
+// The output of one run of FFC: the module of a form and all modules that it depends on.
 class generated_modules
 {
 public:
@@ -42,15 +42,15 @@ private:
   std::map<std::string, std::vector<std::string>> dependencies_;
 };
 
-// Hands over one module, after those it depends on. They are jitted here, inside the generate callback of the one above, where a
-// jit is local to this rank: they are found in the cache or built, and travel with the form to ranks that do not share it.
-void hand_over(const generated_modules& modules, const dijitso::params& parameters, int& compiles, dijitso::source& source)
+// Hands over one module after the modules that it depends on. Within a generate callback dijitso::jit is local to this rank: it
+// finds or builds the dependency here, and the form takes it along to ranks that do not share this cache.
+void set_module(const generated_modules& modules, const dijitso::params& parameters, int& compiles, dijitso::source& source)
 {
   const std::string name(source.name());
   for (const std::string& dependency : modules.dependencies(name))
   {
-    const dijitso::library library = dijitso::jit(dependency, parameters, [&](dijitso::source& source_of_dependency) {
-      hand_over(modules, parameters, compiles, source_of_dependency);
+    const dijitso::library library = dijitso::jit(dependency, parameters, [&](dijitso::source& dependency_source) {
+      set_module(modules, parameters, compiles, dependency_source);
     });
     compiles += library.origin() == dijitso::origin::built;
     source.add_dependency(library);
@@ -63,7 +63,7 @@ void hand_over(const generated_modules& modules, const dijitso::params& paramete
 
 std::string form_name(const std::string& ufl)
 {
-  // FNV-1a over all that determines the code: with signatures that are names, dijitso has nothing else to tell forms apart.
+  // FNV-1a over all that determines the code: the name is the signature here, so it alone tells forms apart.
   std::uint64_t hash = 14695981039346656037u;
   for (const char c : ufl + '\0' + FFC_VERSION)
     hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
@@ -75,9 +75,9 @@ std::string form_name(const std::string& ufl)
 dijitso::params form_parameters(const std::string& cache_directory)
 {
   dijitso::params parameters;
-  // FFC writes the names of modules into the code that includes and calls them, so a module must be saved under its name.
+  // FFC writes the names of modules into the code that includes and calls them, so dijitso must not add a hash to the names.
   parameters.set("cache.signature", "name");
-  parameters.set("build.include_dirs", "'" UFC_INCLUDE_DIR "'"); // quoted: lists are split as a shell does
+  parameters.set("build.include_dirs", "'" UFC_INCLUDE_DIR "'"); // quoted, because a list is split as by a shell
   parameters.set("build.cxxflags_opt", "-O2");
   if (!cache_directory.empty())
     parameters.set("cache.cache_dir", cache_directory);
@@ -92,7 +92,7 @@ compiled_form jit_form(const std::string& ufl, const dijitso::params& parameters
       name, parameters,
       [&](dijitso::source& source) {
         ++runs;
-        hand_over(generated_modules(ufl, name), parameters, compiles, source);
+        set_module(generated_modules(ufl, name), parameters, compiles, source);
       },
       comm);
   compiles += library.origin() == dijitso::origin::built;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// From a UFL file to a compiled form: FFC writes C++ modules that depend on each other, dijitso compiles, links and loads them.
+// Compiles a UFL file: FFC writes C++ modules that depend on each other, dijitso compiles, links and loads them.
 #pragma once
 
 #include <dijitso.hpp>
@@ -14,14 +14,14 @@ struct compiled_form
 {
   std::shared_ptr<const ufc::form> form;
   dijitso::origin origin; // how this rank got the form's module
-  int ffc_runs;           // how often this rank ran FFC for it: 0 or 1
-  int compiles;           // how many modules this rank compiled for it
+  int ffc_runs;           // runs of FFC on this rank: 0 or 1
+  int compiles;           // modules that this rank compiled
 };
 
-// The name of the module of the form in `ufl`, the text of a UFL file. Local.
+// Returns the name of the module of the form in `ufl`, the text of a UFL file. Local.
 std::string form_name(const std::string& ufl);
 
-// Parameters under which modules compile and link as FFC expects. Local.
+// Returns parameters with which modules compile and link as FFC expects. Local.
 dijitso::params form_parameters(const std::string& cache_directory);
 
 // Compiles the first form of a UFL file and the modules it depends on. Throws command_error on the rank whose FFC failed,

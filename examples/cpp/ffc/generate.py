@@ -25,7 +25,7 @@ def compiler_of(ufl_object):
 
 
 def write_module(ufl_object, name, directory, parameters, modules):
-    """Write a module and those below it; `modules` maps the names of those already written to their dependencies."""
+    """Write a module and its dependencies; `modules` maps the names of modules already written to their dependencies."""
     header, code, dependencies = compiler_of(ufl_object)(ufl_object, prefix=name, parameters=parameters, jit=True)
     (directory / f"{name}.h").write_text(header)
     (directory / f"{name}.cpp").write_text(code)

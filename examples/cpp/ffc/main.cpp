@@ -29,7 +29,7 @@ namespace
 
 struct options
 {
-  std::string cache;                    // empty: what dijitso takes by default
+  std::string cache;                    // empty: the default directory of dijitso
   std::optional<int> expected_compiles; // over all ranks
 };
 
@@ -69,7 +69,7 @@ preparation prepare(int argc, char** argv)
   return {std::move(chosen), std::move(ufl), std::move(parameters)};
 }
 
-// Whether the form gives the stiffness matrix of linear elements on the triangle (0,0), (1,0), (0,1). Prints a wrong one.
+// Returns true if the form gives the stiffness matrix of linear elements on the triangle (0,0), (1,0), (0,1). Prints a wrong matrix.
 bool is_stiffness_matrix(const ufc::form& form)
 {
   const std::array<double, 9> expected = {1.0, -0.5, -0.5, -0.5, 0.5, 0.0, -0.5, 0.0, 0.5};
@@ -87,7 +87,7 @@ bool is_stiffness_matrix(const ufc::form& form)
   return good;
 }
 
-// Whether the modules that the form is linked to answer as linear elements on triangles do.
+// Returns true if the modules that the form is linked to describe linear elements on triangles.
 bool dependencies_answer(const ufc::form& form)
 {
   const std::unique_ptr<const ufc::finite_element> element(form.create_finite_element(0));
@@ -97,7 +97,7 @@ bool dependencies_answer(const ufc::form& form)
   return element->space_dimension() == 3 && dofmap->num_element_dofs() == 3 && coordinate_element->space_dimension() == 6;
 }
 
-// Prints a line for every rank; true if all is well on all of them. Collective over comm.
+// Prints a line for every rank. Returns true if every rank has a correct form and the counts are as expected. Collective over comm.
 bool report(const compiled_form& compiled, const options& chosen, MPI_Comm comm)
 {
   int rank = 0, size = 1;
@@ -114,14 +114,14 @@ bool report(const compiled_form& compiled, const options& chosen, MPI_Comm comm)
   int ffc_runs = 0, compiles = 0;
   for (int r = 0; r < size; ++r)
   {
-    const std::int32_t* const of_rank = &all[fields * static_cast<std::size_t>(r)];
-    ffc_runs += of_rank[1];
-    compiles += of_rank[2];
-    good = good && of_rank[3];
+    const std::int32_t* const fields_of_rank = &all[fields * static_cast<std::size_t>(r)];
+    ffc_runs += fields_of_rank[1];
+    compiles += fields_of_rank[2];
+    good = good && fields_of_rank[3];
     if (rank == 0)
       std::printf("rank %d: form from %-9s element matrix and elements %s\n", r,
-                  (std::string(to_string(static_cast<dijitso::origin>(of_rank[0]))) + ",").c_str(),
-                  of_rank[3] ? "correct" : "WRONG");
+                  (std::string(to_string(static_cast<dijitso::origin>(fields_of_rank[0]))) + ",").c_str(),
+                  fields_of_rank[3] ? "correct" : "WRONG");
   }
   if (rank == 0)
     std::printf("FFC runs: %d, modules compiled: %d\n", ffc_runs, compiles);
@@ -148,7 +148,7 @@ int main(int argc, char** argv)
   {
     good = run(argc, argv, MPI_COMM_WORLD);
   }
-  // Every rank gets one of these three, so that all leave in order and rank 0 speaks for them.
+  // If one rank throws one of these three, every rank throws one of them, so all ranks finalize MPI and rank 0 prints the reason.
   catch (const agreed_error& error)
   {
     failure = error.what();

@@ -40,7 +40,7 @@ temporary_directory::temporary_directory()
 
 temporary_directory::~temporary_directory()
 {
-  std::error_code ignored; // a destructor has nobody to tell
+  std::error_code ignored; // a destructor cannot report it
   std::filesystem::remove_all(path_, ignored);
 }
 
@@ -51,7 +51,7 @@ void run_command(const std::vector<std::string>& argv, const std::filesystem::pa
     pointers.push_back(const_cast<char*>(argument.c_str())); // posix_spawnp does not write to them
   pointers.push_back(nullptr);
 
-  // posix_spawn rather than fork: a copy of an MPI process may not be safe to touch its registered memory.
+  // Not fork: the copy of an MPI process may not be allowed to touch its registered memory.
   posix_spawn_file_actions_t redirections;
   posix_spawn_file_actions_init(&redirections);
   posix_spawn_file_actions_addopen(&redirections, 0, "/dev/null", O_RDONLY, 0);

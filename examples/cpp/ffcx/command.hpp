@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Running another program on files of our own.
+// Runs another program on temporary files.
 #pragma once
 
 #include <filesystem>
@@ -7,14 +7,14 @@
 #include <string>
 #include <vector>
 
-// A program could not be run, or failed, or did not write what it should have.
+// Thrown if a program cannot be run, fails, or does not write its output.
 class command_error : public std::runtime_error
 {
 public:
   using std::runtime_error::runtime_error;
 };
 
-// A directory of our own, removed with all that is in it at the end of the scope.
+// A new directory. The destructor removes it with its contents.
 class temporary_directory
 {
 public:
@@ -29,10 +29,10 @@ private:
   std::filesystem::path path_;
 };
 
-// Runs argv[0], looked up on the PATH, and waits for it. There is no shell that could reinterpret an argument. What it prints
-// goes to the file `output`. Throws command_error with the end of that if it does not exit with status 0.
+// Runs argv[0], looked up on the PATH, without a shell, and waits for it. Its output goes to the file `output`. Throws
+// command_error with the end of that output if the exit status is not 0.
 void run_command(const std::vector<std::string>& argv, const std::filesystem::path& output);
 
-// Whole files. Throw command_error.
+// Read or write a whole file. Throw command_error.
 std::string read_file(const std::filesystem::path& file);
 void write_file(const std::filesystem::path& file, const std::string& text);

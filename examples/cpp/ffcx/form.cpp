@@ -6,12 +6,12 @@
 namespace
 {
 
-// Runs FFCx in a directory of its own and hands over what it wrote.
+// Runs FFCx in a temporary directory and hands over the code that it writes.
 void generate(const std::string& ufl, dijitso::source& source)
 {
   const temporary_directory directory;
-  // FFCx names the files it writes, and the symbols in them, after the file it reads; named after the signature, its files are
-  // called what dijitso saves them as.
+  // FFCx names its output files and their symbols after its input file. The signature as that name makes the symbols unique, and
+  // the #include of the header right.
   const std::filesystem::path stem = directory.path() / std::string(source.signature());
   const std::filesystem::path input = stem.string() + ".py";
   write_file(input, ufl);
@@ -42,8 +42,8 @@ dijitso::params form_parameters(const std::string& ufl, const std::string& cache
 {
   dijitso::params parameters;
   parameters.set("build.language", "c");
-  parameters.set("build.include_dirs", "'" UFCX_INCLUDE_DIR "'"); // quoted: lists are split as a shell does
-  // What the generated code depends on. It becomes part of the signature: an edited UFL file or another FFCx is another library.
+  parameters.set("build.include_dirs", "'" UFCX_INCLUDE_DIR "'"); // quoted, because a list is split as by a shell
+  // All that the generated code depends on becomes part of the signature: an edited UFL file or another FFCx gives another library.
   parameters.set("generator", "{\"ffcx\": " + json_string(FFCX_VERSION) + ", \"ufl\": " + json_string(ufl) + "}");
   if (!cache_directory.empty())
     parameters.set("cache.cache_dir", cache_directory);

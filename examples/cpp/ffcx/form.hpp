@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// From a UFL file to a compiled form: FFCx writes C, dijitso compiles and loads it.
+// Compiles a UFL file: FFCx writes C, dijitso compiles and loads it.
 #pragma once
 
 #include <dijitso.hpp>
@@ -12,11 +12,11 @@
 struct compiled_form
 {
   const ufcx_form* form;  // valid until the process ends
-  dijitso::origin origin; // how this rank got it
-  int ffcx_runs;          // how often this rank ran FFCx for it: 0 or 1
+  dijitso::origin origin; // how this rank got the form
+  int ffcx_runs;          // runs of FFCx on this rank: 0 or 1
 };
 
-// Parameters for compiling the form in `ufl`, the text of a UFL file. Local.
+// Returns the parameters for compiling the form in `ufl`, the text of a UFL file. Local.
 dijitso::params form_parameters(const std::string& ufl, const std::string& cache_directory);
 
 // Compiles the form `form_name` of a UFL file. Throws command_error on the rank whose FFCx failed, dijitso::error on all others.

@@ -28,7 +28,7 @@ namespace
 
 struct options
 {
-  std::string cache;                    // empty: what dijitso takes by default
+  std::string cache;                    // empty: the default directory of dijitso
   std::optional<int> expected_ffcx_runs; // over all ranks
 };
 
@@ -68,7 +68,7 @@ preparation prepare(int argc, char** argv)
   return {std::move(chosen), std::move(ufl), std::move(parameters)};
 }
 
-// Whether the form gives the stiffness matrix of linear elements on the triangle (0,0), (1,0), (0,1). Prints a wrong one.
+// Returns true if the form gives the stiffness matrix of linear elements on the triangle (0,0), (1,0), (0,1). Prints a wrong matrix.
 bool is_stiffness_matrix(const ufcx_form& form)
 {
   if (form.rank != 2 || form.num_integrals(cell) != 1)
@@ -87,7 +87,7 @@ bool is_stiffness_matrix(const ufcx_form& form)
   return good;
 }
 
-// Prints a line for every rank; true if all is well on all of them. Collective over comm.
+// Prints a line for every rank. Returns true if every rank has a correct form and the counts are as expected. Collective over comm.
 bool report(const compiled_form& compiled, const options& chosen, MPI_Comm comm)
 {
   int rank = 0, size = 1;
@@ -103,13 +103,13 @@ bool report(const compiled_form& compiled, const options& chosen, MPI_Comm comm)
   int ffcx_runs = 0;
   for (int r = 0; r < size; ++r)
   {
-    const std::int32_t* const of_rank = &all[fields * static_cast<std::size_t>(r)];
-    ffcx_runs += of_rank[1];
-    good = good && of_rank[2];
+    const std::int32_t* const fields_of_rank = &all[fields * static_cast<std::size_t>(r)];
+    ffcx_runs += fields_of_rank[1];
+    good = good && fields_of_rank[2];
     if (rank == 0)
       std::printf("rank %d: form from %-9s element matrix %s\n", r,
-                  (std::string(to_string(static_cast<dijitso::origin>(of_rank[0]))) + ",").c_str(),
-                  of_rank[2] ? "correct" : "WRONG");
+                  (std::string(to_string(static_cast<dijitso::origin>(fields_of_rank[0]))) + ",").c_str(),
+                  fields_of_rank[2] ? "correct" : "WRONG");
   }
   if (rank == 0)
     std::printf("FFCx runs: %d\n", ffcx_runs);
@@ -136,7 +136,7 @@ int main(int argc, char** argv)
   {
     good = run(argc, argv, MPI_COMM_WORLD);
   }
-  // Every rank gets one of these three, so that all leave in order and rank 0 speaks for them.
+  // If one rank throws one of these three, every rank throws one of them, so all ranks finalize MPI and rank 0 prints the reason.
   catch (const agreed_error& error)
   {
     failure = error.what();

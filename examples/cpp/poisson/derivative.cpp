@@ -6,7 +6,7 @@
 namespace
 {
 
-// d/du of a function of one argument u.
+// Returns d/du of a function of one argument u.
 expression outer_derivative(const std::string& function, const expression& u)
 {
   if (function == "sin")

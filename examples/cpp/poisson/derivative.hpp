@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Derivatives of expressions, and the source term that belongs to a manufactured solution.
+// Derivatives of expressions, and the source term of a manufactured solution.
 #pragma once
 
 #include "expression.hpp"
 
-// The derivative of `tree` with respect to "x" or "y".
+// Returns the derivative of `tree` with respect to "x" or "y".
 expression differentiate(const expression& tree, const std::string& variable);
 
-// f = -div(kappa grad u) for u = exact.
+// Returns f = -div(kappa grad u) for u = exact.
 expression manufactured_source(const expression& kappa, const expression& exact);

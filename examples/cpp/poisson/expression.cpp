@@ -15,7 +15,7 @@ expression make(operation kind, std::vector<expression> operands)
 bool is_number(const expression& tree) { return tree->kind == operation::number; }
 bool is_number(const expression& tree, double value) { return is_number(tree) && tree->value == value; }
 
-// How tightly the outermost operation binds.
+// Precedence of an operation, from the loosest to the tightest.
 enum binding
 {
   of_sum,

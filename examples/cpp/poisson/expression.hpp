@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Expressions in x and y: what a user may type, as a tree. Only what the parser knows can end up in generated code.
+// Expressions in x and y, as trees. Generated code contains only what the parser has accepted, never text that a user typed.
 #pragma once
 
 #include <memory>
@@ -10,7 +10,7 @@
 
 struct expression_node;
 
-// Never null, never changed once made, so that trees share their parts freely.
+// Never null and never changed, so trees may share parts.
 using expression = std::shared_ptr<const expression_node>;
 
 enum class operation
@@ -33,7 +33,7 @@ struct expression_node
   std::vector<expression> operands;
 };
 
-// Says what is wrong with an expression, and points at the place.
+// Thrown by the parser. The text says what is wrong and points at the place.
 class expression_error : public std::runtime_error
 {
 public:
@@ -44,10 +44,10 @@ public:
 // Throws expression_error for anything else.
 expression parse(std::string_view text);
 
-// The expression as C++ text in which every number is a double: `1/2*x` gives "0.5*x". Equal expressions give equal text.
+// Returns the expression as C++ text in which every number is a double: `1/2*x` gives "0.5*x". Equal expressions give equal text.
 std::string to_code(const expression& tree);
 
-// Builders. They fold constants and drop neutral elements, which keeps derivatives short.
+// Build expressions. Constants are folded and neutral elements dropped, which keeps derivatives short.
 expression number(double value);
 expression negate(const expression& a);
 expression add(const expression& a, const expression& b);

@@ -92,7 +92,7 @@ std::string generate_code(const problem& wanted)
 
 } // namespace
 
-// to_code() gives nothing that JSON would have to escape.
+// Needs no escapes: to_code() gives no quotes, backslashes or control characters.
 std::string generator_json(const problem& wanted)
 {
   return "{\"template\": " + std::to_string(template_version) + ", \"kappa\": \"" + to_code(wanted.kappa) + "\", \"source\": \"" +

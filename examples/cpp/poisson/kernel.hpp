@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// The element kernels of one problem: written as C++, compiled and loaded by dijitso.
+// The element kernels of one problem, written as C++, compiled and loaded by dijitso.
 #pragma once
 
 #include "expression.hpp"
@@ -28,9 +28,9 @@ struct kernel
   dijitso::origin origin; // how this rank got the library
 };
 
-// All that the generated code depends on, as JSON: the value of the parameter "generator", from which, with the name and the
-// build parameters, dijitso makes the signature.
+// Returns all that the generated code depends on, as JSON for the parameter "generator". dijitso makes the signature from it,
+// the name and the build parameters.
 std::string generator_json(const problem& wanted);
 
-// Collective over comm. The parameters hold the generator_json() of the problem.
+// Loads the kernels of the problem. `parameters` must contain its generator_json(). Collective over comm.
 kernel jit_kernel(const problem& wanted, const dijitso::params& parameters, MPI_Comm comm);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// A finite element program whose element kernels are written, compiled, distributed and loaded at run time.
+// A finite element program that writes its element kernels at run time; dijitso compiles, distributes and loads them.
 #include "agreement.hpp"
 #include "derivative.hpp"
 #include "kernel.hpp"
@@ -24,7 +24,7 @@
 namespace
 {
 
-// What a rank needs before it talks to the others.
+// All that a rank needs before the first collective call.
 struct preparation
 {
   problem wanted;
@@ -43,7 +43,7 @@ expression parse_option(const std::string& option, const std::string& text)
   }
 }
 
-// Local.
+// Reads the expressions and sets the parameters. Local.
 preparation prepare(const options& chosen)
 {
   const expression kappa = parse_option("--kappa", chosen.kappa);
@@ -60,7 +60,7 @@ preparation prepare(const options& chosen)
   return {std::move(wanted), std::move(parameters)};
 }
 
-// Collective over comm.
+// Solves on a mesh of n x n squares. Collective over comm.
 run_result run(int n, const preparation& prepared, MPI_Comm comm)
 {
   const kernel kernels = jit_kernel(prepared.wanted, prepared.parameters, comm);
@@ -71,33 +71,33 @@ run_result run(int n, const preparation& prepared, MPI_Comm comm)
   return {n, found.iterations, l2_error(domain, kernels, found.values), kernels.origin};
 }
 
-// The verdict on what the program set out to show. Collective over comm.
+// Returns true if the order of convergence and the number of compilations are as expected; prints what is not. Collective over comm.
 bool as_expected(const std::vector<run_result>& runs, const options& chosen, MPI_Comm comm)
 {
   int rank = 0, total = compiles(runs);
   MPI_Comm_rank(comm, &rank);
   MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPI_INT, MPI_SUM, comm);
-  const bool talks = rank == 0;
+  const bool prints = rank == 0;
 
   bool good = true;
   const double order = observed_order(runs);
   if (!(order >= 1.9 && order <= 2.1))
   {
     good = false;
-    if (talks)
-      std::fprintf(stderr, "poisson: the observed order is not between 1.9 and 2.1: does the source term belong to the exact "
-                           "solution, is that smooth, not linear, and resolved by the mesh?\n");
+    if (prints)
+      std::fprintf(stderr, "poisson: the observed order is not between 1.9 and 2.1. Does the source term belong to the exact "
+                           "solution? Is that solution smooth, not linear, and resolved by the mesh?\n");
   }
   if (chosen.expected_compiles && total != *chosen.expected_compiles)
   {
     good = false;
-    if (talks)
-      std::fprintf(stderr, "poisson: %d compiles instead of %d\n", total, *chosen.expected_compiles);
+    if (prints)
+      std::fprintf(stderr, "poisson: %d compilations instead of %d\n", total, *chosen.expected_compiles);
   }
   return good;
 }
 
-// Collective over comm; the same result, or the same exception, on every rank.
+// Solves on two meshes. Returns the same result, or throws the same exception, on every rank. Collective over comm.
 int solve_twice(const options& chosen, MPI_Comm comm)
 {
   const preparation prepared = on_every_rank(comm, [&] { return prepare(chosen); });
@@ -124,6 +124,7 @@ int main(int argc, char** argv)
       std::fputs(usage(), stdout);
     status = chosen.help ? EXIT_SUCCESS : solve_twice(chosen, MPI_COMM_WORLD);
   }
+  // Every rank catches the same agreed_error or dijitso::error, so rank 0 prints it.
   catch (const agreed_error& error)
   {
     if (rank == 0)
@@ -131,13 +132,12 @@ int main(int argc, char** argv)
   }
   catch (const dijitso::error& error)
   {
-    // The same on every rank, like the one above.
     if (rank == 0)
       std::fprintf(stderr, "poisson: %s\n", error.what());
   }
   catch (const std::exception& error)
   {
-    // This rank alone: the others wait for it somewhere and have to be stopped.
+    // Only this rank fails. The others wait for it in a collective, so end them too.
     std::fprintf(stderr, "poisson: rank %d: %s\n", rank, error.what());
     MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
   }

@@ -9,7 +9,7 @@ mesh unit_square(int n, MPI_Comm comm)
   MPI_Comm_rank(comm, &rank);
   MPI_Comm_size(comm, &size);
 
-  // The first `longer` ranks own one row more. Ranks beyond the last row own none, so that owners are always neighbours.
+  // The first `longer` ranks own one row more. Only the last ranks may own no row, so the ranks with rows follow one another.
   const int rows = n + 1;
   const int shorter = rows / size, longer = rows % size;
   const int begin = rank * shorter + std::min(rank, longer);
@@ -31,7 +31,7 @@ mesh unit_square(int n, MPI_Comm comm)
       part.on_boundary.push_back(row <= 0 || row >= n || column == 0 || column == n);
     }
 
-  // A strip of triangles lies between two rows; it is owned by the owner of the lower one.
+  // A strip of triangles lies between two rows; the owner of the lower row owns it.
   const int first_strip = empty ? n : std::max(begin - 1, 0);
   for (int row = first_strip; row < std::min(end, n); ++row)
     for (int column = 0; column < n; ++column)

@@ -12,13 +12,13 @@ struct options
   std::string source; // empty: derived from kappa and exact
   int n = 32;         // squares per side of the coarse mesh; the fine one has twice as many
   std::string buildon = "node";
-  std::string cache; // empty: what dijitso takes by default
+  std::string cache; // empty: the default directory of dijitso
   std::optional<int> expected_compiles;
   bool help = false;
 };
 
-// Throws std::invalid_argument.
+// Reads the options. Throws std::invalid_argument.
 options parse_options(int argc, char** argv);
 
-// What --help prints.
+// Returns the text that --help prints.
 const char* usage();

@@ -34,7 +34,7 @@ constexpr std::array<function_entry, 11> functions = {{{"sin", 1},
                                                        {"atan", 1},
                                                        {"pow", 2}}};
 
-// Trees are walked by recursion, and a second derivative is as long as the cube of the depth; nobody types more.
+// A limit, because trees are walked by recursion, and a second derivative is as long as the cube of the depth.
 constexpr std::size_t longest = 4000;
 constexpr int deepest = 40;
 
@@ -145,7 +145,7 @@ private:
     return name == "pow" ? power_of(arguments[0], arguments[1]) : call(name, std::move(arguments));
   }
 
-  // The next character that is not a blank, '\0' at the end.
+  // Returns the next character that is not a blank, '\0' at the end.
   char peek()
   {
     while (at_ < text_.size() && (text_[at_] == ' ' || text_[at_] == '\t'))
@@ -174,7 +174,7 @@ private:
     throw expression_error(reason + "\n    " + shown + "\n    " + std::string(at_, ' ') + "^");
   }
 
-  // Not from <cctype>, whose answers depend on the locale.
+  // Not <cctype>, which depends on the locale.
   static bool is_digit(char c) { return c >= '0' && c <= '9'; }
   static bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
 

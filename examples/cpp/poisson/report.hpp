@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// What the program prints, on rank 0 only.
+// Prints the problem and the results, on rank 0 only.
 #pragma once
 
 #include "kernel.hpp"
@@ -9,7 +9,7 @@
 
 #include <vector>
 
-// One mesh size.
+// The result on one mesh.
 struct run_result
 {
   int n;
@@ -18,13 +18,13 @@ struct run_result
   dijitso::origin origin; // how this rank got the kernels
 };
 
-// How many libraries this rank built in all runs.
+// Returns the number of libraries that this rank built in all runs.
 int compiles(const std::vector<run_result>& runs);
 
-// The order of convergence between the first and the last run.
+// Returns the order of convergence between the first and the last run.
 double observed_order(const std::vector<run_result>& runs);
 
 void print_problem(const options& chosen, const problem& wanted, MPI_Comm comm);
 
-// Collective over comm: gathers from every rank how it got its kernels.
+// Also gathers how each rank got its kernels. Collective over comm.
 void print_results(const std::vector<run_result>& runs, MPI_Comm comm);

@@ -9,7 +9,7 @@ namespace
 
 constexpr double tolerance = 1e-10;
 
-// Adds up over the ranks, in one message for all sums: what a reduction costs is the wait for the slowest rank.
+// Adds up over the ranks, in one reduction for all sums: its cost is the wait for the slowest rank. Collective.
 template <std::size_t Count>
 std::array<double, Count> add_up(const mesh& domain, std::array<double, Count> sums)
 {
@@ -17,7 +17,7 @@ std::array<double, Count> add_up(const mesh& domain, std::array<double, Count> s
   return sums;
 }
 
-// Updates the ghosts of `local`, a vector over all local vertices, and applies the owned rows to it.
+// Updates the ghosts of `local`, a vector over all local vertices, and multiplies it by the owned rows. Collective.
 void multiply(const mesh& domain, const linear_system& system, std::vector<double>& local, std::vector<double>& product)
 {
   update_ghosts(domain, local);
@@ -38,7 +38,7 @@ solution solve(const mesh& domain, const linear_system& system)
   const int most_iterations = 1000 + 20 * static_cast<int>(domain.row_length);
   solution found{std::vector<double>(domain.coordinates.size()), 0, false};
 
-  // These have an entry for every owned vertex, except the direction, which is multiplied by the matrix.
+  // These have an entry for every owned vertex. Only the direction, which is multiplied by the matrix, has ghosts.
   std::vector<double> residual = system.right_side; // the first guess is zero
   std::vector<double> scaled(rows), product(rows), direction(domain.coordinates.size());
   double* const owned_direction = direction.data() + domain.owned_begin;
@@ -58,14 +58,14 @@ solution solve(const mesh& domain, const linear_system& system)
     if (found.iterations == 0)
       target = tolerance * tolerance * squared;
     found.converged = squared <= target;
-    // Written so that a residual that is not a number stops the iteration as well.
+    // Not `squared <= target`, so that NaN stops the iteration too.
     if (!(squared > target) || found.iterations == most_iterations)
       break;
 
-    const double keep = found.iterations == 0 ? 0.0 : current / previous;
+    const double beta = found.iterations == 0 ? 0.0 : current / previous;
     previous = current;
     for (std::size_t i = 0; i < rows; ++i)
-      owned_direction[i] = scaled[i] + keep * owned_direction[i];
+      owned_direction[i] = scaled[i] + beta * owned_direction[i];
     multiply(domain, system, direction, product);
     double mine = 0.0;
     for (std::size_t i = 0; i < rows; ++i)

@@ -14,5 +14,6 @@ struct solution
   bool converged; // the same on every rank
 };
 
-// Preconditioned by the diagonal, until the residual is 1e-10 of the right side. Collective over the communicator of the mesh.
+// Solves by conjugate gradients, preconditioned by the diagonal, until the residual is 1e-10 of the right side. Collective over
+// the communicator of the mesh.
 solution solve(const mesh& domain, const linear_system& system);

@@ -21,7 +21,7 @@ std::array<double, 6> coordinates_of(const mesh& domain, const triangle& cell)
 
 bool is_owned(const mesh& domain, std::size_t vertex) { return vertex >= domain.owned_begin && vertex < domain.owned_end; }
 
-// Which entries of the owned rows can be non-zero, all of them still zero.
+// Returns the sparsity pattern of the owned rows, with all values zero.
 linear_system pattern(const mesh& domain)
 {
   const std::size_t rows = domain.owned_end - domain.owned_begin;
@@ -78,7 +78,7 @@ linear_system assemble(const mesh& domain, const kernel& kernels)
         continue;
       const std::size_t row = vertex - domain.owned_begin;
       system.right_side[row] += vector[i];
-      // Known values go to the right side, which keeps the matrix symmetric.
+      // Move known values to the right side, which keeps the matrix symmetric.
       for (std::size_t j = 0; j < 3; ++j)
         if (domain.on_boundary[cell.vertices[j]])
           system.right_side[row] -= matrix[3 * i + j] * boundary_value(cell.vertices[j]);

@@ -11,15 +11,15 @@
 // The owned rows of A u = b, compressed; columns are local vertices of the mesh. Symmetric and positive definite.
 struct linear_system
 {
-  std::vector<std::size_t> row_begin; // one more than there are owned vertices
+  std::vector<std::size_t> row_begin; // one more entry than owned vertices
   std::vector<std::size_t> column;
   std::vector<double> value;
   std::vector<double> diagonal;  // of every owned vertex
   std::vector<double> right_side; // of every owned vertex
 };
 
-// Local: triangles at the border of a part are computed by both neighbours, each for the rows it owns.
+// Assembles the owned rows. Local: both neighbours compute the triangles at their border, each for its own rows.
 linear_system assemble(const mesh& domain, const kernel& kernels);
 
-// The L2 norm of u_h - exact; ghosts of u must be up to date. Collective over the communicator of the mesh.
+// Returns the L2 norm of u_h - exact. The ghosts of u must be up to date. Collective over the communicator of the mesh.
 double l2_error(const mesh& domain, const kernel& kernels, const std::vector<double>& u);

@@ -1,5 +1,5 @@
-/* Nine modules that do not need each other: started one after the other, built at the same time, then finished.
- * usage: ahead [one]          one: each is finished before the next one is started, for comparison */
+/* Starts nine independent modules, which are built at the same time, and then finishes them.
+ * usage: start_finish [one]     one: builds one module after the other, for comparison */
 #include <dijitso.h>
 #include <stdio.h>
 #include <string.h>
@@ -10,7 +10,7 @@
 
 enum { MODULES = 9 };
 
-/* C++ of the kind that takes a compiler its time. The number of the module is in its name. */
+/* Hands over C++ code that takes a compiler long. The last character of the name tells the modules apart. */
 static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
                         dijitso_source *source)
 {
@@ -60,13 +60,13 @@ static int run(MPI_Comm comm, int rank, int one_by_one)
             built += dijitso_library_origin(library) == DIJITSO_ORIGIN_BUILT;
             dijitso_library_free(library);
         } else if (dijitso_jit_start(name, NULL, &callbacks, comm, &pending[i], &error) != DIJITSO_OK) {
-            /* What has been started is given up. Every rank is here, so every rank does it. */
+            /* Every rank gets this error, so every rank cancels the same builds. */
             for (int j = 0; j < i; ++j)
                 dijitso_pending_free(pending[j]);
             return report(error);
         }
     }
-    /* Each is finished, whatever has become of the others; one that has failed gives the same error on every rank. */
+    /* Finish every module, also if another one has failed. A failure is the same error on every rank. */
     for (int i = 0; i < MODULES && !one_by_one; ++i) {
         dijitso_library *library = NULL;
         dijitso_fn words = NULL;
