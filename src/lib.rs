@@ -11,7 +11,7 @@
 //! | 3, door | [`capi`]: the C interface |
 //! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`logging`], [`owner`], [`process`], [`signals`] |
+//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`] |
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
@@ -30,6 +30,7 @@ pub mod fsutil;
 pub mod human;
 pub mod inputs;
 pub mod jit;
+pub mod language;
 pub mod load;
 pub mod logging;
 pub mod owner;

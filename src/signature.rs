@@ -202,20 +202,10 @@ fn text_key_digest(name: &str, text: &Digest32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Environment, Params};
+    use crate::params::Params;
 
     fn params(settings: &[(&str, &str)]) -> Resolved {
-        let around = Environment {
-            variables: [("HOME", "/home/u".to_owned())].into(),
-            cwd: "/cwd".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = Params::in_environment(&around).unwrap();
-        for (key, value) in settings {
-            params.set(key, value).unwrap();
-        }
-        params.resolve().unwrap()
+        Params::for_test(settings).resolve().unwrap()
     }
 
     fn of(name: &str, settings: &[(&str, &str)]) -> String {

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::params::resolved::{BuildParams, Language};
+use crate::params::resolved::BuildParams;
 
 /// Where headers and libraries of other signatures lie, as the compiler is told.
 #[derive(Clone, Debug)]
@@ -27,23 +27,22 @@ pub fn argv(
     dependencies: &[String],
     dirs: &Dirs,
 ) -> Vec<String> {
+    let (language, to_linker) = (params.language, params.language.linker_prefix);
     let mut argv = params.compiler.clone();
     argv.extend(params.flags.iter().chain(further).cloned());
     argv.push("-I.".to_owned());
     argv.extend(unique(&params.include_dirs, &dirs.include).map(|dir| format!("-I{dir}")));
     argv.push(source.to_owned());
     argv.extend(unique(&params.lib_dirs, &dirs.library).map(|dir| format!("-L{dir}")));
-    argv.extend(unique(&params.rpath_dirs, "$ORIGIN").map(|dir| format!("-Wl,-rpath,{dir}")));
+    argv.extend(unique(&params.rpath_dirs, "$ORIGIN").map(|dir| format!("{to_linker}-rpath,{dir}")));
     // By file name, because prefix and postfix are the user's choice.
     argv.extend(dependencies.iter().map(|file| format!("-l:{file}")));
     argv.extend(params.libs.iter().map(|lib| format!("-l{lib}")));
-    if params.language == Language::C && !params.libs.iter().any(|lib| lib == "m") {
-        // A C++ driver links it by itself; kernels in C call sin and exp all the same.
-        argv.push("-lm".to_owned());
-    }
+    let further = language.libs.iter().filter(|lib| !params.libs.iter().any(|other| other == *lib));
+    argv.extend(further.map(|lib| format!("-l{lib}")));
     // With the path in the name, the dynamic loader takes a dependency from the directory of the library that needs it,
     // even if one of the same name has been loaded from another cache.
-    argv.push(format!("-Wl,-soname,$ORIGIN/{library}"));
+    argv.push(format!("{to_linker}-soname,$ORIGIN/{library}"));
     argv.push("-o".to_owned());
     argv.push(library.to_owned());
     argv
@@ -60,23 +59,13 @@ fn unique<'a>(dirs: &'a [String], last: &'a str) -> impl Iterator<Item = &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Environment, Params};
+    use crate::params::Params;
 
     fn command(settings: &[(&str, &str)]) -> Vec<String> {
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = Params::in_environment(&around).unwrap();
-        for (key, value) in settings {
-            params.set(key, value).unwrap();
-        }
         let dirs = Dirs { include: "/cache dir/include".into(), library: "/cache dir/lib".into() };
         let dependencies = ["libdijitso-d.so".to_owned()];
         argv(
-            &params.resolve().unwrap().build,
+            &Params::for_test(settings).resolve().unwrap().build,
             &["-MMD".to_owned()],
             "s.cpp",
             "libdijitso-s.so",

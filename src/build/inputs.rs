@@ -40,11 +40,12 @@ pub(super) fn options(params: &BuildParams, file: &str) -> Vec<String> {
         return Vec::new();
     }
     // Not -MMD: ufc.h may well be installed where system headers are.
-    ["-MD", "-MF", file].map(str::to_owned).to_vec()
+    let options = params.language.depfile_options.iter().copied();
+    options.chain((!params.language.depfile_options.is_empty()).then_some(file)).map(str::to_owned).collect()
 }
 
-/// Whether this is what a compiler says that does not know our options.
-pub(super) fn are_unknown(output: &str) -> bool {
+/// Returns true if the output of a compiler says that it does not know the options of dependency files.
+pub(super) fn are_unknown(params: &BuildParams, output: &str) -> bool {
     const WORDS: [&str; 9] = [
         "unrecognized",
         "unrecognised",
@@ -57,7 +58,7 @@ pub(super) fn are_unknown(output: &str) -> bool {
         "unexpected",
     ];
     output.lines().any(|line| {
-        let ours = line.contains("-MD") || line.contains("-MF");
+        let ours = params.language.depfile_options.iter().any(|option| line.contains(option));
         let line = line.to_ascii_lowercase();
         ours && WORDS.iter().any(|word| line.contains(word))
     })
@@ -298,6 +299,7 @@ pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: RunStart, 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::params::Params;
     use proptest::prelude::*;
 
     #[test]
@@ -351,16 +353,8 @@ mod tests {
 
     #[test]
     fn only_options_of_dependency_files_are_the_callers_own() {
-        use crate::params::{Environment, Params};
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
         let with = |flags: &str| {
-            let mut params = Params::in_environment(&around).unwrap();
-            params.set("build.cxxflags_opt", flags).unwrap();
+            let params = Params::for_test(&[("build.cxxflags_opt", flags)]);
             options(&params.resolve().unwrap().build, "x.d")
         };
         for flags in ["", "-Mvect -Mprof", "-MMMD"] {
@@ -373,15 +367,16 @@ mod tests {
 
     #[test]
     fn compilers_that_do_not_know_the_options_are_understood() {
+        let params = Params::for_test(&[]).resolve().unwrap().build;
         for line in [
             "error: unknown option -MD",
             "c++: error: unrecognized command-line option '-MF'",
             "cc: Illegal option -MD",
             "nvcc fatal   : Unknown option '-MD'",
         ] {
-            assert!(are_unknown(&format!("note\n{line}\n")), "{line}");
+            assert!(are_unknown(&params, &format!("note\n{line}\n")), "{line}");
         }
-        assert!(!are_unknown("x.cpp:1: error: unknown type name\ncommand: c++ -MD -MF x.d"));
+        assert!(!are_unknown(&params, "x.cpp:1: error: unknown type name\ncommand: c++ -MD -MF x.d"));
     }
 
     #[test]

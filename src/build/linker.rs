@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
+use crate::language::LANGUAGES;
 use crate::params::resolved::BuildParams;
 use crate::process::find_program;
 
@@ -72,12 +73,12 @@ pub(super) fn is_at_fault(output: &str, linker: &str) -> bool {
 
 /// Whether the compiler's name is that of one that knows the option.
 fn is_known(params: &BuildParams) -> bool {
-    const NAMES: [&str; 9] = ["c++", "cc", "g++", "gcc", "clang", "clang++", "mpicxx", "mpicc", "mpic++"];
     params.compiler.iter().filter(|word| !word.starts_with('-')).any(|word| {
         let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
         // g++-12, x86_64-linux-gnu-g++, clang-14
         let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').trim_end_matches('-');
-        NAMES.iter().any(|known| name == *known || name.ends_with(&format!("-{known}")))
+        let mut drivers = LANGUAGES.iter().flat_map(|language| language.drivers);
+        drivers.any(|known| name == *known || name.ends_with(&format!("-{known}")))
     })
 }
 
@@ -118,22 +119,12 @@ fn leaves_choice(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Environment, Params};
+    use crate::params::Params;
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     fn params(settings: &[(&str, &str)]) -> BuildParams {
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = Params::in_environment(&around).unwrap();
-        for (key, value) in settings {
-            params.set(key, value).unwrap();
-        }
-        params.resolve().unwrap().build
+        Params::for_test(settings).resolve().unwrap().build
     }
 
     #[test]

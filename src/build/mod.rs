@@ -22,6 +22,7 @@ use crate::error::{Error, Kind};
 use crate::fsutil;
 use crate::human;
 use crate::inputs::Input;
+use crate::language::Language;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
@@ -270,6 +271,7 @@ fn describe(
     unfit: Option<&str>,
 ) -> (String, String) {
     let compiler = crate::process::join(&job.params.compiler);
+    let advice = advice_on_start(job.params.language);
     let (mut what, output) = match outcome {
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(&job.params.compiler).is_some() => {
             let path = is_there(&job.params.compiler).unwrap_or_default();
@@ -281,11 +283,11 @@ fn describe(
             (what, String::new())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (format!("the compiler \"{compiler}\" is not there ({error}); {HINT}"), String::new())
+            (format!("the compiler \"{compiler}\" is not there ({error}); {advice}"), String::new())
         }
         Err(error) => {
             let what = match error.kind() {
-                io::ErrorKind::PermissionDenied => format!("{error}; {HINT}"),
+                io::ErrorKind::PermissionDenied => format!("{error}; {advice}"),
                 _ => with_advice(error.to_string(), advice::of_cause(&error)),
             };
             (format!("the compiler \"{compiler}\" cannot be run: {what}"), String::new())
@@ -321,8 +323,10 @@ fn describe(
     (what, output)
 }
 
-/// What to do about a compiler that cannot be started.
-const HINT: &str = "install it, or name another by CXX, CC, build.cxx or build.cc";
+/// Returns what to do about a compiler that cannot be started.
+fn advice_on_start(language: &Language) -> String {
+    format!("install it, or name another by {} or {}", language.compiler_variable, language.keys.compiler)
+}
 
 fn with_advice(what: String, advice: Option<&str>) -> String {
     match advice {

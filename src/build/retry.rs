@@ -30,20 +30,12 @@ fn level(word: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::{Environment, Params};
+    use crate::params::Params;
 
     #[test]
     fn the_last_level_counts_and_is_lowered_once() {
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
         let lowered = |cxx: &str, flags: &str| {
-            let mut params = Params::in_environment(&around).unwrap();
-            params.set("build.cxx", cxx).unwrap();
-            params.set("build.cxxflags_opt", flags).unwrap();
+            let params = Params::for_test(&[("build.cxx", cxx), ("build.cxxflags_opt", flags)]);
             lower(&params.resolve().unwrap().build)
         };
         assert_eq!(lowered("g++", "-O3 -fno-math-errno"), Some("-O1"));

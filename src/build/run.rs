@@ -88,7 +88,7 @@ impl CompilerRun {
             // Twice as long would be longer than others wait; and nobody can be started.
             Err(_) | Ok(Outcome { exit: Exit::TimedOut, .. }) => false,
             Ok(_) if aided.image.is_some() => unused,
-            Ok(_) => aids.preamble.is_some() || linker.is_some() || inputs::are_unknown(&output),
+            Ok(_) => aids.preamble.is_some() || linker.is_some() || inputs::are_unknown(job.params, &output),
         };
         if !at_fault {
             if aids.preamble.is_none() {
@@ -116,7 +116,7 @@ impl CompilerRun {
         let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
         let unknown = !noting.is_empty()
             && run.outcome.as_ref().is_ok_and(|outcome| {
-                failed(outcome) && inputs::are_unknown(&String::from_utf8_lossy(&outcome.output))
+                failed(outcome) && inputs::are_unknown(job.params, &String::from_utf8_lossy(&outcome.output))
             });
         if !unknown {
             return run;

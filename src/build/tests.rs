@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::elf::sample::sample;
-use crate::params::{Environment, Params};
+use crate::params::Params;
 use crate::process::Command;
 use crate::process::SystemRunner;
 use crate::process::exec_context::ExecContext;
@@ -24,17 +24,8 @@ impl Bench {
         fs::write(&compiler, format!("#!/bin/sh\n{script}\n")).unwrap();
         fs::write(dir.path().join("my compiler.elf"), sample(b"")).unwrap();
         fs::set_permissions(&compiler, fs::Permissions::from_mode(0o700)).unwrap();
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: dir.path().to_owned(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = Params::in_environment(&around).unwrap();
+        let mut params = Params::for_test_in(dir.path(), settings);
         params.set("build.cxx", &shell_words::join([compiler.display().to_string()])).unwrap();
-        for (key, value) in settings {
-            params.set(key, value).unwrap();
-        }
         fs::create_dir(dir.path().join("tmp")).unwrap();
         let params = params.resolve().unwrap();
         Self { minds_inputs: params.cache.tracks_inputs(), params: params.build, dir }

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::params::resolved::{BuildParams, Language};
+use crate::params::resolved::BuildParams;
 
 /// The build parameters of an entry, as far as its signature depends on them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +39,8 @@ impl BuildSpec {
     /// The recipe of these parameters; `cpu` is the kind of processor, if flags stand for it.
     #[must_use]
     pub fn new(params: &BuildParams, cpu: &str) -> Self {
-        let language = match params.language {
-            Language::Cxx => "cxx",
-            Language::C => "c",
-        };
         Self {
-            language: language.to_owned(),
+            language: params.language.name.to_owned(),
             compiler: params.compiler.clone(),
             flags: params.flags.clone(),
             include_dirs: params.include_dirs.clone(),

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
+use crate::language;
 use crate::params::resolved::CacheParams;
 use crate::signature::check_signature;
 
@@ -297,12 +298,10 @@ impl Layout {
         }
     }
 
-    /// How names of sources may end: a cache may hold those of both languages.
+    /// Returns the ends of names of sources: a cache may hold those of all languages.
     fn src_postfixes(&self) -> Vec<&str> {
-        match self.params.src_postfix.as_str() {
-            ".cpp" | ".c" => vec![".cpp", ".c"],
-            other => vec![other],
-        }
+        let (own, all) = (self.params.src_postfix.as_str(), language::suffixes());
+        if all.contains(&own) { all } else { vec![own] }
     }
 
     /// The signature that the name of a file in the directory of a category stands for; `None` when it is not one that

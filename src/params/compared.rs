@@ -9,14 +9,9 @@
 use crate::codec::{Reader, Writer};
 use crate::process::join;
 
-use super::Params;
-use super::resolved::{BuildParams, Language};
-use super::schema::{KEYS, Scope};
-use super::value::Value;
-
 /// Keys with their values, which are lists of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Compared(Vec<(String, Vec<String>)>);
+pub struct Compared(pub(super) Vec<(String, Vec<String>)>);
 
 /// The longest value that a message shows whole, in characters.
 const LONGEST: usize = 80;
@@ -25,36 +20,6 @@ const LONGEST: usize = 80;
 const NAMED: usize = 3;
 
 impl Compared {
-    /// The values of `params`, in the form in which they are compared: with absolute paths.
-    pub(super) fn new(params: &Params, build: &BuildParams, generator: &str) -> Self {
-        let in_use = |name: &str| {
-            let of_other_language = match build.language {
-                Language::Cxx => name == "build.cc" || name.starts_with("build.cflags"),
-                Language::C => name.starts_with("build.cxx"),
-            };
-            let of_other_mode = name.ends_with(if build.debug { "flags_opt" } else { "flags_debug" });
-            !of_other_language && !of_other_mode
-        };
-        let mut values = Vec::new();
-        for (key, (value, _)) in KEYS.iter().zip(&params.values) {
-            if key.scope == Scope::Local || !in_use(key.name) {
-                continue;
-            }
-            let words = match (key.name, value) {
-                ("build.cxx" | "build.cc", _) => build.compiler.clone(),
-                ("build.include_dirs", _) => build.include_dirs.clone(),
-                ("build.lib_dirs", _) => build.lib_dirs.clone(),
-                ("build.rpath_dirs", _) => build.rpath_dirs.clone(),
-                (name, Value::List(words)) if name.contains("flags") => params.absolute_flags(words.clone()),
-                (_, Value::List(words)) => words.clone(),
-                (_, value) => vec![value.to_text()],
-            };
-            values.push((key.name.to_owned(), words));
-        }
-        values.push(("generator".to_owned(), vec![generator.to_owned()]));
-        Self(values)
-    }
-
     /// As bytes, for the way to other ranks.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -134,18 +99,10 @@ fn around_difference(a: &str, b: &str) -> [String; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::params::Environment;
+    use crate::params::Params;
 
     fn compared(settings: &[(&str, &str)]) -> Compared {
-        let around = Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = Params::in_environment(&around).unwrap();
-        settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
-        let compared = params.resolve().unwrap().compared;
+        let compared = Params::for_test(settings).resolve().unwrap().compared;
         assert_eq!(Compared::decode(&compared.encode()), *compared);
         (*compared).clone()
     }

@@ -5,6 +5,7 @@
 pub mod compared;
 mod config;
 mod environment;
+mod resolve;
 pub mod resolved;
 pub mod schema;
 pub mod value;
@@ -21,7 +22,7 @@ use value::Value;
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// Nobody set it.
     Default,
     /// This config file.
@@ -32,7 +33,7 @@ pub enum Origin {
     Caller,
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -46,8 +47,8 @@ impl std::fmt::Display for Origin {
 /// A whole set of parameters.
 #[derive(Clone, Debug)]
 pub struct Params {
-    values: Vec<(Value, Origin)>,
-    generator: (Json, Origin),
+    values: Vec<(Value, ValueOrigin)>,
+    generator: (Json, ValueOrigin),
     home: Option<String>,
     cwd: PathBuf,
 }
@@ -68,27 +69,27 @@ impl Params {
     pub fn in_environment(around: &Environment) -> Result<Self> {
         let mut params = Self {
             values: Vec::with_capacity(KEYS.len()),
-            generator: (Json::Object(Map::new()), Origin::Default),
+            generator: (Json::Object(Map::new()), ValueOrigin::Default),
             home: around.home().map(str::to_owned),
             cwd: around.cwd.clone(),
         };
-        for key in KEYS {
+        for key in KEYS.iter() {
             let value = key.kind.parse(key.default, None).expect("a test parses every default");
-            params.values.push((value, Origin::Default));
+            params.values.push((value, ValueOrigin::Default));
         }
         if let Some(dir) = around.default_cache_dir() {
-            params.put("cache.cache_dir", &dir, &Origin::Default)?;
+            params.put("cache.cache_dir", &dir, &ValueOrigin::Default)?;
         }
         if let Some(dir) = around.default_slots_dir() {
-            params.put("build.slots_dir", &dir, &Origin::Default)?;
+            params.put("build.slots_dir", &dir, &ValueOrigin::Default)?;
         }
         if let Some(config) = config::discover(around)? {
             params.put_config(config)?;
         }
-        for key in KEYS {
+        for key in KEYS.iter() {
             let Some(variable) = key.environment else { continue };
             if let Some(text) = around.variable(variable) {
-                let origin = Origin::Environment(variable);
+                let origin = ValueOrigin::Environment(variable);
                 params.put(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
             }
         }
@@ -107,7 +108,7 @@ impl Params {
     }
 
     fn put_config(&mut self, config: config::Config) -> Result<()> {
-        let origin = Origin::Config(config.path);
+        let origin = ValueOrigin::Config(config.path);
         for (section, name, text) in config.settings {
             let name = format!("{}.{name}", section.to_ascii_lowercase());
             self.put(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
@@ -122,10 +123,10 @@ impl Params {
     /// # Errors
     /// [`Kind::Params`] for an unknown key (with the nearest valid one) or a wrong type.
     pub fn set(&mut self, key: &str, text: &str) -> Result<()> {
-        self.put(key, text, &Origin::Caller)
+        self.put(key, text, &ValueOrigin::Caller)
     }
 
-    fn put(&mut self, name: &str, text: &str, origin: &Origin) -> Result<()> {
+    fn put(&mut self, name: &str, text: &str, origin: &ValueOrigin) -> Result<()> {
         if name == "generator" {
             let json = serde_json::from_str(text).map_err(|error| invalid(name, &error.to_string()))?;
             self.generator = (json, origin.clone());
@@ -161,7 +162,7 @@ impl Params {
         for (section, settings) in sections {
             if section == "generator" {
                 merge(&mut merged.generator.0, settings);
-                merged.generator.1 = Origin::Caller;
+                merged.generator.1 = ValueOrigin::Caller;
                 continue;
             }
             if !SECTIONS.contains(&section.as_str()) {
@@ -174,7 +175,7 @@ impl Params {
                 let name = format!("{section}.{key}");
                 let at = schema::find(&name).ok_or_else(|| unknown(&name))?;
                 let value = KEYS[at].kind.parse_json(&json, merged.home.as_deref());
-                merged.values[at] = (value.map_err(|why| invalid(&name, &why))?, Origin::Caller);
+                merged.values[at] = (value.map_err(|why| invalid(&name, &why))?, ValueOrigin::Caller);
             }
         }
         *self = merged;
@@ -195,7 +196,7 @@ impl Params {
 
     /// Where the value of a key came from; `None` when there is no such key.
     #[must_use]
-    pub fn origin(&self, key: &str) -> Option<&Origin> {
+    pub fn origin(&self, key: &str) -> Option<&ValueOrigin> {
         let generator = key == "generator"
             || key.strip_prefix("generator.").is_some_and(|member| self.generator.0.get(member).is_some());
         if generator { Some(&self.generator.1) } else { schema::find(key).map(|at| &self.values[at].1) }
@@ -216,6 +217,27 @@ impl Params {
 
     fn value(&self, name: &str) -> &Value {
         &self.values[schema::find(name).expect("the name of a key of the schema")].0
+    }
+}
+
+#[cfg(test)]
+impl Params {
+    /// Returns the defaults of a user with the home directory `/h` who works in `/c`, changed by these settings.
+    pub(crate) fn for_test(settings: &[(&str, &str)]) -> Self {
+        Self::for_test_in(Path::new("/c"), settings)
+    }
+
+    /// Returns the same for another working directory.
+    pub(crate) fn for_test_in(cwd: &Path, settings: &[(&str, &str)]) -> Self {
+        let environment = Environment {
+            variables: [("HOME", "/h".to_owned())].into(),
+            cwd: cwd.to_owned(),
+            uid: rustix::process::geteuid().as_raw(),
+            system_dir: "/nonexistent".into(),
+        };
+        let mut params = Self::in_environment(&environment).unwrap();
+        settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
+        params
     }
 }
 

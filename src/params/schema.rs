@@ -1,17 +1,21 @@
-//! Every parameter: its key, type, default, environment variable, what it is for, and whom it concerns.
+//! The table of parameters: keys, types, defaults, environment variables, scopes and meanings.
 
 #![forbid(unsafe_code)]
 
+use std::sync::LazyLock;
+
+use crate::language::{self, Keys, LANGUAGES, Language};
+
 use super::value::Type;
 
-/// Whom a parameter concerns.
+/// Ranks on which a parameter must be equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// It changes what is built, so it is part of the signature (and equal on all ranks).
+    /// All ranks: it changes what is built and is part of the signature.
     Signature,
-    /// It changes how ranks work together, so it must be equal on all ranks.
+    /// All ranks: it changes how they work together.
     Shared,
-    /// It may differ from rank to rank: places, storage.
+    /// None: it names places and limits of this rank.
     Local,
 }
 
@@ -20,117 +24,232 @@ pub enum Scope {
 pub struct Key {
     /// `section.name`.
     pub name: &'static str,
-    /// Its type.
+    /// Type of the value.
     pub kind: Type,
-    /// The default, as text.
+    /// Default value, as text.
     pub default: &'static str,
-    /// The environment variable that overrides the default and the config file.
+    /// Environment variable that overrides the default and the config file.
     pub environment: Option<&'static str>,
-    /// Whom it concerns.
+    /// Ranks on which it must be equal.
     pub scope: Scope,
-    /// What it is for, in one sentence.
+    /// Language to whose builds alone it applies.
+    pub language: Option<&'static Language>,
+    /// Meaning, for the documentation.
     pub help: &'static str,
 }
 
-const fn key(
-    name: &'static str,
-    kind: Type,
-    default: &'static str,
-    environment: Option<&'static str>,
-    scope: Scope,
-    help: &'static str,
-) -> Key {
-    Key { name, kind, default, environment, scope, help }
+const fn key(scope: Scope, name: &'static str, kind: Type, default: &'static str) -> Key {
+    Key { name, kind, default, environment: None, scope, language: None, help: "" }
 }
 
-use Scope::{Local, Shared, Signature};
+const fn local(name: &'static str, kind: Type, default: &'static str) -> Key {
+    key(Scope::Local, name, kind, default)
+}
+
+const fn shared(name: &'static str, kind: Type, default: &'static str) -> Key {
+    key(Scope::Shared, name, kind, default)
+}
+
+const fn signed(name: &'static str, kind: Type, default: &'static str) -> Key {
+    key(Scope::Signature, name, kind, default)
+}
+
+impl Key {
+    const fn env(self, variable: &'static str) -> Self {
+        Self { environment: Some(variable), ..self }
+    }
+
+    const fn help(self, help: &'static str) -> Self {
+        Self { help, ..self }
+    }
+}
+
 use Type::{Bytes, Choice, Count, Defines, Dir, Dirs, FilePart, Flag, List, Seconds, SubDir};
 
-/// Without -ffinite-math-only, by which std::isnan would be false for NaN.
-const RELEASE: &str = "-O3 -fno-math-errno -fno-trapping-math";
-
-/// All parameters but `generator`, which is any JSON, in the order in which they are shown.
-#[rustfmt::skip] // one line a parameter
-pub const KEYS: &[Key] = &[
-    key("cache.cache_dir", Dir, "", Some("DIJITSO_CACHE_DIR"), Local, "the cache directory; by default .cache/dijitso below the active virtual or conda environment or the home directory"),
-    key("cache.inc_dir", SubDir, "include", None, Shared, "below the cache directory: headers"),
-    key("cache.src_dir", SubDir, "src", None, Shared, "below the cache directory: sources"),
-    key("cache.lib_dir", SubDir, "lib", None, Shared, "below the cache directory: libraries"),
-    key("cache.log_dir", SubDir, "log", None, Shared, "below the cache directory: build logs"),
-    key("cache.comm_dir", SubDir, "comm", None, Shared, "below the cache directory: short-lived files by which hosts find out that they share it"),
-    key("cache.fail_dir_root", Dir, "", None, Local, "where jitfailure-SIGNATURE folders are made; empty: in the cache directory"),
-    key("cache.temp_dir_root", Dir, "", None, Local, "where builds are staged; empty: TMPDIR, else in memory (/dev/shm or XDG_RUNTIME_DIR) where there is room, else /tmp"),
-    key("cache.node_stage_dir", Dir, "auto", None, Local, "where one rank of each host puts libraries for the others to load, so that they need not read the cache; auto: in /dev/shm, XDG_RUNTIME_DIR, cache.temp_dir_root or /tmp, if the cache is not on a disk of this host; empty: nowhere. Rank 0 decides whether"),
-    key("cache.enable_build_log", Flag, "true", None, Local, "keep a log with the command of each build"),
-    key("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress", None, Local, "what becomes of the source after a build"),
-    key("cache.inc_postfix", FilePart, ".h", None, Shared, "end of a header's name"),
-    key("cache.src_postfix", FilePart, "", None, Shared, "end of a source's name; empty: .cpp, or .c for C"),
-    key("cache.log_postfix", FilePart, ".txt", None, Shared, "end of a log's name"),
-    key("cache.lib_postfix", FilePart, ".so", None, Shared, "end of a library's name"),
-    key("cache.lib_prefix", FilePart, "lib", None, Shared, "first part of a library's name"),
-    key("cache.lib_basename", FilePart, "dijitso-", None, Shared, "second part of a library's name, before the signature"),
-    key("cache.lib_loader", Choice(&["ctypes", "import"]), "ctypes", None, Shared, "ctypes: load the library; import: only build it and give its path"),
-    key("cache.signature", Choice(&["hash", "name"]), "hash", None, Shared, "hash: name and a hash of all that the build depends on; name: the name alone, the caller answers for it"),
-    key("cache.check_inputs", Flag, "true", None, Shared, "a header or library that a build has read and that has changed since makes the entry a miss; one that is gone does not. Headers of the compiler and the C library do not count"),
-    key("cache.check_source", Choice(&["never", "warn", "rebuild"]), "never", Some("DIJITSO_CHECK_SOURCE"), Shared, "for work on a generator: on a hit on disk ask generate all the same (on a communicator rank 0), and compare code, header and dependencies with what the entry was built from; warn: say what has changed; rebuild: build it again, unless the cache is frozen. What memory answers has been checked before"),
-    key("cache.failure_ttl", Seconds, "10", None, Local, "how long a compiler's refusal of a source is remembered, so that others are told the same without another try; not if a file was not found; 0: not at all"),
-    key("cache.frozen", Flag, "false", None, Shared, "never build: what is not in the cache is an error (DIJITSO_ERROR_CACHE) that says what is missing and why, and what else was missing before"),
-    key("cache.max_size", Bytes, "0", None, Local, "size that the cache is kept below, the least recently used entries going first; 0: no limit"),
-    key("cache.max_age", Seconds, "0", None, Local, "entries that have not been used for so long are removed; 0: never"),
-    key("cache.stats", Flag, "true", None, Local, "count hits, builds and failures in the cache, in a file for each host"),
-    key("cache.pch_max_size", Bytes, "1G", None, Local, "size that precompiled headers of this host are kept below together, the least recently used going first; 256M, unless it is set, where they lie in the directory for temporary files because the cache is on a network disk; 0: there are none"),
-    key("build.language", Choice(&["cxx", "c"]), "cxx", None, Signature, "language of the generated source"),
-    key("build.cxx", List, "c++", Some("CXX"), Signature, "C++ compiler, with arguments if any: \"ccache g++\""),
-    key("build.cxxflags", List, "-Wall -shared -fPIC -std=c++11", None, Signature, "flags of every C++ build, in the place of the default ones; -shared and -fPIC are added if they are not among all flags, and -fno-gnu-unique for GCC. Relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, are those of the caller"),
-    key("build.cxxflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
-    key("build.cxxflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
-    key("build.cxxflags_append", List, "", None, Signature, "flags after all others of a C++ build: to add one to the default flags"),
-    key("build.cc", List, "cc", Some("CC"), Signature, "C compiler, with arguments if any"),
-    key("build.cflags", List, "-Wall -shared -fPIC -std=c17", None, Signature, "flags of every C build, in the place of the default ones; -shared and -fPIC are added if they are not among all flags"),
-    key("build.cflags_debug", List, "-g -O0", None, Signature, "further flags with build.debug"),
-    key("build.cflags_opt", List, RELEASE, None, Signature, "further flags without build.debug"),
-    key("build.cflags_append", List, "", None, Signature, "flags after all others of a C build: to add one to the default flags"),
-    key("build.defines", Defines, "", None, Signature, "macros, each as NAME or NAME=VALUE, that are defined in C++ and C builds"),
-    key("build.include_dirs", Dirs, "", None, Signature, "directories searched for headers"),
-    key("build.lib_dirs", Dirs, "", None, Signature, "directories searched for libraries when linking"),
-    key("build.rpath_dirs", Dirs, "", None, Signature, "directories searched for libraries when loading"),
-    key("build.libs", List, "", None, Signature, "libraries to link, as after -l"),
-    key("build.debug", Flag, "false", None, Signature, "debug flags instead of release flags"),
-    key("build.timeout", Seconds, "3600", None, Local, "time limit of one compiler run; 0: none"),
-    key("build.system_call_method", Choice(&["SUBPROCESS", "OS_SYSTEM"]), "SUBPROCESS", Some("DIJITSO_SYSTEM_CALL_METHOD"), Local, "how a compiler's output is captured: SUBPROCESS, by a pipe; OS_SYSTEM, by a temporary file"),
-    key("build.memory_limit", Bytes, "0", None, Local, "address space that each process of a compiler may take; 0: no limit"),
-    key("build.max_compilers", Count, "0", None, Local, "compilers at once on this host, counted over all programs of this user; 0: one for each core that they run on (build.cores)"),
-    key("build.cores", Choice(&["auto", "all", "inherited"]), "auto", None, Local, "cores that compilers run on; all: those of the job on this host (its cpuset), whatever core this rank is bound to; inherited: those of the calling thread; auto: all where a launcher of MPI programs, which binds ranks, has started this process, else inherited"),
-    key("build.slots_dir", Dir, "", None, Local, "where programs of this user count their compilers, each host for itself; by default .cache/dijitso-slots below the home directory; empty: they are not counted"),
-    key("build.retry", Flag, "true", None, Local, "once more with less optimisation where the compiler itself was killed or crashed"),
-    key("build.lease_timeout", Seconds, "1800", None, Local, "how long to wait for another program that builds the same library; 0: not at all"),
-    key("build.cpu", FilePart, "", Some("DIJITSO_CPU"), Local, "name of this machine's kind of processor, for flags such as -march=native; empty: found out"),
-    key("build.precompile", Choice(&["auto", "never", "always"]), "auto", None, Local, "compile the headers that sources begin with once for all sources; auto: beside the program, while the first build compiles if a core is free, else after it; two builds go without, and the next waits for what is under way; always: before the first build"),
-    key("build.pch_headers", List, "", None, Local, "headers, as after #include: what is precompiled of the lines that a source begins with ends with the last of these, and other headers of named directories (build.include_dirs, -I, -isystem, -iquote) or with absolute paths before it are looked through, being the source's own; empty: it ends with the last header of all. The code is the same"),
-    key("build.linker", FilePart, "auto", None, Local, "linker, as after -fuse-ld=; auto: mold where it is there and the flags allow; empty: that of the compiler. One that fails is not used"),
-    key("parallel.buildon", Choice(&["node", "root", "process"]), "node", None, Shared, "who builds: one rank per physical cache directory, the root alone, every rank"),
-    key("parallel.timeout", Seconds, "14400", None, Local, "how long a rank waits for the others in one step before it gives up and names those that are late; 0: for ever"),
+const CACHE: &[Key] = &[
+    local("cache.cache_dir", Dir, "").env("DIJITSO_CACHE_DIR").help(
+        "cache directory; default: .cache/dijitso in the active virtual or conda environment, else in the \
+         home directory",
+    ),
+    shared("cache.inc_dir", SubDir, "include").help("directory of headers in the cache directory"),
+    shared("cache.src_dir", SubDir, "src").help("directory of sources in the cache directory"),
+    shared("cache.lib_dir", SubDir, "lib").help("directory of libraries in the cache directory"),
+    shared("cache.log_dir", SubDir, "log").help("directory of build logs in the cache directory"),
+    shared("cache.comm_dir", SubDir, "comm").help(
+        "directory in the cache directory for short-lived files by which hosts find out that they share it",
+    ),
+    local("cache.fail_dir_root", Dir, "")
+        .help("directory for folders jitfailure-SIGNATURE; empty: the cache directory"),
+    local("cache.temp_dir_root", Dir, "").help(
+        "directory for builds in progress; empty: TMPDIR, else memory with enough room (/dev/shm or \
+         XDG_RUNTIME_DIR), else /tmp",
+    ),
+    local("cache.node_stage_dir", Dir, "auto").help(
+        "directory in which one rank of each host puts libraries for the others, which then load them \
+         without reading the cache; auto: in /dev/shm, XDG_RUNTIME_DIR, cache.temp_dir_root or /tmp, if the \
+         cache is not on a disk of this host; empty: none. Rank 0 decides if libraries are put there",
+    ),
+    local("cache.enable_build_log", Flag, "true").help("keep a log of each build, with its command"),
+    local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress")
+        .help("compress, keep or delete the source after a build"),
+    shared("cache.inc_postfix", FilePart, ".h").help("end of the names of headers"),
+    shared("cache.src_postfix", FilePart, "")
+        .help("end of the names of sources; empty: that of the language (.cpp, .c)"),
+    shared("cache.log_postfix", FilePart, ".txt").help("end of the names of logs"),
+    shared("cache.lib_postfix", FilePart, ".so").help("end of the names of libraries"),
+    shared("cache.lib_prefix", FilePart, "lib").help("first part of the names of libraries"),
+    shared("cache.lib_basename", FilePart, "dijitso-")
+        .help("second part of the names of libraries, before the signature"),
+    shared("cache.lib_loader", Choice(&["ctypes", "import"]), "ctypes")
+        .help("ctypes: load the library; import: only build it and return its path"),
+    shared("cache.signature", Choice(&["hash", "name"]), "hash").help(
+        "hash: the name and a hash of all that the build depends on; name: the name alone, for which the \
+         caller answers",
+    ),
+    shared("cache.check_inputs", Flag, "true").help(
+        "build again if a header or library that the build has read has changed; not if it is gone, and not \
+         for headers of the compiler and the C library",
+    ),
+    shared("cache.check_source", Choice(&["never", "warn", "rebuild"]), "never")
+        .env("DIJITSO_CHECK_SOURCE")
+        .help(
+            "for work on a generator: call generate on a hit on disk too (on a communicator on rank 0) and \
+             compare code, header and dependencies with those of the entry; warn: log what has changed; \
+             rebuild: build it again, unless the cache is frozen. A hit in memory has been checked before",
+        ),
+    local("cache.failure_ttl", Seconds, "10").help(
+        "how long to remember that a compiler has refused a source, so that others get the error without \
+         another run; not if a file was not found; 0: not at all",
+    ),
+    shared("cache.frozen", Flag, "false").help(
+        "never build: a miss is an error (DIJITSO_ERROR_CACHE) that says what is missing and why, and what \
+         was missing before",
+    ),
+    local("cache.max_size", Bytes, "0")
+        .help("size limit of the cache; the least recently used entries are removed first; 0: none"),
+    local("cache.max_age", Seconds, "0").help("age limit of entries, since their last use; 0: none"),
+    local("cache.stats", Flag, "true")
+        .help("count hits, builds and failures in the cache, in a file for each host"),
+    local("cache.pch_max_size", Bytes, "1G").help(
+        "size limit of all precompiled headers of this host; the least recently used are removed first; 0: \
+         make none. If it is not set, and the cache is on a network disk, so that they are in the directory \
+         for temporary files: 256M",
+    ),
 ];
 
-/// The sections, `generator` included.
+const LANGUAGE: Key = signed("build.language", Choice(&language::NAMES), language::NAMES[0])
+    .help("language of generated source");
+
+/// Returns the parameters of a language.
+fn of_language(language: &'static Language) -> [Key; 5] {
+    let Keys { compiler, flags, debug_flags, release_flags, last_flags } = language.keys;
+    let title = language.title;
+    let added = language.shared_flags.iter().map(|spellings| spellings[0]).collect::<Vec<_>>().join(" and ");
+    let for_gcc = language.own_statics.first().map(|flag| format!(", and {flag} for GCC"));
+    // The texts live as long as the program, once each.
+    let compiler_help = format!("{title} compiler with its arguments, as in \"ccache g++\"").leak();
+    let flags_help = format!(
+        "flags of every {title} build, instead of the default ones; {added} are added if they are missing{}. \
+         Relative directories after -I, -L, -isystem, -iquote and -idirafter, and files after -include, \
+         begin at the working directory of the caller",
+        for_gcc.unwrap_or_default()
+    )
+    .leak();
+    let last_help =
+        format!("flags after all others of a {title} build, to add one to the default flags").leak();
+    [
+        signed(compiler, List, language.compiler).env(language.compiler_variable).help(compiler_help),
+        signed(flags, List, language.flags).help(flags_help),
+        signed(debug_flags, List, language.debug_flags).help("further flags with build.debug"),
+        signed(release_flags, List, language.release_flags).help("further flags without build.debug"),
+        signed(last_flags, List, "").help(last_help),
+    ]
+    .map(|key| Key { language: Some(language), ..key })
+}
+
+const BUILD: &[Key] = &[
+    signed("build.defines", Defines, "").help("macros of every build, each as NAME or NAME=VALUE"),
+    signed("build.include_dirs", Dirs, "").help("directories searched for headers"),
+    signed("build.lib_dirs", Dirs, "").help("directories searched for libraries when linking"),
+    signed("build.rpath_dirs", Dirs, "").help("directories searched for libraries when loading"),
+    signed("build.libs", List, "").help("libraries to link, as after -l"),
+    signed("build.debug", Flag, "false").help("use debug flags instead of release flags"),
+    local("build.timeout", Seconds, "3600").help("time limit of one compiler run; 0: none"),
+    local("build.system_call_method", Choice(&["SUBPROCESS", "OS_SYSTEM"]), "SUBPROCESS")
+        .env("DIJITSO_SYSTEM_CALL_METHOD")
+        .help("how to capture a compiler's output; SUBPROCESS: by a pipe; OS_SYSTEM: by a temporary file"),
+    local("build.memory_limit", Bytes, "0")
+        .help("limit of the address space of each process of a compiler; 0: none"),
+    local("build.max_compilers", Count, "0").help(
+        "limit of compilers at once on this host, over all programs of this user; 0: one for each core that \
+         they may use (build.cores)",
+    ),
+    local("build.cores", Choice(&["auto", "all", "inherited"]), "auto").help(
+        "cores for compilers; all: those of the job on this host (its cpuset), whatever core this rank is \
+         bound to; inherited: those of the calling thread; auto: all if an MPI launcher, which binds ranks, \
+         has started this process, else inherited",
+    ),
+    local("build.slots_dir", Dir, "").help(
+        "directory in which programs of this user count their compilers, for each host; default: \
+         .cache/dijitso-slots in the home directory; empty: they are not counted",
+    ),
+    local("build.retry", Flag, "true")
+        .help("run a compiler that was killed or crashed once more, with less optimisation"),
+    local("build.lease_timeout", Seconds, "1800")
+        .help("how long to wait for another program that builds the same library; 0: not at all"),
+    local("build.cpu", FilePart, "").env("DIJITSO_CPU").help(
+        "name of this machine's kind of processor, for flags such as -march=native; empty: from the system",
+    ),
+    local("build.precompile", Choice(&["auto", "never", "always"]), "auto").help(
+        "precompile the headers that sources begin with, once for all sources; auto: in the background, \
+         during the first build if a core is free, else after it; two builds go without, and the next one \
+         waits if it is under way; always: before the first build",
+    ),
+    local("build.pch_headers", List, "").help(
+        "headers, as after #include; precompiled is what a source begins with, up to the last of these. \
+         Other headers before it are taken for the source's own and looked through, if they have absolute \
+         paths or are in named directories (build.include_dirs, -I, -isystem, -iquote). Empty: up to the \
+         last header of all. The code is the same",
+    ),
+    local("build.linker", FilePart, "auto").help(
+        "linker, as after -fuse-ld=; auto: mold if it is installed and the flags allow it; empty: that of \
+         the compiler. A linker that fails is not used again",
+    ),
+];
+
+const PARALLEL: &[Key] = &[
+    shared("parallel.buildon", Choice(&["node", "root", "process"]), "node")
+        .help("who builds; node: a rank for each physical cache directory; root: rank 0; process: every rank"),
+    local("parallel.timeout", Seconds, "14400").help(
+        "how long a rank waits for others in one step before it fails and names those that are late; 0: for ever",
+    ),
+];
+
+/// All parameters but `generator`, which is any JSON, in the order in which they are shown.
+pub static KEYS: LazyLock<Vec<Key>> = LazyLock::new(|| {
+    let languages: Vec<Key> = LANGUAGES.iter().flat_map(of_language).collect();
+    [CACHE, &[LANGUAGE], &languages, BUILD, PARALLEL].concat()
+});
+
+/// All sections, with `generator`.
 pub const SECTIONS: [&str; 4] = ["cache", "build", "parallel", "generator"];
 
-/// The index in [`KEYS`] of a key.
+/// Returns the index of a key in [`KEYS`].
 #[must_use]
 pub fn find(name: &str) -> Option<usize> {
     KEYS.iter().position(|key| key.name == name)
 }
 
-/// Characters of an unknown name that count in a comparison.
+/// Characters of an unknown name that are compared.
 pub(super) const LONGEST_COMPARED: usize = 64;
 
-/// The valid key that looks most like `name`, for error messages.
+/// Returns the valid key that looks most like `name`, for error messages.
 #[must_use]
 pub fn nearest(name: &str) -> &'static str {
     let names = KEYS.iter().map(|key| key.name).chain(["generator"]);
     // A name without its section ("cxxflags") is near to the key that ends so.
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-    // The comparison takes time and memory for each pair of characters, and no key is longer than this.
+    // The comparison takes time and memory for each pair of characters.
     let whole = super::beginning(name).to_ascii_lowercase();
     let likeness = |key: &str| {
         strsim::normalized_damerau_levenshtein(key, &whole)
@@ -149,7 +268,7 @@ mod tests {
 
     #[test]
     fn every_default_has_its_type_and_every_key_its_section() {
-        for key in KEYS {
+        for key in KEYS.iter() {
             assert!(key.kind.parse(key.default, Some("/h")).is_ok(), "{}", key.name);
             let section = key.name.split('.').next().unwrap();
             assert!(SECTIONS.contains(&section), "{}", key.name);

@@ -45,7 +45,7 @@ fn defaults_are_the_documented_ones() {
     ];
     for (key, value) in expected {
         assert_eq!(params.get(key).as_deref(), Some(value), "{key}");
-        assert_eq!(params.origin(key), Some(&Origin::Default), "{key}");
+        assert_eq!(params.origin(key), Some(&ValueOrigin::Default), "{key}");
     }
     assert_eq!(params.get("build.nothing"), None);
     let resolved = params.resolve().unwrap();
@@ -58,12 +58,12 @@ fn caller_over_environment_over_config_over_default() {
     let config = "[build]\ncxx = from-config\ncc = from-config -m32\ndebug = yes\n";
     let mut params = with_config(config, &[("CXX", "ccache g++"), ("HOME", "/h")]);
     assert_eq!(params.get("build.debug").as_deref(), Some("true"));
-    assert!(matches!(params.origin("build.debug"), Some(Origin::Config(_))));
+    assert!(matches!(params.origin("build.debug"), Some(ValueOrigin::Config(_))));
     assert_eq!(params.resolve().unwrap().build.compiler, ["ccache", "g++"]);
-    assert_eq!(params.origin("build.cxx"), Some(&Origin::Environment("CXX")));
+    assert_eq!(params.origin("build.cxx"), Some(&ValueOrigin::Environment("CXX")));
     params.set("build.cxx", "'/opt/my compiler/cc' -m64").unwrap();
     assert_eq!(params.resolve().unwrap().build.compiler, ["/opt/my compiler/cc", "-m64"]);
-    assert_eq!(params.origin("build.cxx"), Some(&Origin::Caller));
+    assert_eq!(params.origin("build.cxx"), Some(&ValueOrigin::Caller));
     params.set("build.language", "c").unwrap();
     let resolved = params.resolve().unwrap();
     assert_eq!(resolved.build.compiler, ["from-config", "-m32"]);
@@ -220,7 +220,7 @@ fn macros_and_flags_are_added_to_the_default_ones() {
     params.set("build.language", "c").unwrap();
     params.merge_json(r#"{"build": {"defines": ["ANSWER=40 + 2"], "debug": true}}"#).unwrap();
     assert_eq!(flags(&params), "-Wall -shared -fPIC '-std=c17' -g -O0 '-DANSWER=40 + 2' '-std=c99'");
-    assert_eq!(params.origin("build.defines"), Some(&Origin::Caller));
+    assert_eq!(params.origin("build.defines"), Some(&ValueOrigin::Caller));
     for wrong in ["-DNDEBUG", "=1", "'' X", "2X"] {
         let error = params.set("build.defines", wrong).unwrap_err();
         assert!(error.message().contains("without -D"), "{error}");

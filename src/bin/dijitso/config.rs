@@ -68,7 +68,7 @@ fn all(params: &Params) -> Json {
 
 fn file(params: &Params, out: &mut Out) {
     let mut section = "";
-    for key in KEYS {
+    for key in KEYS.iter() {
         let (of, name) = key.name.split_once('.').unwrap_or(("", key.name));
         if of != section {
             if !section.is_empty() {

@@ -5,6 +5,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
+use crate::language::LANGUAGES;
+
 use super::include_resolver::SEARCH_PATHS;
 
 /// Variables with their values.
@@ -20,7 +22,7 @@ const WRAPPERS: [&str; 5] = ["CCC_", "CRAY", "NIX_", "PE_", "SPACK_"];
 /// The same for those of MPI, whose other variables are about processes and differ between them; and what those end with
 /// that are about compilers.
 const MPI: [&str; 3] = ["OMPI_", "MPICH_", "I_MPI_"];
-const OF_COMPILERS: [&str; 6] = ["CC", "CXX", "FLAGS", "LIBS", "ROOT", "CONFIG_DIR"];
+const OF_COMPILERS: [&str; 4] = ["FLAGS", "LIBS", "ROOT", "CONFIG_DIR"];
 
 /// The environment of this process.
 pub(super) fn environment() -> Environment {
@@ -33,10 +35,11 @@ pub(super) fn environment() -> Environment {
 pub(super) fn matters(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
+    let names_compiler = || LANGUAGES.iter().any(|language| name.ends_with(language.compiler_variable));
     SEARCH_PATHS.contains(&name)
         || PARTS.contains(&name)
         || begins(&WRAPPERS)
-        || (begins(&MPI) && OF_COMPILERS.iter().any(|end| name.ends_with(end)))
+        || (begins(&MPI) && (OF_COMPILERS.iter().any(|end| name.ends_with(end)) || names_compiler()))
 }
 
 /// The directories in which a compiler searches for headers, and those in which it would if they were there, as it says

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use crate::codec::{Writer, digest, hex};
 use crate::fsutil::{self, FileStamp, PathTrust};
-use crate::params::resolved::{BuildParams, Language, Precompile};
+use crate::params::resolved::{BuildParams, Precompile};
 use crate::process::detached::RunDetached;
 use crate::process::{self, Runner, slots};
 
@@ -113,14 +113,13 @@ impl<'a> Preamble<'a> {
         argv.extend(job.params.flags.iter().cloned());
         argv.push("-I.".to_owned());
         argv.extend(job.params.include_dirs.iter().map(|dir| format!("-I{dir}")));
-        let language = if job.params.language == Language::C { "c" } else { "c++" };
         let chosen = job.params.precompile == Precompile::Always || !job.params.preamble.is_empty();
         let work = Work {
             store: store.clone(),
             key,
             text,
             argv,
-            language,
+            language: job.params.language.dialect,
             environment,
             searched: include_resolver::searched(job.params),
             limit: job.params.timeout.map_or(build::LIMIT, |limit| limit.min(build::LIMIT)),
@@ -322,11 +321,8 @@ fn fits(job: &Job<'_>) -> bool {
         let searches = SEARCHES.iter().any(|option| word.starts_with(option));
         (begins && !searches) || word == "-c" || (word.starts_with("-g") && word != "-g0")
     };
-    let postfix = Path::new(job.source.0).extension().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
-    let known = match params.language {
-        Language::C => postfix == "c",
-        Language::Cxx => ["cpp", "cc", "cxx", "C"].contains(&postfix),
-    };
+    let language = params.language;
+    let known = language.has_pch && language.suffixes.iter().any(|suffix| job.source.0.ends_with(suffix));
     let clean = !params.flags.iter().chain(&params.compiler).any(odd);
     // A server that one of them leaves behind would hold the lock.
     known && clean && !process::names_launcher(&params.compiler)
@@ -336,7 +332,7 @@ fn key(params: &BuildParams, environment: &Environment, files: &str, text: &str)
     // What was recorded in another way is not taken up either.
     let mut writer = Writer::new(record::FORMAT.as_bytes());
     writer.bytes(files.as_bytes());
-    writer.u32(u32::from(params.language == Language::C));
+    writer.bytes(params.language.name.as_bytes());
     for words in [&params.compiler, &params.flags, &params.include_dirs] {
         writer.u64(words.len() as u64);
         words.iter().for_each(|word| writer.bytes(word.as_bytes()));

@@ -145,13 +145,7 @@ mod tests {
 
     #[test]
     fn a_name_given_by_the_user_is_taken_at_its_word() {
-        let around = crate::params::Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = crate::params::Params::in_environment(&around).unwrap();
+        let mut params = crate::params::Params::for_test(&[]);
         assert_eq!(key(&params.resolve().unwrap().build).len(), 32);
         params.set("build.cpu", "genoa").unwrap();
         assert_eq!(key(&params.resolve().unwrap().build), "genoa");

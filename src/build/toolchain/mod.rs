@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{Writer, digest, hex};
 use crate::inputs::MEMO_TTL;
-use crate::params::resolved::{BuildParams, Language};
+use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
 use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
@@ -254,10 +254,10 @@ fn parse(answer: &str) -> Option<Toolchain> {
 /// know the flag. Flags that say otherwise are those of the user.
 #[must_use]
 pub fn own_statics(params: &BuildParams, toolchain: &Toolchain) -> Option<&'static str> {
-    const FLAG: &str = "-fno-gnu-unique";
     let is_gcc = toolchain.identity.starts_with("gcc version ");
-    let said = params.flags.iter().any(|flag| flag == FLAG || flag == "-fgnu-unique");
-    (is_gcc && params.language == Language::Cxx && !said).then_some(FLAG)
+    let spellings = params.language.own_statics;
+    let is_given = params.flags.iter().any(|flag| spellings.contains(&flag.as_str()));
+    spellings.first().copied().filter(|_| is_gcc && !is_given)
 }
 
 /// A record for the cache.
@@ -308,14 +308,7 @@ mod tests {
                 Ok(crate::process::Outcome { exit: Exit::TimedOut, output: Vec::new() })
             }
         }
-        let around = crate::params::Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = crate::params::Params::in_environment(&around).unwrap();
-        params.set("build.timeout", "1").unwrap();
+        let params = crate::params::Params::for_test(&[("build.timeout", "1")]);
         let hangs = Hangs(Mutex::default());
         assert_eq!(probe(&params.resolve().unwrap().build, &hangs), Toolchain::unknown());
         assert_eq!(*hangs.0.lock().unwrap(), [Some(Duration::from_secs(1))]);

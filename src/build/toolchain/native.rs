@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
-use crate::params::resolved::{BuildParams, Language};
+use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
 use crate::process::{Command, Exit, Runner, environment};
 
@@ -119,12 +119,8 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
     if !can_be_told(&argv) {
         return None;
     }
-    let language = match params.language {
-        Language::Cxx => "c++",
-        Language::C => "c",
-    };
     // A compiler that does not know -### writes an empty preprocessed file to its output and nothing to disk.
-    argv.extend(["-###", "-E", "-x", language, "/dev/null"].map(str::to_owned));
+    argv.extend(["-###", "-E", "-x", params.language.dialect, "/dev/null"].map(str::to_owned));
     let command = Command {
         argv,
         cwd: environment::temp_dir(),

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{digest, hex};
 use crate::error::{Error, Kind};
+use crate::language::{self, Language};
 use crate::params::resolved::CacheParams;
 
 use super::layout::Layout;
@@ -196,14 +197,12 @@ impl Manifest {
     }
 }
 
-/// The end of the name of an entry's source: that of its language, where the parameters leave it to the language.
+/// Returns the end of the name of an entry's source: that of its language, unless the parameters name another.
 fn src_postfix(record: &EntryRecord, params: &CacheParams) -> String {
-    let language = record.recipe.as_ref().map(|recipe| recipe.language.as_str());
-    match (params.src_postfix.as_str(), language) {
-        (".cpp" | ".c", Some("c")) => ".c".to_owned(),
-        (".cpp" | ".c", Some("cxx")) => ".cpp".to_owned(),
-        (postfix, _) => postfix.to_owned(),
-    }
+    let postfix = params.src_postfix.as_str();
+    let language = record.recipe.as_ref().and_then(|recipe| Language::named(&recipe.language));
+    let language = language.filter(|_| language::suffixes().contains(&postfix));
+    language.map_or(postfix, |language| language.suffix()).to_owned()
 }
 
 /// A failure that is about a bundle.

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fsutil::{LONGEST_LIBRARY, LONGEST_TEXT};
 use crate::human;
 use crate::inputs::{Input, State};
+use crate::language;
 use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
 
@@ -347,7 +348,8 @@ pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> BundleR
             return Err(format!("{} needs {needed:?}, which does not come before it", item.signature));
         }
         if let Some(source) = &item.source
-            && ![".cpp", ".c", &like.src_postfix].contains(&source.postfix.as_str())
+            && source.postfix != like.src_postfix
+            && !language::suffixes().contains(&source.postfix.as_str())
         {
             let text = format!("the source of {} is named {:?}", item.signature, source.postfix);
             return Err(format!("{text}; set cache.src_postfix"));

@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use dijitso::codec::digest;
-use dijitso::params::{Environment, Origin, Params};
+use dijitso::params::{Environment, ValueOrigin, Params};
 use serde_json::Value;
 
 /// Parameters that no file and no variable of this machine has a say in.
@@ -40,7 +40,7 @@ pub fn check_params(params: &Params) {
 
     let mut by_text = self::params();
     for key in dijitso::params::schema::KEYS.iter().map(|key| key.name).chain(["generator"]) {
-        if params.origin(key) == Some(&Origin::Default) {
+        if params.origin(key) == Some(&ValueOrigin::Default) {
             continue;
         }
         let text = params.get(key).expect("every key has a value");
