@@ -5,10 +5,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use object::{Object, ReadCache};
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::codec::hex;
 use crate::fsutil::{self, FileStamp, LONGEST_LIBRARY};
+use crate::sync::lock;
 
 /// For so long a file that has been looked at is not looked at again in this process.
 pub const MEMO_TTL: Duration = Duration::from_secs(1);
@@ -141,7 +142,7 @@ impl Input {
 
 /// From now on every file is looked at again: somebody may have written some, who is about to be asked for them.
 pub fn invalidate() {
-    known().values_mut().for_each(|seen| seen.at = None);
+    lock(&KNOWN).values_mut().for_each(|seen| seen.at = None);
 }
 
 /// Enough of an identity to tell two apart.
@@ -164,22 +165,18 @@ struct Seen {
 /// Whether a file was old enough when it was read that its facts tell what is in it.
 type Settled = bool;
 
-static KNOWN: LazyLock<Mutex<HashMap<String, Seen>>> = LazyLock::new(Mutex::default);
-
-fn known() -> MutexGuard<'static, HashMap<String, Seen>> {
-    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static KNOWN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
 
 /// What a file is like, asked again when that was asked `fresh` ago or earlier; else why it cannot be looked at.
 fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> {
-    if let Some(seen) = known().get(path)
+    if let Some(seen) = lock(&KNOWN).get(path)
         && seen.at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
     {
         return seen.stamp.clone();
     }
     // Not under the lock: a network disk may take its time.
     let stamp = FileStamp::of(Path::new(path)).map_err(|error| describe(path, &error));
-    let mut known = known();
+    let mut known = lock(&KNOWN);
     let before = known.remove(path).filter(|seen| seen.stamp == stamp);
     let contents = before.and_then(|seen| seen.contents).filter(|(_, settled)| *settled);
     known.insert(path.to_owned(), Seen { at: Some(now), stamp: stamp.clone(), contents });
@@ -188,7 +185,7 @@ fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> 
 
 /// What is in a file that is like this: read at most once.
 fn contents(path: &str, stamp: FileStamp) -> Result<String, String> {
-    if let Some(seen) = known().get(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp))
+    if let Some(seen) = lock(&KNOWN).get(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp))
         && let Some((identity, _)) = &seen.contents
     {
         return Ok(identity.clone());
@@ -198,7 +195,7 @@ fn contents(path: &str, stamp: FileStamp) -> Result<String, String> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(stamp.ctime) > TICK;
     let identity = identity(Path::new(path)).map_err(|error| describe(path, &error))?;
-    if let Some(seen) = known().get_mut(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp)) {
+    if let Some(seen) = lock(&KNOWN).get_mut(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp)) {
         seen.contents = Some((identity.clone(), settled));
     }
     Ok(identity)

@@ -11,7 +11,7 @@
 //! | 3, door | [`capi`]: the C interface |
 //! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
 //! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`] |
+//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`], [`sync`] |
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
@@ -39,6 +39,7 @@ pub mod params;
 pub mod process;
 pub mod signals;
 pub mod signature;
+pub mod sync;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -15,13 +15,14 @@ mod tests;
 use std::ffi::{CString, c_void};
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use libloading::os::unix::{Library, RTLD_LAZY, RTLD_LOCAL, RTLD_NOW};
 
 use crate::advice;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, FileId};
+use crate::sync::lock;
 
 /// A loaded library.
 pub trait Image: Send + Sync {
@@ -131,7 +132,7 @@ impl resolve::Process for Here {
 
 /// Refuses what has been loaded before and could not be initialised.
 fn check_initialised(path: &Path) -> Result<()> {
-    let broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    let broken = lock(&BROKEN);
     if broken.is_empty() {
         return Ok(());
     }
@@ -155,7 +156,7 @@ fn open(path: &Path) -> std::result::Result<Library, String> {
     return guarded::dlopen(path, mode, |exception| {
         let reason = format!("an initialiser in it (the constructor of a static object) threw {exception}");
         let broken = Broken { path: path.to_owned(), file: FileId::of(path).ok(), reason: reason.clone() };
-        BROKEN.lock().unwrap_or_else(PoisonError::into_inner).push(broken);
+        lock(&BROKEN).push(broken);
         reason
     });
     // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this very cache

@@ -13,14 +13,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("elf", &["error", "fsutil", "codec"]),
     ("error", &["advice", "escape"]),
     ("escape", &[]),
-    ("fsutil", &["owner", "signals"]),
+    ("fsutil", &["owner", "signals", "sync"]),
     ("human", &[]),
-    ("inputs", &["fsutil", "codec"]),
+    ("inputs", &["fsutil", "codec", "sync"]),
     ("language", &[]),
-    ("logging", &["error", "escape", "fsutil", "host_name", "signals"]),
+    ("logging", &["error", "escape", "fsutil", "host_name", "signals", "sync"]),
     ("owner", &["host_name", "codec"]),
     ("process", &["fsutil", "logging", "owner", "signals"]),
     ("signals", &[]),
+    ("sync", &[]),
     ("cpp_functions", &[]),
     ("codec", &[]),
     ("params", &["error", "human", "language", "process", "codec"]),
@@ -40,6 +41,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "params",
             "signature",
             "codec",
+            "sync",
         ],
     ),
     (
@@ -57,10 +59,11 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "process",
             "signature",
             "codec",
+            "sync",
         ],
     ),
-    ("load", &["advice", "elf", "error", "fsutil", "process"]),
-    ("parallel", &["error", "fsutil", "human", "logging", "params", "signals", "codec", "host_name"]),
+    ("load", &["advice", "elf", "error", "fsutil", "process", "sync"]),
+    ("parallel", &["error", "fsutil", "human", "logging", "params", "signals", "codec", "host_name", "sync"]),
     (
         "jit",
         &[
@@ -79,9 +82,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "signals",
             "signature",
             "codec",
+            "sync",
         ],
     ),
-    ("capi", &["cache", "elf", "error", "human", "jit", "logging", "params", "parallel", "signature"]),
+    (
+        "capi",
+        &["cache", "elf", "error", "human", "jit", "logging", "params", "parallel", "signature", "sync"],
+    ),
 ];
 
 fn is_test(path: &Path) -> bool {

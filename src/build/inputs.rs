@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::fsutil::{self, FileStamp};
 use crate::inputs::Input;
 use crate::params::resolved::BuildParams;
 use crate::process::environment;
+use crate::sync::lock;
 
 /// Options of compilers that are about dependency files: whoever uses one has plans of their own.
 const OWN: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP", "-MG", "-MJ"];
@@ -22,11 +23,7 @@ const OWN: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP",
 const JOINED: [&str; 4] = ["-MF", "-MT", "-MQ", "-MJ"];
 
 /// Compilers that have refused our options.
-static REFUSED: LazyLock<Mutex<HashSet<Vec<String>>>> = LazyLock::new(Mutex::default);
-
-fn refused() -> std::sync::MutexGuard<'static, HashSet<Vec<String>>> {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static REFUSED: Mutex<BTreeSet<Vec<String>>> = Mutex::new(BTreeSet::new());
 
 /// The options that make a compiler write what it includes to `file`; none where the caller uses such options, or the
 /// compiler does not know them.
@@ -36,7 +33,7 @@ pub(super) fn options(params: &BuildParams, file: &str) -> Vec<String> {
         // With PGI, -Mvect is about something else.
         OWN.contains(&word) || JOINED.iter().any(|option| word.starts_with(option))
     };
-    if params.flags.iter().chain(&params.compiler).any(own) || refused().contains(&params.compiler) {
+    if params.flags.iter().chain(&params.compiler).any(own) || lock(&REFUSED).contains(&params.compiler) {
         return Vec::new();
     }
     // Not -MMD: ufc.h may well be installed where system headers are.
@@ -66,7 +63,7 @@ pub(super) fn are_unknown(params: &BuildParams, output: &str) -> bool {
 
 /// From now on this compiler is not given our options.
 pub(super) fn disable_for(compiler: &[String]) {
-    if refused().insert(compiler.to_vec()) {
+    if lock(&REFUSED).insert(compiler.to_vec()) {
         let compiler = crate::process::join(compiler);
         log::warn!("{compiler} does not know -MD -MF: changes of the headers that it reads are not noticed");
     }

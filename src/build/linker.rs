@@ -2,14 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use crate::language::LANGUAGES;
 use crate::params::resolved::BuildParams;
 use crate::process::find_program;
+use crate::sync::lock;
 
 /// Linkers that are taken unasked. Not lld: of small libraries it is slower than that of the system.
 const FASTEST: [&str; 1] = ["mold"];
@@ -17,11 +18,7 @@ const FASTEST: [&str; 1] = ["mold"];
 /// A compiler, and a linker that did not work with it.
 type Pair = (Vec<String>, String);
 
-static REFUSED: LazyLock<Mutex<HashSet<Pair>>> = LazyLock::new(Mutex::default);
-
-fn refused() -> MutexGuard<'static, HashSet<Pair>> {
-    REFUSED.lock().unwrap_or_else(PoisonError::into_inner)
-}
+static REFUSED: Mutex<BTreeSet<Pair>> = Mutex::new(BTreeSet::new());
 
 /// The linker that was asked for, or the fastest; `None` for that of the compiler.
 pub(super) fn choose(params: &BuildParams) -> Option<String> {
@@ -40,7 +37,7 @@ fn choose_in(params: &BuildParams, path: Option<&OsStr>) -> Option<String> {
         return None;
     }
     let is_there = |name: &&str| find_program(&format!("ld.{name}"), path, Path::new("/")).is_some();
-    let is_refused = |name: &str| refused().contains(&(params.compiler.clone(), name.to_owned()));
+    let is_refused = |name: &str| lock(&REFUSED).contains(&(params.compiler.clone(), name.to_owned()));
     wanted.into_iter().find(|name| is_there(name) && !is_refused(name)).map(str::to_owned)
 }
 
@@ -57,7 +54,7 @@ pub(super) fn options(linker: &str) -> Vec<String> {
 
 /// From now on this compiler is not told to use it.
 pub(super) fn disable_for(params: &BuildParams, linker: &str) {
-    if refused().insert((params.compiler.clone(), linker.to_owned())) {
+    if lock(&REFUSED).insert((params.compiler.clone(), linker.to_owned())) {
         let compiler = crate::process::join(&params.compiler);
         log::info!(
             "{compiler} builds without {linker} what it does not build with it: it is not used any more"

@@ -26,13 +26,14 @@ mod repair;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Folder, PathTrust, ReadError};
 use crate::inputs::Input;
+use crate::sync::{lock, recover};
 
 pub use finding::{CheckReport, Finding, FindingKind, RepairOutcome, Severity};
 
@@ -108,7 +109,7 @@ impl Cache {
             let new = needed.filter(|name| there.contains(name.as_str()) && !all.contains_key(*name));
             next = new.cloned().collect::<BTreeSet<_>>().into_iter().collect();
         }
-        self.changed(&mut all, inputs.into_inner().unwrap_or_else(PoisonError::into_inner));
+        self.changed(&mut all, recover(inputs.into_inner()));
         self.connections(&mut all);
         report.entries = all.len();
         for (_, examined) in all {
@@ -164,7 +165,7 @@ impl Cache {
                 examined.needs = record.needs().map(str::to_owned).collect();
                 let params = self.layout().params();
                 if params.check_inputs && !params.signature_is_name {
-                    let numbers = &mut inputs.lock().unwrap_or_else(PoisonError::into_inner).numbers;
+                    let numbers = &mut lock(inputs).numbers;
                     for input in record.inputs {
                         let count = numbers.len();
                         examined.inputs.push(*numbers.entry(input).or_insert(count));

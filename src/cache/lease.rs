@@ -17,7 +17,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::fsutil::{self, Durability, Folder, Tree};
 use crate::logging::progress::Progress;
 use crate::owner::{Liveness, ProcessId};
+use crate::sync::lock;
 
 use super::{FILE_MODE, read};
 
@@ -105,7 +106,7 @@ fn forget(path: &Path) {
 }
 
 fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
-    with(HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default())
+    with(lock(&HELD).get_or_insert_default())
 }
 
 /// Takes the lease at `path` in the tree of a cache, or waits until `there` says that it is not needed any more, at most as long as

@@ -31,7 +31,7 @@ use std::fs;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crate::codec::{Digest32, digest, hex};
@@ -39,6 +39,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Facts, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
 use crate::inputs::{Input, State};
 use crate::params::resolved::CacheParams;
+use crate::sync::lock;
 
 use layout::Layout;
 use open::cannot;
@@ -248,7 +249,7 @@ impl Cache {
             return Err(refused(root, &reason));
         }
         let libraries = self.look_at_libraries(&mut look)?;
-        *self.libraries.lock().unwrap_or_else(PoisonError::into_inner) = Some(libraries);
+        *lock(&self.libraries) = Some(libraries);
         Ok(())
     }
 
@@ -275,7 +276,7 @@ impl Cache {
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn libraries(&self) -> Result<PathTrust> {
-        let seen = self.libraries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seen = lock(&self.libraries).clone();
         seen.map_or_else(|| self.look_at_libraries(&mut TrustWalk::default()), Ok)
     }
 

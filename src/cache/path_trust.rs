@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use crate::error::{Error, Result};
 use crate::fsutil::{self, FileId, PathTrust, TrustWalk};
+use crate::sync::lock;
 
 /// How firmly a directory stands. The way to it is walked once for each directory of a process; the directory itself
 /// is looked at every time.
 pub(super) fn path_trust(dir: &Path, look: &mut TrustWalk) -> Result<PathTrust> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (FileId, PathTrust)>> = Mutex::new(BTreeMap::new());
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
-    let before = known().get(dir).cloned();
+    let before = lock(&KNOWN).get(dir).cloned();
     if let Some((id, standing)) = before {
         // Without links on the way, one look tells both what the directory is and that it still is where it was.
         let direct = matches!(&standing, PathTrust::Trusted(real) if real == dir);
@@ -41,7 +41,7 @@ pub(super) fn path_trust(dir: &Path, look: &mut TrustWalk) -> Result<PathTrust> 
     let (standing, id) = look.path_trust(dir).map_err(cannot)?;
     // What is wrong may be mended while the program runs.
     if !matches!(standing, PathTrust::Missing | PathTrust::Untrusted(_)) {
-        known().insert(dir.to_owned(), (id, standing.clone()));
+        lock(&KNOWN).insert(dir.to_owned(), (id, standing.clone()));
     }
     Ok(standing)
 }

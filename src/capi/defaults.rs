@@ -2,11 +2,12 @@
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
 use crate::params::resolved::Resolved;
 use crate::params::{Environment, Params};
+use crate::sync::lock;
 
 unsafe extern "C" {
     static environ: *const *const c_char;
@@ -98,7 +99,7 @@ pub(super) fn recall<T>(take: impl FnOnce(&Resolved) -> T) -> Option<T> {
 /// has changed.
 pub(super) fn defaults() -> Result<Arc<Resolved>> {
     static LATEST: Mutex<Option<Known>> = Mutex::new(None);
-    let mut latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut latest = lock(&LATEST);
     let known = match latest.as_ref().filter(|known| known.environment.is_that_of_now()) {
         Some(known) => known.clone(),
         None => {

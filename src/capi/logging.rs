@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Kind};
 use crate::logging::{self, Handler, Record};
+use crate::sync::lock;
 
 use super::boundary;
 use super::convert::{c_string, output};
@@ -186,5 +187,5 @@ struct Given(dijitso_log_fn, UserData);
 fn given() -> std::sync::MutexGuard<'static, Given> {
     static GIVEN: std::sync::Mutex<Given> =
         std::sync::Mutex::new(Given(None, UserData(std::ptr::null_mut())));
-    GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    lock(&GIVEN)
 }

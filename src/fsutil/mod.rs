@@ -19,13 +19,14 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use tempfile::NamedTempFile;
 
 use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
+use crate::sync::lock;
 
 pub use disk::{is_local, room, room_in_memory, word_of_loader};
 use faults::{Op, allow};
@@ -364,7 +365,7 @@ pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
 /// Says once in a process that another place is taken than the one that was asked for.
 fn tell_once(wanted: &Path, taken: &Path, reason: &str) {
     static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    if TOLD.lock().unwrap_or_else(PoisonError::into_inner).insert(wanted.to_owned()) {
+    if lock(&TOLD).insert(wanted.to_owned()) {
         log::info!("staging in {} and not in {}: {reason}", taken.display(), wanted.display());
     }
 }

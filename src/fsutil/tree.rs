@@ -8,10 +8,11 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use super::Durability;
 use super::folder::{Facts, Folder};
+use crate::sync::lock;
 
 /// A directory that is open, with those below it that have been entered. All paths begin with the path of it.
 #[derive(Debug)]
@@ -52,8 +53,7 @@ impl Tree {
     /// # Errors
     /// As [`Folder::sub`].
     pub fn enter(&self, dir: &Path, make: bool) -> io::Result<Option<Arc<Folder>>> {
-        let known = || self.entered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(folder) = known().get(dir) {
+        if let Some(folder) = lock(&self.entered).get(dir) {
             return Ok(Some(Arc::clone(folder)));
         }
         let below = dir.strip_prefix(self.top.path()).map_err(|_| {
@@ -71,7 +71,7 @@ impl Tree {
                 },
             });
         }
-        known().insert(dir.to_owned(), Arc::clone(&folder));
+        lock(&self.entered).insert(dir.to_owned(), Arc::clone(&folder));
         Ok(Some(folder))
     }
 

@@ -9,11 +9,12 @@ use std::ffi::OsStr;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use foldhash::fast::FixedState;
 
 use crate::codec::Digest32;
+use crate::sync::recover;
 
 use super::library::Library;
 use super::lock;
@@ -74,7 +75,7 @@ impl HitCache {
             return Some(taken);
         }
         let (name, library) = {
-            let by_params = self.by_params.read().unwrap_or_else(PoisonError::into_inner);
+            let by_params = recover(self.by_params.read());
             let (name, library) = by_params.get(params)?.get_key_value(name)?;
             (Arc::clone(name), library.clone())
         };
@@ -103,7 +104,7 @@ impl HitCache {
     }
 
     pub(crate) fn put(&self, name: &str, params: Digest32, library: &Library) {
-        let mut by_params = self.by_params.write().unwrap_or_else(PoisonError::into_inner);
+        let mut by_params = recover(self.by_params.write());
         let by_name = by_params.entry(params).or_default();
         // Where two threads have made the same call, what the first one was given stays.
         by_name.entry(name.as_bytes().into()).or_insert_with(|| library.clone());

@@ -30,7 +30,7 @@ mod transport;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::cache::stats::HitCounter;
 use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
@@ -39,6 +39,7 @@ use crate::load::{Loader, System};
 use crate::params::resolved::Resolved;
 use crate::process::{Runner, SystemRunner};
 use crate::signature::Toolchain;
+use crate::sync::lock;
 
 pub use callbacks::{Callbacks, Source};
 use hit_cache::{HitCache, LoadedLibraries};
@@ -161,11 +162,6 @@ fn no_generator(signature: &str, root: &Path) -> Error {
         root.display()
     );
     Error::new(Kind::InvalidArgument, text)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing is ever left half done under these locks, so a panic elsewhere does not matter.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

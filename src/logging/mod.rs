@@ -18,10 +18,11 @@ mod sink;
 use std::cell::Cell;
 use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, RwLock};
 
 use crate::error::{Error, Kind};
 use crate::escape;
+use crate::sync::recover;
 
 use options::Options;
 pub use place::{Here, Voice, enter, is_chosen, speak};
@@ -137,7 +138,7 @@ pub fn set_handler(handler: Option<Handler>) -> crate::error::Result<()> {
     if BUSY.get() {
         return Err(Error::new(Kind::State, "a log handler calls the library, which it must not do"));
     }
-    *logging.handler.write().unwrap_or_else(PoisonError::into_inner) = handler;
+    *recover(logging.handler.write()) = handler;
     Ok(())
 }
 
@@ -218,7 +219,7 @@ impl Logging {
             return;
         }
         // The lock is held while the handler runs, so that whoever changes it knows when the old one is done.
-        let handler = self.handler.read().unwrap_or_else(PoisonError::into_inner);
+        let handler = recover(self.handler.read());
         match &*handler {
             Some(handler) => handler(record),
             None if record.level >= ERROR || self.all_ranks || place::speaks() => self.sink.write(record),

@@ -7,7 +7,9 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
+
+use crate::sync::lock;
 
 type Place = Option<(usize, usize)>;
 
@@ -29,7 +31,7 @@ pub struct Here {
 /// From now on this thread serves a call on rank `rank` of a communicator of `size` ranks.
 #[must_use]
 pub fn enter(rank: usize, size: usize) -> Here {
-    let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut process = lock(&PROCESS);
     if process.is_none_or(|(_, known)| known < size) {
         *process = Some((rank, size));
     }
@@ -72,7 +74,7 @@ impl Drop for Voice {
 }
 
 fn process() -> Place {
-    *PROCESS.lock().unwrap_or_else(PoisonError::into_inner)
+    *lock(&PROCESS)
 }
 
 /// Rank and size, where they are known.

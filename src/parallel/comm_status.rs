@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 use super::timeout::{Waiting, cut};
 
@@ -41,7 +42,7 @@ struct CurrentStep {
 
 impl CommStatus {
     fn current(&self) -> MutexGuard<'_, CurrentStep> {
-        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.doing)
     }
 
     /// A call begins, in which ranks wait so long for one another; `None` is for ever.

@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
+use crate::sync::{lock, recover};
 
 use super::Communicator;
 use super::comm_status::{CommStatus, warn_after};
@@ -71,7 +72,7 @@ impl Meeting {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn fail(&self, state: &mut State, reason: Error) {
@@ -105,9 +106,9 @@ impl Meeting {
         match [warning, wait.timeout].into_iter().flatten().min() {
             Some(end) => {
                 let slept = self.changed.wait_timeout(state, end - waited);
-                slept.unwrap_or_else(PoisonError::into_inner).0
+                recover(slept).0
             }
-            None => self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            None => recover(self.changed.wait(state)),
         }
     }
 }

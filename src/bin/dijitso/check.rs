@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use dijitso::cache::Cache;
 use dijitso::cache::integrity::{CheckReport, Finding, RepairMode, RepairOutcome, Severity};
 use dijitso::error::Result;
+use dijitso::sync::lock;
 
 use super::Outcome;
 use super::context::Context;
@@ -47,7 +48,7 @@ impl Arguments {
         let report = {
             let bar: Mutex<Option<Progress>> = Mutex::default();
             let progress = |_: usize, total: usize| {
-                let mut bar = bar.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut bar = lock(&bar);
                 bar.get_or_insert_with(|| Progress::new("checking entry", total)).step();
             };
             cache.check(&signatures, mend, &progress)?

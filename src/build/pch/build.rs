@@ -10,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{FlockOperation, flock};
@@ -25,6 +25,7 @@ use crate::human;
 use crate::process::affinity::Cores;
 use crate::process::detached::{DetachedCommand, Exit, RunDetached};
 use crate::process::slots::{self, Wanted};
+use crate::sync::lock;
 
 use super::environment::{self, Environment};
 use super::pragmas;
@@ -135,7 +136,7 @@ struct Queue {
 static QUEUE: Mutex<Queue> = Mutex::new(Queue { process: 0, waiting: Vec::new(), busy: Vec::new() });
 
 fn queue() -> MutexGuard<'static, Queue> {
-    let mut queue = QUEUE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut queue = lock(&QUEUE);
     let process = std::process::id();
     if queue.process != process {
         *queue = Queue { process, ..Queue::default() };
@@ -247,7 +248,7 @@ fn try_to_make(work: &Work, run: RunDetached, patience: Duration) -> Result<(), 
     fsutil::create_dirs(&work.store.dir)?;
     let loose = || Refusal::lasting("others can change what is in its directory");
     let dir = firm(&work.store.dir).ok_or_else(loose)?;
-    let Some(lock) = lock(&dir.join(LOCK), &work.folder(), patience)? else { return Ok(()) };
+    let Some(lock) = take_lock(&dir.join(LOCK), &work.folder(), patience)? else { return Ok(()) };
     let begin = Instant::now();
     let made = make_in(work, run, &lock);
     if let Err(Refusal { why, passes }) = &made {
@@ -265,7 +266,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
 }
 
 /// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
-fn lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Option<File>> {
+fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Option<File>> {
     let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();

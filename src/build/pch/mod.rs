@@ -31,7 +31,7 @@ mod volatile_macros;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::codec::{Writer, digest, hex};
@@ -39,6 +39,7 @@ use crate::fsutil::{self, FileStamp, PathTrust};
 use crate::params::resolved::{BuildParams, Precompile};
 use crate::process::detached::RunDetached;
 use crate::process::{self, Runner, slots};
+use crate::sync::lock;
 
 use super::{Job, diagnostics, toolchain};
 use build::{Places, Work};
@@ -174,7 +175,7 @@ impl<'a> Preamble<'a> {
     /// Has it made beside all that follows, after a build without it that took so many seconds.
     pub(super) fn make_later(&self, runner: &dyn Runner, seconds: f64) {
         if self.is_for_later() && (build::is_under_way(&self.work) || self.work.needs_build()) {
-            let mut lacking = lacking();
+            let mut lacking = lock(&LACKING);
             if lacking.len() >= MOST_LACKING {
                 lacking.clear();
             }
@@ -218,10 +219,6 @@ impl<'a> Preamble<'a> {
 /// Builds of this process that lacked a precompiled preamble, by the folder of that: how many, and their seconds.
 static LACKING: Mutex<BTreeMap<PathBuf, (usize, f64)>> = Mutex::new(BTreeMap::new());
 
-fn lacking() -> MutexGuard<'static, BTreeMap<PathBuf, (usize, f64)>> {
-    LACKING.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// So many builds go without. After them, the next waits for what is under way.
 const WITHOUT: usize = 2;
 
@@ -234,11 +231,12 @@ const MOST_LACKING: usize = 1000;
 /// Waits while the precompiled preamble of a job is made, if several builds have gone without it: by then its use pays
 /// for the wait. To be called before the build takes a place among the compilers, because what is waited for needs one.
 pub(super) fn wait_for_making(job: &Job<'_>) {
-    if job.params.precompile != Precompile::Auto || lacking().values().all(|(count, _)| *count < WITHOUT) {
+    if job.params.precompile != Precompile::Auto || lock(&LACKING).values().all(|(count, _)| *count < WITHOUT)
+    {
         return;
     }
     let Some(preamble) = Preamble::of(job) else { return };
-    let Some((count, seconds)) = lacking().get(&preamble.work.folder()).copied() else { return };
+    let Some((count, seconds)) = lock(&LACKING).get(&preamble.work.folder()).copied() else { return };
     if count < WITHOUT || !build::is_under_way(&preamble.work) {
         return;
     }
@@ -257,7 +255,7 @@ pub(super) fn wait_for_making(job: &Job<'_>) {
     }
     if build::is_under_way(&preamble.work) {
         // Once in vain is enough: whatever is in its way, no further build of this process waits.
-        lacking().insert(preamble.work.folder(), (count, f64::NEG_INFINITY));
+        lock(&LACKING).insert(preamble.work.folder(), (count, f64::NEG_INFINITY));
     }
 }
 

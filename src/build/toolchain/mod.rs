@@ -11,7 +11,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,7 @@ use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
 use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
+use crate::sync::try_lock;
 
 /// A compiler that says nothing for this long has nothing to say.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -72,20 +73,11 @@ static MEMO: Mutex<Memo> = Mutex::new(Memo { forgotten: 0, seen: Vec::new() });
 /// A program uses one compiler, or one for each language.
 const MOST_SEEN: usize = 8;
 
-/// `None` where another thread has it, which may have stayed behind in the parent of a forked process.
-fn memo() -> Option<MutexGuard<'static, Memo>> {
-    match MEMO.try_lock() {
-        Ok(memo) => Some(memo),
-        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
-        Err(TryLockError::WouldBlock) => None,
-    }
-}
-
 /// From now on every compiler is looked at again: somebody is about to build by it.
 pub fn invalidate() {
     // It is held for no longer than it takes to copy a few texts, but for ever in a child that was forked meanwhile.
     for _ in 0..1000 {
-        if let Some(mut memo) = memo() {
+        if let Some(mut memo) = try_lock(&MEMO) {
             memo.forgotten += 1;
             memo.seen.clear();
             return;
@@ -98,7 +90,7 @@ fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compi
     let known = |seen: &&Seen| {
         seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < MEMO_TTL
     };
-    let (before, known) = match memo() {
+    let (before, known) = match try_lock(&MEMO) {
         Some(memo) => (memo.forgotten, memo.seen.iter().find(known).map(|seen| seen.compiler.clone())),
         None => return look(command, path.as_deref()),
     };
@@ -111,7 +103,7 @@ fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compi
         // It may be installed in this moment.
         return compiler;
     }
-    if let Some(mut memo) = memo()
+    if let Some(mut memo) = try_lock(&MEMO)
         && memo.forgotten == before
     {
         memo.seen.retain(|seen| seen.command != command || seen.path != path);

@@ -11,10 +11,11 @@
 #![forbid(unsafe_code)]
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
+use crate::sync::try_lock;
 
 use super::{Event, Line};
 
@@ -57,11 +58,7 @@ fn own(mut later: MutexGuard<'_, Buffer>) -> MutexGuard<'_, Buffer> {
 /// `None` where another thread has it, which may have stayed behind in the parent of a forked process, or have been
 /// stopped at the end of this one.
 fn later() -> Option<MutexGuard<'static, Buffer>> {
-    match LATER.try_lock() {
-        Ok(later) => Some(own(later)),
-        Err(TryLockError::Poisoned(poisoned)) => Some(own(poisoned.into_inner())),
-        Err(TryLockError::WouldBlock) => None,
-    }
+    try_lock(&LATER).map(own)
 }
 
 /// Keeps a line for later, or writes all that there are.

@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::cache::lease::Lease;
@@ -19,6 +19,7 @@ use crate::load::Loader;
 use crate::logging;
 use crate::process::Runner;
 use crate::process::exec_context::ExecContext;
+use crate::sync::recover;
 
 /// What a thread needs for a build.
 pub(super) struct Task {
@@ -124,9 +125,9 @@ impl Build {
                 // Other ranks wait: from now on it waits for no other program. A compiler that runs goes on, and what
                 // it makes is there for the next call, whatever the ranks do.
                 self.context.hurry();
-                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                state = recover(self.ended.wait(state));
             } else {
-                (state, _) = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+                (state, _) = recover(self.ended.wait_timeout(state, left));
             }
         }
     }
@@ -247,7 +248,7 @@ impl Pool {
         let begin = Instant::now();
         let mut inside = lock(&self.inside);
         while let Some(left) = PATIENCE.checked_sub(begin.elapsed()).filter(|_| !inside.running.is_empty()) {
-            (inside, _) = self.changed.wait_timeout(inside, left).unwrap_or_else(PoisonError::into_inner);
+            (inside, _) = recover(self.changed.wait_timeout(inside, left));
         }
     }
 }

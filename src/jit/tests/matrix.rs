@@ -5,12 +5,13 @@
 //! whole or is not taken for an entry; and the next call without a fault succeeds on all ranks. A case that hangs is
 //! ended by the time limit of the suite; ranks that meet in different collectives are reported by the communicator.
 
+use std::sync::Condvar;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Condvar, PoisonError};
 use std::time::Duration;
 
 use super::*;
 use crate::fsutil::faults::{Op, Rule, push, with};
+use crate::sync::recover;
 
 /// What lies in the cache directory of one rank, or what that rank sees of it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,7 +158,7 @@ impl Post {
     fn get(&self) -> std::result::Result<Vec<u8>, i32> {
         let empty = |blob: &mut Option<Vec<u8>>| blob.is_none();
         let waited = self.arrived.wait_timeout_while(lock(&self.blob), Duration::from_secs(60), empty);
-        let (blob, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let (blob, _) = recover(waited);
         blob.clone().ok_or(99)
     }
 }

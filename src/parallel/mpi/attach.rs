@@ -4,7 +4,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use mpi_sys::{
@@ -16,6 +16,7 @@ use mpi_sys::{
 use crate::error::{Error, Kind, Result};
 use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::first_call_timeout;
+use crate::sync::lock;
 
 use super::wait::{check, wait};
 use super::{MpiComm, RawComm};
@@ -205,7 +206,7 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
 /// All duplicates that may have to be freed at the end, in the order in which they were made.
 fn live() -> std::sync::MutexGuard<'static, Vec<Weak<MpiComm>>> {
     static LIVE: Mutex<Vec<Weak<MpiComm>>> = Mutex::new(Vec::new());
-    let mut live = LIVE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut live = lock(&LIVE);
     // Communicators that came and went must not add up.
     if live.len() == live.capacity() {
         live.retain(|comm| comm.strong_count() > 0);

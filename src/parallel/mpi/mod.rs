@@ -17,7 +17,7 @@ mod world;
 
 use std::any::Any;
 use std::ffi::c_int;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use mpi_sys::{
@@ -27,6 +27,7 @@ use mpi_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::sync::lock;
 
 use super::Communicator;
 use super::timeout::{self, RankTable};
@@ -80,7 +81,7 @@ impl MpiComm {
     }
 
     fn handle(&self) -> MutexGuard<'_, Option<MPI_Comm>> {
-        self.comm.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.comm)
     }
 
     fn comm(&self) -> Result<MPI_Comm> {
@@ -108,7 +109,7 @@ impl MpiComm {
     }
 
     fn free(&self) {
-        let parts = std::mem::take(&mut *self.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        let parts = std::mem::take(&mut *lock(&self.parts));
         parts.iter().for_each(|part| part.free());
         let comm = self.handle().take();
         // Where something is still on its way MPI keeps the communicator: its number must not be given to another.
@@ -300,7 +301,7 @@ impl Communicator for MpiComm {
         let (rank, size) = (usize::try_from(rank).unwrap_or_default(), usize::try_from(size).unwrap_or(1));
         let part = Arc::new(Self::new(rank, size, Box::new(())));
         *part.handle() = Some(handle);
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&part));
+        lock(&self.parts).push(Arc::clone(&part));
         let (waiting, timeout) = self.state.watch.waiting(0);
         part.handshake(&waiting.call, timeout)?;
         Ok(part)

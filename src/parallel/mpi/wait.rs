@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use mpi_sys::{MPI_Comm, MPI_Error_string, MPI_Request, MPI_Test, RSMPI_REQUEST_NULL, RSMPI_STATUS_IGNORE};
@@ -12,6 +12,7 @@ use crate::parallel::Communicator;
 use crate::parallel::comm_status::CommStatus;
 use crate::parallel::failure_detector::{FailureDetector, WaitAction, WaitState};
 use crate::parallel::timeout::RankTable;
+use crate::sync::lock;
 
 use super::MpiComm;
 use super::mailbox::Mailbox;
@@ -55,7 +56,7 @@ impl Waiter {
     }
 
     fn detector_io(&self) -> MutexGuard<'_, DetectorIo> {
-        self.desk.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.desk)
     }
 
     /// From now on the ranks know who they are, and those of this host have a bell.

@@ -11,8 +11,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::ptr::NonNull;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags, Timespec};
@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use rustix::thread::futex;
 
 use crate::signals::without_signals;
+use crate::sync::lock;
 
 /// Bytes of what a rank tells the others of the bell that it could offer.
 pub(super) const HANDLE_SIZE: usize = 12;
@@ -69,7 +70,7 @@ impl WakeFutex {
     fn handle(bell: Option<&Self>) -> [u8; HANDLE_SIZE] {
         let mut offer = [0; HANDLE_SIZE];
         let Some(bell) = bell else { return offer };
-        if let Some(file) = &*bell.file.lock().unwrap_or_else(PoisonError::into_inner)
+        if let Some(file) = &*lock(&bell.file)
             && let Ok(facts) = file.metadata()
         {
             offer[..4].copy_from_slice(&file.as_raw_fd().to_le_bytes());
@@ -84,7 +85,7 @@ impl WakeFutex {
         let (descriptor, inode) = offer.split_at(4);
         let descriptor = u32::from_le_bytes(descriptor.try_into().unwrap_or_default());
         let inode = u64::from_le_bytes(inode.try_into().unwrap_or_default());
-        let device = match &*own.file.lock().unwrap_or_else(PoisonError::into_inner) {
+        let device = match &*lock(&own.file) {
             Some(file) if inode != 0 => file.metadata()?.dev(),
             _ => return Err(io::ErrorKind::NotFound.into()),
         };
