@@ -98,7 +98,7 @@ fn the_page_of_parameters_is_that_of_the_schema() {
     generated("docs/parameters.md", made.trim_end());
 }
 
-/// What the command says of itself.
+/// Returns the help of a subcommand.
 fn help(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_dijitso"))
         .args(arguments)
@@ -310,7 +310,7 @@ fn flush(lines: &[&str]) -> Vec<String> {
     lines.iter().map(|line| line.get(margin..).unwrap_or("").to_owned()).collect()
 }
 
-/// How many of these lines stand in a text, one after the other, where most of them do.
+/// Returns the longest number of these lines that follow each other in a text.
 fn agreement(block: &[String], text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let same = |at: usize| {

@@ -1,4 +1,4 @@
-//! What travels between ranks lies in memory once: on who sends it and on who publishes it.
+//! A library that travels between ranks is in memory once, on the sender and on the rank that publishes it.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -56,7 +56,7 @@ unsafe impl GlobalAlloc for Measuring {
 #[global_allocator]
 static ALLOCATOR: Measuring = Measuring;
 
-/// What `body` gives, and how much more was in use meanwhile than before, at most.
+/// Returns the result of `body`, and the peak of memory that it added.
 fn measured<T>(body: impl FnOnce() -> T) -> (T, usize) {
     let before = USED.load(SeqCst);
     MOST.store(before, SeqCst);

@@ -51,8 +51,8 @@ impl Bench {
         self.try_jit(name, code, dependency).unwrap()
     }
 
-    /// As a host does on a communicator that it has just made, some time after the last call: nothing is answered from
-    /// the memory of another, and files are looked at.
+    /// Calls on a new communicator, some time after the last call, so that no remembered answer is used and every file is
+    /// inspected.
     fn try_jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Result<Library> {
         inputs::invalidate();
         let params = self.params.resolve().unwrap();
@@ -183,7 +183,7 @@ fn a_linked_library_that_was_built_again_is_a_miss() {
     assert_eq!(bench.jit("form", code, None).origin(), Origin::Built);
 }
 
-/// Whoever can rename a directory above the cache could put another library in the place of the one that was checked.
+/// A user who can rename a directory above the cache could exchange the library after it was checked.
 #[test]
 fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
     use std::os::unix::fs::PermissionsExt;
@@ -204,7 +204,7 @@ fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
     assert!(refused.message().contains("anybody can replace"), "{refused}");
 }
 
-/// What was compiled is the old header, and what is there afterwards is the new one.
+/// The compiler read the old header; the new one is there afterwards.
 #[test]
 fn a_header_that_is_saved_while_it_is_compiled_is_compiled_again() {
     let mut bench = Bench::new(&[]);
@@ -260,7 +260,7 @@ fn a_file_that_appears_ends_the_memory_of_a_failure() {
     }
 }
 
-/// As CMake passes the directories of imported targets.
+/// CMake passes the directories of imported targets like this.
 #[test]
 fn a_header_in_a_system_directory_counts() {
     let mut bench = Bench::new(&[("build.include_dirs", "")]);

@@ -94,7 +94,7 @@ fn jit(params: *const dijitso_params) -> (i32, usize) {
     }
 }
 
-/// What a hundred hits allocate in this thread, after the first two; and the handle that they give.
+/// Returns the handle that a hundred hits give, and the allocations of this thread after the first two hits.
 fn hits(params: *const dijitso_params) -> (usize, usize) {
     let mut handle = 0;
     for _ in 0..2 {

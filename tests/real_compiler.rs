@@ -298,8 +298,8 @@ fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
     assert_eq!(signatures.len(), 3);
 }
 
-/// What the compilers that are installed here say is understood, so that nothing depends on how the system words the
-/// description of a processor.
+/// The answers of the installed compilers are understood, so that the description of the processor by the system is not
+/// needed.
 #[test]
 fn the_compilers_of_this_machine_say_what_native_stands_for() {
     for (compiler, sign) in [("g++", "-march="), ("clang++", "-target-cpu ")] {
@@ -416,7 +416,7 @@ fn an_undefined_symbol_is_an_error_and_the_corrected_source_is_built() {
     }
 }
 
-/// What is loaded in part stays with the loader by its file: the next one is another file.
+/// The loader keeps the file of a partly loaded library, so the next attempt loads another file.
 #[test]
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 fn after_an_initialiser_that_throws_the_corrected_source_is_built_in_the_same_process() {
@@ -495,7 +495,7 @@ fn an_entry_whose_needed_library_is_gone_is_built_again() {
     assert!(cache.join("quarantine/libdijitso-sum.so").is_file());
 }
 
-/// What is loaded before it has its name is the file that has it then: what is linked to it finds it loaded.
+/// A library that is loaded before it is published is the published file: its dependants find it loaded.
 #[test]
 fn a_library_is_loaded_once_though_it_is_loaded_before_it_is_published() {
     let dir = tempfile::tempdir().unwrap();

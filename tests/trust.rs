@@ -222,8 +222,7 @@ fn a_failure_folder_holds_the_copies_that_the_compiler_was_given() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// Two libraries with a third in common: its variables are there once, whether it is loaded in place or from copies,
-/// and whoever comes first.
+/// The variables of a dependency of two libraries exist once, loaded in place or from copies, in either order.
 #[test]
 fn a_dependency_of_two_libraries_is_loaded_once() {
     let counter = "static int count = 0;\nint bump() { return ++count; }\nextern \"C\" int value() { return bump(); }\n";

@@ -1,4 +1,4 @@
-//! What a call costs with many ranks: messages, depth, bytes, accesses to the shared directory.
+//! The cost of a call with many ranks: messages, depth, bytes, accesses to the shared directory.
 //!
 //! The collectives of a call are counted by running the real code on ranks that are threads, with a compiler and a
 //! loader that do nothing. Each is a term that may depend on the number of ranks and hosts; the terms are found from
@@ -213,13 +213,13 @@ fn determinant([a, b, c]: [[f64; 3]; 3]) -> f64 {
 /// Shapes in ranks and hosts: three to learn from, one to check.
 const SHAPES: [(usize, usize); 4] = [(32, 2), (64, 2), (64, 4), (200, 10)];
 
-/// What the collectives of a call cost.
+/// The cost of the collectives of a call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     messages: f64,
     /// Messages that wait for one another.
     depth: f64,
-    /// What one rank receives.
+    /// Bytes that one rank receives.
     bytes: f64,
 }
 

@@ -1,4 +1,4 @@
-//! Entries of a cache that nobody has built.
+//! Entries of a cache without a build.
 
 use dijitso::cache::record::{EntryRecord, append_record};
 use dijitso::cache::{EntryFiles, file_digest};
@@ -12,8 +12,8 @@ pub(crate) struct Contents {
     pub(crate) log: Vec<u8>,
 }
 
-/// An entry that needs nothing, whose record has the digest of its source.
-#[allow(dead_code, reason = "not every test program wants it")]
+/// Returns an entry without dependencies, whose record has the digest of its source.
+#[allow(dead_code, reason = "not every test program uses it")]
 pub(crate) fn recorded(signature: &str, contents: Contents) -> EntryFiles {
     let record = EntryRecord {
         source_sha256: file_digest(&contents.source).sha256,
@@ -22,7 +22,7 @@ pub(crate) fn recorded(signature: &str, contents: Contents) -> EntryFiles {
     files(&record, contents)
 }
 
-/// An entry that is linked to those of `needs`, for which a compiler took two seconds.
+/// Returns an entry that is linked to those of `needs`. Its build took two seconds.
 pub(crate) fn entry(signature: &str, needs: &[&str], contents: Contents) -> EntryFiles {
     files(&record(signature, needs, &contents), contents)
 }

@@ -1,9 +1,9 @@
-//! What tests of the source tree share.
+//! Functions of the tests of the source tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// All Rust files below a directory.
+/// Returns all Rust files below a directory.
 pub(crate) fn rust_files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {

@@ -1,4 +1,4 @@
-//! What tests of precompiled preambles have in common.
+//! The fixture of the tests of precompiled preambles.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -22,7 +22,7 @@ pub(crate) struct Bench {
     _dir: Option<tempfile::TempDir>,
     pub(crate) at: PathBuf,
     pub(crate) params: Params,
-    /// Whether the host is to seem to have a core for what can wait.
+    /// Pretends that the host has a free core for builds that can wait.
     pub(crate) free_core: bool,
 }
 
@@ -149,7 +149,7 @@ impl Bench {
             .collect()
     }
 
-    /// As if what is written down of preambles had been so for some hours.
+    /// Sets the times of all records of preambles back by some hours.
     pub(crate) fn let_hours_pass(&self) {
         let all = fs::read_dir(self.at.join("cache/pch")).into_iter().flatten().flatten();
         for record in all.filter_map(|entry| fs::File::open(entry.path().join("record")).ok()) {

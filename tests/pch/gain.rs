@@ -28,7 +28,7 @@ impl Bench {
     }
 }
 
-/// Whether hits depend on what was included has nothing to do with what is precompiled.
+/// Preambles are precompiled whether or not hits depend on the included files.
 #[test]
 fn builds_gain_whatever_their_signature_is_made_of() {
     for (key, value) in

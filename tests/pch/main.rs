@@ -1,4 +1,4 @@
-//! Precompiled preambles with real compilers: the same code, sooner, and nothing else.
+//! Precompiled preambles with real compilers: the same code, sooner.
 //!
 //! Child processes run the ignored test of `faults`.
 
@@ -291,7 +291,7 @@ fn several_at_once_make_one() {
     assert_eq!(bench.calls(), [3, 0, 1]);
 }
 
-/// What a program has left unfinished: a compiler that ended after it, or with it.
+/// The compiler of an unfinished preamble ended after its program, or with it.
 #[test]
 fn what_an_ended_program_has_begun_is_taken_up_or_made_anew() {
     let bench = Bench::new("/usr/bin/g++", "always");
@@ -322,8 +322,7 @@ fn what_an_ended_program_has_left_is_not_taken_up_when_another_header_would_be_f
     assert_eq!(bench.calls(), [2, 0, 2]);
 }
 
-/// How a structure is packed, what is visible, for which processor is compiled: compilers do not hand this on from what
-/// is precompiled.
+/// A precompiled header does not hand on how structures are packed, which symbols are visible, or the target processor.
 #[test]
 fn a_header_that_leaves_something_set_for_what_follows_has_none() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {

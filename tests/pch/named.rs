@@ -80,7 +80,7 @@ fn sources_that_begin_with_a_header_of_their_own_share_what_is_named() {
     }
 }
 
-/// The same sources without that: each has a preamble of its own, which nobody shares.
+/// Without the setting each of these sources has a preamble of its own.
 #[test]
 fn unless_they_are_named_a_hosts_headers_are_common_to_all() {
     let mut bench = named("/usr/bin/g++");
@@ -130,7 +130,7 @@ fn a_macro_that_is_defined_before_is_respected() {
     }
 }
 
-/// That of the source's own header is not defined where the named header is precompiled.
+/// The guard of the source's own header is not defined while the named header is precompiled.
 #[test]
 fn a_named_header_that_asks_for_the_guard_of_another_is_read_with_it() {
     let bench = named("/usr/bin/g++");
@@ -194,7 +194,7 @@ fn headers_of_one_name_in_several_places_are_those_that_a_compiler_finds() {
     assert_eq!(bench.calls(), [2, 2, 2]);
 }
 
-/// What was looked through is a file like others: it may change.
+/// A header that was searched for includes may change like any other file.
 #[test]
 fn a_header_that_was_looked_through_is_read_anew() {
     let bench = named("/usr/bin/g++");
@@ -224,7 +224,7 @@ fn what_is_named_keeps_to_the_limits_and_to_the_switch() {
     assert_eq!((bench.calls(), bench.made().len()), ([0, 3, 1], 0));
 }
 
-/// Few headers are worth it where somebody has named them.
+/// A few headers are worth precompiling if the host names them.
 #[test]
 fn what_is_named_is_made_beside_the_program() {
     let mut bench = named("/usr/bin/g++");

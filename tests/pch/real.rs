@@ -1,6 +1,6 @@
 //! Sources as FFC, FFCx and DOLFIN write them: the same code with the preamble precompiled, and with it in use.
 //!
-//! What is not installed is left out, and the test says what.
+//! A test prints which of them are not installed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,7 +33,7 @@ struct Part {
     modules: Vec<Module>,
 }
 
-/// What FFC and FFCx write here.
+/// Returns the sources that FFC and FFCx write.
 fn generated(dir: &Path) -> BTreeMap<String, Part> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pch/real_sources.py");
     // Where Debian's packages are, whatever other interpreter comes first.
@@ -65,7 +65,7 @@ fn generated(dir: &Path) -> BTreeMap<String, Part> {
     parts
 }
 
-/// What DOLFIN writes, where its headers are.
+/// Returns the sources that DOLFIN writes. `None` if its headers are not installed.
 fn dolfin() -> Option<Part> {
     let output = Command::new("pkg-config").args(["--cflags", "dolfin"]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {

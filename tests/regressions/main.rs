@@ -37,7 +37,7 @@ use dijitso::process::SystemRunner;
 
 const PART: &str = "DIJITSO_TEST_REGRESSIONS_PART";
 
-/// What formatters of any language would take for something else.
+/// A text in which formatters of several languages find placeholders.
 const CURLY: &str = "100 % %s%n {} {0} %d";
 
 const HEALTHY: &str = "extern \"C\" int value() { return 42; }\n";

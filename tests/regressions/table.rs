@@ -1,4 +1,4 @@
-//! `docs/defects.md` names tests that exist, and all that there are.
+//! `docs/defects.md` names only tests that exist, and every test of a defect.
 
 use super::*;
 
@@ -46,7 +46,7 @@ fn tests_of(text: &str) -> Vec<&str> {
     names
 }
 
-/// Whether a file has this test: in Rust a function that is one, elsewhere the name.
+/// Returns whether a file has this test: a test function in Rust, the name in other files.
 fn has(path: &str, name: &str) -> bool {
     let Ok(text) = fs::read_to_string(root().join(path)) else { return false };
     if path.ends_with(".rs") { tests_of(&text).contains(&name) } else { text.contains(name) }

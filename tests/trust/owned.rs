@@ -65,7 +65,7 @@ fn age(path: &Path) {
     fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
 }
 
-/// A directory of files that a cache could have: of these names, old, and somebody's.
+/// Fills a directory with old files of a user that have the names of cache files.
 fn precious(dir: &Path) {
     mkdir(dir, 0o755);
     for name in ["form", "form.h", "form.cpp", "form.txt", "libdijitso-form.so", "x~1.jsonl", "x~1"] {
@@ -150,7 +150,7 @@ fn links_in_a_cache_are_not_followed_by_what_changes_it() {
     }
 }
 
-/// A project that somebody takes for a cache.
+/// Makes a project that a user mistakes for a cache.
 fn project(dir: &Path) {
     mkdir(dir, 0o755);
     let files = [
@@ -195,7 +195,7 @@ fn a_project_is_no_cache_and_stays_as_it_is() {
     assert_eq!(content(&dir), before, "a build");
 }
 
-/// What builds make by themselves can be changed by all commands, and has the mark that programs for backups know.
+/// Every command can change a cache that builds have made. It has the mark that backup programs know.
 #[test]
 fn a_cache_is_marked_before_anything_is_put_into_it() {
     let bench = Bench::new(0o755);
@@ -216,7 +216,7 @@ fn a_cache_is_marked_before_anything_is_put_into_it() {
     assert_eq!(content(&bench.cache()), before);
 }
 
-/// Somebody else's directory, or one that others can write: nothing is written to it, not even what the compiler is.
+/// Nothing is written to a directory of another user, or to one that others can write: not even the toolchain.
 #[test]
 fn a_directory_that_is_refused_gets_nothing_written() {
     let mut bench = Bench::new(0o755);

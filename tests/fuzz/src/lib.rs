@@ -1,4 +1,4 @@
-//! What the fuzz targets share.
+//! Functions of the fuzz targets.
 
 #![forbid(unsafe_code)]
 
@@ -8,13 +8,13 @@ use dijitso::codec::digest;
 use dijitso::params::{Environment, ValueOrigin, Params};
 use serde_json::Value;
 
-/// Parameters that no file and no variable of this machine has a say in.
+/// Returns the default parameters, independent of the files and variables of this machine.
 pub fn params() -> Params {
     static DEFAULTS: LazyLock<Params> = LazyLock::new(defaults);
     DEFAULTS.clone()
 }
 
-/// Whether these are the parameters that [`params`] gives: nothing has been changed.
+/// Returns whether these parameters equal [`params`].
 pub fn is_unchanged(params: &Params) -> bool {
     static SHOWN: LazyLock<Value> = LazyLock::new(|| defaults().to_json());
     params.to_json() == *SHOWN
@@ -30,8 +30,8 @@ fn defaults() -> Params {
     Params::in_environment(&around).expect("the defaults are good")
 }
 
-/// What holds for any parameters, however they were set: they can be shown, what is shown can be set again, and what
-/// was set again is the same, down to the digests that signatures are made of.
+/// Checks that any parameters can be shown, that the shown values can be set again, and that the result is the same, down
+/// to the digests that signatures are made of.
 pub fn check_params(params: &Params) {
     let shown = params.to_json();
     let mut again = self::params();

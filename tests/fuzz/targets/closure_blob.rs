@@ -1,4 +1,4 @@
-//! What a receiver is handed by the host's transport. The digest keeps nearly everything out.
+//! The blob that a receiver gets from the host's transport. The digest refuses nearly every input.
 #![no_main]
 
 use dijitso::cache::closure::Closure;

@@ -1,4 +1,4 @@
-//! What a compiler, or whatever goes by its name, says when it is asked for its version.
+//! The answer of a compiler, or of any program of that name, to a question for its version.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,13 +1,17 @@
-//! Imports point downwards, and unsafe code is where the map of the crate says it is.
+//! The structure of the crate: imports point downwards and in no circle, a type name stands for one thing, and unsafe
+//! code lies where the map of the crate says.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
+mod circles;
+#[path = "../common/mod.rs"]
 mod common;
+mod type_names;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What each module of the crate may use of the others. `params` stands for its plain structs too.
+/// The modules that each module of the crate may use.
 const MAY_USE: &[(&str, &[&str])] = &[
     ("advice", &[]),
     ("elf", &["error", "fsutil", "codec"]),
@@ -95,7 +99,7 @@ fn is_test(path: &Path) -> bool {
     path.ends_with("tests.rs") || path.components().any(|part| part.as_os_str() == "tests")
 }
 
-/// Files that may contain unsafe code; every other says `forbid(unsafe_code)`.
+/// Returns whether a file may contain unsafe code. Every other file says `forbid(unsafe_code)`.
 fn may_be_unsafe(path: &Path) -> bool {
     path.starts_with("capi")
         || path == Path::new("load.rs")
@@ -104,7 +108,7 @@ fn may_be_unsafe(path: &Path) -> bool {
         || path.starts_with("parallel/mpi")
 }
 
-/// Paths below `src` with the lines of the file that are code: comments and tests left out.
+/// Returns the files below `src`: path, and code without comments and without the tests at the end.
 fn sources() -> Vec<(PathBuf, String)> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let read = |path: PathBuf| {
@@ -157,7 +161,7 @@ fn unsafe_code_is_where_it_belongs() {
     }
 }
 
-/// In the host, a write that fails must not raise a signal; the command is a process of our own.
+/// A failed write must raise no signal in the host. The command is a process of its own.
 #[test]
 fn writes_raise_no_signal() {
     const WRITES: [&str; 5] = ["fs::write(", "fs::copy(", ".set_len(", "fallocate(", "stderr().write"];

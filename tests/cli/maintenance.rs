@@ -1,11 +1,4 @@
-//! `dijitso check`, `dijitso gc` and `dijitso stats`, as a person calls them.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
-
-#[path = "common/entries.rs"]
-mod entries;
-#[path = "../src/elf/sample.rs"]
-mod sample;
+//! `dijitso check`, `dijitso gc` and `dijitso stats`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +11,10 @@ use dijitso::cache::{Cache, EntryFiles};
 use dijitso::params::Params;
 use serde_json::Value as Json;
 
-use entries::Contents;
+use crate::entries::{self, Contents};
+use crate::sample::sample;
+
+use super::Home;
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -73,7 +69,7 @@ impl Bench {
 
 fn entry(signature: &str, needs: &[&str]) -> EntryFiles {
     let [header, source, log] = ["header", "source", "log"].map(|text| text.as_bytes().to_vec());
-    let image = sample::sample(b"");
+    let image = sample(b"");
     entries::entry(signature, needs, Contents { image, header, source, log })
 }
 
@@ -177,4 +173,15 @@ fn stats_add_up_over_hosts_and_are_forgotten_on_request() {
     assert_eq!(bench.cache.stats().total().builds, 1);
     assert_eq!(bench.run(&["stats", "--reset"]).0, 0);
     assert_eq!(bench.cache.stats().total(), Counts::default());
+}
+
+#[test]
+fn gc_can_be_told_to_remove_what_has_just_come() {
+    let home = Home::with(&["a", "b"], "log");
+    let output = home.run(&["gc", "--max-size", "0"]);
+    assert!(super::text(&output.stdout).contains("--min-idle"), "{}", super::text(&output.stdout));
+    assert_eq!(home.cache().entries().unwrap().len(), 2);
+    let output = home.run(&["gc", "--max-size", "0", "--min-idle", "0"]);
+    assert_eq!(super::code(&output), (Some(0), ""));
+    assert_eq!(home.cache().entries().unwrap().len(), 0);
 }

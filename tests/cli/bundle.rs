@@ -1,6 +1,5 @@
-//! From a cache on one machine to the answer on another that has no compiler, with the command between.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+//! Bundles, `dijitso why` and `dijitso doctor` with a real compiler: from a cache on one machine to the library on another
+//! without a compiler.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

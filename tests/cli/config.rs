@@ -1,6 +1,4 @@
-//! The command `dijitso`, as a person calls it.
-
-#![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
+//! `dijitso config`, and mistakes on the command line and in variables.
 
 use std::process::{Command, Output};
 
