@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -84,6 +85,31 @@ impl ProcessId {
         let pid = fields.next()?.parse().ok()?;
         let start = fields.next()?.parse().ok()?;
         fields.next().is_none().then_some(Self { boot, space, pid, start })
+    }
+}
+
+/// The process that created a value. A child that the host forks inherits a copy of the value, and none of the threads
+/// that work on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Creator(u32);
+
+impl Creator {
+    /// This process.
+    #[must_use]
+    pub fn current() -> Self {
+        Self(std::process::id())
+    }
+
+    /// True in this process, false in a forked child of it.
+    #[must_use]
+    pub fn is_current(self) -> bool {
+        self == Self::current()
+    }
+}
+
+impl fmt::Display for Creator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
     }
 }
 

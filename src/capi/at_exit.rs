@@ -1,23 +1,27 @@
-//! What is left to do when the host ends: hits that have not been written down yet.
+//! What is done when the process ends: builds that still run are ended, and hits are written down.
 
 use std::panic::catch_unwind;
 use std::sync::Once;
 
-use crate::jit::Session;
+use crate::jit::{Session, pending};
 
-/// Sees to it that something is done at the end of the process, or when this library is unloaded.
-pub(super) fn prepare() {
-    static PREPARED: Once = Once::new();
-    PREPARED.call_once(|| {
-        // SAFETY: the function is of this library, whose own list the C library runs before it unmaps it. Without
-        // memory for the list, hits are lost, which nothing depends on.
-        let _ = unsafe { libc::atexit(at_exit) };
+/// Registers it, once, for the end of the process or the unloading of this library.
+pub(super) fn register() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the function takes no arguments and does not unwind. The C library calls it before this library is
+        // unmapped.
+        let failed = unsafe { libc::atexit(at_exit) };
+        if failed != 0 {
+            log::info!("compilers that run when this process ends go on, and its last hits are not counted");
+        }
     });
 }
 
 extern "C" fn at_exit() {
-    // Whoever took what is logged may be gone, as an interpreter is that had a function for it.
+    // The receiver of log records may be gone, such as a function of an interpreter.
     log::set_max_level(log::LevelFilter::Off);
-    // Variables of this thread are gone already; whoever stumbles over that stumbles alone.
+    // Variables of this thread are gone already. A step that panics for want of one does not prevent the next.
+    let _ = catch_unwind(pending::close);
     let _ = catch_unwind(|| Session::of_process().write_hits());
 }

@@ -303,7 +303,7 @@ fn told(
 
 /// Tells the log how a call went, and sees to it that hits are counted.
 pub(super) fn tell(name: &str, begin: Instant, result: std::result::Result<&Library, &Error>) {
-    at_exit::prepare();
+    at_exit::register();
     let outcome = result.map(|library| (library.signature(), library.origin().name()));
     logging::finished(&Finished { name, seconds: begin.elapsed().as_secs_f64(), outcome });
 }

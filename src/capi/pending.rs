@@ -1,13 +1,13 @@
 //! The call that all is about, in two parts.
 
 use std::ffi::c_char;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
-use crate::jit::pending::{self, Pending};
+use crate::jit::pending::Pending;
 use crate::jit::{Library, Request, Session, is_nested};
 
+use super::at_exit;
 use super::boundary;
 use super::convert::{output, text};
 use super::defaults::defaults;
@@ -103,7 +103,8 @@ pub unsafe extern "C" fn dijitso_jit_start(
                 Err(error) => Err(error.clone()),
             };
             let given = arguments.as_ref().map_or(NO_CALLBACKS, |(_, _, _, callbacks)| *callbacks);
-            end_builds_at_exit();
+            // Compilers must not outlive the program that wanted them.
+            at_exit::register();
             let name = request.as_ref().map_or("", |request| request.name).to_owned();
             let mut pending =
                 start(request, given, comm).inspect_err(|error| tell(&name, begin, Err(error)))?;
@@ -231,20 +232,4 @@ fn finish_pending(given: dijitso_pending, good: Result<()>) -> Result<Library> {
     // Others may wait for this process, whatever was wrong with its arguments.
     let library = session.finish(given.pending, callbacks);
     good.and(library)
-}
-
-/// Compilers must not outlive the program that wanted them.
-fn end_builds_at_exit() {
-    extern "C" fn at_exit() {
-        let _ = std::panic::catch_unwind(pending::close);
-    }
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        // SAFETY: a function without arguments that does not unwind, of a library that is not unloaded before it is
-        // called: the C library calls it then.
-        let failed = unsafe { libc::atexit(at_exit) };
-        if failed != 0 {
-            log::info!("compilers that run when this process ends will not be ended");
-        }
-    });
 }

@@ -30,7 +30,7 @@ use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use crate::fsutil;
-use crate::owner::{Liveness, ProcessId};
+use crate::owner::{self, Liveness, ProcessId};
 use crate::signals::without_signals;
 
 use super::affinity::{self, Cores};
@@ -131,8 +131,7 @@ fn open_folder(dir: &Path) -> io::Result<File> {
     }
     fsutil::create_dirs(dir)?;
     let all = own(File::from(openat(CWD, dir, FOLDER, Mode::empty())?))?;
-    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
-    let boot = boot.trim();
+    let boot = std::str::from_utf8(owner::boot_id()).map_or("", str::trim);
     if !is_boot_id(boot) {
         return Err(io::Error::other("the system does not say when it was started"));
     }

@@ -59,6 +59,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "inputs",
             "language",
             "logging",
+            "owner",
             "params",
             "process",
             "signature",
@@ -67,7 +68,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     ("load", &["advice", "elf", "error", "fsutil", "process", "sync"]),
-    ("parallel", &["error", "fsutil", "human", "logging", "params", "signals", "codec", "host_name", "sync"]),
+    (
+        "parallel",
+        &["error", "fsutil", "human", "logging", "owner", "params", "signals", "codec", "host_name", "sync"],
+    ),
     (
         "jit",
         &[
@@ -81,6 +85,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "load",
             "logging",
             "parallel",
+            "owner",
             "params",
             "process",
             "signals",

@@ -22,6 +22,7 @@ use crate::build::inputs::{self, RunStart};
 use crate::codec::hex;
 use crate::fsutil::{self, Durability, Folder, LONGEST_TEXT};
 use crate::human;
+use crate::owner::Creator;
 use crate::process::affinity::Cores;
 use crate::process::detached::{DetachedCommand, Exit, RunDetached};
 use crate::process::slots::{self, Wanted};
@@ -127,19 +128,19 @@ impl Work {
 #[derive(Default)]
 struct Queue {
     /// Whose queue it is: a process that was forked off has a copy, and not the thread.
-    process: u32,
+    creator: Option<Creator>,
     waiting: Vec<(Work, Option<Places>)>,
     /// The stores for which a thread is at it: in each, one is made at a time.
     busy: Vec<PathBuf>,
 }
 
-static QUEUE: Mutex<Queue> = Mutex::new(Queue { process: 0, waiting: Vec::new(), busy: Vec::new() });
+static QUEUE: Mutex<Queue> = Mutex::new(Queue { creator: None, waiting: Vec::new(), busy: Vec::new() });
 
 fn queue() -> MutexGuard<'static, Queue> {
     let mut queue = lock(&QUEUE);
-    let process = std::process::id();
-    if queue.process != process {
-        *queue = Queue { process, ..Queue::default() };
+    let creator = Some(Creator::current());
+    if queue.creator != creator {
+        *queue = Queue { creator, ..Queue::default() };
     }
     queue
 }

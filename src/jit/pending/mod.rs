@@ -21,6 +21,7 @@ use crate::cache::lease::{self, Acquire};
 use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result, catch};
 use crate::logging;
+use crate::owner::Creator;
 use crate::params::resolved::Resolved;
 use crate::process::exec_context::ExecContext;
 use crate::process::slots;
@@ -71,7 +72,7 @@ pub struct Pending {
     name: String,
     params: Box<Resolved>,
     /// The process that has started it.
-    process: u32,
+    creator: Creator,
     /// The `generate` in which it was started; 0 for none.
     within: u64,
     /// Until it is finished.
@@ -114,7 +115,7 @@ impl Pending {
         Self {
             name: request.name.to_owned(),
             params: Box::new(request.params.clone()),
-            process: std::process::id(),
+            creator: Creator::current(),
             within,
             stage: Some(stage),
         }
@@ -137,10 +138,10 @@ impl Pending {
     fn check_place(&self) -> Result<()> {
         // Before anything is locked: a thread that builds may have had the lock when the process was forked, and a child
         // has no such thread to give it back.
-        if self.process != std::process::id() && !matches!(self.stage, Some(Stage::Known(_))) {
+        if !self.creator.is_current() && !matches!(self.stage, Some(Stage::Known(_))) {
             let text = format!(
                 "the build of {} was started by process {}, of which this is a forked child: finish it there",
-                self.name, self.process
+                self.name, self.creator
             );
             return Err(Error::new(Kind::State, text));
         }

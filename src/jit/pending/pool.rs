@@ -17,6 +17,7 @@ use crate::jit::build_step::BuildInput;
 use crate::jit::lock;
 use crate::load::Loader;
 use crate::logging;
+use crate::owner::Creator;
 use crate::process::Runner;
 use crate::process::exec_context::ExecContext;
 use crate::sync::recover;
@@ -41,7 +42,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A build that another thread does.
 pub(super) struct Build {
     /// The process that started it: a child that the host forks has none of its threads.
-    process: u32,
+    creator: Creator,
     state: Mutex<State>,
     ended: Condvar,
     /// By which other threads cancel and hurry it.
@@ -58,21 +59,18 @@ enum State {
 impl Build {
     pub(super) fn new(task: Task, context: ExecContext) -> Arc<Self> {
         Arc::new(Self {
-            process: std::process::id(),
+            creator: Creator::current(),
             state: Mutex::new(State::Waiting(Box::new(task))),
             ended: Condvar::new(),
             context,
         })
     }
 
-    /// Whether it was started by a process of which this is a forked child.
-    fn is_foreign(&self) -> bool {
-        self.process != std::process::id()
-    }
-
     /// Whether it is still to be done or under way, in this process.
     pub(super) fn is_under_way(&self) -> bool {
-        !self.is_foreign() && !self.context.is_cancelled() && !matches!(*lock(&self.state), State::Ended(_))
+        self.creator.is_current()
+            && !self.context.is_cancelled()
+            && !matches!(*lock(&self.state), State::Ended(_))
     }
 
     /// Does it, unless somebody else does.
@@ -104,10 +102,10 @@ impl Build {
 
     /// The outcome, when there is one. What has not begun yet is begun next. `context` is that of the waiting call.
     pub(super) fn wait(self: &Arc<Self>, context: &ExecContext) -> Result<f64> {
-        if self.is_foreign() {
+        if !self.creator.is_current() {
             let text = format!(
                 "this build was started by process {}, of which this is a forked child: finish it there",
-                self.process
+                self.creator
             );
             return Err(Error::new(Kind::State, text));
         }
@@ -134,7 +132,7 @@ impl Build {
 
     /// Nobody wants it any more: it is not begun, or its compiler is ended soon.
     pub(super) fn cancel(&self) {
-        if self.is_foreign() {
+        if !self.creator.is_current() {
             return;
         }
         self.context.cancel();
@@ -152,7 +150,7 @@ impl Build {
 
 /// The threads of this process.
 pub(super) struct Pool {
-    process: u32,
+    creator: Creator,
     inside: Mutex<Inside>,
     changed: Condvar,
 }
@@ -172,17 +170,17 @@ static POOL: Mutex<Option<Arc<Pool>>> = Mutex::new(None);
 impl Pool {
     /// That of this process, if there has been a build.
     fn of_process() -> Option<Arc<Self>> {
-        lock(&POOL).clone().filter(|pool| pool.process == std::process::id())
+        lock(&POOL).clone().filter(|pool| pool.creator.is_current())
     }
 
     /// That of this process. That of the process that forked this one is no use: its threads are not here.
     fn get() -> Arc<Self> {
         let mut pool = lock(&POOL);
-        let process = std::process::id();
-        if let Some(pool) = pool.as_ref().filter(|pool| pool.process == process) {
+        if let Some(pool) = pool.as_ref().filter(|pool| pool.creator.is_current()) {
             return Arc::clone(pool);
         }
-        let new = Arc::new(Self { process, inside: Mutex::default(), changed: Condvar::new() });
+        let new =
+            Arc::new(Self { creator: Creator::current(), inside: Mutex::default(), changed: Condvar::new() });
         // What belonged to the other process must not be taken apart here.
         if let Some(old) = pool.replace(Arc::clone(&new)) {
             std::mem::forget(old);

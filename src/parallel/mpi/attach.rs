@@ -14,6 +14,7 @@ use mpi_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::owner::Creator;
 use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::first_call_timeout;
 use crate::sync::lock;
@@ -107,11 +108,10 @@ pub fn lookup_cached<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Opti
 
 /// MPI belongs to the process that has initialised it: what a forked child sent would come to the partners of its parent.
 pub(super) fn check_process() -> Result<()> {
-    static PROCESS: OnceLock<u32> = OnceLock::new();
-    let here = std::process::id();
+    static OWNER: OnceLock<Creator> = OnceLock::new();
     // Where the first use of MPI through this library is in a child, this is not noticed.
-    let owner = *PROCESS.get_or_init(|| here);
-    if owner == here {
+    let owner = OWNER.get_or_init(Creator::current);
+    if owner.is_current() {
         return Ok(());
     }
     let text = format!(

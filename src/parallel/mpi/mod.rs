@@ -27,6 +27,7 @@ use mpi_sys::{
 };
 
 use crate::error::{Error, Kind, Result};
+use crate::owner;
 use crate::sync::lock;
 
 use super::Communicator;
@@ -132,9 +133,7 @@ pub fn is_null(comm: RawComm) -> bool {
 
 /// The boot identifier is one and the same for all containers of a machine, whose inodes are comparable.
 fn machine() -> u64 {
-    let boot = std::fs::read("/proc/sys/kernel/random/boot_id");
-    let identity = boot.unwrap_or_else(|_| crate::host_name().into_bytes());
-    let digest = crate::codec::digest(&identity);
+    let digest = crate::codec::digest(owner::boot_id());
     u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
