@@ -17,7 +17,7 @@ use dijitso::cache::gc::Limits;
 use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
-use dijitso::parallel::serial::Serial;
+use dijitso::parallel::threads::ThreadComm;
 use dijitso::params::Params;
 use dijitso::params::resolved::Resolved;
 
@@ -80,7 +80,7 @@ fn jit(
     let mut callbacks = Callbacks { generate: Some(Box::new(&mut generate)), ..Callbacks::default() };
     let request = Ok(Request { name, params });
     match agreed {
-        Some(agreed) => session.jit_on(&Serial, agreed, request, &mut callbacks),
+        Some(agreed) => session.jit_on(&ThreadComm::single(), agreed, request, &mut callbacks),
         None => session.jit(request, &mut callbacks),
     }
     .unwrap_or_else(|error| panic!("{name}: {error}"))

@@ -11,7 +11,7 @@ use dijitso::inputs;
 use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
-use dijitso::parallel::serial::Serial;
+use dijitso::parallel::threads::ThreadComm;
 use dijitso::params::Params;
 
 struct Bench {
@@ -63,7 +63,7 @@ impl Bench {
         };
         let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
         let request = Ok(Request { name, params: &params });
-        self.session.jit_on(&Serial, &CommState::default(), request, &mut callbacks)
+        self.session.jit_on(&ThreadComm::single(), &CommState::default(), request, &mut callbacks)
     }
 
     /// The next program.
@@ -199,8 +199,10 @@ fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
     fs::set_permissions(bench.dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let params = bench.params.resolve().unwrap();
     let request = Ok(Request { name: "other", params: &params });
-    let refused =
-        bench.session.jit_on(&Serial, &CommState::default(), request, &mut Callbacks::default()).unwrap_err();
+    let refused = bench
+        .session
+        .jit_on(&ThreadComm::single(), &CommState::default(), request, &mut Callbacks::default())
+        .unwrap_err();
     assert!(refused.message().contains("anybody can replace"), "{refused}");
 }
 

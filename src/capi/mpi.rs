@@ -3,6 +3,7 @@
 use std::ffi::c_char;
 
 use crate::error::{Error, Kind, Result};
+use crate::parallel::app_roles::HostComms;
 use crate::params::resolved::BuildOn;
 
 use super::boundary;
@@ -445,7 +446,7 @@ impl Outputs<'_> {
         Ok(Self { copy: copy?, wait: wait?, role: role? })
     }
 
-    fn set(self, plan: ops::HostComms) {
+    fn set(self, plan: HostComms<MPI_Comm>) {
         (*self.copy, *self.wait, *self.role) = (plan.copy, plan.wait, plan.role.into());
     }
 }

@@ -6,12 +6,12 @@ use std::path::Path;
 use crate::capi::jit::{MPI_Comm, attached};
 use crate::error::{Error, Kind, Result};
 use crate::logging;
-use crate::parallel::app_roles;
+use crate::parallel::app_roles::{self, HostComms};
 use crate::parallel::mpi::{self, MpiComm};
 use crate::parallel::{Communicator, agree};
 use crate::params::resolved::{BuildOn, default_timeout};
 
-pub(super) use mpi::app_roles::{HostComms, null};
+pub(super) use mpi::null;
 
 /// Our side of a host's communicator, for one call.
 fn on<T>(comm: MPI_Comm, call: &str, body: impl FnOnce(&MpiComm) -> Result<T>) -> Result<T> {
@@ -37,8 +37,8 @@ fn enough(ours: &MpiComm, capacity: usize) -> Result<()> {
 pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, capacity: usize) -> Result<Vec<i32>> {
     on(comm, "discover_path_access_ranks", |ours| {
         let path = path.and_then(|path| enough(ours, capacity).map(|()| Path::new(path)));
-        let sharing = app_roles::sharing(ours, path)?;
-        let leaders = sharing.leaders();
+        let domains = app_roles::discover_domains(ours, path)?;
+        let leaders = domains.leaders();
         let mine = (0..leaders.len()).filter(|rank| leaders[*rank] == leaders[ours.rank()]);
         Ok(mine.map(|rank| i32::try_from(rank).unwrap_or(i32::MAX)).collect())
     })
@@ -46,9 +46,9 @@ pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, capacity: usize) -> R
 
 pub(super) fn node_comm(comm: MPI_Comm, path: Result<&str>) -> Result<(MPI_Comm, i32)> {
     on(comm, "create_node_comm", |ours| {
-        let sharing = app_roles::sharing(ours, path.map(Path::new))?;
-        let made = mpi::app_roles::node_comm(ours, comm, sharing.leaders())?;
-        Ok((made, i32::try_from(sharing.leaders()[ours.rank()]).unwrap_or(i32::MAX)))
+        let domains = app_roles::discover_domains(ours, path.map(Path::new))?;
+        let made = mpi::app_roles::node_comm(ours, comm, domains.leaders())?;
+        Ok((made, i32::try_from(domains.leaders()[ours.rank()]).unwrap_or(i32::MAX)))
     })
 }
 
@@ -63,15 +63,15 @@ pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm>
     })
 }
 
-pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms> {
+pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
     if mpi::is_null(comm) {
-        return asked.map(|_| HostComms::alone());
+        return asked.map(|_| HostComms::alone(null()));
     }
     on(comm, "create_comms_and_role", |ours| {
         let compared = asked.map(|(path, buildon)| ((path, buildon), vec![buildon as u8]));
         let (path, buildon) = app_roles::same(ours, "buildon", compared)?;
-        let sharing = app_roles::sharing(ours, Ok(Path::new(path)))?;
-        mpi::app_roles::plan(ours, comm, buildon, sharing.leaders())
+        let domains = app_roles::discover_domains(ours, Ok(Path::new(path)))?;
+        mpi::app_roles::plan(ours, comm, buildon, domains.leaders())
     })
 }
 
@@ -80,7 +80,7 @@ pub(super) fn plan_of(
     node_comm: MPI_Comm,
     node_root: Result<i32>,
     buildon: BuildOn,
-) -> Result<HostComms> {
+) -> Result<HostComms<MPI_Comm>> {
     on(comm, "create_comms_and_role", |ours| {
         let compared = node_root.map(|root| (root, vec![buildon as u8]));
         let node_root = app_roles::same(ours, "strategy", compared);

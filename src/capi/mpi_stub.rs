@@ -1,16 +1,9 @@
-//! Without MPI there is no communicator but the null one, and no part but that of a builder.
+//! Without MPI there is no communicator but the null one, and no role but that of a builder.
 
 use crate::capi::jit::MPI_Comm;
 use crate::error::{Error, Kind, Result};
-use crate::parallel::app_roles::Role;
+use crate::parallel::app_roles::HostComms;
 use crate::params::resolved::BuildOn;
-
-/// What a host builds with.
-pub(super) struct HostComms {
-    pub(super) copy: MPI_Comm,
-    pub(super) wait: MPI_Comm,
-    pub(super) role: Role,
-}
 
 pub(super) fn null() -> MPI_Comm {
     std::ptr::null_mut()
@@ -42,11 +35,11 @@ pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm>
     unsupported(comm, ranks)
 }
 
-pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms> {
+pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
     if !comm.is_null() {
         return unsupported(comm, asked);
     }
-    asked.map(|_| HostComms { copy: null(), wait: null(), role: Role::Builder })
+    asked.map(|_| HostComms::alone(null()))
 }
 
 pub(super) fn plan_of(
@@ -54,7 +47,7 @@ pub(super) fn plan_of(
     _node_comm: MPI_Comm,
     node_root: Result<i32>,
     _buildon: BuildOn,
-) -> Result<HostComms> {
+) -> Result<HostComms<MPI_Comm>> {
     unsupported(comm, node_root)
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result, catch};
 use crate::fsutil::{self, FileId};
 use crate::logging;
 use crate::parallel::cache_domains::{CacheDomains, discover};
-use crate::parallel::roles::{self, Plan, ROOT, RoleInput};
+use crate::parallel::roles::{self, ROOT, RoleInput, RolePlan};
 use crate::parallel::{Communicator, agree, agree_gather, agree_min, all_same};
 use crate::params::resolved::{BuildOn, Resolved, default_timeout};
 use crate::signature::{Toolchain, signature};
@@ -78,7 +78,7 @@ pub(super) struct Roles {
     leaders: Vec<usize>,
     /// Who had it before.
     had_entry: Vec<bool>,
-    pub(super) plan: Plan,
+    pub(super) plan: RolePlan,
 }
 
 /// What came of an attempt to load, for all ranks.

@@ -1,5 +1,5 @@
-//! For hosts that do their own parallel work: who shares a directory, which part each rank has, and how a library
-//! travels. What a host needs to write the callbacks of a build by itself.
+//! Roles for programs that organise builds themselves: which ranks share a directory, the role of each rank, and how a
+//! library gets from rank to rank.
 
 #![forbid(unsafe_code)]
 
@@ -15,13 +15,13 @@ use super::cache_domains::{CacheDomains, discover, random};
 use super::roles::ROOT;
 use super::{Communicator, agree, agree_min, all_same, on_root, same_votes};
 
-/// The part of a rank in a build that a host organises.
+/// The role of a rank in a build that the program organises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Role {
-    /// Generates and builds, and sends if there is somebody to send to.
+    /// Generates and builds, and sends to the receivers.
     Builder = 0,
-    /// Receives what a builder sends, and puts it into its directory.
+    /// Receives from a builder, and stores what it receives in its directory.
     Receiver = 1,
     /// Waits for a builder or receiver that shares its directory.
     Waiter = 2,
@@ -33,12 +33,31 @@ impl From<Role> for i32 {
     }
 }
 
-/// Finds out which ranks share the directory that each of them names `path`; it is created where it is not there.
+/// The role of this rank and the communicators that it builds with, of the type `C`.
+#[derive(Clone, Copy, Debug)]
+pub struct HostComms<C> {
+    /// The builder (rank 0) and the receivers; null if there are no receivers, and on other ranks.
+    pub copy: C,
+    /// The ranks that wait for each other; null if none waits.
+    pub wait: C,
+    /// The role of this rank.
+    pub role: Role,
+}
+
+impl<C: Copy> HostComms<C> {
+    /// Makes those of a rank that builds on its own.
+    #[must_use]
+    pub fn alone(null: C) -> Self {
+        Self { copy: null, wait: null, role: Role::Builder }
+    }
+}
+
+/// Finds out which ranks share a directory. Each rank names it with its own `path`, at which it is created if needed.
 /// Collective.
 ///
 /// # Errors
-/// [`Kind::Cache`] on all ranks when one cannot have its directory.
-pub fn sharing(comm: &dyn Communicator, path: Result<&Path>) -> Result<CacheDomains> {
+/// [`Kind::Cache`] on all ranks if one rank cannot use its directory.
+pub fn discover_domains(comm: &dyn Communicator, path: Result<&Path>) -> Result<CacheDomains> {
     let path = agree(comm, "checking the call", || path)?;
     let identify = || {
         let cannot = |error: std::io::Error| Error::io("cannot use the directory", path, &error);
@@ -48,7 +67,7 @@ pub fn sharing(comm: &dyn Communicator, path: Result<&Path>) -> Result<CacheDoma
     discover(comm, identify, path, path, None)
 }
 
-/// The part of a rank, by the strategy and the lowest ranks that share the directories.
+/// Returns the role of a rank. `leaders` has for each rank the lowest rank that shares its directory.
 #[must_use]
 pub fn role(buildon: BuildOn, rank: usize, leaders: &[usize]) -> Role {
     let leads = leaders[rank] == rank;
@@ -61,25 +80,25 @@ pub fn role(buildon: BuildOn, rank: usize, leaders: &[usize]) -> Role {
     }
 }
 
-/// Takes `data` from rank 0 to all ranks: rank 0 passes it, the others pass nothing. `None` on rank 0, which has it.
-/// Any length will do, also nothing at all. Collective.
+/// Sends `data`, of any length, from rank 0 to all ranks. Rank 0 passes it and gets `None`; all others pass `None` and get
+/// it. Collective.
 ///
 /// # Errors
-/// The same on all ranks: [`Kind::InvalidArgument`] when another rank than 0 sends, or 0 does not, [`Kind::Cache`] when
-/// one has not enough memory, and those of the communicator.
+/// The same on all ranks: [`Kind::InvalidArgument`] if another rank sends or rank 0 does not, [`Kind::Cache`] if a rank has
+/// not enough memory, and those of the communicator.
 pub fn transfer(comm: &dyn Communicator, data: Result<Option<&[u8]>>) -> Result<Option<Vec<u8>>> {
     let sends = comm.rank() == ROOT;
     let mut length = [u64::MAX];
     let data = agree_min(comm, "announcing a library", &mut length, |length| {
         let data = data?;
         if data.is_some() != sends {
-            let text = "rank 0 sends and all others receive: another one does not do its part";
+            let text = "rank 0 has to send and all other ranks have to receive";
             return Err(Error::new(Kind::InvalidArgument, text));
         }
         length[0] = data.map_or(u64::MAX, |data| data.len() as u64);
         Ok(data)
     })?;
-    let mut blob = agree(comm, "making room for a library", || {
+    let mut blob = agree(comm, "allocating memory for a library", || {
         let mut blob = usize::try_from(length[0]).ok().and_then(try_with_capacity).ok_or_else(|| {
             Error::new(Kind::Cache, format!("not enough memory for {} of a library", human::size(length[0])))
         })?;
@@ -91,34 +110,42 @@ pub fn transfer(comm: &dyn Communicator, data: Result<Option<&[u8]>>) -> Result<
     Ok((!sends).then_some(blob))
 }
 
-/// A number that all ranks have in common, and that nobody else has. Collective.
+/// Returns a random number, the same on all ranks. Collective.
 ///
 /// # Errors
-/// Those of the communicator.
+/// [`Kind::Unsupported`] if the system has no random numbers, and those of the communicator.
 pub fn shared_id(comm: &dyn Communicator) -> Result<u64> {
-    let bytes = on_root(comm, "choosing a number", || Ok(random()[..8].to_vec()))?;
+    let bytes = on_root(comm, "choosing a number", || Ok(random::<8>()?.to_vec()))?;
     let bytes = bytes.try_into().map_err(|_| Error::new(Kind::Internal, "rank 0 has sent another number"))?;
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// The different numbers of all ranks, in ascending order. Collective.
+/// Returns the different numbers of all ranks, in ascending order. Collective.
 ///
 /// # Errors
 /// Those of the communicator.
 pub fn partitions(comm: &dyn Communicator, mine: u64) -> Result<Vec<u64>> {
     comm.enter("gathering partitions");
-    let all = comm.all_gather(&mine.to_le_bytes())?;
-    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
-    let mut all: Vec<u64> = all.chunks_exact(8).map(number).collect();
+    let mut all = gather_numbers(comm, mine)?;
     all.sort_unstable();
     all.dedup();
     Ok(all)
 }
 
-/// Makes sure that all ranks pass the same `what`; a value comes with the bytes by which it is compared. Collective.
+/// Returns the numbers of all ranks, in rank order. Collective.
 ///
 /// # Errors
-/// That of the lowest rank that has none, [`Kind::RanksDisagree`] when they differ.
+/// Those of the communicator.
+pub fn gather_numbers(comm: &dyn Communicator, mine: u64) -> Result<Vec<u64>> {
+    let all = comm.all_gather(&mine.to_le_bytes())?;
+    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
+    Ok(all.chunks_exact(8).map(number).collect())
+}
+
+/// Checks that all ranks pass the same value, named `what`. The value comes with the bytes to compare. Collective.
+///
+/// # Errors
+/// The error of the lowest rank that passes one; [`Kind::RanksDisagree`] if the values differ.
 pub fn same<T>(comm: &dyn Communicator, what: &str, value: Result<(T, Vec<u8>)>) -> Result<T> {
     let mut votes = [0; 8];
     let value = agree_min(comm, "checking the call", &mut votes, |votes| {
@@ -133,17 +160,17 @@ pub fn same<T>(comm: &dyn Communicator, what: &str, value: Result<(T, Vec<u8>)>)
     Err(Error::new(Kind::RanksDisagree, text))
 }
 
-/// The ranks that a host names for a communicator of its own, the same everywhere. Collective.
+/// Checks the ranks named for a new communicator: all ranks name the same ones. Collective.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] for a rank that is not in the communicator or named twice; as [`same`].
+/// [`Kind::InvalidArgument`] if a rank is not in the communicator or is named twice, and those of [`same`].
 pub fn same_ranks(comm: &dyn Communicator, ranks: Result<&[i32]>) -> Result<Vec<usize>> {
     let check = |ranks: &[i32]| {
         let mut checked: Vec<usize> = Vec::new();
         for rank in ranks {
-            let known =
+            let valid =
                 usize::try_from(*rank).ok().filter(|rank| *rank < comm.size() && !checked.contains(rank));
-            checked.push(known.ok_or_else(|| {
+            checked.push(valid.ok_or_else(|| {
                 let size = comm.size();
                 let text =
                     format!("rank {rank} is named twice, or is not one of the {size} of the communicator");
@@ -173,7 +200,7 @@ mod tests {
 
     /// Defects W8 and W9 of the original: one byte meant failure, and was received as another type.
     #[test]
-    fn w8_w9_blobs_of_any_length_arrive_as_they_are() {
+    fn w8_w9_blobs_of_any_length_arrive_unchanged() {
         for length in [0, 1, 8, 5000, 3 << 20] {
             let sent: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             let results = run(3, |comm| transfer(comm, Ok((comm.rank() == 0).then_some(sent.as_slice()))));
@@ -195,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_common_and_partitions() {
+    fn shared_ids_and_partitions() {
         let numbers = run(3, |comm| shared_id(comm).unwrap());
         assert!(numbers.iter().all(|number| *number == numbers[0]));
         assert_ne!(numbers, run(3, |comm| shared_id(comm).unwrap()));
@@ -209,12 +236,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("file");
         std::fs::write(&file, "").unwrap();
-        // A name with characters that the shell knows, which the original could not take.
+        // The original could not take a name with characters that are special to the shell.
         let good = dir.path().join("new [a*]/sub");
-        let results = run(3, |comm| sharing(comm, Ok(if comm.rank() == 1 { &file } else { &good })));
+        let results = run(3, |comm| discover_domains(comm, Ok(if comm.rank() == 1 { &file } else { &good })));
         assert!(results.iter().all(|result| result == &results[0]));
         assert_eq!(results[0].clone().unwrap_err().rank(), 1);
-        let results = run(3, |comm| sharing(comm, Ok(&good)));
+        let results = run(3, |comm| discover_domains(comm, Ok(&good)));
         assert_eq!(results[2].clone().unwrap().leaders(), [0, 0, 0]);
     }
 

@@ -1,23 +1,23 @@
 //! Which ranks share a physical directory.
 //!
-//! Paths do not tell: the same path may be a local disk on each host, and different paths the same network disk. On
-//! one machine, device and inode do. Between machines, one rank of each (machine, directory) puts a file with an
-//! unguessable name into its directory, and looks which files of the others are there. Whoever sees a file shares the
-//! directory with the one who wrote it, even if that one, being slow, does not see ours: what one rank sees, all
-//! ranks are told, so all give the same answer. Directories taken for different although they are the same cost one
-//! needless build and nothing else, because publication takes care of itself.
+//! Paths do not tell: the same path may be a local disk on each host, and different paths may lead to one network disk.
+//! On one machine, device and inode tell. Between machines, one rank for each machine and directory creates a marker
+//! file with a random name, and lists the markers of the others. A rank that sees a marker shares the directory with its
+//! creator, even if that rank, on a slow disk, does not see the marker of this one. All ranks get the union of what each
+//! of them sees, so all give the same answer. If a shared directory is not recognised, its library is built once more
+//! than needed, and nothing else happens: publication does not rely on this answer.
 
 #![forbid(unsafe_code)]
 
 use std::path::Path;
 
-use crate::codec::{Digest32, digest, hex};
-use crate::error::Result;
+use crate::codec::hex;
+use crate::error::{Error, Kind, Result};
 use crate::fsutil::{FileId, Tree};
 
 use super::{Communicator, agree, agree_gather, on_root};
 
-/// Who shares a directory with whom.
+/// The groups of ranks that share a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheDomains {
     leaders: Vec<usize>,
@@ -25,45 +25,46 @@ pub struct CacheDomains {
 }
 
 impl CacheDomains {
-    /// For each rank the lowest rank that shares its directory.
+    /// Returns for each rank the lowest rank that shares its directory.
     #[must_use]
     pub fn leaders(&self) -> &[usize] {
         &self.leaders
     }
 
-    /// For each rank the lowest rank on the same machine.
+    /// Returns for each rank the lowest rank on its machine.
     #[must_use]
     pub fn hosts(&self) -> &[usize] {
         &self.hosts
     }
 
-    /// Whether a rank has its directory for itself.
+    /// Tells if a rank shares its directory with no other rank.
     #[must_use]
     pub fn is_singleton(&self, rank: usize) -> bool {
         self.leaders.iter().filter(|leader| **leader == self.leaders[rank]).count() == 1
     }
 
-    /// Every rank in a directory of its own.
+    /// Makes a group of each rank.
     #[must_use]
     pub fn separate(size: usize) -> Self {
         Self { leaders: (0..size).collect(), hosts: (0..size).collect() }
     }
 }
 
-/// Finds out who shares. Collective.
+/// Finds out which ranks share a directory. Collective.
 ///
-/// `identify` makes the directory `dir` if need be and returns its identity. `meeting_dir` is where files are put,
-/// that directory or one below it; only when there is more than one machine, and by one rank of each. `eyes` names for each rank
-/// the one that looks for it: what `identify` gives on the others does not count.
+/// `identify` creates the directory `dir` if needed and returns its identity. Markers are created in `marker_dir`
+/// (`dir` or a directory below it), only if there are several machines, by one rank of each machine and directory.
+/// `observer_of` has for each rank the rank whose result of `identify` counts for it; `None`: its own.
 ///
 /// # Errors
-/// That of `identify`, on all ranks.
+/// Those of `identify`, on all ranks; [`Kind::Unsupported`] if the system has no random numbers; those of the
+/// communicator.
 pub fn discover(
     comm: &dyn Communicator,
     identify: impl FnOnce() -> Result<FileId>,
     dir: &Path,
-    meeting_dir: &Path,
-    eyes: Option<&[usize]>,
+    marker_dir: &Path,
+    observer_of: Option<&[usize]>,
 ) -> Result<CacheDomains> {
     let all = agree_gather(comm, "looking at the cache directory", || {
         let FileId { device, inode } = identify()?;
@@ -73,8 +74,8 @@ pub fn discover(
         }
         Ok(mine)
     })?;
-    let looks = |rank: usize| eyes.map_or(rank, |eyes| eyes[rank]);
-    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| all[looks(rank)].as_slice()).collect();
+    let observer = |rank: usize| observer_of.map_or(rank, |observer_of| observer_of[rank]);
+    let places: Vec<&[u8]> = (0..comm.size()).map(|rank| all[observer(rank)].as_slice()).collect();
     let local = group_equal(&places);
     let machines: Vec<&[u8]> = places.iter().map(|place| &place[..8]).collect();
     let hosts = group_equal(&machines);
@@ -83,25 +84,25 @@ pub fn discover(
         return Ok(CacheDomains { leaders: local, hosts });
     }
 
-    let token = on_root(comm, "choosing a token", || Ok(random_token().into_bytes()))?;
+    let token = on_root(comm, "choosing a token", || Ok(hex(&random::<16>()?).into_bytes()))?;
     let token = String::from_utf8_lossy(&token).into_owned();
     let leads = local[comm.rank()] == comm.rank();
-    let own = meeting_dir.join(format!("{token}.{}", comm.rank()));
+    let own = marker_dir.join(format!("{token}.{}", comm.rank()));
     let mut tree = None;
-    agree(comm, "meeting other hosts", || {
+    agree(comm, "looking for other hosts", || {
         if leads {
-            // A directory that cannot be written is shared with nobody as far as building goes.
+            // For building, a directory that cannot be written counts as shared with no other host.
             tree = Tree::open(dir).unwrap_or_else(|error| {
-                log::info!("no meeting in {}: {error}", dir.display());
+                log::info!("no marker in {}: {error}", dir.display());
                 None
             });
             let written = tree.as_ref().map_or(Ok(()), |tree| tree.touch(&own, 0o600));
-            written.unwrap_or_else(|error| log::info!("no meeting in {}: {error}", meeting_dir.display()));
+            written.unwrap_or_else(|error| log::info!("no marker in {}: {error}", marker_dir.display()));
         }
         Ok(())
     })?;
-    let seen = tree.as_ref().map_or_else(Vec::new, |tree| list(tree, meeting_dir, &token));
-    // One word of each rank, whatever the number of hosts: a list of each would be too long for a hundred thousand.
+    let seen = tree.as_ref().map_or_else(Vec::new, |tree| list(tree, marker_dir, &token));
+    // One word for each rank, however many hosts there are: lists would be too long with a hundred thousand ranks.
     let mut labels = labels(comm.rank(), comm.size(), &seen);
     comm.min(&mut labels)?;
     if let Some(tree) = tree {
@@ -110,7 +111,7 @@ pub fn discover(
     Ok(CacheDomains { leaders: merge(local, &labels), hosts })
 }
 
-/// What a rank has to say of every rank: the lowest that it sees together with it.
+/// Returns for each rank in `seen`, and for `rank`, the lowest of them; `u64::MAX` for all others.
 fn labels(rank: usize, size: usize, seen: &[usize]) -> Vec<u64> {
     let mut labels = vec![u64::MAX; size];
     let lowest = seen.iter().chain([&rank]).min().copied().unwrap_or(rank) as u64;
@@ -118,13 +119,13 @@ fn labels(rank: usize, size: usize, seen: &[usize]) -> Vec<u64> {
     labels
 }
 
-/// For each rank the lowest one with an equal place.
+/// Returns for each rank the lowest one with an equal place.
 fn group_equal(places: &[&[u8]]) -> Vec<usize> {
     let mut first = std::collections::HashMap::new();
     places.iter().enumerate().map(|(rank, place)| *first.entry(*place).or_insert(rank)).collect()
 }
 
-/// Joins the group of each rank with that of its label, the lowest rank that anybody sees together with it.
+/// Joins the group of each rank with that of its label.
 fn merge(mut leaders: Vec<usize>, labels: &[u64]) -> Vec<usize> {
     fn find(leaders: &[usize], mut rank: usize) -> usize {
         while leaders[rank] != rank {
@@ -140,7 +141,7 @@ fn merge(mut leaders: Vec<usize>, labels: &[u64]) -> Vec<usize> {
     (0..leaders.len()).map(|rank| find(&leaders, rank)).collect()
 }
 
-/// The ranks whose files lie in the directory, as far as can be seen from here.
+/// Returns the ranks whose markers this rank sees in the directory.
 fn list(tree: &Tree, dir: &Path, token: &str) -> Vec<usize> {
     let files = tree.list(dir).unwrap_or_default();
     files
@@ -150,17 +151,13 @@ fn list(tree: &Tree, dir: &Path, token: &str) -> Vec<usize> {
         .collect()
 }
 
-/// A name that no other meeting has: leftovers of crashed programs and other programs do not matter.
-fn random_token() -> String {
-    hex(&random()[..16])
-}
-
-/// Bytes that nobody can guess and nobody else has.
-pub(super) fn random() -> Digest32 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = [(); 4].map(|()| RandomState::new().hash_one(std::time::SystemTime::now()));
-    let bytes: Vec<u8> = random.iter().flat_map(|word| word.to_le_bytes()).collect();
-    digest(&bytes)
+/// Returns random bytes of the system: no other user can guess them, and no leftover marker has them in its name.
+pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).map_err(|error| {
+        Error::new(Kind::Unsupported, format!("the system has no random numbers: {error}"))
+    })?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -169,13 +166,12 @@ mod tests {
 
     use super::super::threads::run_on_hosts;
     use super::*;
-    use crate::error::{Error, Kind};
     use std::path::PathBuf;
 
     fn leaders(hosts: &[&str], dirs: &[PathBuf]) -> Vec<Result<CacheDomains>> {
         run_on_hosts(hosts, |comm| {
             let dir = &dirs[comm.rank()];
-            // The inode of a directory on another (pretended) host says nothing.
+            // Equal inodes on different (simulated) hosts mean nothing.
             let salt = u64::from(comm.host().as_bytes()[0]);
             let identify = || {
                 let id = FileId::of(dir).map_err(|error| Error::io("no", dir, &error))?;
@@ -189,8 +185,8 @@ mod tests {
     fn on_one_machine_no_file_is_touched() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dirs = [&a, &b, &a, &b].map(|dir| dir.path().to_owned());
-        for sharing in leaders(&["x"; 4], &dirs) {
-            assert_eq!(sharing.unwrap().leaders, [0, 1, 0, 1]);
+        for domains in leaders(&["x"; 4], &dirs) {
+            assert_eq!(domains.unwrap().leaders, [0, 1, 0, 1]);
         }
         assert!(!a.path().join("comm").exists());
     }
@@ -199,11 +195,11 @@ mod tests {
     fn a_network_disk_is_found_between_machines() {
         let (shared, own) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let dirs = [&shared, &shared, &own, &shared, &own].map(|dir| dir.path().to_owned());
-        for sharing in leaders(&["x", "x", "y", "y", "y"], &dirs) {
-            let sharing = sharing.unwrap();
-            assert_eq!(sharing.leaders, [0, 0, 2, 0, 2]);
-            assert_eq!(sharing.hosts, [0, 0, 2, 2, 2]);
-            assert!(!sharing.is_singleton(4));
+        for domains in leaders(&["x", "x", "y", "y", "y"], &dirs) {
+            let domains = domains.unwrap();
+            assert_eq!(domains.leaders, [0, 0, 2, 0, 2]);
+            assert_eq!(domains.hosts, [0, 0, 2, 2, 2]);
+            assert!(!domains.is_singleton(4));
         }
         assert_eq!(fs::read_dir(shared.path().join("comm")).unwrap().count(), 0, "files are removed");
     }
@@ -212,15 +208,15 @@ mod tests {
     fn one_rank_without_a_directory_fails_all() {
         let shared = tempfile::tempdir().unwrap();
         let dirs = [shared.path().to_owned(), "/nonexistent/dir".into(), shared.path().to_owned()];
-        for sharing in leaders(&["x", "y", "x"], &dirs) {
-            let error = sharing.unwrap_err();
+        for domains in leaders(&["x", "y", "x"], &dirs) {
+            let error = domains.unwrap_err();
             assert_eq!((error.kind(), error.rank()), (Kind::Cache, 1));
         }
     }
 
     /// Defect H6 of the original: ranks that saw different files built different groups.
     #[test]
-    fn h6_an_asymmetric_view_gives_everybody_the_same_answer() {
+    fn h6_an_asymmetric_view_gives_all_ranks_the_same_answer() {
         let together = |leaders: &[usize], views: &[&[usize]]| {
             let size = leaders.len();
             let mut least = vec![u64::MAX; size];

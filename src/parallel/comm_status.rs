@@ -1,4 +1,4 @@
-//! What a communicator knows of the call that it serves: which step, how long ranks wait, and why it is broken.
+//! State of a communicator: the call and step in progress, its timeout, and the error that broke it.
 
 #![forbid(unsafe_code)]
 
@@ -9,10 +9,9 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::sync::lock;
 
-use super::timeout::{Waiting, cut};
+use super::timeout::{Waiting, truncate};
 
-/// How long a rank waits before the log says for whom: a quarter of what it waits at most, but neither less than 3 nor
-/// more than 30 seconds.
+/// Returns the time after which a waiting rank logs a warning: a quarter of the timeout, within 3 to 30 seconds.
 #[must_use]
 pub fn warn_after(timeout: Option<Duration>) -> Duration {
     const SHORTEST: Duration = Duration::from_secs(3);
@@ -20,13 +19,13 @@ pub fn warn_after(timeout: Option<Duration>) -> Duration {
     timeout.map_or(LONGEST, |timeout| (timeout / 4).clamp(SHORTEST, LONGEST))
 }
 
-/// Bytes of a call's name that are kept: names are no longer, unless they are wrong.
-const NAME: usize = 200;
+/// Bytes of a call's name that are kept. Valid names are not longer.
+const LONGEST_NAME: usize = 200;
 
-/// See the module.
+/// State of a communicator.
 #[derive(Debug, Default)]
 pub struct CommStatus {
-    doing: Mutex<CurrentStep>,
+    current: Mutex<CurrentStep>,
     collectives: AtomicU64,
     broken: OnceLock<Error>,
 }
@@ -42,47 +41,47 @@ struct CurrentStep {
 
 impl CommStatus {
     fn current(&self) -> MutexGuard<'_, CurrentStep> {
-        lock(&self.doing)
+        lock(&self.current)
     }
 
-    /// A call begins, in which ranks wait so long for one another; `None` is for ever.
+    /// Begins a call, in each step of which this rank waits `timeout` at most; without limit if `None`.
     pub fn begin(&self, call: &str, timeout: Option<Duration>) {
-        let call = cut(call, NAME).to_owned();
+        let call = truncate(call, LONGEST_NAME).to_owned();
         *self.current() = CurrentStep { call, step: "beginning".to_owned(), builders: Vec::new(), timeout };
     }
 
-    /// The next collective is the end of this step.
+    /// Begins a step, which the next collective ends.
     pub fn enter(&self, step: &str) {
-        let mut doing = self.current();
-        if doing.step != step {
-            step.clone_into(&mut doing.step);
-            doing.builders.clear();
+        let mut current = self.current();
+        if current.step != step {
+            step.clone_into(&mut current.step);
+            current.builders.clear();
         }
     }
 
-    /// The next collective is the end of this step, in which these ranks compile.
+    /// Begins a step, in which the ranks `builders` compile.
     pub fn expect(&self, step: &str, builders: &[usize]) {
         self.enter(step);
         builders.clone_into(&mut self.current().builders);
     }
 
-    /// The number of the collective that begins now.
+    /// Returns the number of the collective that begins now.
     pub fn next(&self) -> u64 {
         self.collectives.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What this rank waits in, and how long it may.
+    /// Describes a wait in the collective `number`, with the timeout.
     pub fn waiting(&self, number: u64) -> (Waiting, Option<Duration>) {
-        let doing = self.current();
-        let (call, step, builders) = (doing.call.clone(), doing.step.clone(), doing.builders.clone());
-        (Waiting { number, call, step, builders, waited: Duration::ZERO }, doing.timeout)
+        let current = self.current();
+        let (call, step, builders) = (current.call.clone(), current.step.clone(), current.builders.clone());
+        (Waiting { number, call, step, builders, waited: Duration::ZERO }, current.timeout)
     }
 
-    /// Whether anything can still be agreed on. This costs one load of memory.
+    /// Checks that the communicator is not broken. Costs one load of memory.
     ///
     /// # Errors
-    /// Why not.
-    pub fn health(&self) -> Result<()> {
+    /// The error that broke it, with the note that it is not used any more.
+    pub fn check_alive(&self) -> Result<()> {
         match self.broken.get() {
             None => Ok(()),
             Some(error) => {
@@ -91,15 +90,15 @@ impl CommStatus {
         }
     }
 
-    /// What broke it, if anything did, as it was said first.
+    /// Checks that the communicator is not broken.
     ///
     /// # Errors
-    /// That.
+    /// The error that broke it, unchanged.
     pub fn first_failure(&self) -> Result<()> {
         self.broken.get().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// From now on nothing can be agreed on, for the reason that was given first.
+    /// Marks the communicator as broken and returns the error that broke it first.
     pub fn fail(&self, error: Error) -> Error {
         self.broken.get_or_init(|| error).clone()
     }
@@ -111,30 +110,30 @@ mod tests {
     use crate::error::Kind;
 
     #[test]
-    fn the_log_speaks_before_the_time_is_over_and_not_of_short_waits() {
+    fn the_warning_comes_before_the_timeout_and_not_in_short_waits() {
         let seconds = |timeout| warn_after(timeout).as_secs();
         let limits = [1, 12, 60, 120, 14400].map(|limit| seconds(Some(Duration::from_secs(limit))));
         assert_eq!((limits, seconds(None)), ([3, 3, 15, 30, 30], 30));
     }
 
     #[test]
-    fn what_broke_it_first_is_the_reason_of_all_later_calls() {
-        let watch = CommStatus::default();
-        watch.begin(&"ö".repeat(300), Some(Duration::from_secs(3)));
-        watch.enter("building");
-        let (waiting, timeout) = watch.waiting(watch.next());
+    fn the_first_failure_is_the_error_of_all_later_calls() {
+        let status = CommStatus::default();
+        status.begin(&"ö".repeat(300), Some(Duration::from_secs(3)));
+        status.enter("building");
+        let (waiting, timeout) = status.waiting(status.next());
         assert_eq!((waiting.call.len(), waiting.step.as_str(), waiting.number), (200, "building", 0));
-        assert_eq!((timeout, watch.next()), (Some(Duration::from_secs(3)), 1));
-        assert_eq!(watch.health(), Ok(()));
-        watch.expect("building", &[2, 3]);
-        watch.enter("building");
-        assert_eq!(watch.waiting(2).0.builders, [2, 3]);
-        watch.enter("loading");
-        assert!(watch.waiting(3).0.builders.is_empty());
+        assert_eq!((timeout, status.next()), (Some(Duration::from_secs(3)), 1));
+        assert_eq!(status.check_alive(), Ok(()));
+        status.expect("building", &[2, 3]);
+        status.enter("building");
+        assert_eq!(status.waiting(2).0.builders, [2, 3]);
+        status.enter("loading");
+        assert!(status.waiting(3).0.builders.is_empty());
         for text in ["first", "second"] {
-            assert_eq!(watch.fail(Error::new(Kind::Timeout, text)).message(), "first");
+            assert_eq!(status.fail(Error::new(Kind::Timeout, text)).message(), "first");
         }
-        let error = watch.health().unwrap_err();
+        let error = status.check_alive().unwrap_err();
         assert_eq!(error.kind(), Kind::Timeout);
         assert!(error.message().ends_with("not used any more: first"));
     }

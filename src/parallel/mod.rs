@@ -1,7 +1,7 @@
-//! Ranks: how they talk, and how they stay together.
+//! Ranks: how they communicate and agree.
 //!
-//! The one rule: between two collectives nothing returns early except inside [`agree`], and which collective comes
-//! next depends only on values that all ranks already share.
+//! The one rule: between two collectives there is no early return except inside [`agree`], and which collective comes
+//! next depends only on values that are already agreed.
 
 #![deny(unsafe_code)]
 
@@ -13,7 +13,7 @@ pub mod failure_detector;
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
 pub mod roles;
-pub mod serial;
+#[cfg(any(test, feature = "test-doubles"))]
 pub mod threads;
 pub mod timeout;
 
@@ -24,38 +24,38 @@ use crate::error::{Error, Result, catch};
 
 /// A group of ranks that call the same functions in the same order.
 ///
-/// `min`, `broadcast` and `all_gather` are collective: each rank has to call them, with arguments that fit together. An
-/// error of one means that the communicator itself failed; then nothing more can be agreed on.
+/// `min`, `broadcast`, `broadcast_to_some`, `all_gather` and `split` are collective: each rank has to call them, with
+/// arguments that fit together. If one of them fails, the communicator is broken, and every further call fails.
 pub trait Communicator {
-    /// This rank, from 0.
+    /// Returns this rank, from 0.
     fn rank(&self) -> usize;
 
-    /// The number of ranks.
+    /// Returns the number of ranks.
     fn size(&self) -> usize;
 
-    /// The name of this rank's host, for people.
+    /// Returns the name of this rank's host, for messages.
     fn host(&self) -> &str;
 
-    /// A number that ranks have in common if and only if they run on the same booted machine.
+    /// Returns a number that is equal on two ranks if and only if they run on one machine since the same boot.
     fn machine(&self) -> u64;
 
-    /// Element-wise minimum over all ranks; as many elements everywhere.
+    /// Computes the element-wise minimum over all ranks. All pass the same number of elements.
     ///
     /// # Errors
-    /// When communication fails.
+    /// `Kind::Mpi`, `Kind::Timeout`.
     fn min(&self, values: &mut [u64]) -> Result<()>;
 
-    /// Gives every rank the data of `root`; of any size, which the others need not know.
+    /// Sends the data of `root` to all ranks. The others need not know its size.
     ///
     /// # Errors
-    /// When communication fails.
+    /// `Kind::Mpi`, `Kind::Timeout`.
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()>;
 
-    /// As [`broadcast`](Communicator::broadcast), for data that may be large and that not every rank wants: `data` is
-    /// empty afterwards on a rank that does not, `root` included, and it has never held all of it, unless it is `root`.
+    /// Sends the data of `root`, which may be large, to the ranks that want it. On the others, `root` included, `data` is
+    /// empty afterwards; a communicator that can need not hold all of it there.
     ///
     /// # Errors
-    /// When communication fails.
+    /// `Kind::Mpi`, `Kind::Timeout`.
     fn broadcast_to_some(&self, root: usize, data: &mut Vec<u8>, wants: bool) -> Result<()> {
         self.broadcast(root, data)?;
         if !wants {
@@ -64,58 +64,57 @@ pub trait Communicator {
         Ok(())
     }
 
-    /// The bytes of all ranks in rank order; equally many from each.
+    /// Returns the bytes of all ranks in rank order. All pass the same number of bytes.
     ///
     /// # Errors
-    /// When communication fails.
+    /// `Kind::Mpi`, `Kind::Timeout`.
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>>;
 
-    /// A communicator of the ranks that pass the same color, in the order of their ranks here. It lasts as long as
-    /// this one, so whoever splits keeps what he gets.
+    /// Makes a communicator of the ranks that pass the same color, in the order of their ranks here. It lives as long as
+    /// this one: callers keep it and do not split again.
     ///
     /// # Errors
-    /// When communication fails.
+    /// `Kind::Mpi`, `Kind::Timeout`.
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>>;
 
-    /// A call begins, called `call`; in each step of it this rank waits so long for the others, `None` for ever.
-    /// When that time is over, those who wait agree on who is late, all get that as an error of kind
-    /// [`Timeout`](crate::error::Kind::Timeout), and nothing can be agreed on any more. Not collective.
+    /// Begins a call, in each step of which this rank waits `timeout` at most; without limit if `None`. When that time
+    /// is over, the waiting ranks agree on which ranks are late, all get an error of `Kind::Timeout`, and the
+    /// communicator is broken. Not collective.
     fn begin(&self, _call: &str, _timeout: Option<Duration>) {}
 
-    /// The next collective is the end of this step of the call, as errors and warnings call it. Not collective.
+    /// Begins a step of the call, which the next collective ends. Errors and warnings name it. Not collective.
     fn enter(&self, _step: &str) {}
 
-    /// In this step these ranks compile, so that whoever waits for them can say so. Not collective.
+    /// Begins a step in which the ranks `builders` compile. Warnings of waiting ranks say so. Not collective.
     fn expect(&self, _step: &str, _builders: &[usize]) {}
 
-    /// Whether anything can still be agreed on; quick, and not collective.
+    /// Checks that the communicator is not broken. Quick, and not collective.
     ///
     /// # Errors
-    /// The one after which nothing can.
+    /// The error that broke it.
     fn check_alive(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Puts rank and host into an error that happened here.
+    /// Adds rank and host to an error of this rank.
     fn locate(&self, error: Error) -> Error {
         error.on_rank(self.rank(), self.size(), self.host())
     }
 }
 
-/// Runs a rank-local step, turns its error or panic into a value, and gives every rank the same verdict: success only
-/// if all succeeded, else the error of the lowest failing rank.
+/// Runs a rank-local step, turns its error or panic into a value, and returns the same on all ranks: success only if all
+/// succeeded, else the error of the lowest failing rank. Collective.
 ///
 /// # Errors
-/// That error.
+/// The error of the lowest failing rank, and those of the communicator.
 pub fn agree<T>(comm: &dyn Communicator, step: &str, local: impl FnOnce() -> Result<T>) -> Result<T> {
     agree_min(comm, step, &mut [], |_| local())
 }
 
-/// As [`agree`], and reduces `votes` to their minimum over the ranks in the same communication. `local` fills in the
-/// votes of this rank.
+/// Runs [`agree`], and reduces `votes`, which `local` fills in, to their minimum in the same communication. Collective.
 ///
 /// # Errors
-/// The error of the lowest failing rank.
+/// Those of [`agree`].
 pub fn agree_min<T>(
     comm: &dyn Communicator,
     step: &str,
@@ -132,19 +131,25 @@ pub fn agree_min<T>(
     if reduced[0] == u64::MAX {
         return result;
     }
-    let first = usize::try_from(reduced[0]).unwrap_or_default();
-    let mut bytes = match result {
-        Err(error) if first == comm.rank() => comm.locate(error).to_bytes(),
-        _ => Vec::new(),
-    };
-    comm.broadcast(first, &mut bytes)?;
-    Err(Error::from_bytes(&bytes))
+    Err(share_error(comm, usize::try_from(reduced[0]).unwrap_or_default(), result))
 }
 
-/// As [`agree`], and gives every rank the bytes of all ranks, in rank order, in the same communication.
+/// Returns on all ranks the error of the rank `failed`, or that of the communicator. Collective.
+fn share_error<T>(comm: &dyn Communicator, failed: usize, result: Result<T>) -> Error {
+    let mut bytes = match result {
+        Err(error) if failed == comm.rank() => comm.locate(error).to_bytes(),
+        _ => Vec::new(),
+    };
+    match comm.broadcast(failed, &mut bytes) {
+        Ok(()) => Error::from_bytes(&bytes),
+        Err(error) => error,
+    }
+}
+
+/// Runs [`agree`], and returns the bytes of all ranks, in rank order, in the same communication. Collective.
 ///
 /// # Errors
-/// The error of the lowest failing rank.
+/// Those of [`agree`].
 pub fn agree_gather<const N: usize>(
     comm: &dyn Communicator,
     step: &str,
@@ -156,21 +161,16 @@ pub fn agree_gather<const N: usize>(
     comm.enter(step);
     let all = comm.all_gather(&mine)?;
     let rows = || all.chunks_exact(N + 1);
-    let Some(first) = rows().position(|row| row[0] != 0) else {
-        return Ok(rows().map(|row| row[1..].try_into().expect("as many as were sent")).collect());
-    };
-    let mut bytes = match result {
-        Err(error) if first == comm.rank() => comm.locate(error).to_bytes(),
-        _ => Vec::new(),
-    };
-    comm.broadcast(first, &mut bytes)?;
-    Err(Error::from_bytes(&bytes))
+    match rows().position(|row| row[0] != 0) {
+        Some(failed) => Err(share_error(comm, failed, result)),
+        None => Ok(rows().map(|row| row[1..].try_into().expect("as many as were sent")).collect()),
+    }
 }
 
-/// Runs a step on rank 0 alone and gives all ranks its bytes, or its error.
+/// Runs a step on rank 0 alone and returns its bytes or its error on all ranks. Collective.
 ///
 /// # Errors
-/// That error.
+/// The error of rank 0, and those of the communicator.
 pub fn on_root(
     comm: &dyn Communicator,
     step: &str,
@@ -198,10 +198,10 @@ pub fn on_root(
     }
 }
 
-/// The byte strings of all ranks in rank order, of any lengths.
+/// Returns the byte strings of all ranks, of any lengths, in rank order. Collective.
 ///
 /// # Errors
-/// When communication fails.
+/// Those of the communicator.
 pub fn gather_bytes(comm: &dyn Communicator, mine: &[u8]) -> Result<Vec<Vec<u8>>> {
     // The complement makes the minimum a maximum.
     let mut longest = [!(mine.len() as u64)];
@@ -218,13 +218,14 @@ pub fn gather_bytes(comm: &dyn Communicator, mine: &[u8]) -> Result<Vec<Vec<u8>>
     Ok(all.chunks_exact(width).map(unpad).collect())
 }
 
-/// Whether all ranks voted the same, from a vote made by [`same_votes`] and reduced to the minimum.
+/// Tells if all ranks passed the same digest to [`same_votes`]. `votes` is the minimum over the ranks.
 #[must_use]
 pub fn all_same(votes: &[u64]) -> bool {
     votes.chunks_exact(2).all(|pair| pair[0] == !pair[1])
 }
 
-/// Two votes for each word of a digest, whose minimum tells whether the digest was the same everywhere.
+/// Makes two votes for each word of a digest: the word and its complement. Their minima are complements of each other if
+/// and only if the word is the same on all ranks.
 #[must_use]
 pub fn same_votes(digest: &[u8; 32]) -> [u64; 8] {
     let mut votes = [0; 8];
@@ -264,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Defect H1 of the original: whatever was raised before the wait left the others waiting.
+    /// Defect H1 of the original: an exception before the wait left the others waiting.
     #[test]
     fn h1_a_panic_on_one_rank_is_an_error_on_all() {
         let results = run(3, |comm| {
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn votes_are_reduced_with_the_verdict() {
+    fn votes_are_reduced_in_the_same_communication() {
         let results = run(4, |comm| {
             let mut votes = [0, 0];
             agree_min(comm, "voting", &mut votes, |votes| {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_are_gathered_with_the_verdict() {
+    fn bytes_are_gathered_in_the_same_communication() {
         let results = run(3, |comm| {
             let before = comm.collectives();
             let all = agree_gather(comm, "gathering", || Ok([comm.rank() as u8, 7]));
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn what_root_finds_or_fails_at_is_everybodys() {
+    fn all_ranks_get_the_result_of_root() {
         let found = run(3, |comm| on_root(comm, "finding", || Ok(vec![9, 9])));
         assert_eq!(found, vec![Ok(vec![9, 9]); 3]);
         let failed = run(3, |comm| on_root(comm, "finding", || Err(Error::new(Kind::Cache, "no"))));

@@ -1,93 +1,90 @@
-//! Who builds, who sends, who receives: pure functions of what all ranks know.
+//! Roles of the ranks in a build: pure functions of agreed values.
 
 #![forbid(unsafe_code)]
 
 use crate::params::resolved::BuildOn;
 
-/// What is known of every rank, the same on all ranks.
+/// The state of all ranks, the same on each of them.
 #[derive(Clone, Debug)]
 pub struct RoleInput<'a> {
-    /// For each rank the lowest rank that shares its cache directory: that directory's leader.
+    /// For each rank its leader: the lowest rank that shares its cache directory.
     pub leaders: &'a [usize],
-    /// For each rank whether the whole entry lies in its cache directory.
+    /// For each rank: is the whole entry in its cache directory?
     pub on_disk: &'a [bool],
     /// `parallel.buildon`.
     pub buildon: BuildOn,
-    /// The host transports libraries by its own `send` and `receive`.
+    /// Set if the host transports libraries with its own `send` and `receive`.
     pub own_transport: bool,
 }
 
-/// Who does what, the same on all ranks.
+/// The roles of all ranks, the same on each of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct RolePlan {
     /// Ranks that generate and compile.
     pub builders: Vec<usize>,
-    /// Whether the host's transport is used: [`ROOT`] sends, and every other rank receives. Whether a rank needs what
-    /// it receives the host cannot know, and its transport may be a collective, so nobody is left out.
+    /// Set if the host's transport is used: [`ROOT`] sends and all other ranks receive. All of them, because the
+    /// transport may be a collective, and the host does not know which ranks need the library.
     pub transport: bool,
 }
 
-/// The rank that builds and sends with strategy "root".
+/// The rank that builds and sends with the strategy "root".
 pub const ROOT: usize = 0;
 
-/// Chooses builders, and whether the host has to transport.
+/// Chooses the builders, and decides if the host has to transport.
 #[must_use]
-pub fn plan(situation: &RoleInput<'_>) -> Plan {
-    let ranks = 0..situation.leaders.len();
-    match situation.buildon {
+pub fn plan(input: &RoleInput<'_>) -> RolePlan {
+    let ranks = 0..input.leaders.len();
+    match input.buildon {
         BuildOn::Root => {
-            // What a rank already has need not be built; the host's transport, however, starts at the root.
-            let build = if situation.own_transport {
-                !situation.on_disk[ROOT]
-            } else {
-                !situation.on_disk.contains(&true)
-            };
-            let one_directory = situation.leaders.iter().all(|leader| *leader == ROOT);
-            Plan {
+            // One copy on any rank is enough, except for the host's transport, which starts at the root.
+            let build =
+                if input.own_transport { !input.on_disk[ROOT] } else { !input.on_disk.contains(&true) };
+            let one_directory = input.leaders.iter().all(|leader| *leader == ROOT);
+            RolePlan {
                 builders: if build { vec![ROOT] } else { Vec::new() },
-                transport: situation.own_transport && !one_directory,
+                transport: input.own_transport && !one_directory,
             }
         }
         BuildOn::Node | BuildOn::Process => {
-            // A leader that has it builds nothing, even if another rank's view of the directory lags behind.
-            let builds = |rank: &usize| situation.leaders[*rank] == *rank && !situation.on_disk[*rank];
-            Plan { builders: ranks.filter(builds).collect(), transport: false }
+            // A leader that has the entry builds nothing, even if other ranks do not see the entry yet.
+            let builds = |rank: &usize| input.leaders[*rank] == *rank && !input.on_disk[*rank];
+            RolePlan { builders: ranks.filter(builds).collect(), transport: false }
         }
     }
 }
 
-/// The builders of one of several builds: those that do it in this turn for the given ones, one for each directory.
+/// Returns the ranks that do the build `index` of several in place of `builders`, one for each directory.
 ///
-/// Turns go over the hosts that share a directory, first with one rank of each, then with a second one: compilers of one
-/// host share its cores, and generators run one on each rank.
+/// Builds go round the hosts that share a directory, first to one rank of each host, then to a second one: compilers of
+/// one host share its cores, and each rank runs one generator at a time.
 #[must_use]
-pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize], turn: u64) -> Vec<usize> {
-    let of_directory = |builder: &usize| {
+pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize], index: u64) -> Vec<usize> {
+    let assigned = |builder: &usize| {
         let mut ranks: Vec<(usize, usize)> = (0..leaders.len())
             .filter(|rank| leaders[*rank] == leaders[*builder])
             .map(|rank| {
-                let before = (0..rank).filter(|other| leaders[*other] == leaders[rank]);
-                (before.filter(|other| hosts[*other] == hosts[rank]).count(), rank)
+                let lower = (0..rank).filter(|other| leaders[*other] == leaders[rank]);
+                (lower.filter(|other| hosts[*other] == hosts[rank]).count(), rank)
             })
             .collect();
         ranks.sort_unstable();
-        ranks[usize::try_from(turn % ranks.len() as u64).unwrap_or_default()].1
+        ranks[usize::try_from(index % ranks.len() as u64).unwrap_or_default()].1
     };
-    builders.iter().map(of_directory).collect()
+    builders.iter().map(assigned).collect()
 }
 
-/// The rank that sends the closure when some ranks still have nothing: the lowest that has it on disk.
+/// Returns the rank that sends the transitive dependency closure: the lowest that has it on disk.
 #[must_use]
 pub fn source(on_disk: &[bool]) -> Option<usize> {
-    on_disk.iter().position(|there| *there)
+    on_disk.iter().position(|present| *present)
 }
 
-/// The leaders of the directories in which some rank finds nothing.
+/// Returns the leaders of the directories in which a rank has nothing.
 #[must_use]
 pub fn receivers(leaders: &[usize], on_disk: &[bool]) -> Vec<usize> {
     (0..leaders.len())
         .filter(|leader| leaders[*leader] == *leader)
-        .filter(|leader| leaders.iter().zip(on_disk).any(|(at, there)| at == leader && !there))
+        .filter(|leader| leaders.iter().zip(on_disk).any(|(other, present)| other == leader && !present))
         .collect()
 }
 
@@ -109,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn root_builds_once_unless_somebody_has_it() {
+    fn root_builds_once_unless_a_rank_has_the_entry() {
         assert_eq!(builders(&[0, 1, 0, 1], &[false; 4], BuildOn::Root), [0]);
         assert_eq!(builders(&[0, 1, 0, 1], &[false, true, false, true], BuildOn::Root), [] as [usize; 0]);
     }
@@ -125,21 +122,21 @@ mod tests {
     }
 
     #[test]
-    fn a_transport_of_the_host_starts_at_root_and_only_between_directories() {
+    fn host_transport_starts_at_root_and_runs_only_between_directories() {
         let on_disk = [false, true, false, false];
-        let situation =
+        let input =
             |leaders| RoleInput { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
-        assert_eq!(plan(&situation(&[0, 1, 0, 3])), Plan { builders: vec![0], transport: true });
-        assert_eq!(plan(&situation(&[0, 0, 0, 0])), Plan { builders: vec![0], transport: false });
+        assert_eq!(plan(&input(&[0, 1, 0, 3])), RolePlan { builders: vec![0], transport: true });
+        assert_eq!(plan(&input(&[0, 0, 0, 0])), RolePlan { builders: vec![0], transport: false });
     }
 
     #[test]
-    fn builds_are_dealt_out_over_hosts_and_then_over_their_ranks() {
+    fn builds_are_assigned_round_the_hosts_and_then_their_ranks() {
         // One directory, three ranks on each of two hosts.
         let (leaders, hosts) = ([0; 6], [0, 0, 0, 3, 3, 3]);
-        let dealt: Vec<usize> =
-            (0..7).flat_map(|turn| assign_round_robin(&[0], &leaders, &hosts, turn)).collect();
-        assert_eq!(dealt, [0, 3, 1, 4, 2, 5, 0]);
+        let assigned: Vec<usize> =
+            (0..7).flat_map(|index| assign_round_robin(&[0], &leaders, &hosts, index)).collect();
+        assert_eq!(assigned, [0, 3, 1, 4, 2, 5, 0]);
         // A directory of each host, and one whose leader builds nothing.
         let (leaders, hosts) = ([0, 0, 2, 2, 4], [0, 0, 2, 2, 2]);
         assert_eq!(assign_round_robin(&[0, 2], &leaders, &hosts, 0), [0, 2]);
@@ -149,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lagging_view_makes_nobody_build() {
+    fn a_lagging_view_causes_no_build() {
         assert_eq!(builders(&[0, 0], &[true, false], BuildOn::Node), [] as [usize; 0]);
     }
 }

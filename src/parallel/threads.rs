@@ -1,7 +1,7 @@
-//! Ranks that are threads of one process: for tests, in which a mistake is reported and does not hang.
+//! Ranks that are threads of one process: a test double.
 //!
-//! Every collective says what it is. When ranks meet in different ones, or when one has left while others wait, all
-//! of them get an error at once. Who is late is seen directly, so deadlines need no roll call here.
+//! A mistake is an error and does not hang: if ranks are in different collectives, or if one leaves while others wait, all
+//! of them get an error at once. Late ranks are seen directly, so time-outs need no failure detector.
 
 #![forbid(unsafe_code)]
 
@@ -16,37 +16,37 @@ use super::Communicator;
 use super::comm_status::{CommStatus, warn_after};
 use super::timeout::{RankTable, Waiting, slow_warning, timeout_error};
 
-/// What the ranks share.
+/// The state that the ranks share.
 #[derive(Debug)]
-struct Meeting {
-    roster: RankTable,
-    state: Mutex<State>,
+struct Group {
+    rank_table: RankTable,
+    state: Mutex<GroupState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    /// Contributions to the collective under way, by rank.
+struct GroupState {
+    /// Contributions to the collective in progress, by rank, each with the name of the collective.
     arrived: Vec<Option<(String, Vec<u8>)>>,
-    /// What the last complete collective brought together, and who has still to fetch it.
+    /// The result of the last complete collective, and the ranks that have not fetched it.
     complete: Option<(Vec<Vec<u8>>, Vec<usize>)>,
-    /// Why no collective can succeed any more.
+    /// The error of all further collectives.
     broken: Option<Error>,
     collectives: usize,
     /// The groups that the last split made, by color.
-    parts: HashMap<usize, Arc<Meeting>>,
+    sub_groups: HashMap<usize, Arc<Group>>,
 }
 
 /// One rank of a group of threads.
 #[derive(Debug)]
 pub struct ThreadComm {
-    meeting: Arc<Meeting>,
+    group: Arc<Group>,
     rank: usize,
     host: String,
-    watch: CommStatus,
+    status: CommStatus,
 }
 
-/// One rank's wait.
+/// The wait of one rank.
 struct Wait {
     since: Instant,
     waiting: Waiting,
@@ -54,8 +54,8 @@ struct Wait {
     warned: bool,
 }
 
-impl State {
-    /// For whom the others wait.
+impl GroupState {
+    /// Returns the ranks that the others wait for.
     fn late(&self) -> Vec<usize> {
         match &self.complete {
             Some((_, left)) => left.clone(),
@@ -64,33 +64,32 @@ impl State {
     }
 }
 
-impl Meeting {
-    fn new(rows: Vec<u8>) -> Self {
-        let roster = RankTable::new(rows);
-        let state = State { arrived: vec![None; roster.size()], ..State::default() };
-        Self { roster, state: Mutex::new(state), changed: Condvar::new() }
+impl Group {
+    fn new(rank_table: RankTable) -> Self {
+        let state = GroupState { arrived: vec![None; rank_table.size()], ..GroupState::default() };
+        Self { rank_table, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, GroupState> {
         lock(&self.state)
     }
 
-    fn fail(&self, state: &mut State, reason: Error) {
+    fn fail(&self, state: &mut GroupState, reason: Error) {
         state.broken.get_or_insert(reason);
         self.changed.notify_all();
     }
 
-    /// Sleeps until something has changed or a time is over, and does what is then due.
+    /// Sleeps until the state changes or a time is over. Then warns or fails if that is due.
     fn wait<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, GroupState>,
         wait: &mut Wait,
         rank: usize,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, GroupState> {
         let waited = wait.since.elapsed();
         wait.waiting.waited = waited;
         if wait.timeout.is_some_and(|timeout| waited >= timeout) {
-            let error = timeout_error(&self.roster, &state.late(), &wait.waiting);
+            let error = timeout_error(&self.rank_table, &state.late(), &wait.waiting);
             self.fail(&mut state, error);
             return state;
         }
@@ -99,7 +98,7 @@ impl Meeting {
             let late = state.late();
             if (0..rank).all(|lower| late.contains(&lower)) {
                 let _voice = crate::logging::speak(true);
-                log::warn!("{}", slow_warning(&self.roster, &late, &wait.waiting));
+                log::warn!("{}", slow_warning(&self.rank_table, &late, &wait.waiting));
             }
         }
         let warning = (!wait.warned).then(|| warn_after(wait.timeout));
@@ -114,68 +113,76 @@ impl Meeting {
 }
 
 impl ThreadComm {
-    /// How many collectives have been completed by this group.
+    /// Makes the only rank of a group.
+    #[must_use]
+    pub fn single() -> Self {
+        let host = "localhost".to_owned();
+        let rank_table = RankTable::new(RankTable::entry(std::process::id(), &host).to_vec());
+        Self { group: Arc::new(Group::new(rank_table)), rank: 0, host, status: CommStatus::default() }
+    }
+
+    /// Returns the number of complete collectives of this group.
     #[must_use]
     pub fn collectives(&self) -> usize {
-        self.meeting.lock().collectives
+        self.group.lock().collectives
     }
 
-    /// Meets the other ranks in the collective `what` and gives the contributions of all, in rank order.
-    fn meet(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let met = self.check_alive().and_then(|()| self.meet_in_health(what, mine));
-        met.map_err(|error| self.watch.fail(error))
+    /// Takes part in the collective `what` and returns the contributions of all ranks, in rank order.
+    fn exchange(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let exchanged = self.check_alive().and_then(|()| self.try_exchange(what, mine));
+        exchanged.map_err(|error| self.status.fail(error))
     }
 
-    fn meet_in_health(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
-        let (meeting, rank) = (self.meeting.as_ref(), self.rank);
-        let (waiting, timeout) = self.watch.waiting(self.watch.next());
+    fn try_exchange(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
+        let (group, rank) = (self.group.as_ref(), self.rank);
+        let (waiting, timeout) = self.status.waiting(self.status.next());
         let mut wait = Wait { since: Instant::now(), waiting, timeout, warned: false };
-        let mut state = meeting.lock();
-        // The collective before this one is over when everybody has fetched its result.
+        let mut state = group.lock();
+        // The collective before this one ends when all ranks have fetched its result.
         while state.complete.is_some() && state.broken.is_none() {
-            state = meeting.wait(state, &mut wait, rank);
+            state = group.wait(state, &mut wait, rank);
         }
         if let Some((other, _)) = state.arrived.iter().flatten().find(|(other, _)| other != what) {
             let reason =
                 format!("ranks are in different collectives: rank {rank} in {what}, others in {other}");
-            meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
+            group.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
         if state.broken.is_none() {
             state.arrived[rank] = Some((what.to_owned(), mine));
         }
         if state.arrived.iter().all(Option::is_some) {
-            let rows = state.arrived.iter_mut().filter_map(|slot| Some(slot.take()?.1)).collect();
-            state.complete = Some((rows, (0..self.size()).collect()));
+            let contributions = state.arrived.iter_mut().filter_map(|slot| Some(slot.take()?.1)).collect();
+            state.complete = Some((contributions, (0..self.size()).collect()));
             state.collectives += 1;
-            meeting.changed.notify_all();
+            group.changed.notify_all();
         }
         loop {
             if let Some(reason) = &state.broken {
                 return Err(reason.clone());
             }
-            if let Some((rows, left)) = &mut state.complete {
-                let rows = rows.clone();
+            if let Some((contributions, left)) = &mut state.complete {
+                let contributions = contributions.clone();
                 left.retain(|other| *other != rank);
                 if left.is_empty() {
                     state.complete = None;
                 }
-                meeting.changed.notify_all();
-                return Ok(rows);
+                group.changed.notify_all();
+                return Ok(contributions);
             }
-            state = meeting.wait(state, &mut wait, rank);
+            state = group.wait(state, &mut wait, rank);
         }
     }
 }
 
 impl Drop for ThreadComm {
     fn drop(&mut self) {
-        let mut state = self.meeting.lock();
-        // Whoever waits now, or comes later, waits for a rank that is gone. A complete collective is still fetched.
+        let mut state = self.group.lock();
+        // Ranks that wait, now or later, wait for a rank that is gone. A complete collective can still be fetched.
         let waiting = state.complete.is_none() && state.arrived.iter().any(Option::is_some);
         let reason = format!("rank {} has left while others wait for it", self.rank);
         state.arrived[self.rank] = Some((reason.clone(), Vec::new()));
         if waiting {
-            self.meeting.fail(&mut state, Error::new(Kind::Mpi, reason));
+            self.group.fail(&mut state, Error::new(Kind::Mpi, reason));
         }
     }
 }
@@ -186,7 +193,7 @@ impl Communicator for ThreadComm {
     }
 
     fn size(&self) -> usize {
-        self.meeting.roster.size()
+        self.group.rank_table.size()
     }
 
     fn host(&self) -> &str {
@@ -198,24 +205,24 @@ impl Communicator for ThreadComm {
     }
 
     fn begin(&self, call: &str, timeout: Option<Duration>) {
-        self.watch.begin(call, timeout);
+        self.status.begin(call, timeout);
     }
 
     fn enter(&self, step: &str) {
-        self.watch.enter(step);
+        self.status.enter(step);
     }
 
     fn expect(&self, step: &str, builders: &[usize]) {
-        self.watch.expect(step, builders);
+        self.status.expect(step, builders);
     }
 
     fn check_alive(&self) -> Result<()> {
-        self.watch.health()
+        self.status.check_alive()
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
         let mine = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        for row in self.meet(&format!("min of {}", values.len()), mine)? {
+        for row in self.exchange(&format!("min of {}", values.len()), mine)? {
             for (value, bytes) in values.iter_mut().zip(row.chunks_exact(8)) {
                 let other = bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
                 *value = (*value).min(other);
@@ -226,55 +233,57 @@ impl Communicator for ThreadComm {
 
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
         let mine = if root == self.rank { std::mem::take(data) } else { Vec::new() };
-        *data = self.meet(&format!("broadcast from {root}"), mine)?.swap_remove(root);
+        *data = self.exchange(&format!("broadcast from {root}"), mine)?.swap_remove(root);
         Ok(())
     }
 
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
-        Ok(self.meet(&format!("all_gather of {}", mine.len()), mine.to_vec())?.concat())
+        Ok(self.exchange(&format!("all_gather of {}", mine.len()), mine.to_vec())?.concat())
     }
 
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
         let mine = color.to_le_bytes().to_vec();
-        let all = self
-            .meet("split", [mine.as_slice(), &RankTable::entry(std::process::id(), &self.host)].concat())?;
+        let all = self.exchange(
+            "split",
+            [mine.as_slice(), &RankTable::entry(std::process::id(), &self.host)].concat(),
+        )?;
         let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| other.starts_with(&mine)).count();
-        let meeting = {
-            let mut state = self.meeting.lock();
-            let rows =
+        let group = {
+            let mut state = self.group.lock();
+            let entries =
                 || all.iter().filter(|row| row.starts_with(&mine)).flat_map(|row| row[mine.len()..].to_vec());
-            let new = || Arc::new(Meeting::new(rows().collect()));
-            Arc::clone(state.parts.entry(color).or_insert_with(new))
+            let new = || Arc::new(Group::new(RankTable::new(entries().collect())));
+            Arc::clone(state.sub_groups.entry(color).or_insert_with(new))
         };
-        // The next split is another one, and nobody is there before all have fetched this one's.
-        self.meet("end of split", Vec::new())?;
-        self.meeting.lock().parts.clear();
-        self.meet("end of split", Vec::new())?;
+        // The next split needs an empty map; it begins when all ranks have fetched their group.
+        self.exchange("end of split", Vec::new())?;
+        self.group.lock().sub_groups.clear();
+        self.exchange("end of split", Vec::new())?;
         let rank = same(&all[..self.rank]);
-        Ok(Arc::new(Self { meeting, rank, host: self.host.clone(), watch: CommStatus::default() }))
+        Ok(Arc::new(Self { group, rank, host: self.host.clone(), status: CommStatus::default() }))
     }
 }
 
-/// Runs `program` on `size` ranks of one host and gives what each returned, in rank order.
+/// Runs `program` on `size` ranks of one host and returns the results in rank order.
 pub fn run<T: Send>(size: usize, program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
     run_on_hosts(&vec!["host"; size], program)
 }
 
-/// As [`run`], with a host name for each rank.
+/// Runs `program` on a rank for each host name and returns the results in rank order.
 ///
 /// # Panics
-/// When `program` does.
+/// If `program` panics.
 pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T + Sync) -> Vec<T> {
-    let rows = hosts.iter().flat_map(|host| RankTable::entry(std::process::id(), host)).collect();
-    let meeting = Arc::new(Meeting::new(rows));
+    let entries = hosts.iter().flat_map(|host| RankTable::entry(std::process::id(), host)).collect();
+    let group = Arc::new(Group::new(RankTable::new(entries)));
     std::thread::scope(|scope| {
         let ranks: Vec<_> = hosts
             .iter()
             .enumerate()
             .map(|(rank, host)| {
                 let host = (*host).to_owned();
-                let meeting = Arc::clone(&meeting);
-                let comm = ThreadComm { meeting, rank, host, watch: CommStatus::default() };
+                let group = Arc::clone(&group);
+                let comm = ThreadComm { group, rank, host, status: CommStatus::default() };
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })
@@ -306,21 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_come_is_named_and_gets_the_same_error_when_it_comes() {
-        let (gone, held) = std::sync::mpsc::channel::<()>();
-        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+    fn a_late_rank_is_named_and_gets_the_same_error() {
+        let (failed, wait) = std::sync::mpsc::channel::<()>();
+        let (failed, wait) = (Mutex::new(failed), Mutex::new(wait));
         let results = run(4, |comm| {
             comm.begin("poisson", Some(Duration::from_millis(50)));
             if comm.rank() == 2 {
                 for _ in 0..3 {
-                    held.lock().unwrap().recv().unwrap();
+                    wait.lock().unwrap().recv().unwrap();
                 }
             }
             comm.enter("building");
             let first = comm.min(&mut [1]).unwrap_err();
             let second = comm.min(&mut [1]).unwrap_err();
             if comm.rank() != 2 {
-                gone.lock().unwrap().send(()).unwrap();
+                failed.lock().unwrap().send(()).unwrap();
             }
             (first, second)
         });
@@ -336,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rank_that_is_slow_within_the_limit_is_waited_for() {
+    fn a_slow_rank_within_the_timeout_is_no_error() {
         let results = run(3, |comm| {
             comm.begin("poisson", Some(Duration::from_secs(100)));
             if comm.rank() == 0 {
@@ -348,14 +357,14 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_communicators_of_their_own() {
+    fn splits_are_communicators_of_their_own() {
         let results = run(5, |comm| {
             let mut seen = Vec::new();
             for round in 0..20 {
-                let part = comm.split((comm.rank() + round) % 2).unwrap();
-                // Only one part communicates: the other does not have to.
+                let sub_group = comm.split((comm.rank() + round) % 2).unwrap();
+                // Only one of the two communicates.
                 if (comm.rank() + round) % 2 == 0 {
-                    seen.push((part.rank(), part.all_gather(&[comm.rank() as u8]).unwrap()));
+                    seen.push((sub_group.rank(), sub_group.all_gather(&[comm.rank() as u8]).unwrap()));
                 }
             }
             seen

@@ -48,7 +48,7 @@ static void no_memory(const char *work, const dijitso_callbacks *callbacks)
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     CHECK(outcome.status == DIJITSO_ERROR_MPI);
     if (outcome.error != NULL)
-        CHECK_CONTAINS(dijitso_error_message(outcome.error), "no memory");
+        CHECK_CONTAINS(dijitso_error_message(outcome.error), "not enough memory");
     outcome_free(&outcome);
     check_case("it has memory again");
     short_malloc_limit((size_t)-1);

@@ -119,7 +119,7 @@ static void slow(void)
         CHECK(count_in("slow", 1, ranks_size(), "\n") == (ranks_size() > 1));
         CHECK(count_in("slow", 1, ranks_size(), "rank 0 on ") == (ranks_size() > 1));
         CHECK(count_in("slow", 1, ranks_size(), ") is compiling \"slow\"\n") == (ranks_size() > 1));
-        CHECK(count_in("slow", 1, ranks_size(), "has not come") == 0);
+        CHECK(count_in("slow", 1, ranks_size(), "has not arrived") == 0);
     }
 }
 

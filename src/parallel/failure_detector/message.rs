@@ -1,12 +1,12 @@
-//! The letters of roll calls.
+//! The messages of the failure detector.
 //!
 //! ```text
-//! letter  := "DJRC" u32 kind u32 epoch body
-//! kind 0  := roll call: u32 lowest rank that warns, u32 lowest rank that gives up (none: u32::MAX),
+//! message := "DJFD" u32 kind u32 epoch body
+//! kind 0  := presence: u32 lowest rank that warns, u32 lowest rank that gives up (none: u32::MAX),
 //!            u64 number, u32 rank, bytes call, bytes step (of the earliest collective), u64 longest wait in ms,
 //!            bytes set (one bit a rank)
-//! kind 1  := verdict: u32 rank that made it, bytes error
-//! kind 2  := a roll call of this epoch is over: start with a later one
+//! kind 1  := decision: u32 rank that made it, bytes error
+//! kind 2  := epoch closed: this epoch and all earlier ones are over
 //! ```
 
 #![forbid(unsafe_code)]
@@ -15,98 +15,120 @@ use std::time::Duration;
 
 use crate::codec::{Reader, Writer};
 use crate::error::Error;
-use crate::parallel::timeout::{Waiting, cut};
+use crate::parallel::timeout::{Waiting, truncate};
 
-use super::{Decision, Epoch, NONE};
+use super::{Decision, NONE};
 
-const MAGIC: &[u8] = b"DJRC";
+const MAGIC: &[u8] = b"DJFD";
 
-impl Epoch {
-    /// The letter that says what this rank knows of it.
-    pub(super) fn encode(&self) -> Vec<u8> {
+/// The ranks known to wait in an epoch, and for how long.
+#[derive(Debug)]
+pub(super) struct Presence {
+    pub(super) present: Vec<bool>,
+    /// The lowest rank that warns and the lowest that gives up, or [`NONE`].
+    pub(super) warns: u32,
+    pub(super) gives_up: u32,
+    /// The earliest collective in which a rank waits, and that rank.
+    pub(super) earliest: (Waiting, u32),
+    pub(super) longest: Duration,
+}
+
+#[derive(Debug)]
+pub(super) enum Message {
+    Presence(Presence),
+    Decision { by: u32, error: Error },
+    EpochClosed,
+}
+
+fn writer(kind: u32, epoch: u32) -> Writer {
+    let mut writer = Writer::new(MAGIC);
+    writer.u32(kind);
+    writer.u32(epoch);
+    writer
+}
+
+impl Presence {
+    pub(super) fn encode(&self, epoch: u32) -> Vec<u8> {
         let mut set = vec![0_u8; self.present.len().div_ceil(8)];
-        for (rank, there) in self.present.iter().enumerate() {
-            set[rank / 8] |= u8::from(*there) << (rank % 8);
+        for (rank, present) in self.present.iter().enumerate() {
+            set[rank / 8] |= u8::from(*present) << (rank % 8);
         }
-        let mut writer = Writer::new(MAGIC);
-        let (waiting, by) = &self.earliest;
-        [0, self.epoch, self.warns, self.gives_up].iter().for_each(|value| writer.u32(*value));
+        let mut writer = writer(0, epoch);
+        let (waiting, rank) = &self.earliest;
+        writer.u32(self.warns);
+        writer.u32(self.gives_up);
         writer.u64(waiting.number);
-        writer.u32(*by);
+        writer.u32(*rank);
         writer.bytes(waiting.call.as_bytes());
         writer.bytes(waiting.step.as_bytes());
         writer.u64(u64::try_from(self.longest.as_millis()).unwrap_or(u64::MAX));
         writer.bytes(&set);
         writer.finish()
     }
+
+    fn decode(reader: &mut Reader<'_>, size: usize) -> Option<Self> {
+        const LONGEST_NAME: usize = 200;
+        let (warns, gives_up, number, by) = (reader.u32()?, reader.u32()?, reader.u64()?, reader.u32()?);
+        let (call, step) = (reader.text()?, reader.text()?);
+        let longest = Duration::from_millis(reader.u64()?);
+        let set = reader.bytes()?;
+        let rank_or_none = |rank: u32| rank == NONE || (rank as usize) < size;
+        if set.len() != size.div_ceil(8) || ![warns, gives_up, by].into_iter().all(rank_or_none) {
+            return None;
+        }
+        let present = (0..size).map(|rank| set[rank / 8] >> (rank % 8) & 1 == 1).collect();
+        let waiting = Waiting {
+            number,
+            call: truncate(call, LONGEST_NAME).to_owned(),
+            step: truncate(step, LONGEST_NAME).to_owned(),
+            ..Waiting::default()
+        };
+        Some(Self { present, warns, gives_up, earliest: (waiting, by), longest })
+    }
+
+    /// Adds what another rank knows. Returns whether peers have to hear of it.
+    pub(super) fn merge(&mut self, other: Self) -> bool {
+        let state = |known: &Self| (known.present.clone(), known.warns, known.gives_up, known.earliest.1);
+        let before = state(self);
+        self.present.iter_mut().zip(&other.present).for_each(|(known, present)| *known |= present);
+        self.warns = self.warns.min(other.warns);
+        self.gives_up = self.gives_up.min(other.gives_up);
+        self.longest = self.longest.max(other.longest);
+        if (other.earliest.0.number, other.earliest.1) < (self.earliest.0.number, self.earliest.1) {
+            self.earliest = other.earliest;
+        }
+        before != state(self)
+    }
 }
 
 impl Decision {
     pub(super) fn encode(&self, epoch: u32) -> Vec<u8> {
-        let mut writer = Writer::new(MAGIC);
-        [1, epoch, self.by].iter().for_each(|value| writer.u32(*value));
+        let mut writer = writer(1, epoch);
+        writer.u32(self.by);
         writer.bytes(&self.error.to_bytes());
         writer.finish()
     }
 }
 
-/// The letter that says so.
+/// Encodes that `epoch` is closed.
 pub(super) fn epoch_closed(epoch: u32) -> Vec<u8> {
-    let mut writer = Writer::new(MAGIC);
-    [2, epoch].iter().for_each(|value| writer.u32(*value));
-    writer.finish()
-}
-
-/// What a roll call tells.
-#[derive(Debug)]
-pub(super) struct Presence {
-    pub(super) present: Vec<bool>,
-    pub(super) warns: u32,
-    pub(super) gives_up: u32,
-    pub(super) earliest: (Waiting, u32),
-    pub(super) longest: Duration,
-}
-
-/// What a letter says.
-#[derive(Debug)]
-pub(super) enum Message {
-    Roll(Presence),
-    Verdict { by: u32, error: Error },
-    Over,
+    writer(2, epoch).finish()
 }
 
 impl Message {
-    pub(super) fn decode(letter: &[u8], size: usize) -> Option<(u32, Self)> {
-        let mut reader = Reader::new(letter);
+    /// Decodes a message between `size` ranks, with its epoch; `None` if it is damaged.
+    pub(super) fn decode(message: &[u8], size: usize) -> Option<(u32, Self)> {
+        let mut reader = Reader::new(message);
         if reader.take(MAGIC.len())? != MAGIC {
             return None;
         }
         let (kind, epoch) = (reader.u32()?, reader.u32()?);
-        let letter = match kind {
-            0 => {
-                let (warns, gives_up, number, by) =
-                    (reader.u32()?, reader.u32()?, reader.u64()?, reader.u32()?);
-                let (call, step) = (reader.text()?, reader.text()?);
-                let longest = Duration::from_millis(reader.u64()?);
-                let set = reader.bytes()?;
-                let rank_or_none = |rank: u32| rank == NONE || (rank as usize) < size;
-                if set.len() != size.div_ceil(8) || ![warns, gives_up, by].into_iter().all(rank_or_none) {
-                    return None;
-                }
-                let present = (0..size).map(|rank| set[rank / 8] >> (rank % 8) & 1 == 1).collect();
-                let waiting = Waiting {
-                    number,
-                    call: cut(call, 200).to_owned(),
-                    step: cut(step, 200).to_owned(),
-                    builders: Vec::new(),
-                    waited: Duration::ZERO,
-                };
-                Self::Roll(Presence { present, warns, gives_up, earliest: (waiting, by), longest })
-            }
-            1 => Self::Verdict { by: reader.u32()?, error: Error::from_bytes(reader.bytes()?) },
-            2 => Self::Over,
+        let message = match kind {
+            0 => Self::Presence(Presence::decode(&mut reader, size)?),
+            1 => Self::Decision { by: reader.u32()?, error: Error::from_bytes(reader.bytes()?) },
+            2 => Self::EpochClosed,
             _ => return None,
         };
-        reader.at_end().then_some((epoch, letter))
+        reader.at_end().then_some((epoch, message))
     }
 }

@@ -1,20 +1,20 @@
-//! Finding out together who is late, without those who are late.
+//! Failure detector: the ranks that wait find out together which ranks are late, without hearing from those.
 //!
-//! A rank that has waited too long starts a roll call: it sends the set of ranks that it knows to be waiting (itself,
-//! at first) to a few others, at distances that are powers of two. Whoever is waiting as well joins, adds itself, and
-//! sends on what it has learnt. Ranks that nobody has heard of are asked directly, shared out among those that have
-//! answered, so that the ones that are there find each other whoever else is missing. After a time of grace the lowest
-//! rank that has waited too long takes all that have not answered for late, and says so to everybody: the verdict,
-//! whose text is made once and passed on as it is. The late ranks are sent it as well, so that one that wakes up does
-//! not wait in its turn for ranks that have gone.
+//! A rank that has waited too long opens an *epoch*: it sends the set of ranks that it knows to be waiting (at first
+//! only itself) to peers at distances that are powers of two. A waiting rank that receives the set joins the epoch, adds
+//! itself and forwards what it has learnt. The present ranks share out the ranks that have not been heard of and ping
+//! them directly, so that they find each other whichever other ranks are missing. After a grace period the lowest rank
+//! that has timed out takes all silent ranks for late and sends its *decision* to all: the error, whose text is made
+//! once and forwarded unchanged. Late ranks get it too, so that a rank that wakes up does not wait for ranks that have
+//! given up.
 //!
-//! Presence is only ever overstated, never understated for long: a rank that was there and has left counts as there
-//! until the next roll call. So a verdict names nobody who answered; it may come late, by one roll call. What cannot
-//! be had is certainty that all get the verdict: the late rank may come, and complete the collective for some, in the
-//! very moment of the verdict. Those who complete it go on and fail in their next wait, with the same verdict; and a
-//! rank that loses all contact while the verdict is made may make one of its own.
+//! Presence may be overstated, but is never understated for long: a rank that was present and has left counts as present
+//! until the next epoch. So a decision never names a rank that answered; it may come one epoch late. It is not certain
+//! that all ranks get the decision: if a late rank arrives while the others time out, the collective may complete on some
+//! of them, whose next wait then fails with the same decision. A rank that loses all contact while the decision is made
+//! may make one of its own.
 //!
-//! All this is pure: letters come in and go out, and time is a number that is passed in.
+//! This code is pure: messages come in and go out as bytes, and the time is an argument.
 
 #![forbid(unsafe_code)]
 
@@ -29,19 +29,19 @@ use crate::parallel::timeout::{RankTable, Waiting, first_call_timeout, slow_warn
 
 use message::{Message, Presence, epoch_closed};
 
-/// Nobody.
+/// In place of a rank: no rank.
 const NONE: u32 = u32::MAX;
 
-/// Rounds of letters in a time of grace.
+/// Rounds of messages in a grace period.
 const ROUNDS: u32 = 20;
 
-/// Rounds in which letters go to the usual ranks only.
+/// Rounds in which messages go to the first peers only, before silent ranks are pinged.
 const QUIET_ROUNDS: u32 = 3;
 
-/// Ranks that one rank asks directly in one round.
-const PROBES: usize = 64;
+/// Silent ranks that one rank pings in one round.
+const MAX_PINGS: usize = 64;
 
-/// One rank's wait in one collective.
+/// The wait of one rank in one collective.
 #[derive(Clone, Debug)]
 pub struct WaitState {
     waiting: Waiting,
@@ -53,7 +53,7 @@ pub struct WaitState {
 }
 
 impl WaitState {
-    /// A wait since `since`, which ends with an error after `timeout`.
+    /// Makes a wait that began at `since` and ends with an error after `timeout`.
     #[must_use]
     pub fn new(waiting: Waiting, timeout: Option<Duration>, since: Duration) -> Self {
         Self {
@@ -66,26 +66,26 @@ impl WaitState {
         }
     }
 
-    /// How long a roll call takes.
+    /// Returns the length of an epoch.
     fn grace(&self) -> Duration {
         const SHORTEST: Duration = Duration::from_millis(200);
         const LONGEST: Duration = Duration::from_secs(5);
         self.timeout.map_or(LONGEST, |timeout| (timeout / 10).clamp(SHORTEST, LONGEST))
     }
 
-    fn now(&self, now: Duration) -> Waiting {
+    fn at(&self, now: Duration) -> Waiting {
         Waiting { waited: now.saturating_sub(self.since), ..self.waiting.clone() }
     }
 }
 
-/// What follows from a look at the time.
+/// The result of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitAction {
-    /// Wait on.
+    /// Continue to wait.
     Wait,
-    /// Wait on, and put this into the log.
+    /// Continue to wait, and log this text.
     Warn(String),
-    /// Wait no longer: this is everybody's error.
+    /// Stop waiting: all ranks get this error.
     GiveUp(Error),
 }
 
@@ -95,22 +95,18 @@ enum Purpose {
     GiveUp,
 }
 
-/// A roll call that this rank takes part in.
+/// An epoch that this rank takes part in.
 #[derive(Debug)]
 struct Epoch {
-    epoch: u32,
-    present: Vec<bool>,
-    warns: u32,
-    gives_up: u32,
-    /// The earliest collective that somebody waits in, and who.
-    earliest: (Waiting, u32),
-    longest: Duration,
-    /// Ranks to write to, with the version that they have been sent; 0: none.
-    links: BTreeMap<usize, u64>,
+    number: u32,
+    known: Presence,
+    /// Ranks to send to, each with the version last sent to it, or 0.
+    peers: BTreeMap<usize, u64>,
+    /// Grows with each change that peers have to hear of.
     version: u64,
     round: u32,
     next_round: Duration,
-    /// Why this rank has started or joined, and when.
+    /// Set while this rank has a warning or an error to decide on.
     purpose: Option<Purpose>,
     since: Duration,
     grace: Duration,
@@ -121,18 +117,18 @@ struct Epoch {
 struct Decision {
     by: u32,
     error: Error,
-    /// Until when one of a lower rank takes its place.
+    /// Until then a decision of a lower rank replaces this one.
     until: Option<Duration>,
 }
 
-/// One rank's side of all roll calls on a communicator.
+/// One rank's part in the failure detection of a communicator.
 #[derive(Debug)]
 pub struct FailureDetector {
     rank: usize,
     rank_table: RankTable,
-    /// The highest number of a roll call that this rank has heard of.
+    /// The highest epoch that this rank has heard of.
     epoch: u32,
-    /// Roll calls up to this one are over as far as this rank is concerned.
+    /// The highest epoch that is closed for this rank.
     closed_epoch: u32,
     active: Option<Epoch>,
     decision: Option<Decision>,
@@ -140,92 +136,92 @@ pub struct FailureDetector {
 }
 
 impl FailureDetector {
-    /// No roll call yet.
+    /// Makes a detector that has seen no epoch.
     #[must_use]
     pub fn new(rank: usize, rank_table: RankTable) -> Self {
         Self { rank, rank_table, epoch: 0, closed_epoch: 0, active: None, decision: None, outbox: Vec::new() }
     }
 
-    /// Who the ranks are, where that was not known at the beginning; as many as before.
-    pub fn set_rank_table(&mut self, roster: RankTable) {
-        if roster.size() == self.rank_table.size() {
-            self.rank_table = roster;
+    /// Sets hosts and processes of the ranks, once they are known. A table of another size is ignored.
+    pub fn set_rank_table(&mut self, rank_table: RankTable) {
+        if rank_table.size() == self.rank_table.size() {
+            self.rank_table = rank_table;
         }
     }
 
-    /// The letters to send now, with the ranks that they go to.
+    /// Takes the messages to send now, each with the rank to send it to.
     pub fn take_messages(&mut self) -> Vec<(usize, Vec<u8>)> {
         std::mem::take(&mut self.outbox)
     }
 
-    /// What this rank has been told of why nothing can be agreed on any more.
+    /// Returns the error that all ranks get, if one is decided.
     #[must_use]
     pub fn decision(&self) -> Option<&Error> {
-        self.decision.as_ref().map(|verdict| &verdict.error)
+        self.decision.as_ref().map(|decision| &decision.error)
     }
 
-    /// This rank alone knows that nothing can be agreed on any more; it tells everybody.
+    /// Sends all ranks an error that this rank alone knows, as a decision.
     pub fn announce(&mut self, error: Error) {
-        let everybody: Vec<usize> = (0..self.rank_table.size()).collect();
-        self.adopt(Decision { by: self.me(), error, until: None }, &everybody);
+        let all: Vec<usize> = (0..self.rank_table.size()).collect();
+        self.adopt(Decision { by: self.me(), error, until: None }, &all);
     }
 
-    /// The wait is over: the collective is complete.
+    /// Ends the wait of this rank: the collective is complete.
     pub fn arrived(&mut self) {
         if let Some(active) = &mut self.active {
             active.purpose = None;
         }
     }
 
-    /// Reads a letter. `vigil` is the wait of this rank, `None` where it only looks into its letters.
-    pub fn receive(&mut self, from: usize, letter: &[u8], vigil: Option<&WaitState>, now: Duration) {
-        match Message::decode(letter, self.rank_table.size()) {
-            Some((_, Message::Verdict { by, error })) => {
-                // One that comes late, and only looks, has nobody to tell.
-                let takes_part = vigil.is_some() || self.active.is_some();
-                let links = if takes_part { self.links() } else { Vec::new() };
-                let until = vigil.map(|vigil| now + vigil.grace() / 2);
-                self.adopt(Decision { by, error, until }, &links);
+    /// Processes a message. `wait` is the wait of this rank, `None` if it only reads its messages.
+    pub fn receive(&mut self, from: usize, message: &[u8], wait: Option<&WaitState>, now: Duration) {
+        match Message::decode(message, self.rank_table.size()) {
+            Some((_, Message::Decision { by, error })) => {
+                // A rank that does not wait has no peers to forward it to.
+                let takes_part = wait.is_some() || self.active.is_some();
+                let peers = if takes_part { self.peers() } else { Vec::new() };
+                let until = wait.map(|wait| now + wait.grace() / 2);
+                self.adopt(Decision { by, error, until }, &peers);
             }
-            Some((epoch, Message::Over)) => self.rejoin(epoch, vigil, now),
-            Some((epoch, Message::Roll(roll))) => {
-                if let Some(verdict) = &self.decision {
-                    self.outbox.push((from, verdict.encode(self.epoch)));
-                } else if let Some(vigil) = vigil {
-                    self.merge(from, epoch, roll, vigil, now);
+            Some((epoch, Message::EpochClosed)) => self.rejoin(epoch, wait, now),
+            Some((epoch, Message::Presence(presence))) => {
+                if let Some(decision) = &self.decision {
+                    self.outbox.push((from, decision.encode(self.epoch)));
+                } else if let Some(wait) = wait {
+                    self.merge(from, epoch, presence, wait, now);
                 } else {
                     self.epoch = self.epoch.max(epoch);
                 }
             }
-            // Nobody else writes to us; a letter that cannot be read is no letter.
+            // Only ranks of this communicator send to it: an unreadable message is dropped.
             None => {}
         }
     }
 
-    /// Does what is due in the wait of this rank.
-    pub fn poll(&mut self, vigil: &mut WaitState, now: Duration) -> WaitAction {
-        if let Some(verdict) = &self.decision {
-            let settled = verdict.until.is_none_or(|until| now >= until);
-            return if settled { WaitAction::GiveUp(verdict.error.clone()) } else { WaitAction::Wait };
+    /// Does all that is due in the wait of this rank.
+    pub fn poll(&mut self, wait: &mut WaitState, now: Duration) -> WaitAction {
+        if let Some(decision) = &self.decision {
+            let settled = decision.until.is_none_or(|until| now >= until);
+            return if settled { WaitAction::GiveUp(decision.error.clone()) } else { WaitAction::Wait };
         }
         let due = |at: Option<Duration>| at.is_some_and(|at| now >= at);
-        if due(vigil.give_up_at) {
-            (vigil.give_up_at, vigil.warn_at) = (None, None);
-            self.start(Purpose::GiveUp, vigil, now);
-        } else if due(vigil.warn_at) {
-            vigil.warn_at = None;
-            self.start(Purpose::Warn, vigil, now);
+        if due(wait.give_up_at) {
+            (wait.give_up_at, wait.warn_at) = (None, None);
+            self.start(Purpose::GiveUp, wait, now);
+        } else if due(wait.warn_at) {
+            wait.warn_at = None;
+            self.start(Purpose::Warn, wait, now);
         }
-        let outcome = self.take_part(vigil, now);
+        let action = self.decide(wait, now);
         self.gossip(now);
-        outcome
+        action
     }
 
     fn me(&self) -> u32 {
         u32::try_from(self.rank).unwrap_or(NONE)
     }
 
-    /// The ranks that are written to first.
+    /// Returns the first peers: the ranks at distances that are powers of two.
     fn neighbours(&self) -> BTreeMap<usize, u64> {
         let size = self.rank_table.size();
         let distances = std::iter::successors(Some(1), |distance| Some(distance * 2));
@@ -235,70 +231,74 @@ impl FailureDetector {
         both.filter(|other| *other != self.rank).map(|other| (other, 0)).collect()
     }
 
-    fn links(&self) -> Vec<usize> {
+    fn peers(&self) -> Vec<usize> {
         match &self.active {
-            Some(active) => active.links.keys().copied().collect(),
+            Some(active) => active.peers.keys().copied().collect(),
             None => self.neighbours().into_keys().collect(),
         }
     }
 
-    /// Takes part in the roll call `epoch`, with nobody known but this rank.
-    fn join(&mut self, epoch: u32, vigil: &WaitState, now: Duration) -> &mut Epoch {
+    /// Joins the epoch `number`, in which only this rank is known to be present.
+    fn join(&mut self, number: u32, wait: &WaitState, now: Duration) -> &mut Epoch {
         let me = self.me();
         let purpose = self.active.take().and_then(|active| active.purpose);
         let mut present = vec![false; self.rank_table.size()];
         present[self.rank] = true;
-        let waiting = vigil.now(now);
-        self.epoch = self.epoch.max(epoch);
-        let links = self.neighbours();
-        self.active.insert(Epoch {
-            epoch,
+        let waiting = wait.at(now);
+        self.epoch = self.epoch.max(number);
+        let peers = self.neighbours();
+        let known = Presence {
             present,
             warns: if purpose == Some(Purpose::Warn) { me } else { NONE },
             gives_up: if purpose == Some(Purpose::GiveUp) { me } else { NONE },
             longest: waiting.waited,
             earliest: (waiting, me),
-            links,
+        };
+        self.active.insert(Epoch {
+            number,
+            known,
+            peers,
             version: 1,
             round: 0,
             next_round: now,
             purpose,
             since: now,
-            grace: vigil.grace(),
+            grace: wait.grace(),
             outdated: false,
         })
     }
 
-    fn start(&mut self, purpose: Purpose, vigil: &WaitState, now: Duration) {
+    fn start(&mut self, purpose: Purpose, wait: &WaitState, now: Duration) {
         let me = self.me();
         self.expire(now);
-        let epoch = self.epoch + 1;
+        let number = self.epoch + 1;
         if self.active.is_none() {
-            self.join(epoch, vigil, now);
+            self.join(number, wait, now);
         }
         if let Some(active) = &mut self.active {
             active.purpose = Some(purpose);
             active.since = now;
-            active.longest = active.longest.max(vigil.now(now).waited);
+            let known = &mut active.known;
+            known.longest = known.longest.max(wait.at(now).waited);
             match purpose {
-                Purpose::Warn => active.warns = active.warns.min(me),
-                Purpose::GiveUp => active.gives_up = active.gives_up.min(me),
+                Purpose::Warn => known.warns = known.warns.min(me),
+                Purpose::GiveUp => known.gives_up = known.gives_up.min(me),
             }
             active.version += 1;
         }
     }
 
-    /// Somebody knows that roll calls up to `epoch` are over: whoever takes part in such a one was not told.
-    fn rejoin(&mut self, epoch: u32, vigil: Option<&WaitState>, now: Duration) {
+    /// Opens a later epoch if the one of this rank is `epoch` or earlier, which other ranks have closed.
+    fn rejoin(&mut self, epoch: u32, wait: Option<&WaitState>, now: Duration) {
         self.epoch = self.epoch.max(epoch);
-        let Some(active) = self.active.as_mut().filter(|active| active.epoch <= epoch) else { return };
-        match (active.purpose, vigil) {
-            (Some(_), Some(vigil)) => {
-                self.join(epoch + 1, vigil, now);
+        let Some(active) = self.active.as_mut().filter(|active| active.number <= epoch) else { return };
+        match (active.purpose, wait) {
+            (Some(_), Some(wait)) => {
+                self.join(epoch + 1, wait, now);
             }
             _ if !active.outdated => {
                 active.outdated = true;
-                let starters = [active.warns, active.gives_up];
+                let starters = [active.known.warns, active.known.gives_up];
                 let others = starters.iter().filter(|rank| **rank != NONE).map(|rank| *rank as usize);
                 self.outbox.extend(others.map(|rank| (rank, epoch_closed(epoch))));
             }
@@ -306,146 +306,138 @@ impl FailureDetector {
         }
     }
 
-    fn merge(&mut self, from: usize, epoch: u32, roll: Presence, vigil: &WaitState, now: Duration) {
+    fn merge(&mut self, from: usize, epoch: u32, presence: Presence, wait: &WaitState, now: Duration) {
         self.expire(now);
         if epoch <= self.closed_epoch {
             self.outbox.push((from, epoch_closed(self.epoch)));
             return;
         }
-        if self.active.as_ref().is_none_or(|active| active.epoch < epoch) {
-            self.join(epoch, vigil, now);
+        if self.active.as_ref().is_none_or(|active| active.number < epoch) {
+            self.join(epoch, wait, now);
         }
         let Some(active) = &mut self.active else { return };
-        let newcomer = !active.links.contains_key(&from);
-        active.links.entry(from).or_insert(0);
-        if active.epoch > epoch {
-            // They join ours when they read it.
-            active.links.insert(from, 0);
+        let new_peer = !active.peers.contains_key(&from);
+        active.peers.entry(from).or_insert(0);
+        if active.number > epoch {
+            // The sender joins this later epoch when it reads of it.
+            active.peers.insert(from, 0);
             active.version += 1;
             active.next_round = now;
             return;
         }
-        let before = (active.present.clone(), active.warns, active.gives_up, active.earliest.1);
-        active.present.iter_mut().zip(&roll.present).for_each(|(known, told)| *known |= told);
-        active.warns = active.warns.min(roll.warns);
-        active.gives_up = active.gives_up.min(roll.gives_up);
-        active.longest = active.longest.max(roll.longest);
-        if (roll.earliest.0.number, roll.earliest.1) < (active.earliest.0.number, active.earliest.1) {
-            active.earliest = roll.earliest;
-        }
-        let after = (active.present.clone(), active.warns, active.gives_up, active.earliest.1);
-        if before != after || newcomer {
+        if active.known.merge(presence) || new_peer {
             active.version += 1;
         }
     }
 
-    /// Ends a roll call that came to nothing.
+    /// Closes the epoch if it has ended without a decision.
     fn expire(&mut self, now: Duration) {
-        const AFTER: u32 = 4;
+        const GRACE_PERIODS: u32 = 4;
         if let Some(active) = &self.active
             && active.purpose.is_none()
-            && now >= active.since + active.grace * AFTER
+            && now >= active.since + active.grace * GRACE_PERIODS
         {
-            self.closed_epoch = active.epoch;
+            self.closed_epoch = active.number;
             self.active = None;
         }
     }
 
-    fn take_part(&mut self, vigil: &mut WaitState, now: Duration) -> WaitAction {
+    /// Warns or decides at the end of the grace period, if that is up to this rank.
+    fn decide(&mut self, wait: &mut WaitState, now: Duration) -> WaitAction {
         self.expire(now);
         let me = self.me();
         let Some(active) = &mut self.active else { return WaitAction::Wait };
         let Some(purpose) = active.purpose else { return WaitAction::Wait };
+        let known = &active.known;
         let lowest = match purpose {
-            Purpose::Warn => active.warns == me,
-            Purpose::GiveUp => active.gives_up == me,
+            Purpose::Warn => known.warns == me,
+            Purpose::GiveUp => known.gives_up == me,
         };
-        // A lower rank that should have said something by now has gone.
+        // If a lower rank should have decided and has not, it has left.
         let patience = if lowest || purpose == Purpose::Warn { active.grace } else { active.grace * 2 };
         if now < active.since + patience {
             return WaitAction::Wait;
         }
         active.purpose = None;
-        let ranks = active.present.iter().enumerate();
-        let late: Vec<usize> = ranks.filter(|(_, there)| !**there).map(|(rank, _)| rank).collect();
-        let waiting =
-            Waiting { waited: active.longest.max(vigil.now(now).waited), ..active.earliest.0.clone() };
+        let ranks = known.present.iter().enumerate();
+        let late: Vec<usize> = ranks.filter(|(_, present)| !**present).map(|(rank, _)| rank).collect();
+        let waiting = Waiting { waited: known.longest.max(wait.at(now).waited), ..known.earliest.0.clone() };
         if purpose == Purpose::Warn {
-            // The letters do not say who compiles; whoever waits in the same collective knows.
-            let same = waiting.number == vigil.waiting.number;
-            let builders = if same { vigil.waiting.builders.clone() } else { Vec::new() };
+            // Messages do not name the builders; a rank that waits in the same collective knows them.
+            let same = waiting.number == wait.waiting.number;
+            let builders = if same { wait.waiting.builders.clone() } else { Vec::new() };
             let waiting = Waiting { builders, ..waiting };
             let warning = slow_warning(&self.rank_table, &late, &waiting);
             return if lowest { WaitAction::Warn(warning) } else { WaitAction::Wait };
         }
-        if late.is_empty() && !vigil.stalled {
-            // All are there: their communication is given as much time once more.
-            vigil.stalled = true;
-            vigil.give_up_at = vigil.timeout.map(|timeout| now.saturating_add(timeout));
+        if late.is_empty() && !wait.stalled {
+            // All ranks are present: MPI gets the same time once more to complete the collective.
+            wait.stalled = true;
+            wait.give_up_at = wait.timeout.map(|timeout| now.saturating_add(timeout));
             return WaitAction::Wait;
         }
-        let mut to: Vec<usize> = active.links.keys().copied().chain(late.iter().copied()).collect();
+        let mut to: Vec<usize> = active.peers.keys().copied().chain(late.iter().copied()).collect();
         to.sort_unstable();
         to.dedup();
-        let error = match vigil.timeout {
-            // A rank that comes too late to the first call may get further than those that have given it up, and has to
-            // say the same.
+        let error = match wait.timeout {
+            // A late rank may get past the step in which the others gave up the first call. Its error must be theirs.
             Some(timeout) if !self.rank_table.is_known() && !late.is_empty() => {
                 first_call_timeout(self.rank_table.size(), &waiting.call, timeout)
             }
             _ => timeout_error(&self.rank_table, &late, &waiting),
         };
-        self.adopt(Decision { by: me, error, until: Some(now + vigil.grace() / 2) }, &to);
+        self.adopt(Decision { by: me, error, until: Some(now + wait.grace() / 2) }, &to);
         WaitAction::Wait
     }
 
-    /// Believes a verdict and passes it on, unless it has one of the same or a lower rank.
-    fn adopt(&mut self, verdict: Decision, to: &[usize]) {
-        if self.decision.as_ref().is_some_and(|known| known.by <= verdict.by) {
+    /// Takes over a decision and forwards it, unless one of the same or a lower rank is known.
+    fn adopt(&mut self, decision: Decision, to: &[usize]) {
+        if self.decision.as_ref().is_some_and(|known| known.by <= decision.by) {
             return;
         }
-        let letter = verdict.encode(self.epoch);
+        let message = decision.encode(self.epoch);
         let others = to.iter().filter(|rank| **rank != self.rank);
-        self.outbox.extend(others.map(|rank| (*rank, letter.clone())));
-        self.decision = Some(verdict);
+        self.outbox.extend(others.map(|rank| (*rank, message.clone())));
+        self.decision = Some(decision);
     }
 
-    /// Writes to whoever has not been told the latest; to a rank that has not answered, once.
+    /// Sends the latest version to peers that have an older one; to a silent rank only once.
     fn gossip(&mut self, now: Duration) {
         let (rank, epoch) = (self.rank, self.epoch);
         let Some(active) = &mut self.active else { return };
         if self.decision.is_some() || now < active.next_round {
             return;
         }
-        debug_assert!(epoch >= active.epoch);
+        debug_assert!(epoch >= active.number);
         if active.round >= QUIET_ROUNDS {
             active.ping_unheard(rank);
         }
         active.round += 1;
         active.next_round = now + active.grace / ROUNDS;
-        let letter = active.encode();
-        for (other, told) in &mut active.links {
-            if *told == 0 || (active.present[*other] && *told < active.version) {
-                *told = active.version;
-                self.outbox.push((*other, letter.clone()));
+        let message = active.known.encode(active.number);
+        for (peer, sent) in &mut active.peers {
+            if *sent == 0 || (active.known.present[*peer] && *sent < active.version) {
+                *sent = active.version;
+                self.outbox.push((*peer, message.clone()));
             }
         }
     }
 }
 
 impl Epoch {
-    /// Shares out the ranks that nobody has heard of among those that are there, and makes links to this rank's.
+    /// Shares out the silent ranks among the present ones and makes those of this rank its peers.
     fn ping_unheard(&mut self, rank: usize) {
-        let here = self.present.iter().filter(|there| **there).count();
-        let before_me = self.present[..rank].iter().filter(|there| **there).count();
-        let unheard = self.present.iter().enumerate().filter(|(_, there)| !**there).map(|(other, _)| other);
+        let present = &self.known.present;
+        let count = present.iter().filter(|present| **present).count();
+        let lower = present[..rank].iter().filter(|present| **present).count();
+        let unheard = present.iter().enumerate().filter(|(_, present)| !**present).map(|(other, _)| other);
         let mine: Vec<usize> = unheard
             .enumerate()
-            .filter(|(place, other)| place % here == before_me && !self.links.contains_key(other))
+            .filter(|(index, other)| index % count == lower && !self.peers.contains_key(other))
             .map(|(_, other)| other)
-            .take(PROBES)
+            .take(MAX_PINGS)
             .collect();
-        self.links.extend(mine.into_iter().map(|other| (other, 0)));
+        self.peers.extend(mine.into_iter().map(|other| (other, 0)));
     }
 }
 

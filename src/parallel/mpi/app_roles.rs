@@ -1,57 +1,31 @@
-//! Communicators for hosts: made from theirs, owned by them, freed by `MPI_Comm_free`.
+//! Communicators for host programs: made from theirs, owned by them, freed by them with `MPI_Comm_free`.
 
 use std::ffi::c_int;
 
 use mpi_sys::{
     MPI_Comm, MPI_Comm_free, MPI_Comm_get_errhandler, MPI_Comm_rank, MPI_Comm_set_errhandler, MPI_Comm_size,
-    MPI_Comm_split, MPI_Errhandler_free, RSMPI_COMM_NULL, RSMPI_UNDEFINED,
+    MPI_Comm_split, MPI_Errhandler_free, RSMPI_UNDEFINED,
 };
 
 use crate::error::{Error, Kind, Result};
-use crate::parallel::app_roles::{self, Role};
+use crate::parallel::app_roles::{HostComms, gather_numbers, role};
 use crate::parallel::roles::ROOT;
 use crate::parallel::{Communicator, agree};
 use crate::params::resolved::BuildOn;
 
-use super::wait::check;
-use super::{MpiComm, RawComm, count};
+use super::request::{check, count};
+use super::{MpiComm, RawComm, null};
 
-/// What a host builds with: its part, and whom it talks with.
-#[derive(Clone, Copy, Debug)]
-pub struct HostComms {
-    /// Between the builder and the receivers, the builder being rank 0; null where there are none, or not this rank.
-    pub copy: RawComm,
-    /// Between those who wait for one another; null where nobody waits.
-    pub wait: RawComm,
-    /// The part of this rank.
-    pub role: Role,
-}
-
-impl HostComms {
-    /// That of a process without a communicator.
-    #[must_use]
-    pub fn alone() -> Self {
-        Self { copy: null(), wait: null(), role: Role::Builder }
-    }
-}
-
-/// The null communicator.
-#[must_use]
-pub fn null() -> RawComm {
-    // SAFETY: a constant of the MPI library, set when the program was loaded.
-    unsafe { RSMPI_COMM_NULL }
-}
-
-/// Gives a communicator back that was to be the host's.
+/// Frees a communicator that the host program does not get.
 fn free(mut comm: MPI_Comm) {
     if comm != null() {
-        // SAFETY: it was made here and has not been given to anybody.
+        // SAFETY: it was made here and no other code has its handle.
         unsafe { MPI_Comm_free(&raw mut comm) };
     }
 }
 
-/// A communicator for each color, with the ranks in the order of `key`; null for ranks without one. Collective over
-/// `ours`, which stands for `of`: the host's communicator, whose error handler the new one gets.
+/// Makes a communicator for each color, with the ranks in the order of `key`; null for ranks without a color. It gets the
+/// error handler of `of`, the host's communicator, of which `ours` is the duplicate. Collective.
 fn split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) -> Result<RawComm> {
     let made = start_split(ours, of, color, key);
     let agreed = agree(ours, "making a communicator", || made.clone().map(drop));
@@ -87,28 +61,28 @@ fn start_split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) ->
     Ok(comm)
 }
 
-/// A communicator of the ranks that share a directory, by the lowest ranks that share them. Collective.
+/// Makes the communicator of the ranks that share a directory. `leaders` has for each rank the lowest of them. Collective.
 ///
 /// # Errors
-/// The same on all ranks, as for all functions here.
+/// The same on all ranks: [`Kind::Mpi`], [`Kind::Timeout`].
 pub fn node_comm(ours: &MpiComm, of: RawComm, leaders: &[usize]) -> Result<RawComm> {
     split(ours, of, Some(leaders[ours.rank()]), ours.rank())
 }
 
-/// A communicator of these ranks, in this order; null for the others. Collective.
+/// Makes a communicator of these ranks, in this order; null for the others. Collective.
 ///
 /// # Errors
-/// As [`node_comm`].
+/// Those of [`node_comm`].
 pub fn subcomm(ours: &MpiComm, of: RawComm, ranks: &[usize]) -> Result<RawComm> {
     let place = ranks.iter().position(|rank| *rank == ours.rank());
     split(ours, of, place.map(|_| 0), place.unwrap_or_default())
 }
 
-/// A communicator of the first ranks of all nodes, null for the others: each rank passes the rank of its first one.
+/// Makes a communicator of the first ranks of all nodes; null for the others. Each rank passes the first rank of its node.
 /// Collective.
 ///
 /// # Errors
-/// As [`node_comm`].
+/// [`Kind::InvalidArgument`] on all ranks if one of them passes no rank of the communicator; those of [`node_comm`].
 pub fn node_roots_comm(ours: &MpiComm, of: RawComm, node_root: Result<i32>) -> Result<RawComm> {
     let root = agree(ours, "checking the call", || {
         let root = node_root?;
@@ -120,35 +94,36 @@ pub fn node_roots_comm(ours: &MpiComm, of: RawComm, node_root: Result<i32>) -> R
     split(ours, of, (root == ours.rank()).then_some(0), ours.rank())
 }
 
-/// The communicators and the part of each rank, by the strategy and the lowest ranks that share directories. Collective.
+/// Makes the communicators of a strategy, and returns them with the role of this rank. `leaders` has for each rank the
+/// lowest rank that shares its directory. Collective.
 ///
 /// # Errors
-/// As [`node_comm`].
-pub fn plan(ours: &MpiComm, of: RawComm, buildon: BuildOn, leaders: &[usize]) -> Result<HostComms> {
+/// Those of [`node_comm`].
+pub fn plan(ours: &MpiComm, of: RawComm, buildon: BuildOn, leaders: &[usize]) -> Result<HostComms<RawComm>> {
     let rank = ours.rank();
-    let role = app_roles::role(buildon, rank, leaders);
+    let alone = HostComms { role: role(buildon, rank, leaders), ..HostComms::alone(null()) };
     if buildon == BuildOn::Process {
-        return Ok(HostComms { role, ..HostComms::alone() });
+        return Ok(alone);
     }
     let wait = node_comm(ours, of, leaders)?;
     if buildon == BuildOn::Node {
-        return Ok(HostComms { wait, role, ..HostComms::alone() });
+        return Ok(HostComms { wait, ..alone });
     }
     let copy = split(ours, of, (leaders[rank] == rank).then_some(0), rank);
-    // On all ranks or on none.
+    // Fails on all ranks or on none.
     if copy.is_err() {
         free(wait);
     }
-    Ok(HostComms { copy: copy?, wait, role })
+    Ok(HostComms { copy: copy?, wait, ..alone })
 }
 
-/// The lowest ranks that share directories, as a host knows them from [`node_comm`]: each rank has the communicator of
-/// those that share its directory, and the rank of the first of them in `ours`. Collective.
+/// Returns for each rank the lowest rank that shares its directory. Each rank passes its communicator of [`node_comm`], and
+/// the rank in `ours` of the first rank in that. Collective.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] on all ranks when what one of them passes cannot be right.
+/// [`Kind::InvalidArgument`] on all ranks if the arguments of one of them contradict those of others.
 pub fn leaders(ours: &MpiComm, node_comm: RawComm, node_root: Result<i32>) -> Result<Vec<usize>> {
-    let root = agree(ours, "checking the call", || {
+    let (root, size) = agree(ours, "checking the call", || {
         let wrong = |text: String| Error::new(Kind::InvalidArgument, text);
         let root = node_root?;
         let root = usize::try_from(root).ok().filter(|root| *root <= ours.rank());
@@ -168,11 +143,8 @@ pub fn leaders(ours: &MpiComm, node_comm: RawComm, node_root: Result<i32>) -> Re
         }
         Ok((root, u64::try_from(size).unwrap_or_default()))
     })?;
-    let (root, size) = root;
-    let all = ours.all_gather(&(root as u64).to_le_bytes())?;
-    let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().expect("chunks of eight bytes"));
-    let all: Vec<usize> =
-        all.chunks_exact(8).map(|bytes| usize::try_from(number(bytes)).unwrap_or_default()).collect();
+    let all = gather_numbers(ours, root as u64)?;
+    let all: Vec<usize> = all.into_iter().map(|root| usize::try_from(root).unwrap_or_default()).collect();
     agree(ours, "comparing nodes", || {
         let same = all.iter().filter(|other| **other == root).count() as u64;
         if all[root] == root && same == size && all[ROOT] == ROOT {

@@ -1,4 +1,4 @@
-//! From a host's communicator to ours and back: the attribute that keeps our duplicate, and its end.
+//! Duplicates of host communicators: made at the first call, kept in an attribute, freed with the communicator.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use mpi_sys::{
     MPI_Comm, MPI_Comm_create_keyval, MPI_Comm_get_attr, MPI_Comm_idup, MPI_Comm_rank, MPI_Comm_set_attr,
     MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_test_inter, MPI_Finalized, MPI_Initialized,
-    RSMPI_COMM_NULL, RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN, RSMPI_REQUEST_NULL,
+    RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -19,14 +19,15 @@ use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::first_call_timeout;
 use crate::sync::lock;
 
-use super::wait::{check, wait};
-use super::{MpiComm, RawComm};
+use super::request::{check, null_request};
+use super::wait::wait;
+use super::{MpiComm, RawComm, null};
 
-/// Our side of a host's communicator, made with `extra` at the first use. Then, and only then, collective: in the call
-/// `call`, in which this rank waits for the others no longer than `timeout`.
+/// Returns the library's duplicate of a communicator. The first call on a communicator makes it, with `extra`, and is
+/// collective: this rank waits `timeout` at most, and errors name the call `call`.
 ///
 /// # Errors
-/// [`Kind::State`] when MPI is not initialised or already finalised, [`Kind::InvalidArgument`] for an
+/// [`Kind::State`] if MPI is not initialised or already finalised, [`Kind::InvalidArgument`] for an
 /// inter-communicator, [`Kind::Timeout`], [`Kind::Mpi`].
 pub fn attached(
     comm: RawComm,
@@ -36,7 +37,7 @@ pub fn attached(
 ) -> Result<Arc<MpiComm>> {
     check_state()?;
     let keyval = keyval()?;
-    let freed = FREE_EPOCH.load(Ordering::Acquire);
+    let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
     let mut value: *mut c_void = std::ptr::null_mut();
     let mut found: c_int = 0;
     // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void pointer.
@@ -44,9 +45,9 @@ pub fn attached(
     check(code, "MPI_Comm_get_attr")?;
     if found != 0 {
         let attached = value.cast_const().cast::<MpiComm>();
-        remember(CachedLookup { comm, freed, attached });
+        remember(CachedLookup { comm, free_epoch, attached });
         // SAFETY: the attribute holds a pointer from Arc::into_raw, and one count, until the communicator is freed,
-        // which the host does not do during a call on it.
+        // which the host program does not do during a call on it.
         return Ok(unsafe {
             Arc::increment_strong_count(attached);
             Arc::from_raw(attached)
@@ -55,27 +56,27 @@ pub fn attached(
     let ours = Arc::new(duplicate(comm, call, timeout, extra())?);
     live().push(Arc::downgrade(&ours));
     let value = Arc::into_raw(Arc::clone(&ours)).cast_mut().cast();
-    // SAFETY: the count that into_raw left belongs to the attribute; its delete callback takes it back.
+    // SAFETY: the count left by into_raw belongs to the attribute; its delete callback takes it back.
     let code = unsafe { MPI_Comm_set_attr(comm, keyval, value) };
     check(code, "MPI_Comm_set_attr")?;
-    // One that could not be made is attached as well, so that later calls fail at once.
-    ours.state.watch.first_failure()?;
+    // A broken duplicate is attached as well, so that later calls fail at once.
+    ours.state.status.first_failure()?;
     ours.handshake(call, timeout)?;
     Ok(ours)
 }
 
-/// How many of our duplicates have been freed, with one more for the end of MPI.
+/// Counts the duplicates that were freed, and the end of MPI.
 static FREE_EPOCH: AtomicU64 = AtomicU64::new(0);
 
-/// What is attached to a communicator, for as long as no other number of duplicates have been freed than these.
+/// The duplicate attached to a communicator. Valid until [`FREE_EPOCH`] changes.
 #[derive(Clone, Copy)]
 struct CachedLookup {
     comm: RawComm,
-    freed: u64,
+    free_epoch: u64,
     attached: *const MpiComm,
 }
 
-/// As many communicators as a program uses in turns.
+/// Enough for the communicators that a program uses in turn.
 const CACHE_SLOTS: usize = 4;
 
 thread_local! {
@@ -83,33 +84,30 @@ thread_local! {
     static NEXT: Cell<usize> = const { Cell::new(0) };
 }
 
-fn remember(known: CachedLookup) {
-    CACHED.with(|places| {
-        let same =
-            |place: &&Cell<Option<CachedLookup>>| place.get().is_some_and(|other| other.comm == known.comm);
-        let place = places.iter().find(same);
-        place
-            .unwrap_or_else(|| &places[NEXT.replace(NEXT.get().wrapping_add(1)) % CACHE_SLOTS])
-            .set(Some(known));
+fn remember(lookup: CachedLookup) {
+    CACHED.with(|slots| {
+        let same = |slot: &&Cell<Option<CachedLookup>>| slot.get().is_some_and(|it| it.comm == lookup.comm);
+        let next = || &slots[NEXT.replace(NEXT.get().wrapping_add(1)) % CACHE_SLOTS];
+        slots.iter().find(same).unwrap_or_else(next).set(Some(lookup));
     });
 }
 
-/// Gives `take` our side of a host's communicator, if this thread has looked for it since a communicator was freed
-/// last: without asking MPI, which may lock.
+/// Passes the duplicate of a communicator to `take`, if this thread has looked it up since a communicator was freed last.
+/// Does not call MPI, which may lock.
 pub fn lookup_cached<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
-    // What the host has freed before this call is seen: it has seen to that order itself.
-    let freed = FREE_EPOCH.load(Ordering::Acquire);
-    let is_it = |known: &CachedLookup| known.comm == comm && known.freed == freed;
-    let known = CACHED.with(|places| places.iter().find_map(|place| place.get().filter(is_it)))?;
-    // SAFETY: since this was looked up no delete callback has begun, so the attribute of that communicator still has
-    // its count; and the host does not free the communicator during a call on it.
-    Some(take(unsafe { &*known.attached }))
+    // The host program orders its own calls: a communicator that it has freed before this call has changed the epoch.
+    let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
+    let valid = |lookup: &CachedLookup| lookup.comm == comm && lookup.free_epoch == free_epoch;
+    let lookup = CACHED.with(|slots| slots.iter().find_map(|slot| slot.get().filter(valid)))?;
+    // SAFETY: no delete callback has begun since the lookup, so the attribute of that communicator still has its count;
+    // and the host program does not free the communicator during a call on it.
+    Some(take(unsafe { &*lookup.attached }))
 }
 
-/// MPI belongs to the process that has initialised it: what a forked child sent would come to the partners of its parent.
+/// Checks that this process is not a forked child: messages that it sent would arrive in place of its parent's.
 pub(super) fn check_process() -> Result<()> {
     static OWNER: OnceLock<Creator> = OnceLock::new();
-    // Where the first use of MPI through this library is in a child, this is not noticed.
+    // Not noticed if the first use of MPI through this library is in a child.
     let owner = OWNER.get_or_init(Creator::current);
     if owner.is_current() {
         return Ok(());
@@ -121,7 +119,7 @@ pub(super) fn check_process() -> Result<()> {
     Err(Error::new(Kind::State, text))
 }
 
-/// MPI has to be between its initialisation and its end; asking is allowed at any time.
+/// Checks that MPI is initialised and not finalised, in this process.
 fn check_state() -> Result<()> {
     let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
     // SAFETY: both may be called at any time, with a pointer to an int.
@@ -139,7 +137,7 @@ fn check_state() -> Result<()> {
     check_process()
 }
 
-/// Our duplicate of a communicator; or one that is broken from the beginning, because not all ranks came or MPI failed.
+/// Makes our duplicate of a communicator. It is broken if not all ranks arrived or MPI failed.
 fn duplicate(
     comm: RawComm,
     call: &str,
@@ -162,15 +160,14 @@ fn duplicate(
     let ours = MpiComm::new(rank, size, extra);
     match idup(comm, rank, size, call, timeout) {
         Ok(duplicate) => *ours.handle() = Some(duplicate),
-        Err(error) => drop(ours.state.watch.fail(error)),
+        Err(error) => drop(ours.state.status.fail(error)),
     }
     Ok(ours)
 }
 
 fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Duration>) -> Result<MPI_Comm> {
-    // SAFETY: constants of the MPI library.
-    let (null, mut request) = unsafe { (RSMPI_COMM_NULL, RSMPI_REQUEST_NULL) };
-    let mut ours = Box::new(null);
+    let mut request = null_request();
+    let mut ours = Box::new(null());
     let since = Instant::now();
     let mut warned = false;
     // SAFETY: `ours` stays in place until the request is complete, or for ever.
@@ -178,7 +175,7 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
     let waited = started.and_then(|()| {
         wait(&mut request, "MPI_Comm_idup", None, || {
             let waited = since.elapsed();
-            // Who is here cannot be told before the ranks have met; one of the first two mostly is.
+            // Before the handshake the lowest waiting rank is not known; it is mostly one of the first two.
             if !warned && waited >= warn_after(timeout) && rank < 2 {
                 warned = true;
                 let seconds = waited.as_secs();
@@ -198,31 +195,31 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
         std::mem::forget(ours);
         return Err(error);
     }
-    // SAFETY: our own communicator: its errors come back to us, the host's handler stays as it is.
+    // SAFETY: our own communicator: its errors are returned to us. The handler of the host's communicator does not change.
     unsafe { MPI_Comm_set_errhandler(*ours, RSMPI_ERRORS_RETURN) };
     Ok(*ours)
 }
 
-/// All duplicates that may have to be freed at the end, in the order in which they were made.
+/// Returns the duplicates that may have to be freed at the end of MPI, in the order in which they were made.
 fn live() -> std::sync::MutexGuard<'static, Vec<Weak<MpiComm>>> {
     static LIVE: Mutex<Vec<Weak<MpiComm>>> = Mutex::new(Vec::new());
     let mut live = lock(&LIVE);
-    // Communicators that came and went must not add up.
+    // Entries of freed communicators must not accumulate.
     if live.len() == live.capacity() {
         live.retain(|comm| comm.strong_count() > 0);
     }
     live
 }
 
-/// The key of our attribute, made once per process.
+/// Returns the key of our attribute, made once for each process.
 ///
-/// With it goes an attribute of `MPI_COMM_SELF`, which `MPI_Finalize` deletes first, while MPI still works: that is
-/// when duplicates of communicators that the host never freed (`MPI_COMM_WORLD`) are freed.
+/// An attribute of `MPI_COMM_SELF` is made with it. `MPI_Finalize` deletes that first, while MPI still works: then the
+/// duplicates of communicators that the host program never frees (`MPI_COMM_WORLD`) are freed.
 fn keyval() -> Result<c_int> {
     static KEYVAL: OnceLock<Result<c_int>> = OnceLock::new();
     let create = |delete| {
         let mut keyval: c_int = 0;
-        // SAFETY: the callbacks have the types that MPI asks for and live as long as the program.
+        // SAFETY: the callbacks have the types that MPI requires and live as long as the program.
         let code = unsafe {
             MPI_Comm_create_keyval(Some(do_not_copy), Some(delete), &raw mut keyval, std::ptr::null_mut())
         };
@@ -239,7 +236,7 @@ fn keyval() -> Result<c_int> {
         .clone()
 }
 
-/// A duplicate that the host makes of its communicator starts without our attribute.
+/// Keeps our attribute from being copied when the host program duplicates its communicator.
 unsafe extern "C" fn do_not_copy(
     _comm: MPI_Comm,
     _keyval: c_int,

@@ -1,13 +1,13 @@
-//! Waiting: for MPI, with an eye on the clock and on the letters of others.
+//! Waits for MPI, with time-outs, while messages of the failure detector are exchanged.
 
 use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use mpi_sys::{MPI_Comm, MPI_Error_string, MPI_Request, MPI_Test, RSMPI_REQUEST_NULL, RSMPI_STATUS_IGNORE};
+use mpi_sys::{MPI_Comm, MPI_Request};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::parallel::Communicator;
 use crate::parallel::comm_status::CommStatus;
 use crate::parallel::failure_detector::{FailureDetector, WaitAction, WaitState};
@@ -16,99 +16,100 @@ use crate::sync::lock;
 
 use super::MpiComm;
 use super::mailbox::Mailbox;
+use super::request::{check, is_complete, null_request};
 use super::wakeup::{NodeWakeup, WakeFutex};
 
-/// A rank that was away or waiting for so long reads its letters before it goes on: it may have been given up.
+/// A rank that was away or waiting for so long reads its messages before it goes on: the others may have given up.
 const RESYNC_AFTER: Duration = Duration::from_millis(20);
 
-/// What a communicator knows of waiting.
+/// The state of a communicator's waits.
 pub(super) struct Waiter {
-    pub(super) watch: CommStatus,
-    /// Times are counted from here.
+    pub(super) status: CommStatus,
+    /// The zero of the detector's time.
     origin: Instant,
-    /// When this rank last came out of a collective, in nanoseconds.
+    /// The end of this rank's last collective, in nanoseconds.
     last: AtomicU64,
-    desk: Mutex<DetectorIo>,
-    /// Known once the ranks have met.
-    shared: OnceLock<NodeWakeup>,
+    detector_io: Mutex<DetectorIo>,
+    /// Set by the handshake.
+    wakeup: OnceLock<NodeWakeup>,
 }
 
-/// Where letters are written and read.
+/// The failure detector and its messages.
 struct DetectorIo {
-    roll: FailureDetector,
-    post: Mailbox,
+    detector: FailureDetector,
+    mailbox: Mailbox,
 }
 
 impl Waiter {
     pub(super) fn new(rank: usize, size: usize) -> Self {
-        let roll = FailureDetector::new(rank, RankTable::unknown(size));
+        let detector = FailureDetector::new(rank, RankTable::unknown(size));
         Self {
-            watch: CommStatus::default(),
+            status: CommStatus::default(),
             origin: Instant::now(),
             last: AtomicU64::new(0),
-            desk: Mutex::new(DetectorIo { roll, post: Mailbox::default() }),
-            shared: OnceLock::new(),
+            detector_io: Mutex::new(DetectorIo { detector, mailbox: Mailbox::default() }),
+            wakeup: OnceLock::new(),
         }
     }
 
-    fn wakeup(&self) -> Option<&WakeFutex> {
-        self.shared.get()?.bell.as_ref()
+    fn futex(&self) -> Option<&WakeFutex> {
+        self.wakeup.get()?.futex.as_ref()
     }
 
     fn detector_io(&self) -> MutexGuard<'_, DetectorIo> {
-        lock(&self.desk)
+        lock(&self.detector_io)
     }
 
-    /// From now on the ranks know who they are, and those of this host have a bell.
-    pub(super) fn set_ranks(&self, roster: RankTable, shared: NodeWakeup) {
-        self.detector_io().roll.set_rank_table(roster);
-        let _ = self.shared.set(shared);
+    /// Sets what the handshake has found out.
+    pub(super) fn set_ranks(&self, rank_table: RankTable, wakeup: NodeWakeup) {
+        self.detector_io().detector.set_rank_table(rank_table);
+        let _ = self.wakeup.set(wakeup);
     }
 
-    /// Sends what the roll call has to say, and wakes who is to hear it.
-    fn send_messages(&self, comm: MPI_Comm, desk: &mut DetectorIo) {
-        let letters = desk.roll.take_messages();
-        if letters.is_empty() {
+    /// Sends the messages of the detector, and wakes their receivers on this host.
+    fn send_messages(&self, comm: MPI_Comm, io: &mut DetectorIo) {
+        let messages = io.detector.take_messages();
+        if messages.is_empty() {
             return;
         }
-        letters.into_iter().for_each(|(to, letter)| desk.post.send(comm, to, letter));
-        if let Some(bell) = self.wakeup() {
-            bell.wake_all();
+        messages.into_iter().for_each(|(to, message)| io.mailbox.send(comm, to, message));
+        if let Some(futex) = self.futex() {
+            futex.wake_all();
         }
     }
 
-    /// Whether no collective has been given up and no letter is on its way to or from this rank.
+    /// Tells if the communicator is not broken and no message is in transit from or to this rank.
     pub(super) fn is_quiet(&self, comm: MPI_Comm) -> bool {
-        let DetectorIo { post, .. } = &mut *self.detector_io();
-        // Old letters, of roll calls that came to nothing, are not left to whoever gets the communicator's number.
-        while post.fetch(comm).is_ok_and(|letters| !letters.is_empty()) {}
-        post.is_empty() && self.watch.health().is_ok()
+        let DetectorIo { mailbox, .. } = &mut *self.detector_io();
+        // Messages of expired epochs must not reach the next communicator of this number.
+        while mailbox.fetch(comm).is_ok_and(|messages| !messages.is_empty()) {}
+        mailbox.is_empty() && self.status.check_alive().is_ok()
     }
 
-    /// The verdict of the others, if there is one among the letters of this rank.
+    /// Reads the messages of this rank, which does not wait. Fails if one of them is a decision.
     fn poll_decision(&self, comm: MPI_Comm) -> Result<()> {
         let now = self.origin.elapsed();
-        let mut desk = self.detector_io();
-        for (from, letter) in desk.post.fetch(comm)? {
-            desk.roll.receive(from, &letter, None, now);
+        let mut io = self.detector_io();
+        for (from, message) in io.mailbox.fetch(comm)? {
+            io.detector.receive(from, &message, None, now);
         }
-        self.send_messages(comm, &mut desk);
-        desk.roll.decision().map_or(Ok(()), |error| Err(error.clone()))
+        self.send_messages(comm, &mut io);
+        io.detector.decision().map_or(Ok(()), |error| Err(error.clone()))
     }
 
-    /// Reads and writes letters while this rank waits.
-    fn exchange(&self, comm: MPI_Comm, vigil: &mut WaitState) -> Result<()> {
+    /// Exchanges messages while this rank waits. Fails if the ranks have decided to give up.
+    fn exchange(&self, comm: MPI_Comm, wait: &mut WaitState) -> Result<()> {
         let now = self.origin.elapsed();
-        let outcome = {
-            let mut desk = self.detector_io();
-            for (from, letter) in desk.post.fetch(comm)? {
-                desk.roll.receive(from, &letter, Some(vigil), now);
+        let action = {
+            let mut io = self.detector_io();
+            for (from, message) in io.mailbox.fetch(comm)? {
+                io.detector.receive(from, &message, Some(wait), now);
             }
-            let outcome = desk.roll.poll(vigil, now);
-            self.send_messages(comm, &mut desk);
-            outcome
+            let action = io.detector.poll(wait, now);
+            self.send_messages(comm, &mut io);
+            action
         };
-        match outcome {
+        match action {
             WaitAction::Wait => Ok(()),
             WaitAction::Warn(text) => {
                 let _voice = crate::logging::speak(true);
@@ -121,71 +122,69 @@ impl Waiter {
 }
 
 impl MpiComm {
-    /// Starts a non-blocking collective and waits for its end. After an error nothing can be agreed on any more, and
-    /// the buffers have to stay where they are.
+    /// Starts a non-blocking collective with the MPI function `function` and waits until it is complete. After an error
+    /// the communicator is broken, and MPI may still use the buffers.
     pub(super) fn collective(
         &self,
-        what: &str,
+        function: &str,
         start: impl FnOnce(MPI_Comm, *mut MPI_Request) -> c_int,
     ) -> Result<()> {
         self.check_alive()?;
         let comm = self.comm()?;
-        self.attempt(comm, what, start).map_err(|error| {
-            let mut desk = self.state.detector_io();
-            if desk.roll.decision().is_some() {
-                return self.state.watch.fail(error);
+        self.attempt(comm, function, start).map_err(|error| {
+            let mut io = self.state.detector_io();
+            if io.detector.decision().is_some() {
+                return self.state.status.fail(error);
             }
-            // MPI fails here; as far as it still works the others are told why.
+            // MPI fails on this rank. The others are told why, as far as MPI still works.
             let error = self.locate(error);
-            desk.roll.announce(error.clone());
-            self.state.send_messages(comm, &mut desk);
-            self.state.watch.fail(error)
+            io.detector.announce(error.clone());
+            self.state.send_messages(comm, &mut io);
+            self.state.status.fail(error)
         })
     }
 
     fn attempt(
         &self,
         comm: MPI_Comm,
-        what: &str,
+        function: &str,
         start: impl FnOnce(MPI_Comm, *mut MPI_Request) -> c_int,
     ) -> Result<()> {
         let state = &self.state;
         let since = state.origin.elapsed();
-        let number = state.watch.next();
-        // SAFETY: a constant of the MPI library.
-        let mut request = unsafe { RSMPI_REQUEST_NULL };
+        let number = state.status.next();
+        let mut request = null_request();
         let away = since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed)));
-        check(start(comm, &raw mut request), what)?;
-        if away > RESYNC_AFTER
-            && let Some(bell) = state.wakeup()
-        {
-            // Those who have waited all that time sleep.
-            bell.wake_all();
+        check(start(comm, &raw mut request), function)?;
+        if away > RESYNC_AFTER {
+            // Ranks that have waited all that time sleep.
+            if let Some(futex) = state.futex() {
+                futex.wake_all();
+            }
+            if let Err(error) = state.poll_decision(comm) {
+                // The others have given up this collective. They may want to finalise MPI, which is easier if it is
+                // complete.
+                let end = Instant::now() + RESYNC_AFTER;
+                let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
+                wait(&mut request, function, None, patience)?;
+                return Err(error);
+            }
         }
-        if away > RESYNC_AFTER
-            && let Err(error) = state.poll_decision(comm)
-        {
-            // Those who have given up this collective may want to end MPI, which is easier when it is complete.
-            let end = Instant::now() + RESYNC_AFTER;
-            let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
-            wait(&mut request, what, None, patience)?;
-            return Err(error);
-        }
-        let mut vigil = None;
-        let silent = wait(&mut request, what, state.shared.get(), || {
-            let vigil = vigil.get_or_insert_with(|| {
-                let (waiting, timeout) = state.watch.waiting(number);
+        let mut wait_state = None;
+        let generation = wait(&mut request, function, state.wakeup.get(), || {
+            let wait_state = wait_state.get_or_insert_with(|| {
+                let (waiting, timeout) = state.status.waiting(number);
                 WaitState::new(waiting, timeout, since)
             });
-            state.exchange(comm, vigil)
+            state.exchange(comm, wait_state)
         })?;
         let now = state.origin.elapsed();
-        if vigil.is_some() {
-            state.detector_io().roll.arrived();
+        if wait_state.is_some() {
+            state.detector_io().detector.arrived();
             if now.saturating_sub(since) > RESYNC_AFTER {
-                // Whoever it came from may be on another host, and others of this one sleep.
-                if let (Some(bell), Some(silent)) = (state.wakeup(), silent) {
-                    bell.wake_all_unless_woken(silent);
+                // The last rank may be on another host, so that other ranks of this host still sleep.
+                if let (Some(futex), Some(generation)) = (state.futex(), generation) {
+                    futex.wake_all_unless_woken(generation);
                 }
                 state.poll_decision(comm)?;
             }
@@ -195,75 +194,57 @@ impl MpiComm {
     }
 }
 
-/// Tests a request with growing naps until it is complete, or `after_nap` has an error. Gives how often the bell had
-/// been rung before the last test.
+/// Tests a request, with growing sleeps between the tests, until it is complete or `after_sleep` fails. Returns the
+/// futex' generation before the last test.
 pub(super) fn wait(
     request: &mut MPI_Request,
-    what: &str,
-    shared: Option<&NodeWakeup>,
-    mut after_nap: impl FnMut() -> Result<()>,
+    function: &str,
+    wakeup: Option<&NodeWakeup>,
+    mut after_sleep: impl FnMut() -> Result<()>,
 ) -> Result<Option<u32>> {
-    // A few tests at once, since most collectives are short; then naps that cost a waiter nothing.
+    // Most collectives are short: test often at first. Later sleep, which leaves the core to the compiler.
     const YIELDS: u32 = 20;
     const SHORTEST: Duration = Duration::from_micros(20);
-    // News pass through about as many waiting ranks as their number has binary digits, each of which naps: a part in so
-    // many of what was waited for anyway is not noticed, and who waits for long costs next to nothing.
+    // A collective takes about log2(P) hops and each peer may be asleep; capping a sleep at 1/250 of the time already
+    // waited bounds the added latency.
     const SLEEP_FRACTION: u32 = 250;
-    // Where the bell wakes all of them, it is not noticed either way: this is for ranks that nobody has heard.
+    // If any rank that arrives wakes this one, the cap only matters for ranks that are not woken.
     const SLEEP_FRACTION_WITH_WAKEUP: u32 = 10;
     const LONG_ENOUGH: Duration = Duration::from_millis(2);
     const LONGEST: Duration = Duration::from_millis(20);
-    let bell = shared.and_then(|shared| shared.bell.as_ref());
+    let futex = wakeup.and_then(|wakeup| wakeup.futex.as_ref());
     let mut before = None;
     let since = Instant::now();
-    let mut nap = SHORTEST;
+    let mut sleep = SHORTEST;
     for round in 0_u32.. {
-        // Before the test: what is rung after it is not slept through.
-        before = bell.map(WakeFutex::generation);
-        let mut done: c_int = 0;
-        // SAFETY: the request was started by us; no status is asked for.
-        let code = unsafe { MPI_Test(request, &raw mut done, RSMPI_STATUS_IGNORE) };
-        check(code, what)?;
-        if done != 0 {
+        // Read before the test, so that a wake-up after the test ends the sleep.
+        before = futex.map(WakeFutex::generation);
+        if is_complete(request, function)? {
             break;
         }
         if round < YIELDS {
             std::thread::yield_now();
             continue;
         }
-        let part = if shared.is_some_and(NodeWakeup::is_of_all) {
+        let fraction = if wakeup.is_some_and(NodeWakeup::reaches_all) {
             SLEEP_FRACTION_WITH_WAKEUP
         } else {
             SLEEP_FRACTION
         };
-        let next = (nap * 3 / 2).min((since.elapsed() / part).clamp(LONG_ENOUGH, LONGEST));
-        nap = match (bell, before) {
-            // Ranks that come one soon after the other do not wake each other.
-            (Some(bell), Some(before)) if nap >= LONG_ENOUGH => {
-                bell.wait(before, nap);
-                // What was rung for comes through others that were woken just now.
-                if bell.generation() == before { next } else { SHORTEST }
+        let next = (sleep * 3 / 2).min((since.elapsed() / fraction).clamp(LONG_ENOUGH, LONGEST));
+        sleep = match (futex, before) {
+            // Short sleeps are not on the futex: ranks that arrive soon after each other do not wake each other.
+            (Some(futex), Some(before)) if sleep >= LONG_ENOUGH => {
+                futex.wait(before, sleep);
+                // After a wake-up the collective proceeds through other ranks that were just woken too.
+                if futex.generation() == before { next } else { SHORTEST }
             }
             _ => {
-                std::thread::sleep(nap);
+                std::thread::sleep(sleep);
                 next
             }
         };
-        after_nap()?;
+        after_sleep()?;
     }
     Ok(before)
-}
-
-/// An error for a code of MPI that is one.
-pub(super) fn check(code: c_int, what: &str) -> Result<()> {
-    if code == 0 {
-        return Ok(());
-    }
-    let mut text = [0_u8; 4096];
-    let mut length: c_int = 0;
-    // SAFETY: the buffer is longer than MPI_MAX_ERROR_STRING of any MPI.
-    unsafe { MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
-    let length = usize::try_from(length).unwrap_or_default().min(text.len());
-    let reason = String::from_utf8_lossy(&text[..length]).into_owned();
-    Err(Error::new(Kind::Mpi, format!("{what} failed: {reason}")))
 }

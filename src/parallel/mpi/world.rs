@@ -1,4 +1,4 @@
-//! MPI for programs that are ours: the command `dijitso` under mpiexec.
+//! MPI for programs of this package: the command `dijitso` under mpiexec.
 
 use std::ffi::{c_char, c_int};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use mpi_sys::{
 use crate::error::{Error, Kind, Result};
 use crate::parallel::Communicator;
 
-use super::wait::check;
+use super::request::check;
 use super::{MpiComm, attached};
 
-/// MPI from its initialisation to its end, which comes when this is dropped.
+/// An initialised MPI. Finalises it when dropped.
 pub struct World {
     comm: Arc<MpiComm>,
 }
 
 impl World {
-    /// All ranks that were started together.
+    /// Returns the communicator of all ranks that were started together.
     #[must_use]
     pub fn comm(&self) -> &MpiComm {
         &self.comm
@@ -30,23 +30,23 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // SAFETY: MPI was initialised by `world`, on this thread, and nobody else ends it.
+        // SAFETY: MPI was initialised by `world`, on this thread, and is finalised only here.
         unsafe {
             if self.comm.check_alive().is_ok() {
                 MPI_Finalize();
             } else {
-                // With ranks that do not come, its end would be waited for for ever.
+                // MPI_Finalize would wait for late ranks without limit.
                 MPI_Abort(RSMPI_COMM_WORLD, 1);
             }
         }
     }
 }
 
-/// Initialises MPI, which nobody else in this process may have done, for the call `call` in which this rank waits for
-/// the others no longer than `timeout`. Collective over all ranks that were started together.
+/// Initialises MPI, for the call `call`, in which this rank waits `timeout` at most. Collective over all ranks that were
+/// started together.
 ///
 /// # Errors
-/// [`Kind::State`] when MPI is, or was, in use; those of [`attached`].
+/// [`Kind::State`] if MPI was initialised before in this process; those of [`attached`].
 pub fn world(call: &str, timeout: Option<Duration>) -> Result<World> {
     let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
     // SAFETY: both may be called at any time, with a pointer to an int.
@@ -63,17 +63,17 @@ pub fn world(call: &str, timeout: Option<Duration>) -> Result<World> {
     let handle = unsafe { RSMPI_COMM_WORLD };
     let comm = attached(handle, call, timeout, || Box::new(()));
     comm.map(|comm| World { comm }).inspect_err(|_| {
-        // SAFETY: MPI is initialised. Not all came, or MPI failed: there is no orderly end.
+        // SAFETY: MPI is initialised. As not all ranks arrived, or MPI failed, MPI_Finalize could wait without limit.
         unsafe { MPI_Abort(handle, 1) };
     })
 }
 
-/// What the MPI library says of itself, its first line.
+/// Returns the first line of the MPI library's version text.
 #[must_use]
 pub fn library_version() -> String {
     let mut text = vec![0_u8; MPI_MAX_LIBRARY_VERSION_STRING as usize + 1];
     let mut length: c_int = 0;
-    // SAFETY: allowed at any time; the buffer has the size that MPI asks for.
+    // SAFETY: allowed at any time; the buffer has the size that MPI requires.
     unsafe { MPI_Get_library_version(text.as_mut_ptr().cast::<c_char>(), &raw mut length) };
     text.truncate(usize::try_from(length).unwrap_or_default().min(text.len()));
     let text = String::from_utf8_lossy(&text);
