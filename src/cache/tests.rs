@@ -5,17 +5,17 @@ use super::record::tests::record;
 use super::*;
 use crate::elf::sample::sample;
 use crate::inputs::Input;
-use crate::params::{Environment, Params};
+use crate::params::Params;
+
+/// Returns the cache `cache` below `root`, with these settings.
+pub(crate) fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
+    let mut params = Params::for_test_in(root, settings);
+    params.set("cache.cache_dir", "cache").unwrap();
+    Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
+}
 
 pub(super) fn cache(root: &Path) -> Cache {
-    let around = Environment {
-        variables: [("HOME", root.display().to_string())].into(),
-        cwd: root.to_owned(),
-        uid: 0,
-        system_dir: "/nonexistent".into(),
-    };
-    let params = Params::in_environment(&around).unwrap().resolve().unwrap();
-    Cache::new(&root.join("cache"), &params.cache)
+    cache_at(root, &[])
 }
 
 pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {

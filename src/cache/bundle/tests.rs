@@ -7,25 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::cache::record::{self, EntryRecord, append_record};
+use crate::cache::tests::cache_at;
 use crate::cache::{Cache, EntryFiles, Lookup, Verify, file_digest};
 use crate::elf::sample::sample;
 use crate::fsutil::{LONGEST_TEXT, gzip};
-use crate::params::{Environment, Params};
-
-fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
-    let around = Environment {
-        variables: [("HOME", "/nonexistent".to_owned())].into(),
-        cwd: root.to_owned(),
-        uid: 0,
-        system_dir: "/nonexistent".into(),
-    };
-    let mut params = Params::in_environment(&around).unwrap();
-    for (key, value) in settings {
-        params.set(key, value).unwrap();
-    }
-    params.set("cache.cache_dir", "cache").unwrap();
-    Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
-}
 
 /// A library of this machine, or of another.
 fn elf(other: bool) -> Vec<u8> {

@@ -4,28 +4,13 @@ use std::os::unix::fs::PermissionsExt;
 use super::*;
 use crate::cache::build_spec::BuildSpec;
 use crate::cache::record::{self, append_record};
+use crate::cache::tests::cache_at;
 use crate::cache::{EntryFiles, file_digest};
-use crate::params::{Environment, Params};
 use crate::signature::Toolchain;
 
 /// A name with a hash of 32 times this digit.
 fn hashed(name: &str, digit: char) -> String {
     format!("{name}_{}", digit.to_string().repeat(32))
-}
-
-fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
-    let around = Environment {
-        variables: [("HOME", "/nonexistent".to_owned())].into(),
-        cwd: root.to_owned(),
-        uid: 0,
-        system_dir: "/nonexistent".into(),
-    };
-    let mut params = Params::in_environment(&around).unwrap();
-    params.set("cache.cache_dir", "cache").unwrap();
-    for (key, value) in settings {
-        params.set(key, value).unwrap();
-    }
-    Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
 }
 
 fn build(flags: &str, generator: &str) -> ComparedBuild {
