@@ -46,7 +46,7 @@ pub struct Input {
 
 /// What has become of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum InputState {
     /// Nothing: it was at most touched, or copied with its contents.
     Same,
     /// It cannot be looked at: nobody could build from it now. With the reason.
@@ -93,7 +93,7 @@ impl Input {
 
     /// What has become of the file, as far as this process has seen within [`FRESH`].
     #[must_use]
-    pub fn state(&self) -> State {
+    pub fn state(&self) -> InputState {
         self.state_at(Instant::now(), MEMO_TTL)
     }
 
@@ -102,32 +102,32 @@ impl Input {
     #[must_use]
     pub fn change(&self) -> Option<String> {
         match self.state_at(Instant::now(), Duration::ZERO) {
-            State::Same => None,
-            State::Gone(_) if self.identity == ABSENT => None,
-            State::Gone(reason) | State::Changed(reason) => Some(reason),
+            InputState::Same => None,
+            InputState::Gone(_) if self.identity == ABSENT => None,
+            InputState::Gone(reason) | InputState::Changed(reason) => Some(reason),
         }
     }
 
-    fn state_at(&self, now: Instant, fresh: Duration) -> State {
+    fn state_at(&self, now: Instant, fresh: Duration) -> InputState {
         let stamp = match look(&self.path, now, fresh) {
             Ok(stamp) => stamp,
-            Err(reason) => return State::Gone(reason),
+            Err(reason) => return InputState::Gone(reason),
         };
         if self.identity == ABSENT {
-            return State::Changed(format!("{} could not be read, and now it can", self.path));
+            return InputState::Changed(format!("{} could not be read, and now it can", self.path));
         }
         if self.has_stamp(stamp) {
-            return State::Same;
+            return InputState::Same;
         }
         match contents(&self.path, stamp) {
-            Ok(now) if now == self.identity => State::Same,
-            Ok(now) => State::Changed(format!(
+            Ok(now) if now == self.identity => InputState::Same,
+            Ok(now) => InputState::Changed(format!(
                 "{} has changed ({} is now {})",
                 self.path,
                 brief(&self.identity),
                 brief(&now)
             )),
-            Err(reason) => State::Gone(reason),
+            Err(reason) => InputState::Gone(reason),
         }
     }
 
@@ -152,7 +152,7 @@ fn brief(identity: &str) -> &str {
 }
 
 /// What the process knows of a file.
-struct Seen {
+struct KnownFile {
     /// When it was looked at; `None` to look again.
     at: Option<Instant>,
     /// What it was like, or why it could not be looked at.
@@ -165,7 +165,7 @@ struct Seen {
 /// Whether a file was old enough when it was read that its facts tell what is in it.
 type Settled = bool;
 
-static KNOWN: Mutex<BTreeMap<String, Seen>> = Mutex::new(BTreeMap::new());
+static KNOWN: Mutex<BTreeMap<String, KnownFile>> = Mutex::new(BTreeMap::new());
 
 /// What a file is like, asked again when that was asked `fresh` ago or earlier; else why it cannot be looked at.
 fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> {
@@ -179,7 +179,7 @@ fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> 
     let mut known = lock(&KNOWN);
     let before = known.remove(path).filter(|seen| seen.stamp == stamp);
     let contents = before.and_then(|seen| seen.contents).filter(|(_, settled)| *settled);
-    known.insert(path.to_owned(), Seen { at: Some(now), stamp: stamp.clone(), contents });
+    known.insert(path.to_owned(), KnownFile { at: Some(now), stamp: stamp.clone(), contents });
     stamp
 }
 
@@ -262,7 +262,7 @@ mod tests {
         let path = dir.path().join("later.h");
         let input = Input::seen(&path);
         assert_eq!(input.change(), None);
-        assert!(matches!(input.state(), State::Gone(_)));
+        assert!(matches!(input.state(), InputState::Gone(_)));
         fs::write(&path, "").unwrap();
         assert!(input.change().unwrap().contains("now it can"));
     }
@@ -275,13 +275,13 @@ mod tests {
         let input = Input::of(&path).unwrap();
         let now = Instant::now();
         fs::write(&path, "two").unwrap();
-        assert_eq!(input.state_at(now, MEMO_TTL), State::Same, "not looked at again");
-        assert!(matches!(input.state_at(now + MEMO_TTL, MEMO_TTL), State::Changed(_)));
+        assert_eq!(input.state_at(now, MEMO_TTL), InputState::Same, "not looked at again");
+        assert!(matches!(input.state_at(now + MEMO_TTL, MEMO_TTL), InputState::Changed(_)));
         let input = Input::of(&path).unwrap();
         fs::remove_file(&path).unwrap();
-        assert_eq!(input.state(), State::Same);
+        assert_eq!(input.state(), InputState::Same);
         invalidate();
-        assert_eq!(input.state(), State::Gone(format!("{} is gone", path.display())));
+        assert_eq!(input.state(), InputState::Gone(format!("{} is gone", path.display())));
     }
 
     /// Installers and archives give files the times that they like.

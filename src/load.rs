@@ -93,7 +93,7 @@ impl Loader for System {
     }
 
     fn resolve(&self, path: &Path) -> Result<()> {
-        resolve::check(path, &Here).map_err(|reason| refused(path, &reason))
+        resolve::check(path, &CurrentProcess).map_err(|reason| refused(path, &reason))
     }
 }
 
@@ -106,7 +106,7 @@ fn refused(path: &Path, reason: &str) -> Error {
 }
 
 /// What this process has loaded.
-struct Here;
+struct CurrentProcess;
 
 /// A library of this name, if it is loaded already.
 fn loaded(library: &str) -> Option<Library> {
@@ -114,7 +114,7 @@ fn loaded(library: &str) -> Option<Library> {
     unsafe { Library::open(Some(library), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) }.ok()
 }
 
-impl resolve::Process for Here {
+impl resolve::Process for CurrentProcess {
     fn has(&self, library: &str) -> bool {
         loaded(library).is_some()
     }

@@ -20,7 +20,7 @@ use dijitso::jit::callbacks::GenerateRequest;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 use dijitso::params::Params;
 use dijitso::process::exec_context::ExecContext;
-use dijitso::process::slots::{self, Slot, Wanted};
+use dijitso::process::slots::{self, Slot, SlotRequest};
 
 const PART: &str = "DIJITSO_TEST_SLOTS_PART";
 
@@ -53,12 +53,12 @@ fn child_process() {
     }
 }
 
-fn take(wanted: &Wanted<'_>) -> Option<Slot> {
+fn take(wanted: &SlotRequest<'_>) -> Option<Slot> {
     slots::take(wanted, &ExecContext::default())
 }
 
-fn wanted(dir: &Path, seconds: u64) -> Wanted<'_> {
-    Wanted { dir, choices: &[0], patience: Duration::from_secs(seconds) }
+fn wanted(dir: &Path, seconds: u64) -> SlotRequest<'_> {
+    SlotRequest { dir, choices: &[0], patience: Duration::from_secs(seconds) }
 }
 
 /// A shell command that writes a minimal library.

@@ -26,7 +26,7 @@ use crate::language::Language;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
-use crate::process::slots::{self, Wanted};
+use crate::process::slots::{self, SlotRequest};
 use crate::process::{Exit, Outcome, Runner, find_program};
 
 use command::Dirs;
@@ -155,7 +155,7 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers, job.context.cores);
         let patience = job.context.patience(job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)));
-        runner.slot(&Wanted { dir, choices: &choices, patience }, job.context)
+        runner.slot(&SlotRequest { dir, choices: &choices, patience }, job.context)
     });
     progress::restart();
     let mut run = CompilerRun::of(job, staging.path(), runner);

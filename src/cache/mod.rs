@@ -37,7 +37,7 @@ use std::time::{Duration, SystemTime};
 use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Facts, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
-use crate::inputs::{Input, State};
+use crate::inputs::{Input, InputState};
 use crate::params::resolved::CacheParams;
 use crate::sync::lock;
 
@@ -377,9 +377,9 @@ impl Cache {
         let mut gone = Vec::new();
         for input in inputs {
             match input.state() {
-                State::Same => {}
-                State::Gone(reason) => gone.push(reason),
-                State::Changed(change) => return Some(change),
+                InputState::Same => {}
+                InputState::Gone(reason) => gone.push(reason),
+                InputState::Changed(change) => return Some(change),
             }
         }
         if let Some(first) = gone.first() {
@@ -394,8 +394,8 @@ impl Cache {
     fn changed_inputs<'a>(&self, record: &'a EntryRecord) -> impl Iterator<Item = (&'a Input, String)> {
         let matters = self.layout.params().tracks_inputs();
         let change = |input: &'a Input| match input.state() {
-            State::Changed(change) => Some((input, change)),
-            State::Same | State::Gone(_) => None,
+            InputState::Changed(change) => Some((input, change)),
+            InputState::Same | InputState::Gone(_) => None,
         };
         record.inputs.iter().filter(move |_| matters).filter_map(change)
     }

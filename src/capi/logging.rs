@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::sync::Arc;
 
 use crate::error::{Error, Kind};
-use crate::logging::{self, Handler, Record};
+use crate::logging::{self, Handler, LogRecord};
 use crate::sync::lock;
 
 use super::boundary;
@@ -68,7 +68,7 @@ fn handler(
     of_host: unsafe extern "C" fn(*mut c_void, *const dijitso_log_record),
     user_data: UserData,
 ) -> Handler {
-    Arc::new(move |record: &Record<'_>| {
+    Arc::new(move |record: &LogRecord<'_>| {
         let texts = [record.message, record.host, record.target].map(c_string);
         let [message, host, target] = texts.each_ref().map(|text: &CString| text.as_ptr());
         let number = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);

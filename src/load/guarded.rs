@@ -28,14 +28,14 @@ struct Exception {
 }
 
 #[repr(C)]
-struct Context {
+struct UnwindContext {
     opaque: [u8; 0],
 }
 
 // The interface of the Itanium C++ ABI, part "Exception handling", which the standard library of Rust links.
 unsafe extern "C" {
-    fn _Unwind_SetGR(context: *mut Context, register: c_int, value: usize);
-    fn _Unwind_SetIP(context: *mut Context, address: usize);
+    fn _Unwind_SetGR(context: *mut UnwindContext, register: c_int, value: usize);
+    fn _Unwind_SetIP(context: *mut UnwindContext, address: usize);
     fn _Unwind_DeleteException(exception: *mut Exception);
 }
 
@@ -54,7 +54,7 @@ unsafe extern "C" fn personality(
     actions: c_int,
     _class: u64,
     exception: *mut Exception,
-    context: *mut Context,
+    context: *mut UnwindContext,
 ) -> c_int {
     if actions & FORCED != 0 {
         return CONTINUE_UNWIND;
@@ -77,7 +77,7 @@ type Dlopen = unsafe extern "C-unwind" fn(*const c_char, c_int) -> *mut c_void;
 
 /// What unwind tables refer to.
 #[repr(transparent)]
-struct Personality(unsafe extern "C" fn(c_int, c_int, u64, *mut Exception, *mut Context) -> c_int);
+struct Personality(unsafe extern "C" fn(c_int, c_int, u64, *mut Exception, *mut UnwindContext) -> c_int);
 static PERSONALITY: Personality = Personality(personality);
 
 /// Gives what `dlopen` gives; NULL, and the exception, if one comes out of it.
@@ -297,7 +297,7 @@ impl Runtime {
 
 /// `pthread_mutex_t` of glibc as far as it is needed.
 #[repr(C)]
-struct Mutex {
+struct PthreadMutex {
     lock: i32,
     count: u32,
     owner: i32,
@@ -340,7 +340,7 @@ fn unlock_loader() {
         }
         let size = usize::try_from((*symbol).size).unwrap_or(0);
         let mine = libc::gettid();
-        let is_held = |mutex: &*mut Mutex| {
+        let is_held = |mutex: &*mut PthreadMutex| {
             let mutex = &**mutex;
             mutex.owner == mine
                 && mutex.kind == libc::PTHREAD_MUTEX_RECURSIVE

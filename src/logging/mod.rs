@@ -24,8 +24,8 @@ use crate::error::{Error, Kind};
 use crate::escape;
 use crate::sync::recover;
 
-use options::Options;
-pub use place::{Here, Voice, enter, is_chosen, speak};
+use options::LogOptions;
+pub use place::{RankScope, Voice, enter, is_chosen, speak};
 use sink::{Events, Sink};
 
 /// Details for those who look for a fault in the library.
@@ -44,7 +44,7 @@ const FINISHED: &str = "dijitso::finished";
 
 /// A record on its way to the host.
 #[derive(Clone, Copy, Debug)]
-pub struct Record<'a> {
+pub struct LogRecord<'a> {
     /// [`DEBUG`], [`INFO`], [`WARNING`] or [`ERROR`].
     pub level: i32,
     /// One paragraph.
@@ -58,7 +58,7 @@ pub struct Record<'a> {
 }
 
 /// A function of the host that takes records, from any thread.
-pub type Handler = Arc<dyn Fn(&Record<'_>) + Send + Sync>;
+pub type Handler = Arc<dyn Fn(&LogRecord<'_>) + Send + Sync>;
 
 /// A finished call.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ pub fn install() -> bool {
     let mut complaints = Vec::new();
     let logging = LOGGING.get_or_init(|| {
         let text = std::env::var_os(options::VARIABLE).unwrap_or_default();
-        let (options, unclear) = Options::parse(&text.to_string_lossy());
+        let (options, unclear) = LogOptions::parse(&text.to_string_lossy());
         complaints = unclear;
         Logging::new(&options, &mut complaints)
     });
@@ -175,7 +175,7 @@ fn concerns_us(error: &Error) -> bool {
 }
 
 impl Logging {
-    fn new(options: &Options, complaints: &mut Vec<String>) -> Self {
+    fn new(options: &LogOptions, complaints: &mut Vec<String>) -> Self {
         let events = options.events.as_deref().and_then(|path| {
             let cannot = |error| complaints.push(format!("cannot write {}: {error}", path.display()));
             Events::open(path).map_err(cannot).ok()
@@ -209,7 +209,7 @@ impl Logging {
             .map_or(Off, |(_, filter)| *filter)
     }
 
-    fn deliver(&self, record: &Record<'_>) {
+    fn deliver(&self, record: &LogRecord<'_>) {
         if let Some(events) = &self.events
             && record.target != FINISHED
         {
@@ -257,7 +257,7 @@ impl log::Log for Logging {
         let _turn = Turn;
         let message = record.args().to_string();
         let message = escape::paragraph(&message);
-        self.deliver(&Record {
+        self.deliver(&LogRecord {
             level: number(record.level()),
             message: &message,
             target: record.target(),

@@ -21,7 +21,7 @@ pub const VARIABLE: &str = "DIJITSO_LOG";
 
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
+pub struct LogOptions {
     /// What is below it is not shown.
     pub level: i32,
     /// Ranks other than 0 show more than errors.
@@ -32,7 +32,7 @@ pub struct Options {
     pub events: Option<PathBuf>,
 }
 
-impl Default for Options {
+impl Default for LogOptions {
     fn default() -> Self {
         Self { level: WARNING, all_ranks: false, file: None, events: None }
     }
@@ -51,7 +51,7 @@ pub fn level(text: &str) -> Option<i32> {
     })
 }
 
-impl Options {
+impl LogOptions {
     /// Reads the variable. What is not understood is left out, and said in the second part.
     #[must_use]
     pub fn parse(text: &str) -> (Self, Vec<String>) {

@@ -11,34 +11,34 @@ use std::sync::Mutex;
 
 use crate::sync::lock;
 
-type Place = Option<(usize, usize)>;
+type RankAndSize = Option<(usize, usize)>;
 
 thread_local! {
-    static HERE: Cell<Place> = const { Cell::new(None) };
+    static HERE: Cell<RankAndSize> = const { Cell::new(None) };
     static SPEAKS: Cell<bool> = const { Cell::new(false) };
 }
 
-static PROCESS: Mutex<Place> = Mutex::new(None);
+static PROCESS: Mutex<RankAndSize> = Mutex::new(None);
 
 /// This thread serves a call on a communicator, until it is dropped.
 #[derive(Debug)]
-pub struct Here {
-    before: Place,
+pub struct RankScope {
+    before: RankAndSize,
     /// It belongs to its thread.
     stays: PhantomData<*const ()>,
 }
 
 /// From now on this thread serves a call on rank `rank` of a communicator of `size` ranks.
 #[must_use]
-pub fn enter(rank: usize, size: usize) -> Here {
+pub fn enter(rank: usize, size: usize) -> RankScope {
     let mut process = lock(&PROCESS);
     if process.is_none_or(|(_, known)| known < size) {
         *process = Some((rank, size));
     }
-    Here { before: HERE.replace(Some((rank, size))), stays: PhantomData }
+    RankScope { before: HERE.replace(Some((rank, size))), stays: PhantomData }
 }
 
-impl Drop for Here {
+impl Drop for RankScope {
     fn drop(&mut self) {
         HERE.set(self.before);
     }
@@ -73,12 +73,12 @@ impl Drop for Voice {
     }
 }
 
-fn process() -> Place {
+fn process() -> RankAndSize {
     *lock(&PROCESS)
 }
 
 /// Rank and size, where they are known.
-pub(super) fn here() -> Place {
+pub(super) fn here() -> RankAndSize {
     HERE.get().or_else(process)
 }
 

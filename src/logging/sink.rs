@@ -22,7 +22,7 @@ use serde_json::{Map, Value, json};
 use crate::fsutil;
 use crate::signals::without_signals;
 
-use super::{DEBUG, ERROR, Finished, INFO, Record, WARNING};
+use super::{DEBUG, ERROR, Finished, INFO, LogRecord, WARNING};
 
 /// The name of a level.
 pub(super) fn name(level: i32) -> &'static str {
@@ -46,7 +46,7 @@ impl Sink {
     }
 
     /// What cannot be written is lost: there is nobody to tell.
-    pub(super) fn write(&self, record: &Record<'_>) {
+    pub(super) fn write(&self, record: &LogRecord<'_>) {
         let line = line(record);
         let _ = without_signals(|| match self {
             Self::Stderr => io::stderr().write_all(line.as_bytes()),
@@ -55,7 +55,7 @@ impl Sink {
     }
 }
 
-pub(super) fn line(record: &Record<'_>) -> String {
+pub(super) fn line(record: &LogRecord<'_>) -> String {
     let place = match record.rank {
         Some((rank, size)) => format!("rank {rank} of {size} on {}", record.host),
         None => record.host.to_owned(),
@@ -71,7 +71,7 @@ impl Events {
         fsutil::open_log(path).map(Self)
     }
 
-    pub(super) fn record(&self, record: &Record<'_>) {
+    pub(super) fn record(&self, record: &LogRecord<'_>) {
         let of_record = json!({
             "event": "log",
             "level": name(record.level),

@@ -2,7 +2,7 @@ use super::*;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 
-fn logging(options: &Options) -> Logging {
+fn logging(options: &LogOptions) -> Logging {
     let mut complaints = Vec::new();
     let logging = Logging::new(options, &mut complaints);
     assert_eq!(complaints, [] as [&str; 0]);
@@ -17,17 +17,21 @@ fn say(logging: &Logging, level: log::Level, target: &str, text: &str) {
 
 #[test]
 fn the_variable_names_level_files_and_ranks() {
-    let (options, complaints) = Options::parse("Info, file=/a b/log,json=/x=y,ranks=all");
-    let expected =
-        Options { level: INFO, all_ranks: true, file: Some("/a b/log".into()), events: Some("/x=y".into()) };
+    let (options, complaints) = LogOptions::parse("Info, file=/a b/log,json=/x=y,ranks=all");
+    let expected = LogOptions {
+        level: INFO,
+        all_ranks: true,
+        file: Some("/a b/log".into()),
+        events: Some("/x=y".into()),
+    };
     assert_eq!((options, complaints.len()), (expected, 0));
-    assert_eq!(Options::parse("").0, Options::default());
-    assert_eq!(Options::parse("25").0.level, 25);
+    assert_eq!(LogOptions::parse("").0, LogOptions::default());
+    assert_eq!(LogOptions::parse("25").0.level, 25);
     // The original took CRITICAL for a mistake of the caller.
-    assert_eq!(Options::parse("CRITICAL").0.level, OFF);
+    assert_eq!(LogOptions::parse("CRITICAL").0.level, OFF);
     for unclear in ["loud", "file=", "ranks=2", "level=info"] {
-        let (options, complaints) = Options::parse(unclear);
-        assert_eq!((options, complaints.len()), (Options::default(), 1), "{unclear}");
+        let (options, complaints) = LogOptions::parse(unclear);
+        assert_eq!((options, complaints.len()), (LogOptions::default(), 1), "{unclear}");
     }
 }
 
@@ -35,7 +39,7 @@ fn the_variable_names_level_files_and_ranks() {
 fn records_below_the_level_and_of_others_are_not_shown() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let logging = logging(&Options { file: Some(path.clone()), all_ranks: true, ..Options::default() });
+    let logging = logging(&LogOptions { file: Some(path.clone()), all_ranks: true, ..LogOptions::default() });
     say(&logging, log::Level::Info, "dijitso::cache", "quiet");
     say(&logging, log::Level::Warn, "another_crate", "not ours");
     say(&logging, log::Level::Warn, "dijitso_like", "not ours");
@@ -51,7 +55,7 @@ fn ranks_other_than_the_first_show_errors_only_unless_asked() {
     let dir = tempfile::tempdir().unwrap();
     for (all_ranks, lines) in [(false, 3), (true, 4)] {
         let path = dir.path().join(format!("log-{all_ranks}"));
-        let logging = logging(&Options { file: Some(path.clone()), all_ranks, ..Options::default() });
+        let logging = logging(&LogOptions { file: Some(path.clone()), all_ranks, ..LogOptions::default() });
         // The process as a whole is rank 0 of the largest communicator, whatever the threads serve.
         let _process = enter(0, 100);
         for rank in [0, 2] {
@@ -67,10 +71,10 @@ fn ranks_other_than_the_first_show_errors_only_unless_asked() {
 
 #[test]
 fn a_handler_gets_what_the_level_allows_and_cannot_make_it_recurse() {
-    let logging = Arc::new(logging(&Options::default()));
+    let logging = Arc::new(logging(&LogOptions::default()));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (of_handler, again) = (Arc::clone(&seen), Arc::downgrade(&logging));
-    let handler: Handler = Arc::new(move |record: &Record<'_>| {
+    let handler: Handler = Arc::new(move |record: &LogRecord<'_>| {
         let logging = again.upgrade().unwrap();
         say(&logging, log::Level::Error, "dijitso", "from the handler");
         of_handler.lock().unwrap().push((record.level, record.message.to_owned()));
@@ -88,7 +92,7 @@ fn a_handler_gets_what_the_level_allows_and_cannot_make_it_recurse() {
 fn tools_read_records_and_finished_calls_as_lines_of_json() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("events");
-    let logging = logging(&Options { level: OFF, events: Some(path.clone()), ..Options::default() });
+    let logging = logging(&LogOptions { level: OFF, events: Some(path.clone()), ..LogOptions::default() });
     assert_eq!(logging.filter(), log::LevelFilter::Info);
     let _here = enter(1, 2);
     say(&logging, log::Level::Info, "dijitso::cache", "a \"record\"\nof two lines");
@@ -115,13 +119,14 @@ fn a_fifo_is_no_log_and_holds_nobody() {
     let read = || std::fs::File::options().read(true).custom_flags(libc::O_NONBLOCK).open(&path).unwrap();
     for reader in [None, Some(read())] {
         let mut complaints = Vec::new();
-        let options = Options { file: Some(path.clone()), events: Some(path.clone()), ..Options::default() };
+        let options =
+            LogOptions { file: Some(path.clone()), events: Some(path.clone()), ..LogOptions::default() };
         let logging = Logging::new(&options, &mut complaints);
         assert!(matches!(logging.sink, Sink::Stderr) && logging.events.is_none());
         assert!(complaints.len() == 2 && complaints[0].contains("a FIFO"), "{complaints:?}");
         drop(reader);
     }
-    let options = Options { file: Some("/dev/null".into()), ..Options::default() };
+    let options = LogOptions { file: Some("/dev/null".into()), ..LogOptions::default() };
     assert!(matches!(logging(&options).sink, Sink::File(_)));
 }
 
@@ -129,7 +134,7 @@ fn a_fifo_is_no_log_and_holds_nobody() {
 fn a_record_is_one_line_without_control_characters() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("log");
-    let logging = logging(&Options { file: Some(path.clone()), all_ranks: true, ..Options::default() });
+    let logging = logging(&LogOptions { file: Some(path.clone()), all_ranks: true, ..LogOptions::default() });
     say(&logging, log::Level::Warn, "dijitso", "a\u{1b}[2J\ndijitso error [x]: false\u{9b}");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(

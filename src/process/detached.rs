@@ -42,7 +42,7 @@ pub struct DetachedCommand<'a> {
 
 /// How a command that was run aside has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Exit {
+pub enum DetachedExit {
     /// Well, and the beginning of what it has said.
     Success(String),
     /// By itself and not well, or by a signal, or by its time limit; and the beginning of what it has said.
@@ -50,7 +50,7 @@ pub enum Exit {
 }
 
 /// Something that runs commands aside.
-pub type RunDetached = fn(&DetachedCommand<'_>) -> io::Result<Exit>;
+pub type RunDetached = fn(&DetachedCommand<'_>) -> io::Result<DetachedExit>;
 
 /// Bytes of what it says that are read.
 const SAID: usize = 1 << 16;
@@ -59,7 +59,7 @@ const SAID: usize = 1 << 16;
 ///
 /// # Errors
 /// When it cannot be started.
-pub fn run(aside: &DetachedCommand<'_>) -> io::Result<Exit> {
+pub fn run(aside: &DetachedCommand<'_>) -> io::Result<DetachedExit> {
     let (program, arguments) = aside.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut spawn = std::process::Command::new(program);
     spawn.args(arguments).current_dir(aside.cwd);
@@ -81,10 +81,14 @@ pub fn run(aside: &DetachedCommand<'_>) -> io::Result<Exit> {
     loop {
         if let Some(status) = child.0.try_wait()? {
             let said = beginning(said);
-            return Ok(if status.success() { Exit::Success(said) } else { Exit::Failure(said) });
+            return Ok(if status.success() {
+                DetachedExit::Success(said)
+            } else {
+                DetachedExit::Failure(said)
+            });
         }
         if begin.elapsed() >= aside.limit {
-            return Ok(Exit::Failure(beginning(said)));
+            return Ok(DetachedExit::Failure(beginning(said)));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -144,6 +148,6 @@ mod tests {
             cores,
             environment: &environment,
         };
-        assert_eq!(run(&command).unwrap(), Exit::Success("1 none C\n".to_owned()));
+        assert_eq!(run(&command).unwrap(), DetachedExit::Success("1 none C\n".to_owned()));
     }
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use detached::RunDetached;
 use exec_context::ExecContext;
-use slots::{Slot, Wanted};
+use slots::{Slot, SlotRequest};
 
 pub use spawn::{SystemRunner, names_launcher};
 
@@ -103,10 +103,10 @@ pub trait Runner: Send + Sync {
 
     /// Waits for a place among the compilers of this host, held until it is dropped.
     ///
-    /// `None` when nobody counts, or after the patience of `wanted`: it is economy, so the compiler runs all the same.
+    /// `None` when nobody counts, or after the patience of `request`: it is economy, so the compiler runs all the same.
     /// Runners that start no real processes take no places.
-    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
-        let _ = (wanted, context);
+    fn slot(&self, request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
+        let _ = (request, context);
         None
     }
 

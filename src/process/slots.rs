@@ -38,7 +38,7 @@ use super::exec_context::ExecContext;
 
 /// A slot that is asked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct SlotRequest<'a> {
     /// Where this user's programs count their compilers; absolute.
     pub dir: &'a Path,
     /// Which slots will do; see [`choices`].
@@ -79,13 +79,13 @@ pub fn choices(count: Option<usize>, cores: Cores) -> Vec<usize> {
 /// Waits for one of the slots. `None` if compilers are not counted, all slots stayed taken for too long, or the context
 /// is cancelled or hurried.
 #[must_use]
-pub fn take(wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
-    match open_folder(wanted.dir).and_then(|folder| wait(&folder, wanted, context)) {
+pub fn take(request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
+    match open_folder(request.dir).and_then(|folder| wait(&folder, request, context)) {
         Ok(slot) => slot,
         Err(why) => {
             static SAID: AtomicBool = AtomicBool::new(false);
             if !SAID.swap(true, Ordering::Relaxed) {
-                let dir = wanted.dir.display();
+                let dir = request.dir.display();
                 log::info!("compilers are not counted in {dir} (build.slots_dir): {why}");
             }
             None
@@ -99,24 +99,24 @@ pub struct Spare {
     _slot: Option<Slot>,
 }
 
-/// Waits for a place without a word, as long as `wanted` says. `None` if all stayed taken: the command is then not to be
+/// Waits for a place without a word, as long as `request` says. `None` if all stayed taken: the command is then not to be
 /// run. Where compilers are not counted there is always one.
 #[must_use]
-pub fn take_spare(wanted: &Wanted<'_>) -> Option<Spare> {
+pub fn take_spare(request: &SlotRequest<'_>) -> Option<Spare> {
     const NAP: Duration = Duration::from_millis(20);
     let begin = Instant::now();
-    let Ok(folder) = open_folder(wanted.dir) else { return Some(Spare { _slot: None }) };
+    let Ok(folder) = open_folder(request.dir) else { return Some(Spare { _slot: None }) };
     let mut holders = Holders::default();
     loop {
         holders.begin_round();
-        for index in wanted.choices {
+        for index in request.choices {
             match try_take(&folder, *index, &mut holders) {
                 Ok(None) => {}
                 Ok(Some(slot)) => return Some(Spare { _slot: Some(slot) }),
                 Err(_) => return Some(Spare { _slot: None }),
             }
         }
-        if begin.elapsed() >= wanted.patience {
+        if begin.elapsed() >= request.patience {
             return None;
         }
         std::thread::sleep(NAP);
@@ -184,7 +184,7 @@ fn remove_old(all: &File, dir: &Path) {
 /// After this long it is said who is waited for; then after eight times as long, and so on.
 const SAY_AFTER: Duration = Duration::from_secs(3);
 
-fn wait(folder: &File, wanted: &Wanted<'_>, context: &ExecContext) -> io::Result<Option<Slot>> {
+fn wait(folder: &File, request: &SlotRequest<'_>, context: &ExecContext) -> io::Result<Option<Slot>> {
     const LONGEST: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     let mut nap = Duration::from_millis(1);
@@ -194,8 +194,8 @@ fn wait(folder: &File, wanted: &Wanted<'_>, context: &ExecContext) -> io::Result
         holders.begin_round();
         // From anywhere, or all that wait would look at the same slot first.
         let first = usize::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
-        for at in 0..wanted.choices.len() {
-            let index = wanted.choices[(first + at) % wanted.choices.len()];
+        for at in 0..request.choices.len() {
+            let index = request.choices[(first + at) % request.choices.len()];
             if let Some(slot) = try_take(folder, index, &mut holders)? {
                 let waited = begin.elapsed();
                 if waited > Duration::from_secs(1) {
@@ -212,16 +212,16 @@ fn wait(folder: &File, wanted: &Wanted<'_>, context: &ExecContext) -> io::Result
         }
         let waited = begin.elapsed();
         if waited >= say_after {
-            holders.say(wanted.choices.len(), waited);
+            holders.say(request.choices.len(), waited);
             say_after *= 8;
         }
-        let left = wanted.patience.saturating_sub(waited);
+        let left = request.patience.saturating_sub(waited);
         if left.is_zero() {
-            if !wanted.patience.is_zero() {
+            if !request.patience.is_zero() {
                 log::warn!(
                     "{} compilers were busy on this host for {:.0} s: compiling all the same (build.max_compilers)",
-                    wanted.choices.len(),
-                    wanted.patience.as_secs_f64()
+                    request.choices.len(),
+                    request.patience.as_secs_f64()
                 );
             }
             return Ok(None);
@@ -352,12 +352,12 @@ mod tests {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
     use std::sync::atomic::AtomicUsize;
 
-    fn take(wanted: &Wanted<'_>) -> Option<Slot> {
-        super::take(wanted, &ExecContext::default())
+    fn take(request: &SlotRequest<'_>) -> Option<Slot> {
+        super::take(request, &ExecContext::default())
     }
 
-    fn ask<'a>(dir: &'a Path, choices: &'a [usize]) -> Wanted<'a> {
-        Wanted { dir, choices, patience: Duration::ZERO }
+    fn ask<'a>(dir: &'a Path, choices: &'a [usize]) -> SlotRequest<'a> {
+        SlotRequest { dir, choices, patience: Duration::ZERO }
     }
 
     #[test]
@@ -370,7 +370,7 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..5 {
                         let wanted =
-                            Wanted { dir: &slots, choices: &[0, 1], patience: Duration::from_secs(60) };
+                            SlotRequest { dir: &slots, choices: &[0, 1], patience: Duration::from_secs(60) };
                         let slot = take(&wanted).unwrap();
                         let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                         most.fetch_max(now, Ordering::SeqCst);

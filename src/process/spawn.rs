@@ -21,7 +21,7 @@ use crate::signals::Tie;
 use super::detached::{self, RunDetached};
 use super::exec_context::ExecContext;
 use super::rlimit::MemoryLimit;
-use super::slots::{self, Slot, Wanted};
+use super::slots::{self, Slot, SlotRequest};
 use super::{Capture, Command, Exit, OUTPUT_LIMIT, Outcome, Runner};
 use super::{affinity, environment, null_device};
 
@@ -30,8 +30,8 @@ use super::{affinity, environment, null_device};
 pub struct SystemRunner;
 
 impl Runner for SystemRunner {
-    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
-        slots::take(wanted, context)
+    fn slot(&self, request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
+        slots::take(request, context)
     }
 
     fn has_free_core(&self) -> bool {

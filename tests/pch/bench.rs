@@ -14,7 +14,7 @@ use dijitso::load::{Loader, System};
 use dijitso::params::Params;
 use dijitso::process::detached::RunDetached;
 use dijitso::process::exec_context::ExecContext;
-use dijitso::process::slots::{Slot, Wanted};
+use dijitso::process::slots::{Slot, SlotRequest};
 use dijitso::process::{Command, Outcome, Runner, SystemRunner};
 
 /// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
@@ -36,7 +36,7 @@ impl Runner for Host {
         SystemRunner.run(command)
     }
 
-    fn slot(&self, wanted: &Wanted<'_>, context: &ExecContext) -> Option<Slot> {
+    fn slot(&self, wanted: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
         SystemRunner.slot(wanted, context)
     }
 

@@ -24,8 +24,8 @@ use crate::fsutil::{self, Durability, Folder, LONGEST_TEXT};
 use crate::human;
 use crate::owner::Creator;
 use crate::process::affinity::Cores;
-use crate::process::detached::{DetachedCommand, Exit, RunDetached};
-use crate::process::slots::{self, Wanted};
+use crate::process::detached::{DetachedCommand, DetachedExit, RunDetached};
+use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
 
 use super::environment::{self, Environment};
@@ -192,7 +192,7 @@ fn next(dir: &Path) -> Option<(Work, Option<Places>)> {
 fn make_in_a_place(work: &Work, places: Option<&Places>, run: RunDetached) {
     let place = match places {
         Some(Places { dir, choices }) => {
-            match slots::take_spare(&Wanted { dir, choices, patience: PATIENCE_FOR_A_PLACE }) {
+            match slots::take_spare(&SlotRequest { dir, choices, patience: PATIENCE_FOR_A_PLACE }) {
                 None => return work.tell("all places for compilers stayed taken"),
                 place => place,
             }
@@ -312,8 +312,8 @@ fn make_in(work: &Work, run: RunDetached, lock: &File) -> Result<(), Refusal> {
         let Work { environment, limit, cores, .. } = work;
         let (limit, cores) = (*limit, *cores);
         match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit, cores, environment })? {
-            Exit::Success(said) => Ok(said),
-            Exit::Failure(said) => Err(Refusal::of_compiler(what, &said)),
+            DetachedExit::Success(said) => Ok(said),
+            DetachedExit::Failure(said) => Err(Refusal::of_compiler(what, &said)),
         }
     };
     write(HEADER, &work.text)?;

@@ -17,7 +17,7 @@ use crate::elf;
 use crate::error::{Error, Result};
 use crate::fsutil::{LONGEST_LIBRARY, LONGEST_TEXT};
 use crate::human;
-use crate::inputs::{Input, State};
+use crate::inputs::{Input, InputState};
 use crate::language;
 use crate::params::resolved::CacheParams;
 use crate::signature::{check_name, check_signature};
@@ -406,7 +406,7 @@ fn check_library(item: &BundleEntry, library: &[u8]) -> BundleResult<(EntryRecor
     }
     let cpu = record.recipe.as_ref().map(|recipe| recipe.cpu.clone()).unwrap_or_default();
     let (gone, here): (Vec<&Input>, Vec<&Input>) =
-        record.inputs.iter().partition(|input| matches!(input.state(), State::Gone(_)));
+        record.inputs.iter().partition(|input| matches!(input.state(), InputState::Gone(_)));
     let facts = EntryCheck {
         machine: machine(library),
         cpu,

@@ -9,7 +9,7 @@ use dijitso::params::resolved::Resolved;
 use dijitso::process::affinity::{self, Cores};
 use dijitso::process::environment;
 use dijitso::process::exec_context::ExecContext;
-use dijitso::process::slots::{self, Wanted};
+use dijitso::process::slots::{self, SlotRequest};
 
 use super::{Probe, Setting};
 
@@ -37,7 +37,7 @@ fn places(params: &Resolved) -> Probe {
         let advice = "set build.slots_dir, or HOME, so that compilers of all your programs share the cores";
         return Probe::warn(NAME, "compilers are not counted", advice);
     };
-    let wanted = Wanted { dir, choices: &choices, patience: Duration::from_millis(20) };
+    let wanted = SlotRequest { dir, choices: &choices, patience: Duration::from_millis(20) };
     let finding = format!("{} at once, counted in {}", choices.len(), dir.display());
     match slots::take(&wanted, &ExecContext::default()) {
         Some(_) => Probe::ok(NAME, finding),
