@@ -2,8 +2,8 @@
 /// @file dijitso.hpp
 /// C++17 interface to dijitso; header only, on top of dijitso.h.
 ///
-/// dijitso compiles generated code at run time, keeps the result in a cache, and loads it on every rank of a communicator. The
-/// shortest complete program:
+/// dijitso compiles generated code at run time, keeps the result in a cache, and loads it on every rank of a
+/// communicator. The shortest complete program:
 ///
 ///     #include <dijitso.hpp>
 ///     #include <cstdio>
@@ -15,23 +15,26 @@
 ///       std::printf("%g\n", library.symbol<double(double)>("square")(3.0));
 ///     }
 ///
-/// Ownership: params, library and error own their handle. source and blob are views that dijitso passes to a callback; they are
-/// borrowed until the callback returns. Text passed in is copied, text passed out is a copy, unless said otherwise.
+/// Ownership: params, library and error own their handle. source and blob are views that dijitso passes to a
+/// callback; they are borrowed until the callback returns. Texts that go in and come out are copied, unless
+/// said otherwise.
 ///
-/// Errors: every failure is thrown as dijitso::error. What a callback throws is caught before it reaches the C library and comes
-/// out of jit() again, with its own type, on the rank that threw it; the others get a dijitso::error that carries its what().
+/// Errors: every failure is thrown as dijitso::error. An exception of a callback is caught before it reaches
+/// the C library. jit() throws it again, with its own type, on the rank on which it was thrown; the other
+/// ranks get a dijitso::error with its what().
 ///
-/// MPI: jit(), jit_source() and the functions of namespace mpi are collective, nothing else; no constructor, copy or destructor communicates, so objects may be destroyed in any order
-/// and also after MPI_Finalize. With a dijitso built without MPI the only communicator is the null communicator.
+/// MPI: jit(), jit_source(), jit_start(), pending::finish() and the functions of namespace mpi are
+/// collective, nothing else. No copy or destructor communicates, so objects may be destroyed in any order,
+/// also after MPI_Finalize. In a dijitso built without MPI the only communicator is the null communicator.
 ///
-/// Threads: distinct objects may be used from distinct threads, and one object from several as long as none of them changes it.
-/// Calls of jit() on one communicator are made one at a time.
+/// Threads: distinct objects may be used from distinct threads, and one object from several as long as none
+/// of them changes it. Calls of jit() on one communicator are made one at a time.
 #ifndef DIJITSO_HPP
 #define DIJITSO_HPP
 
 #if !defined(__cplusplus) || (__cplusplus < 201703L && !(defined(_MSVC_LANG) && _MSVC_LANG >= 201703L))
-#error "dijitso.hpp needs C++17: compile with -std=c++17 or newer (CMake: target_compile_features(... cxx_std_17)), or use dijitso.h"
-#else // the whole file: nothing is to follow that sentence
+#error "dijitso.hpp needs C++17: compile with -std=c++17 or newer (CMake: cxx_std_17), or use dijitso.h"
+#else // the whole file, so that the compiler prints that sentence alone
 
 #include <dijitso.h>
 
@@ -53,26 +56,26 @@
 namespace dijitso
 {
 
-/// The type of a communicator: MPI_Comm, or a placeholder when dijitso was built without MPI.
+/// The type of a communicator: MPI_Comm, or a placeholder if dijitso was built without MPI.
 #if DIJITSO_HAVE_MPI
 using communicator = MPI_Comm;
 #else
 using communicator = std::decay_t<decltype(DIJITSO_COMM_NULL)>;
 #endif
 
-/// How a call of jit() got its library on this rank.
+/// The way in which a call of jit() got its library on this rank.
 enum class origin : std::int32_t
 {
-  memory = DIJITSO_ORIGIN_MEMORY,     ///< this process had it loaded already
+  memory = DIJITSO_ORIGIN_MEMORY,     ///< it was loaded in this process
   disk = DIJITSO_ORIGIN_DISK,         ///< it was in the cache directory
   built = DIJITSO_ORIGIN_BUILT,       ///< this rank generated and compiled it
   received = DIJITSO_ORIGIN_RECEIVED, ///< another rank built it and sent it
 };
 
-/// The name of an origin, in lower case: "memory", "disk", "built" or "received".
-constexpr std::string_view to_string(origin how) noexcept
+/// Returns the name of an origin: "memory", "disk", "built" or "received".
+constexpr std::string_view to_string(origin value) noexcept
 {
-  switch (how)
+  switch (value)
   {
   case origin::memory: return "memory";
   case origin::disk: return "disk";
@@ -82,16 +85,16 @@ constexpr std::string_view to_string(origin how) noexcept
   return "unknown";
 }
 
-/// The version of the library that is linked, such as "1.0.0".
+/// Returns the version of the linked library, such as "1.0.0".
 inline std::string_view version() noexcept { return dijitso_version(); }
 
-/// What failed, where, and what the compiler said. Copying does not throw.
+/// A failure: a message, and where to look further. Copying does not throw.
 class error : public std::runtime_error
 {
 public:
-  /// An error of the host's own making; the library's own are made by this header.
+  /// Makes an error of the host; those of the library are made by this header.
   /// @param status one of DIJITSO_ERROR_*
-  /// @param message what failed, one paragraph
+  /// @param message one paragraph
   /// @param rank rank on which it happened, -1 if none
   /// @param log compiler output, empty if none
   /// @param path directory that reproduces the failure, empty if none
@@ -101,16 +104,17 @@ public:
   {
   }
 
-  /// One of DIJITSO_ERROR_*.
+  /// Returns one of DIJITSO_ERROR_*.
   dijitso_status status() const noexcept { return details_->status; }
 
-  /// The rank, in the communicator of the call, on which it happened; -1 if that has no meaning.
+  /// Returns the rank in the communicator on which it happened; -1 if it concerns no single rank.
   int rank() const noexcept { return details_->rank; }
 
-  /// The whole compiler output; empty if no compiler ran. Borrowed until the error and its copies are gone.
+  /// Returns the whole compiler output; empty if no compiler ran. Borrowed until the error and its copies are
+  /// gone.
   const std::string& log() const noexcept { return details_->log; }
 
-  /// The directory that reproduces the failure; empty if there is none. Borrowed like log().
+  /// Returns the directory that reproduces the failure; empty if there is none. Borrowed like log().
   const std::string& path() const noexcept { return details_->path; }
 
 private:
@@ -140,7 +144,7 @@ struct deleter
 
 inline std::string text(const char* borrowed) { return borrowed ? borrowed : ""; }
 
-/// Throws what a failed call left behind; takes ownership of `failure`, which may be null.
+/// Throws the error of a failed call; takes ownership of `failure`, which may be null.
 inline void check(dijitso_status status, dijitso_error* failure)
 {
   const std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> owned(failure);
@@ -152,24 +156,25 @@ inline void check(dijitso_status status, dijitso_error* failure)
               text(dijitso_error_log(failure)), text(dijitso_error_path(failure)));
 }
 
-/// A copy that ends in NUL. A NUL inside would cut the text short without a word, so it is refused.
+/// Returns a copy that ends in NUL. Refuses a NUL inside, which would cut the text short.
 inline std::string c_string(std::string_view value)
 {
   if (value.find('\0') != std::string_view::npos)
-    throw error(DIJITSO_ERROR_INVALID_ARGUMENT, "text passed to dijitso contains a NUL character: " + std::string(value.data()));
+    throw error(DIJITSO_ERROR_INVALID_ARGUMENT,
+                "text passed to dijitso contains a NUL character: " + std::string(value.data()));
   return std::string(value);
 }
 
 } // namespace detail
 
-/// Parameters: defaults, overruled by the config file, by the environment, and by what is set here.
+/// Parameters: defaults, overridden by the config file, then by the environment, then by what is set here.
 ///
-/// Owns its handle; moved, not copied. Everything is local. Constructing and setting may throw (an unreadable config file, an
-/// unknown key): a rank on which that happens must not leave the others alone in a jit().
+/// Owns its handle; moved, not copied. Everything is local. Constructing and setting may throw (an unreadable
+/// config file, an unknown key): a rank on which that happens must not leave the others waiting in a jit().
 class params
 {
 public:
-  /// Defaults, config file and environment. @local
+  /// Reads defaults, config file and environment. @local
   params()
   {
     dijitso_params* handle = nullptr;
@@ -179,7 +184,8 @@ public:
     detail::check(status, failure);
   }
 
-  /// The same, then each key set in turn: `params{{"cache.cache_dir", "/scratch/jit"}, {"build.debug", "true"}}`. @local
+  /// Also sets each key in turn: `params{{"cache.cache_dir", "/scratch/jit"}, {"build.debug", "true"}}`.
+  /// @local
   params(std::initializer_list<std::pair<std::string_view, std::string_view>> values) : params()
   {
     for (const auto& [key, value] : values)
@@ -207,22 +213,22 @@ public:
     return *this;
   }
 
-  /// The value of a key as text; nothing if there is no such key. @local
+  /// Returns the value of a key as text; nothing if there is no such key. @local
   std::optional<std::string> get(std::string_view key) const
   {
     return copied(dijitso_params_get(handle_.get(), detail::c_string(key).c_str()));
   }
 
-  /// Where the value of a key came from; nothing if there is no such key. @local
+  /// Returns where the value of a key came from; nothing if there is no such key. @local
   std::optional<std::string> origin(std::string_view key) const
   {
     return copied(dijitso_params_origin(handle_.get(), detail::c_string(key).c_str()));
   }
 
-  /// All parameters as JSON. @local
+  /// Returns all parameters as JSON. @local
   std::string to_json() const { return detail::text(dijitso_params_to_json(handle_.get())); }
 
-  /// The C handle, borrowed until this object is gone; null after a move.
+  /// Returns the C handle, borrowed until this object is gone; null after a move.
   const dijitso_params* handle() const noexcept { return handle_.get(); }
 
 private:
@@ -236,8 +242,9 @@ private:
 
 /// A loaded library.
 ///
-/// Copies share one handle and cost a reference count; no copy is ever empty. The code stays loaded when the last copy is gone,
-/// so that function pointers never dangle. Everything is local and may be called from any thread.
+/// Copies share one handle and cost a reference count; no copy is ever empty. The code stays loaded when the
+/// last copy is gone, so function pointers never dangle. Everything is local and may be called from any
+/// thread.
 class library
 {
 public:
@@ -248,32 +255,35 @@ public:
       throw error(DIJITSO_ERROR_INVALID_ARGUMENT, "a dijitso::library needs a handle that is not null");
   }
 
-  // A move would leave an empty library behind; copies are declared so that moving copies.
+  // A move would leave an empty library behind. Copies are declared so that moving copies.
   library(const library&) = default;
   library& operator=(const library&) = default;
   ~library() = default;
 
-  /// A function or an object by its symbol: `symbol<double(double)>("f")` is a `double (*)(double)`, `symbol<int>("n")` an
-  /// `int*`. The type is taken on trust. Valid until the process ends. @local
+  /// Finds a function or an object: `symbol<double(double)>("f")` is a `double (*)(double)`,
+  /// `symbol<int>("n")` an `int*`. The type is not checked. Valid until the process ends. @local
   template <class T>
   T* symbol(std::string_view name) const
   {
     return reinterpret_cast<T*>(function(name));
   }
 
-  /// The address of a symbol whose type is not known here. Valid until the process ends. @local
+  /// Finds a symbol of unknown type. Valid until the process ends. @local
   void* symbol_address(std::string_view name) const { return reinterpret_cast<void*>(function(name)); }
 
-  /// The signature: the key of this library in the cache. @local
+  /// Returns the signature: the key of this library in the cache. @local
   std::string signature() const { return detail::text(dijitso_library_signature(handle_.get())); }
 
-  /// The file that was loaded. @local
+  /// Returns the path of the library in the cache of this rank. @local
   std::string path() const { return detail::text(dijitso_library_path(handle_.get())); }
 
-  /// How the call of jit() that returned it got it on this rank. @local
-  dijitso::origin origin() const noexcept { return static_cast<dijitso::origin>(dijitso_library_origin(handle_.get())); }
+  /// Returns the way in which the call that returned it got it on this rank. @local
+  dijitso::origin origin() const noexcept
+  {
+    return static_cast<dijitso::origin>(dijitso_library_origin(handle_.get()));
+  }
 
-  /// The C handle, borrowed until the last copy is gone.
+  /// Returns the C handle, borrowed until the last copy is gone.
   const dijitso_library* handle() const noexcept { return handle_.get(); }
 
 private:
@@ -281,7 +291,8 @@ private:
   {
     dijitso_fn found = nullptr;
     dijitso_error* failure = nullptr;
-    const dijitso_status status = dijitso_library_symbol(handle_.get(), detail::c_string(name).c_str(), &found, &failure);
+    const dijitso_status status =
+        dijitso_library_symbol(handle_.get(), detail::c_string(name).c_str(), &found, &failure);
     detail::check(status, failure);
     return found;
   }
@@ -289,45 +300,49 @@ private:
   std::shared_ptr<dijitso_library> handle_;
 };
 
-/// What a generate callback is asked for, and where it puts its answer. A view, borrowed until the callback returns.
+/// The request to a generate callback, and the place for its answer. A view, borrowed until the callback
+/// returns.
 class source
 {
 public:
-  source(std::string_view name, std::string_view signature, std::string_view generator, dijitso_source* handle) noexcept
+  source(std::string_view name, std::string_view signature, std::string_view generator,
+         dijitso_source* handle) noexcept
       : name_(name), signature_(signature), generator_(generator), handle_(handle)
   {
   }
   source(const source&) = delete;
   source& operator=(const source&) = delete;
 
-  /// The name that was passed to jit(). Borrowed until the callback returns, like the two below.
+  /// Returns the name that was passed to jit(). Borrowed until the callback returns, like the next two.
   std::string_view name() const noexcept { return name_; }
 
-  /// The final signature: the code is saved as `<signature>.cpp` (or .c), the header as `<signature>.h`.
+  /// Returns the signature: the code is saved as `<signature>.cpp` (or .c), the header as `<signature>.h`.
   std::string_view signature() const noexcept { return signature_; }
 
-  /// The parameter "generator", as JSON.
+  /// Returns the parameter "generator", as JSON.
   std::string_view generator() const noexcept { return generator_; }
 
-  /// The source text to compile; copied.
+  /// Sets the source text to compile; copied.
   void set_code(std::string_view code)
   {
     accept(dijitso_source_set_code(handle_, code.data(), code.size()), "the source text");
   }
 
-  /// The header text that the code and its dependants may include as "<signature>.h"; copied.
+  /// Sets the header text that the code and its dependants may include as "<signature>.h"; copied.
   void set_header(std::string_view header)
   {
     accept(dijitso_source_set_header(handle_, header.data(), header.size()), "the header text");
   }
 
-  /// A library to link to, made by a jit() that has returned on this rank, for instance one inside this callback; copied.
+  /// Adds a library to link to, from a jit() that has returned on this rank, possibly inside this callback;
+  /// copied.
   void add_dependency(std::string_view signature)
   {
-    accept(dijitso_source_add_dependency(handle_, detail::c_string(signature).c_str()), "dependency " + std::string(signature));
+    accept(dijitso_source_add_dependency(handle_, detail::c_string(signature).c_str()),
+           "dependency " + std::string(signature));
   }
 
-  /// The same for a library at hand.
+  /// Adds a library to link to.
   void add_dependency(const library& dependency) { add_dependency(dependency.signature()); }
 
 private:
@@ -341,7 +356,7 @@ private:
   dijitso_source* handle_;
 };
 
-/// Where a receive callback puts what it received. A view, borrowed until the callback returns.
+/// The bytes that a receive callback fills. A view, borrowed until the callback returns.
 class blob
 {
 public:
@@ -349,7 +364,8 @@ public:
   blob(const blob&) = delete;
   blob& operator=(const blob&) = delete;
 
-  /// A buffer of `size` bytes to write into; borrowed until the next resize or the end of the callback.
+  /// Returns a buffer of `size` bytes to write into; borrowed until the next resize or the end of the
+  /// callback.
   std::uint8_t* resize(std::size_t size)
   {
     std::uint8_t* const data = dijitso_blob_resize(handle_, size);
@@ -358,29 +374,32 @@ public:
     return data;
   }
 
-  /// The C handle, borrowed until the callback returns.
+  /// Returns the C handle, borrowed until the callback returns.
   dijitso_blob* handle() const noexcept { return handle_; }
 
 private:
   dijitso_blob* handle_;
 };
 
-/// Writes the source; throw to fail. Called on ranks that build, and only on a miss; jit() inside is local to the rank.
+/// Sets the source; throws to fail. Called on ranks that build, and only on a miss; jit() inside is local to
+/// the rank.
 using generate_function = std::function<void(source&)>;
 
-/// The host's part in a jit(). Each is called on the thread that called jit(), before jit() returns; an empty one is not there.
+/// The host's part in a jit(). All may be empty. They are called on the thread that called jit(), before
+/// jit() returns.
 struct callbacks
 {
   generate_function generate;
 
-  /// Replaces, together with receive, the library's own way to the ranks that do not share the builder's cache: sends `size`
-  /// bytes to every one of them. The bytes are borrowed until it returns.
+  /// Replaces, together with receive, the library's transport to the ranks that do not share the builder's
+  /// cache: sends `size` bytes to each of them. The bytes are borrowed until it returns.
   std::function<void(const std::uint8_t* data, std::size_t size)> send;
 
-  /// Receives what send() sent.
+  /// Receives the bytes that send() sent.
   std::function<void(blob&)> receive;
 
-  /// Called by every rank after building and transport, before loading; returns when all have called it, as a barrier does.
+  /// Called by every rank after building and transport, before loading; returns when all have called it, as a
+  /// barrier does.
   std::function<void()> wait;
 };
 
@@ -390,10 +409,10 @@ namespace detail
 struct jit_call
 {
   const callbacks& host;
-  std::exception_ptr thrown; // the first one: what comes later is a consequence
+  std::exception_ptr thrown; // the first one: later ones are consequences
 };
 
-/// Runs a callback so that nothing unwinds through the C library; non-zero if it threw.
+/// Runs a callback so that nothing unwinds through the C library. Returns non-zero if it threw.
 template <class Action>
 std::int32_t guarded(void* user_data, Action action) noexcept
 {
@@ -417,8 +436,8 @@ inline std::int32_t generate(void* user_data, const char* name, const char* sign
   return guarded(user_data, [&](const callbacks& host) {
     try
     {
-      source wanted(name, signature, generator ? generator : "", handle);
-      host.generate(wanted);
+      source request(name, signature, generator ? generator : "", handle);
+      host.generate(request);
     }
     catch (const std::exception& reason)
     {
@@ -451,7 +470,7 @@ inline std::int32_t wait(void* user_data) noexcept
   return guarded(user_data, [](const callbacks& host) { host.wait(); });
 }
 
-/// The host's part as the C library wants it: valid as long as `call`.
+/// Returns the callbacks for the C library: valid as long as `call`.
 inline dijitso_callbacks trampolines_of(jit_call& call)
 {
   dijitso_callbacks trampolines = DIJITSO_CALLBACKS_INIT;
@@ -463,14 +482,21 @@ inline dijitso_callbacks trampolines_of(jit_call& call)
   return trampolines;
 }
 
-/// No c_string() for names: throwing before a collective would leave the other ranks alone in it. A NUL cannot be part of a name,
-/// and the library refuses the character that stands for it, on every rank.
+/// Returns a copy of a name in which NUL is a character that the library refuses, on every rank. c_string()
+/// would throw before the collective and leave the other ranks waiting in it.
 inline std::string terminated_name(std::string_view name)
 {
   std::string terminated(name);
   for (char& character : terminated)
     character = character == '\0' ? '?' : character;
   return terminated;
+}
+
+/// Returns a name that every rank refuses if the parameters were moved from. The C interface takes their null
+/// handle as "all defaults"; and the other ranks are in the call already, so this rank must not throw.
+inline std::string_view name_for(const params& parameters, std::string_view name)
+{
+  return parameters.handle() ? name : "(with parameters that were moved from)";
 }
 
 inline library jit(std::string_view name, const dijitso_params* parameters, const callbacks& host, communicator comm)
@@ -491,27 +517,26 @@ inline library jit(std::string_view name, const dijitso_params* parameters, cons
 
 } // namespace detail
 
-/// Gives the library `name`: from memory, from the cache, or generated and compiled now.
+/// Returns the library `name`: from memory, from the cache, or built now.
 ///
-/// Looks in memory, then in the cache; on a miss runs `host.generate` on the ranks that build, compiles, publishes in the cache,
-/// hands the result to the ranks that do not share the builder's cache, and loads it everywhere.
+/// On a miss it runs `host.generate` on the ranks that build, compiles, publishes in the cache, sends the
+/// result to the ranks that do not share the builder's cache, and loads it everywhere. See dijitso_jit().
 ///
 /// @param name 1 to 200 bytes of [A-Za-z0-9_.+-], not starting with '.' or '-'; copied
 /// @param parameters the same on every rank; borrowed during the call
-/// @param host the same on every rank; borrowed during the call; all empty where a hit is expected
-/// @param comm the ranks that take part; with the null communicator the call is local and never touches MPI
-/// @throws dijitso::error with the same status and message on every rank; on a rank where a callback threw, what it threw
+/// @param host the same on every rank; borrowed during the call; all empty if a hit is expected
+/// @param comm the ranks that take part; with the null communicator the call is local and MPI is not touched
+/// @throws dijitso::error with the same status and message on every rank; on a rank whose callback threw,
+/// that exception
 /// @collective over comm
 /// @threads calls on one communicator one at a time
 inline library jit(std::string_view name, const params& parameters, const callbacks& host,
                    communicator comm = DIJITSO_COMM_NULL)
 {
-  // The C interface reads a null handle as "all defaults", which nobody means by parameters that were moved away. The
-  // other ranks are in the call already: a name that cannot be used lets all of them know.
-  return detail::jit(parameters.handle() ? name : "(with parameters that were moved from)", parameters.handle(), host, comm);
+  return detail::jit(detail::name_for(parameters, name), parameters.handle(), host, comm);
 }
 
-/// The same with a generate callback only, or nullptr where a hit is expected. @collective over comm
+/// Returns the library `name`. `generate` is nullptr if a hit is expected. @collective over comm
 inline library jit(std::string_view name, const params& parameters, generate_function generate,
                    communicator comm = DIJITSO_COMM_NULL)
 {
@@ -520,13 +545,13 @@ inline library jit(std::string_view name, const params& parameters, generate_fun
   return jit(name, parameters, host, comm);
 }
 
-/// The same with all parameters at their defaults. @collective over comm
+/// Returns the library `name`, with default parameters. @collective over comm
 inline library jit(std::string_view name, const callbacks& host, communicator comm = DIJITSO_COMM_NULL)
 {
   return detail::jit(name, nullptr, host, comm);
 }
 
-/// The same with a generate callback only and all parameters at their defaults. @collective over comm
+/// Returns the library `name`, with default parameters. @collective over comm
 inline library jit(std::string_view name, generate_function generate, communicator comm = DIJITSO_COMM_NULL)
 {
   callbacks host;
@@ -534,7 +559,7 @@ inline library jit(std::string_view name, generate_function generate, communicat
   return detail::jit(name, nullptr, host, comm);
 }
 
-/// A text for jit_source(). Views, borrowed during the call.
+/// A source text for jit_source(). Views, borrowed during the call.
 struct source_text
 {
   std::string_view code;                  ///< the source code, C or C++ as build.language says
@@ -545,20 +570,20 @@ struct source_text
 namespace detail
 {
 
-inline library jit_source(std::string_view name, const dijitso_params* parameters, const source_text& given, communicator comm)
+inline library jit_source(std::string_view name, const dijitso_params* parameters, const source_text& text,
+                          communicator comm)
 {
-  // A NUL within a signature cannot be part of it, and the library refuses what stands for it, on every rank.
   std::vector<std::string> dependencies;
-  for (const std::string& dependency : given.dependencies)
+  for (const std::string& dependency : text.dependencies)
     dependencies.push_back(terminated_name(dependency));
   std::vector<const char*> signatures;
   for (const std::string& dependency : dependencies)
     signatures.push_back(dependency.c_str());
   dijitso_text parts = DIJITSO_TEXT_INIT;
-  parts.code = given.code.data();
-  parts.code_length = given.code.size();
-  parts.header = given.header.data();
-  parts.header_length = given.header.size();
+  parts.code = text.code.data();
+  parts.code_length = text.code.size();
+  parts.header = text.header.data();
+  parts.header_length = text.header.size();
   parts.dependencies = signatures.data();
   parts.dependency_count = signatures.size();
   dijitso_library* handle = nullptr;
@@ -570,76 +595,80 @@ inline library jit_source(std::string_view name, const dijitso_params* parameter
   return library(owned.release());
 }
 
-/// What is passed as a communicator, and not as text.
+/// Accepts communicators, and no texts.
 template <class Comm>
-using if_communicator =
-    std::enable_if_t<std::is_convertible_v<Comm, communicator> && !std::is_convertible_v<Comm, std::string_view>, int>;
+using if_communicator = std::enable_if_t<
+    std::is_convertible_v<Comm, communicator> && !std::is_convertible_v<Comm, std::string_view>, int>;
 
 } // namespace detail
 
-/// Gives the library of a text: compiled the first time that this text is asked for, else from memory or the cache.
+/// Returns the library of a source text: compiled if this text was never asked for, else from memory or the
+/// cache.
 ///
-/// As jit() with a callback that sets this code and header, but the text is part of the signature: another text is another
-/// library. Within a generate callback it is local to the rank, as jit() is.
+/// It is jit() with a callback that sets this code and header, but the text is part of the signature: another
+/// text is another library. Within a generate callback it is local to the rank, as jit() is.
 ///
-/// @param name what files and messages are called by: 1 to 200 bytes of [A-Za-z0-9_.+-], not starting with '.' or '-'
+/// @param name used in file names and messages: 1 to 200 bytes of [A-Za-z0-9_.+-], not starting with '.' or
+///             '-'
 /// @param parameters the same on every rank; borrowed during the call
-/// @param given the same on every rank; borrowed during the call
-/// @param comm the ranks that take part; with the null communicator the call is local and never touches MPI
+/// @param text the same on every rank; borrowed during the call
+/// @param comm the ranks that take part; with the null communicator the call is local and MPI is not touched
 /// @throws dijitso::error with the same status and message on every rank
 /// @collective over comm
 /// @threads calls on one communicator one at a time
-inline library jit_source(std::string_view name, const params& parameters, const source_text& given,
+inline library jit_source(std::string_view name, const params& parameters, const source_text& text,
                           communicator comm = DIJITSO_COMM_NULL)
 {
-  return detail::jit_source(parameters.handle() ? name : "(with parameters that were moved from)", parameters.handle(), given,
-                            comm);
+  return detail::jit_source(detail::name_for(parameters, name), parameters.handle(), text, comm);
 }
 
-/// The same with all parameters at their defaults. @collective over comm
-inline library jit_source(std::string_view name, const source_text& given, communicator comm = DIJITSO_COMM_NULL)
+/// Returns the library of a source text, with default parameters. @collective over comm
+inline library jit_source(std::string_view name, const source_text& text, communicator comm = DIJITSO_COMM_NULL)
 {
-  return detail::jit_source(name, nullptr, given, comm);
+  return detail::jit_source(name, nullptr, text, comm);
 }
 
-/// The same with the code alone, or with a header. @collective over comm
+/// Returns the library of a code and an optional header. @collective over comm
 inline library jit_source(std::string_view name, const params& parameters, std::string_view code,
                           std::string_view header = {}, communicator comm = DIJITSO_COMM_NULL)
 {
   return jit_source(name, parameters, source_text{code, header}, comm);
 }
 
-/// The same. @collective over comm
+/// Returns the library of a code and an optional header, with default parameters. @collective over comm
 inline library jit_source(std::string_view name, std::string_view code, std::string_view header = {},
                           communicator comm = DIJITSO_COMM_NULL)
 {
   return detail::jit_source(name, nullptr, source_text{code, header}, comm);
 }
 
-/// The same without a header, on a communicator. @collective over comm
+/// Returns the library of a code without a header, on a communicator. @collective over comm
 template <class Comm, detail::if_communicator<Comm> = 0>
 library jit_source(std::string_view name, const params& parameters, std::string_view code, Comm comm)
 {
   return jit_source(name, parameters, source_text{code}, comm);
 }
 
-/// The same. @collective over comm
+/// Returns the library of a code without a header, with default parameters, on a communicator. @collective
+/// over comm
 template <class Comm, detail::if_communicator<Comm> = 0>
 library jit_source(std::string_view name, std::string_view code, Comm comm)
 {
   return detail::jit_source(name, nullptr, source_text{code}, comm);
 }
 
-/// A call of jit() in two parts: jit_start() asks for the source and leaves it to be compiled, finish() gives the library.
+/// A call of jit() in two parts: jit_start() generates the source and leaves it to be compiled, finish()
+/// returns the library.
 ///
-/// Modules that do not need each other are built at the same time if all of them are started before one is finished. Owns what
-/// was started; moved, not copied. One that is destroyed without being finished is given up, which has to happen on all ranks.
+/// Libraries that do not need each other are built at the same time if all of them are started before one is
+/// finished. Owns the call; moved, not copied. A call that is destroyed unfinished is given up; that has to
+/// happen on all ranks.
 class pending
 {
 public:
-  /// Takes the place of jit_start(). @collective over comm
+  /// Starts a call; use jit_start(). @collective over comm
   pending(std::string_view name, const dijitso_params* parameters, callbacks host, communicator comm)
-      : call_(std::make_unique<started>(std::move(host)))
+      : call_(std::make_unique<stable_call>(std::move(host)))
   {
     const dijitso_callbacks trampolines = detail::trampolines_of(call_->call);
     const std::string terminated = detail::terminated_name(name);
@@ -651,8 +680,8 @@ public:
     detail::check(status, failure);
   }
 
-  /// Waits until it is built, hands it over to where it is needed, and loads it; once. What a callback threw comes out here, also
-  /// that which was called by the start. @collective over the communicator of the start
+  /// Waits until the library is built, sends it to ranks that need it, and loads it; once. Throws what a
+  /// callback threw, also during the start. @collective over the communicator of the start
   library finish()
   {
     if (!handle_)
@@ -669,27 +698,26 @@ public:
   }
 
 private:
-  // At one place, whatever becomes of this object: the C library keeps a pointer to it.
-  struct started
+  // At one address, even if this object is moved: the C library keeps a pointer to it.
+  struct stable_call
   {
-    explicit started(callbacks given) : host(std::move(given)), call{host, nullptr} {}
+    explicit stable_call(callbacks functions) : host(std::move(functions)), call{host, nullptr} {}
     callbacks host;
     detail::jit_call call;
   };
 
-  std::unique_ptr<started> call_; // outlives the handle
+  std::unique_ptr<stable_call> call_; // outlives the handle
   std::unique_ptr<dijitso_pending, detail::deleter<dijitso_pending_free>> handle_;
 };
 
-/// The first part of jit(); see pending. Any rank may be asked to generate. @collective over comm
+/// Starts a call of jit(); see pending. Every rank must be able to generate. @collective over comm
 inline pending jit_start(std::string_view name, const params& parameters, callbacks host,
                          communicator comm = DIJITSO_COMM_NULL)
 {
-  return pending(parameters.handle() ? name : "(with parameters that were moved from)", parameters.handle(), std::move(host),
-                 comm);
+  return pending(detail::name_for(parameters, name), parameters.handle(), std::move(host), comm);
 }
 
-/// The same with a generate callback only, or nullptr where a hit is expected. @collective over comm
+/// Starts a call of jit(). `generate` is nullptr if a hit is expected. @collective over comm
 inline pending jit_start(std::string_view name, const params& parameters, generate_function generate,
                          communicator comm = DIJITSO_COMM_NULL)
 {
@@ -698,7 +726,7 @@ inline pending jit_start(std::string_view name, const params& parameters, genera
   return jit_start(name, parameters, std::move(host), comm);
 }
 
-/// The same with a generate callback only and all parameters at their defaults. @collective over comm
+/// Starts a call of jit(), with default parameters. @collective over comm
 inline pending jit_start(std::string_view name, generate_function generate, communicator comm = DIJITSO_COMM_NULL)
 {
   callbacks host;
@@ -710,33 +738,33 @@ inline pending jit_start(std::string_view name, generate_function generate, comm
 namespace detail
 {
 
-/// Text that is borrowed from a C string for as long as a visitor runs.
-template <class Thing>
-decltype(auto) shown(const Thing* thing)
+/// Returns the argument of a visitor: a view for a C string, else a reference.
+template <class Item>
+decltype(auto) visited(const Item* item)
 {
-  if constexpr (std::is_same_v<Thing, char>)
-    return std::string_view(thing);
+  if constexpr (std::is_same_v<Item, char>)
+    return std::string_view(item);
   else
-    return *thing;
+    return *item;
 }
 
-/// A visitor on its way through the C library: it may return nothing, or false to end the visit; what it throws ends the
-/// visit, and comes out of the call.
-template <class Thing, class Action>
+/// Carries a visitor through the C library. It may return nothing, or false to end the visit. If it throws,
+/// the visit ends and the call throws the exception again.
+template <class Item, class Action>
 struct visit
 {
   Action& action;
   std::exception_ptr thrown;
 
-  static std::int32_t call(void* user_data, const Thing* thing) noexcept
+  static std::int32_t call(void* user_data, const Item* item) noexcept
   {
     auto& self = *static_cast<visit*>(user_data);
     try
     {
-      if constexpr (std::is_void_v<decltype(self.action(shown(thing)))>)
-        return self.action(shown(thing)), 0;
+      if constexpr (std::is_void_v<decltype(self.action(visited(item)))>)
+        return self.action(visited(item)), 0;
       else
-        return self.action(shown(thing)) ? 0 : 1;
+        return self.action(visited(item)) ? 0 : 1;
     }
     catch (...)
     {
@@ -747,12 +775,12 @@ struct visit
 };
 
 /// Makes a call with a visitor: `invoke(function, user_data, error_out)`.
-template <class Thing, class Action, class Invoke>
-void visiting(Action& action, Invoke invoke)
+template <class Item, class Action, class Invoke>
+void call_with_visitor(Action& action, Invoke invoke)
 {
-  visit<Thing, Action> visitor{action, nullptr};
+  visit<Item, Action> visitor{action, nullptr};
   dijitso_error* failure = nullptr;
-  const dijitso_status status = invoke(&visit<Thing, Action>::call, static_cast<void*>(&visitor), &failure);
+  const dijitso_status status = invoke(&visit<Item, Action>::call, static_cast<void*>(&visitor), &failure);
   std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> reason(failure);
   if (visitor.thrown)
     std::rethrow_exception(visitor.thrown);
@@ -761,27 +789,37 @@ void visiting(Action& action, Invoke invoke)
 
 /// Makes a call that can fail: `invoke(error_out)`.
 template <class Invoke>
-void calling(Invoke invoke)
+void call(Invoke invoke)
 {
   dijitso_error* failure = nullptr;
   const dijitso_status status = invoke(&failure);
   check(status, failure);
 }
 
-/// Makes a call that fills a blob, and copies that: `invoke(blob, error_out)`.
+/// Makes a call that fills a blob, and returns a copy of the bytes: `invoke(blob, error_out)`.
 template <class Invoke>
-std::string reading(Invoke invoke)
+std::string call_for_bytes(Invoke invoke)
 {
   dijitso_blob* handle = nullptr;
-  calling([&](dijitso_error** failure) { return dijitso_blob_new(&handle, failure); });
+  call([&](auto failure) { return dijitso_blob_new(&handle, failure); });
   const std::unique_ptr<dijitso_blob, deleter<dijitso_blob_free>> owned(handle);
-  calling([&](dijitso_error** failure) { return invoke(handle, failure); });
+  call([&](auto failure) { return invoke(handle, failure); });
   return std::string(reinterpret_cast<const char*>(dijitso_blob_data(handle)), dijitso_blob_size(handle));
+}
+
+/// Makes a call that shows texts to a visitor, and returns them: `invoke(function, user_data, error_out)`.
+template <class Invoke>
+std::vector<std::string> call_for_texts(Invoke invoke)
+{
+  std::vector<std::string> texts;
+  auto collect = [&](std::string_view text) { texts.emplace_back(text); };
+  call_with_visitor<char>(collect, invoke);
+  return texts;
 }
 
 inline const std::uint8_t* bytes(std::string_view data) { return reinterpret_cast<const std::uint8_t*>(data.data()); }
 
-/// Pointers to C strings, as long as the vector of strings lives.
+/// Returns pointers to C strings, valid as long as `words`.
 inline std::vector<const char*> pointers(const std::vector<std::string>& words)
 {
   std::vector<const char*> all;
@@ -792,28 +830,25 @@ inline std::vector<const char*> pointers(const std::vector<std::string>& words)
 
 } // namespace detail
 
-/// The signature that jit() uses for a name on this machine. @local
+/// Returns the signature that jit() uses for a name on this machine. @local
 inline std::string signature(const params& parameters, std::string_view name)
 {
   const std::string terminated = detail::c_string(name);
-  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+  return detail::call_for_bytes([&](auto blob, auto failure) {
     return dijitso_signature(parameters.handle(), terminated.c_str(), blob, failure);
   });
 }
 
-/// The command that builds a library, with libraries of the cache to be linked. @local
+/// Returns the command that builds a library and links it to libraries of the cache. @local
 inline std::vector<std::string> build_command(const params& parameters, std::string_view signature,
                                               const std::vector<std::string>& dependencies = {})
 {
   const std::string terminated = detail::c_string(signature);
   const std::vector<const char*> linked = detail::pointers(dependencies);
-  std::vector<std::string> words;
-  auto collect = [&](std::string_view word) { words.emplace_back(word); };
-  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
-    return dijitso_build_command(parameters.handle(), terminated.c_str(), linked.data(), linked.size(), visitor, user_data,
-                                 failure);
+  return detail::call_for_texts([&](auto visitor, void* user_data, auto failure) {
+    return dijitso_build_command(parameters.handle(), terminated.c_str(), linked.data(), linked.size(), visitor,
+                                 user_data, failure);
   });
-  return words;
 }
 
 /// Loads a library of the cache by its signature. @local
@@ -821,82 +856,82 @@ inline library open(const params& parameters, std::string_view signature)
 {
   const std::string terminated = detail::c_string(signature);
   dijitso_library* handle = nullptr;
-  detail::calling([&](dijitso_error** failure) {
+  detail::call([&](auto failure) {
     return dijitso_library_open(parameters.handle(), terminated.c_str(), &handle, failure);
   });
   return library(handle);
 }
 
-/// What any shared library says of itself: calls `visitor(const dijitso_elf_item&)` for each item. @local
+/// Lists what any shared library needs: calls `visitor(const dijitso_elf_item&)` for each item. @local
 template <class Visitor>
 void read_elf(std::string_view path, Visitor visitor)
 {
   const std::string terminated = detail::c_string(path);
-  detail::visiting<dijitso_elf_item>(visitor, [&](dijitso_elf_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_elf_item>(visitor, [&](auto function, void* user_data, auto failure) {
     return dijitso_elf_read(terminated.c_str(), function, user_data, failure);
   });
 }
 
-/// Why something is, or is not, in the cache: text for people. @local
+/// Explains why a name or a signature is, or is not, in the cache: as text, or as JSON. @local
 inline std::string explain(const params& parameters, std::string_view name_or_signature, bool json = false)
 {
   const std::string terminated = detail::c_string(name_or_signature);
-  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+  return detail::call_for_bytes([&](auto blob, auto failure) {
     return dijitso_explain(parameters.handle(), terminated.c_str(), json ? 1 : 0, blob, failure);
   });
 }
 
-/// The cache that parameters name. Visitors return nothing, or false to end the visit; what they throw comes out of the call.
-/// All is local. Categories are sums of DIJITSO_CATEGORY_ values.
+/// The cache that parameters name. Visitors return nothing, or false to end the visit; a call throws what its
+/// visitor throws. All functions are local. Categories are sums of DIJITSO_CATEGORY_ values.
 namespace cache
 {
 
-/// `visitor(const dijitso_entry&)` for each entry. @local
+/// Calls `visitor(const dijitso_entry&)` for each entry. @local
 template <class Visitor>
 void list(const params& parameters, Visitor visitor)
 {
-  detail::visiting<dijitso_entry>(visitor, [&](dijitso_entry_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_entry>(visitor, [&](auto function, void* user_data, auto failure) {
     return dijitso_cache_list(parameters.handle(), function, user_data, failure);
   });
 }
 
-/// `visitor(const dijitso_file&)` for each file. @local
+/// Calls `visitor(const dijitso_file&)` for each file. @local
 template <class Visitor>
 void files(const params& parameters, std::int32_t categories, Visitor visitor)
 {
-  detail::visiting<dijitso_file>(visitor, [&](dijitso_file_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_file>(visitor, [&](auto function, void* user_data, auto failure) {
     return dijitso_cache_files(parameters.handle(), nullptr, categories, function, user_data, failure);
   });
 }
 
-/// `visitor(const dijitso_line&)` for each line that contains `pattern`. @local
+/// Calls `visitor(const dijitso_line&)` for each line that contains `pattern`. @local
 template <class Visitor>
 void grep(const params& parameters, std::string_view pattern, std::int32_t categories, Visitor visitor)
 {
   const std::string terminated = detail::c_string(pattern);
-  detail::visiting<dijitso_line>(visitor, [&](dijitso_line_fn function, void* user_data, dijitso_error** failure) {
-    return dijitso_cache_grep(parameters.handle(), terminated.c_str(), nullptr, categories, function, user_data, failure);
+  detail::call_with_visitor<dijitso_line>(visitor, [&](auto function, void* user_data, auto failure) {
+    return dijitso_cache_grep(parameters.handle(), terminated.c_str(), nullptr, categories, function, user_data,
+                              failure);
   });
 }
 
-/// `visitor(const dijitso_file_names&)`, once, with the names of the files of a signature. @local
+/// Calls `visitor(const dijitso_file_names&)` once, with the names of the files of a signature. @local
 template <class Visitor>
 void file_names(const params& parameters, std::string_view signature, Visitor visitor)
 {
   const std::string terminated = detail::c_string(signature);
-  detail::visiting<dijitso_file_names>(
-      visitor, [&](dijitso_file_names_fn function, void* user_data, dijitso_error** failure) {
-        return dijitso_cache_file_names(parameters.handle(), terminated.c_str(), function, user_data, failure);
-      });
+  detail::call_with_visitor<dijitso_file_names>(visitor, [&](auto function, void* user_data, auto failure) {
+    return dijitso_cache_file_names(parameters.handle(), terminated.c_str(), function, user_data, failure);
+  });
 }
 
-/// Signatures of the libraries of the cache that an entry is linked to. @local
+/// Returns the signatures of the libraries of the cache that an entry is linked to. @local
 inline std::vector<std::string> dependencies(const params& parameters, std::string_view signature)
 {
   const std::string terminated = detail::c_string(signature);
   std::vector<std::string> found;
   auto collect = [&](const dijitso_elf_item& item) { found.emplace_back(item.text); };
-  detail::visiting<dijitso_elf_item>(collect, [&](dijitso_elf_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_elf_item>(collect, [&](auto function, void* user_data, auto failure) {
     return dijitso_cache_dependencies(parameters.handle(), terminated.c_str(), function, user_data, failure);
   });
   return found;
@@ -905,14 +940,14 @@ inline std::vector<std::string> dependencies(const params& parameters, std::stri
 /// Makes the directories of the cache. @local
 inline void make_dirs(const params& parameters)
 {
-  detail::calling([&](dijitso_error** failure) { return dijitso_cache_make_dirs(parameters.handle(), failure); });
+  detail::call([&](auto failure) { return dijitso_cache_make_dirs(parameters.handle(), failure); });
 }
 
-/// A file of an entry. @local
+/// Returns the contents of a file of an entry, uncompressed. @local
 inline std::string read(const params& parameters, std::string_view signature, std::int32_t category)
 {
   const std::string terminated = detail::c_string(signature);
-  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+  return detail::call_for_bytes([&](auto blob, auto failure) {
     return dijitso_cache_read(parameters.handle(), terminated.c_str(), category, blob, failure);
   });
 }
@@ -921,122 +956,117 @@ inline std::string read(const params& parameters, std::string_view signature, st
 inline void store(const params& parameters, std::string_view signature, std::int32_t category, std::string_view data)
 {
   const std::string terminated = detail::c_string(signature);
-  detail::calling([&](dijitso_error** failure) {
-    return dijitso_cache_store(parameters.handle(), terminated.c_str(), category, detail::bytes(data), data.size(), failure);
+  detail::call([&](auto failure) {
+    return dijitso_cache_store(parameters.handle(), terminated.c_str(), category, detail::bytes(data), data.size(),
+                               failure);
   });
 }
 
-/// An entry with all that has to travel with it, as bytes. @local
+/// Returns an entry as bytes, with all that it needs. @local
 inline std::string read_binary(const params& parameters, std::string_view signature)
 {
   const std::string terminated = detail::c_string(signature);
-  return detail::reading([&](dijitso_blob* blob, dijitso_error** failure) {
+  return detail::call_for_bytes([&](auto blob, auto failure) {
     return dijitso_cache_read_binary(parameters.handle(), terminated.c_str(), blob, failure);
   });
 }
 
-/// Puts what read_binary() gave into the cache. @local
+/// Puts the bytes of read_binary() into the cache. @local
 inline void write_binary(const params& parameters, std::string_view signature, std::string_view data)
 {
   const std::string terminated = detail::c_string(signature);
-  detail::calling([&](dijitso_error** failure) {
-    return dijitso_cache_write_binary(parameters.handle(), terminated.c_str(), detail::bytes(data), data.size(), failure);
+  detail::call([&](auto failure) {
+    return dijitso_cache_write_binary(parameters.handle(), terminated.c_str(), detail::bytes(data), data.size(),
+                                      failure);
   });
 }
 
-/// Copies files of an entry to a directory; gives their paths there. @local
+/// Copies files of an entry to a directory; returns the paths of the copies. @local
 inline std::vector<std::string> extract(const params& parameters, std::string_view signature, std::int32_t categories,
                                         std::string_view directory, bool replace = false)
 {
-  const std::string terminated = detail::c_string(signature), place = detail::c_string(directory);
-  std::vector<std::string> paths;
-  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
-  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
-    return dijitso_cache_extract(parameters.handle(), terminated.c_str(), categories, place.c_str(), replace ? 1 : 0, visitor,
-                                 user_data, failure);
+  const std::string terminated = detail::c_string(signature), target = detail::c_string(directory);
+  return detail::call_for_texts([&](auto visitor, void* user_data, auto failure) {
+    return dijitso_cache_extract(parameters.handle(), terminated.c_str(), categories, target.c_str(),
+                                 replace ? 1 : 0, visitor, user_data, failure);
   });
-  return paths;
 }
 
-/// Removes files of an entry; gives their paths. @local
+/// Removes files of an entry; returns their paths. @local
 inline std::vector<std::string> remove(const params& parameters, std::string_view signature,
                                        std::int32_t categories = DIJITSO_CATEGORY_ALL)
 {
   const std::string terminated = detail::c_string(signature);
-  std::vector<std::string> paths;
-  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
-  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+  return detail::call_for_texts([&](auto visitor, void* user_data, auto failure) {
     return dijitso_cache_remove(parameters.handle(), terminated.c_str(), categories, visitor, user_data, failure);
   });
-  return paths;
 }
 
-/// Removes files of all entries, or says which would be removed; gives their paths. @local
+/// Removes files of all entries, or only lists them; returns their paths. @local
 inline std::vector<std::string> clean(const params& parameters, std::int32_t categories, bool dry_run)
 {
-  std::vector<std::string> paths;
-  auto collect = [&](std::string_view path) { paths.emplace_back(path); };
-  detail::visiting<char>(collect, [&](dijitso_text_fn visitor, void* user_data, dijitso_error** failure) {
+  return detail::call_for_texts([&](auto visitor, void* user_data, auto failure) {
     return dijitso_cache_clean(parameters.handle(), categories, dry_run ? 1 : 0, visitor, user_data, failure);
   });
-  return paths;
 }
 
-/// `visitor(const dijitso_finding&)` for each thing that is not as it should be; true if nothing is broken, or is any more.
-/// @local
+/// Checks the cache; calls `visitor(const dijitso_finding&)` for each finding. Returns true if no entry is
+/// broken (any more). @local
 template <class Visitor>
 bool check(const params& parameters, bool repair, Visitor visitor)
 {
   std::int32_t sound = 0;
-  detail::visiting<dijitso_finding>(visitor, [&](dijitso_finding_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_finding>(visitor, [&](auto function, void* user_data, auto failure) {
     return dijitso_cache_check(parameters.handle(), nullptr, repair ? 1 : 0, function, user_data, &sound, failure);
   });
   return sound == 1;
 }
 
-/// Makes room; `visitor(const dijitso_removed&)` for what was removed, or would be. @local
-/// @param spared seconds: what was built or used since then stays; negative for the default
+/// Evicts entries; calls `visitor(const dijitso_removed&)` for each removed item, or each that would be.
+/// @local
+/// @param min_idle seconds: entries that were built or used since then stay; negative for the default
 template <class Visitor>
-void gc(const params& parameters, double spared, bool dry_run, Visitor visitor)
+void gc(const params& parameters, double min_idle, bool dry_run, Visitor visitor)
 {
-  detail::visiting<dijitso_removed>(visitor, [&](dijitso_removed_fn function, void* user_data, dijitso_error** failure) {
-    return dijitso_cache_gc(parameters.handle(), spared, dry_run ? 1 : 0, function, user_data, failure);
+  detail::call_with_visitor<dijitso_removed>(visitor, [&](auto function, void* user_data, auto failure) {
+    return dijitso_cache_gc(parameters.handle(), min_idle, dry_run ? 1 : 0, function, user_data, failure);
   });
 }
 
-/// `visitor(const dijitso_stats&)` for each host. @local
+/// Calls `visitor(const dijitso_stats&)` for each host. @local
 template <class Visitor>
 void stats(const params& parameters, Visitor visitor)
 {
-  detail::visiting<dijitso_stats>(visitor, [&](dijitso_stats_fn function, void* user_data, dijitso_error** failure) {
+  detail::call_with_visitor<dijitso_stats>(visitor, [&](auto function, void* user_data, auto failure) {
     return dijitso_cache_stats(parameters.handle(), function, user_data, failure);
   });
 }
 
-/// Forgets what has been counted. @local
+/// Sets the statistics to zero. @local
 inline void reset_stats(const params& parameters)
 {
-  detail::calling([&](dijitso_error** failure) { return dijitso_cache_reset_stats(parameters.handle(), failure); });
+  detail::call([&](auto failure) { return dijitso_cache_reset_stats(parameters.handle(), failure); });
 }
 
-/// Writes entries, by signatures or names, to one file; all of them where none is named. @local
+/// Writes entries, by signature or name, to one file; all entries if `words` is empty. @local
 inline void export_bundle(const params& parameters, const std::vector<std::string>& words, std::string_view path)
 {
   const std::string terminated = detail::c_string(path);
   const std::vector<const char*> chosen = detail::pointers(words);
-  detail::calling([&](dijitso_error** failure) {
+  detail::call([&](auto failure) {
     return dijitso_bundle_export(parameters.handle(), chosen.empty() ? nullptr : chosen.data(), chosen.size(),
                                  terminated.c_str(), failure);
   });
 }
 
-/// Puts the entries of such a file into the cache; `visitor(const dijitso_imported&)` for each. @local
+/// Puts the entries of a bundle into the cache; calls `visitor(const dijitso_imported&)` for each. @local
 template <class Visitor>
 void import_bundle(const params& parameters, std::string_view path, bool force, Visitor visitor)
 {
   const std::string terminated = detail::c_string(path);
-  detail::visiting<dijitso_imported>(visitor, [&](dijitso_imported_fn function, void* user_data, dijitso_error** failure) {
-    return dijitso_bundle_import(parameters.handle(), terminated.c_str(), force ? 1 : 0, function, user_data, failure);
+  detail::call_with_visitor<dijitso_imported>(visitor, [&](auto function, void* user_data, auto failure) {
+    return dijitso_bundle_import(parameters.handle(), terminated.c_str(), force ? 1 : 0, function, user_data,
+                                 failure);
   });
 }
 
@@ -1046,19 +1076,19 @@ void import_bundle(const params& parameters, std::string_view path, bool force, 
 namespace log
 {
 
-/// Takes a record, on any thread; must not call the library. What it throws is dropped.
+/// Takes a record, on any thread; must not call the library. Its exceptions are dropped.
 using handler_function = std::function<void(const dijitso_log_record&)>;
 
-/// The level: one of the DIJITSO_LOG_ values, or between them. @local
+/// Returns the level: one of the DIJITSO_LOG_ values, or between them. @local
 inline int level() { return dijitso_log_level(); }
 
-/// Records below the level are not shown. @local
+/// Sets the level; records below it are not shown. @local
 inline void set_level(int level)
 {
-  detail::calling([&](dijitso_error** failure) { return dijitso_log_set_level(level, failure); });
+  detail::call([&](auto failure) { return dijitso_log_set_level(level, failure); });
 }
 
-/// Lets a function have the records; an empty one for standard error again. One call at a time. @local
+/// Sets a function that gets the records; an empty one restores standard error. One call at a time. @local
 inline void set_handler(handler_function handler)
 {
   static std::unique_ptr<handler_function> current;
@@ -1070,10 +1100,10 @@ inline void set_handler(handler_function handler)
     }
     catch (...)
     {
-      return; // there is nobody to tell
+      return; // a log record has no caller that could take the exception
     }
   };
-  detail::calling([&](dijitso_error** failure) {
+  detail::call([&](auto failure) {
     return dijitso_log_set_handler(next ? trampoline : nullptr, next.get(), failure);
   });
   current = std::move(next); // the former one is not running any more
@@ -1081,42 +1111,42 @@ inline void set_handler(handler_function handler)
 
 } // namespace log
 
-/// For hosts that do their own parallel work.
+/// For programs that do their own transport.
 namespace mpi
 {
 
-/// The part of a rank, and whom it talks with. The communicators belong to the caller, who frees them by MPI_Comm_free
-/// unless they are null.
-struct role
+/// The role of a rank and its communicators. The caller owns the communicators, and frees them by
+/// MPI_Comm_free unless they are null.
+struct comms_and_role
 {
   communicator copy_comm = DIJITSO_COMM_NULL; ///< builder (rank 0) and receivers
-  communicator wait_comm = DIJITSO_COMM_NULL; ///< those that share a directory
-  std::int32_t part = DIJITSO_ROLE_BUILDER;   ///< one of the DIJITSO_ROLE_ values
+  communicator wait_comm = DIJITSO_COMM_NULL; ///< ranks that share a directory
+  std::int32_t role = DIJITSO_ROLE_BUILDER;   ///< one of the DIJITSO_ROLE_ values
 };
 
-/// Gives every rank its part: `buildon` is "node", "root" or "process". @collective over comm
-inline role create_comms_and_role(communicator comm, std::string_view path, std::string_view buildon)
+/// Gives every rank its role: `buildon` is "node", "root" or "process". @collective over comm
+inline comms_and_role create_comms_and_role(communicator comm, std::string_view path, std::string_view buildon)
 {
-  // What cannot be a path or a strategy is left to the library, which lets all ranks know.
-  const std::string place(path), strategy(buildon);
-  role made;
-  detail::calling([&](dijitso_error** failure) {
-    return dijitso_mpi_create_comms_and_role(comm, place.c_str(), strategy.c_str(), &made.copy_comm, &made.wait_comm,
-                                             &made.part, failure);
+  // The library refuses a bad path or strategy, on all ranks.
+  const std::string directory(path), strategy(buildon);
+  comms_and_role made;
+  detail::call([&](auto failure) {
+    return dijitso_mpi_create_comms_and_role(comm, directory.c_str(), strategy.c_str(), &made.copy_comm,
+                                             &made.wait_comm, &made.role, failure);
   });
   return made;
 }
 
-/// Sends bytes from rank 0 to all others, which call receive_binary(). @collective over comm
+/// Sends bytes from rank 0 to all other ranks, which call receive_binary(). @collective over comm
 inline void send_binary(communicator comm, const std::uint8_t* data, std::size_t size)
 {
-  detail::calling([&](dijitso_error** failure) { return dijitso_mpi_send_binary(comm, data, size, failure); });
+  detail::call([&](auto failure) { return dijitso_mpi_send_binary(comm, data, size, failure); });
 }
 
-/// Receives what rank 0 sends, into the blob of a receive callback. @collective over comm
+/// Receives the bytes that rank 0 sends into the blob of a receive callback. @collective over comm
 inline void receive_binary(communicator comm, blob& into)
 {
-  detail::calling([&](dijitso_error** failure) { return dijitso_mpi_receive_binary(comm, into.handle(), failure); });
+  detail::call([&](auto failure) { return dijitso_mpi_receive_binary(comm, into.handle(), failure); });
 }
 
 } // namespace mpi

@@ -1,46 +1,62 @@
-//! The border: nothing unwinds across it.
+//! The boundary to C: no panic unwinds across it, and errors leave as objects of the caller.
+//!
+//! The body of every exported function is one call of a function of this file; a test checks that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
 
-use crate::error::{Result, catch};
+use crate::error::{Error, Result, catch};
 use crate::logging;
 
-use super::error::dijitso_error;
-use super::status::{DIJITSO_OK, dijitso_status};
-
-/// Runs the body of a function that has a status; puts its error into `error_out` unless that is NULL.
+/// Runs the body of a function that returns a status. Writes its error to `error_out` unless that is NULL.
 ///
 /// # Safety
-/// `error_out` is NULL or points to a pointer that may be written.
-pub(super) unsafe fn status(
-    error_out: *mut *mut dijitso_error,
+/// `error_out` is NULL, or points to a pointer that may be written.
+pub(super) unsafe fn status<E: From<Error>>(
+    error_out: *mut *mut E,
     name: &str,
     body: impl FnOnce() -> Result<()>,
-) -> dijitso_status {
-    let give = |error: *mut dijitso_error| {
-        // SAFETY: promised by the caller; only called when it is not NULL.
-        unsafe { error_out.write(error) };
+) -> i32 {
+    let write = |object: *mut E| {
+        if !error_out.is_null() {
+            // SAFETY: promised by the caller.
+            unsafe { error_out.write(object) };
+        }
     };
     logging::install();
-    let wanted = !error_out.is_null();
-    if wanted {
-        give(std::ptr::null_mut());
+    write(ptr::null_mut());
+    let Err(error) = catch(name, body) else { return 0 };
+    let status = error.kind().code();
+    if !error_out.is_null() {
+        // Making the object allocates and may panic in its turn; the status comes out all the same.
+        write(catch_unwind(|| Box::into_raw(Box::new(E::from(error)))).unwrap_or(ptr::null_mut()));
     }
-    match catch(name, body) {
-        Ok(()) => DIJITSO_OK,
-        Err(error) => {
-            let status = error.kind().code();
-            if wanted {
-                // Making the object allocates and so might panic in its turn; the status is worth more.
-                let object = catch_unwind(|| Box::into_raw(Box::new(dijitso_error::new(error))));
-                give(object.unwrap_or(std::ptr::null_mut()));
-            }
-            status
-        }
-    }
+    status
 }
 
-/// Runs the body of a function without a status.
-pub(super) fn value<T>(fallback: impl FnOnce() -> T, body: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|_| fallback())
+/// Runs the body of a function without a status. Returns `fallback` if it panics.
+pub(super) fn value<T>(fallback: T, body: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or(fallback)
+}
+
+/// Reads a handle. Returns `absent` if the handle is NULL or reading panics.
+///
+/// # Safety
+/// `handle` is NULL or valid.
+pub(super) unsafe fn get<H, T: Copy>(handle: *const H, absent: T, read: impl FnOnce(&H) -> T) -> T {
+    // SAFETY: promised by the caller.
+    value(absent, || unsafe { handle.as_ref() }.map_or(absent, read))
+}
+
+/// Drops an object that the caller owns; NULL is fine.
+///
+/// # Safety
+/// `object` is NULL, or came from `Box::into_raw` and is not used any more.
+pub(super) unsafe fn free<T>(object: *mut T) {
+    value((), || {
+        if !object.is_null() {
+            // SAFETY: promised by the caller.
+            drop(unsafe { Box::from_raw(object) });
+        }
+    });
 }

@@ -1,8 +1,8 @@
-//! What is in the cache.
+//! The contents of the cache.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
 use std::path::Path;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::cache::Cache;
 use crate::cache::catalog::{Entry, Existing, Listed};
@@ -10,10 +10,11 @@ use crate::cache::layout::Category;
 use crate::error::{Error, Kind, Result};
 
 use super::boundary;
-use super::build::given;
-use super::convert::{bytes, c_string, flag, reference_mut, text};
+use super::convert::{
+    bytes, c_string, flag, invalid, optional_text as optional, path_text, reference_mut, text,
+};
 use super::error::dijitso_error;
-use super::params::dijitso_params;
+use super::params::{dijitso_params, resolved};
 use super::source::dijitso_blob;
 use super::status::dijitso_status;
 use super::visit::{Visitor, dijitso_text_fn};
@@ -26,87 +27,74 @@ pub const DIJITSO_CATEGORY_SRC: i32 = 2;
 pub const DIJITSO_CATEGORY_LIB: i32 = 4;
 /// Build logs.
 pub const DIJITSO_CATEGORY_LOG: i32 = 8;
-/// All of them.
+/// All files.
 pub const DIJITSO_CATEGORY_ALL: i32 = 15;
 
-/// An entry of the cache: all files of one signature. Later versions may have further fields at the end.
+/// An entry of the cache: all files of one signature.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dijitso_entry {
-    /// sizeof(dijitso_entry) in the library.
+    /// sizeof(dijitso_entry) in the library
     pub struct_size: usize,
-    /// *Borrowed* for the callback, as the following.
+    /// *Borrowed* for the callback, like name.
     pub signature: *const c_char,
-    /// The name that the signature was made of.
+    /// The name that the signature was made from.
     pub name: *const c_char,
-    /// The sum of the DIJITSO_CATEGORY_ values of the files that are there. Without a library it is what is left of an
-    /// entry.
+    /// Sum of the DIJITSO_CATEGORY_ values of its files. Without a library it is the rest of an entry.
     pub categories: i32,
     /// Bytes of all files.
     pub size: u64,
-    /// Bytes of the disk that they take.
+    /// Bytes of the disk that the files take.
     pub allocated: u64,
-    /// When it was published: seconds since 1970.
+    /// Time of publication: seconds since 1970.
     pub modified: i64,
 }
 
-/// A file of the cache. Later versions may have further fields at the end.
+/// A file of the cache.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dijitso_file {
-    /// sizeof(dijitso_file) in the library.
+    /// sizeof(dijitso_file) in the library
     pub struct_size: usize,
     /// One of the DIJITSO_CATEGORY_ values.
     pub category: i32,
-    /// Of the entry that it belongs to. *Borrowed* for the callback, as the following.
+    /// The entry of the file. *Borrowed* for the callback, like path.
     pub signature: *const c_char,
-    /// Where it is.
+    /// The path of the file.
     pub path: *const c_char,
     /// Bytes.
     pub size: u64,
-    /// When it was last changed: seconds since 1970.
+    /// Time of the last change: seconds since 1970.
     pub modified: i64,
 }
 
-/// A line of a file of the cache. Later versions may have further fields at the end.
+/// A line of a file of the cache.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dijitso_line {
-    /// sizeof(dijitso_line) in the library.
+    /// sizeof(dijitso_line) in the library
     pub struct_size: usize,
     /// One of the DIJITSO_CATEGORY_ values.
     pub category: i32,
-    /// Of the entry that the file belongs to. *Borrowed* for the callback, as the following.
+    /// The entry of the file. *Borrowed* for the callback, like path and text.
     pub signature: *const c_char,
-    /// The file.
+    /// The path of the file.
     pub path: *const c_char,
-    /// From 1.
+    /// Number of the line, from 1.
     pub number: u64,
     /// The line, without its end.
     pub text: *const c_char,
 }
 
-/// Takes one entry after the other.
-///
-/// @param user_data  That of the call.
-/// @param entry      *Borrowed* for the callback.
-/// @return 0 to go on; any other value ends the visit, which is no error.
+/// Visits entries; see VISITORS in the manual.
 pub type dijitso_entry_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, entry: *const dijitso_entry) -> i32>;
 
-/// Takes one file after the other.
-///
-/// @param user_data  That of the call.
-/// @param file       *Borrowed* for the callback.
-/// @return 0 to go on; any other value ends the visit, which is no error.
+/// Visits files; see VISITORS in the manual.
 pub type dijitso_file_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, file: *const dijitso_file) -> i32>;
 
-/// Takes one line after the other.
-///
-/// @param user_data  That of the call.
-/// @param line       *Borrowed* for the callback.
-/// @return 0 to go on; any other value ends the visit, which is no error.
+/// Visits lines; see VISITORS in the manual.
 pub type dijitso_line_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, line: *const dijitso_line) -> i32>;
 
@@ -121,39 +109,36 @@ fn bit(category: Category) -> i32 {
     CATEGORIES.iter().find(|(known, _)| *known == category).map_or(0, |(_, bit)| *bit)
 }
 
-/// The categories of a sum.
+/// Splits a sum into its categories.
 fn categories(sum: i32) -> Result<Vec<Category>> {
     if sum <= 0 || sum > DIJITSO_CATEGORY_ALL {
-        let text = format!("categories is {sum}, and is a sum of DIJITSO_CATEGORY_ values, from 1 to 15");
-        return Err(Error::new(Kind::InvalidArgument, text));
+        let text = "it must be a sum of DIJITSO_CATEGORY_ values, from 1 to 15";
+        return Err(invalid(format!("categories is {sum}; {text}")));
     }
     Ok(CATEGORIES.iter().filter(|(_, bit)| sum & bit != 0).map(|(category, _)| *category).collect())
 }
 
 fn category(number: i32) -> Result<Category> {
     CATEGORIES.iter().find(|(_, bit)| *bit == number).map(|(category, _)| *category).ok_or_else(|| {
-        let text = format!("category is {number}, and is one of the DIJITSO_CATEGORY_ values: 1, 2, 4 or 8");
-        Error::new(Kind::InvalidArgument, text)
+        invalid(format!("category is {number}; it must be one of the DIJITSO_CATEGORY_ values 1, 2, 4 and 8"))
     })
 }
 
+/// Opens the cache that the parameters name.
+///
 /// # Safety
-/// NULL, or valid.
+/// `params` is NULL or valid.
 pub(super) unsafe fn cache(params: *const dijitso_params) -> Result<Cache> {
     // SAFETY: promised by the caller.
-    let params = unsafe { given(params) }?;
+    let params = unsafe { resolved(params) }?;
     Ok(Cache::new(&params.cache.cache_dir, &params.cache))
 }
 
-fn seconds(time: std::time::SystemTime) -> i64 {
+fn seconds(time: SystemTime) -> i64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
-fn path_text(path: &Path) -> CString {
-    c_string(&path.display().to_string())
-}
-
-/// Files of these categories, of one signature or of all.
+/// Selects files by category and, if given, by signature.
 fn files<'a>(
     entries: impl Iterator<Item = &'a Entry>,
     signature: Option<&str>,
@@ -165,24 +150,17 @@ fn files<'a>(
         .collect()
 }
 
-/// # Safety
-/// NULL, or as [`text`].
-pub(super) unsafe fn optional<'a>(pointer: *const c_char, what: &str) -> Result<Option<&'a str>> {
-    // SAFETY: promised by the caller.
-    if pointer.is_null() { Ok(None) } else { unsafe { text(pointer, what) }.map(Some) }
-}
-
-/// Lists what is in the cache: one entry for each signature, those with a library first, each part in the order of
-/// the signatures. No file is opened.
+/// Lists the entries of the cache: first those with a library, then the others, each in the order of the
+/// signatures.
 ///
-/// The cache is that of "cache.cache_dir". Leftovers of programs that were killed are not listed.
+/// No file is opened. Leftovers of killed programs are not listed.
 ///
 /// @param params     *Borrowed* for the call; NULL for the defaults.
 /// @param visitor    Called for each entry.
 /// @param user_data  Passed to it.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, also where there is no cache yet; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
-///         DIJITSO_ERROR_CACHE when a directory cannot be read.
+/// @return DIJITSO_OK, also if there is no cache yet; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS,
+///         or DIJITSO_ERROR_CACHE if a directory cannot be read.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_cache_list(
@@ -191,7 +169,7 @@ pub unsafe extern "C" fn dijitso_cache_list(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_list", || {
             let visitor = Visitor::new(visitor, user_data)?;
@@ -216,7 +194,7 @@ pub unsafe extern "C" fn dijitso_cache_list(
 /// Lists the files of the cache.
 ///
 /// @param params      *Borrowed* for the call; NULL for the defaults.
-/// @param signature   Of one entry; NULL for all. *Copied*.
+/// @param signature   One entry; NULL for all. *Copied*.
 /// @param categories  Sum of DIJITSO_CATEGORY_ values.
 /// @param visitor     Called for each file.
 /// @param user_data   Passed to it.
@@ -232,7 +210,7 @@ pub unsafe extern "C" fn dijitso_cache_files(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_files", || {
             let signature = optional(signature, "signature")?;
@@ -255,12 +233,13 @@ pub unsafe extern "C" fn dijitso_cache_files(
     }
 }
 
-/// Searches headers, sources and logs for lines that contain a text. Compressed files are searched as they were
-/// before; what is not UTF-8 is shown with replacement characters.
+/// Searches headers, sources and logs for lines that contain a text.
+///
+/// Compressed files are searched uncompressed. Bytes that are not UTF-8 are shown as replacement characters.
 ///
 /// @param params      *Borrowed* for the call; NULL for the defaults.
-/// @param pattern     The text, no character of which means anything but itself; "" for every line. *Copied*.
-/// @param signature   Of one entry; NULL for all. *Copied*.
+/// @param pattern     A literal text; "" for every line. *Copied*.
+/// @param signature   One entry; NULL for all. *Copied*.
 /// @param categories  Sum of DIJITSO_CATEGORY_ values, without DIJITSO_CATEGORY_LIB.
 /// @param visitor     Called for each line.
 /// @param user_data   Passed to it.
@@ -277,22 +256,19 @@ pub unsafe extern "C" fn dijitso_cache_grep(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_grep", || {
             let (pattern, signature) = (text(pattern, "pattern")?, optional(signature, "signature")?);
             let categories = self::categories(categories)?;
             if categories.contains(&Category::Lib) {
-                return Err(Error::new(
-                    Kind::InvalidArgument,
-                    "libraries have no lines: leave DIJITSO_CATEGORY_LIB out",
-                ));
+                return Err(invalid("libraries have no lines: leave DIJITSO_CATEGORY_LIB out"));
             }
             let visitor = Visitor::new(visitor, user_data)?;
             let cache = cache(params)?;
             let catalog = cache.catalog()?;
             for (entry, file) in files(catalog.all(), signature, &categories) {
-                // Whoever made it may have removed it again.
+                // Another program may have removed the file meanwhile.
                 let Some(data) = cache.read_file(file.category, &entry.signature)? else { continue };
                 let (signature, path) = (c_string(&entry.signature), path_text(&file.path));
                 let content = String::from_utf8_lossy(&data);
@@ -318,17 +294,17 @@ pub unsafe extern "C" fn dijitso_cache_grep(
     }
 }
 
-/// Reads a file of an entry; a compressed one as it was before.
+/// Returns the contents of a file of an entry, uncompressed.
 ///
 /// @param params     *Borrowed* for the call; NULL for the defaults.
 /// @param signature  *Copied*.
-/// @param category   One of the DIJITSO_CATEGORY_ values. Of a library it gives the file as it is, to be looked at;
-///                   dijitso_cache_read_binary() is for taking it elsewhere.
+/// @param category   One of the DIJITSO_CATEGORY_ values. For a library it is the file as it is; use
+///                   dijitso_cache_read_binary() to take a library elsewhere.
 /// @param blob       Receives the contents. *Borrowed* for the call.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE when it is not
-///         there, cannot be read, somebody else can have written it, or it is longer than 256 MiB or another source
-///         than the one that was compiled.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE if the
+///         file is missing, cannot be read, can have been written by another user, is longer than 256 MiB, or
+///         is not the source that was compiled.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_cache_read(
@@ -338,7 +314,7 @@ pub unsafe extern "C" fn dijitso_cache_read(
     blob: *mut dijitso_blob,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_read", || {
             let (signature, blob) = (text(signature, "signature")?, reference_mut(blob, "blob")?);
@@ -346,10 +322,8 @@ pub unsafe extern "C" fn dijitso_cache_read(
             let cache = cache(params)?;
             let data = cache.read_file(category, signature)?.ok_or_else(|| {
                 let (dir, name) = (cache.layout().dir(category), category.name());
-                Error::new(
-                    Kind::Cache,
-                    format!("{signature} has no file of category {name} in {}", dir.display()),
-                )
+                let text = format!("{signature} has no file of category {name} in {}", dir.display());
+                Error::new(Kind::Cache, text)
             })?;
             blob.set(data)
         })
@@ -358,13 +332,13 @@ pub unsafe extern "C" fn dijitso_cache_read(
 
 /// Writes the header, source or log of a signature.
 ///
-/// It appears in one step, in place of what was there. A header or source cannot be exchanged if a library was built
-/// with it. Libraries are built by dijitso_jit(), or come by dijitso_cache_write_binary().
+/// The file appears in one step and replaces the former one. The header or source of a library that is built
+/// cannot be replaced. Libraries come from dijitso_jit() or dijitso_cache_write_binary().
 ///
 /// @param params     *Borrowed* for the call; NULL for the defaults.
 /// @param signature  *Copied*.
 /// @param category   DIJITSO_CATEGORY_INC, DIJITSO_CATEGORY_SRC or DIJITSO_CATEGORY_LOG.
-/// @param data       The contents, which are compressed as "cache.src_storage" says. *Copied*.
+/// @param data       The contents; they are compressed as cache.src_storage says. *Copied*.
 /// @param size       Bytes.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
 /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS or DIJITSO_ERROR_CACHE.
@@ -378,7 +352,7 @@ pub unsafe extern "C" fn dijitso_cache_store(
     size: usize,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_store", || {
             let (signature, data) = (text(signature, "signature")?, bytes(data.cast(), size, "data")?);
@@ -389,26 +363,26 @@ pub unsafe extern "C" fn dijitso_cache_store(
                 Category::Src => cache.store_source(signature, data),
                 Category::Log => cache.store_log(signature, data),
                 Category::Lib => {
-                    let text = "a library is not stored by hand: dijitso_jit() builds it, dijitso_cache_write_binary() brings it";
-                    Err(Error::new(Kind::InvalidArgument, text))
+                    let ways = "dijitso_jit() builds it, dijitso_cache_write_binary() brings it";
+                    Err(invalid(format!("a library cannot be stored: {ways}")))
                 }
             }
         })
     }
 }
 
-/// Copies files of an entry to a directory, which is made where it is not there; sources are not compressed there.
+/// Copies files of an entry to a directory, uncompressed. Makes the directory if it is missing.
 ///
 /// @param params      *Borrowed* for the call; NULL for the defaults.
 /// @param signature   *Copied*.
 /// @param categories  Sum of DIJITSO_CATEGORY_ values.
 /// @param directory   *Copied*.
-/// @param replace     0: a file that is there already is an error, and nothing is written; 1: it is replaced.
+/// @param replace     1: replaces files in the directory; 0: such a file is an error, and nothing is written.
 /// @param visitor     Called for the path of each copy; may be NULL.
 /// @param user_data   Passed to it.
 /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE, also when the
-///         cache has none of the files.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or DIJITSO_ERROR_CACHE, also if
+///         the cache has none of the files.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_cache_extract(
@@ -421,7 +395,7 @@ pub unsafe extern "C" fn dijitso_cache_extract(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_extract", || {
             let (signature, directory) = (text(signature, "signature")?, text(directory, "directory")?);
@@ -431,28 +405,27 @@ pub unsafe extern "C" fn dijitso_cache_extract(
             let copies = cache.extract(signature, &categories, Path::new(directory), existing)?;
             if copies.is_empty() {
                 let root = cache.layout().root().display();
-                return Err(Error::new(
-                    Kind::Cache,
-                    format!("{signature} has no such files in the cache {root}"),
-                ));
+                let text = format!("{signature} has no such files in the cache {root}");
+                return Err(Error::new(Kind::Cache, text));
             }
-            told(visitor, user_data, &copies)
+            Visitor::optional(visitor, user_data).paths(&copies);
+            Ok(())
         })
     }
 }
 
-/// Removes files of an entry, the library first, so that others see a whole entry or none.
+/// Removes files of an entry. The library goes first, so other programs see a complete entry or none.
 ///
-/// Libraries that are loaded stay loaded. Entries that need this one are built again when they are asked for.
+/// Loaded libraries stay loaded. Entries that need this one are built again when they are asked for.
 ///
 /// @param params      *Borrowed* for the call; NULL for the defaults.
 /// @param signature   *Copied*.
 /// @param categories  Sum of DIJITSO_CATEGORY_ values.
-/// @param visitor     Called for the path of each file that was removed; may be NULL.
+/// @param visitor     Called for the path of each removed file; may be NULL.
 /// @param user_data   Passed to it.
 /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, also when there was nothing; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
-///         DIJITSO_ERROR_CACHE when a file cannot be removed or somebody is building the library just now.
+/// @return DIJITSO_OK, also if there was no file; DIJITSO_ERROR_INVALID_ARGUMENT, DIJITSO_ERROR_PARAMS, or
+///         DIJITSO_ERROR_CACHE if a file cannot be removed or the library is being built.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_cache_remove(
@@ -463,26 +436,27 @@ pub unsafe extern "C" fn dijitso_cache_remove(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_remove", || {
             let signature = text(signature, "signature")?;
             let categories = self::categories(categories)?;
             let removed = cache(params)?.remove(signature, &categories)?;
-            told(visitor, user_data, &removed)
+            Visitor::optional(visitor, user_data).paths(&removed);
+            Ok(())
         })
     }
 }
 
-/// Removes the files of all entries of the cache that "cache.cache_dir" names, and nothing else.
+/// Removes the files of all entries of the cache, and nothing else.
 ///
 /// @param params      *Borrowed* for the call; NULL for the defaults.
 /// @param categories  Sum of DIJITSO_CATEGORY_ values.
-/// @param dry_run     1: nothing is removed, the visitor is told what would be; 0: it is removed.
+/// @param dry_run     1: removes nothing and shows what would be removed; 0: removes it.
 /// @param visitor     Called for the path of each file; may be NULL.
 /// @param user_data   Passed to it.
 /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
-/// @return As dijitso_cache_remove(): the first failure, after everything else has been removed.
+/// @return As dijitso_cache_remove(). An error is the first one; everything else has been removed.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_cache_clean(
@@ -493,7 +467,7 @@ pub unsafe extern "C" fn dijitso_cache_clean(
     user_data: *mut c_void,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_cache_clean", || {
             let categories = self::categories(categories)?;
@@ -512,17 +486,8 @@ pub unsafe extern "C" fn dijitso_cache_clean(
                     Err(error) => failure = failure.and(Err(error)),
                 }
             }
-            told(visitor, user_data, &paths)?;
+            Visitor::optional(visitor, user_data).paths(&paths);
             failure
         })
     }
-}
-
-/// Shows paths to a visitor, if there is one.
-fn told(visitor: dijitso_text_fn, user_data: *mut c_void, paths: &[std::path::PathBuf]) -> Result<()> {
-    if visitor.is_some() {
-        let visitor = Visitor::new(visitor, user_data)?;
-        let _ = paths.iter().all(|path| visitor.text(&path.display().to_string()));
-    }
-    Ok(())
 }

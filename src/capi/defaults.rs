@@ -1,4 +1,4 @@
-//! The parameters of calls without any: what the surroundings say, worked out again when the environment has changed.
+//! The parameters of calls that pass NULL, made again when the environment has changed.
 
 use std::cell::RefCell;
 use std::ffi::{CStr, c_char};
@@ -13,105 +13,107 @@ unsafe extern "C" {
     static environ: *const *const c_char;
 }
 
-/// The environment, as it can be compared in a few nanoseconds for each ten variables.
+/// A copy of the environment that is compared in a few nanoseconds for each ten variables.
 ///
-/// Whoever sets a variable puts another text in its place, so that it is enough to compare where the texts are; those
-/// that matter are compared themselves, in case that somebody writes into one or takes its memory for another.
+/// Setting a variable puts another text in its place, so it is enough to compare the addresses of the texts.
+/// The texts of variables that the library reads are compared too: a program may write into one, or reuse its
+/// memory.
 struct ProcessEnv {
-    places: Vec<*const c_char>,
-    /// Variables that matter, by their places.
+    addresses: Vec<*const c_char>,
+    /// Variables that the library reads, with their index in `addresses`.
     texts: Vec<(usize, Box<CStr>)>,
 }
 
-// SAFETY: the pointers are compared; what they lead to is read only where they are those of the environment of now.
+// SAFETY: the pointers are compared; they are followed only if they are those of the present environment.
 unsafe impl Send for ProcessEnv {}
 // SAFETY: as above.
 unsafe impl Sync for ProcessEnv {}
 
 impl ProcessEnv {
+    /// Copies the environment of the process.
     fn of_process() -> Self {
-        let (mut places, mut texts) = (Vec::new(), Vec::new());
-        // SAFETY: an array of texts that ends with NULL, or NULL. As for getenv(), which this stands for, nobody may
-        // change it meanwhile.
+        let (mut addresses, mut texts) = (Vec::new(), Vec::new());
+        // SAFETY: an array of texts that ends with NULL, or NULL. As with getenv(), no thread may change it
+        // meanwhile.
         unsafe {
             let mut place = environ;
             while !place.is_null() && !(*place).is_null() {
                 let text = CStr::from_ptr(*place);
-                let matters =
+                let is_named =
                     |name: &str| text.to_bytes().strip_prefix(name.as_bytes()).is_some_and(is_value);
-                if Environment::names().any(matters) {
-                    texts.push((places.len(), text.into()));
+                if Environment::names().any(is_named) {
+                    texts.push((addresses.len(), text.into()));
                 }
-                places.push(*place);
+                addresses.push(*place);
                 place = place.add(1);
             }
         }
-        Self { places, texts }
+        Self { addresses, texts }
     }
 
-    fn is_that_of_now(&self) -> bool {
-        // SAFETY: as above: no place behind the last one is looked at, because none before it was NULL.
+    fn is_current(&self) -> bool {
+        // SAFETY: as above. Nothing behind the final NULL is read, because no address before it was NULL.
         unsafe {
             let now = environ;
             if now.is_null() {
-                return self.places.is_empty();
+                return self.addresses.is_empty();
             }
-            for (at, place) in self.places.iter().enumerate() {
-                if *now.add(at) != *place {
+            for (at, address) in self.addresses.iter().enumerate() {
+                if *now.add(at) != *address {
                     return false;
                 }
             }
-            let ends = (*now.add(self.places.len())).is_null();
+            let ends = (*now.add(self.addresses.len())).is_null();
             ends && self.texts.iter().all(|(at, text)| libc::strcmp(*now.add(*at), text.as_ptr()) == 0)
         }
     }
 }
 
-/// What follows the name of a variable.
+/// Returns true if the name of a variable ends here.
 fn is_value(rest: &[u8]) -> bool {
     rest.first() == Some(&b'=')
 }
 
-/// Parameters with the environment that they were made in.
+/// Parameters with the environment that they were made from.
 #[derive(Clone)]
-struct Known {
+struct CachedDefaults {
     environment: Arc<ProcessEnv>,
     resolved: Arc<Resolved>,
 }
 
 thread_local! {
-    /// What this thread was told last: threads do not wait for each other to look at it.
-    static LAST: RefCell<Option<Known>> = const { RefCell::new(None) };
+    /// The last answer to this thread, so that threads do not wait for each other.
+    static LAST: RefCell<Option<CachedDefaults>> = const { RefCell::new(None) };
 }
 
-/// Gives `take` the default parameters, if this thread had them before and the environment is the same. Neither locks
-/// nor allocates.
-pub(super) fn recall<T>(take: impl FnOnce(&Resolved) -> T) -> Option<T> {
-    let look = |last: &RefCell<Option<Known>>| {
+/// Passes the default parameters to `take` if this thread has had them before and the environment is the
+/// same. Neither locks nor allocates.
+pub(super) fn with_cached<T>(take: impl FnOnce(&Resolved) -> T) -> Option<T> {
+    let find = |last: &RefCell<Option<CachedDefaults>>| {
         let last = last.try_borrow().ok()?;
-        let known = last.as_ref().filter(|known| known.environment.is_that_of_now())?;
-        Some(take(&known.resolved))
+        let cached = last.as_ref().filter(|cached| cached.environment.is_current())?;
+        Some(take(&cached.resolved))
     };
-    LAST.try_with(look).ok().flatten()
+    LAST.try_with(find).ok().flatten()
 }
 
-/// The default parameters. The config file is looked for and read at the first call, and again when the environment
+/// Returns the default parameters. Reads the config file at the first call, and again when the environment
 /// has changed.
 pub(super) fn defaults() -> Result<Arc<Resolved>> {
-    static LATEST: Mutex<Option<Known>> = Mutex::new(None);
+    static LATEST: Mutex<Option<CachedDefaults>> = Mutex::new(None);
     let mut latest = lock(&LATEST);
-    let known = match latest.as_ref().filter(|known| known.environment.is_that_of_now()) {
-        Some(known) => known.clone(),
+    let cached = match latest.as_ref().filter(|cached| cached.environment.is_current()) {
+        Some(cached) => cached.clone(),
         None => {
             let environment = Arc::new(ProcessEnv::of_process());
             let resolved = Params::in_environment(&Environment::of_process()?)?.resolve()?;
-            latest.insert(Known { environment, resolved: Arc::new(resolved) }).clone()
+            latest.insert(CachedDefaults { environment, resolved: Arc::new(resolved) }).clone()
         }
     };
     drop(latest);
-    let resolved = Arc::clone(&known.resolved);
-    // A thread that is ending has nothing to remember.
-    let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(known)));
+    let resolved = Arc::clone(&cached.resolved);
+    // A thread that is ending stores nothing.
+    let _ = LAST.try_with(|last| last.try_borrow_mut().map(|mut last| *last = Some(cached)));
     Ok(resolved)
 }
 
@@ -122,14 +124,14 @@ mod tests {
     #[test]
     fn an_environment_is_the_same_until_something_is_set() {
         let before = ProcessEnv::of_process();
-        assert!(before.is_that_of_now());
+        assert!(before.is_current());
         let mut shorter = ProcessEnv::of_process();
-        assert!(shorter.places.pop().is_some());
-        assert!(!shorter.is_that_of_now());
+        assert!(shorter.addresses.pop().is_some());
+        assert!(!shorter.is_current());
         let mut other = ProcessEnv::of_process();
         if let Some((_, text)) = other.texts.first_mut() {
             *text = c"HOME=/elsewhere".into();
-            assert!(!other.is_that_of_now(), "the same place and another text");
+            assert!(!other.is_current(), "the same address and another text");
         }
     }
 }

@@ -8,7 +8,8 @@ use super::boundary;
 use super::convert::c_string;
 use super::status::{DIJITSO_OK, dijitso_status};
 
-/// Why a call failed. Owned by the caller, freed by dijitso_error_free(). Never changes, so any thread may read it.
+/// Why a call failed. Owned by the caller, freed by dijitso_error_free(). Never changes, so any thread may
+/// read it.
 pub struct dijitso_error {
     status: i32,
     rank: i32,
@@ -17,8 +18,8 @@ pub struct dijitso_error {
     path: CString,
 }
 
-impl dijitso_error {
-    pub(super) fn new(error: Error) -> Self {
+impl From<Error> for dijitso_error {
+    fn from(error: Error) -> Self {
         Self {
             status: error.kind().code(),
             rank: error.rank(),
@@ -29,66 +30,58 @@ impl dijitso_error {
     }
 }
 
-/// The status that the failed call returned.
+/// Returns the status that the failed call returned.
 ///
 /// @param error  *Borrowed* for the call; NULL gives DIJITSO_OK.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_status(error: *const dijitso_error) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(|| DIJITSO_OK, || unsafe { error.as_ref().map_or(DIJITSO_OK, |error| error.status) })
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(error, DIJITSO_OK, |error| error.status) }
 }
 
-/// What failed, where, on which rank, what the compiler said first, and what to do next: one paragraph.
+/// Returns one paragraph: what failed, where, on which rank, the compiler's first error, and what to do next.
 ///
 /// @param error  *Borrowed* for the call; NULL gives "".
 /// @return *Borrowed* until the error is freed; never NULL. The same on every rank after a collective call.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_message(error: *const dijitso_error) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || c"".as_ptr(),
-        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.message.as_ptr()) },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(error, c"".as_ptr(), |error| error.message.as_ptr()) }
 }
 
-/// The whole output of the compiler, "" if there is none.
+/// Returns the whole output of the compiler, "" if there is none.
 ///
 /// @param error  *Borrowed* for the call; NULL gives "".
-/// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are replaced.
+/// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are
+///         replaced.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_log(error: *const dijitso_error) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || c"".as_ptr(),
-        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.log.as_ptr()) },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(error, c"".as_ptr(), |error| error.log.as_ptr()) }
 }
 
-/// The folder that reproduces the failure, "" if there is none: sources, header, log and recompile.sh.
+/// Returns the folder that reproduces the failure (sources, header, log, recompile.sh), "" if there is none.
 ///
 /// @param error  *Borrowed* for the call; NULL gives "".
 /// @return *Borrowed* until the error is freed; never NULL. A path on the host of dijitso_error_rank().
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_path(error: *const dijitso_error) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || c"".as_ptr(),
-        || unsafe { error.as_ref().map_or(c"".as_ptr(), |error| error.path.as_ptr()) },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(error, c"".as_ptr(), |error| error.path.as_ptr()) }
 }
 
-/// The rank in the communicator on which it happened, -1 if it concerns no single rank.
+/// Returns the rank in the communicator on which it happened, -1 if it concerns no single rank.
 ///
 /// @param error  *Borrowed* for the call; NULL gives -1.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_rank(error: *const dijitso_error) -> i32 {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(|| -1, || unsafe { error.as_ref().map_or(-1, |error| error.rank) })
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(error, -1, |error| error.rank) }
 }
 
 /// Frees an error.
@@ -97,13 +90,6 @@ pub unsafe extern "C" fn dijitso_error_rank(error: *const dijitso_error) -> i32 
 /// @local  @threads any, once  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_free(error: *mut dijitso_error) {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || (),
-        || unsafe {
-            if !error.is_null() {
-                drop(Box::from_raw(error));
-            }
-        },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::free(error) }
 }

@@ -1,77 +1,77 @@
-//! Answers from memory: the way of most calls, on which nothing is allocated, locked, copied or sent.
+//! Memory hits: the way of most calls. Nothing is allocated, locked, copied or sent.
 //!
-//! Whatever is odd about a call, an argument that is wrong among it, has no answer here: the long way tells what it is.
+//! Every unusual call, also one with a wrong argument, gets no answer here; the full way finds out what is
+//! wrong.
 
 use std::ffi::{CStr, c_char};
 
 use crate::jit::{Session, is_nested};
 use crate::params::resolved::Resolved;
 
+use super::callbacks::dijitso_callbacks;
+use super::comm::{MPI_Comm, is_null};
 use super::defaults;
-use super::jit::{MPI_Comm, dijitso_callbacks, is_null};
 use super::library::dijitso_library;
 use super::params::dijitso_params;
 
-/// The library that such a call was answered with before.
+/// Returns the library if the same call was answered before.
 ///
 /// # Safety
-/// The arguments of `dijitso_jit`.
-pub(super) unsafe fn recall(
+/// The arguments are those of `dijitso_jit`.
+pub(super) unsafe fn memory_hit(
     name: *const c_char,
     params: *const dijitso_params,
     callbacks: *const dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Option<&'static dijitso_library> {
-    let alone = is_null(comm);
+    let local = is_null(comm);
     // SAFETY: promised by the caller.
-    if name.is_null() || is_nested() || !unsafe { is_usual(callbacks, alone) } {
+    if name.is_null() || is_nested() || !unsafe { are_usual(callbacks, local) } {
         return None;
     }
     // SAFETY: promised by the caller.
     let (name, params) = unsafe { (CStr::from_ptr(name).to_bytes(), params.as_ref()) };
-    let look = |params: &Resolved| if alone { by_itself(name, params) } else { on(name, params, comm) };
+    let find = |params: &Resolved| if local { find_local(name, params) } else { find_on(name, params, comm) };
     match params {
-        Some(params) => look(params.frozen()?),
-        None => defaults::recall(look)?,
+        Some(params) => find(params.resolved_if_ready()?),
+        None => defaults::with_cached(find)?,
     }
 }
 
-fn by_itself(name: &[u8], params: &Resolved) -> Option<&'static dijitso_library> {
-    Session::of_process().memory_hit(name, params, dijitso_library::lasting)?
+fn find_local(name: &[u8], params: &Resolved) -> Option<&'static dijitso_library> {
+    Session::of_process().memory_hit(name, params, dijitso_library::pinned)?
 }
 
 #[cfg(feature = "mpi")]
-fn on(name: &[u8], params: &Resolved, comm: MPI_Comm) -> Option<&'static dijitso_library> {
-    use crate::jit::ranks::CommState;
+fn find_on(name: &[u8], params: &Resolved, comm: MPI_Comm) -> Option<&'static dijitso_library> {
     use crate::parallel::Communicator;
     crate::parallel::mpi::lookup_cached(comm, |ours| {
         ours.check_alive().ok()?;
-        let agreed: &CommState = ours.extra().downcast_ref()?;
-        Session::of_process().memory_hit_on(agreed, name, params, dijitso_library::lasting)?
+        let state = super::comm::state(ours).ok()?;
+        Session::of_process().memory_hit_on(state, name, params, dijitso_library::pinned)?
     })?
 }
 
 #[cfg(not(feature = "mpi"))]
-fn on(_name: &[u8], _params: &Resolved, _comm: MPI_Comm) -> Option<&'static dijitso_library> {
+fn find_on(_name: &[u8], _params: &Resolved, _comm: MPI_Comm) -> Option<&'static dijitso_library> {
     None
 }
 
-/// Whether callbacks are of this version, and name one role.
+/// Returns true if the callbacks are of this version and name one role.
 ///
 /// # Safety
-/// NULL, or a structure that begins with its size and has as many bytes.
-unsafe fn is_usual(callbacks: *const dijitso_callbacks, alone: bool) -> bool {
+/// `callbacks` is NULL, or a structure that begins with its size and has as many bytes.
+unsafe fn are_usual(callbacks: *const dijitso_callbacks, local: bool) -> bool {
     if callbacks.is_null() {
         return true;
     }
     // SAFETY: every version of the structure begins with its size; with this size it is ours.
     unsafe {
         callbacks.cast::<usize>().read_unaligned() == size_of::<dijitso_callbacks>()
-            && !(alone && is_both(&callbacks.read_unaligned()))
+            && !(local && builds_and_receives(&callbacks.read_unaligned()))
     }
 }
 
-/// A builder that is a receiver, too.
-fn is_both(callbacks: &dijitso_callbacks) -> bool {
+fn builds_and_receives(callbacks: &dijitso_callbacks) -> bool {
     callbacks.generate.is_some() && callbacks.receive.is_some()
 }

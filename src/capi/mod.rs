@@ -1,15 +1,17 @@
-//! The C interface, and nothing else: arguments are checked and translated, everything else is one layer below.
+//! The C interface, and nothing else: it checks and converts arguments; all work is done one layer below.
 //!
-//! The comments of the exported items are the reference manual: they become `include/dijitso.h`. The body of every
-//! exported function runs inside [`boundary`]; a test checks that.
+//! The comments of the exported items become `include/dijitso.h`, which is the reference manual. The body of
+//! every exported function is one call of `boundary`; a test checks that.
 
 #![allow(non_camel_case_types, reason = "the names of the C interface")]
 
 mod at_exit;
+pub mod blob;
 mod boundary;
-pub mod build;
 pub mod bundle;
 pub mod cache;
+pub mod callbacks;
+mod comm;
 mod convert;
 mod defaults;
 pub mod elf;
@@ -27,6 +29,7 @@ mod mpi_ops;
 mod mpi_stub;
 pub mod params;
 pub mod pending;
+pub mod query;
 pub mod source;
 pub mod status;
 pub mod text;

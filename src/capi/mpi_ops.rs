@@ -1,22 +1,24 @@
-//! With MPI: an argument that is bad on one rank alone must not keep it away from the others, so it goes as an error to
-//! where the ranks agree.
+//! The functions of `mpi.rs` in a library with MPI. An argument that is bad on one rank alone must not keep
+//! that rank away from the others, so it travels as an error until the ranks agree.
 
 use std::path::Path;
 
-use crate::capi::jit::{MPI_Comm, attached};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::logging;
 use crate::parallel::app_roles::{self, HostComms};
 use crate::parallel::mpi::{self, MpiComm};
 use crate::parallel::{Communicator, agree};
 use crate::params::resolved::{BuildOn, default_timeout};
 
+use super::comm::{MPI_Comm, attached};
+use super::convert::invalid;
+
 pub(super) use mpi::null;
 
-/// Our side of a host's communicator, for one call.
+/// Runs a call on the library's side of a host's communicator.
 fn on<T>(comm: MPI_Comm, call: &str, body: impl FnOnce(&MpiComm) -> Result<T>) -> Result<T> {
     if mpi::is_null(comm) {
-        return Err(Error::new(Kind::InvalidArgument, "comm is the null communicator"));
+        return Err(invalid("comm is the null communicator"));
     }
     let ours = attached(comm, call, default_timeout())?;
     let _here = logging::enter(ours.rank(), ours.size());
@@ -25,18 +27,17 @@ fn on<T>(comm: MPI_Comm, call: &str, body: impl FnOnce(&MpiComm) -> Result<T>) -
     body(&ours)
 }
 
-/// There have to be as many places as there are ranks, on every rank.
-fn enough(ours: &MpiComm, capacity: usize) -> Result<()> {
+/// Checks that as many numbers fit as there are ranks.
+fn check_capacity(ours: &MpiComm, capacity: usize) -> Result<()> {
     if capacity >= ours.size() {
         return Ok(());
     }
-    let text = format!("there is room for {capacity} numbers, and there are {} ranks", ours.size());
-    Err(Error::new(Kind::InvalidArgument, text))
+    Err(invalid(format!("capacity is {capacity}; it must be at least the {} ranks", ours.size())))
 }
 
 pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, capacity: usize) -> Result<Vec<i32>> {
     on(comm, "discover_path_access_ranks", |ours| {
-        let path = path.and_then(|path| enough(ours, capacity).map(|()| Path::new(path)));
+        let path = path.and_then(|path| check_capacity(ours, capacity).map(|()| Path::new(path)));
         let domains = app_roles::discover_domains(ours, path)?;
         let leaders = domains.leaders();
         let mine = (0..leaders.len()).filter(|rank| leaders[*rank] == leaders[ours.rank()]);
@@ -63,12 +64,12 @@ pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm>
     })
 }
 
-pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
+pub(super) fn plan(comm: MPI_Comm, request: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
     if mpi::is_null(comm) {
-        return asked.map(|_| HostComms::alone(null()));
+        return request.map(|_| HostComms::alone(null()));
     }
     on(comm, "create_comms_and_role", |ours| {
-        let compared = asked.map(|(path, buildon)| ((path, buildon), vec![buildon as u8]));
+        let compared = request.map(|(path, buildon)| ((path, buildon), vec![buildon as u8]));
         let (path, buildon) = app_roles::same(ours, "buildon", compared)?;
         let domains = app_roles::discover_domains(ours, Ok(Path::new(path)))?;
         mpi::app_roles::plan(ours, comm, buildon, domains.leaders())
@@ -102,8 +103,9 @@ pub(super) fn uuid(comm: MPI_Comm, good: Result<()>) -> Result<u64> {
 
 pub(super) fn partitions(comm: MPI_Comm, mine: Result<u64>, capacity: usize) -> Result<Vec<u64>> {
     on(comm, "gather_global_partitions", |ours| {
-        let mine =
-            agree(ours, "checking the call", || mine.and_then(|mine| enough(ours, capacity).map(|()| mine)))?;
+        let mine = agree(ours, "checking the call", || {
+            mine.and_then(|mine| check_capacity(ours, capacity).map(|()| mine))
+        })?;
         app_roles::partitions(ours, mine)
     })
 }

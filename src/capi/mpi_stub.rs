@@ -1,22 +1,24 @@
-//! Without MPI there is no communicator but the null one, and no role but that of a builder.
+//! The functions of `mpi.rs` in a library without MPI: the only communicator is the null one, the only role
+//! is the builder.
 
-use crate::capi::jit::MPI_Comm;
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::parallel::app_roles::HostComms;
 use crate::params::resolved::BuildOn;
+
+use super::comm::{self, MPI_Comm};
+use super::convert::invalid;
 
 pub(super) fn null() -> MPI_Comm {
     std::ptr::null_mut()
 }
 
-/// A bad argument comes first, as with MPI.
+/// Returns the error of a bad argument, else that of the communicator: the same order as with MPI.
 fn unsupported<T, U>(comm: MPI_Comm, argument: Result<T>) -> Result<U> {
     argument?;
     if comm.is_null() {
-        return Err(Error::new(Kind::InvalidArgument, "comm is the null communicator"));
+        return Err(invalid("comm is the null communicator"));
     }
-    let text = "this library was built without MPI and takes no communicator but the null one";
-    Err(Error::new(Kind::Unsupported, text))
+    comm::unsupported()
 }
 
 pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, _capacity: usize) -> Result<Vec<i32>> {
@@ -35,11 +37,11 @@ pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm>
     unsupported(comm, ranks)
 }
 
-pub(super) fn plan(comm: MPI_Comm, asked: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
+pub(super) fn plan(comm: MPI_Comm, request: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
     if !comm.is_null() {
-        return unsupported(comm, asked);
+        return unsupported(comm, request);
     }
-    asked.map(|_| HostComms::alone(null()))
+    request.map(|_| HostComms::alone(null()))
 }
 
 pub(super) fn plan_of(

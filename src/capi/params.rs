@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
+use std::ptr;
 use std::sync::{Arc, OnceLock};
 
 use crate::error::Result;
@@ -10,31 +11,32 @@ use crate::params::resolved::Resolved;
 use crate::params::schema::KEYS;
 
 use super::boundary;
-use super::convert::{c_string, output, reference_mut, text};
+use super::convert::{c_string, handle_output, owned, reference_mut, text};
+use super::defaults::defaults;
 use super::error::dijitso_error;
 use super::status::dijitso_status;
 
-/// A set of parameters. Owned by the caller, freed by dijitso_params_free(). Any thread may read it; while one
-/// changes it, no other may use it.
+/// A set of parameters. Owned by the caller, freed by dijitso_params_free(). Any thread may read it; while
+/// one changes it, no other may use it.
 pub struct dijitso_params {
     params: Params,
-    /// Value and origin of each key, as C strings that callers borrow; made when one is asked for, which most programs
-    /// never do.
-    shown: OnceLock<HashMap<String, (CString, CString)>>,
+    /// Value and origin of each key, as C strings that callers borrow. Made on demand; most programs never
+    /// ask.
+    texts: OnceLock<HashMap<String, (CString, CString)>>,
     json: OnceLock<CString>,
     resolved: OnceLock<Result<Arc<Resolved>>>,
 }
 
 impl dijitso_params {
     fn new(params: Params) -> Self {
-        Self { params, shown: OnceLock::new(), json: OnceLock::new(), resolved: OnceLock::new() }
+        Self { params, texts: OnceLock::new(), json: OnceLock::new(), resolved: OnceLock::new() }
     }
 
     fn json(&self) -> &CStr {
         self.json.get_or_init(|| c_string(&self.params.to_json().to_string()))
     }
 
-    fn show_all(&self) -> HashMap<String, (CString, CString)> {
+    fn all_texts(&self) -> HashMap<String, (CString, CString)> {
         let params = &self.params;
         let members = serde_json::from_str(&params.get("generator").unwrap_or_default());
         let members: Vec<String> = match members {
@@ -44,15 +46,15 @@ impl dijitso_params {
             _ => Vec::new(),
         };
         let names = KEYS.iter().map(|key| key.name.to_owned()).chain(["generator".to_owned()]).chain(members);
-        let show = |name: String| {
+        let texts = |name: String| {
             let value = c_string(&params.get(&name)?);
             let origin = c_string(&params.origin(&name)?.to_string());
             Some((name, (value, origin)))
         };
-        names.filter_map(show).collect()
+        names.filter_map(texts).collect()
     }
 
-    /// Applies a change to a copy, which takes the place of this when it has succeeded.
+    /// Applies a change to a copy, which replaces this set if the change succeeds.
     fn change(&mut self, change: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
         let mut params = self.params.clone();
         change(&mut params)?;
@@ -60,66 +62,73 @@ impl dijitso_params {
         Ok(())
     }
 
-    /// Plain structs, made at the first use after a change.
-    pub(super) fn resolved(&self) -> Result<Arc<Resolved>> {
+    /// Returns the parameters as plain structs, which are made at the first use after a change.
+    fn resolved(&self) -> Result<Arc<Resolved>> {
         self.resolved.get_or_init(|| self.params.resolve().map(Arc::new)).clone()
     }
 
-    /// The same, if they have been made.
-    pub(super) fn frozen(&self) -> Option<&Resolved> {
+    /// Returns the plain structs if they have been made.
+    pub(super) fn resolved_if_ready(&self) -> Option<&Resolved> {
         self.resolved.get()?.as_deref().ok()
     }
 
-    /// `key` in C is any bytes; what is not UTF-8 is no key.
+    /// Returns value and origin of a key. A key that is NULL or not UTF-8 does not exist.
     ///
     /// # Safety
     /// As [`text`].
-    unsafe fn shown(&self, key: *const c_char) -> Option<&(CString, CString)> {
-        if key.is_null() {
-            return None;
-        }
+    unsafe fn texts(&self, key: *const c_char) -> Option<&(CString, CString)> {
         // SAFETY: promised by the caller.
-        let key = unsafe { CStr::from_ptr(key) };
-        self.shown.get_or_init(|| self.show_all()).get(key.to_str().ok()?)
+        let key = (!key.is_null()).then(|| unsafe { CStr::from_ptr(key) })?;
+        self.texts.get_or_init(|| self.all_texts()).get(key.to_str().ok()?)
     }
 }
 
-/// Makes a set of parameters: the defaults, with the config file and the environment on top.
+/// Returns the parameters of a call; the defaults for NULL.
+///
+/// # Safety
+/// `params` is NULL or valid.
+pub(super) unsafe fn resolved(params: *const dijitso_params) -> Result<Arc<Resolved>> {
+    // SAFETY: promised by the caller.
+    unsafe { params.as_ref() }.map_or_else(defaults, dijitso_params::resolved)
+}
+
+/// Makes a set of parameters: the defaults, overridden by the config file, then by the environment.
 ///
 /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),
-/// ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It has to belong to this user or root, and nobody else may be
-/// able to write it: one in the working directory that is not so is passed over, any other is an error.
+/// ~/.dijitso.conf and /etc/dijitso/.dijitso.conf. It must belong to this user or root, and no other user may
+/// be able to write it. If that does not hold, the file in the working directory is ignored, and any other is
+/// an error.
 ///
 /// @param params_out  Receives the parameters, *owned* by the caller, freed by dijitso_params_free().
 /// @param error_out   Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for a config file or variable that
-///         cannot be used.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for a config file or variable
+///         that cannot be used.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_params_new(
     params_out: *mut *mut dijitso_params,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_params_new", || {
-            let params_out = output(params_out, std::ptr::null_mut(), "params_out")?;
-            *params_out = Box::into_raw(Box::new(dijitso_params::new(Params::new()?)));
+            let params_out = handle_output(params_out, "params_out")?;
+            *params_out = owned(dijitso_params::new(Params::new()?));
             Ok(())
         })
     }
 }
 
-/// Sets one parameter from text. On an error nothing is changed.
+/// Sets one parameter from text. If it fails, nothing is changed.
 ///
 /// @param params     *Borrowed* for the call.
-/// @param key        "section.name", as "build.cxxflags"; "generator" for any JSON, "generator.NAME" for one
-///                   member of it. *Copied*.
-/// @param value      The value as text. Lists are split as a shell splits words; flags are true or false; in
-///                   directories, ~ at the beginning is the home directory. *Copied*.
+/// @param key        "section.name", such as "build.cxxflags"; "generator" for any JSON, "generator.NAME" for
+///                   one member of it. *Copied*.
+/// @param value      Lists are split as a shell splits words; flags are true or false; in directories, ~ at
+///                   the beginning is the home directory. *Copied*.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for an unknown key (the message
-///         names the nearest valid one) or a wrong type.
+/// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS for an unknown key (the
+///         message names the nearest valid one) or a wrong type.
 /// @local  @threads one at a time for each set of parameters  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_params_set(
@@ -128,7 +137,7 @@ pub unsafe extern "C" fn dijitso_params_set(
     value: *const c_char,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_params_set", || {
             let params = reference_mut(params, "params")?;
@@ -138,13 +147,13 @@ pub unsafe extern "C" fn dijitso_params_set(
     }
 }
 
-/// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. On an error nothing
-/// is changed.
+/// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. If it fails,
+/// nothing is changed.
 ///
-/// Members of "generator" are merged with those that are there, in depth.
+/// Members of "generator" are merged with those that are set already, at all depths.
 ///
 /// @param params     *Borrowed* for the call.
-/// @param json       The JSON text. Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
+/// @param json       Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
 /// @return As dijitso_params_set().
 /// @local  @threads one at a time for each set of parameters  @since 0.1.0
@@ -154,7 +163,7 @@ pub unsafe extern "C" fn dijitso_params_merge_json(
     json: *const c_char,
     error_out: *mut *mut dijitso_error,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_params_merge_json", || {
             let params = reference_mut(params, "params")?;
@@ -164,7 +173,7 @@ pub unsafe extern "C" fn dijitso_params_merge_json(
     }
 }
 
-/// The value of a parameter as text that dijitso_params_set() would take.
+/// Returns the value of a parameter as text that dijitso_params_set() takes.
 ///
 /// @param params  *Borrowed* for the call; NULL gives NULL.
 /// @param key     As for dijitso_params_set(); NULL gives NULL.
@@ -175,16 +184,13 @@ pub unsafe extern "C" fn dijitso_params_get(
     params: *const dijitso_params,
     key: *const c_char,
 ) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(std::ptr::null, || unsafe {
-        params
-            .as_ref()
-            .and_then(|params| params.shown(key))
-            .map_or(std::ptr::null(), |shown| shown.0.as_ptr())
-    })
+    let value = |(value, _): &(CString, CString)| value.as_ptr();
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(params, ptr::null(), |params| params.texts(key).map_or(ptr::null(), value)) }
 }
 
-/// Where the value of a parameter came from: "default", "config file PATH", "environment variable NAME", "caller".
+/// Returns where the value of a parameter came from: "default", "config file PATH", "environment variable
+/// NAME" or "caller".
 ///
 /// @param params  *Borrowed* for the call; NULL gives NULL.
 /// @param key     As for dijitso_params_set(); NULL gives NULL.
@@ -195,26 +201,20 @@ pub unsafe extern "C" fn dijitso_params_origin(
     params: *const dijitso_params,
     key: *const c_char,
 ) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(std::ptr::null, || unsafe {
-        params
-            .as_ref()
-            .and_then(|params| params.shown(key))
-            .map_or(std::ptr::null(), |shown| shown.1.as_ptr())
-    })
+    let origin = |(_, origin): &(CString, CString)| origin.as_ptr();
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(params, ptr::null(), |params| params.texts(key).map_or(ptr::null(), origin)) }
 }
 
-/// All parameters as JSON that dijitso_params_merge_json() would take.
+/// Returns all parameters as JSON that dijitso_params_merge_json() takes.
 ///
 /// @param params  *Borrowed* for the call; NULL gives NULL.
 /// @return *Borrowed* until the parameters are changed or freed.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_params_to_json(params: *const dijitso_params) -> *const c_char {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(std::ptr::null, || unsafe {
-        params.as_ref().map_or(std::ptr::null(), |params| params.json().as_ptr())
-    })
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::get(params, ptr::null(), |params| params.json().as_ptr()) }
 }
 
 /// Frees a set of parameters. Libraries that were built with it stay.
@@ -223,13 +223,6 @@ pub unsafe extern "C" fn dijitso_params_to_json(params: *const dijitso_params) -
 /// @local  @threads any, once  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_params_free(params: *mut dijitso_params) {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || (),
-        || unsafe {
-            if !params.is_null() {
-                drop(Box::from_raw(params));
-            }
-        },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe { boundary::free(params) }
 }

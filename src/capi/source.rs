@@ -1,6 +1,7 @@
-//! What callbacks are given to fill: sources and blobs.
+//! What callbacks fill: sources and blobs.
 
 use std::ffi::c_char;
+use std::ptr;
 
 use crate::error::{Error, Kind, Result};
 use crate::human;
@@ -8,18 +9,18 @@ use crate::jit::Source;
 use crate::signature::check_signature;
 
 use super::boundary;
-use super::convert::{copied, output, reference_mut, text};
+use super::convert::{copied, reference_mut, text};
 use super::error::dijitso_error;
 use super::status::dijitso_status;
 
-/// What a generate callback hands over. Borrowed by the callback until it returns; belongs to its thread.
+/// What a generate callback fills. The callback borrows it until it returns, and uses it on its own thread
+/// only.
 pub struct dijitso_source {
     pub(super) source: Source,
 }
 
-/// Bytes of any length: what a receive callback fills, and what functions that read the cache fill for you. A
-/// callback borrows one until it returns; others are owned by the caller, made by dijitso_blob_new() and freed by
-/// dijitso_blob_free(). One thread at a time.
+/// Bytes of any length. A callback borrows a blob until it returns; others are owned by the caller, made by
+/// dijitso_blob_new() and freed by dijitso_blob_free(). One thread at a time.
 #[derive(Default)]
 pub struct dijitso_blob {
     /// The bytes and a NUL, or nothing at all.
@@ -36,7 +37,12 @@ impl dijitso_blob {
         self.data
     }
 
-    /// Takes the place of what was there.
+    /// Returns the bytes as a C string, if the blob was ever filled.
+    pub(super) fn terminated(&self) -> Option<*const u8> {
+        (!self.data.is_empty()).then(|| self.data.as_ptr())
+    }
+
+    /// Replaces the contents.
     pub(super) fn set(&mut self, mut bytes: Vec<u8>) -> Result<()> {
         bytes.try_reserve_exact(1).map_err(|_| {
             Error::new(Kind::Cache, format!("not enough memory for {}", human::length(bytes.len())))
@@ -45,14 +51,26 @@ impl dijitso_blob {
         self.data = bytes;
         Ok(())
     }
+
+    /// Replaces the contents by zeros. Returns None if memory is short.
+    fn resize(&mut self, size: usize) -> Option<*mut u8> {
+        self.data.clear();
+        let length = size.checked_add(1)?;
+        self.data.try_reserve_exact(length).ok()?;
+        self.data.resize(length, 0);
+        Some(self.data.as_mut_ptr())
+    }
 }
 
-/// Hands over the source code; a second call replaces it.
+/// The place for an error of functions that have none: their status says what went wrong.
+const NO_ERROR: *mut *mut dijitso_error = ptr::null_mut();
+
+/// Sets the source code; a second call replaces it.
 ///
 /// @param source  *Borrowed* by the callback.
-/// @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL when length is 0.
+/// @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
 /// @param length  Bytes, without a terminating NUL.
-/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
+/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
 /// @local  @threads that of the callback  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_source_set_code(
@@ -60,24 +78,21 @@ pub unsafe extern "C" fn dijitso_source_set_code(
     text: *const c_char,
     length: usize,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || super::status::DIJITSO_ERROR_INTERNAL,
-        || unsafe {
-            code_of(|| {
-                reference_mut(source, "source")?.source.code = Some(copied(text, length, "text")?);
-                Ok(())
-            })
-        },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe {
+        boundary::status(NO_ERROR, "dijitso_source_set_code", || {
+            reference_mut(source, "source")?.source.code = Some(copied(text, length, "text")?);
+            Ok(())
+        })
+    }
 }
 
-/// Hands over a header; the source and the sources of dependants may include it as "SIGNATURE.h".
+/// Sets a header. The source and sources of dependants may include it as "SIGNATURE.h".
 ///
 /// @param source  *Borrowed* by the callback.
-/// @param text    Any bytes. *Copied*. May be NULL when length is 0.
+/// @param text    Any bytes. *Copied*. May be NULL if length is 0.
 /// @param length  Bytes, without a terminating NUL.
-/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also when there is not enough memory for a copy.
+/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
 /// @local  @threads that of the callback  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_source_set_header(
@@ -85,23 +100,20 @@ pub unsafe extern "C" fn dijitso_source_set_header(
     text: *const c_char,
     length: usize,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || super::status::DIJITSO_ERROR_INTERNAL,
-        || unsafe {
-            code_of(|| {
-                reference_mut(source, "source")?.source.header = Some(copied(text, length, "text")?);
-                Ok(())
-            })
-        },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe {
+        boundary::status(NO_ERROR, "dijitso_source_set_header", || {
+            reference_mut(source, "source")?.source.header = Some(copied(text, length, "text")?);
+            Ok(())
+        })
+    }
 }
 
-/// Adds a library that this one is to be linked to.
+/// Adds a library to link to.
 ///
 /// @param source     *Borrowed* by the callback.
-/// @param signature  That of a completed dijitso_jit() with the same cache directory, see
-///                   dijitso_library_signature(). *Copied*.
+/// @param signature  The dijitso_library_signature() of a completed dijitso_jit() with the same cache
+///                   directory. *Copied*.
 /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
 /// @local  @threads that of the callback  @since 0.1.0
 #[unsafe(no_mangle)]
@@ -109,22 +121,20 @@ pub unsafe extern "C" fn dijitso_source_add_dependency(
     source: *mut dijitso_source,
     signature: *const c_char,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || super::status::DIJITSO_ERROR_INTERNAL,
-        || unsafe {
-            code_of(|| {
-                let source = reference_mut(source, "source")?;
-                let signature = text(signature, "signature")?;
-                check_signature(signature)?;
-                source.source.dependencies.push(signature.to_owned());
-                Ok(())
-            })
-        },
-    )
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+    unsafe {
+        boundary::status(NO_ERROR, "dijitso_source_add_dependency", || {
+            let source = reference_mut(source, "source")?;
+            let signature = text(signature, "signature")?;
+            check_signature(signature)?;
+            source.source.dependencies.push(signature.to_owned());
+            Ok(())
+        })
+    }
 }
 
-/// Says why the callback is going to return non-zero; it becomes part of the error message on every rank.
+/// Says why the callback is going to return non-zero. The text becomes part of the error message on every
+/// rank.
 ///
 /// @param source   *Borrowed* by the callback.
 /// @param message  *Copied*.
@@ -135,111 +145,26 @@ pub unsafe extern "C" fn dijitso_source_set_error(
     source: *mut dijitso_source,
     message: *const c_char,
 ) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || super::status::DIJITSO_ERROR_INTERNAL,
-        || unsafe {
-            code_of(|| {
-                reference_mut(source, "source")?.source.error = Some(text(message, "message")?.to_owned());
-                Ok(())
-            })
-        },
-    )
-}
-
-/// Makes a blob, with nothing in it.
-///
-/// @param blob_out   Receives the blob, *owned* by the caller, freed by dijitso_blob_free().
-/// @param error_out  Receives an error, *owned* by the caller; may be NULL.
-/// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
-/// @local  @threads any  @since 0.1.0
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn dijitso_blob_new(
-    blob_out: *mut *mut dijitso_blob,
-    error_out: *mut *mut dijitso_error,
-) -> dijitso_status {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
+    // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
-        boundary::status(error_out, "dijitso_blob_new", || {
-            // Made only where there is a place for it: the right side of an assignment comes first.
-            let blob_out = output(blob_out, std::ptr::null_mut(), "blob_out")?;
-            *blob_out = Box::into_raw(Box::default());
+        boundary::status(NO_ERROR, "dijitso_source_set_error", || {
+            reference_mut(source, "source")?.source.error = Some(text(message, "message")?.to_owned());
             Ok(())
         })
     }
 }
 
-/// Makes room for what is to be received.
+/// Gives a blob its size and returns its buffer. What it held is gone.
 ///
 /// @param blob  *Borrowed* for the call; NULL gives NULL.
-/// @param size  Bytes; in a receive callback, as passed to the send callback of the builder.
-/// @return A buffer of that size to write into, all zero at first, *borrowed* until the next call that changes the
-///         blob, its end, or the return of the callback; NULL when there is not enough memory. Not NULL when size
-///         is 0.
+/// @param size  Bytes; in a receive callback the size that was passed to the builder's send callback.
+/// @return A buffer of that size to write into, all zero at first; *borrowed* until the blob is changed or
+///         freed, or the callback returns. NULL if there is not enough memory. Not NULL if size is 0.
 /// @local  @threads one at a time for each blob  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_blob_resize(blob: *mut dijitso_blob, size: usize) -> *mut u8 {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(std::ptr::null_mut, || unsafe {
-        let Some(blob) = blob.as_mut() else { return std::ptr::null_mut() };
-        blob.data.clear();
-        let Some(length) = size.checked_add(1) else { return std::ptr::null_mut() };
-        if blob.data.try_reserve_exact(length).is_err() {
-            return std::ptr::null_mut();
-        }
-        blob.data.resize(length, 0);
-        blob.data.as_mut_ptr()
+    boundary::value(ptr::null_mut(), || {
+        // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+        unsafe { blob.as_mut() }.and_then(|blob| blob.resize(size)).unwrap_or(ptr::null_mut())
     })
-}
-
-/// The bytes of a blob. A NUL follows them, so that what is a text can be used as one.
-///
-/// @param blob  *Borrowed* for the call; NULL gives "".
-/// @return *Borrowed* until the blob is changed or freed; never NULL.
-/// @local  @threads one at a time for each blob  @since 0.1.0
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn dijitso_blob_data(blob: *const dijitso_blob) -> *const u8 {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || c"".as_ptr().cast(),
-        || unsafe {
-            match blob.as_ref() {
-                Some(blob) if !blob.data.is_empty() => blob.data.as_ptr(),
-                _ => c"".as_ptr().cast(),
-            }
-        },
-    )
-}
-
-/// The number of bytes of a blob.
-///
-/// @param blob  *Borrowed* for the call; NULL gives 0.
-/// @local  @threads one at a time for each blob  @since 0.1.0
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn dijitso_blob_size(blob: *const dijitso_blob) -> usize {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(|| 0, || unsafe { blob.as_ref().map_or(0, |blob| blob.bytes().len()) })
-}
-
-/// Frees a blob.
-///
-/// @param blob  *Owned* by the caller until now, made by dijitso_blob_new(); NULL is fine.
-/// @local  @threads any, once  @since 0.1.0
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn dijitso_blob_free(blob: *mut dijitso_blob) {
-    // SAFETY: the comment above says what each pointer has to be; none is used before it is checked for NULL.
-    boundary::value(
-        || (),
-        || unsafe {
-            if !blob.is_null() {
-                drop(Box::from_raw(blob));
-            }
-        },
-    )
-}
-
-/// The status of functions that have no error object: what went wrong is plain from it.
-fn code_of(body: impl FnOnce() -> Result<()>) -> dijitso_status {
-    // SAFETY: NULL is allowed.
-    unsafe { boundary::status(std::ptr::null_mut(), "dijitso_source", body) }
 }

@@ -1,45 +1,52 @@
-//! Visitors: functions of the host that are called for one thing after the other.
+//! Visitors: functions of the host that are called for one item after the other.
 
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{c_char, c_void};
+use std::path::PathBuf;
 
 use crate::error::{Error, Kind, Result};
 
-use super::convert::c_string;
+use super::convert::{c_string, path_text};
 
-/// Takes one text after the other.
-///
-/// @param user_data  That of the call.
-/// @param text       *Borrowed* for the callback.
-/// @return 0 to go on; any other value ends the visit, which is no error.
+/// Visits texts; see VISITORS in the manual.
 pub type dijitso_text_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, text: *const c_char) -> i32>;
 
-/// A function of the host that is there, with its pointer.
+type VisitFn<T> = unsafe extern "C" fn(*mut c_void, *const T) -> i32;
+
+/// A function of the host with its pointer.
 pub(super) struct Visitor<T> {
-    function: unsafe extern "C" fn(*mut c_void, *const T) -> i32,
+    function: Option<VisitFn<T>>,
     user_data: *mut c_void,
 }
 
 impl<T> Visitor<T> {
-    pub(super) fn new(
-        function: Option<unsafe extern "C" fn(*mut c_void, *const T) -> i32>,
-        user_data: *mut c_void,
-    ) -> Result<Self> {
-        let function = function.ok_or_else(|| Error::new(Kind::InvalidArgument, "visitor is NULL"))?;
+    /// Takes a visitor that must not be NULL.
+    pub(super) fn new(function: Option<VisitFn<T>>, user_data: *mut c_void) -> Result<Self> {
+        if function.is_none() {
+            return Err(Error::new(Kind::InvalidArgument, "visitor is NULL"));
+        }
         Ok(Self { function, user_data })
     }
 
-    /// Whether to go on.
-    pub(super) fn visit(&self, thing: &T) -> bool {
+    /// Takes a visitor that may be NULL: it ends every visit at once.
+    pub(super) fn optional(function: Option<VisitFn<T>>, user_data: *mut c_void) -> Self {
+        Self { function, user_data }
+    }
+
+    /// Shows one item. Returns true if the visit goes on.
+    pub(super) fn visit(&self, item: *const T) -> bool {
         // SAFETY: the host's function, called as its type says, with a pointer that lives until it returns.
-        unsafe { (self.function)(self.user_data, thing) == 0 }
+        self.function.is_some_and(|function| unsafe { function(self.user_data, item) } == 0)
     }
 }
 
 impl Visitor<c_char> {
-    /// Whether to go on.
-    pub(super) fn text(&self, text: &str) -> bool {
-        let text: CString = c_string(text);
-        // SAFETY: as above.
-        unsafe { (self.function)(self.user_data, text.as_ptr()) == 0 }
+    /// Shows texts until the visitor ends the visit.
+    pub(super) fn texts<'a>(&self, texts: impl IntoIterator<Item = &'a str>) {
+        let _ = texts.into_iter().all(|text| self.visit(c_string(text).as_ptr()));
+    }
+
+    /// Shows paths until the visitor ends the visit.
+    pub(super) fn paths(&self, paths: &[PathBuf]) {
+        let _ = paths.iter().all(|path| self.visit(path_text(path).as_ptr()));
     }
 }

@@ -1,4 +1,4 @@
-/* Looking after a cache, explanations, and entries in a file for elsewhere. */
+/* Maintenance of a cache, explanations, and bundles. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
@@ -9,8 +9,8 @@
 static const char *work;
 
 struct seen {
-    int count, worst, mended;
-    char what[128], signature[512], path[PATH_SIZE];
+    int count, worst, repair;
+    char kind[128], signature[512], path[PATH_SIZE];
     dijitso_stats stats;
 };
 static const struct seen none;
@@ -19,12 +19,12 @@ static int32_t see_finding(void *user_data, const dijitso_finding *finding)
 {
     struct seen *const seen = user_data;
     CHECK(finding->struct_size >= sizeof *finding && *finding->text && *finding->advice);
-    CHECK(finding->reason != NULL && exists(finding->path) == (finding->mended != DIJITSO_REPAIR_DONE));
+    CHECK(finding->reason != NULL && exists(finding->path) == (finding->repair != DIJITSO_REPAIR_DONE));
     if (seen->count++ > 0)
         return 0;
     seen->worst = finding->severity;
-    seen->mended = finding->mended;
-    snprintf(seen->what, sizeof seen->what, "%s", finding->what);
+    seen->repair = finding->repair;
+    snprintf(seen->kind, sizeof seen->kind, "%s", finding->kind);
     snprintf(seen->signature, sizeof seen->signature, "%s", finding->signature);
     snprintf(seen->path, sizeof seen->path, "%s", finding->path);
     return 0;
@@ -35,7 +35,7 @@ static int32_t see_removed(void *user_data, const dijitso_removed *removed)
     struct seen *const seen = user_data;
     CHECK(removed->struct_size >= sizeof *removed && removed->idle >= 0.0);
     if (*removed->signature == '\0')
-        return 0; /* what was set aside */
+        return 0; /* a quarantined file */
     ++seen->count;
     snprintf(seen->signature, sizeof seen->signature, "%s", removed->signature);
     snprintf(seen->path, sizeof seen->path, "%s", removed->path);
@@ -75,7 +75,7 @@ static void statistics(const dijitso_params *params)
     build(params, "a", 1, ORIGIN(MEMORY));
     CHECK_CALL(dijitso_cache_stats(params, see_stats, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 1 && seen.stats.builds == 2 && seen.stats.failures == 0 && seen.stats.memory_hits == 1);
-    CHECK(seen.stats.compiling > 0.0);
+    CHECK(seen.stats.compile_seconds > 0.0);
     CHECK_CALL(dijitso_cache_reset_stats(params, &error), DIJITSO_OK);
     seen = none;
     CHECK_CALL(dijitso_cache_stats(params, see_stats, &seen, &error), DIJITSO_OK);
@@ -125,7 +125,7 @@ static void bundles(const dijitso_params *params)
     CHECK_CALL(dijitso_bundle_import(elsewhere, bundle, 0, see_imported, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 1 && seen.worst == DIJITSO_IMPORT_NEW && strncmp(seen.signature, "a_", 2) == 0);
     CHECK_CALL(dijitso_bundle_import(elsewhere, bundle, 0, see_imported, &seen, &error), DIJITSO_OK);
-    CHECK(seen.count == 2 && seen.worst == DIJITSO_IMPORT_THERE);
+    CHECK(seen.count == 2 && seen.worst == DIJITSO_IMPORT_EXISTS);
     build(elsewhere, "a", 1, ORIGIN(DISK));
     CHECK_CALL(dijitso_bundle_export(params, NULL, 0, bundle, &error), DIJITSO_OK);
     outputs(params, bundle);
@@ -150,14 +150,14 @@ static void integrity(const dijitso_params *params)
     CHECK_CALL(dijitso_signature(params, "b", blob, &error), DIJITSO_OK);
     write_text(path_of("%s/cache/include/%s.h", work, (const char *)dijitso_blob_data(blob)), "altered\n", 0600);
     CHECK_CALL(dijitso_cache_check(params, NULL, 0, see_finding, &seen, &sound, &error), DIJITSO_OK);
-    CHECK(seen.count > 0 && sound == 0 && seen.worst == DIJITSO_SEVERITY_BROKEN && seen.mended == DIJITSO_REPAIR_NO);
-    CHECK(strcmp(seen.what, "header-altered") == 0);
+    CHECK(seen.count > 0 && sound == 0 && seen.worst == DIJITSO_SEVERITY_BROKEN && seen.repair == DIJITSO_REPAIR_NO);
+    CHECK(strcmp(seen.kind, "header-altered") == 0);
     CHECK(strcmp(seen.signature, (const char *)dijitso_blob_data(blob)) == 0);
 
     check_case("repaired");
     seen = none;
     CHECK_CALL(dijitso_cache_check(params, NULL, 1, see_finding, &seen, &sound, &error), DIJITSO_OK);
-    CHECK(seen.mended == DIJITSO_REPAIR_DONE && sound == 1);
+    CHECK(seen.repair == DIJITSO_REPAIR_DONE && sound == 1);
     seen = none;
     CHECK_CALL(dijitso_cache_check(params, NULL, 0, see_finding, &seen, &sound, &error), DIJITSO_OK);
     CHECK(sound == 1);

@@ -201,6 +201,6 @@ int main(int argc, char** argv)
   build_ahead(params);
   give_texts(params);
   listen(params);
-  CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").part == DIJITSO_ROLE_BUILDER);
+  CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").role == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
