@@ -9,7 +9,6 @@ mod with_mpi {
 
     use super::{Error, Kind, Result};
     use crate::jit::ranks::CommState;
-    use crate::parallel::Communicator;
     use crate::parallel::mpi::{self, MpiComm};
 
     pub(in crate::capi) use mpi::RawComm as MPI_Comm;

@@ -39,7 +39,7 @@ impl dijitso_blob {
 
     /// Returns the bytes as a C string, if the blob was ever filled.
     pub(super) fn terminated(&self) -> Option<*const u8> {
-        (!self.data.is_empty()).then(|| self.data.as_ptr())
+        (!self.data.is_empty()).then_some(self.data.as_ptr())
     }
 
     /// Replaces the contents.

@@ -174,8 +174,8 @@ fn jit_in_c(
 ) -> std::result::Result<(i32, String), (String, String)> {
     let mut library = std::ptr::null_mut();
     let mut error = std::ptr::null_mut();
-    let callbacks = capi::jit::dijitso_callbacks {
-        struct_size: size_of::<capi::jit::dijitso_callbacks>(),
+    let callbacks = capi::callbacks::dijitso_callbacks {
+        struct_size: size_of::<capi::callbacks::dijitso_callbacks>(),
         user_data: text.as_ptr().cast_mut().cast(),
         generate: Some(generate),
         send: None,
