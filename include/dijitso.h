@@ -1348,7 +1348,7 @@ dijitso_status dijitso_cache_check(const dijitso_params *params, const char *sig
                                    dijitso_error **error_out);
 
 /**
- * Removes entries until the cache keeps cache.max_size and cache.max_age.
+ * Removes entries until the cache is within cache.max_size and cache.max_age.
  *
  * The least recently used entries go first. A library that they need goes when no remaining entry needs it.
  * Safe beside programs that use the cache. Without a limit nothing is removed.

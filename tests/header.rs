@@ -44,42 +44,41 @@ fn tidy(text: &str) -> String {
     let mut tidy: Vec<String> = Vec::new();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        let mut line = match line.strip_prefix("typedef struct ") {
+        if line.trim() == "/**" {
+            let comment = lines.next().unwrap_or_default();
+            if lines.next_if(|next| next.trim() == "*/").is_none() {
+                tidy.extend([line.to_owned(), comment.to_owned()]);
+                continue;
+            }
+            let text = comment.trim_start().trim_start_matches("* ");
+            let code = lines.peek().copied().unwrap_or_default();
+            if let [.., before, blank] = &tidy[..]
+                && blank.is_empty()
+                && family(before).is_some_and(|kind| family(code) == Some(kind))
+            {
+                tidy.pop();
+            }
+            let behind = format!("{code:<40} /**< {text} */");
+            if behind.len() <= HEADER_COLUMNS && !code.starts_with("typedef") {
+                tidy.push(behind);
+                lines.next();
+            } else {
+                tidy.push(line.replace("/**", &format!("/** {text} */")));
+            }
+            continue;
+        }
+        let line = match line.strip_prefix("typedef struct ") {
             Some(_) => line.to_owned(),
             None => line.replace("struct dijitso_", "dijitso_"),
         };
-        if line.trim() == "/**" {
-            let comment = lines.next().unwrap_or_default();
-            if lines.peek().is_some_and(|next| next.trim() == "*/") {
-                lines.next();
-                let text = comment.trim_start().trim_start_matches("* ");
-                let code = lines.peek().copied().unwrap_or_default();
-                let behind = format!("{code:<40} /**< {text} */");
-                if behind.len() <= HEADER_COLUMNS && !code.starts_with("typedef") {
-                    lines.next();
-                    tidy.push(behind);
-                    continue;
-                } else {
-                    line = line.replace("/**", &format!("/** {text} */"));
-                }
-            } else {
-                tidy.push(line);
-                line = comment.to_owned();
-            }
-        }
         wrap(&line, &mut tidy);
     }
-    // Constants of one kind stand together.
-    let kind = |line: &str| line.starts_with("#define").then(|| line.split('_').nth(1).map(str::to_owned));
-    let gap = |at: usize| {
-        at > 0
-            && kind(&tidy[at - 1]).is_some_and(|kind_before| {
-                tidy[at + 1..].iter().find(|line| !line.starts_with("/** ")).and_then(|line| kind(line))
-                    == Some(kind_before)
-            })
-    };
-    let kept = (0..tidy.len()).filter(|at| !(tidy[*at].is_empty() && gap(*at)));
-    kept.map(|at| tidy[at].as_str()).collect::<Vec<_>>().join("\n").trim_matches('\n').to_owned()
+    tidy.join("\n").trim_matches('\n').to_owned()
+}
+
+/// Returns the kind of a constant, such as "ERROR". Constants of one kind stand together.
+fn family(line: &str) -> Option<&str> {
+    line.strip_prefix("#define DIJITSO_")?.split(['_', ' ']).next()
 }
 
 /// Breaks a prototype after commas.

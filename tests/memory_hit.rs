@@ -11,7 +11,8 @@ use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 
-use dijitso::capi::jit::{dijitso_callbacks, dijitso_jit};
+use dijitso::capi::callbacks::dijitso_callbacks;
+use dijitso::capi::jit::dijitso_jit;
 use dijitso::capi::library::{
     DIJITSO_ORIGIN_BUILT, DIJITSO_ORIGIN_MEMORY, dijitso_library, dijitso_library_free,
     dijitso_library_origin,

@@ -98,8 +98,7 @@ pub unsafe extern "C" fn dijitso_cache_write_binary(
     }
 }
 
-/// Writes entries of a cache, with all that they need, to one file, for a machine or a cluster without a
-/// compiler.
+/// Writes entries of a cache, with all that they need, to one file, for machines without a compiler.
 ///
 /// A plain file appears complete or not at all; a link is followed. A FIFO, a terminal or another character
 /// device is written to and never replaced. A FIFO that no program reads for 10 seconds, a socket, a

@@ -150,8 +150,7 @@ fn files<'a>(
         .collect()
 }
 
-/// Lists the entries of the cache: first those with a library, then the others, each in the order of the
-/// signatures.
+/// Lists the entries of the cache, those with a library first, each part in the order of the signatures.
 ///
 /// No file is opened. Leftovers of killed programs are not listed.
 ///

@@ -21,8 +21,7 @@ use super::source::{dijitso_blob, dijitso_source};
 /// DIJITSO_ERROR_GENERATE with the chain of names; the same name with another signature is fine. If another
 /// program removes what the callback has built before it is used, the callback is called once more.
 ///
-/// It must not wait for another process or thread that asks for the same library: that one waits for this
-/// build.
+/// It must not wait for a process or thread that asks for the same library: that one waits for this build.
 ///
 /// @param user_data       The user_data of the callbacks.
 /// @param name            The name of the call. *Borrowed* for the callback, like the next three.

@@ -8,8 +8,7 @@ use super::boundary;
 use super::convert::c_string;
 use super::status::{DIJITSO_OK, dijitso_status};
 
-/// Why a call failed. Owned by the caller, freed by dijitso_error_free(). Never changes, so any thread may
-/// read it.
+/// Why a call failed. Owned by the caller, freed by dijitso_error_free(). Any thread may read it.
 pub struct dijitso_error {
     status: i32,
     rank: i32,
@@ -54,8 +53,7 @@ pub unsafe extern "C" fn dijitso_error_message(error: *const dijitso_error) -> *
 /// Returns the whole output of the compiler, "" if there is none.
 ///
 /// @param error  *Borrowed* for the call; NULL gives "".
-/// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are
-///         replaced.
+/// @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; non-UTF-8 bytes are replaced.
 /// @local  @threads any  @since 0.1.0
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn dijitso_error_log(error: *const dijitso_error) -> *const c_char {

@@ -122,8 +122,7 @@ pub unsafe extern "C" fn dijitso_cache_make_dirs(
     unsafe { boundary::status(error_out, "dijitso_cache_make_dirs", || cache(params)?.ensure_dirs()) }
 }
 
-/// Lists the libraries of the cache that an entry is linked to, from its ELF headers. Neither it nor ldd is
-/// run.
+/// Lists the libraries of the cache that an entry is linked to, from its ELF headers. Nothing is run.
 ///
 /// @param params     *Borrowed* for the call; NULL for the defaults.
 /// @param signature  *Copied*.

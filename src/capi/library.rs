@@ -19,8 +19,7 @@ pub const DIJITSO_ORIGIN_BUILT: i32 = 2;
 /// This call received it from another rank.
 pub const DIJITSO_ORIGIN_RECEIVED: i32 = 3;
 
-/// A loaded library. Owned by the caller, freed by dijitso_library_free(). Never changes, so any thread may
-/// use it.
+/// A loaded library. Owned by the caller, freed by dijitso_library_free(). Any thread may use it.
 pub struct dijitso_library {
     library: Library,
     /// True for the one handle that all memory hits of a library give. Such calls neither allocate nor count,

@@ -186,7 +186,7 @@ pub unsafe extern "C" fn dijitso_cache_check(
     }
 }
 
-/// Removes entries until the cache keeps cache.max_size and cache.max_age.
+/// Removes entries until the cache is within cache.max_size and cache.max_age.
 ///
 /// The least recently used entries go first. A library that they need goes when no remaining entry needs it.
 /// Safe beside programs that use the cache. Without a limit nothing is removed.

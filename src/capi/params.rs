@@ -147,10 +147,9 @@ pub unsafe extern "C" fn dijitso_params_set(
     }
 }
 
-/// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. If it fails,
-/// nothing is changed.
+/// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}.
 ///
-/// Members of "generator" are merged with those that are set already, at all depths.
+/// If it fails, nothing is changed. Members of "generator" are merged with those that are set already, at all depths.
 ///
 /// @param params     *Borrowed* for the call.
 /// @param json       Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
@@ -189,8 +188,7 @@ pub unsafe extern "C" fn dijitso_params_get(
     unsafe { boundary::get(params, ptr::null(), |params| params.texts(key).map_or(ptr::null(), value)) }
 }
 
-/// Returns where the value of a parameter came from: "default", "config file PATH", "environment variable
-/// NAME" or "caller".
+/// Returns the origin of a value: "default", "config file PATH", "environment variable NAME" or "caller".
 ///
 /// @param params  *Borrowed* for the call; NULL gives NULL.
 /// @param key     As for dijitso_params_set(); NULL gives NULL.

@@ -13,8 +13,7 @@ use super::convert::{copied, reference_mut, text};
 use super::error::dijitso_error;
 use super::status::dijitso_status;
 
-/// What a generate callback fills. The callback borrows it until it returns, and uses it on its own thread
-/// only.
+/// What a generate callback fills: borrowed until the callback returns, and used on its thread only.
 pub struct dijitso_source {
     pub(super) source: Source,
 }
@@ -133,8 +132,7 @@ pub unsafe extern "C" fn dijitso_source_add_dependency(
     }
 }
 
-/// Says why the callback is going to return non-zero. The text becomes part of the error message on every
-/// rank.
+/// Says why the callback will return non-zero. The text becomes part of the error message on all ranks.
 ///
 /// @param source   *Borrowed* by the callback.
 /// @param message  *Copied*.

@@ -13,20 +13,19 @@ pub const DIJITSO_OK: i32 = 0;
 pub const DIJITSO_ERROR_INVALID_ARGUMENT: i32 = 1;
 /// Built without MPI; a structure with unknown fields.
 pub const DIJITSO_ERROR_UNSUPPORTED: i32 = 2;
-/// MPI is not initialised or already finalised; the library was built and not loaded.
+/// MPI is not initialised or finalised already; the library is not loaded.
 pub const DIJITSO_ERROR_STATE: i32 = 3;
 /// An unknown key, a wrong type, an unusable config file.
 pub const DIJITSO_ERROR_PARAMS: i32 = 4;
-/// A file of the cache cannot be read or written, or is refused; or a frozen cache (cache.frozen) has no such
-/// entry.
+/// A file cannot be read, written or trusted; or cache.frozen is set and there is no such entry.
 pub const DIJITSO_ERROR_CACHE: i32 = 10;
-/// generate returned non-zero, set no code, or asked for the library that it was to generate.
+/// generate returned non-zero, set no code, or asked for its own library.
 pub const DIJITSO_ERROR_GENERATE: i32 = 20;
 /// send, receive or wait returned non-zero.
 pub const DIJITSO_ERROR_CALLBACK: i32 = 21;
 /// Compiler or linker failed, is missing, or ran out of time.
 pub const DIJITSO_ERROR_COMPILE: i32 = 30;
-/// The dynamic loader refuses the library, or one of its initialisers throws a C++ exception.
+/// The loader refuses the library, or an initialiser of it throws.
 pub const DIJITSO_ERROR_LOAD: i32 = 40;
 /// The library has no such symbol.
 pub const DIJITSO_ERROR_SYMBOL: i32 = 41;

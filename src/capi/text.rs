@@ -37,8 +37,7 @@ pub struct dijitso_text {
     pub dependency_count: usize,
 }
 
-/// Returns the library of a source text: compiled if this text was never asked for, else from memory or the
-/// disk cache.
+/// Returns the library of a source text: from memory, from the disk cache, or compiled now.
 ///
 /// It is dijitso_jit() with a generate callback that sets this text, but the text is part of the signature:
 /// code, header, and all that the build depends on. Another text is another library. That holds with
@@ -83,8 +82,7 @@ pub unsafe extern "C" fn dijitso_jit_source(
     }
 }
 
-/// Returns the library of a source text that is linked to other libraries of the cache, as
-/// dijitso_jit_source() does.
+/// Does dijitso_jit_source() for a text that is linked to other libraries of the cache.
 ///
 /// @param name         As for dijitso_jit_source(). *Copied*.
 /// @param params       *Borrowed* for the call; NULL for the defaults.
