@@ -197,31 +197,23 @@ extern "C" {
 
 #define DIJITSO_ERROR_INVALID_ARGUMENT 1 /**< A NULL that is not allowed, a bad name, a bad value. */
 #define DIJITSO_ERROR_UNSUPPORTED 2      /**< Built without MPI; a structure with unknown fields. */
-/** MPI is not initialised or already finalised; the library was built and not loaded. */
+/** MPI is not initialised or finalised already; the library is not loaded. */
 #define DIJITSO_ERROR_STATE 3
 #define DIJITSO_ERROR_PARAMS 4           /**< An unknown key, a wrong type, an unusable config file. */
-
-/**
- * A file of the cache cannot be read or written, or is refused; or a frozen cache (cache.frozen) has no such
- * entry.
- */
+/** A file cannot be read, written or trusted; or cache.frozen is set and there is no such entry. */
 #define DIJITSO_ERROR_CACHE 10
-/** generate returned non-zero, set no code, or asked for the library that it was to generate. */
+/** generate returned non-zero, set no code, or asked for its own library. */
 #define DIJITSO_ERROR_GENERATE 20
 #define DIJITSO_ERROR_CALLBACK 21        /**< send, receive or wait returned non-zero. */
 #define DIJITSO_ERROR_COMPILE 30         /**< Compiler or linker failed, is missing, or ran out of time. */
-/** The dynamic loader refuses the library, or one of its initialisers throws a C++ exception. */
-#define DIJITSO_ERROR_LOAD 40
+#define DIJITSO_ERROR_LOAD 40            /**< The loader refuses the library, or an initialiser of it throws. */
 #define DIJITSO_ERROR_SYMBOL 41          /**< The library has no such symbol. */
 #define DIJITSO_ERROR_RANKS_DISAGREE 50  /**< Ranks passed different names, parameters or callbacks. */
 #define DIJITSO_ERROR_MPI 51             /**< An MPI function failed. */
 #define DIJITSO_ERROR_TIMEOUT 52         /**< Ranks waited longer than parallel.timeout. */
 #define DIJITSO_ERROR_INTERNAL 90        /**< A bug in this library; please report it. */
 
-/**
- * Why a call failed. Owned by the caller, freed by dijitso_error_free(). Never changes, so any thread may
- * read it.
- */
+/** Why a call failed. Owned by the caller, freed by dijitso_error_free(). Any thread may read it. */
 typedef struct dijitso_error dijitso_error;
 
 /** The result of a call: DIJITSO_OK (0) or one of the codes above. Numbers never change; new codes may come. */
@@ -256,8 +248,7 @@ const char *dijitso_error_message(const dijitso_error *error);
  * Returns the whole output of the compiler, "" if there is none.
  *
  * @param error  *Borrowed* for the call; NULL gives "".
- * @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; bytes that are not UTF-8 are
- *         replaced.
+ * @return *Borrowed* until the error is freed; never NULL. At most 8 MiB; non-UTF-8 bytes are replaced.
  * @local  @threads any  @since 0.1.0
  */
 const char *dijitso_error_log(const dijitso_error *error);
@@ -328,10 +319,10 @@ dijitso_status dijitso_params_set(dijitso_params *params, const char *key, const
                                   dijitso_error **error_out);
 
 /**
- * Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}. If it fails,
- * nothing is changed.
+ * Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}.
  *
- * Members of "generator" are merged with those that are set already, at all depths.
+ * If it fails, nothing is changed. Members of "generator" are merged with those that are set already, at all
+ * depths.
  *
  * @param params     *Borrowed* for the call.
  * @param json       Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
@@ -352,8 +343,7 @@ dijitso_status dijitso_params_merge_json(dijitso_params *params, const char *jso
 const char *dijitso_params_get(const dijitso_params *params, const char *key);
 
 /**
- * Returns where the value of a parameter came from: "default", "config file PATH", "environment variable
- * NAME" or "caller".
+ * Returns the origin of a value: "default", "config file PATH", "environment variable NAME" or "caller".
  *
  * @param params  *Borrowed* for the call; NULL gives NULL.
  * @param key     As for dijitso_params_set(); NULL gives NULL.
@@ -387,10 +377,7 @@ void dijitso_params_free(dijitso_params *params);
  */
 typedef struct dijitso_blob dijitso_blob;
 
-/**
- * What a generate callback fills. The callback borrows it until it returns, and uses it on its own thread
- * only.
- */
+/** What a generate callback fills: borrowed until the callback returns, and used on its thread only. */
 typedef struct dijitso_source dijitso_source;
 
 /**
@@ -405,8 +392,7 @@ typedef struct dijitso_source dijitso_source;
  * DIJITSO_ERROR_GENERATE with the chain of names; the same name with another signature is fine. If another
  * program removes what the callback has built before it is used, the callback is called once more.
  *
- * It must not wait for another process or thread that asks for the same library: that one waits for this
- * build.
+ * It must not wait for a process or thread that asks for the same library: that one waits for this build.
  *
  * @param user_data       The user_data of the callbacks.
  * @param name            The name of the call. *Borrowed* for the callback, like the next three.
@@ -497,8 +483,7 @@ dijitso_status dijitso_source_set_header(dijitso_source *source, const char *tex
 dijitso_status dijitso_source_add_dependency(dijitso_source *source, const char *signature);
 
 /**
- * Says why the callback is going to return non-zero. The text becomes part of the error message on every
- * rank.
+ * Says why the callback will return non-zero. The text becomes part of the error message on all ranks.
  *
  * @param source   *Borrowed* by the callback.
  * @param message  *Copied*.
@@ -528,10 +513,7 @@ uint8_t *dijitso_blob_resize(dijitso_blob *blob, size_t size);
 #define DIJITSO_ORIGIN_BUILT 2           /**< This call generated and compiled it. */
 #define DIJITSO_ORIGIN_RECEIVED 3        /**< This call received it from another rank. */
 
-/**
- * A loaded library. Owned by the caller, freed by dijitso_library_free(). Never changes, so any thread may
- * use it.
- */
+/** A loaded library. Owned by the caller, freed by dijitso_library_free(). Any thread may use it. */
 typedef struct dijitso_library dijitso_library;
 
 /** The address of a function or object in a library. Cast it to its own type before use. */
@@ -645,8 +627,7 @@ typedef struct dijitso_text {
 } dijitso_text;
 
 /**
- * Returns the library of a source text: compiled if this text was never asked for, else from memory or the
- * disk cache.
+ * Returns the library of a source text: from memory, from the disk cache, or compiled now.
  *
  * It is dijitso_jit() with a generate callback that sets this text, but the text is part of the signature:
  * code, header, and all that the build depends on. Another text is another library. That holds with
@@ -676,8 +657,7 @@ dijitso_status dijitso_jit_source(const char *name, const dijitso_params *params
                                   MPI_Comm comm, dijitso_library **library_out, dijitso_error **error_out);
 
 /**
- * Returns the library of a source text that is linked to other libraries of the cache, as
- * dijitso_jit_source() does.
+ * Does dijitso_jit_source() for a text that is linked to other libraries of the cache.
  *
  * @param name         As for dijitso_jit_source(). *Copied*.
  * @param params       *Borrowed* for the call; NULL for the defaults.
@@ -1172,8 +1152,7 @@ dijitso_status dijitso_cache_file_names(const dijitso_params *params, const char
 dijitso_status dijitso_cache_make_dirs(const dijitso_params *params, dijitso_error **error_out);
 
 /**
- * Lists the libraries of the cache that an entry is linked to, from its ELF headers. Neither it nor ldd is
- * run.
+ * Lists the libraries of the cache that an entry is linked to, from its ELF headers. Nothing is run.
  *
  * @param params     *Borrowed* for the call; NULL for the defaults.
  * @param signature  *Copied*.
@@ -1189,8 +1168,7 @@ dijitso_status dijitso_cache_dependencies(const dijitso_params *params, const ch
                                           dijitso_elf_fn visitor, void *user_data, dijitso_error **error_out);
 
 /**
- * Lists the entries of the cache: first those with a library, then the others, each in the order of the
- * signatures.
+ * Lists the entries of the cache, those with a library first, each part in the order of the signatures.
  *
  * No file is opened. Leftovers of killed programs are not listed.
  *
@@ -1441,8 +1419,7 @@ dijitso_status dijitso_cache_write_binary(const dijitso_params *params, const ch
                                           const uint8_t *data, size_t size, dijitso_error **error_out);
 
 /**
- * Writes entries of a cache, with all that they need, to one file, for a machine or a cluster without a
- * compiler.
+ * Writes entries of a cache, with all that they need, to one file, for machines without a compiler.
  *
  * A plain file appears complete or not at all; a link is followed. A FIFO, a terminal or another character
  * device is written to and never replaced. A FIFO that no program reads for 10 seconds, a socket, a

@@ -149,7 +149,8 @@ pub unsafe extern "C" fn dijitso_params_set(
 
 /// Sets many parameters from JSON: {"section": {"name": value, ...}, ..., "generator": any}.
 ///
-/// If it fails, nothing is changed. Members of "generator" are merged with those that are set already, at all depths.
+/// If it fails, nothing is changed. Members of "generator" are merged with those that are set already, at all
+/// depths.
 ///
 /// @param params     *Borrowed* for the call.
 /// @param json       Lists are arrays of strings, or text as for dijitso_params_set(). *Copied*.
