@@ -71,7 +71,7 @@ pub unsafe extern "C" fn dijitso_jit(
                 return Ok(());
             }
             let library_out = handle_output(library_out, "library_out");
-            let arguments = Arguments::read(library_out, name, params, callbacks);
+            let arguments = CallArguments::read(library_out, name, params, callbacks);
             let library = jit(arguments.request(), &mut trampolines(&arguments.callbacks), comm)?;
             *arguments.output()? = dijitso_library::handle(library);
             Ok(())
@@ -81,12 +81,12 @@ pub unsafe extern "C" fn dijitso_jit(
 
 /// The arguments of a call. One that is bad on this rank alone must not keep it away from the others, so it
 /// stays an error until the ranks agree.
-pub(super) struct Arguments<'a, T> {
+pub(super) struct CallArguments<'a, T> {
     good: Result<(&'a mut T, &'a str, Arc<Resolved>)>,
     pub(super) callbacks: dijitso_callbacks,
 }
 
-impl<'a, T> Arguments<'a, T> {
+impl<'a, T> CallArguments<'a, T> {
     /// # Safety
     /// The arguments are those of `dijitso_jit`.
     pub(super) unsafe fn read(

@@ -13,7 +13,7 @@ use super::callbacks::{dijitso_callbacks, trampolines};
 use super::comm::{self, MPI_Comm, is_null};
 use super::convert::{handle_output, invalid, owned};
 use super::error::dijitso_error;
-use super::jit::{Arguments, log_outcome};
+use super::jit::{CallArguments, log_outcome};
 use super::library::dijitso_library;
 use super::params::dijitso_params;
 use super::status::dijitso_status;
@@ -84,7 +84,7 @@ pub unsafe extern "C" fn dijitso_jit_start(
         boundary::status(error_out, "dijitso_jit_start", || {
             let begin = Instant::now();
             let pending_out = handle_output(pending_out, "pending_out");
-            let arguments = Arguments::read(pending_out, name, params, callbacks);
+            let arguments = CallArguments::read(pending_out, name, params, callbacks);
             // Compilers must not outlive the program that started them.
             at_exit::register();
             let request = arguments.request();

@@ -17,8 +17,6 @@ const KNOWN: &[&str] = &[
     "parallel::mpi::mailbox parallel::mpi::wait",
     "jit::admission jit::build_step jit::loading jit::local jit::node_staging jit::pending jit::preflight \
      jit::quarantine jit::ranks jit::removed jit::transport",
-    "capi::boundary capi::error capi::status",
-    "capi::fast_path capi::jit",
 ];
 
 fn module_of(path: &Path) -> Module {
