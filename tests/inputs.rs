@@ -51,8 +51,8 @@ impl Bench {
         self.try_jit(name, code, dependency).unwrap()
     }
 
-    /// Calls on a new communicator, some time after the last call, so that no remembered answer is used and every file is
-    /// inspected.
+    /// Calls on a new communicator, some time after the last call, so that no remembered answer is used and
+    /// every file is inspected.
     fn try_jit(&self, name: &str, code: &str, dependency: Option<&str>) -> Result<Library> {
         inputs::invalidate();
         let params = self.params.resolve().unwrap();
@@ -289,7 +289,8 @@ fn a_warm_cache_serves_where_the_headers_are_not_installed() {
     assert_eq!(call(&bench.jit("form", CODE, None)), 2, "another one is a change");
 }
 
-/// Two hosts with different versions of a header share a cache: each gets its own, at the price of building it.
+/// Two hosts with different versions of a header share a cache: each gets its own, at the price of building
+/// it.
 #[test]
 fn hosts_with_different_headers_never_get_the_library_of_the_other() {
     let bench = Bench::new(&[]);

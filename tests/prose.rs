@@ -16,7 +16,6 @@ const KNOWN: &[&str] = &[
     "docs/troubleshooting.md",
     "include",
     "src/advice.rs",
-    "src/bin",
     "src/build",
     "src/cache",
     "src/capi",

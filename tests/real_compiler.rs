@@ -55,7 +55,8 @@ fn pair(session: &Session, cache: &Path, value: i32) -> Library {
     jit(session, "parent", &params, code, Some("dependency"))
 }
 
-/// The dynamic loader knows loaded libraries by name: a dependency of the same name in another cache is another one.
+/// The dynamic loader knows loaded libraries by name: a dependency of the same name in another cache is
+/// another one.
 #[test]
 fn a_library_is_linked_to_the_dependency_of_its_own_cache() {
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -96,7 +97,8 @@ fn c14_the_log_builds_the_same_again() {
     assert!(sealed.starts_with(&again), "the same command gives the same library");
 }
 
-/// The constructor of a static object throws: the exception reached Rust through the dynamic loader and ended the host.
+/// The constructor of a static object throws: the exception reached Rust through the dynamic loader and ended
+/// the host.
 #[test]
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 fn an_initialiser_that_throws_is_the_same_error_on_all_ranks_and_the_host_goes_on() {
@@ -198,7 +200,8 @@ fn nan_is_nan_with_the_default_flags() {
     }
 }
 
-/// Static variables of inline functions were unique in the process: the second module got the table of the first one.
+/// Static variables of inline functions were unique in the process: the second module got the table of the
+/// first one.
 #[test]
 fn a_module_computes_with_its_own_table() {
     for compiler in compilers() {
@@ -231,8 +234,8 @@ fn flags_without_shared_and_pic_give_a_library() {
     assert_eq!(call(&jit(&Session::default(), "six", &params, code, None), "six"), 6);
 }
 
-/// A compiler that runs the real one, after it has answered what native flags stand for: `answer`, or what the real one
-/// answers. It counts these questions.
+/// A compiler that runs the real one, after it has answered what native flags stand for: `answer`, or what
+/// the real one answers. It counts these questions.
 fn asked_compiler(dir: &Path, answer: Option<&str>) -> String {
     use std::os::unix::fs::PermissionsExt;
     let path = dir.join("asked-c++");
@@ -251,8 +254,8 @@ fn questions(dir: &Path) -> usize {
     std::fs::read_to_string(dir.join("asked")).unwrap_or_default().lines().count()
 }
 
-/// Field lesson: with `-march=native` as it stands in the key, a cache that two kinds of processors share serves illegal
-/// instructions.
+/// Field lesson: with `-march=native` as it stands in the key, a cache that two kinds of processors share
+/// serves illegal instructions.
 #[test]
 fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
     let dir = tempfile::tempdir().unwrap();
@@ -298,8 +301,8 @@ fn native_flags_are_keyed_by_what_the_compiler_makes_of_them() {
     assert_eq!(signatures.len(), 3);
 }
 
-/// The answers of the installed compilers are understood, so that the description of the processor by the system is not
-/// needed.
+/// The answers of the installed compilers are understood, so that the description of the processor by the
+/// system is not needed.
 #[test]
 fn the_compilers_of_this_machine_say_what_native_stands_for() {
     for (compiler, sign) in [("g++", "-march="), ("clang++", "-target-cpu ")] {

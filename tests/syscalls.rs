@@ -1,6 +1,7 @@
 //! Counts the system calls of a disk hit with strace. `docs/disk-hit.md` gives the reason for each call.
 //!
-//! A child process runs under strace. Calls that no program makes by accident mark where a disk hit begins and ends.
+//! A child process runs under strace. Calls that no program makes by accident mark where a disk hit begins
+//! and ends.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -23,11 +24,12 @@ use dijitso::params::resolved::Resolved;
 /// Names the cache to the child process.
 const CACHE: &str = "DIJITSO_TEST_TRACED_CACHE";
 
-/// Limits the calls of the first disk hit of a process: parameters, compiler, checks, the digest, counting, and nine
-/// of the dynamic loader. Calls whose number depends on the machine do not count: see [`varies`].
+/// Limits the calls of the first disk hit of a process: parameters, compiler, checks, the digest, counting,
+/// and nine of the dynamic loader. Calls whose number depends on the machine do not count: see [`varies`].
 const FIRST: usize = 40;
 
-/// Limits the calls of every further disk hit: the process keeps what it knows of the host and of the cache's path.
+/// Limits the calls of every further disk hit: the process keeps what it knows of the host and of the cache's
+/// path.
 const FURTHER: usize = 20;
 
 /// Adds the calls that inspect the compiler again, a second after the last time.
@@ -86,8 +88,8 @@ fn child_process() {
     }
 }
 
-/// Returns whether the number of such calls depends on the machine: memory and locks of the test's own threads, failed
-/// searches for a compiler along `PATH`, directories above the cache.
+/// Returns whether the number of such calls depends on the machine: memory and locks of the test's own
+/// threads, failed searches for a compiler along `PATH`, directories above the cache.
 fn varies(line: &str, cache: &Path) -> bool {
     let call = line.split('(').next().unwrap_or_default();
     let memory = ["brk", "madvise", "munmap", "futex", "sched_yield", "rt_sigprocmask", "getrandom", "fcntl"];

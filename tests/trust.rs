@@ -162,8 +162,8 @@ fn another_place_is_taken_where_the_wanted_one_is_not_safe() {
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 }
 
-/// A member of the group renames the folder of the build while the compiler runs: what was read back from there was
-/// then frozen as ours.
+/// A member of the group renames the folder of the build while the compiler runs: what was read back from
+/// there was then frozen as ours.
 #[test]
 fn the_folder_of_a_build_cannot_be_exchanged_by_the_group() {
     let mut bench = Bench::new(0o700);
@@ -222,7 +222,8 @@ fn a_failure_folder_holds_the_copies_that_the_compiler_was_given() {
     fs::remove_dir_all(folder).unwrap();
 }
 
-/// The variables of a dependency of two libraries exist once, loaded in place or from copies, in either order.
+/// The variables of a dependency of two libraries exist once, loaded in place or from copies, in either
+/// order.
 #[test]
 fn a_dependency_of_two_libraries_is_loaded_once() {
     let counter = "static int count = 0;\nint bump() { return ++count; }\nextern \"C\" int value() { return bump(); }\n";

@@ -1,5 +1,5 @@
-//! Bundles, `dijitso why` and `dijitso doctor` with a real compiler: from a cache on one machine to the library on another
-//! without a compiler.
+//! Bundles, `dijitso why` and `dijitso doctor` with a real compiler: from a cache on one machine to the
+//! library on another without a compiler.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;

@@ -4,7 +4,8 @@ use std::fs;
 
 use super::{Home, POISSON, SOURCE};
 
-/// Defect C7 of the original: without a signature a traceback, with an unknown one an empty directory and success.
+/// Defect C7 of the original: without a signature a traceback, with an unknown one an empty directory and
+/// success.
 #[test]
 fn c7_checkout_copies_or_says_why_not() {
     let home = Home::filled();

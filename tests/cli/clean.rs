@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 
 use super::{Home, OTHER, POISSON, lines, text, with_all_kinds};
 
-/// Defect C5 of the original: `-n` and `-v` took the next word, so that `-n clean` was an error and `-n False` dry.
+/// Defect C5 of the original: `-n` and `-v` took the next word, so that `-n clean` was an error and `-n
+/// False` dry.
 #[test]
 fn c5_flags_are_flags_before_and_after_the_subcommand() {
     let home = Home::filled();

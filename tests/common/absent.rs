@@ -20,7 +20,8 @@ pub(crate) fn has_program(program: &str) -> bool {
     false
 }
 
-/// Prints that a test is skipped, and why. Bypasses the test harness, which shows the output of failed tests only.
+/// Prints that a test is skipped, and why. Bypasses the test harness, which shows the output of failed tests
+/// only.
 pub(crate) fn skip(reason: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {reason}");
 }

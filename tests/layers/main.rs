@@ -1,5 +1,5 @@
-//! The structure of the crate: imports point downwards and in no circle, a type name stands for one thing, and unsafe
-//! code lies where the map of the crate says.
+//! The structure of the crate: imports point downwards and in no circle, a type name stands for one thing,
+//! and unsafe code lies where the map of the crate says.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

@@ -6,8 +6,6 @@ use crate::{is_test, sources};
 
 /// Names that still stand for several things. No name may be added.
 const KNOWN: &[&str] = &[
-    "About",
-    "Checked",
     "Copies",
     "Environment",
     "Facts",
@@ -16,7 +14,6 @@ const KNOWN: &[&str] = &[
     "Outcome",
     "Place",
     "Plan",
-    "Progress",
     "Refusal",
     "Scope",
     "Shared",

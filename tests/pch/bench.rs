@@ -128,8 +128,8 @@ impl Bench {
         self.jit_with(name, &source(name), None).unwrap()
     }
 
-    /// The calls of the compiler so far: those that built with a precompiled preamble, those that built without, and
-    /// those that made one.
+    /// The calls of the compiler so far: those that built with a precompiled preamble, those that built
+    /// without, and those that made one.
     pub(crate) fn calls(&self) -> [usize; 3] {
         let text = fs::read_to_string(self.at.join("calls")).unwrap_or_default();
         let count = |which: &dyn Fn(&str) -> bool| text.lines().filter(|line| which(line)).count();

@@ -1,5 +1,5 @@
-//! Programs and compilers that end while a preamble is made, and disks that are full: what is left is not used, and the
-//! next program makes it anew.
+//! Programs and compilers that end while a preamble is made, and disks that are full: what is left is not
+//! used, and the next program makes it anew.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,8 @@ use crate::child;
 
 const PART: &str = "DIJITSO_TEST_PCH_PART";
 
-/// The command of a child process that runs `part` on a bench. `around` is a command that starts its last arguments.
+/// The command of a child process that runs `part` on a bench. `around` is a command that starts its last
+/// arguments.
 fn program(around: &[&str], part: &str, at: &Path) -> Command {
     let own = std::env::current_exe().unwrap();
     let mut words = around.iter().map(|word| (*word).into()).chain([own.into_os_string()]);
@@ -39,7 +40,8 @@ fn child_process() {
 
 // --- what is killed -------------------------------------------------------------------------------------------------
 
-/// A compiler that stops when it has begun to precompile, with half a file written, for as long as there is a file.
+/// A compiler that stops when it has begun to precompile, with half a file written, for as long as there is a
+/// file.
 fn stopping() -> Bench {
     let bench = Bench::new("/usr/bin/g++", "always");
     let at = bench.at.display();
@@ -143,7 +145,8 @@ fn in_two_environments(mut bench: Bench) {
     bench.params.set("build.precompile", "auto").unwrap();
     bench.params.set("build.include_dirs", "").unwrap();
     let set = |dir: &str| {
-        // SAFETY: this program runs one test, and no other thread of it looks at variables but by this library.
+        // SAFETY: this program runs one test, and no other thread of it looks at variables but by this
+        // library.
         unsafe { std::env::set_var("CPATH", bench.at.join(dir)) };
     };
     for dir in ["a", "b"] {
@@ -228,8 +231,8 @@ fn on_a_full_disk_a_program_compiles_plainly() {
     }
 }
 
-/// A limit of what may be written to one file, with the signal and without: too small for what is preprocessed, and for
-/// what is precompiled.
+/// A limit of what may be written to one file, with the signal and without: too small for what is
+/// preprocessed, and for what is precompiled.
 #[test]
 fn what_is_larger_than_a_file_may_be_is_not_made() {
     for (blocks, trap, tries) in [(400, "", 0), (8000, "", 1), (8000, "trap '' XFSZ; ", 1)] {

@@ -16,7 +16,8 @@ impl Bench {
         text.lines().filter_map(kind).collect()
     }
 
-    /// A compiler that waits with precompiling while there is a file, and with building plainly for so many seconds.
+    /// A compiler that waits with precompiling while there is a file, and with building plainly for so many
+    /// seconds.
     fn slow(&self, seconds: u32) {
         let at = self.at.display();
         let text = format!(

@@ -322,7 +322,8 @@ fn what_an_ended_program_has_left_is_not_taken_up_when_another_header_would_be_f
     assert_eq!(bench.calls(), [2, 0, 2]);
 }
 
-/// A precompiled header does not hand on how structures are packed, which symbols are visible, or the target processor.
+/// A precompiled header does not hand on how structures are packed, which symbols are visible, or the target
+/// processor.
 #[test]
 fn a_header_that_leaves_something_set_for_what_follows_has_none() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {

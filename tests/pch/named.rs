@@ -105,7 +105,8 @@ fn a_macro_that_is_defined_before_is_respected() {
             ("source", "#define FACTOR 5\n", INCLUDE.to_owned(), 5),
             ("header", "", format!("#define FACTOR 6\n{INCLUDE}"), 6),
             ("both", "#include \"config.h\"\n", format!("#include <config.h>\n{INCLUDE}"), 7),
-            // Read a second time, this would undefine what the named header defines: there is nothing to share.
+            // Read a second time, this would undefine what the named header defines: there is nothing to
+            // share.
             ("taken", "#define FACTOR 8\n", format!("#undef FACTOR\n{INCLUDE}"), 1),
         ];
         let build = |bench: &Bench| -> Vec<String> {

@@ -1,4 +1,5 @@
-//! Sources as FFC, FFCx and DOLFIN write them: the same code with the preamble precompiled, and with it in use.
+//! Sources as FFC, FFCx and DOLFIN write them: the same code with the preamble precompiled, and with it in
+//! use.
 //!
 //! A test prints which of them are not installed.
 

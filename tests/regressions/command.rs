@@ -9,8 +9,8 @@ use dijitso::params::Environment;
 
 use super::*;
 
-/// Defect C15 of the original: one way of calling the compiler gave an unquoted line to a shell, the other took any
-/// name for the method, and neither cared for the working directory.
+/// Defect C15 of the original: one way of calling the compiler gave an unquoted line to a shell, the other
+/// took any name for the method, and neither cared for the working directory.
 #[test]
 fn c15_the_words_of_a_command_reach_the_compiler_as_they_are() {
     let flag = "-DTEXT=\"a  b $(touch evil) `touch evil` ; touch evil # $HOME * ' \\\\\"";
@@ -40,7 +40,8 @@ fn c15_the_words_of_a_command_reach_the_compiler_as_they_are() {
     assert!(!Path::new("evil").exists());
 }
 
-/// Defect C15, continued: any value but one was taken for "SUBPROCESS", and only when the module was imported.
+/// Defect C15, continued: any value but one was taken for "SUBPROCESS", and only when the module was
+/// imported.
 #[test]
 fn c15_an_unknown_call_method_is_an_error_whenever_it_is_set() {
     let mut set = Params::new().unwrap();

@@ -10,8 +10,8 @@ extern "C" fn count() {
     FORKS.fetch_add(1, Ordering::SeqCst);
 }
 
-/// Field lesson: with InfiniBand and its like, `fork` (and so `system` and `popen`) crashes or aborts programs; drivers
-/// and MPIs see it by their fork handlers, which are not called here.
+/// Field lesson: with InfiniBand and its like, `fork` (and so `system` and `popen`) crashes or aborts
+/// programs; drivers and MPIs see it by their fork handlers, which are not called here.
 #[test]
 fn a_compiler_is_started_without_a_fork() {
     let (_dir, here) = places();

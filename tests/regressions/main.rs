@@ -1,5 +1,5 @@
-//! Defects of the original that only whole programs, a real compiler or the real loader can show, and the table of all of
-//! them, `docs/defects.md`.
+//! Defects of the original that only whole programs, a real compiler or the real loader can show, and the
+//! table of all of them, `docs/defects.md`.
 //!
 //! Child processes run the ignored test `child_process`.
 
@@ -166,7 +166,8 @@ unsafe extern "C" fn generate(
     }
 }
 
-/// One call of `dijitso_jit`: what `value()` of the library gives and its path, or message and log of the error.
+/// One call of `dijitso_jit`: what `value()` of the library gives and its path, or message and log of the
+/// error.
 fn jit_in_c(
     params: *const capi::params::dijitso_params,
     name: &CStr,
@@ -186,7 +187,8 @@ fn jit_in_c(
         // SAFETY: a string that lives as long as the handle from which it was asked for.
         unsafe { CStr::from_ptr(text) }.to_str().unwrap().to_owned()
     };
-    // SAFETY: all pointers are valid or NULL where that is allowed; handles are freed once, after their last use.
+    // SAFETY: all pointers are valid or NULL where that is allowed; handles are freed once, after their last
+    // use.
     unsafe {
         let comm = no_communicator();
         let status = capi::jit::dijitso_jit(
@@ -288,7 +290,8 @@ fn c11_messages_come_through_as_they_are() {
     // Through the C interface: compiler, callback, bad key.
     let mut handle = std::ptr::null_mut();
     let mut error = std::ptr::null_mut();
-    // SAFETY: all pointers are valid or NULL where that is allowed; handles are freed once, after their last use.
+    // SAFETY: all pointers are valid or NULL where that is allowed; handles are freed once, after their last
+    // use.
     unsafe {
         assert_eq!(capi::params::dijitso_params_new(&raw mut handle, std::ptr::null_mut()), 0);
         for (key, value) in settings.iter().copied().chain([("build.cxx", script(&says).as_str())]) {
@@ -326,8 +329,9 @@ fn c11_messages_come_through_as_they_are() {
 
 // --- quiet -----------------------------------------------------------------------------------------------------------
 
-/// Defect C13 of the original: the folder of a failed build was put into the working directory of the program.
-/// Defect C19 of the original: importing it installed a log handler, and every rank wrote to the host's output.
+/// Defect C13 of the original: the folder of a failed build was put into the working directory of the
+/// program. Defect C19 of the original: importing it installed a log handler, and every rank wrote to the
+/// host's output.
 #[test]
 fn c13_c19_the_hosts_directory_output_and_logger_are_left_alone() {
     let (_dir, here) = places();

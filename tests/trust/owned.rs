@@ -216,7 +216,8 @@ fn a_cache_is_marked_before_anything_is_put_into_it() {
     assert_eq!(content(&bench.cache()), before);
 }
 
-/// Nothing is written to a directory of another user, or to one that others can write: not even the toolchain.
+/// Nothing is written to a directory of another user, or to one that others can write: not even the
+/// toolchain.
 #[test]
 fn a_directory_that_is_refused_gets_nothing_written() {
     let mut bench = Bench::new(0o755);

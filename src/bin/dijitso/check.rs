@@ -12,15 +12,15 @@ use dijitso::cache::integrity::{CheckReport, Finding, RepairMode, RepairOutcome,
 use dijitso::error::Result;
 use dijitso::sync::lock;
 
-use super::Outcome;
-use super::context::Context;
-use super::output::{Out, Progress, STRONG, count, size};
+use super::Status;
+use super::context::CommandContext;
+use super::output::{Out, ProgressBar, STRONG, count, size};
 use super::select::Entries;
 
 /// Options of `dijitso check`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Set aside what is broken (in quarantine/ in the cache), and remove what programs that have ended have left
+    /// Move broken entries to quarantine/ in the cache, and remove files that ended programs have left
     #[arg(long)]
     repair: bool,
 
@@ -29,10 +29,10 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Checks, and mends if wanted.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Checks, and repairs with `--repair`.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
-        // Entries are checked with what they need.
+        // The dependencies of an entry are checked with it.
         let signatures = if self.entries.are_all() {
             Vec::new()
         } else {
@@ -40,18 +40,18 @@ impl Arguments {
             let entries = self.entries.of(&catalog)?;
             entries.iter().map(|entry| entry.signature.clone()).collect()
         };
-        let mend = match (self.repair, context.options.dry_run) {
+        let mode = match (self.repair, context.options.dry_run) {
             (false, _) => RepairMode::No,
             (true, true) => RepairMode::Say,
             (true, false) => RepairMode::Do,
         };
         let report = {
-            let bar: Mutex<Option<Progress>> = Mutex::default();
+            let bar: Mutex<Option<ProgressBar>> = Mutex::default();
             let progress = |_: usize, total: usize| {
                 let mut bar = lock(&bar);
-                bar.get_or_insert_with(|| Progress::new("checking entry", total)).step();
+                bar.get_or_insert_with(|| ProgressBar::new("checking entry", total)).step();
             };
-            cache.check(&signatures, mend, &progress)?
+            cache.check(&signatures, mode, &progress)?
         };
         if context.out.json {
             context.out.document(&document(&cache, &report));
@@ -63,7 +63,7 @@ impl Arguments {
             let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");
             context.note(&format!("{what} not checked: dijitso --cache-dir {} check", first.display()));
         }
-        Ok(if report.is_sound() { Outcome::Done } else { Outcome::Broken })
+        Ok(if report.is_sound() { Status::Done } else { Status::Broken })
     }
 
     fn write(&self, cache: &Cache, report: &CheckReport, out: &mut Out) {
@@ -79,16 +79,16 @@ impl Arguments {
                 match &finding.mended {
                     RepairOutcome::No if self.repair && severity == Severity::Leftover => {}
                     RepairOutcome::No => out.line(format_args!("    {}", finding.advice())),
-                    mended => out.line(format_args!("    {}", in_words(mended))),
+                    repaired => out.line(format_args!("    {}", in_words(repaired))),
                 }
             }
         }
         let of =
             |severity| report.findings.iter().filter(|finding| finding.what.severity() == severity).count();
-        let mended = report.findings.iter().filter(|finding| finding.mended == RepairOutcome::Done).count();
-        let mended = if mended > 0 { format!("; {mended} mended") } else { String::new() };
+        let repaired = report.findings.iter().filter(|finding| finding.mended == RepairOutcome::Done).count();
+        let repaired = if repaired > 0 { format!("; {repaired} repaired") } else { String::new() };
         out.line(format_args!(
-            "{}: {} checked ({} read): {} broken, {} stale, {} lying around{mended}",
+            "{}: {} checked ({} read): {} broken, {} stale, {} left over{repaired}",
             cache.layout().root().display(),
             count(report.entries, "entry", "entries"),
             size(report.bytes),
@@ -99,11 +99,11 @@ impl Arguments {
     }
 }
 
-fn in_words(mended: &RepairOutcome) -> String {
-    match mended {
+fn in_words(repaired: &RepairOutcome) -> String {
+    match repaired {
         RepairOutcome::No => "left as it is".to_owned(),
-        RepairOutcome::Would => "would be set aside or removed".to_owned(),
-        RepairOutcome::Done => "set aside or removed".to_owned(),
+        RepairOutcome::Would => "would be quarantined or removed".to_owned(),
+        RepairOutcome::Done => "quarantined or removed".to_owned(),
         RepairOutcome::Busy(who) => format!("left alone: {who} is working on it"),
         RepairOutcome::Failed(why) => format!("left as it is: {why}"),
     }

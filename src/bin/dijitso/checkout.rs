@@ -10,10 +10,10 @@ use serde_json::json;
 use dijitso::cache::catalog::{Entry, Existing};
 use dijitso::error::{Error, Kind, Result};
 
-use super::context::Context;
+use super::context::CommandContext;
 use super::output::{PATH, STRONG};
 use super::select::{Categories, Entries};
-use super::{Outcome, usage};
+use super::{Status, usage};
 
 /// Options of `dijitso checkout`.
 #[derive(Debug, Args)]
@@ -31,12 +31,14 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
-    /// Copies the files of each signature to `jitcheckout-SIGNATURE` in the working directory.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Copies the files of each entry to `jitcheckout-SIGNATURE` in the working directory.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
         if self.entries.are_all() {
-            return Err(usage("say which entries, as dijitso checkout poisson; \"*\" stands for all"));
+            return Err(usage(
+                "name the entries, for example: dijitso checkout poisson; \"*\" stands for all",
+            ));
         }
         let entries = self.entries.of(&catalog)?;
         let empty = entries.iter().find(|entry| entry.of(&self.categories.0).next().is_none());
@@ -47,7 +49,7 @@ impl Arguments {
         }
         let taken = entries.iter().map(|entry| place(entry)).find(|dir| dir.symlink_metadata().is_ok());
         if let (Some(dir), false) = (taken, self.force) {
-            let text = format!("{} is there already; --force overwrites the files in it", dir.display());
+            let text = format!("{} exists; --force overwrites the files in it", dir.display());
             return Err(Error::new(Kind::Cache, text));
         }
         let existing = if self.force { Existing::Replace } else { Existing::Keep };
@@ -74,7 +76,7 @@ impl Arguments {
         if context.out.json {
             context.out.document(&json!({ "dry_run": context.options.dry_run, "checkouts": done }));
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }
 

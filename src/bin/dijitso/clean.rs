@@ -12,10 +12,10 @@ use dijitso::cache::catalog::Listed;
 use dijitso::cache::disk_usage::Sums;
 use dijitso::error::{Error, Kind, Result};
 
-use super::context::Context;
-use super::output::{self, Progress, count, size};
+use super::context::CommandContext;
+use super::output::{self, ProgressBar, count, size};
 use super::select::{Entries, Kinds};
-use super::{Outcome, usage};
+use super::{Status, usage};
 
 /// Options of `dijitso clean`.
 #[derive(Debug, Args)]
@@ -27,16 +27,16 @@ pub(super) struct Arguments {
     #[command(flatten)]
     entries: Entries,
 
-    /// Do not ask
+    /// Remove without asking
     #[arg(short = 'y', long)]
     yes: bool,
 }
 
 impl Arguments {
     /// Removes files of the cache, after a question.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
-        // What may not be changed is told before anything is asked or listed.
+        // Reports a cache that may not be changed before it asks or lists.
         let tree = cache.open()?;
         let catalog = cache.catalog()?;
         let root = cache.layout().root().display().to_string();
@@ -64,12 +64,12 @@ impl Arguments {
                 Some(true) => {}
                 Some(false) => {
                     context.note(&"nothing was removed");
-                    return Ok(Outcome::Done);
+                    return Ok(Status::Done);
                 }
                 None => {
                     let text = format!(
-                        "clean would remove {what} from {root}, and there is no terminal to ask on: say --yes, or -n \
-                         to see what it would remove"
+                        "clean would remove {what} from {root}, and there is no terminal to ask on: use \
+                         --yes, or -n to see what it would remove"
                     );
                     return Err(usage(text));
                 }
@@ -86,7 +86,7 @@ impl Arguments {
             removed.extend(files.iter().map(|file| file.path.clone()));
             removed.extend(others.iter().map(|(path, _)| path.clone()));
         } else {
-            let mut progress = Progress::new("removing entry", entries.len());
+            let mut progress = ProgressBar::new("removing entry", entries.len());
             for entry in &entries {
                 progress.step();
                 match cache.remove(&entry.signature, &self.categories.0.categories) {
@@ -133,11 +133,11 @@ impl Arguments {
             context.note(&format!("{what} left: dijitso --cache-dir {} clean", first.display()));
         }
         match failures.as_slice() {
-            [] => Ok(Outcome::Done),
+            [] => Ok(Status::Done),
             [first, rest @ ..] => {
                 rest.iter().take(9).for_each(|error| context.note(error));
                 let text =
-                    format!("{} not removed: {first}", count(failures.len(), "thing was", "things were"));
+                    format!("{} not removed: {first}", count(failures.len(), "file was", "files were"));
                 Err(Error::new(Kind::Cache, text))
             }
         }

@@ -11,8 +11,8 @@ use clap_complete::Shell;
 use dijitso::error::{Error, Result};
 use dijitso::fsutil::OutputFile;
 
-use super::context::Context;
-use super::{Outcome, definition};
+use super::context::CommandContext;
+use super::{Status, definition};
 
 const MODE: u32 = 0o644;
 
@@ -23,14 +23,14 @@ pub(super) struct Arguments {
     #[arg(value_name = "SHELL", value_enum)]
     shell: Shell,
 
-    /// Write it to this file instead
+    /// Write the script to this file
     #[arg(short = 'o', long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     output: Option<PathBuf>,
 }
 
 impl Arguments {
     /// Writes the script.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut definition(), "dijitso", &mut script);
         match &self.output {
@@ -44,6 +44,6 @@ impl Arguments {
                 written.map_err(|error| Error::file("cannot write", path, &error))?;
             }
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }

@@ -9,21 +9,21 @@ use dijitso::error::{Error, Kind, Result};
 use dijitso::params::Params;
 use dijitso::params::schema::{self, KEYS};
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::output::{Out, STRONG};
 
 /// Options of `dijitso config`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Show the value of this key alone, as "build.cxxflags"
+    /// Show only the value of this key, for example build.cxxflags
     #[arg(long, value_name = "SECTION.NAME")]
     key: Option<String>,
 }
 
 impl Arguments {
-    /// Writes one value, or a config file that would give all values, with their origins in comments.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Writes one value, or a config file that sets all values, with their sources in comments.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let params = context.params()?;
         let out = &mut context.out;
         match &self.key {
@@ -31,7 +31,7 @@ impl Arguments {
             None if out.json => out.document(&all(&params)),
             None => file(&params, out),
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }
 
@@ -49,7 +49,7 @@ fn one(key: &str, params: &Params, out: &mut Out) -> Result<()> {
     Ok(())
 }
 
-/// A parameter with all that is known of it.
+/// Returns a parameter as JSON: key, value, source, help.
 fn described(key: &str, params: &Params) -> Json {
     let value = match key.split_once('.') {
         // A member of an object in `generator` may have dots in its name.

@@ -1,39 +1,32 @@
-//! What all subcommands share: the global options, the parameters and the cache that they name, the output.
+//! The context of every subcommand: global options, parameters, cache, output.
 
 #![forbid(unsafe_code)]
 
 use std::fmt::Display;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 
 use dijitso::cache::Cache;
 use dijitso::error::{Error, Kind, Result};
 use dijitso::params::Params;
 
+use super::color::Color;
 use super::output::{self, Out};
 use super::usage;
 
-/// When colours are used; by default on terminals, unless NO_COLOR is set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(super) enum Color {
-    Auto,
-    Always,
-    Never,
-}
-
-/// Options that every subcommand has; they may stand before or after its name.
+/// Options of every subcommand. They may stand before or after its name.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
-pub(super) struct Options {
+pub(super) struct GlobalOptions {
     /// The cache directory, instead of the configured one.
     #[arg(short = 'r', long, value_name = "DIR", global = true, value_hint = clap::ValueHint::DirPath)]
     pub(super) cache_dir: Option<String>,
 
-    /// Only say what would be done, and change nothing.
+    /// Print what would be done, and change nothing.
     #[arg(short = 'n', long, global = true)]
     pub(super) dry_run: bool,
 
-    /// Say more of what is done; twice for everything.
+    /// Print more messages; given twice, all.
     #[arg(short = 'v', long, global = true, action = ArgAction::Count)]
     pub(super) verbose: u8,
 
@@ -41,13 +34,13 @@ pub(super) struct Options {
     #[arg(long, global = true)]
     pub(super) json: bool,
 
-    /// When to use colours; auto: on terminals, unless NO_COLOR is set.
+    /// Use colours never, always, or on terminals unless NO_COLOR is set (auto).
     #[arg(long, value_name = "WHEN", global = true, value_enum, default_value_t = Color::Auto)]
     pub(super) color: Color,
 }
 
-impl Options {
-    /// What of the library's log is shown.
+impl GlobalOptions {
+    /// Returns the most detailed level of log messages that is shown.
     pub(super) fn level(&self) -> log::LevelFilter {
         match self.verbose {
             0 => log::LevelFilter::Warn,
@@ -57,22 +50,22 @@ impl Options {
     }
 }
 
-/// What a subcommand runs in.
-pub(super) struct Context {
+/// Everything that a subcommand gets besides its own arguments.
+pub(super) struct CommandContext {
     /// The global options.
-    pub(super) options: Options,
-    /// Where results go.
+    pub(super) options: GlobalOptions,
+    /// The output for results.
     pub(super) out: Out,
 }
 
-impl Context {
-    /// The context of this process.
-    pub(super) fn new(options: Options) -> Self {
+impl CommandContext {
+    /// Returns a context that writes to the standard output.
+    pub(super) fn new(options: GlobalOptions) -> Self {
         let out = Out::stdout(options.json);
         Self { options, out }
     }
 
-    /// The parameters: what is configured, and the cache directory if it was named.
+    /// Returns the configured parameters, with the directory of `--cache-dir`.
     pub(super) fn params(&self) -> Result<Params> {
         let mut params = Params::new()?;
         if let Some(dir) = &self.options.cache_dir {
@@ -84,13 +77,16 @@ impl Context {
         Ok(params)
     }
 
-    /// The cache, which need not be there yet.
+    /// Returns the cache. It need not exist.
     pub(super) fn new_cache(&self) -> Result<Cache> {
         let params = self.params()?.resolve()?;
         Ok(Cache::new(&params.cache.cache_dir, &params.cache))
     }
 
-    /// The cache. One that was named and is not there is a mistake; the configured one may not be there yet.
+    /// Returns the cache. The configured directory need not exist.
+    ///
+    /// # Errors
+    /// `Kind::Cache` if the directory of `--cache-dir` does not exist.
     pub(super) fn cache(&self) -> Result<Cache> {
         let cache = self.new_cache()?;
         let root = cache.layout().root();
@@ -101,9 +97,9 @@ impl Context {
         Ok(cache)
     }
 
-    /// Says something that is not a result.
+    /// Writes a message that is no result to the standard error stream.
     pub(super) fn note(&mut self, text: &dyn Display) {
-        // In the order in which it happened, where both streams are one terminal.
+        // Keeps the order if both streams are one terminal.
         self.out.flush();
         output::note(text);
     }

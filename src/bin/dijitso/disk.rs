@@ -1,4 +1,4 @@
-//! What the cache takes of its disk, as `show` and `stats` say it.
+//! The disk usage of the cache, for `show` and `stats`.
 
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@ use dijitso::cache::disk_usage::{DiskUsage, Row, Selection, Sums};
 
 use super::output::{Align, Out, Table, size};
 
-/// The rows of what was selected. With everything, also what is of no category.
+/// Returns the rows of a selection. A selection of everything includes files of no category.
 fn rows(selection: &Selection) -> Vec<Row> {
     let wanted = |row: &Row| match row {
         Row::Entry(category) => selection.categories.contains(category),
@@ -18,7 +18,7 @@ fn rows(selection: &Selection) -> Vec<Row> {
     Row::all().filter(wanted).collect()
 }
 
-/// Writes a table. What a cache keeps besides its entries is left out where there is nothing of it.
+/// Writes a table. Rows for files besides entries are left out if they are empty.
 pub(super) fn write(usage: &DiskUsage, selection: &Selection, out: &mut Out) {
     let columns =
         [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
@@ -52,17 +52,17 @@ fn sums(sums: Sums) -> Json {
     json!({ "files": sums.files, "bytes": sums.bytes, "allocated": sums.allocated })
 }
 
-/// The rows by name.
+/// Returns the rows by name.
 pub(super) fn categories(usage: &DiskUsage, selection: &Selection) -> Map<String, Json> {
     rows(selection).into_iter().map(|row| (row.name().to_owned(), sums(usage.of(row)))).collect()
 }
 
-/// All rows together.
+/// Returns the sum of all rows.
 pub(super) fn total(usage: &DiskUsage, selection: &Selection) -> Json {
     sums(usage.sum(rows(selection).into_iter()))
 }
 
-/// What lies in other directories than the cache's.
+/// Returns the usage of directories outside the cache.
 pub(super) fn elsewhere(usage: &DiskUsage, selection: &Selection) -> Vec<Json> {
     let of = |(dir, of): &(std::path::PathBuf, Sums)| {
         let mut json = sums(*of);

@@ -10,8 +10,8 @@ use dijitso::error::Result;
 use dijitso::error::{Error, Kind};
 use dijitso::params::resolved::Resolved;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::parameters::Parameters;
 
 /// Options of `dijitso doctor`.
@@ -20,46 +20,46 @@ pub(super) struct Arguments {
     #[command(flatten)]
     parameters: Parameters,
 
-    /// Look at all ranks, when started by mpiexec: who shares a cache directory, how soon files are seen, which
-    /// strategy fits
+    /// Examine all ranks of a program started by mpiexec: shared cache directories, the delay until files are
+    /// visible, the best strategy
     #[arg(long)]
     ranks: bool,
 }
 
 impl Arguments {
-    /// Examines this machine, or all ranks. What is bad is a failure.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Examines this machine, or all ranks. A bad probe is a failure.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let mut params = context.params()?;
         self.parameters.apply(&mut params)?;
         let resolved = params.resolve()?;
-        let found = if self.ranks { of_ranks(&resolved)? } else { Some(examine(&resolved)) };
-        let Some(diagnosis) = found else { return Ok(Outcome::Done) };
+        let diagnosis = if self.ranks { examine_ranks(&resolved)? } else { Some(examine(&resolved)) };
+        let Some(diagnosis) = diagnosis else { return Ok(Status::Done) };
         if context.out.json {
             context.out.document(&serde_json::to_value(&diagnosis).unwrap_or_default());
         } else {
             context.out.line(diagnosis.text());
         }
-        Ok(if diagnosis.verdict() == Verdict::Bad { Outcome::Bad } else { Outcome::Done })
+        Ok(if diagnosis.verdict() == Verdict::Bad { Status::Bad } else { Status::Done })
     }
 }
 
-/// What all ranks found, with what rank 0 found on its machine before it; on rank 0 alone.
+/// Returns the diagnosis of rank 0's machine and of all ranks. `None` on the other ranks. Collective.
 #[cfg(feature = "mpi")]
-fn of_ranks(params: &Resolved) -> Result<Option<Diagnosis>> {
+fn examine_ranks(params: &Resolved) -> Result<Option<Diagnosis>> {
     use crate::diagnosis::ranks;
     use dijitso::parallel::{Communicator, mpi};
 
     let world = mpi::world("dijitso doctor", Some(ranks::LIMIT))?;
     let together = ranks::examine(world.comm(), params, || ranks::compiler(params));
-    let leads = world.comm().rank() == 0;
-    // The others need not wait for what rank 0 looks at alone.
+    let is_root = world.comm().rank() == 0;
+    // The other ranks need not wait while rank 0 examines its machine.
     drop(world);
-    // An error is the same on all ranks: one says it.
+    // An error is the same on all ranks; rank 0 reports it.
     let together = match together {
-        Err(_) if !leads => return Ok(None),
+        Err(_) if !is_root => return Ok(None),
         together => together?,
     };
-    if !leads {
+    if !is_root {
         return Ok(None);
     }
     let mut diagnosis = examine(params);
@@ -69,7 +69,7 @@ fn of_ranks(params: &Resolved) -> Result<Option<Diagnosis>> {
 }
 
 #[cfg(not(feature = "mpi"))]
-fn of_ranks(_: &Resolved) -> Result<Option<Diagnosis>> {
+fn examine_ranks(_: &Resolved) -> Result<Option<Diagnosis>> {
     let text = "this dijitso was built without MPI: its ranks cannot talk to each other";
     Err(Error::new(Kind::Unsupported, text))
 }

@@ -12,10 +12,10 @@ use dijitso::error::Result;
 use dijitso::fsutil::is_stdout;
 use dijitso::jit::bundle;
 
-use super::context::Context;
-use super::output::{Out, Progress, count, size};
+use super::context::CommandContext;
+use super::output::{Out, ProgressBar, count, size};
 use super::select::Entries;
-use super::{Outcome, interrupt, usage};
+use super::{Status, interrupt, usage};
 
 /// Options of `dijitso export`.
 #[derive(Debug, Args)]
@@ -23,19 +23,19 @@ pub(super) struct Arguments {
     #[command(flatten)]
     entries: Entries,
 
-    /// All entries that are whole; others are left out
+    /// Export all entries except broken ones
     #[arg(long, conflicts_with_all = ["entries", "signature"])]
     all: bool,
 
-    /// The file to write; "-" is the standard output. A FIFO or a device is written into
+    /// The file to write; "-" is the standard output. A FIFO or device is written to, not replaced
     #[arg(short, long, value_name = "BUNDLE", value_hint = clap::ValueHint::FilePath)]
     output: PathBuf,
 }
 
-/// The standard output, as long as it can be written.
-struct Through<'a>(&'a mut Out);
+/// A writer to the standard output.
+struct StdoutWriter<'a>(&'a mut Out);
 
-impl Write for Through<'_> {
+impl Write for StdoutWriter<'_> {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
         self.0.raw(data).map(|()| data.len())
     }
@@ -47,17 +47,17 @@ impl Write for Through<'_> {
 }
 
 impl Arguments {
-    /// Writes a bundle, and what is in it unless the bundle itself is written there.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Writes a bundle, and a summary unless the bundle goes to the standard output.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         if self.entries.are_all() && !self.all {
-            return Err(usage("say which entries, as dijitso export poisson, or --all"));
+            return Err(usage("name the entries, for example: dijitso export poisson, or use --all"));
         }
         let words = self.entries.words();
         let signatures = bundle::select(&cache, (!self.all).then_some(words.as_slice()))?;
         let dry_run = context.options.dry_run;
         let to_stdout = !dry_run && (self.output == Path::new("-") || is_stdout(&self.output));
-        let mut bar = Progress::new("checking entry", signatures.len());
+        let mut bar = ProgressBar::new("checking entry", signatures.len());
         let mut progress = |step: ExportProgress| {
             let what = if step.bytes > 0 { "writing entry" } else { "checking entry" };
             bar.at(what, step.done, step.total, step.bytes);
@@ -65,7 +65,7 @@ impl Arguments {
         let done = if dry_run {
             bundle::export_into(&cache, &signatures, self.all, &mut io::sink(), &mut progress)?
         } else if to_stdout {
-            let mut out = Through(&mut context.out);
+            let mut out = StdoutWriter(&mut context.out);
             bundle::export_into(&cache, &signatures, self.all, &mut out, &mut progress)?
         } else {
             let mut file = bundle::create(&self.output)?;
@@ -79,17 +79,17 @@ impl Arguments {
             context.note(&format_args!("left out: {}: {}", skipped.signature, skipped.reason));
         }
         if to_stdout {
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
         if context.out.json {
             let mut json = serde_json::to_value(&done).unwrap_or_default();
             json["dry_run"] = dry_run.into();
             context.out.document(&json);
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
         let (entries, path) = (count(done.entries.len(), "entry", "entries"), self.output.display());
         let would = if dry_run { "would be " } else { "" };
         context.out.line(format_args!("{entries}, {}, {would}written to {path}", size(done.bytes)));
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }

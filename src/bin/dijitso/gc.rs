@@ -11,30 +11,31 @@ use dijitso::cache::Cache;
 use dijitso::cache::gc::{Limits, Removed};
 use dijitso::error::{Error, Kind, Result};
 
-use super::context::Context;
+use super::context::CommandContext;
 use super::output::{age, count, size};
-use super::{Outcome, usage};
+use super::{Status, usage};
 
-/// How long to wait for another program that makes room.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Limits the wait for another program that evicts entries.
+const EVICTION_WAIT: Duration = Duration::from_secs(60);
 
 /// Options of `dijitso gc`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The size that the cache is brought below, as 500M or 4G, instead of cache.max_size
+    /// Shrink the cache below this size, for example 500M or 4G; default: cache.max_size
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
 
-    /// Remove what has not been used for so long, as 90d, 12h or a number of seconds, instead of cache.max_age
+    /// Remove entries unused for this time, for example 90d, 12h or seconds; default: cache.max_age
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     max_age: Option<Duration>,
 
-    /// Keep what was published or used within this time, instead of 10min; 0 removes it too, but for what is in use
+    /// Keep entries that were published or used within this time; default: 10min. With 0 only entries in use
+    /// stay
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     min_idle: Option<Duration>,
 }
 
-/// Reads a time span: a number, and perhaps a unit.
+/// Parses a time span: a number, and a unit unless it is in seconds.
 fn seconds(text: &str) -> std::result::Result<Duration, String> {
     const UNITS: [(&str, f64); 5] =
         [("min", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0)];
@@ -43,12 +44,12 @@ fn seconds(text: &str) -> std::result::Result<Duration, String> {
     let number: Option<f64> = number.trim().parse().ok();
     number
         .and_then(|number| Duration::try_from_secs_f64(number * length).ok())
-        .ok_or_else(|| "a number with s, min, h, d or w is expected, as 90d".to_owned())
+        .ok_or_else(|| "expected a number with s, min, h, d or w, for example 90d".to_owned())
 }
 
 impl Arguments {
-    /// Makes room.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Evicts entries.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let mut params = context.params()?;
         if let Some(limit) = &self.max_size {
             params.set("cache.max_size", limit).map_err(|error| usage(error.message()))?;
@@ -56,7 +57,7 @@ impl Arguments {
         let params = params.resolve()?.cache;
         let cache = context.cache()?;
         let limits = Limits {
-            // As a parameter, 0 is no limit; said here, it is one.
+            // The parameter 0 means no limit; the option 0 means an empty cache.
             max_size: params.max_size.or(self.max_size.as_ref().map(|_| 0)),
             max_age: self.max_age.or(params.max_age),
             spared: self.min_idle.unwrap_or(Limits::of(&params).spared),
@@ -64,10 +65,10 @@ impl Arguments {
         };
         if limits.max_size.is_none() && limits.max_age.is_none() {
             let text =
-                "there is no limit: say --max-size or --max-age, or set cache.max_size or cache.max_age";
+                "there is no limit: use --max-size or --max-age, or set cache.max_size or cache.max_age";
             return Err(usage(text));
         }
-        let done = cache.evict(&limits, PATIENCE)?;
+        let done = cache.evict(&limits, EVICTION_WAIT)?;
         if context.out.json {
             let removed = |removed: &Removed| {
                 json!({
@@ -105,7 +106,7 @@ impl Arguments {
             let others = done.removed.len() - entries;
             let others = match others {
                 0 => String::new(),
-                some => format!(" and {}", count(some, "other thing", "other things")),
+                some => format!(" and {}", count(some, "other file", "other files")),
             };
             context.out.line(format_args!(
                 "{}: {verb} {}{others}; {}, {} on disk (before: {})",
@@ -124,7 +125,7 @@ impl Arguments {
         }
         other_caches(&cache, context);
         match done.failures.as_slice() {
-            [] => Ok(Outcome::Done),
+            [] => Ok(Status::Done),
             [first, rest @ ..] => {
                 rest.iter().take(9).for_each(|failure| context.note(failure));
                 Err(Error::new(Kind::Cache, first))
@@ -133,7 +134,7 @@ impl Arguments {
     }
 }
 
-fn other_caches(cache: &Cache, context: &mut Context) {
+fn other_caches(cache: &Cache, context: &mut CommandContext) {
     let ranks = cache.of_processes();
     if let Some(first) = ranks.first() {
         let what = count(ranks.len(), "cache of a single rank is", "caches of single ranks are");

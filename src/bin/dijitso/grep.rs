@@ -12,19 +12,20 @@ use dijitso::cache::layout::Category;
 use dijitso::elf;
 use dijitso::error::{Error, Kind, Result};
 
-use super::context::Context;
+use super::context::CommandContext;
 use super::output::{MATCH, NUMBER, Out, PATH, count};
 use super::select::{Categories, Entries};
-use super::{Outcome, usage};
+use super::{Status, usage};
 
 /// Options of `dijitso grep`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Kinds of files to search: inc,src,lib,log or all. Of libraries, what they need is searched
+    /// Kinds of files to search: inc,src,lib,log or all. Of a library, the list of libraries that it needs is
+    /// searched
     #[arg(long, value_name = "LIST", default_value = "inc,src")]
     categories: Categories,
 
-    /// What to look for in each line; without it, every line is shown
+    /// The text to find in each line; default: every line
     #[arg(
         long,
         value_name = "PATTERN",
@@ -34,15 +35,15 @@ pub(super) struct Arguments {
     )]
     pattern: String,
 
-    /// The pattern is a regular expression; without this it is taken as it is
+    /// Treat the pattern as a regular expression; default: as plain text
     #[arg(long)]
     regexmode: bool,
 
-    /// Show the numbers of the lines, the first being 1
+    /// Show the numbers of the lines, from 1
     #[arg(long)]
     linenumbers: bool,
 
-    /// Show only how many lines of each file match
+    /// Show only the number of matching lines of each file
     #[arg(long)]
     countonly: bool,
 
@@ -54,12 +55,12 @@ pub(super) struct Arguments {
     entries: Entries,
 }
 
-/// A line with a match: its number, and itself without the end of line.
+/// A matching line: its number, and its text without the end of line.
 type Hit<'a> = (usize, &'a [u8]);
 
 impl Arguments {
-    /// Writes the lines that match.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Writes the matching lines.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
         let pattern = self.compiled()?;
@@ -103,10 +104,10 @@ impl Arguments {
             out.document(&json!({ "files": documents }));
         }
         not_searched(unread, context)?;
-        Ok(if found > 0 { Outcome::Done } else { Outcome::NothingFound })
+        Ok(if found > 0 { Status::Done } else { Status::NothingFound })
     }
 
-    /// The pattern for one line. Literal unless told otherwise: `a.b` is not `aXb`.
+    /// Compiles the pattern for one line. Without `--regexmode`, `a.b` does not match `aXb`.
     fn compiled(&self) -> Result<Regex> {
         let text = if self.regexmode { self.pattern.clone() } else { regex::escape(&self.pattern) };
         RegexBuilder::new(&text)
@@ -115,7 +116,7 @@ impl Arguments {
     }
 
     fn hits<'a>(&self, text: &'a [u8], pattern: &Regex) -> Vec<Hit<'a>> {
-        // Most files have no match, and what is literal cannot go over the end of a line unseen.
+        // Most files have no match. A literal pattern that matches no part of the file matches no line.
         if !self.regexmode && !pattern.is_match(text) {
             return Vec::new();
         }
@@ -154,11 +155,11 @@ impl Arguments {
     }
 }
 
-/// Writes the line with what matches in colour, if there are colours.
+/// Writes a line, with the matches in colour if the output has colours.
 fn highlight(line: &[u8], pattern: &Regex, out: &mut Out) {
     let mut done = 0;
     for part in pattern.find_iter(line).filter(|part| !part.is_empty()) {
-        // Bytes that are no text are shown as they are.
+        // Bytes that are not UTF-8 get no colour.
         let Ok(matched) = std::str::from_utf8(part.as_bytes()) else { continue };
         out.bytes(&line[done..part.start()]);
         out.text(out.paint(MATCH, matched));
@@ -167,8 +168,11 @@ fn highlight(line: &[u8], pattern: &Regex, out: &mut Out) {
     out.bytes(&line[done..]);
 }
 
-/// Names the files that could not be searched; the others were.
-pub(super) fn not_searched(unread: Vec<Error>, context: &mut Context) -> Result<()> {
+/// Reports the files that could not be searched.
+///
+/// # Errors
+/// `Kind::Cache` if there is such a file.
+pub(super) fn not_searched(unread: Vec<Error>, context: &mut CommandContext) -> Result<()> {
     let number = unread.len();
     let mut unread = unread.into_iter();
     let Some(first) = unread.next() else { return Ok(()) };
@@ -177,7 +181,10 @@ pub(super) fn not_searched(unread: Vec<Error>, context: &mut Context) -> Result<
     Err(Error::new(Kind::Cache, text))
 }
 
-/// The files of these categories and signatures, in the order of categories and paths.
+/// Returns the files of these entries and categories, sorted by category and path.
+///
+/// # Errors
+/// Those of [`Entries::of`].
 pub(super) fn files<'a>(
     catalog: &'a Catalog,
     entries: &Entries,
@@ -197,10 +204,10 @@ pub(super) fn files<'a>(
     Ok(categories.iter().flat_map(|category| of(*category)).collect())
 }
 
-/// What there is to search in a file. Of a library: what it needs, as `name => path`.
+/// Returns the text to search in a file. For a library: the libraries that it needs, as `name => path`.
 fn text_of(cache: &Cache, file: &Listed) -> Result<Vec<u8>> {
     if file.category != Category::Lib {
-        // Whoever cleans the cache meanwhile may have removed it.
+        // Another program may have removed the file meanwhile.
         return Ok(cache.read_listed(file)?.unwrap_or_default());
     }
     let facts = match elf::read(&file.path) {

@@ -10,8 +10,8 @@ use dijitso::cache::layout::Category;
 use dijitso::cpp_functions::{Function, functions};
 use dijitso::error::Result;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::grep::{files, not_searched};
 use super::output::{NUMBER, Out, PATH};
 use super::select::{Categories, Entries};
@@ -23,26 +23,27 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "LIST", default_value = "src")]
     categories: Categories,
 
-    /// The name of the function, with or without its classes: evaluate, Poisson::evaluate; without it, all are shown
+    /// The name of the function, with or without its classes: evaluate, Poisson::evaluate; default: all
+    /// functions
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
 
     #[command(flatten)]
     entries: Entries,
 
-    /// Show what comes before the body only
+    /// Leave out the bodies
     #[arg(long)]
     no_body: bool,
 }
 
 impl Arguments {
-    /// Writes the functions of that name as they are in the source.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Writes the functions of that name as the source has them.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         let catalog = cache.catalog()?;
         let out = &mut context.out;
         let (mut found, mut documents, mut unread) = (0, Vec::new(), Vec::new());
-        let mut nearest = Nearest::new(&self.name);
+        let mut nearest = NearestFunction::new(&self.name);
         // Libraries have no text.
         let categories: Vec<Category> =
             self.categories.0.iter().copied().filter(|category| *category != Category::Lib).collect();
@@ -81,15 +82,15 @@ impl Arguments {
         }
         not_searched(unread, context)?;
         if found > 0 {
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
         if let Some(name) = nearest.name {
             context.note(&format!("no function is called {:?}; did you mean {name}?", self.name));
         }
-        Ok(Outcome::NothingFound)
+        Ok(Status::NothingFound)
     }
 
-    /// Whether it is worth while to look for functions in a text.
+    /// Returns whether a text can contain the function: the last part of its name occurs in it.
     fn may_have(&self, text: &[u8]) -> bool {
         let last = self.name.rsplit("::").next().unwrap_or_default().as_bytes();
         last.is_empty() || text.windows(last.len()).any(|window| window == last)
@@ -118,7 +119,7 @@ impl Arguments {
                 out.line(format_args!("File '{path}' matches:"));
             }
             let number = out.paint(NUMBER, format_args!("{:>5}", function.line));
-            // On one line, whatever the source does.
+            // Joins a declaration of several lines.
             let words: Vec<_> = shown
                 .split(u8::is_ascii_whitespace)
                 .filter(|word| !word.is_empty())
@@ -150,16 +151,16 @@ impl Arguments {
     }
 }
 
-/// The function whose name looks most like the one that was looked for.
-struct Nearest<'a> {
+/// The function whose name is most similar to the wanted one.
+struct NearestFunction<'a> {
     wanted: &'a str,
     likeness: f64,
     name: Option<String>,
 }
 
-impl<'a> Nearest<'a> {
+impl<'a> NearestFunction<'a> {
     fn new(wanted: &'a str) -> Self {
-        // Comparing takes time for each pair of characters.
+        // Comparing takes time for each pair of characters, so that long names are cut.
         let end = wanted.char_indices().nth(200).map_or(wanted.len(), |(at, _)| at);
         Self { wanted: &wanted[..end], likeness: 0.6, name: None }
     }

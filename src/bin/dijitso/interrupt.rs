@@ -1,4 +1,4 @@
-//! What is left when a person ends the command: no hidden file.
+//! Signals that end the command leave no hidden file.
 
 #![forbid(unsafe_code)]
 
@@ -8,13 +8,13 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::emulate_default_handler;
 
-/// From now on a signal that ends this process removes this file first.
+/// Makes a signal that ends this process remove this file first.
 ///
-/// A signal that was ignored when the process began, as by `nohup`, stays ignored.
+/// A signal that was ignored when the process began, for example by `nohup`, stays ignored.
 pub(super) fn remove_when_ended(path: &Path) {
     let ignored = ignored();
-    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    let Ok(mut signals) = Signals::new(wanted.collect::<Vec<_>>()) else { return };
+    let handled = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+    let Ok(mut signals) = Signals::new(handled.collect::<Vec<_>>()) else { return };
     let path = path.to_owned();
     let wait = move || {
         for signal in signals.forever() {
@@ -25,7 +25,7 @@ pub(super) fn remove_when_ended(path: &Path) {
     let _ = std::thread::Builder::new().name("dijitso-signals".to_owned()).spawn(wait);
 }
 
-/// The signals that this process ignores, as bits.
+/// Returns the signals that this process ignores, as bits.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

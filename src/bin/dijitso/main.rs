@@ -1,14 +1,15 @@
 //! The command `dijitso`, one file a subcommand.
 //!
-//! A subcommand is a module with `Arguments`, which has `run`, and a line in `subcommands!`. It writes its results to
-//! `Context::out` and what else it has to say to `Context::note`; nothing else in this crate writes to the standard
-//! streams.
+//! A subcommand is a module with a type `Arguments` that has a method `run`, and a line in `subcommands!`. It
+//! writes results to `CommandContext::out` and other messages to `CommandContext::note`, and never to the
+//! standard streams themselves.
 
 #![forbid(unsafe_code)]
 
 mod check;
 mod checkout;
 mod clean;
+mod color;
 mod completions;
 mod config;
 mod context;
@@ -21,6 +22,7 @@ mod grep;
 mod grepfunction;
 mod import;
 mod interrupt;
+mod logger;
 mod man;
 mod output;
 mod parameters;
@@ -36,53 +38,52 @@ use std::process::ExitCode;
 use clap::{CommandFactory, Parser, Subcommand};
 
 use dijitso::error::{Error, Kind, Result};
-use dijitso::escape;
 
-use context::{Context, Options};
+use context::{CommandContext, GlobalOptions};
 
-/// What the exit codes mean, for the help.
+/// The meaning of the exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done; grep and grepfunction: something was found; check: nothing is broken, or it was repaired
-  1  grep and grepfunction: nothing was found; check: something is broken
-  2  the command line is not understood
+  0  done; grep and grepfunction: found something; check: nothing is broken, or everything is repaired
+  1  grep and grepfunction: found nothing; check: something is broken
+  2  the command line is wrong
   3  an error of the cache or of the parameters: unknown signature or key, unreadable file;
-     import: something was refused; doctor: something is bad; the output cannot be written";
+     import: an entry was refused; doctor: a probe is bad; the output cannot be written";
 
-/// Look after the cache of just-in-time built libraries.
+/// Look after the cache of libraries that were built just in time.
 #[derive(Debug, Parser)]
 #[command(name = "dijitso", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
-    options: Options,
+    options: GlobalOptions,
 
     #[command(subcommand)]
-    command: Command,
+    command: Subcommands,
 }
 
-/// How a subcommand has ended, when not with an error.
+/// The status of a subcommand that ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    /// It did what it was asked.
+enum Status {
+    /// Everything is done.
     Done,
-    /// It has found nothing.
+    /// Nothing was found.
     NothingFound,
-    /// It has found something broken.
+    /// Something in the cache is broken.
     Broken,
-    /// It has found, and said, that this machine is not fit.
+    /// This machine has a problem; the output names it.
     Bad,
 }
 
-/// The subcommands: help, name, module.
+/// Makes the list of subcommands from help, name and module of each.
 macro_rules! subcommands {
     ($($(#[$help:meta])* $name:ident in $module:ident,)*) => {
         #[derive(Debug, Subcommand)]
-        enum Command {
+        enum Subcommands {
             $($(#[$help])* $name($module::Arguments),)*
         }
 
-        impl Command {
-            fn run(&self, context: &mut Context) -> Result<Outcome> {
+        impl Subcommands {
+            fn run(&self, context: &mut CommandContext) -> Result<Status> {
                 match self {
                     $(Self::$name(arguments) => arguments.run(context),)*
                 }
@@ -94,7 +95,7 @@ macro_rules! subcommands {
 subcommands! {
     /// Print the version of dijitso.
     Version in version,
-    /// Show the parameters, and where each value comes from.
+    /// Show the parameters and the source of each value.
     Config in config,
     /// Show what is in the cache.
     Show in show,
@@ -102,81 +103,47 @@ subcommands! {
     Clean in clean,
     /// Search the text of files in the cache.
     Grep in grep,
-    /// Search functions by name in sources in the cache, and show them whole.
+    /// Find functions by name in the sources of the cache, and show them whole.
     Grepfunction in grepfunction,
     /// Copy the files of an entry into a new directory.
     Checkout in checkout,
-    /// Check every file of the cache, and repair what is broken.
+    /// Check every file of the cache, and repair it with --repair.
     Check in check,
-    /// Remove what has not been used for long, until the cache is below its limits.
+    /// Remove the least recently used entries until the cache is below its limits.
     Gc in gc,
-    /// Show how often libraries were found, built and could not be built, and what they take.
+    /// Show how many libraries were found, built and failed, and the size of the cache.
     Stats in stats,
-    /// Say why a request would be a miss, or what an entry was built from.
+    /// Explain why a request would be a miss, or describe an entry.
     Why in why,
-    /// Write entries, with all that they need, to a bundle that can be carried to another machine.
+    /// Write entries and their dependencies to a bundle for another machine.
     Export in export,
     /// Put the entries of a bundle into the cache.
     Import in import,
-    /// Look at compiler, disks, cores and MPI, and say which settings fit.
+    /// Examine compiler, disks, cores and MPI, and recommend settings.
     Doctor in doctor,
-    /// Print a script that completes dijitso's options in a shell.
+    /// Print a script that completes commands and options in a shell.
     Completions in completions,
     /// Write the manual pages of dijitso into a directory.
     Man in man,
 }
 
-/// Shows what the library warns of: a program has its own logger, the command has this one.
-struct Warnings;
-
-impl log::Log for Warnings {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("dijitso")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        if self.enabled(record.metadata()) {
-            let text = record.args().to_string();
-            let _ = writeln!(std::io::stderr(), "dijitso: {}", escape::lines(&text));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// Whether colours are wanted, before it is known whether the rest of the command line is understood: help and errors
-/// have colours too.
-fn choose_colour() {
-    let words: Vec<_> = std::env::args_os().collect();
-    let joined = words.iter().filter_map(|word| word.to_str()?.strip_prefix("--color="));
-    let separate = words.windows(2).filter(|pair| pair[0] == "--color").filter_map(|pair| pair[1].to_str());
-    match joined.chain(separate).last() {
-        Some("always") => anstream::ColorChoice::Always,
-        Some("never") => anstream::ColorChoice::Never,
-        _ => return,
-    }
-    .write_global();
-}
-
-/// Runs the command that the arguments of this process ask for.
+/// Runs the subcommand that the command line names.
 fn main() -> ExitCode {
-    choose_colour();
+    color::choose();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
-        Err(answer) => return said(&answer),
+        Err(answer) => return show(&answer),
     };
-    if log::set_logger(&Warnings).is_ok() {
-        log::set_max_level(arguments.options.level());
-    }
-    let mut context = Context::new(arguments.options);
+    logger::install(arguments.options.level());
+    let mut context = CommandContext::new(arguments.options);
     let result = arguments.command.run(&mut context);
     context.out.flush();
     let lost_reader = context.out.has_lost_reader();
     match (result, context.out.finish()) {
-        (Ok(Outcome::Done), Ok(())) => ExitCode::SUCCESS,
-        (Ok(Outcome::NothingFound | Outcome::Broken), Ok(())) => ExitCode::from(1),
-        (Ok(Outcome::Bad), Ok(())) => ExitCode::from(3),
-        // Whoever has closed the pipe needs no reason.
+        (Ok(Status::Done), Ok(())) => ExitCode::SUCCESS,
+        (Ok(Status::NothingFound | Status::Broken), Ok(())) => ExitCode::from(1),
+        (Ok(Status::Bad), Ok(())) => ExitCode::from(3),
+        // The reader that closed the pipe needs no reason.
         (Err(_), _) if lost_reader => ExitCode::from(3),
         (Err(error), _) => {
             context.note(&error);
@@ -186,8 +153,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Shows the help, the version, or what is wrong with the command line.
-fn said(answer: &clap::Error) -> ExitCode {
+/// Shows the help, the version, or the mistake on the command line.
+fn show(answer: &clap::Error) -> ExitCode {
     let written = answer.print().and_then(|()| std::io::stdout().flush());
     match written {
         Err(error) if !answer.use_stderr() && error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -202,12 +169,12 @@ fn unwritten(error: &std::io::Error) -> ExitCode {
     ExitCode::from(3)
 }
 
-/// A mistake on the command line that clap cannot see.
+/// Returns the error of a mistake on the command line that clap does not see.
 fn usage(text: impl Into<String>) -> Error {
     Error::new(Kind::InvalidArgument, text)
 }
 
-/// The whole command line, for completions and manual pages.
+/// Returns the definition of the whole command line, for completions and manual pages.
 fn definition() -> clap::Command {
     Arguments::command()
 }

@@ -1,4 +1,4 @@
-//! What the command writes: results to the standard output, the rest to the standard error stream.
+//! The output of the command: results to the standard output, messages to the standard error stream.
 
 #![forbid(unsafe_code)]
 
@@ -15,33 +15,33 @@ use serde_json::Value as Json;
 use dijitso::escape;
 pub(super) use dijitso::human::{age, count, size};
 
-/// Headings and what else should stand out.
+/// The style of headings.
 pub(super) const STRONG: Style = Style::new().bold();
-/// Paths.
+/// The style of paths.
 pub(super) const PATH: Style = AnsiColor::Magenta.on_default();
-/// Numbers of lines.
+/// The style of line numbers.
 pub(super) const NUMBER: Style = AnsiColor::Green.on_default();
-/// What was looked for.
+/// The style of matches.
 pub(super) const MATCH: Style = AnsiColor::Red.on_default().bold();
-/// What failed.
+/// The style of error messages.
 const FAILED: Style = AnsiColor::Red.on_default().bold();
 
-/// The standard output. A reader that goes away has seen enough: from then on nothing is written, and that is no error.
+/// The standard output. If the reader closes a pipe, the rest is dropped without an error.
 ///
-/// On a terminal, control characters in what is shown are escaped: fields of entries may come from anywhere.
+/// On a terminal, control characters are escaped: the text of an entry may come from anywhere.
 pub(super) struct Out {
     to: BufWriter<Box<dyn Write>>,
     colour: bool,
     terminal: bool,
-    /// Set while a code of our own is written.
+    /// Set while a colour code of the command is written, which is not escaped.
     own: Rc<Cell<bool>>,
-    /// Whether results are wanted as JSON.
+    /// Writes results as JSON if true.
     pub(super) json: bool,
     failure: Option<io::Error>,
 }
 
 impl Out {
-    /// That of this process.
+    /// Returns the standard output of this process.
     pub(super) fn stdout(json: bool) -> Self {
         let stdout = io::stdout();
         let colour = !json && anstream::AutoStream::choice(&stdout) != anstream::ColorChoice::Never;
@@ -53,7 +53,10 @@ impl Out {
         Self { to: BufWriter::new(to), colour, terminal, own: Rc::default(), json, failure: None }
     }
 
-    /// Writes bytes as they are, also to a terminal: a file that was asked for.
+    /// Writes bytes unchanged, also to a terminal.
+    ///
+    /// # Errors
+    /// The first error of this output.
     pub(super) fn raw(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.attempt(|to| to.write_all(bytes));
         match &self.failure {
@@ -64,7 +67,7 @@ impl Out {
         }
     }
 
-    /// Writes a part of a file, which need not be a text.
+    /// Writes a part of a file, which need not be text.
     pub(super) fn bytes(&mut self, bytes: &[u8]) {
         let bytes = if self.terminal { escape::bytes(bytes) } else { Cow::Borrowed(bytes) };
         self.attempt(|to| to.write_all(&bytes));
@@ -98,12 +101,12 @@ impl Out {
         self.line(escape::json(&text));
     }
 
-    /// Writes what has been collected, so that a reader sees it now.
+    /// Writes buffered output, so that a reader sees it now.
     pub(super) fn flush(&mut self) {
         self.attempt(Write::flush);
     }
 
-    /// Whether there is no use in writing more.
+    /// Returns whether an earlier write failed, so that nothing more is written.
     pub(super) fn is_closed(&self) -> bool {
         self.failure.is_some()
     }
@@ -114,12 +117,15 @@ impl Out {
         }
     }
 
-    /// Whether the reader has gone away.
+    /// Returns whether the reader has closed the pipe.
     pub(super) fn has_lost_reader(&self) -> bool {
         self.failure.as_ref().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
     }
 
-    /// Writes what is left. An error if something that was to be read could not be written.
+    /// Writes buffered output.
+    ///
+    /// # Errors
+    /// The first error of this output, except a closed pipe.
     pub(super) fn finish(&mut self) -> io::Result<()> {
         self.flush();
         match self.failure.take() {
@@ -128,17 +134,17 @@ impl Out {
         }
     }
 
-    /// `text` in a colour, where there are colours.
+    /// Returns `text` in a style, if this output has colours.
     pub(super) fn paint(&self, style: Style, text: impl Display) -> Painted {
         Painted { style, text: text.to_string(), own: self.colour.then(|| Rc::clone(&self.own)) }
     }
 }
 
-/// A text in a colour, for [`Out::text`]: it tells the codes of the colour from those in the text.
+/// A text in a style, for [`Out::text`], which escapes the codes in the text but not those of the style.
 pub(super) struct Painted {
     style: Style,
     text: String,
-    /// `None` without colours.
+    /// `None` if the output has no colours.
     own: Option<Rc<Cell<bool>>>,
 }
 
@@ -157,7 +163,7 @@ impl Display for Painted {
     }
 }
 
-/// Writes to a terminal, and escapes what is not our own.
+/// Writes to a terminal. Escapes every control character except the colour codes of the command.
 struct Escaping<'a> {
     to: &'a mut dyn Write,
     own: &'a Cell<bool>,
@@ -174,7 +180,7 @@ impl fmt::Write for Escaping<'_> {
     }
 }
 
-/// Says something that is not a result.
+/// Writes a message to the standard error stream.
 pub(super) fn note(text: &dyn Display) {
     let stderr = io::stderr();
     let colour = anstream::AutoStream::choice(&stderr) != anstream::ColorChoice::Never;
@@ -183,7 +189,7 @@ pub(super) fn note(text: &dyn Display) {
     let _ = writeln!(stderr.lock(), "{style}dijitso:{style:#} {}", escape::lines(&text));
 }
 
-/// Asks on the terminal. `None` when there is none.
+/// Asks a question on the terminal. `None` if there is no terminal.
 pub(super) fn ask(question: &str) -> Option<bool> {
     let (stdin, stderr) = (io::stdin(), io::stderr());
     if !stdin.is_terminal() || !stderr.is_terminal() {
@@ -195,8 +201,9 @@ pub(super) fn ask(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// How far a long operation is: on a terminal a line that goes away when it is dropped, else a line now and then.
-pub(super) struct Progress {
+/// The progress of a long operation: on a terminal one line, which the drop clears; otherwise a line every
+/// ten seconds.
+pub(super) struct ProgressBar {
     what: &'static str,
     total: usize,
     done: usize,
@@ -205,19 +212,19 @@ pub(super) struct Progress {
     cleared: bool,
 }
 
-impl Progress {
-    /// Of `total` steps.
+impl ProgressBar {
+    /// Returns the progress of an operation with `total` steps.
     pub(super) fn new(what: &'static str, total: usize) -> Self {
         let terminal = io::stderr().is_terminal();
         Self { what, total, done: 0, shown: Instant::now(), terminal, cleared: true }
     }
 
-    /// One step more.
+    /// Counts one more step.
     pub(super) fn step(&mut self) {
         self.at(self.what, self.done + 1, self.total, 0);
     }
 
-    /// So many steps are done, and so many bytes written. What takes no time is not shown.
+    /// Shows the number of steps done and bytes written. A short operation shows nothing.
     pub(super) fn at(&mut self, what: &'static str, done: usize, total: usize, bytes: u64) {
         const ON_TERMINAL: Duration = Duration::from_millis(100);
         const ELSEWHERE: Duration = Duration::from_secs(10);
@@ -238,7 +245,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressBar {
     fn drop(&mut self) {
         if !self.cleared {
             let _ = write!(io::stderr(), "\r\x1b[K");
@@ -246,7 +253,7 @@ impl Drop for Progress {
     }
 }
 
-/// On which side the cells of a column begin.
+/// The alignment of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Align {
     /// Text.
@@ -262,17 +269,17 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table with these columns.
+    /// Returns a table with these columns.
     pub(super) fn new(columns: &[(&'static str, Align)]) -> Self {
         Self { columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row, which has a cell for each column.
+    /// Adds a row with a cell for each column.
     pub(super) fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells);
     }
 
-    /// Writes it.
+    /// Writes the table.
     pub(super) fn write(&self, out: &mut Out) {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|at| {
@@ -300,7 +307,7 @@ impl Table {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub(super) fn epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
@@ -322,7 +329,7 @@ mod tests {
         assert_eq!(shown(false, true, |out| out.text(out.paint(STRONG, "x"))), "\u{1b}[1mx\u{1b}[0m");
     }
 
-    /// What is written to an output like this.
+    /// Returns the bytes that `write` writes to an output.
     fn shown(terminal: bool, colour: bool, write: impl FnOnce(&mut Out)) -> String {
         #[derive(Clone, Default)]
         struct Kept(Rc<std::cell::RefCell<Vec<u8>>>);

@@ -1,4 +1,4 @@
-//! Options by which several subcommands choose files: categories and entries.
+//! Options of several subcommands that choose files: categories and entries.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,7 @@ impl std::str::FromStr for Categories {
     }
 }
 
-/// The value of `--categories` where more than the files of entries can be chosen.
+/// The value of `--categories` in subcommands that can also choose files outside entries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Kinds(pub(super) Selection);
 
@@ -33,30 +33,34 @@ impl std::str::FromStr for Kinds {
     }
 }
 
-/// The entries that a subcommand is about.
+/// The entries that a subcommand works on.
 #[derive(Debug, Args)]
 pub(super) struct Entries {
-    /// Entries: signatures, names, patterns as "poisson_*", or the beginning of one signature; without any, all
+    /// Signatures, names, patterns such as "poisson_*", or the beginning of one signature; default: all
+    /// entries
     #[arg(value_name = "ENTRY")]
     entries: Vec<String>,
 
-    /// The same; may be repeated
+    /// The same as ENTRY; may be repeated
     #[arg(long, value_name = "ENTRY")]
     signature: Vec<String>,
 }
 
 impl Entries {
-    /// The words.
+    /// Returns the words that choose entries.
     pub(super) fn words(&self) -> Vec<String> {
         self.entries.iter().chain(&self.signature).cloned().collect()
     }
 
-    /// Whether there is no word.
+    /// Returns whether no entry is named, which chooses all.
     pub(super) fn are_all(&self) -> bool {
         self.entries.is_empty() && self.signature.is_empty()
     }
 
-    /// The entries that the words stand for, each once, in the order of the words; all if there is no word.
+    /// Returns the chosen entries, each once, in the order of the words.
+    ///
+    /// # Errors
+    /// `Kind::Cache` if a word stands for no entry; `Kind::InvalidArgument` if a pattern is wrong.
     pub(super) fn of<'a>(&self, catalog: &'a Catalog) -> Result<Vec<&'a Entry>> {
         if self.are_all() {
             let mut all: Vec<&Entry> = catalog.all().collect();

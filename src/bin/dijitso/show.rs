@@ -13,8 +13,8 @@ use dijitso::cache::disk_usage::{DiskUsage, Selection};
 use dijitso::cache::record::EntryRecord;
 use dijitso::error::Result;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::disk;
 use super::output::{Align, Out, STRONG, Table, age, count, epoch, size};
 use super::select::{Entries, Kinds};
@@ -22,28 +22,28 @@ use super::select::{Entries, Kinds};
 /// Options of `dijitso show`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Kinds of files to count: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all; the first four are
-    /// listed, too
+    /// Kinds of files to count: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all; --files
+    /// lists those of the first four
     #[arg(long, value_name = "LIST", default_value = "all")]
     categories: Kinds,
 
-    /// Leave out the numbers and sizes of files
+    /// Leave out the number and size of files
     #[arg(long)]
     no_summary: bool,
 
-    /// List the files, one on a line, and nothing else
+    /// List only the files, one a line
     #[arg(long)]
     files: bool,
 
-    /// List the signatures of the libraries, one on a line, and nothing else
+    /// List only the signatures of the libraries, one a line
     #[arg(long)]
     signatures: bool,
 
-    /// The order of the entries: last published, largest or slowest to compile first; names in their order
+    /// Sort the entries: latest, largest or slowest to compile first, or by name
     #[arg(long, value_name = "BY", value_enum, default_value_t = Sort::Time)]
     sort: Sort,
 
-    /// The other way round
+    /// Reverse the order
     #[arg(long)]
     reverse: bool,
 
@@ -51,7 +51,7 @@ pub(super) struct Arguments {
     entries: Entries,
 }
 
-/// What entries are sorted by.
+/// The key that sorts the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Sort {
     Time,
@@ -60,39 +60,39 @@ enum Sort {
     Name,
 }
 
-/// An entry, and what is recorded of it.
-type Known<'a> = (&'a Entry, Option<EntryRecord>);
+/// An entry and its record.
+type RecordedEntry<'a> = (&'a Entry, Option<EntryRecord>);
 
 impl Arguments {
     /// Writes lists, or a summary and a table.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         let catalog = self.chosen(cache.catalog()?)?;
         let out = &mut context.out;
         if (self.files || self.signatures) && !out.json {
             self.lists(&catalog, out);
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
-        let known = self.known(&cache, &catalog);
+        let entries = self.entries_with_records(&cache, &catalog);
         if out.json {
-            let json = self.json(&cache, &catalog, &known)?;
+            let json = self.json(&cache, &catalog, &entries)?;
             out.document(&json);
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
         if !self.no_summary {
             self.summary(&cache, &catalog, out)?;
         }
-        if !known.is_empty() {
+        if !entries.is_empty() {
             if !self.no_summary {
                 out.line("");
             }
-            table(&known, out);
+            table(&entries, out);
         }
         remarks(&cache, &catalog, out);
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 
-    /// The catalog with the entries alone that were asked for.
+    /// Returns the catalog with only the chosen entries.
     fn chosen(&self, catalog: Catalog) -> Result<Catalog> {
         if self.entries.are_all() {
             return Ok(catalog);
@@ -120,30 +120,32 @@ impl Arguments {
         }
     }
 
-    fn known<'a>(&self, cache: &Cache, catalog: &'a Catalog) -> Vec<Known<'a>> {
+    /// Returns the entries with their records, in the order of the options.
+    fn entries_with_records<'a>(&self, cache: &Cache, catalog: &'a Catalog) -> Vec<RecordedEntry<'a>> {
         let record = |entry: &Entry| {
             let record = cache.record(&entry.signature);
             record.inspect_err(|error| log::warn!("{error}")).ok().flatten()
         };
-        let mut known: Vec<Known<'_>> = catalog.entries.iter().map(|entry| (entry, record(entry))).collect();
+        let mut entries: Vec<RecordedEntry<'_>> =
+            catalog.entries.iter().map(|entry| (entry, record(entry))).collect();
         match self.sort {
-            Sort::Time => known.sort_by_key(|(entry, _)| Reverse(entry.modified())),
-            Sort::Size => known.sort_by_key(|(entry, _)| Reverse(entry.size())),
+            Sort::Time => entries.sort_by_key(|(entry, _)| Reverse(entry.modified())),
+            Sort::Size => entries.sort_by_key(|(entry, _)| Reverse(entry.size())),
             // The catalog is sorted by signature.
             Sort::Name => {}
             Sort::Seconds => {
                 let seconds =
                     |record: &Option<EntryRecord>| record.as_ref().map_or(-1.0, |record| record.seconds);
-                known.sort_by(|(_, a), (_, b)| seconds(b).total_cmp(&seconds(a)));
+                entries.sort_by(|(_, a), (_, b)| seconds(b).total_cmp(&seconds(a)));
             }
         }
         if self.reverse {
-            known.reverse();
+            entries.reverse();
         }
-        known
+        entries
     }
 
-    /// What the cache takes, of which kinds; of some entries, their files alone.
+    /// Returns the disk usage: of the cache, or of the files of the chosen entries.
     fn usage(&self, cache: &Cache, catalog: &Catalog) -> Result<(DiskUsage, Selection)> {
         let selection = self.categories.0.clone();
         if self.entries.are_all() {
@@ -160,20 +162,20 @@ impl Arguments {
         Ok(())
     }
 
-    fn json(&self, cache: &Cache, catalog: &Catalog, known: &[Known<'_>]) -> Result<Json> {
+    fn json(&self, cache: &Cache, catalog: &Catalog, entries: &[RecordedEntry<'_>]) -> Result<Json> {
         let (usage, selection) = self.usage(cache, catalog)?;
         Ok(json!({
             "cache_dir": cache.layout().root(),
             "categories": disk::categories(&usage, &selection),
             "total": disk::total(&usage, &selection),
             "elsewhere": disk::elsewhere(&usage, &selection),
-            "entries": known.iter().map(|known| self.entry(known)).collect::<Vec<_>>(),
+            "entries": entries.iter().map(|entry| self.entry(entry)).collect::<Vec<_>>(),
             "orphans": catalog.orphans.iter().map(|entry| self.entry(&(entry, None))).collect::<Vec<_>>(),
             "process_caches": cache.of_processes(),
         }))
     }
 
-    fn entry(&self, (entry, record): &Known<'_>) -> Json {
+    fn entry(&self, (entry, record): &RecordedEntry<'_>) -> Json {
         let file = |file: &Listed| {
             json!({
                 "category": file.category.name(),
@@ -204,10 +206,10 @@ impl Arguments {
     }
 }
 
-fn table(known: &[Known<'_>], out: &mut Out) {
+fn table(entries: &[RecordedEntry<'_>], out: &mut Out) {
     const UNKNOWN: &str = "-";
-    // With cache.signature = "name" the one is the other.
-    let named = known.iter().any(|(entry, _)| entry.name() != entry.signature);
+    // With cache.signature = "name" both are the same.
+    let named = entries.iter().any(|(entry, _)| entry.name() != entry.signature);
     let mut columns = vec![
         ("SIGNATURE", Align::Left),
         ("SIZE", Align::Right),
@@ -219,7 +221,7 @@ fn table(known: &[Known<'_>], out: &mut Out) {
         columns.insert(0, ("NAME", Align::Left));
     }
     let mut table = Table::new(&columns);
-    for (entry, record) in known {
+    for (entry, record) in entries {
         let compiler = record.as_ref().map(|record| short(&record.toolchain.identity));
         let seconds = record.as_ref().map(|record| format!("{:.2}", record.seconds));
         let mut cells = vec![
@@ -237,7 +239,7 @@ fn table(known: &[Known<'_>], out: &mut Out) {
     table.write(out);
 }
 
-/// What else there is, and what to do about it.
+/// Writes remarks on files without a library and on caches of single ranks.
 fn remarks(cache: &Cache, catalog: &Catalog, out: &mut Out) {
     let orphans = catalog.orphans.len();
     if orphans > 0 {
@@ -251,10 +253,10 @@ fn remarks(cache: &Cache, catalog: &Catalog, out: &mut Out) {
     }
 }
 
-/// The name and version in what a compiler says of itself: `gcc 12.2.0`.
+/// Shortens the identity of a compiler to name and version: `gcc 12.2.0`.
 fn short(identity: &str) -> String {
     const NAMES: [&str; 8] = ["gcc", "clang", "g++", "icc", "icx", "icpx", "nvc", "nvc++"];
-    // Whose package it is stands in parentheses: "c++ (Debian 12.2.0-14) 12.2.0".
+    // Drops the package in parentheses: "c++ (Debian 12.2.0-14) 12.2.0".
     let plain: String = identity.split('(').map(|part| part.rsplit(')').next().unwrap_or(part)).collect();
     let words = || plain.split_whitespace();
     let version = words().find(|word| word.contains('.') && word.starts_with(|c: char| c.is_ascii_digit()));

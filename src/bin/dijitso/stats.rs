@@ -13,22 +13,22 @@ use dijitso::cache::disk_usage::{DiskUsage, Selection};
 use dijitso::cache::stats::{Counts, Stats};
 use dijitso::error::Result;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::disk;
 use super::output::{Align, Out, STRONG, Table, age, count};
 
 /// Options of `dijitso stats`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Forget what has been counted so far
+    /// Reset the counters
     #[arg(long)]
     reset: bool,
 }
 
 impl Arguments {
-    /// Writes what has been counted, and what the cache takes; or forgets it.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Writes the counters and the size of the cache, or resets the counters.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let cache = context.cache()?;
         let root = cache.layout().root().display().to_string();
         if self.reset {
@@ -46,7 +46,7 @@ impl Arguments {
                 let what = count(hosts, "host", "hosts");
                 context.out.line(format_args!("{root}: what {what} counted is {verb}"));
             }
-            return Ok(Outcome::Done);
+            return Ok(Status::Done);
         }
         let (usage, catalog, disk) = (cache.stats(), cache.catalog()?, cache.disk_usage()?);
         if context.out.json {
@@ -54,7 +54,7 @@ impl Arguments {
         } else {
             write(&cache, &usage, &catalog, &disk, &mut context.out);
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }
 

@@ -7,22 +7,22 @@ use serde_json::json;
 
 use dijitso::error::Result;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 
-/// It has none of its own.
+/// `dijitso version` has no options of its own.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {}
 
 impl Arguments {
     /// Writes the version.
-    #[allow(clippy::unnecessary_wraps, reason = "as every subcommand")]
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    #[allow(clippy::unnecessary_wraps, reason = "all subcommands have this signature")]
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         if context.out.json {
             context.out.document(&json!({ "version": dijitso::VERSION }));
         } else {
             context.out.line(dijitso::VERSION);
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }

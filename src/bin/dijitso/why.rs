@@ -13,16 +13,16 @@ use dijitso::error::Result;
 use dijitso::jit::{Request, Session};
 use dijitso::signature::name_of;
 
-use super::Outcome;
-use super::context::Context;
+use super::Status;
+use super::context::CommandContext;
 use super::parameters::Parameters;
 
 /// Options of `dijitso why`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// A name: would a request for it be a hit with the parameters in force, and if not, why not?
-    /// A signature, its beginning, or a pattern as "poisson_*": what was each entry built from, is it whole, what
-    /// needs it?
+    /// With a name: explain whether a request for it would be a hit with the current parameters, and if not,
+    /// why. With a signature, its beginning, or a pattern such as "poisson_*": describe each entry: its
+    /// sources, its state, its dependants
     #[arg(value_name = "NAME|ENTRY", required = true)]
     entries: Vec<String>,
 
@@ -30,31 +30,31 @@ pub(super) struct Arguments {
     parameters: Parameters,
 }
 
-/// What a word asks about.
-enum About {
-    /// A request for this name.
+/// The meaning of a word on the command line.
+enum Question {
+    /// Explain a request for this name.
     Name,
-    /// These entries.
+    /// Describe these entries.
     Entries(Vec<String>),
 }
 
-/// A word that is the name of an entry, or stands for none, is a name.
-fn about(word: &str, catalog: &Catalog) -> Result<About> {
+/// Returns the meaning of a word. A word is a name if an entry has that name, or if it stands for no entry.
+fn question(word: &str, catalog: &Catalog) -> Result<Question> {
     if name_of(word) != word {
-        return Ok(About::Entries(vec![word.to_owned()]));
+        return Ok(Question::Entries(vec![word.to_owned()]));
     }
     let is_name = catalog.all().any(|entry| entry.name() == word);
     let begins = || catalog.all().any(|entry| entry.signature.starts_with(word));
     if is_name || (!is_glob(word) && !begins()) {
-        return Ok(About::Name);
+        return Ok(Question::Name);
     }
     let entries = catalog.matching(word)?;
-    Ok(About::Entries(entries.into_iter().map(|entry| entry.signature.clone()).collect()))
+    Ok(Question::Entries(entries.into_iter().map(|entry| entry.signature.clone()).collect()))
 }
 
 impl Arguments {
-    /// Explains a name or gives the account of a signature.
-    pub(super) fn run(&self, context: &mut Context) -> Result<Outcome> {
+    /// Explains names and describes entries.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let mut params = context.params()?;
         self.parameters.apply(&mut params)?;
         let resolved = params.resolve()?;
@@ -62,13 +62,13 @@ impl Arguments {
         let catalog = cache.catalog()?;
         let mut answers = Vec::new();
         for word in &self.entries {
-            match about(word, &catalog)? {
-                About::Name => {
+            match question(word, &catalog)? {
+                Question::Name => {
                     let request = Request { name: word, params: &resolved };
                     let explanation = Session::read_only().explain(request)?;
                     answers.push((explanation.text(), explanation.to_json()));
                 }
-                About::Entries(signatures) => {
+                Question::Entries(signatures) => {
                     for signature in signatures {
                         let account = explain::entry_report(&cache, &signature)?;
                         answers.push((account.text(), account.to_json()));
@@ -84,6 +84,6 @@ impl Arguments {
         } else {
             context.out.document(&Json::Array(documents));
         }
-        Ok(Outcome::Done)
+        Ok(Status::Done)
     }
 }

@@ -1,4 +1,4 @@
-//! Is there a compiler, and does it make libraries that can be loaded?
+//! Probes of the compiler: does it run, and does it make libraries that can be loaded?
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ use dijitso::process::{SystemRunner, join};
 
 use super::{Probe, Setting};
 
-/// Of one run for a probe.
+/// Limits one run of the compiler.
 const LIMIT: Duration = Duration::from_secs(60);
 
 pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
@@ -31,8 +31,8 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
     let found = toolchain::probe(&limited, &SystemRunner);
     let mut probes = vec![if found.is_unknown() {
         let advice =
-            "signatures cannot tell its versions apart; name another by CXX, CC, build.cxx or build.cc";
-        Probe::warn("compiler", format!("{command} does not say what it is"), advice)
+            "signatures cannot tell its versions apart; choose another by CXX, CC, build.cxx or build.cc";
+        Probe::warn("compiler", format!("{command} does not report its version"), advice)
     } else {
         Probe::ok("compiler", format!("{} for {}", found.identity, found.target))
     }];
@@ -41,8 +41,9 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
         let isa = native::resolve(&limited, &flags, &SystemRunner);
         let finding = format!("native flags stand for: {}", shortened(&isa));
         probes.push(if isa.starts_with("cpu ") {
-            let advice = "kinds of processors are told apart by what the system says of them; build.cpu gives them names";
-            Probe::warn("native flags", format!("{command} does not say what they stand for"), advice)
+            let advice =
+                "processors are told apart by the description of the system; build.cpu gives them names";
+            Probe::warn("native flags", format!("{command} does not report their meaning"), advice)
         } else {
             Probe::ok("native flags", finding)
         });
@@ -50,7 +51,7 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
     (probes, Vec::new())
 }
 
-/// The words that name the processor; its features are many.
+/// Shortens the flags to the words that name the processor, and the number of the others.
 fn shortened(isa: &str) -> String {
     const NAMES: [&str; 3] = ["-march=", "-mcpu=", "-mtune="];
     let words: Vec<&str> = isa.split_whitespace().collect();
@@ -67,12 +68,12 @@ fn shortened(isa: &str) -> String {
 }
 
 fn missing(command: &str, frozen: bool) -> Probe {
-    let finding = format!("{command} is not there");
+    let finding = format!("{command} is not installed");
     if frozen {
         return Probe::ok("compiler", format!("{finding}, and the cache is frozen"));
     }
-    let advice = "install one, name another by CXX, CC, build.cxx or build.cc, or bring a bundle from a machine that \
-                  has one (dijitso export, dijitso import)";
+    let advice = "install one, choose another by CXX, CC, build.cxx or build.cc, or bring a bundle from a \
+                  machine that has one (dijitso export, dijitso import)";
     Probe::bad("compiler", finding, advice)
 }
 
@@ -80,11 +81,11 @@ fn frozen(params: &Resolved) -> Vec<Setting> {
     if params.cache.frozen {
         return Vec::new();
     }
-    let reason = "there is no compiler, and a frozen cache says of all that is missing why it is";
+    let reason = "there is no compiler, and the error of a frozen cache explains each miss";
     vec![Setting::new("cache.frozen", "true", reason)]
 }
 
-/// Builds a library with the flags in force, and loads it.
+/// Builds a library with the current flags, and loads it.
 fn building(limited: &BuildParams, params: &Resolved) -> Probe {
     const NAME: &str = "building";
     let root = &params.cache.temp_dir_root;
@@ -92,16 +93,12 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         Ok(folder) => folder,
         Err(error) => {
             let finding = format!("cannot write in {}: {error}", root.display());
-            return Probe::bad(
-                NAME,
-                finding,
-                "set cache.temp_dir_root or TMPDIR to a place that can be written",
-            );
+            return Probe::bad(NAME, finding, "set cache.temp_dir_root or TMPDIR to a writable directory");
         }
     };
     let dir = folder.path();
     let source = format!("probe{}", params.cache.src_postfix);
-    // The same in both languages.
+    // Valid in C and in C++.
     let code = b"#ifdef __cplusplus\nextern \"C\"\n#endif\nint dijitso_probe(void) { return 42; }\n";
     let library = "libdijitso-probe.so";
     let job = Job {
@@ -125,9 +122,9 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         Ok(built) => built,
         Err(failed) => {
             let message = failed.error.message();
-            // The folder that it speaks of is gone.
+            // The folder that the message names is gone.
             let what = message.split_once("; to reproduce it").map_or(message, |(what, _)| what);
-            let advice = format!("look at the flags in force: dijitso config ({})", join(&limited.flags));
+            let advice = format!("check the flags: dijitso config ({})", join(&limited.flags));
             return Probe::bad(NAME, what, advice);
         }
     };
@@ -139,12 +136,15 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         Ok(image) if image.symbol("dijitso_probe").is_some() => {
             Probe::ok(NAME, format!("a library was built in {:.2} s, and loaded", built.seconds))
         }
-        Ok(_) => {
-            Probe::bad(NAME, "the library that was built has no symbols", "are -shared and -fPIC there?")
-        }
+        Ok(_) => Probe::bad(
+            NAME,
+            "the library that was built has no symbols",
+            "are -shared and -fPIC among the flags?",
+        ),
         Err(reason) => {
-            let advice = "are -shared and -fPIC there? Is the disk mounted noexec? (cache.temp_dir_root)";
-            Probe::bad(NAME, format!("what was built cannot be loaded: {reason}"), advice)
+            let advice =
+                "are -shared and -fPIC among the flags? Is the disk mounted noexec (cache.temp_dir_root)?";
+            Probe::bad(NAME, format!("the library that was built cannot be loaded: {reason}"), advice)
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a directory is like for a cache.
+//! Probes of a directory for caches or temporary files.
 
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,7 @@ use dijitso::params::resolved::Resolved;
 
 use super::{CACHE, HOME, Probe, Setting, TEMP, existing};
 
-/// Probes of one directory; `name` is what it is for.
+/// Returns the probes of one directory. `name` is its purpose.
 pub(super) fn probes(name: &str, path: &Path, params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
     let dir = existing(path);
     let (mut probes, mut settings) = (Vec::new(), Vec::new());
@@ -29,10 +29,10 @@ pub(super) fn probes(name: &str, path: &Path, params: &Resolved) -> (Vec<Probe>,
         return (probes, settings);
     }
     if name == CACHE {
-        probes.push(stands(path, dir));
+        probes.push(owner(path, dir));
     }
     if name == TEMP && is_network(&kind) {
-        let reason = format!("builds are staged on {kind}, and a disk of this host is quicker");
+        let reason = format!("builds are staged on {kind}, and a local disk is faster");
         settings.push(Setting::new("cache.temp_dir_root", "/tmp", reason));
     }
     probes.push(noexec(name, dir));
@@ -50,16 +50,12 @@ pub(super) fn probes(name: &str, path: &Path, params: &Resolved) -> (Vec<Probe>,
             probes.push(if read_only {
                 Probe::ok(format!("{name}: writing"), format!("{finding}; it is frozen"))
             } else {
-                Probe::bad(
-                    format!("{name}: writing"),
-                    finding,
-                    format!("set {key} to a place that can be written"),
-                )
+                Probe::bad(format!("{name}: writing"), finding, format!("set {key} to a writable directory"))
             });
             return (probes, settings);
         }
     };
-    let checks: &[Check] = if name == CACHE {
+    let checks: &[DiskCheck] = if name == CACHE {
         &[("clock", clock), ("locks", locks), ("publishing", publishing)]
     } else {
         &[("clock", clock)]
@@ -69,24 +65,24 @@ pub(super) fn probes(name: &str, path: &Path, params: &Resolved) -> (Vec<Probe>,
         probes.push(match check(folder.path()) {
             Ok(Ok(finding)) => Probe::ok(name, finding),
             Ok(Err((finding, advice))) => Probe::warn(name, finding, advice),
-            Err(error) => Probe::bad(name, format!("{}: {error}", dir.display()), "is the disk in order?"),
+            Err(error) => Probe::bad(name, format!("{}: {error}", dir.display()), "check the disk"),
         });
     }
     (probes, settings)
 }
 
-/// A finding; a finding with advice; or what the disk said.
-type Checked = io::Result<Result<String, (String, String)>>;
+/// The finding; a finding with advice; or the error of the disk.
+type CheckResult = io::Result<Result<String, (String, String)>>;
 
-/// What is looked at within a folder, by name.
-type Check = (&'static str, fn(&Path) -> Checked);
+/// A check that works in a folder of its own, and its name.
+type DiskCheck = (&'static str, fn(&Path) -> CheckResult);
 
-/// The name of the file system.
+/// Returns the name of the file system.
 pub(super) fn kind_of(dir: &Path) -> String {
     let magic = statfs(dir).map(|facts| facts.f_type.cast_unsigned() & 0xffff_ffff);
     let known = magic.ok().and_then(name_of);
     match known {
-        // What stands behind FUSE, and what we do not know, the list of mounts may tell.
+        // The list of mounts may name the file system behind FUSE, or an unknown one.
         Some("fuse") | None => {
             mounted(dir).or(known.map(str::to_owned)).unwrap_or_else(|| "unknown".to_owned())
         }
@@ -124,7 +120,7 @@ fn name_of(magic: u64) -> Option<&'static str> {
     NAMES.iter().find(|(known, _)| *known == magic).map(|(_, name)| *name)
 }
 
-/// Whether other hosts can have the same directory.
+/// Returns whether other hosts may share a directory on this file system.
 pub(super) fn is_network(kind: &str) -> bool {
     const NAMES: [&str; 14] = [
         "nfs", "nfs4", "lustre", "gpfs", "beegfs", "ceph", "pvfs2", "panfs", "gfs2", "ocfs2", "afs", "cifs",
@@ -140,7 +136,7 @@ fn mounted(dir: &Path) -> Option<String> {
     of_mounts(&fs::read_to_string("/proc/self/mountinfo").ok()?, &device)
 }
 
-/// The type of the mount of a device: the field behind the dash.
+/// Finds the type of the mount of a device: the field behind the dash.
 fn of_mounts(mounts: &str, device: &str) -> Option<String> {
     mounts.lines().find_map(|line| {
         let (front, back) = line.split_once(" - ")?;
@@ -150,7 +146,7 @@ fn of_mounts(mounts: &str, device: &str) -> Option<String> {
 }
 
 fn disk(name: &str, path: &Path, dir: &Path, kind: &str) -> Probe {
-    let absent = if dir == path { "" } else { " (not there yet)" };
+    let absent = if dir == path { "" } else { " (does not exist yet)" };
     let finding = format!("{}{absent} is on {kind}", path.display());
     let title = format!("{name}: disk");
     if name != CACHE {
@@ -158,46 +154,48 @@ fn disk(name: &str, path: &Path, dir: &Path, kind: &str) -> Probe {
     }
     match kind {
         "tmpfs" | "ramfs" => {
-            let advice =
-                "it is gone when the host starts again, and takes memory; cache.cache_dir names another";
+            let advice = "it is lost when the host restarts, and uses memory; cache.cache_dir chooses \
+                             another directory";
             Probe::warn(title, finding, advice)
         }
         "overlay" => {
             let advice =
-                "it is gone with the container; mount a directory of the host and name it by cache.cache_dir";
+                "it is lost with the container; mount a directory of the host and set cache.cache_dir to it";
             Probe::warn(title, finding, advice)
         }
         kind if is_network(kind) => Probe::ok(
             title,
-            format!("{finding}, which other hosts may share: who shares it is found out at the first call"),
+            format!("{finding}, which other hosts may share: the first call finds out which ranks share it"),
         ),
         _ => Probe::ok(title, finding),
     }
 }
 
-fn stands(path: &Path, dir: &Path) -> Probe {
+fn owner(path: &Path, dir: &Path) -> Probe {
     let name = format!("{CACHE}: owner");
     match fsutil::path_trust(path) {
         Ok(PathTrust::Trusted(_)) => {
-            Probe::ok(name, format!("nobody else can put libraries into {}", path.display()))
+            Probe::ok(name, format!("no other user can put libraries into {}", path.display()))
         }
-        Ok(PathTrust::Missing) => Probe::ok(name, format!("it will be made below {}", dir.display())),
+        Ok(PathTrust::Missing) => Probe::ok(name, format!("it will be created below {}", dir.display())),
         Ok(PathTrust::Renamable(reason)) => {
-            let advice =
-                "libraries are copied before they are loaded, which takes time; use a directory of your own";
+            let advice = "libraries are copied before they are loaded, which takes time; use a directory \
+                             of your own";
             Probe::warn(name, reason, advice)
         }
-        Ok(PathTrust::Untrusted(reason)) => {
-            Probe::bad(name, reason, "others could run code as you: chmod go-w, or another cache.cache_dir")
-        }
-        Err(error) => Probe::bad(name, error.to_string(), "is the path right?"),
+        Ok(PathTrust::Untrusted(reason)) => Probe::bad(
+            name,
+            reason,
+            "other users could run code as you: use chmod go-w, or another cache.cache_dir",
+        ),
+        Err(error) => Probe::bad(name, error.to_string(), "check the path"),
     }
 }
 
 fn noexec(name: &str, dir: &Path) -> Probe {
     let title = format!("{name}: loading");
     let key = if name == CACHE { "cache.cache_dir" } else { "cache.temp_dir_root" };
-    let advice = format!("mount it without noexec, or set {key} to another place");
+    let advice = format!("mount it without noexec, or set {key} to another directory");
     match statvfs(dir) {
         Ok(facts) if facts.f_flag.contains(StatVfsMountFlags::NOEXEC) => {
             let finding = format!("{} is mounted noexec: no library can be loaded from it", dir.display());
@@ -207,7 +205,7 @@ fn noexec(name: &str, dir: &Path) -> Probe {
                 Probe::warn(title, finding, advice)
             }
         }
-        Ok(_) => Probe::ok(title, "libraries may be loaded from it"),
+        Ok(_) => Probe::ok(title, "libraries can be loaded from it"),
         Err(error) => Probe::warn(title, format!("{}: {error}", dir.display()), advice),
     }
 }
@@ -216,22 +214,24 @@ fn room(name: &str, dir: &Path) -> Probe {
     const LITTLE: u64 = 256 << 20;
     const FEW: u64 = 1000;
     let title = format!("{name}: room");
-    let Ok(facts) = statvfs(dir) else { return Probe::warn(title, "the disk does not say", "df") };
+    let Ok(facts) = statvfs(dir) else {
+        return Probe::warn(title, "the disk does not report its free space", "check it with df");
+    };
     let bytes = facts.f_bavail.saturating_mul(facts.f_frsize);
-    // File systems that make inodes as they need them have none to count.
+    // File systems that allocate inodes on demand report none.
     let counted = facts.f_files > 0;
     let files = usize::try_from(facts.f_favail).unwrap_or(usize::MAX);
     let inodes = if counted { format!(" and {}", count(files, "file", "files")) } else { String::new() };
-    let finding = format!("room for {}{inodes} is left", size(bytes));
+    let finding = format!("{}{inodes} are free", size(bytes));
     if bytes < LITTLE || (counted && facts.f_favail < FEW) {
-        let advice = "make room: dijitso gc, or limits by cache.max_size and cache.max_age";
+        let advice = "free space with dijitso gc, or set cache.max_size and cache.max_age";
         return Probe::warn(title, finding, advice);
     }
     Probe::ok(title, finding)
 }
 
-/// The disk's clock against ours: ages of files are compared with it.
-fn clock(dir: &Path) -> Checked {
+/// Compares the clock of the disk with that of this host: the ages of files depend on both.
+fn clock(dir: &Path) -> CheckResult {
     const MUCH: Duration = Duration::from_secs(2);
     let before = SystemTime::now();
     let path = dir.join("clock");
@@ -245,30 +245,30 @@ fn clock(dir: &Path) -> Checked {
         let seconds = early.max(late).as_secs_f64();
         Err((
             format!("its clock is {seconds:.1} s {way} of this host's"),
-            "leases and ages of entries are judged by these clocks: synchronise them (NTP)".to_owned(),
+            "leases and ages of entries depend on these clocks: synchronise them (NTP)".to_owned(),
         ))
     } else {
-        Ok("its clock is that of this host".to_owned())
+        Ok("its clock agrees with this host".to_owned())
     })
 }
 
-fn locks(dir: &Path) -> Checked {
+fn locks(dir: &Path) -> CheckResult {
     let path = dir.join("lock");
     fs::write(&path, "")?;
     let (one, other) = (File::open(&path)?, File::open(&path)?);
     let advice =
-        "nothing depends on them here but how compilers are counted; build.slots_dir may be elsewhere";
+        "only the count of running compilers depends on locks; set build.slots_dir to another directory";
     if let Err(error) = flock(&one, FlockOperation::NonBlockingLockExclusive) {
-        return Ok(Err((format!("there are none: {error}"), advice.to_owned())));
+        return Ok(Err((format!("locks do not work: {error}"), advice.to_owned())));
     }
     match flock(&other, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Ok(Ok("a lock keeps others out".to_owned())),
-        _ => Ok(Err(("a lock keeps nobody out".to_owned(), advice.to_owned()))),
+        Err(Errno::WOULDBLOCK) => Ok(Ok("locks work".to_owned())),
+        _ => Ok(Err(("locks have no effect".to_owned(), advice.to_owned()))),
     }
 }
 
-/// What the first publisher wins by: a rename that does not overwrite, or a hard link.
-fn publishing(dir: &Path) -> Checked {
+/// Checks the operations by which the first publisher wins: a rename that does not overwrite, or a hard link.
+fn publishing(dir: &Path) -> CheckResult {
     let (from, to) = (dir.join("from"), dir.join("to"));
     let write = || File::create(&from).and_then(|mut file| file.write_all(b"x"));
     write()?;
@@ -281,7 +281,7 @@ fn publishing(dir: &Path) -> Checked {
     if !refused || !keeps {
         let advice =
             "two programs could publish the same library at once: use another cache.cache_dir".to_owned();
-        return Ok(Err(("a file takes the place of another although it should not".to_owned(), advice)));
+        return Ok(Err(("a file replaced another although it must not".to_owned(), advice)));
     }
     match (renamed, linked) {
         (true, true) => Ok(Ok("by rename without replacing, and by hard link".to_owned())),

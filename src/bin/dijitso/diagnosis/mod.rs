@@ -1,7 +1,7 @@
-//! What of a machine matters to the library, and which settings fit: probes, each with a finding and perhaps advice.
+//! Examines a machine and recommends settings: probes, each with a finding and, if necessary, advice.
 //!
-//! No probe waits for ever: each set of them has a time limit, so that a disk that hangs is a finding. What a probe
-//! writes is in private folders, removed at once, or by the next sweep if the disk hangs.
+//! Each set of probes has a time limit, so that a hanging disk is a finding. Probes write to private folders,
+//! which are removed at once, or by the next sweep if the disk hangs.
 
 #![forbid(unsafe_code)]
 
@@ -20,20 +20,20 @@ use serde::Serialize;
 use dijitso::human::count;
 use dijitso::params::resolved::Resolved;
 
-/// What a probe comes to.
+/// The verdict of a probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// As it should be.
+    /// Nothing is wrong.
     Ok,
-    /// It works, and could be better.
+    /// The library works, and could work better.
     Warn,
-    /// The library will not work so.
+    /// The library does not work like this.
     Bad,
 }
 
 impl Verdict {
-    /// In one word.
+    /// Returns the verdict in one word.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -43,16 +43,16 @@ impl Verdict {
     }
 }
 
-/// A probe and what it has found.
+/// A probe and its finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Probe {
-    /// What was looked at.
+    /// The subject of the probe.
     pub(crate) name: String,
-    /// What it comes to.
+    /// The verdict.
     pub(crate) verdict: Verdict,
-    /// What was found.
+    /// The finding, in a sentence.
     pub(crate) finding: String,
-    /// What to do about it.
+    /// Advice, unless the verdict is [`Verdict::Ok`].
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) advice: String,
 }
@@ -75,14 +75,14 @@ impl Probe {
     }
 }
 
-/// A setting that fits, and why.
+/// A recommended setting and the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Setting {
-    /// The key, as "parallel.buildon".
+    /// The key, for example "parallel.buildon".
     pub(crate) key: String,
     /// The value.
     pub(crate) value: String,
-    /// Why, in a sentence.
+    /// The reason, in a sentence.
     pub(crate) reason: String,
 }
 
@@ -92,22 +92,22 @@ impl Setting {
     }
 }
 
-/// All that was found.
+/// The results of all probes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Diagnosis {
     /// The probes.
     pub(crate) probes: Vec<Probe>,
-    /// Settings that fit better than those in force.
+    /// Settings that fit better than the current ones.
     pub(crate) settings: Vec<Setting>,
 }
 
 impl Diagnosis {
-    /// The worst of the verdicts.
+    /// Returns the worst verdict.
     pub(crate) fn verdict(&self) -> Verdict {
         self.probes.iter().map(|probe| probe.verdict).max().unwrap_or(Verdict::Ok)
     }
 
-    /// For people.
+    /// Returns the diagnosis as text for the terminal.
     pub(crate) fn text(&self) -> String {
         let width = self.probes.iter().map(|probe| probe.name.chars().count()).max().unwrap_or_default();
         let mut lines = Vec::new();
@@ -125,12 +125,12 @@ impl Diagnosis {
         lines.join("\n")
     }
 
-    /// The verdict in a sentence, which speaks of the worst probes by their names.
+    /// Returns the verdict in a sentence that names the worst probes.
     pub(crate) fn summary(&self) -> String {
         let total = count(self.probes.len(), "probe", "probes");
         let verdict = self.verdict();
         if verdict == Verdict::Ok {
-            let fit = if self.settings.is_empty() { ", and the settings in force fit" } else { "" };
+            let fit = if self.settings.is_empty() { ", and the current settings fit" } else { "" };
             return format!("Nothing is wrong in {total}{fit}.");
         }
         let worst: Vec<&str> = self
@@ -148,13 +148,14 @@ impl Diagnosis {
     }
 }
 
-/// Gives up on what takes longer than this: a disk that hangs.
+/// Limits the probes of one disk, which may hang.
 const DISK_LIMIT: Duration = Duration::from_secs(20);
 
-/// The compiler has a limit of its own for each run, which ends earlier.
+/// Limits the probes of the compiler. Each run of the compiler has a shorter limit of its own.
 const COMPILER_LIMIT: Duration = Duration::from_secs(200);
 
-/// Runs probes in a thread of their own; one that does not come back is left behind, which is the finding.
+/// Runs probes in a thread of their own. If it does not return in time, it is left behind, and that is the
+/// finding.
 fn limited(
     name: &str,
     limit: Duration,
@@ -162,7 +163,7 @@ fn limited(
 ) -> (Vec<Probe>, Vec<Setting>) {
     let (sender, receiver) = mpsc::channel();
     let started = std::thread::Builder::new().spawn(move || {
-        // Nobody listens any more when it took too long.
+        // The receiver is gone if this took too long.
         let _ = sender.send(probes());
     });
     let hung = |reason: String| {
@@ -170,7 +171,7 @@ fn limited(
         (vec![Probe::bad(name, reason, advice)], Vec::new())
     };
     match started {
-        Err(error) => hung(format!("cannot be looked at: {error}")),
+        Err(error) => hung(format!("cannot be examined: {error}")),
         Ok(_) => receiver.recv_timeout(limit).unwrap_or_else(|error| match error {
             mpsc::RecvTimeoutError::Timeout => hung(format!("no answer within {} s", limit.as_secs())),
             mpsc::RecvTimeoutError::Disconnected => hung("the probe broke down".to_owned()),
@@ -178,7 +179,7 @@ fn limited(
     }
 }
 
-/// Looks at this machine with the eyes of these parameters. Takes seconds, and leaves nothing behind.
+/// Examines this machine with these parameters. Takes seconds, and leaves no file.
 pub(crate) fn examine(params: &Resolved) -> Diagnosis {
     let mut diagnosis = Diagnosis::default();
     let mut add = |(probes, settings): (Vec<Probe>, Vec<Setting>)| {
@@ -197,7 +198,7 @@ pub(crate) fn examine(params: &Resolved) -> Diagnosis {
     diagnosis
 }
 
-/// The directories that matter.
+/// Returns the directories to examine, with their names.
 fn places(params: &Resolved) -> Vec<(&'static str, PathBuf)> {
     let mut places =
         vec![(CACHE, params.cache.cache_dir.clone()), (TEMP, params.cache.temp_dir_root.clone())];
@@ -211,7 +212,7 @@ const CACHE: &str = "cache";
 const TEMP: &str = "temporary files";
 const HOME: &str = "home";
 
-/// The directory, or the nearest one above it that exists.
+/// Returns the directory, or the nearest existing one above it.
 fn existing(path: &Path) -> &Path {
     path.ancestors().find(|dir| dir.is_dir()).unwrap_or(Path::new("/"))
 }

@@ -1,4 +1,4 @@
-//! What only several ranks can find out: who shares what, how soon files are seen, how many share a core.
+//! Probes of all ranks: shared directories, the delay until files are visible, shared cores.
 
 #![forbid(unsafe_code)]
 
@@ -22,15 +22,15 @@ use dijitso::signature::Toolchain;
 
 use super::{Diagnosis, Probe, Setting};
 
-/// How long the ranks wait for each other in one step.
+/// Limits the time that ranks wait for each other in one step.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-/// How long they look for a file of another.
-const LOOKING: Duration = Duration::from_secs(10);
+/// Limits the time that a rank waits for the file of another.
+const VISIBILITY_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a rank says of itself.
+/// The report of one rank.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct About {
+struct RankReport {
     host: String,
     machine: u64,
     cores: Vec<usize>,
@@ -39,10 +39,11 @@ struct About {
     now: u64,
 }
 
-/// Looks at the ranks of `comm`, by the cache directory of these parameters. Collective; all get the same answer.
+/// Examines the ranks of `comm` with the cache directory of these parameters. Collective; all get the same
+/// diagnosis.
 ///
 /// # Errors
-/// The same on every rank.
+/// The same on every rank: `Kind::Cache` if the directory cannot be used, the kinds of the communicator.
 pub(crate) fn examine(
     comm: &dyn Communicator,
     params: &Resolved,
@@ -52,20 +53,20 @@ pub(crate) fn examine(
     let compiler = agree(comm, "asking the compiler what it is", || Ok(ask()))?;
     let cache = Cache::new(&params.cache.cache_dir, &params.cache);
     let root = cache.layout().root();
-    let there = root.is_dir();
-    let sharing = discover(comm, || cache.identify(), root, &cache.layout().comm(), None)?;
-    let delay = visibility(comm, &cache, sharing.leaders());
-    comm.enter("tidying up");
+    let existed = root.is_dir();
+    let domains = discover(comm, || cache.identify(), root, &cache.layout().comm(), None)?;
+    let delay = visibility(comm, &cache, domains.leaders());
+    comm.enter("removing test files");
     comm.min(&mut [0])?;
-    if !there {
-        // As it was before, if nobody else has put anything into it.
+    if !existed {
+        // Removes what the probe made, unless another program has put something into it.
         let _ = fs::remove_dir(cache.layout().comm());
         cache.unmake();
     }
     let delay = delay?;
     comm.enter("comparing clocks");
     comm.min(&mut [0])?;
-    let about = About {
+    let report = RankReport {
         host: comm.host().to_owned(),
         machine: comm.machine(),
         cores: slots::choices(None, Cores::Auto),
@@ -74,19 +75,19 @@ pub(crate) fn examine(
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
     };
-    // What cannot be written cannot be read, on any rank.
-    let mine = serde_json::to_vec(&about).unwrap_or_default();
-    comm.enter("telling about each other");
-    let all: Vec<About> = gather_bytes(comm, &mine)?
+    // If this fails, no rank can read the report, and all return the same error.
+    let mine = serde_json::to_vec(&report).unwrap_or_default();
+    comm.enter("exchanging reports");
+    let all: Vec<RankReport> = gather_bytes(comm, &mine)?
         .iter()
         .map(|bytes| serde_json::from_slice(bytes))
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
-    Ok(judge(&all, sharing.leaders(), &delay, params.buildon))
+    Ok(judge(&all, domains.leaders(), &delay, params.buildon))
 }
 
-/// For each rank how long it took until it saw a file that the leader of its directory has published: microseconds; the
-/// largest number where it did not.
+/// Returns the microseconds that each rank waited for a file that the leader of its directory published,
+/// `u64::MAX` if it did not see the file. Collective.
 fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Result<Vec<u64>> {
     let (rank, dir) = (comm.rank(), cache.layout().comm());
     let token = on_root(comm, "choosing a token", || {
@@ -95,12 +96,12 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
     })?;
     let token = String::from_utf8_lossy(&token).into_owned();
     let path = dir.join(format!("{token}.seen-{}", leaders[rank]));
-    let leads = leaders[rank] == rank;
-    // All have looked in vain before it is there, as before a build: network disks remember what was not there.
+    let is_leader = leaders[rank] == rank;
+    // All look before the file exists, as before a build: network disks cache the absence of a file.
     let mut tree = None;
     agree(comm, "looking for a file", || {
         let _ = path.metadata();
-        if leads {
+        if is_leader {
             let opened = cache.open_or_make()?;
             opened.enter(&dir, true).map_err(|error| Error::io("cannot make", &dir, &error))?;
             tree = Some(opened);
@@ -123,11 +124,11 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
             }
             seen
         })
-        .take_while(|_| begin.elapsed() < LOOKING)
+        .take_while(|_| begin.elapsed() < VISIBILITY_LIMIT)
         .any(|seen| seen);
     let took = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
     let took = if seen { took } else { u64::MAX };
-    comm.enter("comparing when it was seen");
+    comm.enter("comparing delays");
     let all = comm.all_gather(&took.to_le_bytes())?;
     if let Some(tree) = &tree {
         let _ = tree.remove(&path);
@@ -136,11 +137,11 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
     Ok(all.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap_or_default())).collect())
 }
 
-/// What the answers of all ranks come to. Pure.
-fn judge(all: &[About], leaders: &[usize], delay: &[u64], buildon: BuildOn) -> Diagnosis {
+/// Judges the reports of all ranks. Pure.
+fn judge(all: &[RankReport], leaders: &[usize], delay: &[u64], buildon: BuildOn) -> Diagnosis {
     let mut machines: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
-    for (rank, about) in all.iter().enumerate() {
-        machines.entry(about.machine).or_default().push(rank);
+    for (rank, report) in all.iter().enumerate() {
+        machines.entry(report.machine).or_default().push(rank);
     }
     let directories = leaders.iter().enumerate().filter(|(rank, leader)| rank == *leader).count();
     let mut probes = vec![Probe::ok(
@@ -152,7 +153,7 @@ fn judge(all: &[About], leaders: &[usize], delay: &[u64], buildon: BuildOn) -> D
             human::count(directories, "cache directory", "cache directories")
         ),
     )];
-    probes.extend(machines.values().map(|ranks| crowd(all, ranks)));
+    probes.extend(machines.values().map(|ranks| core_sharing(all, ranks)));
     probes.push(visible(delay));
     probes.push(same_compiler(all));
     if machines.len() > 1 {
@@ -161,8 +162,8 @@ fn judge(all: &[About], leaders: &[usize], delay: &[u64], buildon: BuildOn) -> D
     Diagnosis { probes, settings: strategy(machines.len(), directories, all.len(), buildon) }
 }
 
-/// How many ranks share the cores of a host.
-fn crowd(all: &[About], ranks: &[usize]) -> Probe {
+/// Compares the number of ranks with the cores of a host.
+fn core_sharing(all: &[RankReport], ranks: &[usize]) -> Probe {
     let host = &all[ranks[0]].host;
     let mut cores: Vec<usize> = ranks.iter().flat_map(|rank| all[*rank].cores.clone()).collect();
     cores.sort_unstable();
@@ -172,8 +173,8 @@ fn crowd(all: &[About], ranks: &[usize]) -> Probe {
     let finding =
         format!("{} may use {}", human::count(count, "rank", "ranks"), human::count(own, "core", "cores"));
     if count > own {
-        let advice = "ranks that wait for a library sleep, but your own barriers may not: start fewer, or tell MPI \
-                      that it is oversubscribed (mpi_yield_when_idle)";
+        let advice = "ranks that wait for a library sleep, but barriers of your program may spin: start \
+                      fewer ranks, or tell MPI that the cores are oversubscribed (mpi_yield_when_idle)";
         return Probe::warn(name, finding, advice);
     }
     let bound = ranks.iter().all(|rank| all[*rank].cores.len() == 1);
@@ -193,9 +194,10 @@ fn visible(delay: &[u64]) -> Probe {
         .map_or((0, 0), |(rank, delay)| (rank, *delay));
     let name = "visibility";
     if longest == u64::MAX {
-        let advice = "libraries are handed over by MPI where a disk does not show them, which costs a transfer at each \
+        let advice = "MPI sends libraries that the disk does not show, which costs a transfer at each \
                       build; a disk with less caching (NFS: lookupcache=positive) is better";
-        let finding = format!("rank {slowest} did not see a new file within {} s", LOOKING.as_secs());
+        let finding =
+            format!("rank {slowest} did not see a new file within {} s", VISIBILITY_LIMIT.as_secs());
         return Probe::warn(name, finding, advice);
     }
     let finding = format!("all saw a new file within {:.1} ms (rank {slowest} last)", longest as f64 / 1e3);
@@ -207,44 +209,42 @@ fn visible(delay: &[u64]) -> Probe {
     Probe::ok(name, finding)
 }
 
-fn same_compiler(all: &[About]) -> Probe {
+fn same_compiler(all: &[RankReport]) -> Probe {
     let name = "compilers of the ranks";
-    match all.iter().position(|about| about.compiler != all[0].compiler) {
+    match all.iter().position(|report| report.compiler != all[0].compiler) {
         None => Probe::ok(name, "the same on all"),
         Some(other) => {
             let finding = format!(
                 "rank 0 on {} has {}, rank {other} on {} has {}",
                 all[0].host, all[0].compiler.identity, all[other].host, all[other].compiler.identity
             );
-            let advice = "signatures are those of rank 0's; parallel.buildon = root builds there alone";
+            let advice = "rank 0 makes the signatures; with parallel.buildon = root only rank 0 builds";
             Probe::warn(name, finding, advice)
         }
     }
 }
 
-fn clocks(all: &[About]) -> Probe {
+fn clocks(all: &[RankReport]) -> Probe {
     const MUCH: u64 = 2_000_000;
-    let (first, last) = (all.iter().map(|about| about.now).min(), all.iter().map(|about| about.now).max());
+    let (first, last) =
+        (all.iter().map(|report| report.now).min(), all.iter().map(|report| report.now).max());
     let skew = last.unwrap_or_default() - first.unwrap_or_default();
     let finding = format!("the clocks of the hosts differ by at most {:.1} ms", skew as f64 / 1e3);
     if skew > MUCH {
-        return Probe::warn(
-            "clocks of the hosts",
-            finding,
-            "synchronise them (NTP): leases are judged by them",
-        );
+        return Probe::warn("clocks of the hosts", finding, "synchronise them (NTP): leases depend on them");
     }
     Probe::ok("clocks of the hosts", finding)
 }
 
-/// Which strategy fits, where it is not the one in force.
+/// Recommends a strategy, unless the current one is as good.
 fn strategy(hosts: usize, directories: usize, ranks: usize, buildon: BuildOn) -> Vec<Setting> {
     let best = if directories > 1 && hosts > 1 {
         (
             "root",
             BuildOn::Root,
             format!(
-                "{directories} directories on {hosts} hosts would each compile; root compiles once and sends the library to the others"
+                "{directories} directories on {hosts} hosts would each compile; root compiles once and \
+                 sends the library to the others"
             ),
         )
     } else if directories == 1 {
@@ -252,11 +252,12 @@ fn strategy(hosts: usize, directories: usize, ranks: usize, buildon: BuildOn) ->
             "node",
             BuildOn::Node,
             format!(
-                "all {ranks} ranks share one directory, so one of them builds and the others find it there"
+                "all {ranks} ranks share one directory, so one rank builds and the others find the library \
+                 there"
             ),
         )
     } else {
-        ("node", BuildOn::Node, format!("each of {directories} directories is filled by one rank"))
+        ("node", BuildOn::Node, format!("one rank fills each of {directories} directories"))
     };
     let (value, strategy, reason) = best;
     // With one directory both compile once.
@@ -268,7 +269,7 @@ fn strategy(hosts: usize, directories: usize, ranks: usize, buildon: BuildOn) ->
     }
 }
 
-/// What the compiler of these parameters is, for [`examine`].
+/// Asks the compiler of these parameters for its version, for [`examine`].
 #[cfg(feature = "mpi")]
 pub(crate) fn compiler(params: &Resolved) -> Toolchain {
     let limited = dijitso::params::resolved::BuildParams {

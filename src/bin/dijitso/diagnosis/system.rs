@@ -1,4 +1,4 @@
-//! What this host is like: cores, places for compilers, MPI.
+//! Probes of this host: cores, compiler slots, MPI, starting processes.
 
 #![forbid(unsafe_code)]
 
@@ -14,7 +14,7 @@ use dijitso::process::slots::{self, SlotRequest};
 use super::{Probe, Setting};
 
 pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
-    let probes = vec![own_cores(), places(params), mpi(), forking()];
+    let probes = vec![own_cores(), compiler_slots(params), mpi(), forking()];
     (probes, Vec::new())
 }
 
@@ -23,15 +23,15 @@ fn own_cores() -> Probe {
     let online = affinity::online().map_or(own, |online| online.max(own));
     let finding = format!("this process may use {own} of {online} cores");
     if own == 1 && online > 1 {
-        let advice = "compilers of this process get this core alone; bind ranks to more cores, or not at all, where \
-                      they build much (mpiexec --bind-to none)";
+        let advice = "compilers of this process get only this core; if your ranks build much, bind them to \
+                      more cores or not at all (mpiexec --bind-to none)";
         return Probe::warn("cores", finding, advice);
     }
     Probe::ok("cores", finding)
 }
 
-fn places(params: &Resolved) -> Probe {
-    const NAME: &str = "places for compilers";
+fn compiler_slots(params: &Resolved) -> Probe {
+    const NAME: &str = "compiler slots";
     let choices = slots::choices(params.build.max_compilers, Cores::Auto);
     let Some(dir) = &params.build.slots_dir else {
         let advice = "set build.slots_dir, or HOME, so that compilers of all your programs share the cores";
@@ -42,14 +42,14 @@ fn places(params: &Resolved) -> Probe {
     match slots::take(&wanted, &ExecContext::default()) {
         Some(_) => Probe::ok(NAME, finding),
         None => {
-            let advice = "all are busy just now, or the directory cannot be used (build.slots_dir): compilers run all \
-                          the same";
-            Probe::warn(NAME, format!("{finding}; none could be had"), advice)
+            let advice = "all are busy, or the directory cannot be used (build.slots_dir); compilers run \
+                          nevertheless";
+            Probe::warn(NAME, format!("{finding}; none is free"), advice)
         }
     }
 }
 
-/// Variables by which launchers tell ranks what they are, and whose launcher that is.
+/// Variables that launchers set for their ranks, and the names of the launchers.
 const LAUNCHERS: [(&str, &str); 3] =
     [("OMPI_COMM_WORLD_SIZE", "Open MPI"), ("PMI_SIZE", "MPICH"), ("PMIX_RANK", "PMIx")];
 
@@ -58,18 +58,19 @@ fn mpi() -> Probe {
     match (flavour(), launcher) {
         (None, None) => Probe::ok("MPI", "dijitso was built without MPI"),
         (None, Some((_, launcher))) => {
-            let advice = "its ranks cannot talk to each other: use a dijitso that was built with that MPI";
+            let advice = "its ranks cannot communicate: use a dijitso that was built with that MPI";
             Probe::warn("MPI", format!("dijitso was built without MPI, and started by {launcher}"), advice)
         }
         (Some(library), Some((variable, launcher))) if !fits(&library, launcher) => {
-            let advice = "each process is alone: use the mpiexec of the MPI that dijitso was built with";
+            let advice = "each process runs alone: use the mpiexec of the MPI that dijitso was built with";
             Probe::bad("MPI", format!("{library}, started by the mpiexec of {launcher} ({variable})"), advice)
         }
         (Some(library), _) => Probe::ok("MPI", library),
     }
 }
 
-/// Launchers of the MPICH family start its relatives, and PMIx starts anything.
+/// Returns whether a launcher starts programs of this MPI. Launchers of the MPICH family start all its
+/// members; PMIx starts programs of any MPI.
 fn fits(library: &str, launcher: &str) -> bool {
     match launcher {
         "Open MPI" => library.contains("Open MPI"),
@@ -88,7 +89,7 @@ fn flavour() -> Option<String> {
     None
 }
 
-/// Compilers are started beside memory that a network card may have pinned.
+/// Checks whether compilers can be started while a network card has pinned memory.
 fn forking() -> Probe {
     const NAME: &str = "starting compilers";
     let cards = fs::read_dir("/sys/class/infiniband").map_or(0, Iterator::count);
@@ -101,15 +102,16 @@ fn forking() -> Probe {
     if safe || kernel_is_fork_safe(&rustix::system::uname().release().to_string_lossy()) {
         return Probe::ok(NAME, format!("{finding}; InfiniBand allows it here"));
     }
-    let advice = "set RDMAV_FORK_SAFE=1 before MPI is initialised, or build before the run (dijitso export, cache.frozen)";
+    let advice = "set RDMAV_FORK_SAFE=1 before MPI is initialised, or build before the run (dijitso \
+                     export, cache.frozen)";
     Probe::warn(
         NAME,
-        format!("{finding}, but InfiniBand drivers of old kernels do not like any fork"),
+        format!("{finding}, but InfiniBand drivers of old kernels are not safe with any fork"),
         advice,
     )
 }
 
-/// Since 5.12 the kernel copies pinned pages at a fork.
+/// Returns whether the kernel copies pinned pages at a fork, as it does since 5.12.
 fn kernel_is_fork_safe(release: &str) -> bool {
     let mut numbers = release.split(['.', '-']).map(|number| number.parse::<u32>().unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));

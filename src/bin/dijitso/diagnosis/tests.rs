@@ -50,7 +50,7 @@ fn every_probe_has_a_finding_and_what_is_not_well_has_advice() {
         std::fs::read_dir(root.path()).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert!(left.iter().all(|name| name == "slots"), "{left:?}");
     let text = diagnosis.text();
-    assert!(text.contains(" is bad: compiler.") && !text.contains("settings in force fit"), "{text}");
+    assert!(text.contains(" is bad: compiler.") && !text.contains("current settings fit"), "{text}");
     assert!(text.contains("bad   compiler") && text.contains("cache.frozen = true would fit: "), "{text}");
 }
 
@@ -127,7 +127,7 @@ fn the_closing_line_agrees_with_the_probes() {
         Diagnosis { probes, settings }.text().lines().last().unwrap().to_owned()
     };
     let setting = || vec![Setting::new("cache.frozen", "true", "it fits")];
-    assert_eq!(of(vec![ok(), ok()], vec![]), "Nothing is wrong in 2 probes, and the settings in force fit.");
+    assert_eq!(of(vec![ok(), ok()], vec![]), "Nothing is wrong in 2 probes, and the current settings fit.");
     assert_eq!(of(vec![ok()], setting()), "Nothing is wrong in 1 probe.");
     let warn = Probe::warn("two", "slow", "buy another");
     assert_eq!(of(vec![ok(), warn.clone()], vec![]), "1 of 2 probes could be better: two.");
