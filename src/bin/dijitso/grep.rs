@@ -80,7 +80,10 @@ impl Arguments {
             }
             found += 1;
             if out.json {
-                let line = |(number, line): &Hit<'_>| json!({ "line": number, "text": String::from_utf8_lossy(line) });
+                let line = |(number, line): &Hit<'_>| {
+                    let text = String::from_utf8_lossy(line);
+                    json!({ "line": number, "text": text })
+                };
                 let lines = if self.countonly || self.filesonly {
                     None
                 } else {
