@@ -1,7 +1,7 @@
-// Calls of the library when the program ends: from an exit handler and from the destructor of a static object, both of
-// which run after the exit handlers of the library, and from the destructor of a variable of a thread.
+// Calls the library at the end of the program: from an exit handler and from a static destructor, which run after the
+// exit handlers of the library, and from the destructor of a thread_local variable.
 //
-// usage: after_exit WORK build|end, each in a process of its own
+// usage: after_exit WORK build|end, each in a new process
 #include <dijitso.hpp>
 
 #include <cstdio>
@@ -39,7 +39,7 @@ int32_t generate(void* name, const char*, const char*, const char*, dijitso_sour
   return dijitso_source_set_code(source, code.data(), code.size());
 }
 
-// A library, by one call or by two.
+// Gets a library, by dijitso_jit or by dijitso_jit_start and dijitso_jit_finish, and returns its origin.
 int32_t origin_of(std::string name, bool in_two_parts, const char* when)
 {
   dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
@@ -71,11 +71,11 @@ void call_everything(const char* when)
   if (!ends)
     return;
   const std::string cold = std::string("cold_") + when;
-  check(origin_of("before", false, when) == DIJITSO_ORIGIN_MEMORY, "memory has the answer", when);
-  check(origin_of("on_disk", false, when) <= DIJITSO_ORIGIN_DISK, "the disk has the answer", when);
+  check(origin_of("before", false, when) == DIJITSO_ORIGIN_MEMORY, "a memory hit", when);
+  check(origin_of("on_disk", false, when) <= DIJITSO_ORIGIN_DISK, "a disk hit", when);
   check(origin_of(cold, false, when) == DIJITSO_ORIGIN_BUILT, "a library is built", when);
-  check(origin_of(cold + "_in_two", true, when) == DIJITSO_ORIGIN_BUILT, "a library is built in two parts", when);
-  check(origin_of(cold, true, when) == DIJITSO_ORIGIN_MEMORY, "it is remembered", when);
+  check(origin_of(cold + "_in_two", true, when) == DIJITSO_ORIGIN_BUILT, "a library is built by start and finish", when);
+  check(origin_of(cold, true, when) == DIJITSO_ORIGIN_MEMORY, "a memory hit after a build", when);
   dijitso_error* error = nullptr;
   dijitso_library* library = nullptr;
   const dijitso::params given = params();
@@ -95,13 +95,13 @@ struct at_end
   ~at_end()
   {
     call_everything(when);
-    // Exit handlers cannot change the status of a program otherwise.
+    // The only way for an exit handler to change the exit status.
     if (failures > 0)
       _exit(1);
   }
 };
 
-// Made before the first call of the library, so that it ends after what the library has registered.
+// Constructed before the first call of the library, so destroyed after its exit handlers have run.
 at_end static_object{"static_destructor"};
 
 } // namespace
@@ -109,14 +109,14 @@ at_end static_object{"static_destructor"};
 int main(int argc, char** argv)
 {
   work = argc > 1 ? argv[1] : ".";
-  // Registered before the first call, too.
+  // Also registered before the first call.
   std::atexit([] { call_everything("exit_handler"); });
   ends = argc > 2 && std::string(argv[2]) == "end";
   if (!ends)
     return origin_of("on_disk", false, "main") == DIJITSO_ORIGIN_BUILT ? 0 : 1;
   check(origin_of("before", false, "main") == DIJITSO_ORIGIN_BUILT, "a library is built", "main");
   std::thread([] {
-    // Before the variables of the library on this thread, so that it ends after them.
+    // Constructed before the library's thread_local variables, so destroyed after them.
     thread_local at_end of_thread{"thread_destructor"};
     (void)of_thread.when;
     origin_of("before", false, "thread");

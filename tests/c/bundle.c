@@ -1,5 +1,5 @@
-/* A cache that was carried to a machine without a compiler, as a bundle: bundle.sh makes and imports it in between.
- * usage: bundle CACHE fill|serve|own, each in processes of its own */
+/* Uses a cache on a machine without a compiler. bundle.sh exports and imports the bundle between the phases.
+ * usage: bundle CACHE fill|serve|own, each in new processes */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -7,12 +7,12 @@
 
 static dijitso_params *frozen(const char *directory)
 {
-    /* No compiler is found from here on. */
+    /* From here on no compiler is found. */
     CHECK(setenv("PATH", "/nonexistent", 1) == 0);
     return params_with(directory, "cache.frozen", "true", NULL);
 }
 
-/* All are served, and nobody generates. */
+/* Checks that every rank gets the library and no rank generates. */
 static void try_served(const char *name, int value, const dijitso_params *params, unsigned origins)
 {
     struct integer integer = {value, 0, NULL, NULL};
@@ -22,7 +22,7 @@ static void try_served(const char *name, int value, const dijitso_params *params
     CHECK(ranks_sum(integer.calls) == 0);
 }
 
-/* The same error on all ranks, which says what is missing, why, and what was missing before. */
+/* Checks that all ranks get the same error: what is missing, why, and what was missing before. */
 static void try_missing(const char *name, const char *before, const dijitso_params *params)
 {
     struct integer integer = {0, 0, NULL, NULL};
@@ -39,7 +39,7 @@ static void try_missing(const char *name, const char *before, const dijitso_para
     CHECK_STATUS(outcome.status, DIJITSO_ERROR_CACHE, outcome.error);
 }
 
-/* An entry of this name is there, built by other parameters. */
+/* Asks for an entry that was built with other parameters. */
 static void try_other_parameters(const char *directory)
 {
     dijitso_params *const params = frozen(directory);
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
         try_missing("four", "three", params);
         try_other_parameters(directory);
     } else {
-        /* A directory for each rank, of which only the first has the bundle. */
+        /* A directory for each rank; only that of rank 0 has the bundle. */
         params = frozen(path_of("%s/%d", directory, ranks_rank()));
         try_served("two", 2, params, ORIGIN(DISK) | ORIGIN(RECEIVED));
         try_missing("three", NULL, params);

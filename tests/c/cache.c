@@ -1,4 +1,4 @@
-/* The cache from outside: what is in it, reading, storing, searching, extracting and removing. */
+/* The cache functions: list, read, store, search, extract, remove. */
 #include "fixture.h"
 
 #include <stdlib.h>
@@ -24,7 +24,7 @@ static int32_t see_entry(void *user_data, const dijitso_entry *entry)
     CHECK(strncmp(entry->signature, entry->name, strlen(entry->name)) == 0);
     seen->categories = entry->categories;
     seen->size += entry->size;
-    /* In the order of the signatures. */
+    /* Entries come in the order of their signatures. */
     CHECK(strcmp(seen->last, entry->signature) < 0);
     snprintf(seen->last, sizeof seen->last, "%s", entry->signature);
     return stop(seen);
@@ -151,7 +151,7 @@ static void searching(const dijitso_params *params, const char *second)
     CHECK_CALL(dijitso_cache_grep(params, "int other() { return 1; }", NULL, texts, see_line, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 1 && seen.categories == DIJITSO_CATEGORY_SRC && strcmp(seen.last, second) == 0);
     CHECK_CONTAINS(seen.text, "int other()");
-    /* Defect C10 of the original: what was no pattern was read as one. */
+    /* Defect C10 of the original: it took literal text as a regular expression. */
     seen = none;
     CHECK_CALL(dijitso_cache_grep(params, "int.other", NULL, texts, see_line, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 0);
@@ -176,7 +176,7 @@ static void storing(const dijitso_params *params, const char *first)
         CHECK_CALL(dijitso_cache_read(params, "by_hand", category, blob, &error), DIJITSO_OK);
         CHECK(strcmp((const char *)dijitso_blob_data(blob), text) == 0);
     }
-    /* What a library was built with is not exchanged under it. */
+    /* The header of a built library cannot be replaced. */
     CHECK_CALL(dijitso_cache_store(params, first, DIJITSO_CATEGORY_INC, data, strlen(text), &error), DIJITSO_ERROR_CACHE);
     CHECK_CALL(dijitso_cache_files(params, "by_hand", DIJITSO_CATEGORY_ALL, see_file, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 3);
@@ -191,7 +191,7 @@ static void extracting(const dijitso_params *params, const char *first)
     const char *const directory = path_of("%s/checkout", work);
     struct seen seen = none;
     check_case("extracting");
-    /* Defect C7 of the original: an unknown signature made an empty directory and was a success. */
+    /* Defect C7 of the original: for an unknown signature it made an empty directory and succeeded. */
     CHECK_CALL(dijitso_cache_extract(params, "no_such", DIJITSO_CATEGORY_ALL, directory, 0, NULL, NULL, &error),
                  DIJITSO_ERROR_CACHE);
     CHECK(!exists(directory));
@@ -226,7 +226,7 @@ static void directories(void)
     dijitso_params *const params = params_with(path_of("%s/new", work), NULL);
     struct seen seen = none;
     check_case("directories");
-    /* A cache that is not there is empty, and is not made by looking. */
+    /* Listing a cache that does not exist gives nothing and creates nothing. */
     CHECK_CALL(dijitso_cache_list(params, see_entry, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 0 && !exists(path_of("%s/new", work)));
     CHECK_CALL(dijitso_cache_make_dirs(params, &error), DIJITSO_OK);
@@ -261,7 +261,7 @@ int main(int argc, char **argv)
     char second[512];
 
     work = argc > 1 ? argv[1] : ".";
-    /* Needed even if nothing of it is used, so that the file says so. */
+    /* Makes the linker record a dependency even if none of its symbols is used. */
     params = params_with(path_of("%s/cache", work), "build.cxxflags", "-shared -fPIC -std=c++11 -Wl,--no-as-needed", NULL);
     outcome = jit_integer("first", params, &integer, DIJITSO_COMM_NULL);
     CHECK_OUTCOME(outcome, 1 + INCLUDED_VALUE, ORIGIN(BUILT));

@@ -1,5 +1,5 @@
-/* The host chooses the roles and moves the blob with its own MPI calls; then callbacks beside a communicator, where
- * each replaces one step of the library's own transport. */
+/* The host chooses the roles and moves the blob with its own MPI calls. Then callbacks with a communicator: each
+ * replaces one step of the library's transport. */
 #include "ranks.h"
 
 struct host {
@@ -10,9 +10,9 @@ struct host {
 static int32_t send(void *user_data, const uint8_t *data, size_t size)
 {
     struct host *const host = user_data;
-    uint64_t announced = size;
+    uint64_t length = size;
     ++host->sends;
-    MPI_Bcast(&announced, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+    MPI_Bcast(&length, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
     MPI_Bcast((uint8_t *)data, (int)size, MPI_BYTE, 0, MPI_COMM_WORLD);
     return 0;
 }
@@ -20,14 +20,14 @@ static int32_t send(void *user_data, const uint8_t *data, size_t size)
 static int32_t receive(void *user_data, dijitso_blob *blob)
 {
     struct host *const host = user_data;
-    uint64_t announced = 0;
-    uint8_t *room;
+    uint64_t length = 0;
+    uint8_t *data;
     ++host->receives;
-    MPI_Bcast(&announced, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
-    room = dijitso_blob_resize(blob, (size_t)announced);
-    if (room == NULL)
+    MPI_Bcast(&length, 1, MPI_UINT64_T, 0, MPI_COMM_WORLD);
+    data = dijitso_blob_resize(blob, (size_t)length);
+    if (data == NULL)
         MPI_Abort(MPI_COMM_WORLD, 1);
-    MPI_Bcast(room, (int)announced, MPI_BYTE, 0, MPI_COMM_WORLD);
+    MPI_Bcast(data, (int)length, MPI_BYTE, 0, MPI_COMM_WORLD);
     return 0;
 }
 
@@ -48,7 +48,7 @@ static dijitso_callbacks callbacks_of(struct host *host)
     return callbacks;
 }
 
-/* Rank 0 builds in its own directory and sends to the others, which have theirs. */
+/* Rank 0 builds and sends; the others receive. Each rank has its own directory. */
 static struct outcome send_and_receive(const char *work, const char *name, struct host *host)
 {
     dijitso_params *const params = params_with(path_of("%s/own-%d", work, ranks_rank()), NULL);
@@ -63,7 +63,7 @@ static struct outcome send_and_receive(const char *work, const char *name, struc
     return outcome;
 }
 
-/* Rank 0 builds in the directory of all, the others wait. */
+/* Rank 0 builds in the shared directory, the others wait. */
 static struct outcome build_and_wait(const char *work, const char *name, struct host *host)
 {
     dijitso_params *const params = params_with(path_of("%s/shared", work), NULL);
@@ -71,7 +71,7 @@ static struct outcome build_and_wait(const char *work, const char *name, struct 
     struct outcome outcome;
     callbacks.wait = wait;
     outcome = jit(name, params, &callbacks, MPI_COMM_NULL);
-    /* A late waiter that hit was not asked to wait, but is waited for. */
+    /* A late waiter hits without a call of `wait`, but the others are in the barrier. */
     if (host->waits == 0)
         wait(host);
     CHECK(host->waits == 1);
@@ -93,7 +93,7 @@ static void host_transport(const char *work)
     CHECK_OUTCOME(outcome, 112, root ? root_built : ORIGIN(RECEIVED));
     CHECK(host.sends == root && host.receives == !root);
 
-    check_case("the builder fails, the host sends that");
+    check_case("the builder fails, the host sends the failure");
     host = (struct host){{70, 0, failing, NULL}, 0, 0, 0};
     outcome = send_and_receive(work, "broken", &host);
     CHECK(outcome.status == DIJITSO_ERROR_COMPILE);
@@ -115,14 +115,14 @@ static void host_transport(const char *work)
     outcome_free(&outcome);
 }
 
-/* With a communicator every rank passes the same callbacks. Where there is more than one directory rank 0 sends and
- * every other rank receives, so that a transport which is a collective works whoever shares a directory with whom. */
-static void beside_a_communicator(const char *work, int directories)
+/* With a communicator every rank passes the same callbacks. If there is more than one directory, rank 0 sends and every
+ * other rank receives, so a collective transport works however the ranks share directories. */
+static void with_communicator(const char *work, int directories)
 {
-    dijitso_params *const params = params_with(path_of("%s/beside-%d-%d", work, directories, ranks_rank() % directories),
+    dijitso_params *const params = params_with(path_of("%s/callbacks-%d-%d", work, directories, ranks_rank() % directories),
                                                "parallel.buildon", "root", NULL);
     const int root = ranks_rank() == 0, transported = directories > 1 && ranks_size() > 1;
-    const int leads = ranks_rank() < directories;
+    const int first_in_directory = ranks_rank() < directories;
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
     struct host host = {{72, 0, NULL, NULL}, 0, 0, 0};
     struct outcome outcome;
@@ -131,10 +131,10 @@ static void beside_a_communicator(const char *work, int directories)
     callbacks.send = send;
     callbacks.receive = receive;
     callbacks.wait = wait;
-    check_case("send and receive beside a communicator, %d directories", directories);
-    outcome = jit(path_of("beside_%d", directories), params, &callbacks, MPI_COMM_WORLD);
+    check_case("send and receive with a communicator, %d directories", directories);
+    outcome = jit(path_of("callbacks_%d", directories), params, &callbacks, MPI_COMM_WORLD);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
-    CHECK_OUTCOME(outcome, 114, root ? ORIGIN(BUILT) : transported && leads ? ORIGIN(RECEIVED) : ORIGIN(DISK));
+    CHECK_OUTCOME(outcome, 114, root ? ORIGIN(BUILT) : transported && first_in_directory ? ORIGIN(RECEIVED) : ORIGIN(DISK));
     CHECK(host.sends == (transported && root) && host.receives == (transported && !root));
     CHECK(host.waits == 1);
     dijitso_params_free(params);
@@ -144,9 +144,9 @@ int main(int argc, char **argv)
 {
     ranks_start(&argc, &argv);
     host_transport(argv[1]);
-    beside_a_communicator(argv[1], 1);
-    beside_a_communicator(argv[1], 2);
+    with_communicator(argv[1], 1);
+    with_communicator(argv[1], 2);
     if (ranks_size() > 2)
-        beside_a_communicator(argv[1], ranks_size());
+        with_communicator(argv[1], ranks_size());
     return ranks_finish();
 }

@@ -1,5 +1,5 @@
-/* A call without a communicator: the role follows from the callbacks. One process plays builder and receiver in turn,
- * and the blob travels through its memory. */
+/* Calls without a communicator: the role follows from the callbacks. One process is builder and receiver in turn; the
+ * blob stays in its memory. */
 #include "fixture.h"
 
 #include <stddef.h>
@@ -7,12 +7,12 @@
 
 static const char *work;
 
-/* The wire between the roles, and what the callbacks did. */
+/* The transport between the roles, and counts of the callbacks' calls. */
 static struct {
     uint8_t *data;
     size_t size, received;
     int sends, receives, waits, generates;
-    int32_t result; /* of the next callback */
+    int32_t result; /* returned by the next callback */
 } wire;
 
 static int32_t send(void *user_data, const uint8_t *data, size_t size)
@@ -27,17 +27,17 @@ static int32_t send(void *user_data, const uint8_t *data, size_t size)
 
 static int32_t receive(void *user_data, dijitso_blob *blob)
 {
-    uint8_t *room;
+    uint8_t *bytes;
     (void)user_data;
     ++wire.receives;
     if (wire.result != 0)
         return wire.result;
-    /* The last size counts. */
+    /* The last call determines the size. */
     CHECK(dijitso_blob_resize(blob, 3) != NULL);
-    room = dijitso_blob_resize(blob, wire.received);
-    CHECK(room != NULL || wire.received == 0);
-    if (room != NULL)
-        memcpy(room, wire.data, wire.received);
+    bytes = dijitso_blob_resize(blob, wire.received);
+    CHECK(bytes != NULL || wire.received == 0);
+    if (bytes != NULL)
+        memcpy(bytes, wire.data, wire.received);
     return 0;
 }
 
@@ -57,7 +57,7 @@ static int32_t generate(void *integer, const char *name, const char *signature, 
 
 enum role { BUILDER = 1, SENDER = 2, RECEIVER = 4, WAITER = 8 };
 
-/* One call under a name, with the cache directory `side` and the callbacks of the roles. */
+/* Calls dijitso_jit in the cache directory `side`, with the callbacks of the roles. */
 static struct outcome call(const char *name, const char *side, unsigned roles, struct integer *integer)
 {
     dijitso_params *const params = params_with(path_of("%s/%s", work, side), NULL);
@@ -114,8 +114,8 @@ static void builder_fails(void)
         CHECK_CONTAINS(dijitso_error_message(outcome.error), "no quadrature of degree 99");
     check_failed(outcome, DIJITSO_ERROR_GENERATE);
 
-    check_case("only waiting, and nobody built");
-    outcome = call("nobody", "builder", WAITER, &refusing);
+    check_case("only a waiter and no builder");
+    outcome = call("unbuilt", "builder", WAITER, &refusing);
     CHECK(outcome.status != DIJITSO_OK);
     outcome_free(&outcome);
 }
@@ -137,17 +137,17 @@ static void roles(void)
     struct outcome outcome;
     check_case("generate and receive");
     check_failed(call("roles", "builder", BUILDER | RECEIVER, &integer), DIJITSO_ERROR_INVALID_ARGUMENT);
-    check_case("none on a miss");
+    check_case("no callback set on a miss");
     outcome = call("roles", "builder", 0, &integer);
     CHECK(outcome.status != DIJITSO_OK);
     outcome_free(&outcome);
-    check_case("none, and not even a structure");
+    check_case("no callbacks structure");
     outcome = jit("roles", NULL, NULL, DIJITSO_COMM_NULL);
     CHECK(outcome.status != DIJITSO_OK);
     outcome_free(&outcome);
 }
 
-/* A blob that was cut or altered on its way gives an error, and a whole one then still arrives. */
+/* A truncated or altered blob gives an error; an intact blob then still works. */
 static void bad_blobs(void)
 {
     struct integer integer = {50, 0, NULL, NULL};
@@ -155,7 +155,7 @@ static void bad_blobs(void)
     CHECK_OUTCOME(call("blob", "builder", BUILDER | SENDER, &integer), 92, ORIGIN(BUILT));
     for (int i = 0; i < 64; ++i) {
         const size_t at = wire.size * (size_t)i / 64;
-        check_case("a blob of %lu bytes cut at %lu", (unsigned long)wire.size, (unsigned long)at);
+        check_case("a blob of %lu bytes truncated at %lu", (unsigned long)wire.size, (unsigned long)at);
         wire.received = at;
         outcome = call("blob", "receiver", RECEIVER, &integer);
         CHECK(outcome.status != DIJITSO_OK && outcome.status != DIJITSO_ERROR_INTERNAL);
@@ -168,7 +168,7 @@ static void bad_blobs(void)
         outcome_free(&outcome);
         wire.data[at] ^= 0x41;
     }
-    check_case("the whole blob");
+    check_case("the intact blob");
     CHECK_OUTCOME(call("blob", "receiver", RECEIVER, &integer), 92, ORIGIN(RECEIVED));
     check_case("the blob of another library");
     outcome = call("another", "receiver", RECEIVER, &integer);
@@ -176,7 +176,7 @@ static void bad_blobs(void)
     outcome_free(&outcome);
 }
 
-/* Hosts compiled against an older or newer header have a smaller or larger structure. */
+/* A host compiled with an older or newer header passes a smaller or larger structure. */
 static void structure_sizes(void)
 {
     struct { dijitso_callbacks known; void *later; } newer = {DIJITSO_CALLBACKS_INIT, NULL};

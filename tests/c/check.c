@@ -21,7 +21,7 @@ int check_status(dijitso_status actual, dijitso_status expected, dijitso_error *
     const char *const message = dijitso_error_message(error);
     snprintf(detail, sizeof detail, "%d instead of %d: %s", (int)actual, (int)expected, message ? message : "");
     check_that(actual == expected, what, detail, file, line);
-    /* The object and the returned status are two ways to the same answer. */
+    /* The error object must have the returned status. */
     if (error != NULL)
         check_that(dijitso_error_status(error) == actual, "the error object has the returned status", "", file, line);
     dijitso_error_free(error);

@@ -1,5 +1,4 @@
-/* Communicators belong to the host: parts of the world, one rank alone, short-lived ones; dijitso leaves no trace on
- * them. */
+/* Communicators of the host: subsets of the world, one rank alone, short-lived ones. dijitso leaves no trace on them. */
 #include "ranks.h"
 
 static const char *work;
@@ -9,7 +8,7 @@ static dijitso_params *shared_params(void)
     return params_with(path_of("%s/shared", work), NULL);
 }
 
-/* Even and odd ranks want different libraries at the same time, each in its own communicator. */
+/* Even and odd ranks ask for different libraries at the same time, on a communicator each. */
 static void parts(void)
 {
     const int odd = ranks_rank() % 2;
@@ -29,7 +28,7 @@ static void parts(void)
     dijitso_params_free(params);
 }
 
-/* MPI_COMM_SELF on one rank must not want the others, who go on to a barrier. */
+/* A call on MPI_COMM_SELF must not wait for the other ranks, which go on to a barrier. */
 static void one_alone(void)
 {
     dijitso_params *const params = shared_params();
@@ -41,8 +40,7 @@ static void one_alone(void)
     dijitso_params_free(params);
 }
 
-/* Defect C21 of the original: communicators were never freed. Each is given back; mixed.c has more of them than an MPI
- * has room for. */
+/* Defect C21 of the original: it never freed communicators. mixed.c uses more of them than an MPI can have at once. */
 static void short_lived(int cycles)
 {
     dijitso_params *const params = shared_params();
@@ -58,8 +56,8 @@ static void short_lived(int cycles)
     dijitso_params_free(params);
 }
 
-/* MPI gives the handle of a communicator that was freed to the next one, which may have other ranks, or the same in
- * another order. Nothing that was known of the first one may be taken for the second. */
+/* MPI reuses the handle of a freed communicator, possibly for other ranks or another order. No cached state of the first
+ * communicator may be used for the second. */
 static void reused_handles(void)
 {
     enum { ROUNDS = 24, GROUPS = 3 };
@@ -69,7 +67,7 @@ static void reused_handles(void)
     int reused = 0;
     check_case("reused handles");
     for (int round = 0; round < ROUNDS; ++round) {
-        /* All in their order, all in the other order, all but the last. */
+        /* All ranks, all ranks in reverse order, all ranks but the last. */
         const int group = round % GROUPS;
         const int first = group == 1 ? size - 1 : 0;
         const int belongs = group != 2 || rank < size - 1;
@@ -83,7 +81,7 @@ static void reused_handles(void)
             outcome = jit_integer(path_of("reused_%d", round), params, &integer, comm);
             ranks_check_same_outcome(comm, &outcome);
             CHECK_OUTCOME(outcome, 200 + round + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK));
-            /* Known to the communicator before this one, not to all ranks of this one: they agree on it again. */
+            /* The ranks had agreed on it on the previous communicator, so they must agree again. */
             if (round > 0) {
                 outcome = jit_integer(path_of("reused_%d", round - 1), params, &last, comm);
                 ranks_check_same_outcome(comm, &outcome);
@@ -91,14 +89,14 @@ static void reused_handles(void)
             }
             outcome = jit_integer(path_of("reused_%d", round), params, &integer, comm);
             CHECK_OUTCOME(outcome, 200 + round + INCLUDED_VALUE, ORIGIN(MEMORY));
-            /* The first rank of this one is the builder; and errors have its numbers. */
+            /* Rank 0 of this communicator builds, and errors name ranks by its numbers. */
             integer.fail_with = "on purpose";
             outcome = jit_integer(path_of("reused_%d_fails", round), params, &integer, comm);
             CHECK(integer.calls == (rank == first ? 2 : 0));
             CHECK(outcome.error != NULL && dijitso_error_rank(outcome.error) == 0);
             ranks_check_same_outcome(comm, &outcome);
             CHECK_STATUS(outcome.status, DIJITSO_ERROR_GENERATE, outcome.error);
-            /* A hit is the last thing that a thread remembers of it. */
+            /* End with a hit, which the thread caches with the handle. */
             CHECK_OUTCOME(jit_integer(path_of("reused_%d", round), params, &last, comm),
                           200 + round + INCLUDED_VALUE, ORIGIN(MEMORY));
             CHECK(last.calls == 0);
@@ -116,7 +114,7 @@ static void count_error(MPI_Comm *comm, int *code, ...)
     ++check_state.failures;
 }
 
-/* The host's error handler is the same object before and after, and nothing of ours calls it. */
+/* dijitso neither replaces nor calls the host's error handler. */
 static void error_handler(void)
 {
     dijitso_params *const params = shared_params();
@@ -139,7 +137,7 @@ static void error_handler(void)
     dijitso_params_free(params);
 }
 
-/* A message of the host that is on its way on the same communicator stays the host's. */
+/* dijitso does not receive a pending message of the host on the same communicator. */
 static void pending_message(void)
 {
     const int next = (ranks_rank() + 1) % ranks_size(), previous = (ranks_rank() + ranks_size() - 1) % ranks_size();
@@ -166,6 +164,6 @@ int main(int argc, char **argv)
     error_handler();
     pending_message();
     reused_handles();
-    short_lived(100); /* mixed.c goes through more than an MPI has room for */
+    short_lived(100);
     return ranks_finish();
 }

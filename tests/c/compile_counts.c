@@ -1,4 +1,4 @@
-/* How often the compiler links a library, counted by a wrapper around it. usage: compile_counts WORK cold|warm */
+/* Counts the links of the compiler by a wrapper script. usage: compile_counts WORK cold|warm */
 #include "ranks.h"
 
 static void count(const char *work, const char *phase, const char *strategy, int directories, int expected)

@@ -1,6 +1,6 @@
-/* What one rank finds on its disk is not what the others find: an entry is lost, truncated or altered. Every rank gets
- * the right library, nobody waits for ever. usage: damage WORK cold|KIND-WHOSE, each in a process of its own, with
- * KIND among lose, truncate, alter, empty and WHOSE among first, last, others (all but the first). */
+/* Entries are lost, truncated or altered on some ranks. Every rank still gets the right library, and no rank hangs.
+ * usage: damage WORK cold|KIND-RANKS, each in new processes, with KIND lose, truncate, alter or empty and RANKS first,
+ * last or others (all but the first). */
 #define _XOPEN_SOURCE 700
 #include "ranks.h"
 
@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static int is_mine(const char *phase)
+static int is_damaged_here(const char *phase)
 {
     const int rank = ranks_rank();
     if (strstr(phase, "-first") != NULL)
@@ -70,17 +70,17 @@ static void try_strategy(const char *work, const char *phase, const char *strate
 {
     const char *const directory = layout_directory(work, strategy, LAYOUT_OWN);
     dijitso_params *const params = params_with(directory, "parallel.buildon", strategy, NULL);
-    const int cold = strcmp(phase, "cold") == 0, damaged = !cold && is_mine(phase);
+    const int cold = strcmp(phase, "cold") == 0, damaged = !cold && is_damaged_here(phase);
     struct integer integer = {11, 0, NULL, NULL};
     struct outcome outcome;
     check_case("%s, %s", strategy, phase);
-    if (damaged) /* "process" keeps one directory for each rank where it must; here each rank has its own already */
+    if (damaged) /* also for "process": each rank already has its own directory */
         damage(phase, directory);
     ranks_barrier();
     outcome = jit_integer("damaged", params, &integer, MPI_COMM_WORLD);
     CHECK(outcome.seconds < 20.0);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
-    /* An intact entry is used; a damaged one is replaced by a build or by what a rank that has it sends. */
+    /* An intact entry is a hit; a damaged one is built again or received from a rank that has it. */
     CHECK_OUTCOME(outcome, 11 + INCLUDED_VALUE,
                   cold ? ANY_ORIGIN : damaged ? ORIGIN(BUILT) | ORIGIN(RECEIVED) : ORIGIN(DISK));
     dijitso_params_free(params);

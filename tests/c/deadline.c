@@ -1,5 +1,5 @@
-/* parallel.timeout: a rank that is stopped, or does not call, is named to those who wait for it; nobody waits for ever,
- * and neither does that rank when it comes at last. */
+/* parallel.timeout: if a rank is stopped or does not call, the others fail with an error that names it. When that rank
+ * comes at last, it fails too. */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -22,7 +22,7 @@ static dijitso_params *params_with_timeout(const char *timeout)
     return params_with(path_of("%s/shared", work), "parallel.timeout", timeout, NULL);
 }
 
-/* How a process names itself, on every rank. */
+/* Process number and host of a rank, as error messages name them. */
 struct process {
     int pid;
     char host[256];
@@ -51,7 +51,7 @@ static void check_names(const struct outcome *outcome, int rank, const struct pr
     }
 }
 
-/* Whatever is asked for, known or not, and whatever was the reason: at once. */
+/* Checks that every further call fails at once, also for a library in memory. */
 static void check_broken(const dijitso_params *params, MPI_Comm comm)
 {
     static const char *const names[2] = {"known", "unknown"};
@@ -66,7 +66,7 @@ static void check_broken(const dijitso_params *params, MPI_Comm comm)
     CHECK(integer.calls == 0);
 }
 
-/* All ranks but one, who does not belong to it. */
+/* Returns a communicator of all ranks but one, which gets MPI_COMM_NULL. */
 static MPI_Comm all_but(int rank)
 {
     MPI_Comm others;
@@ -77,9 +77,9 @@ static MPI_Comm all_but(int rank)
 static int32_t stop_and_generate(void *user_data, const char *name, const char *signature, const char *generator_json,
                                  dijitso_source *source)
 {
-    /* Somebody has to wake us up when the others have given up. */
-    const pid_t helper = fork();
-    if (helper == 0) {
+    /* A child resumes this process after the others have timed out. */
+    const pid_t child = fork();
+    if (child == 0) {
         sleep_seconds(7.0);
         kill(getppid(), SIGCONT);
         _exit(0);
@@ -97,7 +97,7 @@ static void stopped(void)
     MPI_Comm comm, others = all_but(0);
     struct outcome outcome;
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
-    check_case("all well");
+    check_case("a healthy call");
     CHECK_OUTCOME(jit_integer("known", patient, &integer, comm), 10 + INCLUDED_VALUE, ANY_ORIGIN);
 
     check_case("the builder stops");
@@ -113,7 +113,7 @@ static void stopped(void)
         MPI_Comm_free(&others);
     }
 
-    check_case("the builder is there again");
+    check_case("the builder goes on");
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     check_broken(params, comm);
     outcome_free(&outcome);
@@ -136,7 +136,7 @@ static void absent(void)
     const struct process process = process_of(last);
     struct integer integer = {10, 0, NULL, NULL};
     struct outcome outcome;
-    check_case("all well");
+    check_case("a healthy call");
     CHECK_OUTCOME(jit_integer("known", patient, &integer, MPI_COMM_WORLD), 10 + INCLUDED_VALUE, ANY_ORIGIN);
     check_case("the last rank does not call");
     if (ranks_rank() == last)
@@ -151,7 +151,7 @@ static void absent(void)
     dijitso_params_free(patient);
 }
 
-/* Before ranks have met, nobody can say who is late; all say the same, the late one too when it comes. */
+/* In the first call no rank can tell which rank is late. All get the same error, the late rank too. */
 static void first_without(int late)
 {
     dijitso_params *const params = params_with_timeout("1");

@@ -1,4 +1,4 @@
-/* Ranks that call with different things, or one of them with a wrong thing, all get the same error, and go on. */
+/* If ranks pass different arguments, or one rank a wrong one, all get the same error; the next call works. */
 #include "ranks.h"
 
 static const char *work;
@@ -101,7 +101,7 @@ static void start_on_last(const char *name, const dijitso_params *params, const 
     }
 }
 
-/* Only the last rank does it wrong; what it is told, all are told. */
+/* Only the last rank passes a wrong argument; all ranks get its error. */
 static void one_rank_is_wrong(void)
 {
     dijitso_params *const params = params_with(work, NULL);
@@ -134,7 +134,7 @@ static void one_rank_is_wrong(void)
     check_disagree(jit_same("good", params, is_last() ? NULL : &callbacks),
                    path_of("for \"good\" rank 0 sets generate and rank %d sets no callback", last()));
 
-    check_case("one rank starts what the others do at once");
+    check_case("one rank calls dijitso_jit_start, the others dijitso_jit");
     start_on_last("good", params, &callbacks);
 
     check_case("no rank can generate");
@@ -144,7 +144,7 @@ static void one_rank_is_wrong(void)
     outcome_free(&outcome);
     CHECK(ranks_sum(integer.calls) == 0);
 
-    check_case("all ranks do it right");
+    check_case("a healthy call");
     CHECK_OUTCOME(call("good", params, &integer), 5 + INCLUDED_VALUE, ANY_ORIGIN);
     dijitso_params_free(params);
 }

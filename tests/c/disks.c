@@ -1,5 +1,5 @@
-/* disks CACHE STAGING STATUS TEXT...: one build in a cache and a staging place that do not do; the error has this status,
- * and a message with each of these texts. See disks.sh. */
+/* Builds in a cache and a staging directory of which one cannot be used, and checks status and texts of the error.
+ * usage: disks CACHE STAGING STATUS TEXT... (see disks.sh) */
 #include "fixture.h"
 
 #include <stdlib.h>

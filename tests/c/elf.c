@@ -1,4 +1,4 @@
-/* What libraries need, read from their headers, and what a build would be: signatures, commands, entries as bytes. */
+/* Dependencies read from ELF headers; signatures, build commands, and entries as bytes. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
@@ -13,7 +13,7 @@ struct facts {
     const char *wanted;
 };
 
-static int32_t see(void *user_data, const dijitso_elf_item *item)
+static int32_t store_item(void *user_data, const dijitso_elf_item *item)
 {
     struct facts *const facts = user_data;
     CHECK(item->struct_size >= sizeof *item);
@@ -37,7 +37,7 @@ static struct facts read_elf(const char *path, const char *wanted, int stop_afte
     struct facts facts = {0, 0, 0, "", "", "", "", NULL};
     facts.wanted = wanted;
     facts.stop_after = stop_after;
-    CHECK_CALL(dijitso_elf_read(path, see, &facts, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_elf_read(path, store_item, &facts, &error), DIJITSO_OK);
     return facts;
 }
 
@@ -87,7 +87,7 @@ static void signatures_and_commands(const dijitso_params *params, const char *si
     words.stop_after = 2;
     CHECK_CALL(dijitso_build_command(params, "other", NULL, 0, collect, &words, &error), DIJITSO_OK);
     CHECK(words.count == 2);
-    /* Defect C16 of the original: it made directories. */
+    /* Defect C16 of the original: the command made directories. */
     CHECK(!exists(path_of("%s/nowhere", work)));
     CHECK_CALL(dijitso_build_command(params, "../other", NULL, 0, collect, &words, &error),
                  DIJITSO_ERROR_INVALID_ARGUMENT);
@@ -138,7 +138,7 @@ int main(int argc, char **argv)
     char signature[512];
 
     work = argc > 1 ? argv[1] : ".";
-    /* Needed even if nothing of it is used, so that the file says so. */
+    /* Makes the linker record a dependency even if none of its symbols is used. */
     params = params_with(path_of("%s/cache", work), "build.cxxflags", "-shared -fPIC -std=c++11 -Wl,--no-as-needed",
                          NULL);
     first = jit_integer("first", params, &integer, DIJITSO_COMM_NULL);
@@ -150,19 +150,19 @@ int main(int argc, char **argv)
         return check_result();
     snprintf(signature, sizeof signature, "%s", dijitso_library_signature(library));
 
-    check_case("what a library needs");
+    check_case("dependencies of a library");
     facts = read_elf(dijitso_library_path(library), first.signature, 0);
     CHECK_CONTAINS(facts.soname, signature);
     CHECK(strcmp(facts.runpath, "$ORIGIN") == 0);
     CHECK(facts.needed >= 2 && facts.found == facts.needed);
     CHECK_CONTAINS(facts.path, path_of("%s/cache/lib/", work));
     CHECK(read_elf(dijitso_library_path(library), "", 1).needed == 0);
-    CHECK_CALL(dijitso_elf_read(argv[0], see, &facts, &error), DIJITSO_OK);
-    CHECK_CALL(dijitso_elf_read("/etc/passwd", see, &facts, &error), DIJITSO_ERROR_CACHE);
-    /* What never ends, and what waits for its other end. */
-    CHECK_CALL(dijitso_elf_read("/dev/zero", see, &facts, &error), DIJITSO_ERROR_CACHE);
+    CHECK_CALL(dijitso_elf_read(argv[0], store_item, &facts, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_elf_read("/etc/passwd", store_item, &facts, &error), DIJITSO_ERROR_CACHE);
+    /* A file without end, and one whose open would block. */
+    CHECK_CALL(dijitso_elf_read("/dev/zero", store_item, &facts, &error), DIJITSO_ERROR_CACHE);
     CHECK(mkfifo(path_of("%s/fifo", work), 0600) == 0);
-    CHECK_CALL(dijitso_elf_read(path_of("%s/fifo", work), see, &facts, &error), DIJITSO_ERROR_CACHE);
+    CHECK_CALL(dijitso_elf_read(path_of("%s/fifo", work), store_item, &facts, &error), DIJITSO_ERROR_CACHE);
 
     signatures_and_commands(params, first.signature);
     entries_as_bytes(params, signature);

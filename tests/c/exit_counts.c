@@ -1,4 +1,4 @@
-/* Hits are counted at the end of a program, once, whoever else it has forked off.
+/* Hits are written to the statistics at the end of a program, once, even if the program has forked.
  *
  * usage: exit_counts WORK build|hits|killed|count */
 #define _POSIX_C_SOURCE 200809L
@@ -26,27 +26,27 @@ static void wait_for(pid_t child)
     CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
-/* A child has a copy of what its parent has yet to write, and writes its own hits only. */
+/* A child inherits the unwritten counts of its parent, and must write its own hits only. */
 static void hits(const dijitso_params *params)
 {
     ask(params, ORIGIN(DISK));
     fflush(NULL);
     ask(params, ORIGIN(MEMORY));
-    const pid_t silent = fork();
-    if (silent == 0)
+    const pid_t idle = fork();
+    if (idle == 0)
         exit(0);
-    wait_for(silent);
-    const pid_t asks = fork();
-    if (asks == 0) {
+    wait_for(idle);
+    const pid_t caller = fork();
+    if (caller == 0) {
         struct integer integer = {.value = LIBRARIES};
         CHECK_OUTCOME(jit_integer("counted_by_child", params, &integer, DIJITSO_COMM_NULL),
                       INCLUDED_VALUE + LIBRARIES, ORIGIN(DISK));
         exit(check_result());
     }
-    wait_for(asks);
+    wait_for(caller);
 }
 
-/* Loses its counts and nothing else. */
+/* A killed process loses its own counts only. */
 static void killed(const dijitso_params *params)
 {
     fflush(NULL);
@@ -59,7 +59,7 @@ static void killed(const dijitso_params *params)
     CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFSIGNALED(status));
 }
 
-static int32_t see(void *user_data, const dijitso_stats *stats)
+static int32_t copy_stats(void *user_data, const dijitso_stats *stats)
 {
     *(dijitso_stats *)user_data = *stats;
     return 0;
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
         CHECK_OUTCOME(jit_integer("counted_by_child", params, &integer, DIJITSO_COMM_NULL),
                       INCLUDED_VALUE + LIBRARIES, ORIGIN(BUILT));
         for (int i = 0; i < 2; ++i)
-            ask(params, ORIGIN(MEMORY)); /* counted although nothing comes after them */
+            ask(params, ORIGIN(MEMORY)); /* no call follows that would write these counts */
     } else if (strcmp(phase, "hits") == 0) {
         hits(params);
     } else if (strcmp(phase, "killed") == 0) {
@@ -83,13 +83,13 @@ int main(int argc, char **argv)
     } else {
         dijitso_stats stats;
         memset(&stats, 0, sizeof stats);
-        CHECK_CALL(dijitso_cache_stats(params, see, &stats, &error), DIJITSO_OK);
+        CHECK_CALL(dijitso_cache_stats(params, copy_stats, &stats, &error), DIJITSO_OK);
         CHECK(stats.builds == LIBRARIES + 1);
         CHECK(stats.disk_hits == LIBRARIES + 1);
-        CHECK(stats.memory_hits == 3 * LIBRARIES); /* those of the builder, and those of the parent once */
+        CHECK(stats.memory_hits == 3 * LIBRARIES); /* two rounds of the builder, one of the parent */
         ask(params, ORIGIN(DISK));
-        CHECK_CALL(dijitso_cache_stats(params, see, &stats, &error), DIJITSO_OK);
-        CHECK(stats.disk_hits == 2 * LIBRARIES + 1); /* whoever asks is told of its own */
+        CHECK_CALL(dijitso_cache_stats(params, copy_stats, &stats, &error), DIJITSO_OK);
+        CHECK(stats.disk_hits == 2 * LIBRARIES + 1); /* includes the counts that this process has not written yet */
     }
     dijitso_params_free(params);
     return check_result();

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The library exports the functions of the header and nothing else, carries the SONAME of its ABI, and each function is
-# tried with NULL. usage: exports.sh HEADER LIBRARY SONAME NULL_ARGUMENTS_C
+# Checks that the library exports exactly the functions of the header, has the SONAME of its ABI, and that
+# null_arguments.c calls each function. usage: exports.sh HEADER LIBRARY SONAME NULL_ARGUMENTS_C
 set -eu
 header=$1 library=$2 soname=$3 null_arguments=$4
 status=0
 
-# Without comments, which may show calls; includes and conditions stay as they are.
+# Remove comments, which may contain calls. Includes and conditions stay.
 declared=$("${CC:-cc}" -w -fpreprocessed -dD -E -P "$header" | tr '\n' ' ' |
   grep -oE '\bdijitso_[a-z_]+ *\([^()]*\) *;' | sed 's/ *(.*//' | sort -u)
 exported=$(nm -D --defined-only "$library" | awk '$2 ~ /[A-Z]/ {print $3}' | sort -u)

@@ -1,5 +1,5 @@
-/* What fails on a builder fails on every rank: the same status, the same message, within seconds, under every strategy;
- * and the next call on the same communicator is healthy. */
+/* A failure on a builder gives every rank the same status and message within seconds, under every strategy. The next
+ * call on the same communicator works. */
 #include "ranks.h"
 
 #include <stdlib.h>
@@ -9,10 +9,10 @@ enum { NO_FOLDER, WITH_FOLDER };
 static const struct failure {
     const char *kind;
     dijitso_status status;
-    const char *extra_code, *fail_with; /* of the module */
-    const char *key, *value;            /* a parameter */
-    const char *message;                /* a part of it */
-    int folder;                         /* is there something to reproduce? */
+    const char *extra_code, *fail_with; /* as in struct integer */
+    const char *key, *value;            /* a parameter, or NULL */
+    const char *message;                /* part of the error message */
+    int folder;                         /* whether the error has a folder that reproduces it */
 } failures[] = {
     {"compile", DIJITSO_ERROR_COMPILE, "int broken() { return undeclared_42; }\n", NULL, NULL, NULL, "undeclared_42",
      WITH_FOLDER},
@@ -26,7 +26,7 @@ static const struct failure {
     {"cut", DIJITSO_ERROR_COMPILE, NULL, NULL, NULL, NULL, "cut short", NO_FOLDER},
 };
 
-/* Run from elsewhere, on a copy of the folder, the script fails the way the build did. */
+/* Checks that the script fails like the build, also in a copy of the folder and from another directory. */
 static void reproduce(const char *work, const char *folder, const char *message)
 {
     char command[4 * PATH_SIZE];
@@ -73,7 +73,7 @@ static void fail_then_recover(const char *work, const struct failure *failure, c
     check_case("%s", name);
     if (strcmp(failure->kind, "timeout") == 0)
         CHECK(dijitso_params_set(params, "build.cxx", path_of("%s/slow-c++", work), NULL) == DIJITSO_OK);
-    /* By the name alone, so that the compiler that works is asked for the same entry. */
+    /* The signature is the name, so that the call with a working compiler asks for the same entry. */
     if (strcmp(failure->kind, "cut") == 0) {
         CHECK(dijitso_params_set(params, "build.cxx", path_of("%s/cutting-c++", work), NULL) == DIJITSO_OK);
         CHECK(dijitso_params_set(params, "cache.signature", "name", NULL) == DIJITSO_OK);
@@ -88,7 +88,7 @@ static void fail_then_recover(const char *work, const struct failure *failure, c
     params = params_with(directory, "parallel.buildon", strategy, NULL);
     if (strcmp(failure->kind, "cut") == 0)
         CHECK(dijitso_params_set(params, "cache.signature", "name", NULL) == DIJITSO_OK);
-    /* The same name, corrected: nothing of the failure is in its place. */
+    /* The same name with a correct source: the failure has left nothing in the way. */
     CHECK_OUTCOME(jit_integer(name, params, &healthy, MPI_COMM_WORLD), 2 + INCLUDED_VALUE, ANY_ORIGIN);
     dijitso_params_free(params);
 }

@@ -38,7 +38,7 @@ struct outcome jit(const char *name, const dijitso_params *params, const dijitso
                    MPI_Comm comm)
 {
     struct outcome outcome = {0, -1, -1, 0.0, NULL, ""};
-    /* Whatever the pointers were before, they are written. */
+    /* The call must overwrite both pointers. */
     dijitso_library *library = (dijitso_library *)&outcome;
     dijitso_error *error = (dijitso_error *)&outcome;
     const double start = now();
@@ -100,7 +100,7 @@ dijitso_params *params_with(const char *cache_dir, ...)
     return params;
 }
 
-/* The paths made so far, so that they are freed in the end and a leak checker sees the leaks of others. */
+/* All paths, freed at exit so that a leak checker reports other leaks only. */
 static struct path {
     struct path *previous;
     char text[];
@@ -162,7 +162,7 @@ const char *counting_compiler(const char *directory)
     char text[2 * PATH_SIZE];
     const char *const real = getenv("CXX");
     const char *const path = path_of("%s/counting-c++", directory);
-    /* A question about the version links nothing and is not counted. */
+    /* Only calls with -o link; questions about the version are not counted. */
     snprintf(text, sizeof text,
              "#!/bin/sh\n"
              "for argument; do\n"

@@ -1,4 +1,4 @@
-/* The header alone, as strict C99. */
+/* Compiles the header alone, as strict C99. */
 #include <dijitso.h>
 
 dijitso_callbacks header_c99_callbacks = DIJITSO_CALLBACKS_INIT;

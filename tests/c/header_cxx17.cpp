@@ -1,4 +1,4 @@
-// The C header alone, as strict C++17.
+// Compiles the C header alone, as strict C++17.
 #include <dijitso.h>
 
 dijitso_callbacks header_cxx17_callbacks = DIJITSO_CALLBACKS_INIT;

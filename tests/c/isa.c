@@ -1,5 +1,5 @@
-/* Ranks on two kinds of machines, as their compiler tells them: odd ranks are of another kind. With -march=native each
- * rank gets the library of its kind, whoever shares a directory with whom; one of each kind asks the compiler. */
+/* Simulates two instruction sets: with -march=native, odd ranks have another one, as their compiler tells. Each rank gets
+ * the library of its own instruction set, however the ranks share directories. One rank of each asks the compiler. */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -12,7 +12,7 @@ static int kind(void)
     return 1 + ranks_rank() % 2;
 }
 
-/* Gives the kind of machine that it was compiled for, if that kind can be compiled for. */
+/* Generates value(), which returns the instruction set it was compiled for. `refused` does not compile. */
 static int32_t generate(void *refused, const char *name, const char *signature, const char *generator_json,
                         dijitso_source *source)
 {
@@ -24,7 +24,7 @@ static int32_t generate(void *refused, const char *name, const char *signature, 
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-/* A compiler for which -march=native is another thing on each kind. It notes questions and links. */
+/* Writes a compiler whose -march=native depends on DIJITSO_CPU. It logs questions and links. */
 static void write_compiler(const char *directory)
 {
     char text[2 * PATH_SIZE];
@@ -70,7 +70,7 @@ static struct outcome call(const char *name, const char *root, const char *strat
     return outcome;
 }
 
-static void each_gets_its_own(const char *root, const char *strategy, enum layout layout, int cold, int first)
+static void try_native(const char *root, const char *strategy, enum layout layout, int cold, int first)
 {
     const int each = strcmp(strategy, "process") == 0 || (layout == LAYOUT_OWN && strcmp(strategy, "node") == 0);
     const int needed = each ? ranks_size() : 2;
@@ -83,7 +83,7 @@ static void each_gets_its_own(const char *root, const char *strategy, enum layou
     outcome = call("kinds", root, strategy, layout, 0, MPI_COMM_WORLD);
     ranks_barrier();
     CHECK(lines(counted) - compiled == (cold ? needed : 0));
-    /* Once for each communicator and compiler. */
+    /* The compiler is asked once for each communicator and compiler. */
     CHECK(lines(asked) - questions == (cold && first ? 2 : 0));
     ranks_barrier();
     memcpy(signature, outcome.signature, sizeof signature);
@@ -92,11 +92,11 @@ static void each_gets_its_own(const char *root, const char *strategy, enum layou
     CHECK((strcmp(signature, outcome.signature) == 0) == (kind() == 1));
 }
 
-/* What one kind cannot compile all ranks are told; the other kind has its library when it can. */
-static void one_kind_fails(const char *root, const char *strategy, enum layout layout)
+/* If the code does not compile for one instruction set, all ranks get the error. */
+static void one_isa_fails(const char *root, const char *strategy, enum layout layout)
 {
     struct outcome outcome;
-    check_case("%s-%s, the second kind fails", strategy, layouts[layout]);
+    check_case("%s-%s, one instruction set fails", strategy, layouts[layout]);
     outcome = call("broken", root, strategy, layout, 2, MPI_COMM_WORLD);
     CHECK(ranks_check_same_outcome(MPI_COMM_WORLD, &outcome) == DIJITSO_ERROR_COMPILE);
     CHECK(dijitso_error_rank(outcome.error) == 1);
@@ -106,8 +106,8 @@ static void one_kind_fails(const char *root, const char *strategy, enum layout l
     CHECK_OUTCOME(outcome, kind(), ANY_ORIGIN);
 }
 
-/* Communicators of the classes are freed with the host's communicator, and those of MPI_COMM_WORLD at the end. */
-static void communicators_come_and_go(const char *root)
+/* The communicators of the groups are freed with the host's communicator, those of MPI_COMM_WORLD at MPI_Finalize. */
+static void communicators_are_freed(const char *root)
 {
     int cycle;
     check_case("communicators");
@@ -128,19 +128,19 @@ int main(int argc, char **argv)
     size_t strategy;
     int layout;
     ranks_start(&argc, &argv);
-    /* The kind that is found out is the same for all ranks of this test: they are named. */
+    /* All ranks run on one machine, so name the instruction sets. */
     setenv("DIJITSO_CPU", path_of("kind-%d", kind()), 1);
-    /* Later phases find the same compiler: one that has been written anew would be asked again. */
+    /* Later phases use the same file: a compiler that is written anew would be asked again. */
     if (cold && ranks_rank() == 0)
         write_compiler(root);
     ranks_barrier();
     for (strategy = 0; strategy < 3; ++strategy) {
         for (layout = 0; layout < LAYOUTS; ++layout) {
-            each_gets_its_own(root, strategies[strategy], (enum layout)layout, cold, strategy == 0 && layout == 0);
+            try_native(root, strategies[strategy], (enum layout)layout, cold, strategy == 0 && layout == 0);
             if (cold)
-                one_kind_fails(root, strategies[strategy], (enum layout)layout);
+                one_isa_fails(root, strategies[strategy], (enum layout)layout);
         }
     }
-    communicators_come_and_go(root);
+    communicators_are_freed(root);
     return ranks_finish();
 }

@@ -1,13 +1,13 @@
-/* Defect W9 of the original: sizes were limited by MPI's counts. A library that takes more than one message to send,
- * with what the ranks hold of one at most; then the same where the last rank has no memory for it. 
+/* Defect W9 of the original: MPI's counts limited sizes. Sends a library that takes several messages; then again while
+ * the last rank has no memory for it. `held` measures how much of a library ranks hold in memory.
  * usage: large WORK run|held, the latter for more than two ranks */
 #include "ranks.h"
 #include "short_malloc.h"
 
 enum { HELD = 64 };
 
-/* The most that this process ever had resident, in MiB. */
-static int most_resident(void)
+/* Returns the peak resident size of this process in MiB. */
+static int peak_resident(void)
 {
     FILE *const file = fopen("/proc/self/status", "r");
     char line[256];
@@ -33,7 +33,7 @@ static int32_t generate(void *user_data, const char *name, const char *signature
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-/* The root has the library on its disk, the others in no directory that they look into. */
+/* Only the root has the library in its cache directory. */
 static void no_memory(const char *work, const dijitso_callbacks *callbacks)
 {
     const char *const own = path_of("%s/moved-%d", work, ranks_rank());
@@ -57,22 +57,22 @@ static void no_memory(const char *work, const dijitso_callbacks *callbacks)
     dijitso_params_free(params);
 }
 
-/* Directories that two ranks have each: rank 0 builds, rank 1 receives, the others find it. None of them ever holds it
- * twice: what was built is read once to be checked and frozen, once to be sent, once to be loaded. */
+/* Two directories: rank 0 builds, rank 1 receives, the others find the library. No rank ever holds it twice: it is read
+ * once to be checked and sealed, once to be sent, and once to be loaded. */
 static void held_once(const char *work, const dijitso_callbacks *callbacks)
 {
     dijitso_params *const params =
         params_with(path_of("%s/pair-%d", work, ranks_rank() % 2), "parallel.buildon", "root", NULL);
-    const int before = most_resident();
+    const int before = peak_resident();
     unsigned origin = ORIGIN(DISK);
     int held;
     check_case("a library is held once");
     if (ranks_rank() < 2)
         origin = ranks_rank() == 0 ? ORIGIN(BUILT) : ORIGIN(RECEIVED);
     CHECK_OUTCOME(jit("large", params, callbacks, MPI_COMM_WORLD), 42, origin);
-    held = most_resident() - before;
+    held = peak_resident() - before;
     printf("rank %d held at most %d MiB for a library of %d MiB\n", ranks_rank(), held, (int)HELD);
-    /* Less would mean that something else is measured. */
+    /* Less than the size of the library would mean that the measurement is wrong. */
     CHECK(held >= HELD && held < HELD * 3 / 2);
     dijitso_params_free(params);
 }

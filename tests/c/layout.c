@@ -1,5 +1,5 @@
-/* The documented files of an entry, for C++ and C, and nothing besides: no temporary directory survives a build, whether
- * it succeeds or fails. */
+/* An entry has the documented files, for C++ and C, and no others. No temporary directory survives a build, even a
+ * failed one. */
 #define _XOPEN_SOURCE 700
 #include "fixture.h"
 
@@ -92,7 +92,7 @@ int main(int argc, char **argv)
     cxx_entry("delete", NULL);
     c_entry();
     failed_build();
-    check_case("what is left behind");
+    check_case("temporary files");
     CHECK(count_files(path_of("%s/*", temporary)) == 0);
     return check_result();
 }

@@ -1,5 +1,5 @@
-/* The log: levels, handlers, records with the first error of the compiler, lines for people and for tools. The program
- * is run once for each phase, since DIJITSO_LOG is read once. */
+/* The log: levels, handlers, records with the first error of the compiler, lines of text and of JSON. Each phase is a new
+ * process, because DIJITSO_LOG is read once. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
@@ -10,10 +10,10 @@ static const char *work;
 struct seen {
     int records[6]; /* by level / 10 */
     char last[4096];
-    dijitso_status calling_back;
+    dijitso_status nested_status;
 };
 
-static void see(void *user_data, const dijitso_log_record *record)
+static void handle_record(void *user_data, const dijitso_log_record *record)
 {
     struct seen *const seen = user_data;
     CHECK(record->struct_size >= sizeof *record && record->level >= 10 && record->level <= 50);
@@ -22,10 +22,10 @@ static void see(void *user_data, const dijitso_log_record *record)
     ++seen->records[record->level / 10];
     if (strstr(record->message, "failed: ") != NULL)
         snprintf(seen->last, sizeof seen->last, "%s", record->message);
-    seen->calling_back = dijitso_log_set_handler(NULL, NULL, NULL);
+    seen->nested_status = dijitso_log_set_handler(NULL, NULL, NULL);
 }
 
-/* One library that is built, and one that cannot be. */
+/* Builds a library, and fails to build another one. */
 static void build(void)
 {
     dijitso_params *const params = params_with(path_of("%s/cache", work), "cache.failure_ttl", "0", NULL);
@@ -53,29 +53,29 @@ static char *read_all(const char *path)
 static void handlers(void)
 {
     struct seen seen = {{0}, "", 0};
-    dijitso_log_fn handler = see;
+    dijitso_log_fn handler = handle_record;
     void *user_data = &seen;
     CHECK(dijitso_log_level() == DIJITSO_LOG_WARNING);
     CHECK_CALL(dijitso_log_get_handler(&handler, &user_data, &error), DIJITSO_OK);
     CHECK(handler == NULL && user_data == NULL);
-    CHECK_CALL(dijitso_log_set_handler(see, &seen, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_log_set_handler(handle_record, &seen, &error), DIJITSO_OK);
     CHECK_CALL(dijitso_log_get_handler(&handler, NULL, &error), DIJITSO_OK);
-    CHECK(handler == see);
+    CHECK(handler == handle_record);
 
-    check_case("the level at first");
+    check_case("the default level");
     build();
-    /* What is returned as an error is not logged as one, too. */
+    /* A returned error is not logged as an error. */
     CHECK(seen.records[2] == 0 && seen.records[3] == 0 && seen.records[4] == 0);
 
-    check_case("more");
+    check_case("level info");
     CHECK_CALL(dijitso_log_set_level(DIJITSO_LOG_INFO, &error), DIJITSO_OK);
     CHECK(dijitso_log_level() == DIJITSO_LOG_INFO);
     build();
     CHECK(seen.records[2] > 0 && seen.records[4] == 0);
     CHECK_CONTAINS(seen.last, "nonsense_of_ours");
-    CHECK(seen.calling_back == DIJITSO_ERROR_STATE);
+    CHECK(seen.nested_status == DIJITSO_ERROR_STATE);
 
-    check_case("silence");
+    check_case("level off");
     CHECK_CALL(dijitso_log_set_level(DIJITSO_LOG_OFF, &error), DIJITSO_OK);
     build();
     CHECK(seen.records[4] == 0);
@@ -102,7 +102,7 @@ static void files(void)
     CHECK_CONTAINS(text, "\"seconds\":");
 }
 
-/* What is not understood is said, and the rest holds; a name that is no level does not stop the program. */
+/* A wrong word in DIJITSO_LOG gives a warning; the other words still apply. */
 static void mistakes(void)
 {
     const char *const lines = path_of("%s/mistakes", work);

@@ -1,4 +1,4 @@
-/* Maintenance of a cache, explanations, and bundles. */
+/* Statistics, explanations, bundles, integrity checks and eviction. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
@@ -99,7 +99,7 @@ static void explanations(dijitso_params *params)
     dijitso_blob_free(blob);
 }
 
-/* A link is followed and stays; a directory is neither written into nor replaced. */
+/* An export follows a symbolic link and keeps it, and refuses a directory. */
 static void outputs(const dijitso_params *params, const char *bundle)
 {
     char link[PATH_SIZE], directory[PATH_SIZE];
@@ -116,10 +116,10 @@ static void outputs(const dijitso_params *params, const char *bundle)
 static void bundles(const dijitso_params *params)
 {
     dijitso_params *const elsewhere = params_with(path_of("%s/elsewhere", work), "cache.frozen", "true", NULL);
-    const char *const bundle = path_of("%s/bundle", work), *const word = "a", *const nobody = "nobody";
+    const char *const bundle = path_of("%s/bundle", work), *const word = "a", *const unknown = "unknown";
     struct seen seen = none;
     check_case("bundles");
-    CHECK_CALL(dijitso_bundle_export(params, &nobody, 1, bundle, &error), DIJITSO_ERROR_CACHE);
+    CHECK_CALL(dijitso_bundle_export(params, &unknown, 1, bundle, &error), DIJITSO_ERROR_CACHE);
     CHECK(!exists(bundle));
     CHECK_CALL(dijitso_bundle_export(params, &word, 1, bundle, &error), DIJITSO_OK);
     CHECK_CALL(dijitso_bundle_import(elsewhere, bundle, 0, see_imported, &seen, &error), DIJITSO_OK);
@@ -141,7 +141,7 @@ static void integrity(const dijitso_params *params)
     struct seen seen = none;
     dijitso_blob *blob;
     int32_t sound = -1;
-    check_case("a sound cache");
+    check_case("an intact cache");
     CHECK_CALL(dijitso_cache_check(params, NULL, 0, see_finding, &seen, &sound, &error), DIJITSO_OK);
     CHECK(seen.count == 0 && sound == 1);
 
@@ -164,15 +164,15 @@ static void integrity(const dijitso_params *params)
     dijitso_blob_free(blob);
 }
 
-static void making_room(dijitso_params *params)
+static void evicting(dijitso_params *params)
 {
     struct seen seen = none;
-    check_case("making room");
+    check_case("eviction");
     CHECK_CALL(dijitso_cache_gc(params, 0.0, 0, see_removed, &seen, &error), DIJITSO_OK);
     CHECK(seen.count == 0);
     CHECK_CALL(dijitso_params_set(params, "cache.max_size", "1", &error), DIJITSO_OK);
     CHECK_CALL(dijitso_cache_gc(params, -1.0, 0, see_removed, &seen, &error), DIJITSO_OK);
-    CHECK(seen.count == 0); /* just built */
+    CHECK(seen.count == 0); /* just built, so in use */
     sleep(1);
     CHECK_CALL(dijitso_cache_gc(params, 0.0, 1, see_removed, &seen, &error), DIJITSO_OK);
     CHECK(seen.count > 0 && exists(seen.path));
@@ -192,7 +192,7 @@ int main(int argc, char **argv)
     explanations(params);
     bundles(params);
     integrity(params);
-    making_room(params);
+    evicting(params);
     dijitso_params_free(params);
     return check_result();
 }

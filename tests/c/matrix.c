@@ -1,5 +1,5 @@
-/* A sample of the product of strategies, directories, states of a cache and failures, over real MPI. In every case all
- * ranks return, with the same status and the same message, and a healthy call afterwards gives the right library.
+/* Draws cases from the product of strategies, directories, states of the cache and failures. In every case all ranks
+ * return with the same status and message, and the next healthy call gives the right library.
  * usage: matrix WORK run; MATRIX_SEED and MATRIX_CASES choose another sample. */
 #define _XOPEN_SOURCE 700
 #include "matrix.h"
@@ -22,7 +22,7 @@ static const struct failure {
         NONE, REFUSES, THROWS, NO_COMPILER, WRONG_SOURCE, KILLED, HANGS, UNLOADABLE, NAME, PARAMETERS, CALLBACK, FAILURES
     } kind;
     const char *text;
-    dijitso_status status; /* where the call fails by it; a hit needs no generate and no compiler */
+    dijitso_status status; /* if the call fails; a hit needs neither generate nor compiler */
 } failures[FAILURES] = {
     {NONE, "no failure", DIJITSO_OK},
     {REFUSES, "generate returns non-zero", DIJITSO_ERROR_GENERATE},
@@ -37,12 +37,12 @@ static const struct failure {
     {CALLBACK, "no callback on one rank", DIJITSO_ERROR_RANKS_DISAGREE},
 };
 
-struct scene {
+struct test_case {
     int number;
     const char *strategy;
     enum directories directories;
-    enum state state, others; /* of the struck rank's directory, and of the other directories: DISK or MISS */
-    int struck;               /* the first rank or the last */
+    enum state state, others; /* of the target rank's directory, and of the others (DISK or MISS) */
+    int target;               /* the rank that fails: the first or the last */
     struct failure failure;
     const char *name;
 };
@@ -50,7 +50,7 @@ struct scene {
 static const char *work;
 enum { VALUE = 300 };
 
-/* The same numbers on every rank and every machine. */
+/* Returns a pseudo-random number, the same on every rank and every machine. */
 static unsigned draw(unsigned below)
 {
     static unsigned long long state;
@@ -67,60 +67,60 @@ static unsigned draw(unsigned below)
     return (unsigned)((state >> 20) % below);
 }
 
-static struct scene draw_scene(int number)
+static struct test_case draw_case(int number)
 {
-    struct scene scene;
-    scene.number = number;
-    scene.strategy = strategies[draw(3)];
-    scene.directories = (enum directories)draw(DIRECTORIES);
-    scene.state = (enum state)(draw(STATES + 3) % STATES); /* hits and misses twice as often */
-    scene.others = draw(2) ? DISK : MISS;
-    scene.struck = draw(2) ? 0 : ranks_size() - 1;
-    /* Each failure in turn, or a sample would miss some. */
-    scene.failure = failures[number % FAILURES];
-    scene.name = scene.failure.kind == UNLOADABLE ? "needy" : "matrix";
-    return scene;
+    struct test_case test;
+    test.number = number;
+    test.strategy = strategies[draw(3)];
+    test.directories = (enum directories)draw(DIRECTORIES);
+    test.state = (enum state)(draw(STATES + 3) % STATES); /* loaded, hit and miss twice as often */
+    test.others = draw(2) ? DISK : MISS;
+    test.target = draw(2) ? 0 : ranks_size() - 1;
+    /* In turn, so that a small sample has every failure. */
+    test.failure = failures[number % FAILURES];
+    test.name = test.failure.kind == UNLOADABLE ? "needy" : "matrix";
+    return test;
 }
 
-/* --- where the entries lie ------------------------------------------------------------------------------------------ */
+/* --- directories ---------------------------------------------------------------------------------------------------- */
 
-static const char *declared_directory(const struct scene *scene, int rank)
+static const char *declared_directory(const struct test_case *test, int rank)
 {
-    const int number = scene->directories == ONE ? 0 : scene->directories == TWO ? rank % 2 : rank;
-    return path_of("%s/case-%d/%d", work, scene->number, number);
+    const int number = test->directories == ONE ? 0 : test->directories == TWO ? rank % 2 : rank;
+    return path_of("%s/case-%d/%d", work, test->number, number);
 }
 
-static int shares(const struct scene *scene, int rank)
+static int shares(const struct test_case *test, int rank)
 {
     for (int other = 0; other < ranks_size(); ++other)
-        if (other != rank && strcmp(declared_directory(scene, other), declared_directory(scene, rank)) == 0)
+        if (other != rank && strcmp(declared_directory(test, other), declared_directory(test, rank)) == 0)
             return 1;
     return 0;
 }
 
-/* The cache directory that a rank will use. */
-static const char *entry_directory(const struct scene *scene, int rank)
+/* Returns the cache directory that a rank will use. */
+static const char *entry_directory(const struct test_case *test, int rank)
 {
-    const char *const declared = declared_directory(scene, rank);
-    return strcmp(scene->strategy, "process") == 0 && shares(scene, rank) ? path_of("%s/process-%d", declared, rank)
+    const char *const declared = declared_directory(test, rank);
+    return strcmp(test->strategy, "process") == 0 && shares(test, rank) ? path_of("%s/process-%d", declared, rank)
                                                                            : declared;
 }
 
-/* The lowest rank with this rank's directory, which prepares it. */
-static int owner(const struct scene *scene, int rank)
+/* Returns the lowest rank with this rank's directory, which prepares it. */
+static int owner(const struct test_case *test, int rank)
 {
     int other = 0;
-    while (strcmp(entry_directory(scene, other), entry_directory(scene, rank)) != 0)
+    while (strcmp(entry_directory(test, other), entry_directory(test, rank)) != 0)
         ++other;
     return other;
 }
 
 /* --- parameters and calls ------------------------------------------------------------------------------------------- */
 
-static dijitso_params *parameters(const struct scene *scene, const char *directory)
+static dijitso_params *parameters(const struct test_case *test, const char *directory)
 {
     return params_with(directory, "build.language", "c", "build.cc", path_of("%s/cc", work), "build.cflags_opt", "-O0",
-                       "parallel.buildon", scene->strategy, NULL);
+                       "parallel.buildon", test->strategy, NULL);
 }
 
 struct module {
@@ -145,7 +145,7 @@ static int32_t generate(void *user_data, const char *name, const char *signature
         || dijitso_source_set_code(source, code, strlen(code)) != DIJITSO_OK;
 }
 
-static struct outcome ask(const char *name, const dijitso_params *params, struct module *module, MPI_Comm comm)
+static struct outcome call(const char *name, const dijitso_params *params, struct module *module, MPI_Comm comm)
 {
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
     callbacks.user_data = module;
@@ -201,11 +201,11 @@ static void put_into(enum state state, const char *directory, const char *name)
     case FLIPPED:
         flip(library);
         break;
-    case UNREADABLE: /* also for root */
+    case UNREADABLE: /* a directory in place of the file, so that root cannot read it either */
         CHECK(unlink(library) == 0);
         make_directory(library);
         break;
-    case OBSTRUCTED: /* nothing can be written there, also not by root */
+    case OBSTRUCTED: /* a file in place of a directory, so that root cannot write there either */
         run(path_of("rm -rf '%s/include'", directory));
         write_text(path_of("%s/include", directory), "", 0600);
         break;
@@ -214,30 +214,30 @@ static void put_into(enum state state, const char *directory, const char *name)
     }
 }
 
-static void prepare(const struct scene *scene)
+static void prepare(const struct test_case *test)
 {
-    const int rank = ranks_rank(), leads = owner(scene, rank) == rank;
-    const int struck = owner(scene, scene->struck) == owner(scene, rank);
-    if (leads)
-        put_into(struck ? scene->state : scene->others, entry_directory(scene, rank), scene->name);
+    const int rank = ranks_rank(), prepares = owner(test, rank) == rank;
+    const int has_target = owner(test, test->target) == owner(test, rank);
+    if (prepares)
+        put_into(has_target ? test->state : test->others, entry_directory(test, rank), test->name);
     ranks_barrier();
-    if (scene->state == LOADED && rank == scene->struck && scene->failure.kind != UNLOADABLE) {
-        dijitso_params *const params = parameters(scene, entry_directory(scene, rank));
-        CHECK_OUTCOME(ask(scene->name, params, NULL, MPI_COMM_SELF), VALUE, ORIGIN(DISK));
+    if (test->state == LOADED && rank == test->target && test->failure.kind != UNLOADABLE) {
+        dijitso_params *const params = parameters(test, entry_directory(test, rank));
+        CHECK_OUTCOME(call(test->name, params, NULL, MPI_COMM_SELF), VALUE, ORIGIN(DISK));
         dijitso_params_free(params);
     }
     ranks_barrier();
 }
 
-/* What no library can mend: a folder where a file should be, a file where a folder should be. */
-static void tidy(const struct scene *scene)
+/* Removes what the library cannot repair: a directory in place of a file, a file in place of a directory. */
+static void remove_obstacles(const struct test_case *test)
 {
     const int rank = ranks_rank();
-    const char *const directory = entry_directory(scene, rank), *const include = path_of("%s/include", directory);
+    const char *const directory = entry_directory(test, rank), *const include = path_of("%s/include", directory);
     struct stat facts;
     ranks_barrier();
-    if (owner(scene, rank) == rank) {
-        const char *const library = library_in(directory, scene->name);
+    if (owner(test, rank) == rank) {
+        const char *const library = library_in(directory, test->name);
         if (library != NULL && stat(library, &facts) == 0 && S_ISDIR(facts.st_mode))
             CHECK(rmdir(library) == 0);
         if (stat(include, &facts) == 0 && S_ISREG(facts.st_mode))
@@ -248,29 +248,30 @@ static void tidy(const struct scene *scene)
 
 /* --- one case ------------------------------------------------------------------------------------------------------- */
 
-/* All have the same status and message: right, or one that this failure or this state of the cache gives. */
-static int check_same(const struct scene *scene, struct outcome *outcome)
+/* Checks that all ranks have the same status and message, and that the status is OK or one that this failure or this
+ * state of the cache can give. Returns whether the call succeeded. */
+static int check_same(const struct test_case *test, struct outcome *outcome)
 {
     const dijitso_status status = ranks_check_same_outcome(MPI_COMM_WORLD, outcome);
-    const int spoilt = scene->state == UNREADABLE || scene->state == OBSTRUCTED;
+    const int unusable = test->state == UNREADABLE || test->state == OBSTRUCTED;
     CHECK(outcome->seconds < 30.0);
-    check_that(status == DIJITSO_OK || status == scene->failure.status || (status == DIJITSO_ERROR_CACHE && spoilt),
+    check_that(status == DIJITSO_OK || status == test->failure.status || (status == DIJITSO_ERROR_CACHE && unusable),
                "an expected status", path_of("%d: %s", (int)status, dijitso_error_message(outcome->error)), __FILE__,
                __LINE__);
     if (status == DIJITSO_OK)
         CHECK(outcome->value == VALUE);
-    if (scene->failure.status == DIJITSO_ERROR_RANKS_DISAGREE || scene->failure.kind == UNLOADABLE)
+    if (test->failure.status == DIJITSO_ERROR_RANKS_DISAGREE || test->failure.kind == UNLOADABLE)
         CHECK(status != DIJITSO_OK);
     outcome_free(outcome);
     return status == DIJITSO_OK;
 }
 
-/* Through the C++ wrapper: a rank on which generate threw gets its exception back, all others the same error. */
-static int throwing(const struct scene *scene, MPI_Comm comm)
+/* Calls the C++ wrapper: a rank on which generate threw gets its exception back, all others the same error. */
+static int throwing(const struct test_case *test, MPI_Comm comm)
 {
     const int rank = ranks_rank(), size = ranks_size();
-    const struct thrown thrown = jit_throwing(scene->name, declared_directory(scene, rank), path_of("%s/cc", work),
-                                              scene->strategy, comm);
+    const struct thrown thrown = jit_throwing(test->name, declared_directory(test, rank), path_of("%s/cc", work),
+                                              test->strategy, comm);
     struct { int kind, status; char message[sizeof thrown.message]; } all[8], mine;
     const char *message = NULL;
     int threw = 0;
@@ -296,11 +297,11 @@ static int throwing(const struct scene *scene, MPI_Comm comm)
     return thrown.kind == THROWN_NOTHING;
 }
 
-static int fail(const struct scene *scene, MPI_Comm comm)
+static int fail(const struct test_case *test, MPI_Comm comm)
 {
-    const int struck = ranks_rank() == scene->struck;
-    const enum failure_kind kind = scene->failure.kind;
-    dijitso_params *const params = parameters(scene, declared_directory(scene, ranks_rank()));
+    const int is_target = ranks_rank() == test->target;
+    const enum failure_kind kind = test->failure.kind;
+    dijitso_params *const params = parameters(test, declared_directory(test, ranks_rank()));
     const char *const compiler = path_of("%s/cc", work), *const away = path_of("%s/cc-away", work);
     struct module module = {kind == UNLOADABLE, kind == WRONG_SOURCE, kind == REFUSES ? "not on purpose" : NULL};
     struct outcome outcome;
@@ -311,15 +312,15 @@ static int fail(const struct scene *scene, MPI_Comm comm)
         setenv("MATRIX_FAULT", kind == KILLED ? "killed" : "hangs", 1);
     if (kind == HANGS)
         CHECK(dijitso_params_set(params, "build.timeout", "1", NULL) == DIJITSO_OK);
-    if (kind == PARAMETERS && struck)
+    if (kind == PARAMETERS && is_target)
         CHECK(dijitso_params_set(params, "generator", "{\"degree\": 2}", NULL) == DIJITSO_OK);
     ranks_barrier();
     if (kind == THROWS) {
-        worked = throwing(scene, comm);
+        worked = throwing(test, comm);
     } else {
-        outcome = ask(kind == NAME && struck ? "another" : scene->name, params,
-                      kind == CALLBACK && struck ? NULL : &module, comm);
-        worked = check_same(scene, &outcome);
+        outcome = call(kind == NAME && is_target ? "another" : test->name, params,
+                      kind == CALLBACK && is_target ? NULL : &module, comm);
+        worked = check_same(test, &outcome);
     }
     ranks_barrier();
     if (kind == NO_COMPILER && ranks_rank() == 0)
@@ -329,39 +330,39 @@ static int fail(const struct scene *scene, MPI_Comm comm)
     return worked;
 }
 
-/* What every rank has on its disk is had without generate and compiler. */
-static int has_to_work(const struct scene *scene)
+/* Returns whether every rank has the library on its disk, so that no failure of generate or the compiler matters. */
+static int must_succeed(const struct test_case *test)
 {
-    int everywhere = scene->others == DISK;
-    if (scene->state != LOADED && scene->state != DISK)
+    int everywhere = test->others == DISK;
+    if (test->state != LOADED && test->state != DISK)
         return 0;
     for (int rank = 0; !everywhere && rank < ranks_size(); ++rank)
-        if (owner(scene, rank) != owner(scene, scene->struck))
+        if (owner(test, rank) != owner(test, test->target))
             return 0;
-    return scene->failure.status != DIJITSO_ERROR_RANKS_DISAGREE && scene->failure.kind != UNLOADABLE;
+    return test->failure.status != DIJITSO_ERROR_RANKS_DISAGREE && test->failure.kind != UNLOADABLE;
 }
 
-static int try_scene(const struct scene *scene)
+static int try_case(const struct test_case *test)
 {
     struct module healthy = {0, 0, NULL};
     dijitso_params *params;
     struct outcome outcome;
     MPI_Comm comm;
     int worked;
-    check_case("case %d: %s, directories %s, rank %d's %s, others %s, %s", scene->number, scene->strategy,
-               directories_names[scene->directories], scene->struck, state_names[scene->state],
-               state_names[scene->others], scene->failure.text);
+    check_case("case %d: %s, directories %s, rank %d's %s, others %s, %s", test->number, test->strategy,
+               directories_names[test->directories], test->target, state_names[test->state],
+               state_names[test->others], test->failure.text);
     if (ranks_rank() == 0)
-        make_directory(path_of("%s/case-%d", work, scene->number));
+        make_directory(path_of("%s/case-%d", work, test->number));
     ranks_barrier();
-    prepare(scene);
+    prepare(test);
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
-    worked = fail(scene, comm);
-    CHECK(worked || !has_to_work(scene));
-    tidy(scene);
-    /* The next healthy call on the same communicator. What was needed to load stays missing where it was missing. */
-    params = parameters(scene, declared_directory(scene, ranks_rank()));
-    outcome = ask(scene->failure.kind == UNLOADABLE ? "loadable" : scene->name, params, &healthy, comm);
+    worked = fail(test, comm);
+    CHECK(worked || !must_succeed(test));
+    remove_obstacles(test);
+    /* A healthy call on the same communicator. The last rank still lacks the provider, so take a library without it. */
+    params = parameters(test, declared_directory(test, ranks_rank()));
+    outcome = call(test->failure.kind == UNLOADABLE ? "loadable" : test->name, params, &healthy, comm);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     CHECK_OUTCOME(outcome, VALUE, ANY_ORIGIN);
     dijitso_params_free(params);
@@ -369,10 +370,10 @@ static int try_scene(const struct scene *scene)
     return worked;
 }
 
-/* Entries are copied from here: what is built does not depend on the directory. */
+/* Builds the entries that the cases copy; a build does not depend on the directory. */
 static void make_template(void)
 {
-    static const struct scene any = {0, "node", ONE, MISS, MISS, 0, {NONE, "", DIJITSO_OK}, ""};
+    static const struct test_case plain_case = {0, "node", ONE, MISS, MISS, 0, {NONE, "", DIJITSO_OK}, ""};
     struct module plain = {0, 0, NULL}, needy = {1, 0, NULL};
     check_case("the template");
     if (ranks_rank() == 0) {
@@ -387,9 +388,9 @@ static void make_template(void)
                    "esac\n"
                    "exec cc \"$@\"\n",
                    0755);
-        params = parameters(&any, path_of("%s/template", work));
-        CHECK_OUTCOME(ask("matrix", params, &plain, MPI_COMM_SELF), VALUE, ANY_ORIGIN);
-        CHECK_OUTCOME(ask("needy", params, &needy, MPI_COMM_SELF), VALUE, ANY_ORIGIN);
+        params = parameters(&plain_case, path_of("%s/template", work));
+        CHECK_OUTCOME(call("matrix", params, &plain, MPI_COMM_SELF), VALUE, ANY_ORIGIN);
+        CHECK_OUTCOME(call("needy", params, &needy, MPI_COMM_SELF), VALUE, ANY_ORIGIN);
         dijitso_params_free(params);
     }
     ranks_barrier();
@@ -403,14 +404,14 @@ int main(int argc, char **argv)
     double start;
     ranks_start(&argc, &argv);
     work = argv[1];
-    /* On the last rank a library that needs this one does not load. */
+    /* Without the provider, the last rank cannot load "needy". */
     if (ranks_rank() != ranks_size() - 1)
         CHECK(dlopen(PROVIDER, RTLD_NOW | RTLD_GLOBAL) != NULL);
     make_template();
     start = now();
     for (int number = 0; number < count; ++number) {
-        const struct scene scene = draw_scene(number);
-        worked += try_scene(&scene);
+        const struct test_case test = draw_case(number);
+        worked += try_case(&test);
     }
     if (ranks_rank() == 0)
         printf("%d cases on %d ranks in %.1f s: %d calls succeeded, %d failed alike on all ranks\n", count,

@@ -16,11 +16,11 @@ enum thrown_kind { THROWN_NOTHING, THROWN_BY_GENERATE, THROWN_BY_DIJITSO };
 
 struct thrown {
     enum thrown_kind kind;
-    dijitso_status status; /* where dijitso threw */
+    dijitso_status status; /* of THROWN_BY_DIJITSO */
     char message[4000];
 };
 
-/* Calls dijitso::jit with a generate that throws; a hit throws nothing. */
+/* Calls dijitso::jit with a generate that throws, and reports the exception. A hit throws nothing. */
 struct thrown jit_throwing(const char *name, const char *cache_dir, const char *compiler, const char *strategy,
                            MPI_Comm comm);
 

@@ -1,4 +1,4 @@
-/* What the libraries called "needy" in matrix.c need to load. */
+/* The symbol that the libraries "needy" of matrix.c need. */
 int provided_46(void);
 
 int provided_46(void)

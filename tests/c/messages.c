@@ -1,5 +1,5 @@
-/* What a user sees on standard error: lines about builds that take long, from one rank, and each failure once, by the
- * program that prints the error. Built without and with ranks. */
+/* Output on standard error: one rank reports a slow build, and the library prints no failure, because the program prints
+ * the error. Built without and with ranks. */
 #define _POSIX_C_SOURCE 200809L
 #ifdef WITH_RANKS
 #include "ranks.h"
@@ -23,7 +23,7 @@ static int ranks_size(void) { return 1; }
 static void ranks_barrier(void) {}
 #endif
 
-/* --- standard error, into a file of each rank ------------------------------------------------------------------------ */
+/* --- standard error, in a file for each rank ------------------------------------------------------------------------- */
 
 static int saved_stderr = -1;
 
@@ -69,7 +69,7 @@ static int count(const char *text, const char *part)
     return found;
 }
 
-/* In what ranks from first up to but not including end have written. */
+/* Counts `part` in the output of the ranks from `first` to `end`, which is excluded. */
 static int count_in(const char *name, int first, int end, const char *part)
 {
     int found = 0;
@@ -78,9 +78,9 @@ static int count_in(const char *name, int first, int end, const char *part)
     return found;
 }
 
-/* --- builds that take long -------------------------------------------------------------------------------------------- */
+/* --- slow builds ------------------------------------------------------------------------------------------------------ */
 
-/* A compiler that takes so many seconds longer. */
+/* Writes a compiler that takes this many seconds longer. */
 static const char *slow_compiler(int seconds)
 {
     const char *const path = path_of("%s/slow-%d-c++", work, seconds);
@@ -115,7 +115,7 @@ static void slow(void)
     if (ranks_rank() == 0) {
         CHECK(count_in("slow", 0, 1, "compiling \"slow\" for 3 s so far\n") == 1);
         CHECK(count_in("slow", 0, 1, "\n") == 1);
-        /* Those that wait say whom they wait for, one for all. */
+        /* One of the waiting ranks reports which rank they wait for. */
         CHECK(count_in("slow", 1, ranks_size(), "\n") == (ranks_size() > 1));
         CHECK(count_in("slow", 1, ranks_size(), "rank 0 on ") == (ranks_size() > 1));
         CHECK(count_in("slow", 1, ranks_size(), ") is compiling \"slow\"\n") == (ranks_size() > 1));
@@ -125,7 +125,7 @@ static void slow(void)
 
 #ifdef WITH_RANKS
 
-/* Each rank has a directory of its own, and all that have not got the library build it. */
+/* Each rank has its own directory and builds the library if it misses; one rank reports. */
 static void many(void)
 {
     const char *const directory = path_of("%s/own-%d", work, ranks_rank());
@@ -136,7 +136,7 @@ static void many(void)
     }
     if (ranks_size() == 1)
         return;
-    check_case("rank 0 has it");
+    check_case("rank 0 has the library");
     {
         dijitso_params *const params = params_with(directory, "build.cxx", slow_compiler(5), "build.precompile",
                                                    "never", "parallel.timeout", "12", NULL);
@@ -158,7 +158,7 @@ static void many(void)
 
 #else
 
-/* Another program builds the same. */
+/* Another process builds the same library. */
 static void lease(void)
 {
     const char *const directory = path_of("%s/leased", work), *const compiler = slow_compiler(6);
@@ -203,7 +203,7 @@ static void fail(const char *name, struct integer *integer, const char *key, con
     release();
     CHECK(outcome.status != DIJITSO_OK);
     text = read_all(file_of(name, ranks_rank()));
-    /* The program has said it, and the library nothing. */
+    /* Only the program has printed the error. */
     CHECK(count(text, "\n") == 1 && strncmp(text, "program: ", 9) == 0);
     CHECK(count(text, "rank ") == count(text, place) && count(text, place) <= 1);
 #ifdef WITH_RANKS
@@ -219,13 +219,13 @@ static void failures(void)
     struct integer refused = {1, 0, "int broken = nonsense_of_ours;\n", NULL}, good = {1, 0, NULL, NULL},
                    generate = {1, 0, NULL, "no element of degree -1"};
     fail("refused", &refused, "cache.failure_ttl", "60");
-    fail("remembered", &refused, "cache.failure_ttl", "60");
+    fail("known-failure", &refused, "cache.failure_ttl", "60");
     fail("generate", &generate, "cache.failure_ttl", "0");
     fail("missing", &good, "build.cxx", "no-such-compiler-42");
     fail("timeout", &good, "build.timeout", "0.01");
 }
 
-/* A build that fails says what to do next. */
+/* Checks that the error of a failed build says what to do next. */
 static void check_advice(const char *what, struct integer *integer, const char *key, const char *value, const char *advice)
 {
     dijitso_params *const params = params_with(path_of("%s/failures", work), key, value, "cache.failure_ttl", "0",
@@ -263,8 +263,8 @@ static void advice(void)
     check_advice("a compiler that may not be run", &good, "build.cxx", compiler("forbidden", ":"), "CXX");
     check_advice("a compiler that is killed", &good, "build.cxx", compiler("killed", "kill -KILL $$"),
                  "build.max_compilers");
-    check_advice("a compiler without room", &good, "build.cxx",
-                 compiler("roomless", "echo 'x.s: fatal error: No space left on device' >&2; exit 1"), "dijitso gc");
+    check_advice("a full disk", &good, "build.cxx",
+                 compiler("full-disk", "echo 'x.s: fatal error: No space left on device' >&2; exit 1"), "dijitso gc");
 }
 
 int main(int argc, char **argv)

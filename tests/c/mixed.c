@@ -1,5 +1,5 @@
-/* Communicators in mixed use: some ranks alone while others are together, two threads, thousands of cycles, every kind
- * of error handler. What communicators.c, nested.c and mpi_state.c try is not repeated here. */
+/* Mixed use of communicators: some ranks alone while others call together, two threads, thousands of communicators, every
+ * error handler. */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -12,8 +12,8 @@ static dijitso_params *params_in(const char *directory)
     return params_with(path_of("%s/%s", work, directory), NULL);
 }
 
-/* Even ranks are alone, each in MPI_COMM_SELF, all with the same name in one directory, a different number of times on
- * each; odd ranks are together, in a communicator of their own, and are not waited for. */
+/* Even ranks call on MPI_COMM_SELF, with the same name and directory, but each a different number of times. Meanwhile the
+ * odd ranks call together on a communicator of their own. */
 static void some_alone(void)
 {
     const int odd = ranks_rank() % 2;
@@ -42,43 +42,43 @@ static void some_alone(void)
 
 enum { NAMES = 6 };
 
-struct talk {
+struct job {
     MPI_Comm comm;
     dijitso_params *params;
     int number;
-    int wrong; /* calls that gave no library or a wrong one */
+    int wrong; /* calls without a library, or with a wrong one */
     const char *names[NAMES];
 };
 
-/* The fixture's helpers keep lists for one thread only, so that this one uses the C interface as it is. */
+/* The helpers of the fixture are for one thread only, so the threads use the C interface directly. */
 static int32_t generate_number(void *user_data, const char *name, const char *signature, const char *json,
                                dijitso_source *source)
 {
-    const struct talk *const talk = user_data;
+    const struct job *const job = user_data;
     char code[128];
     (void)name, (void)signature, (void)json;
-    snprintf(code, sizeof code, "extern \"C\" int value() { return %d; }\n", 600 + talk->number);
+    snprintf(code, sizeof code, "extern \"C\" int value() { return %d; }\n", 600 + job->number);
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-static void *talk(void *argument)
+static void *run(void *argument)
 {
-    struct talk *const talk = argument;
+    struct job *const job = argument;
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    callbacks.user_data = talk;
+    callbacks.user_data = job;
     callbacks.generate = generate_number;
     for (int i = 0; i < 3 * NAMES; ++i) {
         dijitso_library *library = NULL;
         dijitso_error *error = NULL;
         dijitso_fn value = NULL;
         const dijitso_status status =
-            dijitso_jit(talk->names[i % NAMES], talk->params, &callbacks, talk->comm, &library, &error);
+            dijitso_jit(job->names[i % NAMES], job->params, &callbacks, job->comm, &library, &error);
         if (status != DIJITSO_OK) {
-            fprintf(stderr, "thread %d: %s\n", talk->number, dijitso_error_message(error));
-            ++talk->wrong;
+            fprintf(stderr, "thread %d: %s\n", job->number, dijitso_error_message(error));
+            ++job->wrong;
         } else if (dijitso_library_symbol(library, "value", &value, NULL) != DIJITSO_OK
-                   || ((int (*)(void))value)() != 600 + talk->number) {
-            ++talk->wrong;
+                   || ((int (*)(void))value)() != 600 + job->number) {
+            ++job->wrong;
         }
         dijitso_error_free(error);
         dijitso_library_free(library);
@@ -88,7 +88,7 @@ static void *talk(void *argument)
 
 static void two_threads(int provided)
 {
-    struct talk talks[2];
+    struct job jobs[2];
     pthread_t threads[2];
     check_case("two communicators in two threads");
     if (provided != MPI_THREAD_MULTIPLE) {
@@ -96,20 +96,20 @@ static void two_threads(int provided)
         return;
     }
     for (int i = 0; i < 2; ++i) {
-        talks[i].number = i;
-        talks[i].wrong = 0;
-        talks[i].params = params_in("threads");
+        jobs[i].number = i;
+        jobs[i].wrong = 0;
+        jobs[i].params = params_in("threads");
         for (int j = 0; j < NAMES; ++j)
-            talks[i].names[j] = path_of("thread_%d_%d", i, j);
-        MPI_Comm_dup(MPI_COMM_WORLD, &talks[i].comm);
+            jobs[i].names[j] = path_of("thread_%d_%d", i, j);
+        MPI_Comm_dup(MPI_COMM_WORLD, &jobs[i].comm);
     }
     for (int i = 0; i < 2; ++i)
-        CHECK(pthread_create(&threads[i], NULL, talk, &talks[i]) == 0);
+        CHECK(pthread_create(&threads[i], NULL, run, &jobs[i]) == 0);
     for (int i = 0; i < 2; ++i) {
         CHECK(pthread_join(threads[i], NULL) == 0);
-        CHECK(talks[i].wrong == 0);
-        MPI_Comm_free(&talks[i].comm);
-        dijitso_params_free(talks[i].params);
+        CHECK(jobs[i].wrong == 0);
+        MPI_Comm_free(&jobs[i].comm);
+        dijitso_params_free(jobs[i].params);
     }
 }
 
@@ -143,8 +143,8 @@ static void failures_on(MPI_Comm comm, const char *handler)
     dijitso_params_free(params);
 }
 
-/* With errors fatal, a mistake of ours would end the program; with errors returned, it would be seen by nobody. In both
- * cases the communicator keeps its handler, and so does the world, on which handlers of failed calls fall back. */
+/* With MPI_ERRORS_ARE_FATAL an MPI error of the library would end the program; with MPI_ERRORS_RETURN it would go
+ * unnoticed. In both cases the communicator and MPI_COMM_WORLD, whose handler MPI may use instead, keep their handlers. */
 static void error_handlers(void)
 {
     static const char *const names[] = {"fatal", "return"};
@@ -166,7 +166,7 @@ static void error_handlers(void)
     }
 }
 
-/* The library's mark on a communicator is not inherited by its duplicates, nor lost with them. */
+/* The library's attribute on a communicator is neither copied to a duplicate nor lost with it. */
 static void duplicates(void)
 {
     dijitso_params *const params = params_in("duplicates");
@@ -183,8 +183,8 @@ static void duplicates(void)
     dijitso_params_free(params);
 }
 
-/* Ranks of two groups that talk across have no order in which they could agree. */
-static void between_groups(void)
+/* Inter-communicators are refused: their two groups have no common order of ranks. */
+static void inter_communicator(void)
 {
     const int odd = ranks_rank() % 2;
     dijitso_params *const params = params_in("between");
@@ -204,8 +204,8 @@ static void between_groups(void)
     dijitso_params_free(params);
 }
 
-/* MPI has room for some thousand communicators (MPICH for 2048), and each cycle takes two: that this ends is the proof
- * that none is kept. */
+/* Each cycle takes two communicators, and MPI can have a few thousand (MPICH 2048): the test can only end if the library
+ * frees its own. */
 static void cycles(int count)
 {
     dijitso_params *const params = params_in("cycles");
@@ -227,9 +227,9 @@ static void cycles(int count)
 
 int main(int argc, char **argv)
 {
-    static struct integer kept = {78, 0, NULL, NULL};
+    static struct integer unfreed_integer = {78, 0, NULL, NULL};
     dijitso_params *params;
-    MPI_Comm left;
+    MPI_Comm unfreed;
     int provided;
     MPI_Init_thread(&argc, &argv, MPI_THREAD_MULTIPLE, &provided);
     MPI_Comm_rank(MPI_COMM_WORLD, &check_state.rank);
@@ -238,13 +238,13 @@ int main(int argc, char **argv)
     two_threads(provided);
     error_handlers();
     duplicates();
-    between_groups();
+    inter_communicator();
     cycles(ranks_size() <= 2 ? 10000 : 200);
-    /* A communicator that the host forgets to free is no trouble for MPI_Finalize. */
-    check_case("forgotten");
-    params = params_in("forgotten");
-    MPI_Comm_dup(MPI_COMM_WORLD, &left);
-    CHECK_OUTCOME(jit_integer("forgotten", params, &kept, left), 78 + INCLUDED_VALUE, ANY_ORIGIN);
+    /* MPI_Finalize works although the host has not freed a communicator. */
+    check_case("a communicator that is not freed");
+    params = params_in("unfreed");
+    MPI_Comm_dup(MPI_COMM_WORLD, &unfreed);
+    CHECK_OUTCOME(jit_integer("unfreed", params, &unfreed_integer, unfreed), 78 + INCLUDED_VALUE, ANY_ORIGIN);
     dijitso_params_free(params);
     return ranks_finish();
 }

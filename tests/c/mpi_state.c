@@ -1,4 +1,4 @@
-/* Before MPI is initialised and after it is finalised, a communicator is refused, and its null is still good. */
+/* Before MPI_Init and after MPI_Finalize, a communicator is refused and MPI_COMM_NULL works. */
 #include "ranks.h"
 
 static void outside(const char *work, const char *when)

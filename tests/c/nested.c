@@ -1,12 +1,12 @@
-/* A form needs an element: generate calls dijitso_jit for the element, includes its header and links to it. What the
- * builder built so travels with the form to every rank, and cache directories can be moved.
- * usage: nested WORK cold|moved, each in a process of its own */
+/* A form needs an element: generate calls dijitso_jit for the element, includes its header and links to it. The element
+ * is distributed with the form to every rank, and cache directories can be moved.
+ * usage: nested WORK cold|moved, each in new processes */
 #include "ranks.h"
 
 struct form {
     const dijitso_params *params;
     struct integer element;
-    MPI_Comm element_comm; /* given to the inner call, which communicates with nobody whatever it is */
+    MPI_Comm element_comm; /* passed to the inner call, which ignores it and is local */
     int calls;
 };
 
@@ -36,7 +36,7 @@ static int32_t generate_form(void *user_data, const char *name, const char *sign
     return status;
 }
 
-/* Not in terms of the element's value(), which the form's own would take the place of. */
+/* A function of its own, because the form's value() would replace the element's value(). */
 #define ELEMENT_CODE "extern \"C\" int element_value() { return 9 + included_value; }\n"
 enum { ELEMENT = 9, FORM_VALUE = 1000 + (ELEMENT + INCLUDED_VALUE) + INCLUDED_VALUE };
 
@@ -52,7 +52,7 @@ static struct outcome call(const char *name, const dijitso_params *params, struc
     return outcome;
 }
 
-/* inner: the communicator of the outer call, its null, or one of this process alone. */
+/* `inner` is the communicator of the inner call: "world", "null" or "self". */
 static void try_nested(const char *root, const char *phase, const char *strategy, enum layout layout,
                        const char *inner)
 {

@@ -1,9 +1,9 @@
-/* Every function with NULL in place of every pointer: an answer or a status, never a crash. tests/c/exports.sh holds
- * the list of functions in this file against the header. */
+/* Calls every function with NULL for every pointer: it returns a value or a status and does not crash. exports.sh
+ * checks that this file calls every function of the header. */
 #include "fixture.h"
 
 #define CHECK_INVALID(call) CHECK((call) == DIJITSO_ERROR_INVALID_ARGUMENT)
-/* The same, where the call explains itself. */
+/* Also checks the error in `&error`, which is declared here. */
 #define CHECK_EXPLAINED(call) \
     do { \
         dijitso_error *error = NULL; \
@@ -141,7 +141,7 @@ static void building(const char *cache)
     dijitso_params_free(params);
 }
 
-/* Visitors that are not to be called: what they would be told is not there. */
+/* Visitors that must not be called, because the entries do not exist. */
 static int32_t no_text(void *user_data, const char *text)
 {
     (void)user_data;
@@ -253,7 +253,7 @@ static void cache_of(const char *directory)
     dijitso_params_free(params);
 }
 
-/* Without a communicator, and with nowhere to write to: MPI is not initialised, and not asked for. */
+/* Without a communicator no MPI is needed, and MPI is not initialised here. */
 static void communicators(void)
 {
     MPI_Comm comm = DIJITSO_COMM_NULL;

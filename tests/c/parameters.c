@@ -1,4 +1,4 @@
-/* Where a parameter's value comes from, what is refused, and what reaches the generator. */
+/* Sources of a parameter's value, refused values, and the parameters of the generator. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
@@ -54,7 +54,7 @@ static void write_config(const char *directory, const char *text, int mode)
     write_text(path_of("%s/.dijitso.conf", directory), text, mode);
 }
 
-/* defaults < config file < environment < caller, and every value says which. */
+/* defaults < config file < environment < caller; dijitso_params_origin tells which. */
 static void precedence(const char *work)
 {
     const char *const directory = path_of("%s/precedence", work);
@@ -125,7 +125,7 @@ static int32_t keep_generator(void *user_data, const char *name, const char *sig
     return dijitso_source_set_code(source, code, strlen(code));
 }
 
-/* The generator section takes any JSON, is handed to the callback, and is part of the signature. */
+/* The section `generator` takes any JSON, is passed to the callback, and is part of the signature. */
 static void generator(const char *work)
 {
     static char seen[PATH_SIZE];

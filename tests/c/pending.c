@@ -1,7 +1,7 @@
-/* Calls in two parts: nine modules are started before one is finished, on all ranks and within generate; some fail, some
- * are given up, some ranks do something else.
- * usage: ahead WORK cold|warm|faults|leave|left|forked|late, each in processes of their own; leave: the program ends
- * while compilers run, of which nothing is left after that; late: only with more than one rank */
+/* dijitso_jit_start and dijitso_jit_finish: nine modules are started before one is finished, on all ranks and within
+ * generate. Some builds fail, some are cancelled, and some ranks make another call.
+ * usage: pending WORK cold|warm|faults|leave|left|forked|late, each in new processes. leave ends the program while
+ * compilers run; left checks that none survives; late needs more than one rank. */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -49,7 +49,7 @@ static void try_nine(const char *root, const char *strategy, enum layout layout,
         integers[i] = (struct integer){i, 0, NULL, NULL};
         pending[i] = start(path_of("nine_%s_%s_%d", strategy, layouts[layout], i), params, &integers[i], comm);
     }
-    /* From the last one: the order need not be that of the starts. */
+    /* In reverse: the order need not be that of the starts. */
     for (int i = MODULES - 1; i >= 0; --i) {
         struct outcome outcome = finish(pending[i]);
         ranks_check_same_outcome(comm, &outcome);
@@ -65,11 +65,11 @@ static void try_nine(const char *root, const char *strategy, enum layout layout,
     dijitso_params_free(params);
 }
 
-/* Two libraries that a third one needs, built at the same time. */
+/* A library that needs two others, which are built at the same time. */
 struct parent {
     const dijitso_params *params;
-    int leaves; /* one is not finished */
-    dijitso_pending *left;
+    int leaves_unfinished; /* generate returns without finishing the second one */
+    dijitso_pending *unfinished;
 };
 
 static int32_t generate_parent(void *user_data, const char *name, const char *signature, const char *generator_json,
@@ -89,8 +89,8 @@ static int32_t generate_parent(void *user_data, const char *name, const char *si
         pending[i] = start(path_of("%s_child_%d", name, i), parent->params, &children[i], MPI_COMM_WORLD);
     }
     first = finish(pending[0]);
-    if (parent->leaves) {
-        parent->left = pending[1];
+    if (parent->leaves_unfinished) {
+        parent->unfinished = pending[1];
         outcome_free(&first);
         return dijitso_source_set_code(source, "int x;", 6);
     }
@@ -124,13 +124,13 @@ static void try_nested(const char *root, const char *strategy, enum layout layou
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     CHECK_OUTCOME(outcome, 3 + 3 * INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK) | ORIGIN(RECEIVED));
 
-    parent.leaves = 1;
-    outcome = jit(path_of("leaves_%s_%s", strategy, layouts[layout]), params, &callbacks, MPI_COMM_WORLD);
+    parent.leaves_unfinished = 1;
+    outcome = jit(path_of("unfinished_%s_%s", strategy, layouts[layout]), params, &callbacks, MPI_COMM_WORLD);
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     CHECK_CONTAINS(outcome.error == NULL ? "" : dijitso_error_message(outcome.error), "that it has not finished");
     CHECK_STATUS(outcome.status, DIJITSO_ERROR_GENERATE, outcome.error);
-    if (parent.left != NULL) {
-        outcome = finish(parent.left);
+    if (parent.unfinished != NULL) {
+        outcome = finish(parent.unfinished);
         CHECK_STATUS(outcome.status, DIJITSO_ERROR_STATE, outcome.error);
     }
     dijitso_params_free(params);
@@ -164,7 +164,7 @@ static void try_faults(const char *root, const char *strategy, enum layout layou
     ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
     CHECK_OUTCOME(outcome, 1 + INCLUDED_VALUE, ANY_ORIGIN);
 
-    /* The last rank finishes another one: nobody waits for ever, and all go on. */
+    /* The last rank finishes another build: all ranks get an error, and the next call works. */
     a = start(path_of("e_%s", tag), params, &good, MPI_COMM_WORLD);
     b = start(path_of("f_%s", tag), params, &good, MPI_COMM_WORLD);
     outcome = finish(last ? b : a);
@@ -183,29 +183,29 @@ static void try_faults(const char *root, const char *strategy, enum layout layou
     dijitso_params_free(params);
 }
 
-/* A compiler that would run for a minute. */
-static void leave_builds_behind(const char *work)
+/* Ends the program while compilers run that would take a minute. */
+static void end_during_builds(const char *work)
 {
     const char *const slow = path_of("%s/slow-%d", work, ranks_rank());
-    const char *const began = path_of("%s/began-%d", work, ranks_rank());
+    const char *const started = path_of("%s/started-%d", work, ranks_rank());
     struct integer good = {1, 0, NULL, NULL};
     dijitso_params *params;
     write_text(slow, path_of("#!/bin/sh\ncase \" $* \" in *' -o '*) echo $$ > '%s'; sleep 60;; "
-                             "*) echo slow version 1;; esac\n", began), 0700);
+                             "*) echo slow version 1;; esac\n", started), 0700);
     params = params_with(path_of("%s/left-%d", work, ranks_rank()), "build.cxx", slow, "build.slots_dir", "",
                          "cache.signature", "name", NULL);
     for (int i = 0; i < 3; ++i)
         start(path_of("left_%d", i), params, &good, MPI_COMM_NULL);
-    for (int i = 0; i < 3000 && !exists(began); ++i)
+    for (int i = 0; i < 3000 && !exists(started); ++i)
         nanosleep(&(struct timespec){0, 10000000}, NULL);
-    CHECK(exists(began));
+    CHECK(exists(started));
     dijitso_params_free(params);
 }
 
-/* Every compiler has ended, and no lease is left. */
+/* Checks that every compiler has ended and no lease is left. */
 static void check_nothing_is_left(const char *work)
 {
-    FILE *const file = fopen(path_of("%s/began-%d", work, ranks_rank()), "r");
+    FILE *const file = fopen(path_of("%s/started-%d", work, ranks_rank()), "r");
     int process = 0;
     CHECK(file != NULL && fscanf(file, "%d", &process) == 1);
     if (file != NULL)
@@ -215,8 +215,8 @@ static void check_nothing_is_left(const char *work)
         CHECK(!exists(path_of("%s/left-%d/lease/left_%d", work, ranks_rank(), i)));
 }
 
-/* A host may fork between the two parts, as Python's subprocess and multiprocessing do. The child has neither the threads
- * that build nor the right to talk to the other ranks: it is told so, and its parent goes on. */
+/* A host may fork between start and finish, as Python's subprocess and multiprocessing do. The child has no build threads
+ * and must not use MPI, so its calls fail; those of the parent work. */
 static void fork_in_between(const char *work)
 {
     static const char text[] = "forked child";
@@ -233,7 +233,7 @@ static void fork_in_between(const char *work)
     pending[3] = start("known", params, &known, MPI_COMM_WORLD);
     child = fork();
     if (child == 0) {
-        alarm(60); /* whatever hangs is ended, and seen by the parent */
+        alarm(60); /* ends the child if it hangs, which the parent notices */
         check_case("in the child");
         check_state.failures = 0;
         for (int i = 0; i < 2; ++i) {
@@ -272,7 +272,7 @@ static void sleep_seconds(int seconds)
         continue;
 }
 
-/* parallel.timeout between the two parts, on a communicator of its own each, since it is of no use afterwards. */
+/* parallel.timeout between start and finish. Each case has its own communicator, which cannot be used afterwards. */
 static void time_out(const char *work)
 {
     const char *const slow = path_of("%s/slow", work);
@@ -316,7 +316,7 @@ static void time_out(const char *work)
     CHECK(pending == NULL);
     MPI_Comm_free(&comm);
 
-    check_case("a build that takes too long for those who wait");
+    check_case("a build that takes longer than parallel.timeout");
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     pending = start("held", held, &good, comm);
     outcome = finish(pending);
@@ -325,7 +325,7 @@ static void time_out(const char *work)
     CHECK_STATUS(outcome.status, DIJITSO_ERROR_TIMEOUT, outcome.error);
     MPI_Comm_free(&comm);
 
-    check_case("what was built meanwhile is there for others");
+    check_case("the build has been completed");
     MPI_Comm_dup(MPI_COMM_WORLD, &comm);
     CHECK_OUTCOME(finish(start("held", held, &good, comm)), 1 + INCLUDED_VALUE, ORIGIN(DISK) | ORIGIN(MEMORY));
     MPI_Comm_free(&comm);
@@ -349,7 +349,7 @@ int main(int argc, char **argv)
                 try_faults(root, strategies[strategy], (enum layout)layout);
         }
     if (strcmp(argv[2], "leave") == 0)
-        leave_builds_behind(argv[1]);
+        end_during_builds(argv[1]);
     if (strcmp(argv[2], "left") == 0)
         check_nothing_is_left(argv[1]);
     if (strcmp(argv[2], "forked") == 0)

@@ -1,3 +1,3 @@
-# An empty directory for one test: cmake -DWORK=DIRECTORY -P prepare.cmake
+# Makes an empty directory for one test: cmake -DWORK=DIRECTORY -P prepare.cmake
 file(REMOVE_RECURSE "${WORK}")
 file(MAKE_DIRECTORY "${WORK}")

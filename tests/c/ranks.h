@@ -1,4 +1,4 @@
-/* The MPI side of the tests: who am I, and do all ranks see the same? */
+/* MPI for the tests: rank and size, and checks that all ranks have the same result. */
 #ifndef RANKS_H
 #define RANKS_H
 
@@ -6,25 +6,26 @@
 
 #include <mpi.h>
 
-/* Starts MPI, and sets check_state.rank. */
+/* Starts MPI and sets check_state.rank. */
 void ranks_start(int *argc, char ***argv);
 int ranks_rank(void);
 int ranks_size(void);
-/* Ends MPI; the exit status is a failure on every rank if there was one on any. */
+/* Ends MPI and returns the exit status: a failure on every rank if any rank had one. Collective. */
 int ranks_finish(void);
 
 void ranks_barrier(void);
 int ranks_sum(int value);
-/* Every rank of comm has the same bytes in text. */
+/* Checks that every rank of comm has the same text. Collective over comm. */
 void ranks_check_same_text(MPI_Comm comm, const char *text);
-/* Every rank of comm has the same status and message; returns the status. The outcome remains the caller's. */
+/* Checks that every rank of comm has the same status and message, and returns the status. The caller still owns the
+ * outcome. Collective over comm. */
 dijitso_status ranks_check_same_outcome(MPI_Comm comm, const struct outcome *outcome);
 
-/* The three strategies, and the two ways that ranks may lie on directories. */
+/* The three strategies, and two layouts: one shared directory, or one for each rank. */
 extern const char *const strategies[3];
 enum layout { LAYOUT_SHARED, LAYOUT_OWN, LAYOUTS };
 extern const char *const layouts[LAYOUTS];
-/* root/strategy-layout for one shared directory, root/strategy-layout/N for one of each rank; made by every rank. */
+/* Makes and returns root/strategy-layout if the directory is shared, or else root/strategy-layout/RANK. */
 const char *layout_directory(const char *root, const char *strategy, enum layout layout);
 
 #endif

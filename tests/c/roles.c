@@ -1,5 +1,5 @@
-/* Roles, communicators and transport for hosts of their own: what they give, and that whatever is wrong on one rank is
- * the same error on all. */
+/* Roles, communicators and transport for hosts with their own callbacks. A wrong argument on one rank gives the same
+ * error on all. */
 #include "ranks.h"
 
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static void check_same(dijitso_status status, dijitso_status expected, dijitso_e
     CHECK_STATUS(status, expected, error);
 }
 
-/* For a call that puts its error into `&error`. */
+/* Makes a call with `&error` as its last argument, and checks that all ranks get the expected status. */
 #define CHECK_SAME(call, expected) \
     do { \
         dijitso_error *error = NULL; \
@@ -45,7 +45,7 @@ static void free_comm(MPI_Comm *comm)
         MPI_Comm_free(comm);
 }
 
-/* Every rank in the directory of its half: even ranks share one, odd ranks the other. */
+/* Returns the directory of this rank: even ranks share one, odd ranks the other. */
 static const char *half(void)
 {
     return path_of("%s/half [%d*]", work, ranks_rank() % 2);
@@ -60,7 +60,7 @@ static void discover(void)
 {
     int32_t *const ranks = malloc(sizeof(int32_t) * (size_t)ranks_size());
     int32_t count = -1;
-    check_case("who shares a directory");
+    check_case("ranks that share a directory");
     CHECK_SAME(dijitso_mpi_discover_path_access_ranks(MPI_COMM_WORLD, half(), ranks, ranks_size(), &count, &error),
                DIJITSO_OK);
     CHECK(count == in_half());
@@ -114,7 +114,7 @@ static void node_communicators(void)
                ranks_size() > 1 ? DIJITSO_ERROR_RANKS_DISAGREE : DIJITSO_ERROR_INVALID_ARGUMENT);
     CHECK(some == MPI_COMM_NULL);
 
-    check_case("a node root that is none");
+    check_case("an invalid node root");
     CHECK_SAME(dijitso_mpi_create_node_roots_comm(MPI_COMM_WORLD, ranks_rank() == 0 ? -5 : node_root, &some, &error),
                DIJITSO_ERROR_INVALID_ARGUMENT);
     free_comm(&roots);
@@ -170,7 +170,7 @@ static void roles(void)
     }
     free_comm(&node);
 
-    check_case("a strategy that is none");
+    check_case("an unknown strategy");
     CHECK_SAME(dijitso_mpi_create_comms_and_role(MPI_COMM_WORLD, half(), ranks_rank() == 0 ? "some" : "node", &copy, &wait,
                                                  &role, &error),
                DIJITSO_ERROR_INVALID_ARGUMENT);
@@ -209,10 +209,10 @@ static void transport(void)
         free(data);
     }
     if (ranks_size() > 1) {
-        check_case("everybody sends");
+        check_case("every rank sends");
         CHECK_SAME(dijitso_mpi_send_binary(MPI_COMM_WORLD, (const uint8_t *)"x", 1, &error),
                    DIJITSO_ERROR_INVALID_ARGUMENT);
-        check_case("nowhere to put it on the last rank");
+        check_case("no blob on the last rank");
         if (ranks_rank() == 0)
             CHECK_SAME(dijitso_mpi_send_binary(MPI_COMM_WORLD, (const uint8_t *)"x", 1, &error),
                        DIJITSO_ERROR_INVALID_ARGUMENT);
@@ -220,7 +220,7 @@ static void transport(void)
             CHECK_SAME(dijitso_mpi_receive_binary(MPI_COMM_WORLD, ranks_rank() == ranks_size() - 1 ? NULL : blob, &error),
                        DIJITSO_ERROR_INVALID_ARGUMENT);
     }
-    check_case("nobody sends");
+    check_case("no rank sends");
     CHECK_SAME(dijitso_mpi_receive_binary(MPI_COMM_WORLD, blob, &error), DIJITSO_ERROR_INVALID_ARGUMENT);
     dijitso_blob_free(blob);
 }
@@ -230,7 +230,7 @@ static void numbers(void)
     uint64_t *const partitions = malloc(sizeof(uint64_t) * (size_t)ranks_size());
     uint64_t first = 0, second = 0;
     int32_t count = -1;
-    check_case("numbers in common");
+    check_case("shared numbers");
     CHECK_SAME(dijitso_mpi_bcast_uuid(MPI_COMM_WORLD, &first, &error), DIJITSO_OK);
     CHECK_SAME(dijitso_mpi_bcast_uuid(MPI_COMM_WORLD, &second, &error), DIJITSO_OK);
     ranks_check_same_text(MPI_COMM_WORLD, path_of("%llx", (unsigned long long)first));
@@ -248,8 +248,8 @@ static void numbers(void)
     free(partitions);
 }
 
-/* The host's communicator goes on working with the library, and new ones have the host's error handler. */
-static void what_is_the_hosts_stays(void)
+/* dijitso_jit works on the new communicators, which have the error handler of the host's communicator. */
+static void host_communicators(void)
 {
     struct integer integer = {7, 0, NULL, NULL};
     dijitso_params *const params = params_with(path_of("%s/cache", work), NULL);
@@ -274,33 +274,33 @@ static void what_is_the_hosts_stays(void)
     dijitso_params_free(params);
 }
 
-struct heard {
-    int failures, strangers;
+struct seen {
+    int failures, wrong_ranks;
 };
 
-static void hear(void *user_data, const dijitso_log_record *record)
+static void handle_record(void *user_data, const dijitso_log_record *record)
 {
-    struct heard *const heard = user_data;
+    struct seen *const seen = user_data;
     if (strstr(record->message, "\"broken\" failed") == NULL)
         return;
-    ++heard->failures;
-    heard->strangers += record->rank != ranks_rank() || record->ranks != ranks_size();
+    ++seen->failures;
+    seen->wrong_ranks += record->rank != ranks_rank() || record->ranks != ranks_size();
 }
 
-/* A failed build is told by one rank, which the record names. */
+/* One rank logs a failed build, and the record has its number. */
 static void records_have_ranks(void)
 {
     struct integer integer = {7, 0, "int broken = nonsense_of_ours;\n", NULL};
     dijitso_params *const params = params_with(path_of("%s/cache", work), NULL);
-    struct heard heard = {0, 0};
+    struct seen seen = {0, 0};
     struct outcome outcome;
     check_case("records");
-    CHECK_CALL(dijitso_log_set_handler(hear, &heard, &error), DIJITSO_OK);
+    CHECK_CALL(dijitso_log_set_handler(handle_record, &seen, &error), DIJITSO_OK);
     CHECK_CALL(dijitso_log_set_level(DIJITSO_LOG_INFO, &error), DIJITSO_OK);
     outcome = jit_integer("broken", params, &integer, MPI_COMM_WORLD);
     CHECK(ranks_check_same_outcome(MPI_COMM_WORLD, &outcome) == DIJITSO_ERROR_COMPILE);
     outcome_free(&outcome);
-    CHECK(ranks_sum(heard.failures) == 1 && heard.strangers == 0);
+    CHECK(ranks_sum(seen.failures) == 1 && seen.wrong_ranks == 0);
     CHECK_CALL(dijitso_log_set_handler(NULL, NULL, &error), DIJITSO_OK);
     dijitso_params_free(params);
 }
@@ -314,7 +314,7 @@ int main(int argc, char **argv)
     roles();
     transport();
     numbers();
-    what_is_the_hosts_stays();
+    host_communicators();
     records_have_ranks();
     return ranks_finish();
 }

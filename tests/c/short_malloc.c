@@ -1,5 +1,5 @@
-/* The names of the C library's allocator, taken by the program: the dynamic linker gives them to every library too,
- * dijitso among them. The work is done by glibc under its other names. */
+/* Defines the names of the C library's allocator in the program, so the dynamic linker binds every library to them,
+ * dijitso too. They call glibc's allocator under its other names. */
 #include "short_malloc.h"
 
 #include <errno.h>

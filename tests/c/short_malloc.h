@@ -1,12 +1,12 @@
-/* An allocator that refuses large blocks, linked into a test program in the place of the C library's. */
+/* An allocator that refuses large blocks. It replaces that of the C library in a test program. */
 #ifndef SHORT_MALLOC_H
 #define SHORT_MALLOC_H
 
 #include <stddef.h>
 
-/* Blocks of more bytes are refused, as if memory were short; (size_t)-1 for none, as at first. */
+/* Refuses blocks of more bytes. (size_t)-1, the initial value, refuses none. */
 void short_malloc_limit(size_t bytes);
-/* How many have been refused so far. */
+/* Returns the number of blocks refused so far. */
 unsigned long short_malloc_refusals(void);
 
 #endif

@@ -1,5 +1,5 @@
-/* The library raises no signal in the host when it cannot write, changes none of its dispositions and masks, and leaves
- * no compiler behind when the host is killed. Built twice: for one process, and (WITH_RANKS) for the ranks of a job.
+/* If the library cannot write, it raises no signal in the host. It changes no signal disposition or mask of the host, and
+ * no compiler survives a killed host. Built twice: for one process, and (WITH_RANKS) for the ranks of a job.
  *
  * usage: signals WORK build|limit|hits|reader|slow|fast */
 #define _POSIX_C_SOURCE 200809L
@@ -25,7 +25,7 @@ enum { SIZE = 4096 };
 static const char *work;
 static int rank = 0;
 
-/* A compiler of all ranks, which rank 0 writes. */
+/* Writes a compiler on rank 0, for all ranks. */
 static const char *compiler(const char *name, const char *text)
 {
     const char *const path = path_of("%s/%s", work, name);
@@ -37,13 +37,13 @@ static const char *compiler(const char *name, const char *text)
     return path;
 }
 
-/* A compiler that may write as much as it likes: the limit is that of the host. */
+/* Returns a compiler without a limit on the size of files; only the host has one. */
 static const char *unlimited_compiler(void)
 {
     return compiler("unlimited-c++", "#!/bin/sh\nulimit -S -f unlimited\nexec c++ \"$@\"\n");
 }
 
-/* A compiler that takes long, with a process of its own; the numbers of both are names in WORK/pids. */
+/* Returns a slow compiler with a child process. The numbers of both are file names in WORK/pids. */
 static const char *slow_compiler(void)
 {
     return compiler("slow-c++",
@@ -66,7 +66,7 @@ static void limit_files(rlim_t size)
     CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
 }
 
-/* Neither ignored nor handled nor blocked nor pending, as in most programs. */
+/* Checks that SIGPIPE and SIGXFSZ are neither ignored nor handled, blocked or pending. */
 static void check_untouched(void)
 {
     static const int raised[2] = {SIGPIPE, SIGXFSZ};
@@ -79,7 +79,7 @@ static void check_untouched(void)
     }
 }
 
-/* What cannot be published is an error of the call, on all ranks, that says what to do. */
+/* If a library cannot be published, all ranks get an error that says what to do. */
 static void limit(void)
 {
     dijitso_params *const params = params_of(unlimited_compiler());
@@ -104,7 +104,7 @@ static void limit(void)
     dijitso_params_free(params);
 }
 
-/* Hits that cannot be counted are hits; they are counted when the program ends, below the limit. */
+/* A hit works although the statistics cannot be written. */
 static void hits(void)
 {
     dijitso_params *const params = params_of("c++");
@@ -117,7 +117,7 @@ static void hits(void)
     dijitso_params_free(params);
 }
 
-/* The log goes to a pipe that nobody reads any more. */
+/* The log goes to a pipe whose reading end is closed. */
 static void reader(void)
 {
     int ends[2];
@@ -159,7 +159,7 @@ int main(int argc, char **argv)
         return 2;
     }
     work = argv[1];
-    /* MPIs and shells leave some of them ignored; UCX, below MPICH, waits for a debugger on SIGHUP. */
+    /* MPIs and shells may ignore some of them; UCX, below MPICH, waits for a debugger on SIGHUP. */
     signal(SIGHUP, SIG_DFL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGXFSZ, SIG_DFL);

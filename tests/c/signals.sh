@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A program, or a job of three ranks, that is killed while it compiles leaves no compiler; the next one removes the rest.
+# Kills a program, or a job of three ranks, while it compiles: no compiler survives, and the next run removes the files.
 # usage: signals.sh PROGRAM WORK [LAUNCHER...]: LAUNCHER ends with the option for the number of ranks
 set -euo pipefail
 
@@ -13,7 +13,7 @@ fi
 
 fail() { printf 'FAILED: %s\n' "$*"; exit 1; }
 
-# Numbers of processes that still run.
+# Prints the numbers of the processes that still run.
 running() {
   local file pid
   for file in "$work"/pids/*; do
@@ -28,7 +28,7 @@ leftovers() { find "$work" \( -name 'dijitso-*' -prune -o -path '*/lease/*' \) |
 for signal in INT TERM HUP KILL; do
   rm -rf "$work"
   mkdir -p "$work"
-  # Background commands of a shell that is no terminal's ignore SIGINT, and what nohup has started ignores SIGHUP.
+  # Background commands of a shell without a terminal ignore SIGINT, and commands under nohup ignore SIGHUP.
   env --default-signal=INT,QUIT,TERM,HUP "${launcher[@]}" "$program" "$work" slow > "$work/output" 2>&1 &
   job=$!
   for ((i = 0; i < 600; ++i)); do
@@ -38,7 +38,7 @@ for signal in INT TERM HUP KILL; do
   [ "$(running | wc -w)" -eq $((2 * ranks)) ] || fail "$ranks compilers do not run: $(cat "$work/output")"
   begin=$(date +%s%N)
   target=$job
-  # Of a launcher that is killed no rank need know: a rank is.
+  # Ranks need not notice that the launcher is killed, so kill a rank.
   if [ "$signal" = KILL ] && [ "$ranks" -gt 1 ]; then
     target=$(pgrep -n -f "^$program $work slow")
   fi
@@ -49,7 +49,7 @@ for signal in INT TERM HUP KILL; do
   done
   printf 'no compiler is left %d ms after SIG%s\n' $((($(date +%s%N) - begin) / 1000000)) "$signal"
   wait "$job" || true
-  [ -n "$(leftovers)" ] || fail "nothing was left after SIG$signal: is this test about anything?"
+  [ -n "$(leftovers)" ] || fail "nothing was left after SIG$signal, so this run tests nothing"
   timeout --kill-after=5 60 "${launcher[@]}" "$program" "$work" fast || fail "the program after SIG$signal"
   [ -z "$(leftovers)" ] || fail "left after SIG$signal: $(leftovers)"
 done

@@ -1,7 +1,7 @@
-/* What the library needs of the stack of a thread: each kind of call on a thread of its own with the stack that the
- * header promises to be enough, painted before, so that the part that was used can be told.
+/* Measures the stack that the library needs: each kind of call runs on a new thread whose stack has the size that the
+ * header promises to be enough. The stack is painted first, so that its used part can be measured.
  *
- * usage: stack WORK build|hit, each in a process of its own */
+ * usage: stack WORK build|hit, each in a new process */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE
 #include "fixture.h"
@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-/* As in the header, part "Threads and MPI"; of the library as it is installed, which is optimised. */
+/* As in the header, part "Threads and MPI", for an optimised library. */
 enum { STACK = 64 << 10, CALL = 40 << 10, PAINT = 0xa5 };
 
 static const char *work;
@@ -29,7 +29,7 @@ static void *cold(void *unused)
     return unused;
 }
 
-/* Built by the phase before. */
+/* The phase `build` has built it. */
 static void *hit(void *unused)
 {
     dijitso_params *const given = params();
@@ -57,7 +57,7 @@ static void *failing(void *unused)
 }
 
 #if defined(__x86_64__) && defined(__GLIBC__)
-/* The exception of a static constructor is an error of the call, and other threads can load libraries afterwards. */
+/* An exception of a static constructor is an error of the call; other threads can still load libraries. */
 static void *throwing(void *unused)
 {
     dijitso_params *const given = params();
@@ -96,7 +96,7 @@ static void *nested(void *unused)
     return unused;
 }
 
-static void *two_parts(void *unused)
+static void *start_and_finish(void *unused)
 {
     dijitso_params *const given = params();
     struct integer integer = {.value = 5};
@@ -112,7 +112,7 @@ static void *two_parts(void *unused)
     return unused;
 }
 
-static void *travel(void *unused)
+static void *bundles(void *unused)
 {
     dijitso_params *const given = params(), *const other = params_with(path_of("%s/other", work), NULL);
     const char *const bundle = path_of("%s/bundle.tar", work);
@@ -123,7 +123,7 @@ static void *travel(void *unused)
     return unused;
 }
 
-static void *look(void *unused)
+static void *missing_symbol(void *unused)
 {
     dijitso_params *const given = params();
     dijitso_library *library = NULL;
@@ -156,7 +156,7 @@ static void try_with_stack(const char *name, void *(*call)(void *))
         ++free_bytes;
     printf("%s: %zu bytes of stack\n", name, (size_t)STACK - free_bytes);
     fflush(stdout);
-    /* What the program's own functions and the thread's own variables take counts as well. */
+    /* Includes the functions of this program and the thread_local variables. */
     CHECK(STACK - free_bytes < CALL);
     munmap(stack, STACK);
 }
@@ -168,17 +168,17 @@ int main(int argc, char **argv)
         try_with_stack("hit", hit);
         return check_result();
     }
-    /* The defaults have a cache of this test. */
+    /* For the call with the default parameters. */
     setenv("DIJITSO_CACHE_DIR", path_of("%s/defaults", work), 1);
     try_with_stack("cold", cold);
-    try_with_stack("missing symbol", look);
+    try_with_stack("missing symbol", missing_symbol);
     try_with_stack("defaults", defaults);
     try_with_stack("failing", failing);
 #if defined(__x86_64__) && defined(__GLIBC__)
     try_with_stack("throwing", throwing);
 #endif
     try_with_stack("nested", nested);
-    try_with_stack("two parts", two_parts);
-    try_with_stack("export and import", travel);
+    try_with_stack("start and finish", start_and_finish);
+    try_with_stack("export and import", bundles);
     return check_result();
 }

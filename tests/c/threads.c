@@ -1,4 +1,4 @@
-/* Eight threads, no communicator: the same names and different ones, parameters of all and of each, failures, handles
+/* Eight threads without a communicator: the same and different names, shared and own parameters, failures, and handles
  * that one thread makes and another frees. usage: threads WORK small|large */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
@@ -9,18 +9,18 @@
 enum { THREADS = 8, NAMES = 3 };
 
 static const char *work;
-static int rounds, meetings;
+static int rounds, builds;
 static dijitso_params *shared;
-static pthread_barrier_t together;
+static pthread_barrier_t barrier;
 
-/* The blob that a builder sent, for receivers in all threads. */
+/* The blob of the builder, for the receivers in all threads. */
 static uint8_t *blob;
 static size_t blob_size;
 
-/* Handles on their way from one thread to another. */
+/* Handles that the next thread takes over and frees. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static dijitso_library *library_on_its_way;
-static dijitso_error *error_on_its_way;
+static dijitso_library *passed_library;
+static dijitso_error *passed_error;
 
 struct thread {
     pthread_t id;
@@ -34,15 +34,15 @@ static dijitso_params *params_of(const char *directory)
     return params_with(path, NULL);
 }
 
-static void hand_on(dijitso_library *library, dijitso_error *error)
+static void pass_on(dijitso_library *library, dijitso_error *error)
 {
     dijitso_library *other_library;
     dijitso_error *other_error;
     pthread_mutex_lock(&lock);
-    other_library = library_on_its_way;
-    other_error = error_on_its_way;
-    library_on_its_way = library;
-    error_on_its_way = error;
+    other_library = passed_library;
+    other_error = passed_error;
+    passed_library = library;
+    passed_error = error;
     pthread_mutex_unlock(&lock);
     if (other_library != NULL)
         CHECK(strlen(dijitso_library_signature(other_library)) > 0 && exists(dijitso_library_path(other_library)));
@@ -52,7 +52,7 @@ static void hand_on(dijitso_library *library, dijitso_error *error)
     dijitso_error_free(other_error);
 }
 
-/* A library that is there: its value, a symbol that it lacks, and on with the handles. */
+/* Uses a loaded library: calls a function, asks for a missing symbol, and passes the handles on. */
 static void use_library(int round)
 {
     dijitso_library *library = NULL;
@@ -70,10 +70,10 @@ static void use_library(int round)
     CHECK(function != NULL && ((int (*)(void))function)() == round % NAMES + INCLUDED_VALUE);
     CHECK(dijitso_library_symbol(library, "no_such_symbol", &function, &error) == DIJITSO_ERROR_SYMBOL);
     CHECK(function == NULL && error != NULL);
-    hand_on(library, error);
+    pass_on(library, error);
 }
 
-/* Parameters of this thread, beside reading those of all. */
+/* Changes parameters of this thread, and reads the shared ones. */
 static void use_params(int number, int round)
 {
     dijitso_params *params = NULL;
@@ -103,11 +103,11 @@ static void use_params(int number, int round)
 
 static int32_t receive(void *user_data, dijitso_blob *received)
 {
-    uint8_t *const room = dijitso_blob_resize(received, blob_size);
+    uint8_t *const data = dijitso_blob_resize(received, blob_size);
     (void)user_data;
-    if (room == NULL)
+    if (data == NULL)
         return 1;
-    memcpy(room, blob, blob_size);
+    memcpy(data, blob, blob_size);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static int32_t send(void *user_data, const uint8_t *data, size_t size)
     return 0;
 }
 
-/* Asks within generate for what all threads ask for at the same time. */
+/* Asks within generate for a library that all threads ask for at the same time. */
 static int32_t generate_nested(void *integer, const char *name, const char *signature, const char *generator_json,
                                dijitso_source *source)
 {
@@ -133,11 +133,11 @@ static int32_t generate_nested(void *integer, const char *name, const char *sign
     return integer_generate(integer, name, signature, generator_json, source);
 }
 
-/* All threads at once: a library that is not there, one that cannot be built, one that is received. */
-static void meet(int number, int meeting)
+/* All threads at once: build a library, fail to build one, receive one. */
+static void build_at_once(int number, int build)
 {
     static const char broken_code[] = "int broken() { return undeclared_45; }\n";
-    struct integer integer = {meeting, 0, NULL, NULL}, broken = {0, 0, broken_code, NULL};
+    struct integer integer = {build, 0, NULL, NULL}, broken = {0, 0, broken_code, NULL};
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
     struct outcome outcome;
     dijitso_params *params;
@@ -145,14 +145,14 @@ static void meet(int number, int meeting)
 
     callbacks.user_data = &integer;
     callbacks.generate = generate_nested;
-    snprintf(name, sizeof name, "met_%d", meeting);
-    pthread_barrier_wait(&together);
+    snprintf(name, sizeof name, "built_%d", build);
+    pthread_barrier_wait(&barrier);
     outcome = jit(name, shared, &callbacks, DIJITSO_COMM_NULL);
-    CHECK_OUTCOME(outcome, meeting + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK) | ORIGIN(MEMORY));
-    CHECK_OUTCOME(jit_integer(name, shared, &integer, DIJITSO_COMM_NULL), meeting + INCLUDED_VALUE, ORIGIN(MEMORY));
+    CHECK_OUTCOME(outcome, build + INCLUDED_VALUE, ORIGIN(BUILT) | ORIGIN(DISK) | ORIGIN(MEMORY));
+    CHECK_OUTCOME(jit_integer(name, shared, &integer, DIJITSO_COMM_NULL), build + INCLUDED_VALUE, ORIGIN(MEMORY));
 
-    snprintf(name, sizeof name, "broken_%d", meeting);
-    pthread_barrier_wait(&together);
+    snprintf(name, sizeof name, "broken_%d", build);
+    pthread_barrier_wait(&barrier);
     outcome = jit_integer(name, shared, &broken, DIJITSO_COMM_NULL);
     CHECK(outcome.status == DIJITSO_ERROR_COMPILE);
     if (outcome.error != NULL)
@@ -160,11 +160,11 @@ static void meet(int number, int meeting)
     outcome_free(&outcome);
 
     /* Pairs of threads receive into the same directory. */
-    snprintf(name, sizeof name, "receiver-%d-%d", meeting, number / 2);
+    snprintf(name, sizeof name, "receiver-%d-%d", build, number / 2);
     params = params_of(name);
     callbacks.generate = NULL;
     callbacks.receive = receive;
-    pthread_barrier_wait(&together);
+    pthread_barrier_wait(&barrier);
     CHECK_OUTCOME(jit("sent", params, &callbacks, DIJITSO_COMM_NULL), 300 + INCLUDED_VALUE,
                   ORIGIN(RECEIVED) | ORIGIN(DISK) | ORIGIN(MEMORY));
     dijitso_params_free(params);
@@ -173,8 +173,8 @@ static void meet(int number, int meeting)
 static void *run(void *argument)
 {
     const struct thread *const self = argument;
-    for (int meeting = 0; meeting < meetings; ++meeting)
-        meet(self->number, meeting);
+    for (int build = 0; build < builds; ++build)
+        build_at_once(self->number, build);
     for (int round = 0; round < rounds; ++round) {
         use_library(round + self->number);
         if (round % 16 == 0)
@@ -209,10 +209,10 @@ int main(int argc, char **argv)
     CHECK(argc > 1);
     work = path_of("%s/%s", argv[1], large ? "large" : "small");
     rounds = large ? 10000 : 40;
-    meetings = large ? 4 : 1;
+    builds = large ? 4 : 1;
     shared = params_of("shared");
     prepare();
-    CHECK(pthread_barrier_init(&together, NULL, THREADS) == 0);
+    CHECK(pthread_barrier_init(&barrier, NULL, THREADS) == 0);
     for (int i = 0; i < THREADS; ++i) {
         threads[i].number = i;
         if (!CHECK(pthread_create(&threads[i].id, NULL, run, &threads[i]) == 0))
@@ -220,8 +220,8 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < THREADS; ++i)
         CHECK(pthread_join(threads[i].id, NULL) == 0);
-    pthread_barrier_destroy(&together);
-    hand_on(NULL, NULL);
+    pthread_barrier_destroy(&barrier);
+    pass_on(NULL, NULL);
     dijitso_params_free(shared);
     free(blob);
     return check_result();

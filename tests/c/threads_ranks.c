@@ -1,5 +1,5 @@
-/* Two threads on every rank, each on its own duplicate of MPI_COMM_WORLD, at the same time. Needs MPI_THREAD_MULTIPLE;
- * where MPI has not that, it says so and nothing is tried. usage: threads_ranks WORK */
+/* Two threads on every rank, each on its own duplicate of MPI_COMM_WORLD. Skipped if MPI does not provide
+ * MPI_THREAD_MULTIPLE. usage: threads_ranks WORK */
 #define _POSIX_C_SOURCE 200809L
 #include "ranks.h"
 
@@ -15,7 +15,7 @@ struct thread {
     const char *directory;
 };
 
-/* Ranks of one communicator have the same status; the others are not asked. */
+/* Checks that all ranks of a communicator have the same status. Collective over comm. */
 static void check_same_status(MPI_Comm comm, dijitso_status status)
 {
     int least = status, most = status;
@@ -43,7 +43,7 @@ static void *run(void *argument)
             params_with(self->directory, "parallel.buildon", strategies[(round + self->number) % 3], NULL);
         struct outcome outcome;
         char name[64];
-        /* The same name in both threads, one of this thread alone, one that fails. */
+        /* A name of both threads, a name of this thread, and a name that fails. */
         snprintf(name, sizeof name, "both_%d", round);
         ask(self, name, 100 + round, params);
         snprintf(name, sizeof name, "own_%d_%d", self->number, round);
@@ -72,7 +72,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < THREADS; ++i) {
         threads[i].number = i;
-        /* One directory for all in the first half of the ranks, one for each rank in the second. */
+        /* The first half of the ranks shares one directory; the others have their own. */
         threads[i].directory = ranks_rank() < (ranks_size() + 1) / 2 ? path_of("%s/shared", argv[1])
                                                                      : path_of("%s/own-%d", argv[1], ranks_rank());
         MPI_Comm_dup(MPI_COMM_WORLD, &threads[i].comm);

@@ -1,4 +1,4 @@
-// The C++ wrapper beyond jit(): visitors as lambdas, with what they throw, and the log.
+// The C++ wrapper: visitors as lambdas that may throw, start and finish, texts, and the log.
 #include <dijitso.hpp>
 
 #include <cstdio>
@@ -33,7 +33,7 @@ dijitso::library build(const dijitso::params& params, const char* name, int valu
   });
 }
 
-void look_around(const dijitso::params& params, const std::string& work, const dijitso::library& one)
+void inspect_cache(const dijitso::params& params, const std::string& work, const dijitso::library& one)
 {
   int count = 0;
   dijitso::cache::list(params, [&](const dijitso_entry& entry) {
@@ -47,7 +47,7 @@ void look_around(const dijitso::params& params, const std::string& work, const d
   try
   {
     dijitso::cache::list(params, [&](const dijitso_entry&) { throw stopped{7}; });
-    CHECK(!"an exception of a visitor comes out");
+    CHECK(!"the exception of a visitor is thrown again");
   }
   catch (const stopped& thrown)
   {
@@ -81,7 +81,7 @@ void look_around(const dijitso::params& params, const std::string& work, const d
   try
   {
     dijitso::cache::read(params, "no_such", DIJITSO_CATEGORY_SRC);
-    CHECK(!"what is not there is an error");
+    CHECK(!"a missing entry is an error");
   }
   catch (const dijitso::error& error)
   {
@@ -89,7 +89,7 @@ void look_around(const dijitso::params& params, const std::string& work, const d
   }
 }
 
-void carry_over(const dijitso::params& params, const std::string& work, const std::string& signature)
+void copy_entries(const dijitso::params& params, const std::string& work, const std::string& signature)
 {
   const dijitso::params elsewhere{{"cache.cache_dir", work + "/elsewhere"}}, third{{"cache.cache_dir", work + "/third"}};
   dijitso::cache::make_dirs(elsewhere);
@@ -106,21 +106,21 @@ void carry_over(const dijitso::params& params, const std::string& work, const st
   CHECK(dijitso::cache::clean(third, DIJITSO_CATEGORY_LIB, true).size() == 1);
 }
 
-void build_ahead(const dijitso::params& params)
+void start_and_finish(const dijitso::params& params)
 {
   std::vector<dijitso::pending> started;
   for (int value = 0; value < 3; ++value)
-    started.push_back(dijitso::jit_start("ahead_" + std::to_string(value), params, [value](dijitso::source& source) {
+    started.push_back(dijitso::jit_start("pending_" + std::to_string(value), params, [value](dijitso::source& source) {
       source.set_code("extern \"C\" int value() { return " + std::to_string(value) + "; }");
     }));
-  dijitso::pending thrown = dijitso::jit_start("ahead_thrown", params, [](dijitso::source&) { throw stopped{5}; });
-  dijitso::jit_start("ahead_given_up", params, [](dijitso::source& source) { source.set_code("int x;"); });
+  dijitso::pending thrown = dijitso::jit_start("pending_thrown", params, [](dijitso::source&) { throw stopped{5}; });
+  dijitso::jit_start("pending_cancelled", params, [](dijitso::source& source) { source.set_code("int x;"); });
   for (int value = 2; value >= 0; --value)
     CHECK(started[static_cast<std::size_t>(value)].finish().symbol<int()>("value")() == value);
   try
   {
     thrown.finish();
-    CHECK(!"what generate throws comes out of finish()");
+    CHECK(!"finish() throws the exception of generate");
   }
   catch (const stopped& reason)
   {
@@ -129,7 +129,7 @@ void build_ahead(const dijitso::params& params)
   try
   {
     thrown.finish();
-    CHECK(!"once");
+    CHECK(!"a second finish() is an error");
   }
   catch (const dijitso::error& error)
   {
@@ -137,11 +137,11 @@ void build_ahead(const dijitso::params& params)
   }
 }
 
-void listen(const dijitso::params& params)
+void handle_log(const dijitso::params& params)
 {
-  int heard = 0;
+  int records = 0;
   dijitso::log::set_handler([&](const dijitso_log_record& record) {
-    heard += record.level == DIJITSO_LOG_INFO && std::string(record.message).find("\"broken\" failed") != std::string::npos;
+    records += record.level == DIJITSO_LOG_INFO && std::string(record.message).find("\"broken\" failed") != std::string::npos;
     throw stopped{1};
   });
   dijitso::log::set_level(DIJITSO_LOG_INFO);
@@ -154,14 +154,14 @@ void listen(const dijitso::params& params)
   {
     CHECK(error.status() == DIJITSO_ERROR_COMPILE);
   }
-  CHECK(heard == 1);
+  CHECK(records == 1);
   dijitso::log::set_level(DIJITSO_LOG_ERROR);
   CHECK(dijitso::log::level() == DIJITSO_LOG_ERROR);
   dijitso::log::set_handler(nullptr);
 }
 
-/// The key is the text, and a text may need another one.
-void give_texts(const dijitso::params& params)
+// The key is the text, and a text may depend on another library.
+void jit_texts(const dijitso::params& params)
 {
   const auto value = [](const dijitso::library& library) { return library.symbol<int()>("value")(); };
   const auto two = dijitso::jit_source("text", params, "extern \"C\" int value() { return 2; }\n");
@@ -196,11 +196,11 @@ int main(int argc, char** argv)
   const dijitso::params params{{"cache.cache_dir", work + "/cache"}, {"build.cxxflags_opt", "-O0"}};
   const dijitso::library one = build(params, "one", 1);
   build(params, "two", 2);
-  look_around(params, work, one);
-  carry_over(params, work, one.signature());
-  build_ahead(params);
-  give_texts(params);
-  listen(params);
+  inspect_cache(params, work, one);
+  copy_entries(params, work, one.signature());
+  start_and_finish(params);
+  jit_texts(params);
+  handle_log(params);
   CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").role == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,2 +1,2 @@
-// The C++ wrapper alone, as strict C++17.
+// Compiles the C++ wrapper alone, as strict C++17.
 #include <dijitso.hpp>

@@ -9,7 +9,7 @@ struct form {
     const char *name;
     const char *header;
     const char *code;
-    const char *dependency; /* NULL: none */
+    const char *dependency; /* or NULL */
 };
 
 static const struct form forms[] = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every operation of every scenario, and many repetitions: the figures of docs/reliability.md. ctest runs samples of it.
+# Injects faults at every operation of every scenario, for the figures of docs/reliability.md. ctest runs samples of it.
 # usage: all.sh BUILD_DIR_OF_TESTS_C [STEP]; takes about half an hour with STEP 1
 set -euo pipefail
 [ $# -ge 1 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
@@ -16,7 +16,7 @@ for scenario in cold nested repair receive broken; do
   done
 done
 for mode in names killed broken; do
-  "$here/strangers.sh" "$build/faults/strangers" "$work" "$mode" 20 || failed=$((failed + 1))
+  "$here/shared_cache.sh" "$build/faults/shared_cache" "$work" "$mode" 20 || failed=$((failed + 1))
 done
 "$here/order.sh" "$build/faults/shim.so" "$build/faults/victim" "$work" || failed=$((failed + 1))
 "$here/nfs.sh" "$build/faults/shim.so" "$build/faults/victim" "$work" || failed=$((failed + 1))

@@ -1,15 +1,15 @@
 # shellcheck shell=bash
-# What the scripts of this folder share. Sourced with `set -euo pipefail` in force; `work` is the folder of the test,
+# Functions of the scripts in this folder. Source it with `set -euo pipefail` in force; `work` is the folder of the test,
 # `shim` the shim, `program` the program under test.
 
 failures=0
-# A failed check does not end the test: the figures of all cases are wanted.
+# Counts a failed check. The test goes on, to get the figures of all cases.
 fail() { # fail WHAT...
   failures=$((failures + 1))
   printf 'FAILED: %s\n' "$*"
 }
 
-# Empties the work folder, and puts a compiler there that adds a line to $work/compiles for every library that it links.
+# Empties the work folder, and writes a compiler that adds a line to $work/compiles for every library that it links.
 new_work() {
   rm -rf "$work"
   mkdir -p "$work/root/cache" "$work/root/tmp" "$work/root/home"
@@ -24,7 +24,7 @@ done
 exec ${CC:-cc} "\$@"
 END
   chmod 755 "$work/cc"
-  # No configuration of the user may change what is tested.
+  # Keep the user's settings out.
   export HOME="$work/root/home" TMPDIR="$work/root/tmp"
   unset XDG_RUNTIME_DIR DIJITSO_CACHE_DIR DIJITSO_CONF CXX CC
 }
@@ -33,8 +33,8 @@ compiles() { wc -l < "$work/compiles"; }
 files() { find "$work/root" ! -type d | wc -l; }
 
 # shellcheck disable=SC2154 # set by the script that reads this
-# Runs the program under the shim; further settings of the shim come first. The cache, the folders of builds and what
-# programs count their compilers by are watched; the config file, which is none of these, is not.
+# Runs the program under the shim; settings of the shim come first. The shim watches the cache, the folders of builds and
+# the compiler slots, but not the config file.
 shimmed() { # shimmed [SHIM_X=Y...] -- ARGUMENTS
   local settings=()
   while [ "$1" != -- ]; do
@@ -47,6 +47,6 @@ shimmed() { # shimmed [SHIM_X=Y...] -- ARGUMENTS
     "${settings[@]}" "$program" "$work" "$@"
 }
 
-plainly() { # plainly ARGUMENTS
+run_plain() { # run_plain ARGUMENTS
   timeout --kill-after=5 60 "$program" "$work" "$@"
 }

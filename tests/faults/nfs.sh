@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A shared directory that lies as network disks do; see SHIM_NFS in shim.c. Everything has to succeed all the same.
+# Runs programs on a directory that gives stale answers, as network disks do (SHIM_NFS in shim.c). All must succeed.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: nfs.sh SHIM VICTIM WORK                         two programs that are not connected, several times
+usage: nfs.sh SHIM VICTIM WORK                         two independent programs, several times
        nfs.sh SHIM NFS_RANKS WORK MPIEXEC [ARGUMENTS]  ranks, cold and warm
 END
 }
@@ -15,14 +15,14 @@ launcher=("${@:4}")
 # shellcheck source=tests/faults/common.sh
 . "$(dirname "$0")/common.sh"
 
-run() { # run SETTING ARGUMENTS: one program, or one on each rank
+run() { # run SETTING ARGUMENTS: runs one program, or one on each rank
   local setting=$1
   shift
   timeout --kill-after=5 100 "${launcher[@]}" env LD_PRELOAD="$shim" SHIM_PROGRAM="$(basename "$program")" \
     SHIM_ROOT="$work/root/cache" SHIM_SKIP=access SHIM_NFS=1 "$setting" SHIM_LOG="$work/log" "$program" "$work" "$@"
 }
 
-unconnected() { # unconnected SETTING SCENARIO
+independent() { # independent SETTING SCENARIO
   local processes=() process status number
   for number in 1 2; do
     run "$1" "$2" "$2" good > "$work/output-$number" 2>&1 &
@@ -38,7 +38,7 @@ unconnected() { # unconnected SETTING SCENARIO
 }
 
 new_work
-# MPIs put sockets there, whose paths must not be long.
+# MPIs put sockets into TMPDIR, and paths of sockets must be short.
 [ ${#launcher[@]} -eq 0 ] || unset TMPDIR
 for setting in SHIM_NFS_LOCKS=lie SHIM_NFS_LOCKS=none; do
   rm -rf "$work/root"
@@ -46,13 +46,13 @@ for setting in SHIM_NFS_LOCKS=lie SHIM_NFS_LOCKS=none; do
   if [ ${#launcher[@]} -gt 0 ]; then
     for phase in cold warm; do run "$setting" "$phase" || fail "$setting, $phase"; done
   else
-    plainly plain good
+    run_plain plain good
     for scenario in plain nested broken; do
-      unconnected "$setting" "$scenario"
-      unconnected "$setting" "$scenario"
+      independent "$setting" "$scenario"
+      independent "$setting" "$scenario"
     done
-    # What is left is whole for everybody.
-    for scenario in plain nested; do plainly "$scenario" "$scenario" good || fail "$setting, $scenario: afterwards"; done
+    # Without the shim the entries are valid.
+    for scenario in plain nested; do run_plain "$scenario" "$scenario" good || fail "$setting, $scenario: afterwards"; done
   fi
 done
 [ -s "$work/log" ] || fail "the shim has seen nothing"

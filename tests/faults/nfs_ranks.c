@@ -1,5 +1,5 @@
-/* Ranks that share a directory on a network disk that lies; tests/faults/nfs.sh puts the shim before it.
- * usage: nfs_ranks WORK cold|warm, each in processes of its own. Cold: none has it; then one rank has lost its own. */
+/* Ranks that share a directory on a network disk that gives stale answers, simulated by the shim of nfs.sh.
+ * usage: nfs_ranks WORK cold|warm, each in new processes */
 #include "ranks.h"
 
 static void try_strategy(const char *work, const char *strategy, int cold)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Power loss: what a file holds has to be on the disk before the file gets its name.
+# Checks that the data of a file is on the disk before the file gets its name, as power loss demands.
 set -euo pipefail
 
 [ $# -eq 3 ] || { echo "usage: order.sh SHIM VICTIM WORK" >&2; exit 2; }
@@ -8,9 +8,9 @@ shim=$1 program=$2 work=$3
 # shellcheck source=tests/faults/common.sh
 . "$(dirname "$0")/common.sh"
 
-# Reads a log of the shim. Every file of an entry that gets a name by rename or link was synced after its last write; no
-# file is written under a name that others look for. Leases and notes (of what a compiler said of itself, say) may be lost
-# or empty after a power loss and are not waited for: "kill.sh ... power" shows that this does no harm.
+# Checks a log of the shim: every file of an entry was synced after its last write and before rename or link gave it its
+# name, and no file was written under its final name. Leases and records of compilers need no sync: they may be lost or
+# empty after a power loss, and "kill.sh ... power" shows that this does no harm.
 check_order() { # check_order LOG CACHE
   awk -v cache="$2/" '
     $4 != 0 { next }
@@ -18,7 +18,7 @@ check_order() { # check_order LOG CACHE
     $3 == "fsync" || $3 == "fdatasync" { delete unsynced[$5] }
     $3 ~ /^(rename|link)/ && index($6, cache) == 1 {
       if ($5 in written && substr($6, length(cache) + 1) !~ /^(include|src|lib|log)\//) {
-        ++notes
+        ++unsynced_files
       } else if ($5 in written) {
         ++published
         if ($5 in unsynced) {
@@ -26,7 +26,7 @@ check_order() { # check_order LOG CACHE
           print "  operation " $1 ": " substr($6, length(cache) + 1) " is named before it is synced"
         }
       }
-      # From now on it is known by its new name, for one that is written later.
+      # Track the file under its new name from now on.
       if ($5 in unsynced) unsynced[$6] = 1; else delete unsynced[$6]
     }
     $3 ~ /write/ && index($5, cache) == 1 {
@@ -37,7 +37,7 @@ check_order() { # check_order LOG CACHE
       }
     }
     END {
-      print "  " published + 0 " files of entries published, " wrong + 0 " wrong; " notes + 0 " leases and notes"
+      print "  " published + 0 " files of entries published, " wrong + 0 " wrong; " unsynced_files + 0 " leases and records"
       exit wrong > 0 || published == 0
     }' "$1"
 }

@@ -1,25 +1,25 @@
-/* A fault shim, put between one program and its file system by LD_PRELOAD.
+/* Injects faults between one program and its file system, by LD_PRELOAD.
  *
- * It interposes the calls of libc by which the library works on files, and acts on paths below SHIM_ROOT only, in the
- * process whose executable is called SHIM_PROGRAM only: not in the compilers that it starts, nor between fork and exec.
+ * Interposes the libc calls by which the library works on files. Acts only on paths below SHIM_ROOT, and only in the
+ * process whose executable is SHIM_PROGRAM: not in the compilers that it starts, nor between fork and exec.
  *
  *   SHIM_ROOT=DIR[:DIR...]   absolute; nothing else is touched
  *   SHIM_PROGRAM=NAME        base name of the executable
- *   SHIM_LOG=FILE            one line an operation: "NUMBER PID NAME ERRNO PATH [SECOND PATH]", ERRNO 0 for success.
- *                            Counts the operations for an enumeration, and shows the order of data, fsync and names.
- *   SHIM_SKIP=NAME           calls of this name are the test's own, and not touched
+ *   SHIM_LOG=FILE            writes a line for each operation: "NUMBER PID NAME ERRNO PATH [SECOND PATH]", ERRNO 0 for
+ *                            success. Gives the number of operations, and the order of writes, fsyncs and renames.
+ *   SHIM_SKIP=NAME           ignores calls of this name, which the test itself makes
  *   SHIM_KILL=N              kill -9 of this process just before its N-th operation,
  *   SHIM_KILL=N+             just after it,
- *   SHIM_KILL=N~             in the middle of it, where it is a write: half of the bytes are written
- *   SHIM_POWER=1             with SHIM_KILL: the machine goes, too. What was written and not synced is gone (files have
- *                            length 0, as after a power loss on a file system with delayed allocation).
- *   SHIM_FAIL=N:ERRNO        the N-th operation fails (EIO, ENOSPC, EACCES, EROFS, EDQUOT, ESTALE, ENOENT, EMFILE),
- *   SHIM_FAIL=N-:ERRNO       and all from then on; those that take no space nevertheless succeed with ENOSPC and EDQUOT
- *   SHIM_NFS=1               a network disk, see "the network disk" below:
- *   SHIM_NFS_SECONDS=S       how long what was missing stays missing (default 2)
- *   SHIM_NFS_LOCKS=lie|none  locks exclude nobody (default), or there are none (ENOLCK)
+ *   SHIM_KILL=N~             or in the middle of it, if it is a write: half of the bytes are written
+ *   SHIM_POWER=1             with SHIM_KILL: simulates a power loss. Files that were not synced get length 0, as on a
+ *                            file system with delayed allocation.
+ *   SHIM_FAIL=N:ERRNO        the N-th operation fails (EIO, ENOSPC, EACCES, EROFS, EDQUOT, ESTALE, ENOENT, EMFILE)
+ *   SHIM_FAIL=N-:ERRNO       the N-th and all later operations fail; for ENOSPC and EDQUOT only those that take space
+ *   SHIM_NFS=1               simulates a network disk, see "the network disk" below
+ *   SHIM_NFS_SECONDS=S       how long a missing file is reported as missing (default 2)
+ *   SHIM_NFS_LOCKS=lie|none  locks succeed without effect (default), or fail with ENOLCK
  *
- * The dynamic loader's own reads (dlopen) and stdio do not come through here. */
+ * Reads of the dynamic loader (dlopen) and stdio are not interposed. */
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <dlfcn.h>
@@ -40,7 +40,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* --- what was asked for ------------------------------------------------------------------------------------------- */
+/* --- settings ----------------------------------------------------------------------------------------------------- */
 
 enum { MOST_ROOTS = 8, MOST_DESCRIPTORS = 4096 };
 
@@ -53,14 +53,14 @@ static struct {
     char kill_how; /* '-' before, '+' after, '~' in the middle */
     int power;
     long fail_at;
-    int fail_from_then_on, fail_errno;
+    int fail_later_too, fail_errno;
     int nfs, nfs_no_locks;
     double nfs_seconds;
 } shim = {.log = -1};
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all that follows */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* for all variables below */
 static long operations;
-static char *descriptors[MOST_DESCRIPTORS]; /* their paths, where watched */
+static char *descriptors[MOST_DESCRIPTORS]; /* paths of watched descriptors */
 
 static int errno_of(const char *name)
 {
@@ -100,7 +100,7 @@ __attribute__((constructor)) static void start(void)
     shim.power = getenv("SHIM_POWER") != NULL;
     if (fail != NULL) {
         shim.fail_at = strtol(fail, &end, 10);
-        shim.fail_from_then_on = *end == '-';
+        shim.fail_later_too = *end == '-';
         shim.fail_errno = errno_of(strchr(fail, ':') + 1);
     }
     shim.nfs = getenv("SHIM_NFS") != NULL;
@@ -112,12 +112,12 @@ __attribute__((constructor)) static void start(void)
 /* --- sets of paths ------------------------------------------------------------------------------------------------ */
 
 struct set {
-    struct item { char *path; double until; } *items; /* path NULL: free */
+    struct item { char *path; double until; } *items; /* path NULL: unused */
     size_t size;
 };
-static struct set missing; /* seen as missing by this process, until when */
+static struct set missing; /* reported as missing to this process, until a time */
 static struct set ours;    /* made by this process */
-static struct set stale;   /* whose first read has failed */
+static struct set stale;   /* the first read has failed */
 static struct set unsynced;
 
 static struct item *find(struct set *set, const char *path)
@@ -156,8 +156,8 @@ static void erase(struct set *set, const char *path)
 /* --- operations --------------------------------------------------------------------------------------------------- */
 
 enum kind {
-    LOOK,   /* needs the path to be there */
-    CREATE, /* makes the path, or may */
+    LOOK,   /* needs an existing path */
+    CREATE, /* may make the path */
     RENAME, /* the first path becomes the second */
     LINK,   /* the second path becomes another name of the first */
     REMOVE,
@@ -215,7 +215,7 @@ static void absolute(int directory, const char *path, char *to)
         *to = '\0';
 }
 
-static void remember(int descriptor, const char *path)
+static void store_path(int descriptor, const char *path)
 {
     if (descriptor < 0 || descriptor >= MOST_DESCRIPTORS)
         return;
@@ -236,7 +236,7 @@ static void die(void)
         pause();
 }
 
-/* Missing, as far as this process is allowed to see: itself (but not for those who create it), or a folder above. */
+/* Returns 1 if a folder above the path, or with `itself` the path, is still reported as missing. */
 static int hidden(const char *path, int itself)
 {
     const double time = now();
@@ -250,7 +250,7 @@ static int hidden(const char *path, int itself)
     return 0;
 }
 
-/* The network disk, before an operation: the error that it meets, or 0. */
+/* Returns the error that the network disk gives before an operation, or 0. */
 static int nfs_error(const struct operation *op)
 {
     if (op->kind == LOOK && hidden(op->path, 1))
@@ -266,7 +266,7 @@ static int nfs_error(const struct operation *op)
     return 0;
 }
 
-/* Numbers the operation, and does to it what was asked for. Non-zero with errno where it is to fail. */
+/* Numbers the operation and injects the fault. Returns non-zero and sets errno if the operation must fail. */
 static int enter(struct operation *op)
 {
     int error = 0;
@@ -278,10 +278,10 @@ static int enter(struct operation *op)
     op->number = ++operations;
     if (op->number == shim.kill_at && (shim.kill_how == '-' || (shim.kill_how == '~' && op->kind != WRITE)))
         die();
-    if (op->number == shim.fail_at || (shim.fail_from_then_on && op->number > shim.fail_at)) {
+    if (op->number == shim.fail_at || (shim.fail_later_too && op->number > shim.fail_at)) {
         const int full = shim.fail_errno == ENOSPC || shim.fail_errno == EDQUOT;
         const int takes_space = op->kind == CREATE || op->kind == WRITE || op->kind == LINK || op->kind == SYNC;
-        if (!shim.fail_from_then_on || !full || takes_space)
+        if (!shim.fail_later_too || !full || takes_space)
             error = shim.fail_errno;
     }
     if (error == 0 && shim.nfs)
@@ -291,8 +291,8 @@ static int enter(struct operation *op)
     return error;
 }
 
-/* The network disk, after an operation: an answer is lost on the way, the client asks again, and is told what is true
- * of the second time. */
+/* Returns the answer of the network disk after an operation. For every second rename and link, the first reply is lost:
+ * the client repeats the request and gets the error of the repetition. */
 static int nfs_answer(const struct operation *op, int error)
 {
     static unsigned answers;
@@ -310,7 +310,7 @@ static int nfs_answer(const struct operation *op, int error)
     return op->kind == LINK ? EEXIST : ENOENT;
 }
 
-static void note(const struct operation *op, int error)
+static void write_log(const struct operation *op, int error)
 {
     char line[2 * PATH_MAX + 100];
     const int length = snprintf(line, sizeof line, "%ld %d %s %d %s%s%s\n", op->number, (int)shim.process, op->name,
@@ -335,7 +335,7 @@ static void track_data(const struct operation *op)
     }
 }
 
-/* After an operation: what the program is told, which is `result` where nothing else was asked for. */
+/* Ends an operation and returns the result for the program: `result`, unless a fault changes it. */
 static long leave(const struct operation *op, long result)
 {
     const int before = errno;
@@ -343,7 +343,7 @@ static long leave(const struct operation *op, long result)
     if (op->number == 0)
         return result;
     pthread_mutex_lock(&lock);
-    note(op, error);
+    write_log(op, error);
     if (error == 0)
         track_data(op);
     if (op->number == shim.kill_at && shim.kill_how != '-')
@@ -365,7 +365,7 @@ static void *next(const char *name)
     return function;
 }
 
-/* Declares `real`, the function of libc that this one stands before. */
+/* Declares `real`, the interposed function of libc. */
 #define REAL(function) \
     static __typeof__(&function) real; \
     if (real == NULL) \
@@ -374,10 +374,10 @@ static void *next(const char *name)
 #define OPERATION(its_kind) struct operation op; \
     op.kind = (its_kind), op.name = __func__, op.number = 0, op.path[0] = op.second[0] = '\0'
 
-/* The rest of a call that takes paths: AT(directory, path, second directory, second path). */
+/* Sets the paths of an operation: AT(directory, path, second directory, second path). */
 #define AT(directory, from, other_directory, to) \
     absolute((directory), (from), op.path), absolute((other_directory), (to), op.second)
-#define GIVE(call) \
+#define RETURN(call) \
     if (enter(&op) != 0) \
         return (int)leave(&op, -1); \
     return (int)leave(&op, (call))
@@ -386,7 +386,7 @@ static void *next(const char *name)
     if (enter(&op) != 0) \
         return (int)leave(&op, -1); \
     const int descriptor = (int)leave(&op, (call)); \
-    remember(descriptor, op.number != 0 ? op.path : NULL); \
+    store_path(descriptor, op.number != 0 ? op.path : NULL); \
     return descriptor
 
 #define DEFINE_OPEN(function) \
@@ -437,9 +437,9 @@ int close(int descriptor)
     REAL(close);
     OPERATION(OTHER);
     path_of_descriptor(descriptor, op.path);
-    remember(descriptor, NULL);
+    store_path(descriptor, NULL);
     if (enter(&op) != 0) {
-        /* The descriptor is gone even where close reports an error. */
+        /* close frees the descriptor even if it fails. */
         const int error = errno;
         real(descriptor);
         errno = error;
@@ -460,7 +460,7 @@ int close(int descriptor)
         return (type)leave(&op, real call); \
     }
 
-/* Half of the bytes where the process is to be killed in the middle. */
+/* Returns half of the size if the process must be killed in the middle of the write. */
 static size_t portion(const struct operation *op, size_t size)
 {
     return op->number != 0 && op->number == shim.kill_at && shim.kill_how == '~' ? size / 2 : size;
@@ -533,7 +533,7 @@ static int is_lock(int command)
         const int result = real(fd, command, argument); \
         if (result >= 0 && (command == F_DUPFD || command == F_DUPFD_CLOEXEC)) { \
             path_of_descriptor(fd, op.path); \
-            remember(result, op.path); \
+            store_path(result, op.path); \
         } \
         return is_lock(command) ? (int)leave(&op, result) : result; \
     }
@@ -547,7 +547,7 @@ DEFINE_FCNTL(fcntl64)
         REAL(function); \
         OPERATION(its_kind); \
         absolute((directory), (path), op.path); \
-        GIVE(real call); \
+        RETURN(real call); \
     }
 DEFINE_ON_PATH(LOOK, stat, (const char *path, struct stat *to), AT_FDCWD, path, (path, to))
 DEFINE_ON_PATH(LOOK, stat64, (const char *path, struct stat64 *to), AT_FDCWD, path, (path, to))
@@ -575,13 +575,13 @@ DEFINE_ON_PATH(CREATE, symlink, (const char *target, const char *path), AT_FDCWD
 int statx(int dir, const char *path, int flags, unsigned mask, struct statx *to)
 {
     REAL(statx);
-    /* The standard library asks by this for open files too (the path is empty), and tries out with a null pointer
-     * whether there is such a call; the header says that it is never null, which is why this has to be volatile. */
+    /* Rust's standard library passes an empty path for an open file, and a null pointer to find out whether the kernel
+     * has this call. The header declares the path as non-null, so only a volatile copy can be compared. */
     const char *const volatile given = path;
     OPERATION(given != NULL && *path != '\0' ? LOOK : OTHER);
     if (given != NULL)
         absolute(dir, path, op.path);
-    GIVE(real(dir, path, flags, mask, to));
+    RETURN(real(dir, path, flags, mask, to));
 }
 
 char *realpath(const char *path, char *to)
@@ -601,7 +601,7 @@ int rename(const char *from, const char *to)
     REAL(rename);
     OPERATION(RENAME);
     AT(AT_FDCWD, from, AT_FDCWD, to);
-    GIVE(real(from, to));
+    RETURN(real(from, to));
 }
 
 int renameat(int from_dir, const char *from, int to_dir, const char *to)
@@ -609,7 +609,7 @@ int renameat(int from_dir, const char *from, int to_dir, const char *to)
     REAL(renameat);
     OPERATION(RENAME);
     AT(from_dir, from, to_dir, to);
-    GIVE(real(from_dir, from, to_dir, to));
+    RETURN(real(from_dir, from, to_dir, to));
 }
 
 int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsigned flags)
@@ -620,7 +620,7 @@ int renameat2(int from_dir, const char *from, int to_dir, const char *to, unsign
     if (enter(&op) != 0)
         return (int)leave(&op, -1);
     if (op.number != 0 && shim.nfs && flags != 0) {
-        errno = EINVAL; /* a network disk knows no flags */
+        errno = EINVAL; /* a network disk supports no flags */
         return (int)leave(&op, -1);
     }
     return (int)leave(&op, real(from_dir, from, to_dir, to, flags));
@@ -631,7 +631,7 @@ int link(const char *from, const char *to)
     REAL(link);
     OPERATION(LINK);
     AT(AT_FDCWD, from, AT_FDCWD, to);
-    GIVE(real(from, to));
+    RETURN(real(from, to));
 }
 
 int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
@@ -639,7 +639,7 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
     REAL(linkat);
     OPERATION(LINK);
     AT(from_dir, from, to_dir, to);
-    GIVE(real(from_dir, from, to_dir, to, flags));
+    RETURN(real(from_dir, from, to_dir, to, flags));
 }
 
 /* Listings. */
@@ -654,19 +654,19 @@ DIR *opendir(const char *path)
     if (leave(&op, listing != NULL ? 0 : -1) != 0)
         return NULL;
     if (op.number != 0)
-        remember(dirfd(listing), op.path);
+        store_path(dirfd(listing), op.path);
     return listing;
 }
 
 int closedir(DIR *listing)
 {
     REAL(closedir);
-    remember(dirfd(listing), NULL);
+    store_path(dirfd(listing), NULL);
     return real(listing);
 }
 
-/* On a network disk a listing lags behind: what others have put there since then is not in it. */
-static int lags(int directory, const char *name)
+/* Returns 1 if a listing must not yet show this file of another process: on a network disk listings are late. */
+static int is_unlisted(int directory, const char *name)
 {
     char folder[PATH_MAX], path[PATH_MAX + 300];
     struct statx facts;
@@ -695,7 +695,7 @@ static int lags(int directory, const char *name)
         do \
             entry = real(listing); \
         while (entry != NULL && op.number != 0 && shim.nfs && entry->d_name[0] != '.' \
-               && lags(dirfd(listing), entry->d_name)); \
+               && is_unlisted(dirfd(listing), entry->d_name)); \
         leave(&op, 0); \
         return entry; \
     }

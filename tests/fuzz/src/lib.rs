@@ -21,13 +21,13 @@ pub fn is_unchanged(params: &Params) -> bool {
 }
 
 fn defaults() -> Params {
-    let around = Environment {
+    let environment = Environment {
         variables: [("HOME", "/home/u".to_owned())].into(),
         cwd: "/nonexistent/here".into(),
         uid: 0,
         system_dir: "/nonexistent".into(),
     };
-    Params::in_environment(&around).expect("the defaults are good")
+    Params::in_environment(&environment).expect("the defaults are good")
 }
 
 /// Checks that any parameters can be shown, that the shown values can be set again, and that the result is the same, down
@@ -55,7 +55,7 @@ pub fn check_params(params: &Params) {
                 assert_eq!(first.generator, other.generator);
                 assert_eq!(first.shared_digest, other.shared_digest);
                 assert_eq!(first.request_digest, other.request_digest);
-                // Two of them follow from where a value comes from, and not from the value.
+                // These two depend on the origin of a value, not on the value.
                 let mut cache = (*other.cache).clone();
                 cache.home.clone_from(&first.cache.home);
                 cache.pch_max_size_named = first.cache.pch_max_size_named;
@@ -79,7 +79,7 @@ pub fn check_params(params: &Params) {
     }
 }
 
-/// `data` as what a builder sends, with the digest that belongs to it.
+/// Returns the blob that a builder would send for this payload, with its digest.
 pub fn blob_of(payload: &[u8]) -> Vec<u8> {
     let mut writer = dijitso::codec::Writer::new(b"DIJITSO-BLOB");
     writer.u32(1);
@@ -89,8 +89,8 @@ pub fn blob_of(payload: &[u8]) -> Vec<u8> {
     blob
 }
 
-/// An image, and `record` sealed behind it with a right digest, whatever the record is. `length` replaces the length
-/// of the record in the footer.
+/// Returns an image with any `record` appended to it, and a correct digest. `length` replaces the length of the record
+/// in the footer.
 pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
     let mut file = b"\x7fELF image".to_vec();
     file.extend_from_slice(record);

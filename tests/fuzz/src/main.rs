@@ -1,5 +1,5 @@
-//! Writes the seeds of the targets whose input is binary: `cargo run -- CORPUS_DIRECTORY`. To be run again when a
-//! format gets another version; the seeds of the other targets are written by hand.
+//! Writes the seeds of the targets with binary input: `cargo run -- CORPUS_DIRECTORY`. Run it again if the version of a
+//! format changes. The seeds of the other targets are written by hand.
 
 #![forbid(unsafe_code)]
 
@@ -65,7 +65,7 @@ fn main() -> io::Result<()> {
     for (closure, name) in closures().iter().zip(["entries", "nothing", "failure"]) {
         let blob = closure.encode().map_err(io::Error::other)?;
         put("closure_blob", name, &blob)?;
-        // Between magic, version and length, and the digest.
+        // Leave out magic, version and length in front, and the digest at the end.
         put("closure_payload", name, &blob[24..blob.len() - 32])?;
     }
     put(

@@ -1,4 +1,4 @@
-//! The inside of a blob whose digest is right: by a builder that is broken or hostile.
+//! The payload of a blob with a correct digest, as a defective or hostile builder may send it.
 #![no_main]
 
 use dijitso::cache::closure::Closure;

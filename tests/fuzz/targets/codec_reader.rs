@@ -1,4 +1,4 @@
-//! Fields in a row: the first bytes say which are read, the rest is what they are read from.
+//! A sequence of fields: the first bytes choose their kinds, the rest is their data.
 #![no_main]
 
 use dijitso::codec::{Reader, Writer};

@@ -9,9 +9,9 @@ use dijitso::process::{Command, Exit, Outcome, Runner};
 use dijitso_fuzz::params;
 use libfuzzer_sys::fuzz_target;
 
-struct Says<'a>(&'a [u8]);
+struct FakeCompiler<'a>(&'a [u8]);
 
-impl Runner for Says<'_> {
+impl Runner for FakeCompiler<'_> {
     fn run(&self, _command: &Command) -> std::io::Result<Outcome> {
         Ok(Outcome { exit: Exit::Code(0), output: self.0.to_vec() })
     }
@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     static BUILD: LazyLock<BuildParams> =
         LazyLock::new(|| params().resolve().expect("the defaults are good").build);
     let build = &*BUILD;
-    let found = toolchain::probe(build, &Says(data));
+    let found = toolchain::probe(build, &FakeCompiler(data));
     assert!(!found.identity.is_empty());
     assert_eq!(toolchain::decode(&toolchain::encode(&build.compiler, &found)), Some(found));
 });

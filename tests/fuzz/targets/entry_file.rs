@@ -1,4 +1,4 @@
-//! A file of the cache's library directory, as any bytes.
+//! Any bytes as a file of the cache's library directory.
 #![no_main]
 
 use dijitso::cache::record;

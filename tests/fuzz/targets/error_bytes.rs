@@ -1,4 +1,4 @@
-//! The error of another rank.
+//! An encoded error of another rank.
 #![no_main]
 
 use dijitso::error::Error;

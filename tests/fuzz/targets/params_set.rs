@@ -17,7 +17,7 @@ fuzz_target!(|text: &str| {
             Err(error) => {
                 assert!(!error.message().is_empty());
                 assert!(changed || is_unchanged(&params), "an error changes nothing");
-                // An unknown key has been compared with all known ones, which takes its time.
+                // Stop here: the comparison of an unknown key with all known ones is slow.
                 break;
             }
         }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Processes that never heard of each other and share a cache: each library is compiled once.
+# Runs independent processes that share a cache: each library is compiled once.
 set -euo pipefail
 
 usage() {
   cat <<'END'
-usage: strangers.sh PROGRAM WORK MODE [REPETITIONS]
+usage: shared_cache.sh PROGRAM WORK MODE [REPETITIONS]
   MODE  names   32 processes ask for 8 names, each in an order of its own: 8 compiler runs
         killed  kill -9 of the process that builds, while its compiler runs: the others take over at once
-        broken  8 processes with a wrong source: one compiler run, the same diagnostics for all; a right one is built
+        broken  8 processes with a wrong source: one compiler run, the same diagnostics for all; a correct one is built
 END
 }
 [ $# -ge 3 ] || { usage >&2; exit 2; }
@@ -16,13 +16,13 @@ program=$1 work=$2 mode=$3 repetitions=${4:-1}
 . "$(dirname "$0")/common.sh"
 
 processes=()
-start() { # start NUMBER ARGUMENTS: in the background, with output to $work/output-NUMBER, the log to $work/messages-NUMBER
+start() { # start NUMBER ARGUMENTS: runs in the background; output in $work/output-NUMBER, log in $work/messages-NUMBER
   local number=$1
   shift
   timeout --kill-after=5 100 "$program" "$work" "$@" > "$work/output-$number" 2> "$work/messages-$number" &
   processes[number]=$!
 }
-finish() { # finish WHAT: waits for all, which have to end well
+finish() { # finish CASE: waits for all processes, which must succeed
   local number status
   for number in "${!processes[@]}"; do
     status=0
@@ -31,16 +31,16 @@ finish() { # finish WHAT: waits for all, which have to end well
   done
   processes=()
 }
-# The gate is shut while this shell holds the lock; the processes wait at it.
-shut_gate() { exec 9> "$work/gate"; flock -x 9; }
+# The processes wait while this shell holds the lock.
+close_gate() { exec 9> "$work/gate"; flock -x 9; }
 open_gate() { flock -u 9; exec 9>&-; }
 expect_compiles() { # expect_compiles NUMBER WHAT
   [ "$(compiles)" -eq "$1" ] || fail "$2: $(compiles) compiler runs instead of $1"
 }
 
-# A compiler that takes a while, so that all find it at work.
+# Makes the compiler slow, so that all processes ask while it runs.
 slow_down() {
-  # shellcheck disable=SC2016 # for the script that is written
+  # shellcheck disable=SC2016 # expanded by the compiler script
   sed -i "s|^exec|for argument; do if [ \"\$argument\" = -o ]; then sleep $1; fi; done\\nexec|" "$work/cc"
 }
 
@@ -48,7 +48,7 @@ names() {
   local i
   new_work
   slow_down 0.05
-  shut_gate
+  close_gate
   for ((i = 0; i < 32; ++i)); do start "$i" names 8 "$i"; done
   sleep 0.2
   open_gate
@@ -59,7 +59,7 @@ names() {
 killed() {
   local victim begin seconds i
   new_work
-  # The first compiler run hangs; the process that waits for it is killed. Its number is what the wrapper's parent is.
+  # The first compiler run hangs, and the process that waits for it is killed.
   cat > "$work/cc" <<END
 #!/bin/sh
 for argument; do
@@ -91,19 +91,19 @@ broken() {
   local i
   new_work
   slow_down 0.2
-  shut_gate
+  close_gate
   for ((i = 0; i < 8; ++i)); do start "$i" broken; done
   sleep 0.2
   open_gate
   finish broken
   expect_compiles 1 broken
   for ((i = 1; i < 8; ++i)); do
-    cmp -s "$work/output-0" "$work/output-$i" || fail "broken: process $i is told something else than process 0:" \
+    cmp -s "$work/output-0" "$work/output-$i" || fail "broken: process $i has another error than process 0:" \
       "$(diff "$work/output-0" "$work/output-$i" | head -n 4)"
   done
-  start 8 mended
-  finish mended
-  expect_compiles 2 mended
+  start 8 fixed
+  finish fixed
+  expect_compiles 2 fixed
 }
 
 for ((repetition = 0; repetition < repetitions; ++repetition)); do "$mode"; done

@@ -1,5 +1,5 @@
-/* Memory that is short: everything whose size comes from outside fails with a status when there is no room for it, and
- * the next healthy call works. (A small allocation that fails ends a program in Rust, so that none is tried here.) */
+/* If memory for data whose size comes from outside is short, the call fails with a status, and the next healthy call
+ * works. Small allocations always succeed here: if one fails, a Rust program ends. */
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 #include "short_malloc.h"
@@ -10,17 +10,17 @@
 
 static const size_t MIB = 1 << 20;
 static const char *work;
-/* Letters, as many as anything here is long, and a NUL. */
-enum { LETTERS = 96 << 20 };
-static char *letters;
+/* A text as long as the longest that is passed, and a NUL. */
+enum { LONG_TEXT = 96 << 20 };
+static char *long_text;
 
-/* What the callbacks do. */
+/* Controls the callbacks. */
 static struct {
-    size_t code, header;    /* lengths of what generate hands over; 0 for a header: none */
-    size_t announced;       /* bytes that receive asks room for; 0: those of the blob */
-    size_t limit;           /* from the end of receive on; 0: as before */
-    const char *extra;      /* what generate adds to the code */
-    const char *nested;     /* a library that generate asks for, to link to it */
+    size_t code, header;    /* lengths of the texts that generate hands over; 0: a short code, no header */
+    size_t requested;       /* size that receive requests; 0: that of the blob */
+    size_t limit;           /* limit from the end of receive on; 0: unchanged */
+    const char *extra;      /* appended to the code */
+    const char *nested;     /* name of a dependency that generate builds first */
     dijitso_status nested_status, set_status;
     uint8_t *blob;
     size_t size;
@@ -51,9 +51,9 @@ static int32_t generate(void *user_data, const char *name, const char *signature
             return 8;
     }
     if (host.header > 0)
-        host.set_status = dijitso_source_set_header(source, letters, host.header);
+        host.set_status = dijitso_source_set_header(source, long_text, host.header);
     if (host.set_status == DIJITSO_OK && host.code > 0)
-        host.set_status = dijitso_source_set_code(source, letters, host.code);
+        host.set_status = dijitso_source_set_code(source, long_text, host.code);
     if (host.set_status == DIJITSO_OK && host.code == 0) {
         const char *const text = path_of("%s%s", code, host.extra != NULL ? host.extra : "");
         host.set_status = dijitso_source_set_code(source, text, strlen(text));
@@ -76,18 +76,18 @@ static int32_t send(void *user_data, const uint8_t *data, size_t size)
 
 static int32_t receive(void *user_data, dijitso_blob *blob)
 {
-    const size_t size = host.announced > 0 ? host.announced : host.size;
-    uint8_t *const room = dijitso_blob_resize(blob, size);
+    const size_t size = host.requested > 0 ? host.requested : host.size;
+    uint8_t *const data = dijitso_blob_resize(blob, size);
     (void)user_data;
-    if (room == NULL)
+    if (data == NULL)
         return 6;
-    memcpy(room, host.blob, host.size < size ? host.size : size);
+    memcpy(data, host.blob, host.size < size ? host.size : size);
     if (host.limit > 0)
         short_malloc_limit(host.limit);
     return 0;
 }
 
-/* One call with a limit; afterwards memory is not short any more. */
+/* Calls dijitso_jit while blocks of more than `limit` bytes are refused. */
 static struct outcome call(const char *name, const char *directory, int receives, int sends, size_t limit)
 {
     dijitso_params *const params = params_in(directory);
@@ -128,52 +128,52 @@ static void texts(void)
     dijitso_status status;
     check_case("texts of 96 MiB");
     short_malloc_limit(64 * MIB);
-    status = dijitso_params_set(params, "build.cxxflags", letters, &error);
+    status = dijitso_params_set(params, "build.cxxflags", long_text, &error);
     CHECK_STATUS(status, DIJITSO_ERROR_INVALID_ARGUMENT, error);
-    status = dijitso_params_set(params, letters, "x", &error);
+    status = dijitso_params_set(params, long_text, "x", &error);
     CHECK_STATUS(status, DIJITSO_ERROR_INVALID_ARGUMENT, error);
-    status = dijitso_params_merge_json(params, letters, &error);
+    status = dijitso_params_merge_json(params, long_text, &error);
     CHECK_STATUS(status, DIJITSO_ERROR_INVALID_ARGUMENT, error);
-    CHECK(dijitso_params_get(params, letters) == NULL);
+    CHECK(dijitso_params_get(params, long_text) == NULL);
     short_malloc_limit((size_t)-1);
     dijitso_params_free(params);
-    check_fails(call(letters, "texts", 0, 0, 64 * MIB), DIJITSO_ERROR_INVALID_ARGUMENT, "are allowed");
+    check_fails(call(long_text, "texts", 0, 0, 64 * MIB), DIJITSO_ERROR_INVALID_ARGUMENT, "are allowed");
 }
 
 static void sources(void)
 {
     check_case("a source of 96 MiB");
-    host.code = LETTERS;
+    host.code = LONG_TEXT;
     check_fails(call("code", "sources", 0, 0, 64 * MIB), DIJITSO_ERROR_GENERATE, "returned 1");
     check_case("a header of 96 MiB");
-    host.header = LETTERS;
+    host.header = LONG_TEXT;
     check_fails(call("header", "sources", 0, 0, 64 * MIB), DIJITSO_ERROR_GENERATE, "returned 1");
-    check_case("a length that is none");
+    check_case("a length of SIZE_MAX");
     host.code = (size_t)-1;
     check_fails(call("length", "sources", 0, 0, 64 * MIB), DIJITSO_ERROR_GENERATE, "returned 1");
 }
 
-/* A header of 40 MiB is built, but not sent: library and header together have no room. */
+/* The header alone fits into memory, but library and header together, which are to be sent, do not. */
 static void sending(void)
 {
     check_case("a blob of 40 MiB to be sent");
     host.header = 40 * MIB;
     check_fails(call("sent", "sending", 0, 1, 40 * MIB), DIJITSO_ERROR_CACHE, "not enough memory");
-    check_case("and the receiver is told");
+    check_case("and the receiver gets the error");
     host.header = 40 * MIB;
-    CHECK(call("told", "sending", 0, 1, 40 * MIB).status == DIJITSO_ERROR_CACHE && host.sends == 1);
-    check_fails(call("told", "told", 1, 0, 40 * MIB), DIJITSO_ERROR_CACHE, "not enough memory");
+    CHECK(call("failed_send", "sending", 0, 1, 40 * MIB).status == DIJITSO_ERROR_CACHE && host.sends == 1);
+    check_fails(call("failed_send", "receiver", 1, 0, 40 * MIB), DIJITSO_ERROR_CACHE, "not enough memory");
 }
 
 static void receiving(void)
 {
-    check_case("a blob that is announced too large");
-    host.announced = 96 * MIB;
-    check_fails(call("announced", "receiving", 1, 0, 64 * MIB), DIJITSO_ERROR_CALLBACK, "returned 6");
-    host.announced = (size_t)-1;
-    check_fails(call("announced", "receiving", 1, 0, 64 * MIB), DIJITSO_ERROR_CALLBACK, "returned 6");
+    check_case("a blob that is too large");
+    host.requested = 96 * MIB;
+    check_fails(call("requested", "receiving", 1, 0, 64 * MIB), DIJITSO_ERROR_CALLBACK, "returned 6");
+    host.requested = (size_t)-1;
+    check_fails(call("requested", "receiving", 1, 0, 64 * MIB), DIJITSO_ERROR_CALLBACK, "returned 6");
 
-    check_case("a blob that has room once and not twice: it is published from where it was received");
+    check_case("memory for one copy of a blob: it is published from the receive buffer");
     host.header = 40 * MIB;
     CHECK_OUTCOME(call("twice", "twice", 0, 1, (size_t)-1), 77, ORIGIN(BUILT));
     host.limit = 30 * MIB;
@@ -182,21 +182,21 @@ static void receiving(void)
     healthy();
 }
 
-/* What others may have put into the cache. */
+/* Large files that other programs may have put into the cache. */
 static void files(void)
 {
     dijitso_params *params = NULL;
     dijitso_error *error = NULL;
     dijitso_status status;
 
-    check_case("a dependency whose header has no room");
+    check_case("a dependency whose header does not fit into memory");
     host.header = 40 * MIB;
     CHECK_OUTCOME(call("dependency", "files", 0, 0, (size_t)-1), 77, ORIGIN(BUILT));
     host.header = 0;
     host.nested = "dependency";
     check_fails(call("dependant", "files", 0, 0, 30 * MIB), DIJITSO_ERROR_GENERATE, "memory");
 
-    check_case("a library in the cache that has no room");
+    check_case("a library in the cache that does not fit into memory");
     host.nested = NULL;
     host.extra = "__attribute__((used)) static const char big[40 << 20] = {1};\n";
     CHECK_OUTCOME(call("library", "files", 0, 0, (size_t)-1), 77, ORIGIN(BUILT));
@@ -220,7 +220,7 @@ static void files(void)
 
 static void compiling(void)
 {
-    check_case("a library that is sealed in the memory that it has");
+    check_case("memory for one copy of a library: its record is appended in place");
     host.extra = "__attribute__((used)) static const char big[40 << 20] = {1};\n";
     CHECK_OUTCOME(call("sealed", "compiling", 0, 0, 48 * MIB), 77, ORIGIN(BUILT));
     check_case("a library that the compiler made too large");
@@ -237,11 +237,11 @@ int main(int argc, char **argv)
 {
     CHECK(argc > 1);
     work = argv[1];
-    letters = malloc((size_t)LETTERS + 1);
-    if (letters == NULL)
+    long_text = malloc((size_t)LONG_TEXT + 1);
+    if (long_text == NULL)
         abort();
-    memset(letters, '/', LETTERS);
-    letters[LETTERS] = '\0';
+    memset(long_text, '/', LONG_TEXT);
+    long_text[LONG_TEXT] = '\0';
     healthy();
     texts();
     sources();
@@ -249,8 +249,8 @@ int main(int argc, char **argv)
     receiving();
     files();
     compiling();
-    /* The limits were met, and not by chance somewhere else. */
+    /* The allocator has refused blocks, so the limits were reached. */
     CHECK(short_malloc_refusals() > 7);
-    free(letters);
+    free(long_text);
     return check_result();
 }

@@ -1,5 +1,5 @@
-/* Two integers, each asked for twice, under every strategy, with one directory for all ranks and with one for each:
- * the value is the integer plus the 42 of the included header, and the second answer comes from memory. */
+/* Builds two libraries under every strategy, with one directory for all ranks and with one for each rank. The second
+ * call for a library is a memory hit. */
 #include "ranks.h"
 
 static void try_integer(int value, const char *strategy, enum layout layout, const char *directory)
@@ -18,7 +18,7 @@ static void try_integer(int value, const char *strategy, enum layout layout, con
     calls = ranks_sum(integer.calls);
     CHECK_OUTCOME(outcome, value + INCLUDED_VALUE, ORIGIN(DISK) | ORIGIN(BUILT) | ORIGIN(RECEIVED));
 
-    /* Only builders generate: the root, or one for each physical directory ("process" separates them by itself). */
+    /* Only builders generate: the root, or one rank for each directory ("process" gives every rank its own). */
     expected = strcmp(strategy, "root") == 0 || (layout == LAYOUT_SHARED && strcmp(strategy, "node") == 0)
                    ? 1 : ranks_size();
     CHECK(built == expected);

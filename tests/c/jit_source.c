@@ -1,5 +1,5 @@
-/* Calls that give the text itself: another text is another library, one text is compiled once, and ranks that give
- * different texts are told so. Serial, or on the ranks of MPI_COMM_WORLD, where the program is built with MPI. */
+/* dijitso_jit_source and dijitso_jit_text: another text is another library, one text is compiled once, and ranks that
+ * pass different texts get an error. Built for one process, and (WITH_RANKS) for MPI_COMM_WORLD. */
 #include "fixture.h"
 
 #ifdef WITH_RANKS
@@ -49,7 +49,7 @@ static int all_compiles(void)
     return count;
 }
 
-/* The first program of a stranger: x*x, then x*x*x, then x*x again. */
+/* Compiles x*x, then x*x*x, then asks for x*x again. */
 static void texts(const char *work, const char *mode)
 {
     static const char square[] = "extern \"C\" double power(double x) { return x * x; }\n";
@@ -96,7 +96,7 @@ static void header_and_dependency(const char *work)
     dijitso_params_free(params);
 }
 
-/* Within generate it is local to the builder, and what it builds travels with the parent. */
+/* Within generate the call is local to the builder, and the library is distributed with the parent. */
 static int32_t generate_parent(void *params, const char *name, const char *signature, const char *generator_json,
                                dijitso_source *parent)
 {
