@@ -1,5 +1,5 @@
-//! `docs/` and the README say what the code says: generated parts are renewed and compared, everything that is named
-//! exists, and every block of code stands in a file that other tests compile.
+//! Checks the pages against the code: generated parts are up to date, named functions, parameters, files and messages
+//! exist, and blocks of code are in files that other tests compile.
 //!
 //! `DIJITSO_RENEW_DOCS=1 cargo test --test book` writes the generated parts.
 
@@ -22,7 +22,7 @@ fn text(path: impl AsRef<Path>) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Files below a directory of the repository whose names end so, by their paths in it.
+/// Returns the files below a directory whose names end in one of `ends`, as paths relative to the repository.
 fn files(dir: &str, ends: &[&str]) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut dirs = vec![root().join(dir)];
@@ -30,7 +30,8 @@ fn files(dir: &str, ends: &[&str]) -> BTreeSet<PathBuf> {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && name != "build" {
+            // Skip build trees of examples, but not src/build.
+            if path.is_dir() && (name != "build" || path.join("mod.rs").exists()) {
                 dirs.push(path);
             } else if ends.iter().any(|end| name.ends_with(end)) {
                 found.insert(path.strip_prefix(root()).unwrap().to_owned());
@@ -40,10 +41,11 @@ fn files(dir: &str, ends: &[&str]) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The pages of the book.
+/// Returns all pages that are checked.
 fn pages() -> Vec<PathBuf> {
+    const TOP: [&str; 5] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"];
     let mut pages: Vec<PathBuf> = files("docs", &[".md"]).into_iter().collect();
-    pages.extend(["README.md", "SECURITY.md", "CHANGELOG.md"].map(PathBuf::from));
+    pages.extend(TOP.map(PathBuf::from));
     pages.extend(files("examples", &["README.md"]));
     pages
 }
@@ -53,18 +55,23 @@ fn pages() -> Vec<PathBuf> {
 const BEGIN: &str = "<!-- generated: DIJITSO_RENEW_DOCS=1 cargo test --test book -->\n";
 const END: &str = "<!-- end of what is generated -->\n";
 
-/// Compares what stands between the marks of a page, or renews it.
-fn generated(page: &str, made: &str) {
+/// Compares the text between the marks of a page with `made`, or renews it.
+fn check_generated(page: &str, made: &str) {
     let old = text(page);
     let (before, rest) = old.split_once(BEGIN).unwrap_or_else(|| panic!("{page} has no mark: {BEGIN}"));
     let (_, after) = rest.split_once(END).unwrap_or_else(|| panic!("{page} has no mark: {END}"));
     let new = format!("{before}{BEGIN}\n{made}\n{END}{after}");
+    renew(page, &old, &new);
+}
+
+/// Compares a page with its new text, or writes that if DIJITSO_RENEW_DOCS is set.
+fn renew(page: &str, old: &str, new: &str) {
     if std::env::var_os("DIJITSO_RENEW_DOCS").is_some() {
-        fs::write(root().join(page), &new).unwrap();
+        fs::write(root().join(page), new).unwrap();
     } else {
         assert!(
             old == new,
-            "{page} is not what the code says; renew it by\n    DIJITSO_RENEW_DOCS=1 cargo test --test book\n"
+            "{page} is not up to date; renew it by\n    DIJITSO_RENEW_DOCS=1 cargo test --test book\n"
         );
     }
 }
@@ -74,7 +81,7 @@ fn cell(text: &str) -> String {
 }
 
 #[test]
-fn the_page_of_parameters_is_that_of_the_schema() {
+fn parameters_page_matches_the_schema() {
     let mut made = String::new();
     for section in SECTIONS.iter().filter(|section| **section != "generator") {
         writeln!(made, "### Section `{section}`\n").unwrap();
@@ -95,10 +102,10 @@ fn the_page_of_parameters_is_that_of_the_schema() {
         }
         made.push('\n');
     }
-    generated("docs/parameters.md", made.trim_end());
+    check_generated("docs/parameters.md", made.trim_end());
 }
 
-/// Returns the help of a subcommand.
+/// Returns the help text of the command or a subcommand.
 fn help(arguments: &[&str]) -> String {
     let output = Command::new(env!("CARGO_BIN_EXE_dijitso"))
         .args(arguments)
@@ -116,7 +123,7 @@ fn subcommands() -> Vec<String> {
     let help = help(&[]);
     let (_, list) = help.split_once("Commands:\n").unwrap();
     let names = list.lines().take_while(|line| !line.is_empty());
-    // What is indented further goes on from the line before.
+    // A line that is indented further continues the one before.
     let names = names.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     names
         .filter_map(|line| line.split_whitespace().next())
@@ -126,15 +133,15 @@ fn subcommands() -> Vec<String> {
 }
 
 #[test]
-fn the_page_of_the_command_is_its_help() {
+fn command_page_matches_the_help() {
     let mut made = format!("### `dijitso`\n\n```text\n{}```\n", help(&[]));
     for name in subcommands() {
         write!(made, "\n### `dijitso {name}`\n\n```text\n{}```\n", help(&[&name])).unwrap();
     }
-    generated("docs/command.md", made.trim_end());
+    check_generated("docs/command.md", made.trim_end());
 }
 
-/// Exported functions in the order of the header, with the first sentence of their comments.
+/// Returns the exported functions in the order of the header, with the first sentence of their comments.
 fn functions(header: &str) -> Vec<(String, String)> {
     let mut functions = Vec::new();
     for part in header.split("\n/**\n").skip(1) {
@@ -161,19 +168,23 @@ fn functions(header: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_list_of_functions_is_that_of_the_header() {
+fn function_list_matches_the_header() {
     let functions = functions(&text("include/dijitso.h"));
     let mut names: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(names.join("\n") + "\n", text("tests/exports.txt"), "the header is not read as it is meant");
+    assert_eq!(
+        names.join("\n") + "\n",
+        text("tests/exports.txt"),
+        "this test does not understand the header"
+    );
     let mut made = "| function | what it gives |\n|---|---|\n".to_owned();
     for (name, sentence) in &functions {
         writeln!(made, "| `{name}` | {} |", cell(sentence)).unwrap();
     }
-    generated("docs/c-reference.md", made.trim_end());
+    check_generated("docs/c-reference.md", made.trim_end());
 }
 
-/// The first block of text in the documentation of a module.
+/// Returns the first text block in the documentation of a module.
 fn grammar(source: &str) -> Option<String> {
     let lines = source.lines().map_while(|line| line.strip_prefix("//!"));
     let mut lines =
@@ -183,7 +194,7 @@ fn grammar(source: &str) -> Option<String> {
 }
 
 #[test]
-fn the_formats_are_those_above_the_code() {
+fn formats_match_the_code() {
     const MARK: &str = "<!-- from: ";
     let page = "docs/cache.md";
     let old = text(page);
@@ -193,27 +204,19 @@ fn the_formats_are_those_above_the_code() {
     for part in parts {
         let (path, rest) =
             part.split_once(" -->\n```text\n").unwrap_or_else(|| panic!("{page}: a block follows {MARK}"));
-        // An empty block ends at once.
         let end = if rest.starts_with("```\n") { 0 } else { rest.find("\n```\n").unwrap() + 1 };
         let block = grammar(&text(path)).unwrap_or_else(|| panic!("{path} has no block of text"));
         write!(new, "{MARK}{path} -->\n```text\n{block}{}", &rest[end..]).unwrap();
         shown.push(path.to_owned());
     }
-    if std::env::var_os("DIJITSO_RENEW_DOCS").is_some() {
-        fs::write(root().join(page), &new).unwrap();
-    } else {
-        assert!(
-            old == new,
-            "{page} is not what the code says; renew it by\n    DIJITSO_RENEW_DOCS=1 cargo test --test book\n"
-        );
-    }
+    renew(page, &old, &new);
     let findings = text("src/cache/integrity.rs");
     for row in
         findings.lines().filter_map(|line| line.strip_prefix("//! ")).filter(|line| line.starts_with("| `"))
     {
         assert!(
             new.lines().any(|line| line == row),
-            "{page} has not this row of src/cache/integrity.rs:\n{row}"
+            "{page} lacks this row of src/cache/integrity.rs:\n{row}"
         );
     }
     for path in files("src/cache", &[".rs"]) {
@@ -226,9 +229,9 @@ fn the_formats_are_those_above_the_code() {
     }
 }
 
-// --- what is named exists ---------------------------------------------------------------------------------------------
+// --- names -----------------------------------------------------------------------------------------------------------
 
-/// Words of this form in a text: a beginning, and letters, digits and underscores.
+/// Returns the words of a text that consist of a beginning and letters, digits and underscores.
 fn words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str> {
     text.match_indices(beginning).filter_map(move |(at, _)| {
         let inside = text[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "_./-".contains(c));
@@ -242,7 +245,7 @@ fn words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str>
 }
 
 #[test]
-fn every_function_constant_and_parameter_that_is_named_exists() {
+fn named_functions_constants_and_parameters_exist() {
     let (header, exports) = (text("include/dijitso.h"), text("tests/exports.txt"));
     let mut missing = String::new();
     for page in pages() {
@@ -274,8 +277,69 @@ fn every_function_constant_and_parameter_that_is_named_exists() {
     assert!(missing.is_empty(), "not in the code:\n{missing}");
 }
 
+/// Returns the texts in backquotes.
+fn code_spans(page: &str) -> impl Iterator<Item = String> {
+    prose(page).split('`').skip(1).step_by(2).map(String::from).collect::<Vec<_>>().into_iter()
+}
+
+/// Returns true if the text is a path of one of these folders.
+fn is_below(path: &str, folders: &[&str]) -> bool {
+    path.split_once('/').is_some_and(|(first, rest)| folders.contains(&first) && !rest.is_empty())
+        && path.chars().all(|c| c.is_ascii_alphanumeric() || "_./-".contains(c))
+}
+
 #[test]
-fn every_error_code_has_a_row_that_says_what_to_do() {
+fn named_files_and_tests_exist() {
+    let mut missing = String::new();
+    for page in pages() {
+        for span in code_spans(&text(&page)) {
+            let (path, item) = span.split_once("::").unwrap_or((&span, ""));
+            if !is_below(path, &["src", "tests", "benches", "examples", "docs"]) {
+                continue;
+            }
+            let exists = root().join(path).exists();
+            if !exists || (!item.is_empty() && words(&text(path), item).all(|word| word != item)) {
+                writeln!(missing, "{}: {span}", page.display()).unwrap();
+            }
+        }
+    }
+    // ARCHITECTURE.md names files relative to src. A folder of one component may be a folder of the cache.
+    for span in code_spans(&text("ARCHITECTURE.md")) {
+        let folder = span.strip_suffix('/').is_some_and(|path| path.contains('/'));
+        let named = (folder || span.ends_with(".rs")) && !span.contains(' ');
+        if named && !root().join("src").join(&span).exists() && !root().join(&span).exists() {
+            writeln!(missing, "ARCHITECTURE.md: {span}").unwrap();
+        }
+    }
+    assert!(missing.is_empty(), "these do not exist:\n{missing}");
+}
+
+#[test]
+fn messages_of_the_troubleshooting_page_exist() {
+    /// Messages of compilers, which dijitso passes on.
+    const FOREIGN: [&str; 1] = ["unrecognized command-line option"];
+    let mut sources = String::new();
+    for path in files("src", &[".rs"]).into_iter().chain(files("cmake", &[".cmake", ".in"])) {
+        if path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs") {
+            continue;
+        }
+        // A message may go on in the next line of the source.
+        for (at, part) in text(path).split("\\\n").enumerate() {
+            sources.push_str(if at == 0 { part } else { part.trim_start() });
+        }
+    }
+    let page = text("docs/troubleshooting.md");
+    let titles = page.split("**").skip(1).step_by(2);
+    let quoted = titles.flat_map(|title| title.split('"').skip(1).step_by(2));
+    let missing: Vec<&str> = quoted
+        .filter(|message| !FOREIGN.contains(message))
+        .filter(|message| message.split("...").any(|part| !sources.contains(part.trim())))
+        .collect();
+    assert!(missing.is_empty(), "docs/troubleshooting.md quotes messages that are not in src: {missing:#?}");
+}
+
+#[test]
+fn error_codes_have_a_row_each() {
     let page = text("docs/errors.md");
     for line in text("include/dijitso.h").lines().filter(|line| line.starts_with("#define DIJITSO_ERROR_")) {
         let [_, name, number, ..] = line.split_whitespace().collect::<Vec<_>>()[..] else { panic!("{line}") };
@@ -284,7 +348,7 @@ fn every_error_code_has_a_row_that_says_what_to_do() {
     }
 }
 
-/// The blocks of a page: language and lines.
+/// Returns the fenced blocks of a page: language and lines.
 fn blocks(page: &str) -> Vec<(String, Vec<String>)> {
     let mut blocks = Vec::new();
     let mut open: Option<(String, Vec<String>)> = None;
@@ -303,15 +367,15 @@ fn blocks(page: &str) -> Vec<(String, Vec<String>)> {
     blocks
 }
 
-/// Lines without the indentation that all of them share.
+/// Removes the indentation that all lines share.
 fn flush(lines: &[&str]) -> Vec<String> {
     let indented = lines.iter().filter(|line| !line.trim().is_empty());
     let margin = indented.map(|line| line.len() - line.trim_start().len()).min().unwrap_or(0);
     lines.iter().map(|line| line.get(margin..).unwrap_or("").to_owned()).collect()
 }
 
-/// Returns the longest number of these lines that follow each other in a text.
-fn agreement(block: &[String], text: &str) -> usize {
+/// Returns the length of the longest beginning of a block that occurs in a text.
+fn common_lines(block: &[String], text: &str) -> usize {
     let lines: Vec<&str> = text.lines().collect();
     let same = |at: usize| {
         let window = flush(&lines[at..(at + block.len()).min(lines.len())]);
@@ -321,7 +385,7 @@ fn agreement(block: &[String], text: &str) -> usize {
 }
 
 #[test]
-fn every_block_of_code_stands_in_a_file_that_is_compiled() {
+fn code_blocks_are_in_compiled_examples() {
     let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", "CMakeLists.txt", "generate.py"]);
     let sources: Vec<(PathBuf, String)> =
         sources.into_iter().map(|path| (path.clone(), text(path))).collect();
@@ -334,18 +398,19 @@ fn every_block_of_code_stands_in_a_file_that_is_compiled() {
                 other => panic!("{}: a block of \"{other}\"", page.display()),
             }
             let lines = flush(&lines.iter().map(String::as_str).collect::<Vec<_>>());
-            let best = sources.iter().map(|(path, text)| (agreement(&lines, text), path)).max().unwrap();
+            let best = sources.iter().map(|(path, text)| (common_lines(&lines, text), path)).max().unwrap();
             if best.0 < lines.len() {
                 let (line, nearest) = (&lines[best.0], best.1.display());
-                writeln!(wrong, "{}: as {nearest}, but for the line\n    {line}", page.display()).unwrap();
+                writeln!(wrong, "{}: differs from {nearest} in the line\n    {line}", page.display())
+                    .unwrap();
             }
         }
     }
-    assert!(wrong.is_empty(), "blocks that stand in no file of examples/:\n{wrong}");
+    assert!(wrong.is_empty(), "blocks that are in no file of examples/:\n{wrong}");
 }
 
 #[test]
-fn every_command_line_is_understood() {
+fn command_lines_are_valid() {
     let known = subcommands();
     let mut wrong = String::new();
     for page in pages() {
@@ -372,7 +437,7 @@ fn every_command_line_is_understood() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// A page without its blocks, and without what is in it for the book alone.
+/// Returns a page without its fenced blocks and comments.
 fn prose(page: &str) -> String {
     let mut within = false;
     let mut prose = String::new();
@@ -385,7 +450,7 @@ fn prose(page: &str) -> String {
     prose
 }
 
-/// The anchor that a heading gets.
+/// Returns the anchor of a heading.
 fn anchor(heading: &str) -> String {
     let plain = heading.trim().to_lowercase();
     let kept = plain.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
@@ -393,7 +458,7 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
-fn every_link_leads_somewhere() {
+fn links_have_targets() {
     let mut wrong = String::new();
     for page in pages() {
         let source = prose(&text(&page));
@@ -421,11 +486,11 @@ fn every_link_leads_somewhere() {
             }
         }
     }
-    assert!(wrong.is_empty(), "links that lead nowhere:\n{wrong}");
+    assert!(wrong.is_empty(), "links without a target:\n{wrong}");
 }
 
 #[test]
-fn every_page_is_in_the_table_of_contents() {
+fn pages_are_in_the_table_of_contents() {
     let contents = text("docs/mkdocs.yml");
     let listed = |page: &Path| contents.contains(&format!(" {}\n", page.display()));
     let missing: Vec<PathBuf> = files("docs", &[".md"]).into_iter().filter(|page| !listed(page)).collect();
