@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""From results.json to the table and the picture.
+"""Makes the table and the picture from results.json.
 
     report.py RESULTS DIRECTORY [docs]
 
-Writes performance.md and performance.svg in DIRECTORY; with "docs", what was measured in docs/performance.md, between its marks, and
+Writes performance.md and performance.svg in DIRECTORY; with "docs", also the figures between the marks of docs/performance.md, and
 docs/img/performance.svg.
 """
 import html
@@ -59,7 +59,7 @@ def times(value):
 # --- targets -------------------------------------------------------------------------------------------------------------------
 
 class Target:
-    """What was wanted, what was measured; `met` is None where it was not measured in this run."""
+    """A target and its measured value; `met` is None if it was not measured in this run."""
 
     def __init__(self, key, wanted, measured=None, met=None):
         self.key, self.wanted, self.measured, self.met = key, wanted, measured, met
@@ -85,8 +85,8 @@ def targets(rows, machine):
                        *((f"{amount(ours(worst), 'ns')} on {worst['column']} ranks, {worst['label']}", ours(worst) <= 150) if worst else ())))
     threads = sorted((row for row in rows if "threads" in row), key=lambda row: row["threads"])
     if len(threads) > 1:
-        # Calls a second of all threads, against those of one; no more can be had than there are cores. The hash map, which shares
-        # nothing that is written, says how much this machine gives.
+        # Calls per second of all threads, relative to one thread; the number of cores limits it. The hash map, whose threads share
+        # no written memory, shows the scaling of this machine.
         gain = lambda row, which: statistics.median(threads[0][which]) / statistics.median(row[which]) * row["threads"]
         row = max(threads[1:], key=lambda row: min(row["threads"], machine["cores"]))
         wanted = 0.8 * min(row["threads"], machine["cores"], gain(row, "floor"))
@@ -99,15 +99,13 @@ def targets(rows, machine):
     ratio("cold-expression", "DOLFIN Expression after the first build: at most 0.25 of the bare compiler", "cold-expression", 0.25)
     ratio("cold-form", "FFC form after the first build: at most 0.55 of the bare compiler", "cold-form", 0.55)
     ratio("cold-element", "FFC element after the first build: at most 0.75 of the bare compiler", "cold-element", 0.75)
-    row = by_id.get("modules-ahead")
+    row = by_id.get("modules-pending")
     wanted = "nine modules on 2 cores: at least 1.8 times faster than one after the other"
     if row is None:
-        made.append(Target("modules-ahead", wanted))
-    elif not row["ours"]:
-        made.append(Target("modules-ahead", wanted, "this library cannot be given modules ahead", False))
+        made.append(Target("modules-pending", wanted))
     else:
         gain = 1 / ratio_of(row["ours"], row["floor"])
-        made.append(Target("modules-ahead", wanted, f"{gain:.2f} times", gain >= 1.8))
+        made.append(Target("modules-pending", wanted, f"{gain:.2f} times", gain >= 1.8))
     waiting = cells("waiting")
     for label in sorted({row["label"] for row in waiting}):
         of_label = sorted((row for row in waiting if row["label"] == label), key=lambda row: row["column"])
@@ -125,7 +123,7 @@ def targets(rows, machine):
 
 
 def reasons():
-    """Why targets are missed and what was tried, by hand: missed.md, a section for each key."""
+    """The reasons for missed targets, written by hand in missed.md, a section for each key."""
     parts = re.split(r"^## +(\S+)\n", (HERE / "missed.md").read_text(), flags=re.M)
     return {key: " ".join(text.split()) for key, text in zip(parts[1::2], parts[2::2])}
 
@@ -243,11 +241,11 @@ COLOURS = {"ours": "#1f6f8b", "Python dijitso": "#c05746", "ccache, hit (then li
            "FFCx's cffi": "#7a5195"}
 NAMES = {"ours": "this library", "ccache, hit (then link)": "ccache: hit, then link", "ccache, miss": "ccache: miss"}
 LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 1.2), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
-          "cold-element": ("ratio", 0.75), "modules-ahead": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.15)}
+          "cold-element": ("ratio", 0.75), "modules-pending": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.15)}
 
 
 def with_most_ranks(rows):
-    """Rows for the picture from the tables whose columns are ranks: the last column of each line."""
+    """Rows for the picture: the last column of each line of the tables whose columns are ranks."""
     for grid in ("memory-ranks", "disk-ranks", "waiting"):
         cells = [row for row in rows if row.get("grid") == grid and not row["label"].startswith("Python")]
         for row in cells:
@@ -262,7 +260,7 @@ def with_most_ranks(rows):
 
 
 def bars_of(rows):
-    """(section, label, floor, [(kind, ratio, text)], target) for what the picture shows."""
+    """The groups of the picture: (section, label, floor, [(kind, ratio, text)], target)."""
     rows = [row for row in rows if row.get("picture") and row["ours"]] + list(with_most_ranks(rows))
     order = list(TITLES)
     for row in sorted(rows, key=lambda row: order.index(row["section"])):
@@ -305,7 +303,7 @@ def picture(results):
             begin, end = sorted((x(1), x(ratio)))
             top = y + i * bar
             made.append(f'<rect x="{begin:.1f}" y="{top:.1f}" width="{max(end - begin, 1.5):.1f}" height="{bar - 2}" fill="{COLOURS[kind]}"/>')
-            # The mark of the target stands on this library's bar, or beyond its end.
+            # The mark of the target is on this library's bar, or beyond its end.
             mark = x(limit) if limit and kind == "ours" else 0
             write(max(end, x(1), mark) + 6, top + 9.5, f"{times(ratio)}  ({text})", 10, fill="#222" if kind == "ours" else "#666")
         if limit:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""Runs the workloads of benches/ in turns and writes what they took: results.json, from which report.py makes the table and the
-picture. Started by benches/run, which builds the programs.
+"""Runs the workloads of benches/ in turns and writes results.json, from which report.py makes the table and the picture. Started by
+benches/run, which builds the programs.
 
-Every row has the samples of this library, those of a floor that was measured in between, and those of what users would otherwise
-use. Nothing is judged here.
+Each row has samples of this library, of a floor that is measured in between, and of what users would otherwise use.
 """
 import argparse
 import contextlib
@@ -20,9 +19,9 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
-PYTHON = "/usr/bin/python3"  # that of the distribution, which has the packages to compare with
+PYTHON = "/usr/bin/python3"  # the Python of the distribution, which has the packages to compare with
 
-# How often and on how many ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds.
+# Numbers of repetitions and ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds.
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
                  sets=3, hit_rounds=2, waits=2, modules_at_ranks=True, modules=[100, 1000, 10000]),
@@ -44,17 +43,14 @@ class Suite:
         self.names = json.loads((self.sources / "names.json").read_text())
         self.rows, self.times, self.caches = [], {}, set()
         self.cores = len(os.sched_getaffinity(0))
-        # All temporary files lie below, by which what a program leaves running is recognised.
+        # All temporary files are in this directory, by which settle() recognises processes that still run.
         (work / "tmp").mkdir(exist_ok=True)
         os.environ["TMPDIR"] = str(work / "tmp")
-        # A first build that other builds profit from: wait for its precompiled header, where the library makes one.
-        self.before = {"BENCH_SET": "build.precompile=always"} if self.has_parameter("build.precompile") else {}
+        # For the first build before others: waits for its precompiled header.
+        self.before = {"BENCH_SET": "build.precompile=always"}
 
     # --- tools ---------------------------------------------------------------------------------------------------------------
 
-    def has_parameter(self, key):
-        command = [ROOT / "build/none/prefix/bin/dijitso", "config", "--key", key]
-        return subprocess.run(command, capture_output=True).returncode == 0
 
     @staticmethod
     def program(variant, name):
@@ -68,11 +64,11 @@ class Suite:
         return done
 
     def json(self, command, **named):
-        lines = [line for line in self.output(command, **named).stdout.splitlines() if line.startswith(("{", "[", "null")) or line[:1].isdigit()]
+        lines = [line for line in self.output(command, **named).stdout.splitlines() if line.startswith(("{", "[")) or line[:1].isdigit()]
         return json.loads(lines[-1])
 
     def at_ranks(self, mpi, ranks, command, **named):
-        """The JSON of a program under mpiexec; a program of ours has --comm as its first argument."""
+        """The JSON of a program under mpiexec; programs of benches/ need --comm as first argument."""
         return self.json([f"mpiexec.{mpi}", "-n", ranks, *command], **named)
 
     def row(self, id, section, label, unit, ours, floor, **more):
@@ -113,12 +109,12 @@ class Suite:
         return counts
 
     def alone(self):
-        """An environment in which nothing has been built before, whatever cache it is in."""
+        """An environment with an empty home directory, in which nothing has been built before."""
         home = tempfile.mkdtemp(prefix="home-", dir=self.work)
         return {"HOME": home}
 
     def settle(self):
-        """Waits until what programs have left running beside them, as compilers of precompiled headers, is done."""
+        """Waits until background processes, such as compilers of precompiled headers, have ended."""
         mine = str(self.work).encode()
         end = time.monotonic() + 120
         while time.monotonic() < end:
@@ -190,7 +186,7 @@ class Suite:
     # --- disk hits -----------------------------------------------------------------------------------------------------------
 
     def fill(self, variant):
-        """Two modules in a cache, copies of them for the loader alone; returns what the programs are given."""
+        """Builds two modules and copies them for the loader alone; returns the arguments of both programs."""
         cache = self.cache(f"disk-{variant}")
         paths = self.output([self.program(variant, "disk_hit"), "fill", cache, "bench_a", "bench_b"]).stdout.split()
         copies = []
@@ -278,7 +274,7 @@ class Suite:
         return cache
 
     def ccache_commands(self, what):
-        """The bare compiler's command, and the same in two steps through ccache, as ccache wants it."""
+        """The bare compiler's command through ccache, in two steps as ccache needs it: for a miss, and for a hit."""
         lines = self.output([self.program("none", "cold"), self.warmed("none", what), self.sources, self.work / "bare", "command",
                              self.names[what]]).stdout.splitlines()
         directory, words = lines[0], lines[1:]
@@ -301,8 +297,8 @@ class Suite:
             py = lambda names: self.json([PYTHON, HERE / "python/pydijitso.py", "cold", py_cache, self.sources, *names])
             if what == "form" and not self.smoke:
                 py(self.names["before"][what])
-            first = LABELS if what != "form" else ()  # its elements would have to be there
-            # The short ones more often.
+            first = LABELS if what != "form" else ()  # a form needs its elements in the cache
+            # Short builds are repeated more often.
             for i in range(self.size["builds"] * (2 if what in ("one", "ffcx") and not self.smoke else 1)):
                 one = self.cold("none", cache, "both", [module])[module]
                 found["again"].append(one["jit"])
@@ -310,7 +306,7 @@ class Suite:
                 found["cpu"].append(one["jit_cpu"])
                 found["bare_cpu"].append(one["bare_cpu"])
                 if self.smoke and what in ("form", "expression"):
-                    continue  # the programs to compare with have been tried with the other modules
+                    continue  # the other modules try the programs to compare with
                 found["python"].append(py([module])[module]["jit"])
                 miss, hit = self.json([self.program("none", "stopwatch"), 1, *commands[0], "--", *commands[1]])
                 found["miss"] += miss
@@ -363,7 +359,7 @@ class Suite:
         return [n for n in self.names["poisson"] if n.startswith("ffc_element")] if self.smoke else self.names["poisson"]
 
     def modules(self, variant, mode, ranks=None, env=None, processes=1, keep=False):
-        """All modules, in an empty cache unless `keep`; the bare compiler links to what is in the cache of the run before it."""
+        """All modules, in an empty cache unless `keep`; the bare compiler links to the libraries of the run before."""
         work = self.work / "bare"
         work.mkdir(exist_ok=True)
         cache = self.cache(f"modules-{variant}-{ranks or 1}")
@@ -375,27 +371,25 @@ class Suite:
         else:
             seconds = self.at_ranks(variant, ranks, [command[0], "--comm", *command[1:]], env=env)
         self.settle()
-        return [] if seconds is None else [seconds]
+        return [seconds]
 
     def nine_modules(self):
-        headers = bool(self.before)
-        # Without precompiled headers: the target is for what comes from building at the same time.
-        plain = {"BENCH_SET": "build.precompile=never"} if headers else {}
-        kinds = ("sequence", "ahead", "bare", "bare_n", "sequence_new", "ahead_new", "sequence_headers", "ahead_headers", "python")
+        # The target is the gain of building at the same time, without precompiled headers.
+        plain = {"BENCH_SET": "build.precompile=never"}
+        kinds = ("sequence", "pending", "bare", "bare_n", "sequence_new", "pending_new", "sequence_headers", "pending_headers", "python")
         found = {kind: [] for kind in kinds}
         for i in range(self.size["sets"]):
             found["sequence"] += self.modules("none", "sequence", env=plain)
             found["bare"] += self.modules("none", "bare", env=plain)
             found["bare_n"] += self.modules("none", "bare", env=plain, processes=self.cores)
-            found["ahead"] += self.modules("none", "ahead", env=plain)
-            if headers:
-                found["sequence_new"] += self.modules("none", "sequence", env=self.alone())
-                found["ahead_new"] += self.modules("none", "ahead", env=self.alone())
-                self.modules("none", "sequence", env=self.before)
-                found["sequence_headers"] += self.modules("none", "sequence", keep=True)
-                found["ahead_headers"] += self.modules("none", "ahead", keep=True)
+            found["pending"] += self.modules("none", "pending", env=plain)
+            found["sequence_new"] += self.modules("none", "sequence", env=self.alone())
+            found["pending_new"] += self.modules("none", "pending", env=self.alone())
+            self.modules("none", "sequence", env=self.before)
+            found["sequence_headers"] += self.modules("none", "sequence", keep=True)
+            found["pending_headers"] += self.modules("none", "pending", keep=True)
             if i == 0 and not self.smoke:
-                # The expressions last: once one of them is built, this program loads nothing any more.
+                # The expressions come last: once one of them is built, this program loads nothing more.
                 names = sorted(self.poisson(), key=lambda name: not name.startswith("ffc"))
                 python = self.json([PYTHON, HERE / "python/pydijitso.py", "cold", self.cache("py-modules"), self.sources, *names])
                 found["python"].append(sum(one["jit"] for one in python.values()))
@@ -405,32 +399,31 @@ class Suite:
         if found["python"]:
             row["others"]["Python dijitso"] = dict(samples=found["python"])
         row["others"][f"bare compiler, {self.cores} at once"] = dict(samples=found["bare_n"])
-        self.row("modules-ahead", "nine modules", "submitted ahead", "s", found["ahead"], found["sequence"],
+        self.row("modules-pending", "nine modules", "at the same time", "s", found["pending"], found["sequence"],
                  floor_label="this library, one after the other", picture=True)
         for kind, label in (("sequence_new", "one after the other, the first program that precompiles headers"),
-                            ("ahead_new", "submitted ahead, the first program that precompiles headers"),
+                            ("pending_new", "at the same time, the first program that precompiles headers"),
                             ("sequence_headers", "one after the other, headers precompiled"),
-                            ("ahead_headers", "submitted ahead, headers precompiled")):
-            if found[kind]:
-                self.row(f"modules-{kind}", "nine modules", label, "s", found[kind], found["bare"], floor_label=bare,
-                         picture="headers" in kind)
+                            ("pending_headers", "at the same time, headers precompiled")):
+            self.row(f"modules-{kind}", "nine modules", label, "s", found[kind], found["bare"], floor_label=bare,
+                     picture="headers" in kind)
 
     def nine_modules_at_ranks(self):
         if not self.size["modules_at_ranks"]:
             return
-        plain = {"BENCH_SET": "build.precompile=never"} if self.before else {}
+        plain = {"BENCH_SET": "build.precompile=never"}
         floor = next(row for row in self.rows if row["id"] == "modules")["floor"]
         for ranks in self.size["ranks"]:
             for mpi in self.mpis:
-                for mode, label in (("sequence", "one after the other"), ("ahead", "submitted ahead")):
-                    if seconds := self.modules(mpi, mode, ranks, env=plain):
-                        self.add_cell("modules-ranks", "nine modules", f"{label}, {MPIS[mpi]}", ranks, "s", seconds, floor,
-                                      "bare compiler on one process, one after the other")
+                for mode, label in (("sequence", "one after the other"), ("pending", "at the same time")):
+                    seconds = self.modules(mpi, mode, ranks, env=plain)
+                    self.add_cell("modules-ranks", "nine modules", f"{label}, {MPIS[mpi]}", ranks, "s", seconds, floor,
+                                  "bare compiler on one process, one after the other")
 
     # --- waiting, memory -----------------------------------------------------------------------------------------------------
 
     def waiting(self):
-        """benches/ranks on one and on many ranks: a compiler that takes a second of CPU time."""
+        """Runs benches/ranks on one and on many ranks, with a compiler that takes a second of CPU time."""
         most = self.size["ranks"][-1] if self.smoke else 64
         for _ in range(self.size["waits"]):
             for mpi in self.mpis[:1] if self.smoke else self.mpis:
@@ -443,7 +436,7 @@ class Suite:
                     self.add_cell("waiting", "waiting", MPIS[mpi], ranks, "s", [wall], [alone], "the compiler alone", waiters=[waiters])
 
     def memory_of_modules(self):
-        """benches/memory: what each of many loaded modules takes of the memory, and what loading it takes."""
+        """Runs benches/memory: memory and loading time of each of many modules."""
         done = self.output([HERE / "memory/run", "--no-build", "--json", *self.size["modules"]], limit=3600)
         for line in done.stdout.splitlines():
             if line.startswith("{"):
@@ -493,17 +486,17 @@ def main():
     start = time.monotonic()
     machine = facts(options.size)
     with tempfile.TemporaryDirectory(prefix="dijitso-bench-") as work:
-        # Nothing of the user's comes in: neither caches nor settings.
+        # Keep the user's caches and settings out.
         os.environ["HOME"] = work
         for name in [n for n in os.environ if n.startswith(("DIJITSO_", "CCACHE_")) or n in ("CXX", "CC", "VIRTUAL_ENV", "CONDA_PREFIX")]:
             del os.environ[name]
         suite = Suite(options.size, options.mpis.split(","), pathlib.Path(work), options.only)
         suite.run()
     machine.update(load_after=os.getloadavg()[0], seconds=time.monotonic() - start, steps=suite.times)
-    # Every workload has to have left something, whatever it was.
+    # Every workload must have left samples.
     for name in () if options.only else ("memory hit", "disk hit", "cold build", "nine modules", "waiting", "memory"):
         of_section = [row for row in suite.rows if row["section"] == name]
-        if not of_section or not all(row["ours"] and row["floor"] for row in of_section if row["id"] != "modules-ahead"):
+        if not of_section or not all(row["ours"] and row["floor"] for row in of_section):
             sys.exit(f"nothing was measured of: {name}")
     options.results.write_text(json.dumps(dict(machine=machine, rows=suite.rows), indent=1))
 

@@ -1,9 +1,9 @@
-/* Modules that are not in the cache: dijitso and the bare compiler with the same flags, in turns.
+/* Builds modules that are not in the cache, with dijitso and with the bare compiler and the same flags, in turns.
  *
  * usage: cold [--comm] CACHE SOURCES WORK both|jit|command MODULE...
- * The entries of these modules are removed from the cache first; what else is there, as precompiled headers, stays.
- * `command` prints the directory and the words of the bare compiler's command instead, one a line, and runs nothing.
- * prints: JSON, for each module the seconds of both (of the slowest rank), and the CPU seconds of the ranks that wait and
+ * Removes the entries of these modules from the cache first; other files, such as precompiled headers, stay.
+ * `command` only prints the directory and the words of the bare compiler's command, one a line.
+ * prints: JSON, for each module the seconds of both (of the slowest rank), and the CPU seconds of the waiting ranks and
  * of the compilers. */
 #include "bench.h"
 
@@ -15,7 +15,7 @@
 
 struct cost {
     double jit, bare, waiters;
-    double jit_cpu, bare_cpu; /* of rank 0's children, which is the compiler */
+    double jit_cpu, bare_cpu; /* CPU seconds of rank 0's children: the compiler */
 };
 
 static double children_seconds(void)
@@ -42,12 +42,12 @@ static double by_dijitso(const struct bench *bench, const struct module *module,
     seconds = now() - start;
     *waiters = sum_of(bench, bench->rank == 0 ? 0.0 : cpu_seconds() - cpu);
     if (bench->rank == 0 && dijitso_library_origin(library) != DIJITSO_ORIGIN_BUILT)
-        die("this was no cold build", NULL);
+        die("this was not a cold build", NULL);
     dijitso_library_free(library);
     return max_of(bench, seconds);
 }
 
-/* The compiler alone: the other ranks sleep, as long as the build by dijitso took and half as long again. */
+/* Runs the compiler on rank 0. The other ranks sleep 1.5 times as long as the build by dijitso took. */
 static double by_compiler(const struct bench *bench, const struct bare *bare, double expected)
 {
     const double start = common_start(bench);

@@ -103,7 +103,7 @@ void values_of(const struct bench *bench, double value, double *values)
 
 double common_start(const struct bench *bench)
 {
-    /* Time enough to leave the reduction, also with 64 ranks on two cores. */
+    /* Long enough for 64 ranks on two cores to leave the reduction. */
     double start = now() + (bench->size > 1 ? 0.2 + 0.03 * bench->size : 0.0);
     struct timespec time;
     start = max_of(bench, start);
@@ -257,7 +257,7 @@ struct words {
     size_t count;
 };
 
-/* What dijitso may add of its own accord is not part of the bare command. */
+/* Leaves out the options that dijitso adds by itself. */
 static int32_t take_word(void *user_data, const char *word)
 {
     struct words *into = user_data;
@@ -276,8 +276,8 @@ struct bare bare_prepare(const struct module *module, const char *sources, const
     dijitso_params *params = params_of(sources, module->kind, cache);
     dijitso_error *error = NULL;
     char *signature;
-    /* A library that knows no precompiled headers does not know the key either. */
-    dijitso_params_set(params, "build.precompile", "never", NULL);
+    if (dijitso_params_set(params, "build.precompile", "never", &error))
+        die("parameters", error);
     signature = signature_of(params, module->name);
     if (dijitso_build_command(params, signature, (const char *const *)module->dependencies,
                               module->dependency_count, take_word, &words, &error))

@@ -1,5 +1,5 @@
-/* What the programs of benches/ share: the clock, the ranks, a common start, modules and parameters from files, and the
- * bare compiler with the flags that dijitso gives it. Whatever fails ends the program with a message. */
+/* Functions of the programs of benches/: clocks, ranks, a common start, modules and parameters from files, and the bare
+ * compiler with the flags that dijitso gives it. A failure ends the program with a message. */
 #ifndef BENCH_H
 #define BENCH_H
 
@@ -24,36 +24,36 @@ struct module {
     char *dependencies[MAX_DEPENDENCIES];
 };
 
-/* Takes --comm off the arguments, and starts MPI where it is given. */
+/* Starts MPI if the first argument is --comm, and removes that. */
 struct bench bench_start(int *argc, char **argv);
 void bench_end(void);
 void die(const char *what, dijitso_error *error);
 
 double now(void);
-double cpu_seconds(void); /* of this process, its children not counted */
+double cpu_seconds(void); /* of this process without its children */
 double thread_cpu_seconds(void);
 
-/* All ranks sleep until one point in time, which is returned: a barrier would let them go one after the other where there
- * are more ranks than cores. All ranks are on one machine, whose monotonic clock they share. */
+/* Sleeps on all ranks until the same point in time, and returns it. If there are more ranks than cores, a barrier would
+ * release them one after the other. All ranks are on one machine, so they share its monotonic clock. */
 double common_start(const struct bench *bench);
 double max_of(const struct bench *bench, double value);
 double sum_of(const struct bench *bench, double value);
 void values_of(const struct bench *bench, double value, double *values); /* on rank 0 */
 
-char *read_file(const char *path, size_t *size); /* NULL where there is none */
+char *read_file(const char *path, size_t *size); /* NULL if it does not exist */
 void *allocate(size_t size);
 char *text(const char *format, ...);
 
-/* KIND.params of a directory of sources: lines KEY=VALUE; then further ones from the environment, BENCH_SET. */
+/* Reads KIND.params of a directory of sources: lines KEY=VALUE; then further lines from the variable BENCH_SET. */
 dijitso_params *params_of(const char *sources, const char *kind, const char *cache);
-size_t read_modules(const char *sources, struct module *modules); /* how many */
+size_t read_modules(const char *sources, struct module *modules); /* returns their number */
 const struct module *find_module(const struct module *modules, size_t count, const char *name);
 int32_t generate_module(void *user_data, const char *name, const char *signature, const char *generator_json,
                         dijitso_source *source); /* user_data: the module */
 char *signature_of(const dijitso_params *params, const char *name);
 
-/* The bare compiler with the same flags: prepared in `directory`, which exists; then as often as wanted. The modules that
- * this one depends on are those of the cache. */
+/* Prepares the command of the bare compiler, with the same flags, in an existing `directory`. It can be run any number of
+ * times. The dependencies are those of the cache. */
 struct bare {
     char *directory;
     char *words[MAX_WORDS];

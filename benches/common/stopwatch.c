@@ -1,5 +1,4 @@
-/* Wall time of whole processes, from the spawn until they are reaped, one command after the other and over again, so that
- * what disturbs one disturbs all.
+/* Measures the wall time of processes, from spawn to wait. The commands take turns, so that a disturbance hits all.
  *
  * usage: stopwatch ROUNDS COMMAND... -- COMMAND... -- ...
  * prints: one JSON list of lists, seconds for each command */

@@ -1,4 +1,4 @@
-/* A process that opens a library and does nothing else: the floor of a whole process with a disk hit. */
+/* Opens a library and does nothing else: the floor of a whole process with a disk hit. */
 #include <dlfcn.h>
 #include <stdio.h>
 

@@ -1,10 +1,10 @@
-/* A library that is in the cache is asked for in a new process; or the loader alone opens an equal file.
+/* Asks for two libraries that are in the cache, or opens equal files by the loader alone.
  *
  * usage: disk_hit [--comm] jit CACHE NAME NAME      the first call in this process, and a second one for another library
  *        disk_hit [--comm] dlopen UNUSED PATH PATH  the same two with dlopen
  *        disk_hit [--comm] fill CACHE NAME NAME     builds both, prints their paths
- * prints: JSON, seconds (of the slowest rank); access() of two names that do not exist marks, for strace, where each of
- * the two calls begins and ends. */
+ * prints: JSON, seconds of the slowest rank. For strace, access() of two missing names marks the begin and the end of
+ * each call. */
 #include "bench.h"
 
 #include <dlfcn.h>
@@ -27,7 +27,7 @@ struct work {
     MPI_Comm comm;
 };
 
-/* callgrind collects within these two functions. */
+/* callgrind counts within these two functions. */
 __attribute__((noinline)) void measured_jit(const struct work *work, const char *name, dijitso_library **library)
 {
     dijitso_error *error = NULL;
@@ -59,7 +59,7 @@ static double measure(const struct bench *bench, const struct work *work, const 
     access("/bench-end", F_OK);
     if (by_jit) {
         if (strcmp(work->mode, "jit") == 0 && dijitso_library_origin(library) == DIJITSO_ORIGIN_BUILT)
-            die("this was no hit", NULL);
+            die("this was not a hit", NULL);
         if (strcmp(work->mode, "fill") == 0)
             puts(dijitso_library_path(library));
         dijitso_library_free(library);

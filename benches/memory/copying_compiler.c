@@ -1,4 +1,4 @@
-/* A compiler that gives a copy of one library, whatever the source: to fill a cache takes no real compiler.
+/* A fake compiler, to fill a cache fast: copies the same library for any source.
  *
  * usage: COPIED=LIBRARY copying-cc ... -o OUTPUT ... */
 #include <stdio.h>

@@ -1,4 +1,4 @@
-/* Loads many small modules, by dijitso_jit or by bare dlopen, and tells what each costs.
+/* Loads many small modules, by dijitso_jit or by bare dlopen, and measures the cost of each.
  *
  * usage: modules fill|jit|dlopen CACHE COUNT COMPILER
  * prints: resident bytes and microseconds of CPU time for each module (nothing for fill) */
@@ -20,7 +20,7 @@ static void fail(const char *what, const char *why)
     exit(1);
 }
 
-/* CPU time: others may use the machine meanwhile. */
+/* Returns CPU time, which other programs on the machine disturb less. */
 static double now(void)
 {
     struct timespec time;
@@ -108,7 +108,7 @@ int main(int arguments, char **argument)
     if (strcmp(argument[1], "dlopen") == 0)
         paths = libraries(argument[2], count);
     else
-        jit(0); /* what the first call of a process takes is no module's */
+        jit(0); /* the first call of a process has costs of its own */
     before = resident();
     begin = now();
     for (int at = 0; at < count; ++at) {

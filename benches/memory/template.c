@@ -1,4 +1,4 @@
-/* The smallest module that is worth loading. */
+/* The smallest useful module. */
 int value(void);
 int value(void)
 {

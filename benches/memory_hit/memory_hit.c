@@ -1,8 +1,8 @@
-/* A library that is loaded already is asked for again; beside it, a lookup in a hash map.
+/* Asks again and again for a loaded library, and compares that with lookups in a hash map.
  *
  * usage: memory_hit [--comm] CACHE CALLS CHUNKS THREADS
  * prints: JSON, for each chunk the nanoseconds of a call: wall time (of the slowest rank or of all threads) and CPU time
- * of a rank's own thread (median rank), which is what a call costs where there are more ranks than cores. */
+ * of the calling thread (median rank), which is the cost of a call if there are more ranks than cores. */
 #include "bench.h"
 
 #include <pthread.h>
@@ -21,7 +21,7 @@ struct work {
     size_t calls;
 };
 
-/* --- the floor: a map from strings, the key hashed at every lookup --------------------------------------------------- */
+/* --- the floor: a hash map with strings as keys ----------------------------------------------------------------------- */
 
 static struct entry {
     const char *key;
@@ -57,7 +57,7 @@ static void map_fill(void)
     }
 }
 
-/* --- what is measured; callgrind collects within these two functions ------------------------------------------------- */
+/* --- the measured calls; callgrind counts within these two functions -------------------------------------------------- */
 
 __attribute__((noinline)) void measured_jit(const struct work *work)
 {
@@ -95,7 +95,7 @@ static void *in_thread(void *user_data)
     return NULL;
 }
 
-/* Nanoseconds from the first thread's begin to the last one's end, for each call of one thread. */
+/* Returns the nanoseconds from the first thread's begin to the last thread's end, divided by the calls of one thread. */
 static double threads_take(void (*measured)(const struct work *), const struct work *work, int count)
 {
     pthread_t handles[MAX_THREADS];

@@ -1,9 +1,9 @@
-//! The cost of a call with many ranks: messages, depth, bytes, accesses to the shared directory.
+//! Computes the cost of a call with many ranks: messages, depth, bytes, accesses to the shared directory.
 //!
-//! The collectives of a call are counted by running the real code on ranks that are threads, with a compiler and a
-//! loader that do nothing. Each is a term that may depend on the number of ranks and hosts; the terms are found from
-//! three runs and checked on a fourth, of another shape. What a collective costs is that of the usual algorithms:
-//! recursive doubling, binomial trees, Bruck's gathering.
+//! Runs the real code on thread ranks, with a fake compiler and a fake loader, and counts the collectives of a call. The
+//! bytes of each are linear in the numbers of ranks and hosts: three runs give the coefficients, and a fourth run of
+//! another shape checks them. The costs of a collective are those of the usual algorithms: recursive doubling,
+//! binomial trees, Bruck's all-gather.
 //!
 //! usage: model call RANKS HOSTS DIRECTORY STAGE_DIR     one call (benches/model/run counts its system calls)
 //!        model report ACCESSES SVG                      the table, from the lines of that file; and the curve
@@ -37,7 +37,7 @@ use dijitso::process::{Command, Exit, Outcome, Runner};
 const PER_HOST: usize = 64;
 const SIZES: [usize; 8] = [1, 16, 64, 256, 1024, 4096, 16_384, 100_000];
 
-/// A collective, as rank 0 has seen it.
+/// The kind of a collective.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Kind {
     Min,
@@ -46,7 +46,7 @@ enum Kind {
     Split,
 }
 
-/// A collective with the bytes that a rank puts into it; between all ranks, or those of each host.
+/// A collective of all ranks, or of those of each host, with the bytes that rank 0 contributes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Collective {
     kind: Kind,
@@ -56,7 +56,7 @@ struct Collective {
 
 type Log = Arc<Mutex<Vec<Collective>>>;
 
-/// A communicator that notes what goes through it.
+/// A communicator that logs its collectives.
 struct Counting<C> {
     inner: C,
     log: Log,
@@ -64,7 +64,7 @@ struct Counting<C> {
 }
 
 impl<C> Counting<C> {
-    fn note(&self, kind: Kind, bytes: usize) {
+    fn record(&self, kind: Kind, bytes: usize) {
         self.log.lock().unwrap().push(Collective { kind, on_host: self.on_host, bytes });
     }
 }
@@ -83,20 +83,20 @@ impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for 
         self.inner.machine()
     }
     fn min(&self, values: &mut [u64]) -> Result<()> {
-        self.note(Kind::Min, 8 * values.len());
+        self.record(Kind::Min, 8 * values.len());
         self.inner.min(values)
     }
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
         self.inner.broadcast(root, data)?;
-        self.note(Kind::Broadcast, data.len());
+        self.record(Kind::Broadcast, data.len());
         Ok(())
     }
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
-        self.note(Kind::Gather, mine.len());
+        self.record(Kind::Gather, mine.len());
         self.inner.all_gather(mine)
     }
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        self.note(Kind::Split, 0);
+        self.record(Kind::Split, 0);
         let part = self.inner.split(color)?;
         Ok(Arc::new(Counting { inner: part, log: Arc::clone(&self.log), on_host: true }))
     }
@@ -114,7 +114,7 @@ impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for 
     }
 }
 
-/// A compiler that copies.
+/// A fake compiler that copies the source.
 struct Copier;
 
 impl Runner for Copier {
@@ -129,7 +129,7 @@ impl Runner for Copier {
     }
 }
 
-/// A loader that opens the file, as the real one does.
+/// A fake loader that reads the file.
 struct Opener;
 
 struct Opened;
@@ -147,17 +147,17 @@ impl Loader for Opener {
     }
 }
 
-/// Makes these calls on so many ranks and gives the collectives of each, as rank 0 has seen them.
+/// Makes calls for these names, and returns the collectives of each call on rank 0.
 fn calls(ranks: usize, hosts: usize, dir: &str, stage: &str, names: &[&str]) -> Vec<Vec<Collective>> {
     let of_rank: Vec<String> = (0..ranks).map(|rank| format!("host{}", rank * hosts / ranks)).collect();
     let of_rank: Vec<&str> = of_rank.iter().map(String::as_str).collect();
-    let around = Environment {
+    let environment = Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
         cwd: "/".into(),
         uid: rustix::process::geteuid().as_raw(),
         system_dir: "/nonexistent".into(),
     };
-    let mut params = Params::in_environment(&around).unwrap();
+    let mut params = Params::in_environment(&environment).unwrap();
     for (key, value) in [("cache.cache_dir", dir), ("cache.node_stage_dir", stage), ("build.slots_dir", "")] {
         params.set(key, value).unwrap();
     }
@@ -181,12 +181,12 @@ fn calls(ranks: usize, hosts: usize, dir: &str, stage: &str, names: &[&str]) -> 
     all.swap_remove(0)
 }
 
-/// Something that depends on ranks and hosts: a constant and a part for each.
+/// A linear function of ranks and hosts: constant and two coefficients.
 #[derive(Clone, Copy, Debug)]
 struct Term([f64; 3]);
 
 impl Term {
-    /// Through three points of (ranks, hosts, value).
+    /// Returns the function through three points (ranks, hosts, value).
     fn through(points: [(usize, usize, f64); 3]) -> Self {
         let row = |(ranks, hosts, _): (usize, usize, f64)| [1.0, ranks as f64, hosts as f64];
         let rows = points.map(row);
@@ -210,16 +210,16 @@ fn determinant([a, b, c]: [[f64; 3]; 3]) -> f64 {
         + a[2] * (b[0] * c[1] - b[1] * c[0])
 }
 
-/// Shapes in ranks and hosts: three to learn from, one to check.
+/// Numbers of ranks and hosts: three to fit, one to check.
 const SHAPES: [(usize, usize); 4] = [(32, 2), (64, 2), (64, 4), (200, 10)];
 
 /// The cost of the collectives of a call.
 #[derive(Clone, Copy, Debug, Default)]
 struct Cost {
     messages: f64,
-    /// Messages that wait for one another.
+    /// The longest chain of messages that wait for one another.
     depth: f64,
-    /// Bytes that one rank receives.
+    /// The bytes that one rank receives.
     bytes: f64,
 }
 
@@ -233,7 +233,7 @@ impl Cost {
         let all = groups as f64;
         match kind {
             Kind::Min => {
-                // The ranks beyond a power of two hand theirs over before and get the result after.
+                // The ranks beyond a power of two send their values first and get the result at the end.
                 let power = f64::from(usize::BITS - 1 - size.leading_zeros());
                 let within = power.exp2();
                 self.messages += all * (within * power + 2.0 * (ranks - within));
@@ -257,18 +257,18 @@ impl Cost {
                 self.depth += digits;
                 self.bytes += (ranks - 1.0) * bytes;
             }
-            // Of MPI_Comm_split itself; the new communicators then gather who is in them, which is counted with this.
+            // MPI_Comm_split itself. `Model::cost` adds the gathering on the new communicator.
             Kind::Split => self.add(Kind::Gather, 8.0, size, groups),
         }
     }
 }
 
-/// The collectives of a call, each with the term of its bytes.
+/// The collectives of a call, each with its bytes as a function of ranks and hosts.
 struct Model(Vec<(Collective, Term)>);
 
 impl Model {
-    /// From the counted collectives of the first three shapes; the fourth has to be what comes of them.
-    fn learn(counted: &[Vec<Collective>]) -> Self {
+    /// Fits the model to the first three shapes, and checks it on the fourth.
+    fn fit(counted: &[Vec<Collective>]) -> Self {
         let of = |at: usize| {
             let point = |shape: usize| {
                 let (ranks, hosts) = SHAPES[shape];
@@ -281,7 +281,7 @@ impl Model {
         assert_eq!(counted[3].len(), model.0.len(), "the number of collectives depends on the ranks");
         for ((what, term), found) in model.0.iter().zip(&counted[3]) {
             assert_eq!((what.kind, what.on_host), (found.kind, found.on_host));
-            // Names of folders differ by a digit.
+            // Folder names may differ by a digit.
             let off = (term.at(ranks, hosts) - found.bytes as f64).abs();
             assert!(off <= if what.on_host { 8.0 } else { 0.5 }, "{what:?} {term:?} {found:?}");
         }
@@ -307,7 +307,7 @@ impl Model {
 
 const CASES: [&str; 5] = ["first cold", "later cold", "first warm", "later warm", "memory"];
 
-/// The models of the cases, with `stage` for `cache.node_stage_dir`.
+/// Returns the models of the cases, with `stage` for `cache.node_stage_dir`.
 fn models(stage: &str) -> BTreeMap<&'static str, Model> {
     let mut counted: BTreeMap<&str, Vec<Vec<Collective>>> = BTreeMap::new();
     for (ranks, hosts) in SHAPES {
@@ -319,10 +319,10 @@ fn models(stage: &str) -> BTreeMap<&'static str, Model> {
             counted.entry(case).or_default().push(counts);
         }
     }
-    counted.into_iter().map(|(case, counted)| (case, Model::learn(&counted))).collect()
+    counted.into_iter().map(|(case, counted)| (case, Model::fit(&counted))).collect()
 }
 
-/// Accesses to the shared directory: lines of case, "staged" or "plain", ranks, hosts, count.
+/// Fits the accesses to the shared directory, from lines of case, "staged" or "plain", ranks, hosts, count.
 fn accesses(file: &str) -> BTreeMap<(String, String), Term> {
     let mut points: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for line in fs::read_to_string(file).unwrap().lines() {
@@ -331,17 +331,17 @@ fn accesses(file: &str) -> BTreeMap<(String, String), Term> {
         let key = (words[0].to_owned(), words[1].to_owned());
         points.entry(key).or_default().push((number(2), number(3), number(4) as f64));
     }
-    let learn = |(key, points): (_, Vec<(usize, usize, f64)>)| {
+    let fit = |(key, points): (_, Vec<(usize, usize, f64)>)| {
         let term = Term::through([points[0], points[1], points[2]]);
         let (ranks, hosts, found) = points[3];
-        let said = term.at(ranks, hosts);
+        let predicted = term.at(ranks, hosts);
         assert!(
-            (said - found).abs() <= 4.0 + 0.1 * found,
-            "{key:?}: {said} is said and {found} found: {points:?}"
+            (predicted - found).abs() <= 4.0 + 0.1 * found,
+            "{key:?}: {predicted} predicted and {found} found: {points:?}"
         );
         (key, term)
     };
-    points.into_iter().map(learn).collect()
+    points.into_iter().map(fit).collect()
 }
 
 fn report(file: &str, svg: &str) {
@@ -409,7 +409,7 @@ fn human(bytes: f64) -> String {
 
 type Curve<'a> = (&'a str, &'a str, Box<dyn Fn(usize) -> f64 + 'a>);
 
-/// Both axes logarithmic: ranks from 1 to 100,000, values from 1 to 10 million.
+/// Draws curves with logarithmic axes: ranks from 1 to 100,000, values from 1 to 10 million.
 fn draw(curves: &[Curve<'_>]) -> String {
     let x = |ranks: f64| 70.0 + 128.0 * ranks.log10();
     let y = |value: f64| 380.0 - 50.0 * value.log10();

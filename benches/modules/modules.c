@@ -1,8 +1,8 @@
-/* The modules that a first solve of DOLFIN's Poisson needs, none of them in the cache: with dijitso one after the other,
- * submitted ahead where the library has that, and by the bare compiler.
+/* Builds the modules that a first solve of DOLFIN's Poisson needs, with an empty cache: with dijitso one after the other
+ * or at the same time, or by the bare compiler.
  *
- * usage: modules [--comm] CACHE SOURCES WORK sequence|ahead|bare PROCESSES MODULE...
- * The modules are given so that each comes after those it depends on. PROCESSES is how many bare compilers run at once.
+ * usage: modules [--comm] CACHE SOURCES WORK sequence|pending|bare PROCESSES MODULE...
+ * Each module must come after those it depends on. PROCESSES is the number of bare compilers at once.
  * prints: JSON, seconds of the slowest rank */
 #include "bench.h"
 
@@ -41,35 +41,34 @@ static double in_sequence(const struct work *work)
     return max_of(work->bench, now() - start);
 }
 
-#if DIJITSO_HAVE_AHEAD
-struct submitted {
+struct builds {
     dijitso_pending *pending[MAX_MODULES];
     int started[MAX_MODULES], finished[MAX_MODULES];
 };
 
-static void finish(const struct work *work, struct submitted *submitted, size_t i)
+static void finish(const struct work *work, struct builds *builds, size_t i)
 {
     dijitso_library *library = NULL;
     dijitso_error *error = NULL;
-    if (submitted->finished[i])
+    if (builds->finished[i])
         return;
-    if (dijitso_jit_finish(submitted->pending[i], &library, &error))
+    if (dijitso_jit_finish(builds->pending[i], &library, &error))
         die(work->modules[i]->name, error);
     dijitso_library_free(library);
-    submitted->finished[i] = 1;
+    builds->finished[i] = 1;
 }
 
-static void start_one(const struct work *work, struct submitted *submitted, size_t i)
+static void start_one(const struct work *work, struct builds *builds, size_t i)
 {
     const dijitso_callbacks callbacks = callbacks_of(work->modules[i]);
     dijitso_error *error = NULL;
     if (dijitso_jit_start(work->modules[i]->name, work->params[i], &callbacks, work->bench->comm,
-                          &submitted->pending[i], &error))
+                          &builds->pending[i], &error))
         die(work->modules[i]->name, error);
-    submitted->started[i] = 1;
+    builds->started[i] = 1;
 }
 
-static size_t place_of(const struct work *work, const char *name)
+static size_t index_of(const struct work *work, const char *name)
 {
     for (size_t i = 0; i < work->count; ++i)
         if (strcmp(work->modules[i]->name, name) == 0)
@@ -78,31 +77,30 @@ static size_t place_of(const struct work *work, const char *name)
     return 0;
 }
 
-/* A module is started as soon as all that it depends on is finished: what depends on nothing first, then, for the next
- * module in the list, its dependencies are finished and it is started. */
-static double ahead(const struct work *work)
+/* Starts the modules without dependencies; then, in the order of the list, finishes the dependencies of each other module
+ * and starts it. */
+static double at_the_same_time(const struct work *work)
 {
-    struct submitted submitted;
+    struct builds builds;
     const double start = common_start(work->bench);
-    memset(&submitted, 0, sizeof submitted);
+    memset(&builds, 0, sizeof builds);
     for (size_t i = 0; i < work->count; ++i)
         if (work->modules[i]->dependency_count == 0)
-            start_one(work, &submitted, i);
+            start_one(work, &builds, i);
     for (size_t i = 0; i < work->count; ++i) {
-        if (submitted.started[i])
+        if (builds.started[i])
             continue;
         for (size_t d = 0; d < work->modules[i]->dependency_count; ++d)
-            finish(work, &submitted, place_of(work, work->modules[i]->dependencies[d]));
-        start_one(work, &submitted, i);
+            finish(work, &builds, index_of(work, work->modules[i]->dependencies[d]));
+        start_one(work, &builds, i);
     }
     for (size_t i = 0; i < work->count; ++i)
-        finish(work, &submitted, i);
+        finish(work, &builds, i);
     return max_of(work->bench, now() - start);
 }
-#endif
 
-/* The bare compiler on all modules, so many at once, with those they depend on from the cache, where another run of this
- * program has left them. On one process only. */
+/* Runs the bare compiler on all modules, with dependencies from the cache that an earlier run has filled. For one process
+ * only. */
 static double by_compiler(const struct work *work, char **argv)
 {
     const int processes = atoi(argv[5]);
@@ -132,9 +130,9 @@ int main(int argc, char **argv)
     const struct bench bench = bench_start(&argc, argv);
     struct module modules[MAX_MODULES];
     struct work work = {&bench, {NULL}, {NULL}, 0};
-    double seconds = -1.0;
+    double seconds;
     if (argc < 7)
-        die("usage: modules [--comm] CACHE SOURCES WORK sequence|ahead|bare PROCESSES MODULE...", NULL);
+        die("usage: modules [--comm] CACHE SOURCES WORK sequence|pending|bare PROCESSES MODULE...", NULL);
     const size_t count = read_modules(argv[2], modules);
     for (int i = 6; i < argc; ++i) {
         work.modules[work.count] = find_module(modules, count, argv[i]);
@@ -151,16 +149,10 @@ int main(int argc, char **argv)
         seconds = in_sequence(&work);
     else if (strcmp(argv[4], "bare") == 0)
         seconds = by_compiler(&work, argv);
-#if DIJITSO_HAVE_AHEAD
-    else if (strcmp(argv[4], "ahead") == 0)
-        seconds = ahead(&work);
-#endif
-    if (bench.rank == 0) {
-        if (seconds < 0.0)
-            puts("null"); /* this library has no such thing */
-        else
-            printf("%.6f\n", seconds);
-    }
+    else
+        seconds = at_the_same_time(&work);
+    if (bench.rank == 0)
+        printf("%.6f\n", seconds);
     bench_end();
     return 0;
 }

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""FFCx's own just-in-time compiler, by cffi, on the form that the suite gives to dijitso.
+"""Measures FFCx's own just-in-time compiler, which uses cffi, on the form that the suite gives to dijitso.
 
     ffcx_cffi.py CACHE FORM_FILE [OPTIMISATION...]
 
-Prints JSON: seconds of the code generation, of the rest (compile and load) on an empty cache where it is one, and of a second call
-for the same form in the same process, for which FFCx has no other cache than the one on disk.
+Prints JSON: seconds of code generation, of compiling and loading (with an empty cache if CACHE is empty), and of a second call for
+the same form in the same process. FFCx has only a cache on disk.
 """
 import json
 import sys

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The same measurements with the Python package dijitso.
+"""Makes the same measurements with the Python package dijitso.
 
     pydijitso.py [--comm] memory CACHE SOURCES CALLS CHUNKS   seconds of a call, and of a lookup in a dict
     pydijitso.py [--comm] disk CACHE SOURCES                  the first jit call of this process, and ctypes' dlopen
@@ -17,7 +17,7 @@ import shlex
 import sys
 import time
 
-# The parameter is not looked at everywhere in the package; this is.
+# Some parts of the package read only the variable, and not the parameter.
 os.environ["DIJITSO_CACHE_DIR"] = sys.argv[3 if sys.argv[1] == "--comm" else 2]
 
 import dijitso
@@ -48,7 +48,7 @@ def text_of(file):
 
 
 def params_of(sources, kind):
-    """The parameters of KIND.params under the names that they have here."""
+    """The parameters of KIND.params under their names in the Python package."""
     params = default_params()
     build = params["build"]
     file = pathlib.Path(sources) / f"{kind}.params"
@@ -119,7 +119,7 @@ def cold(cache, sources, *names):
         kind, extension, *dependencies = lines[name]
         params = params_of(sources, kind)
         if kind == "dolfin":
-            # Built and not loaded, as in the other programs: the library of DOLFIN would bring its own MPI.
+            # Built but not loaded, as in the other programs: the library of DOLFIN would load its own MPI.
             sys.modules["dijitso.jit"].load_library = lambda *_: True
         code, header = (text_of(pathlib.Path(sources) / (name + ending)) for ending in (extension, ".h"))
         if rank == 0:

@@ -1,4 +1,4 @@
-/* One rank compiles, the others wait: through dijitso, and with MPI_Barrier, in one run.
+/* Measures waiting: one rank compiles, the others wait, through dijitso and in MPI_Barrier.
  *
  * usage: ranks COMPILER DIRECTORY [without-barrier]
  * prints: wall time and the waiters' CPU time for dijitso, the same two for MPI_Barrier, and the bare compiler's time */
@@ -19,8 +19,8 @@ struct job {
 };
 
 struct cost {
-    double wall;    /* from the common start to the last rank's end */
-    double waiters; /* CPU seconds of all ranks but the first, children not counted */
+    double wall;    /* seconds from the common start to the end of the last rank */
+    double waiters; /* CPU seconds of all ranks but the first, without children */
 };
 
 static double now(void)
@@ -88,11 +88,11 @@ static void by_barrier(const struct job *job)
     MPI_Barrier(MPI_COMM_WORLD);
 }
 
-/* The ranks sleep until a common point in time: a barrier would let them go one after the other where there are more
- * ranks than cores. All ranks are on one machine, whose monotonic clock they share. */
+/* Sleeps until a common point in time. If there are more ranks than cores, a barrier would release them one after the
+ * other. All ranks are on one machine, so they share its monotonic clock. */
 static double common_start(void)
 {
-    /* Three seconds are time enough to leave the reduction, even with 64 ranks on two cores. */
+    /* Three seconds are long enough for 64 ranks on two cores to leave the reduction. */
     double start = now() + 3.0;
     struct timespec time;
     MPI_Allreduce(MPI_IN_PLACE, &start, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
@@ -114,7 +114,7 @@ static struct cost measure(void (*wait)(const struct job *), const struct job *j
     return cost;
 }
 
-/* The compiler alone: the other ranks sleep. */
+/* Runs the compiler on rank 0 while the other ranks sleep. */
 static double bare(const struct job *job)
 {
     double seconds = common_start();

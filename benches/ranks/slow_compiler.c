@@ -1,5 +1,5 @@
-/* A compiler that takes one more second of CPU time than the real one whenever it links a library: it competes with
- * the waiting ranks for the cores, as a real compilation does. */
+/* Runs the real compiler, and takes one more second of CPU time if it links a library, so that it competes with the
+ * waiting ranks for the cores. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-# The forms of DOLFIN's Poisson problem, for FFC: linear elements, data that Expressions of degree 2 give.
+# The forms of DOLFIN's Poisson problem, for FFC: linear elements, data from Expressions of degree 2.
 from ufl import Coefficient, FiniteElement, TestFunction, TrialFunction, ds, dx, grad, inner, triangle
 
 element = FiniteElement("Lagrange", triangle, 1)

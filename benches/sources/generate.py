@@ -4,7 +4,7 @@
     generate.py DIRECTORY
 
 DIRECTORY/modules has a line for each: NAME KIND EXTENSION DEPENDENCIES..., each module after those it depends on;
-DIRECTORY/KIND.params has its parameters; DIRECTORY/names.json says which module plays which part.
+DIRECTORY/KIND.params has its parameters; DIRECTORY/names.json has the modules of each workload.
 """
 import json
 import logging
@@ -98,9 +98,9 @@ def main(directory):
                directory, lines)
     write_from("expression.cpp.in", "dolfin_expression_g", "weight*sin(5*x[0])", directory, lines)
     write_from("subdomain.cpp.in", "dolfin_subdomain_b", "", directory, lines)
-    # Debian's file defines the version twice, once without its quotes.
+    # Debian's file defines the version twice, once without quotes.
     flags = [f for f in pkg_config("--cflags", "dolfin") if not f.startswith("-DDOLFIN_VERSION=2")]
-    # Built and not loaded: the library of DOLFIN would bring its own MPI, and the bare compiler loads nothing either.
+    # Built but not loaded: the library of DOLFIN would load its own MPI, and the bare compiler loads nothing either.
     write_params(
         directory, "dolfin", cache__lib_loader="import",
         build__cxxflags=quoted(["-Wall", "-shared", "-fPIC", "-std=c++14", *(f for f in flags if not f.startswith("-I"))]),
@@ -114,7 +114,7 @@ def main(directory):
 
     (directory / "modules").write_text("".join(f"{name} {' '.join(words)}\n" for name, words in lines.items()))
     poisson = [n for n, words in lines.items() if words[0] in ("ffc", "dolfin")]
-    # What depends on nothing comes first, in the order in which DOLFIN's demo comes to it: elements, then Expressions.
+    # Modules without dependencies come first, in the order of DOLFIN's demo: elements, then Expressions.
     poisson.sort(key=lambda n: (len(lines[n]) - 2, lines[n][0] == "dolfin"))
     for position in range(len(poisson)):
         ready = [n for n in poisson[position:] if set(lines[n][2:]) <= set(poisson[:position])]

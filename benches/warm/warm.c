@@ -1,6 +1,6 @@
-/* One call of dijitso_jit on all ranks.
+/* Calls dijitso_jit once on all ranks.
  *
- * usage: warm DIRECTORY STAGE_DIR ORIGIN     (ORIGIN: how each rank is to get the library, 1 for the disk, -1 for any) */
+ * usage: warm DIRECTORY STAGE_DIR ORIGIN     (ORIGIN: the expected origin on each rank: 1 for the disk, -1 for any) */
 #include <dijitso.h>
 #include <mpi.h>
 #include <stdio.h>
@@ -35,7 +35,7 @@ int main(int argc, char **argv)
         MPI_Abort(MPI_COMM_WORLD, 1);
     }
     if (origin >= 0 && (int)dijitso_library_origin(library) != origin) {
-        fprintf(stderr, "a rank got the library in another way: %d\n", (int)dijitso_library_origin(library));
+        fprintf(stderr, "another origin than expected: %d\n", (int)dijitso_library_origin(library));
         MPI_Abort(MPI_COMM_WORLD, 3);
     }
     dijitso_library_free(library);
