@@ -27,11 +27,12 @@ pub struct Language {
     pub suffixes: &'static [&'static str],
     /// Name of the language after `-x`.
     pub dialect: &'static str,
-    /// Flags without which the output is no shared library: each as its accepted spellings, of which the first is added
-    /// if none of them is among the flags.
+    /// Flags without which the output is no shared library: each as its accepted spellings, of which the
+    /// first is added if none of them is among the flags.
     pub shared_flags: &'static [&'static [&'static str]],
-    /// Spellings of the flag that decides whether libraries share static variables of inline functions; the first is
-    /// added for GCC if none of them is among the flags. Empty if GCC has no such flag for this language.
+    /// Spellings of the flag that decides whether libraries share static variables of inline functions; the
+    /// first is added for GCC if none of them is among the flags. Empty if GCC has no such flag for this
+    /// language.
     pub own_statics: &'static [&'static str],
     /// Begins a word that the driver hands to the linker.
     pub linker_prefix: &'static str,
@@ -39,7 +40,8 @@ pub struct Language {
     pub libs: &'static [&'static str],
     /// Names of drivers that take `-fuse-ld=`.
     pub drivers: &'static [&'static str],
-    /// Options before the name of the file into which the compiler writes the names of the headers that it has read.
+    /// Options before the name of the file into which the compiler writes the names of the headers that it
+    /// has read.
     pub depfile_options: &'static [&'static str],
     /// True if compilers can precompile the headers that a source begins with.
     pub has_pch: bool,

@@ -1,4 +1,4 @@
-//! Signatures: what identifies a library in the cache. Pure.
+//! Signatures, which identify libraries in the cache. Pure.
 //!
 //! ```text
 //! signature := name                                         with cache.signature = "name" and no text
@@ -14,8 +14,8 @@
 //!              bytes "code" bytes SHA-256(code)  [ bytes "header" bytes SHA-256(header) ]
 //!              bytes "dependencies" u64 count  count * bytes signature)
 //! ```
-//! Every field has its length before it, so that no two different keys have the same bytes. A change of anything here
-//! raises [`VERSION`]; the golden vectors in the tests are frozen.
+//! Every field has its length before it, so that different keys have different bytes. Any change here raises
+//! [`VERSION`]; the golden vectors in the tests are frozen.
 
 #![forbid(unsafe_code)]
 
@@ -25,65 +25,64 @@ use crate::codec::{Digest32, Writer, digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::Resolved;
 
-/// Raised whenever equal input would give another signature.
-/// 2: C++ is built with -fno-gnu-unique by GCC.
+/// Version of signatures, raised when equal input would give another signature.
 pub const VERSION: u32 = 2;
 
-/// The longest name, in bytes.
+/// Longest name, in bytes.
 pub const NAME_LIMIT: usize = 200;
 
-/// The longest file name that common file systems take, in bytes.
+/// Longest file name of common file systems, in bytes.
 const FILE_NAME_LIMIT: usize = 255;
 
-/// What a compiler says of itself.
+/// Identity of a compiler.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Toolchain {
-    /// Its version lines.
+    /// Version, as the compiler prints it.
     pub identity: String,
-    /// The machine it builds for, as `x86_64-linux-gnu`.
+    /// Target machine, as in `x86_64-linux-gnu`.
     pub target: String,
-    /// What flags such as `-march=native` stand for; empty when there is no such flag.
+    /// Meaning of flags such as `-march=native`; empty if there is no such flag.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub isa: String,
 }
 
-/// The identity of a compiler that has none.
+/// Identity of a compiler that is missing or prints no version.
 const UNKNOWN: &str = "unknown";
 
 impl Toolchain {
-    /// A compiler that is not there, or does not say what it is.
+    /// Returns the identity of a compiler that is missing or does not answer.
     #[must_use]
     pub fn unknown() -> Self {
         let target = std::env::consts::ARCH.to_owned();
         Self { identity: UNKNOWN.to_owned(), target, isa: String::new() }
     }
 
-    /// Whether the compiler is not there, or does not say what it is.
+    /// Returns true if the compiler is missing or does not answer.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
         self.identity == UNKNOWN
     }
 }
 
-/// A text to be compiled as it is.
+/// Source text that a call gives in place of a callback.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Text<'a> {
-    /// The source code.
+pub struct SourceText<'a> {
+    /// Source code.
     pub code: &'a [u8],
-    /// The header, which the source and dependants may include as `<signature>.h`.
+    /// Header, which the source and dependants may include as `<signature>.h`.
     pub header: Option<&'a [u8]>,
-    /// Signatures of libraries to be linked to.
+    /// Signatures of libraries to link.
     pub dependencies: &'a [&'a str],
 }
 
-impl Text<'_> {
-    /// What stands for it in a signature.
+impl SourceText<'_> {
+    /// Returns the digest that enters the signature.
     #[must_use]
     pub fn digest(&self) -> Digest32 {
         let mut writer = Writer::new(b"dijitso text");
         writer.u32(VERSION);
         writer.bytes(b"code");
-        // Digests, since sources may be large.
+        // A digest, because sources may be large.
         writer.bytes(&digest(self.code));
         if let Some(header) = self.header {
             writer.bytes(b"header");
@@ -99,7 +98,7 @@ impl Text<'_> {
 /// Checks a name: 1 to [`NAME_LIMIT`] bytes of `[A-Za-z0-9_.+-]`, not beginning with `.` or `-`.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] that says what is wrong with it.
+/// [`Kind::InvalidArgument`] if the name is not valid.
 pub fn check_name(name: &str) -> Result<()> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_.+-".contains(&byte);
     let problem = match name.bytes().next() {
@@ -117,15 +116,15 @@ pub fn check_name(name: &str) -> Result<()> {
     Err(Error::new(Kind::InvalidArgument, format!("the name {shown:?} cannot be used: {problem}")))
 }
 
-/// Checks a signature that came from outside, before it becomes part of a path: a name, perhaps with its hash.
+/// Checks a signature from outside before it becomes part of a path: a name, perhaps with its hash.
 ///
 /// # Errors
-/// As [`check_name`].
+/// [`Kind::InvalidArgument`] if its name is not valid.
 pub fn check_signature(signature: &str) -> Result<()> {
     check_name(name_of(signature))
 }
 
-/// The name that a signature was made of.
+/// Returns the name in a signature.
 #[must_use]
 pub fn name_of(signature: &str) -> &str {
     match signature.rsplit_once('_') {
@@ -134,11 +133,11 @@ pub fn name_of(signature: &str) -> &str {
     }
 }
 
-/// The signature of a name under these parameters. `toolchain` is asked for only when it matters.
+/// Returns the signature of a name with these parameters. Calls `toolchain` only if it is needed.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] for a bad name, [`Kind::Params`] when naming parameters make file names too long, and
-/// those of `toolchain`.
+/// [`Kind::InvalidArgument`] if the name is not valid; [`Kind::Params`] if parameters make file names too
+/// long; those of `toolchain`.
 pub fn signature(
     name: &str,
     params: &Resolved,
@@ -161,7 +160,7 @@ pub fn signature(
     let length = signature.len() + longest.into_iter().max().unwrap_or_default();
     if length > FILE_NAME_LIMIT {
         let text = format!(
-            "file names of {length} bytes would be needed for {signature}; shorten cache.lib_basename and the like"
+            "{signature} needs file names of {length} bytes; shorten cache.lib_basename and the like"
         );
         return Err(Error::new(Kind::Params, text));
     }
@@ -189,7 +188,7 @@ fn key_digest(name: &str, params: &Resolved, toolchain: &Toolchain) -> String {
     hex(&digest(&writer.finish()))
 }
 
-/// The key where the caller answers for everything but the text.
+/// Returns the digest if the caller answers for all but the text.
 fn text_key_digest(name: &str, text: &Digest32) -> String {
     let mut writer = Writer::new(b"dijitso signature");
     writer.u32(VERSION);
@@ -242,7 +241,7 @@ mod tests {
         );
     }
 
-    fn of_text(text: &Text<'_>, settings: &[(&str, &str)]) -> String {
+    fn of_text(text: &SourceText<'_>, settings: &[(&str, &str)]) -> String {
         let toolchain = Toolchain {
             identity: "gcc 12.2.0".into(),
             target: "x86_64-linux-gnu".into(),
@@ -253,17 +252,21 @@ mod tests {
 
     #[test]
     fn golden_vectors_of_texts_are_frozen() {
-        let text = Text { code: b"int f();", header: Some(b"#pragma once\n"), dependencies: &["base_1"] };
+        let text =
+            SourceText { code: b"int f();", header: Some(b"#pragma once\n"), dependencies: &["base_1"] };
         assert_eq!(of_text(&text, &[]), "square_db5c8164781424027a6481b86de441c7");
         let by_name = [("cache.signature", "name")];
         assert_eq!(of_text(&text, &by_name), "square_4f7ea5aad1b18e354f594036eaef8586");
-        assert_eq!(of_text(&Text::default(), &[]), "square_951a9fb7fc67c7a2ec7b407e9cdc1c51");
+        assert_eq!(of_text(&SourceText::default(), &[]), "square_951a9fb7fc67c7a2ec7b407e9cdc1c51");
     }
 
     #[test]
     fn every_part_of_a_text_changes_the_signature() {
-        let part =
-            |code: &'static str, header, dependencies| Text { code: code.as_bytes(), header, dependencies };
+        let part = |code: &'static str, header, dependencies| SourceText {
+            code: code.as_bytes(),
+            header,
+            dependencies,
+        };
         let texts = [
             part("a", None, &[]),
             part("b", None, &[]),
@@ -288,8 +291,8 @@ mod tests {
         assert_ne!(of_text(text, &[]), of_text(text, &[("build.cxxflags", "-O2")]), "flags still count");
     }
 
-    /// Defects W2, W3 and W4 of the original: parameters did not enter the signature, every dictionary had the same
-    /// hash, and that had 48 bits.
+    /// Defects W2, W3 and W4 of the original: parameters did not enter the signature, every dictionary had
+    /// the same hash, and that had 48 bits.
     #[test]
     fn w2_w3_w4_everything_that_the_build_depends_on_changes_the_signature() {
         let variants: Vec<String> = [

@@ -1,10 +1,10 @@
-//! The compiler's command line. Pure.
+//! The compiler's command line. Runs nothing and touches no file.
 
 #![forbid(unsafe_code)]
 
 use crate::params::resolved::BuildParams;
 
-/// Where headers and libraries of other signatures lie, as the compiler is told.
+/// Directories of headers and libraries of other signatures, as the compiler is told.
 #[derive(Clone, Debug)]
 pub struct Dirs {
     /// Headers.
@@ -13,11 +13,11 @@ pub struct Dirs {
     pub library: String,
 }
 
-/// The command that builds `library` from `source`, to be run in the folder in which both names are.
+/// Returns the command that builds `library` from `source`, to be run in the folder of both.
 ///
-/// Order: compiler, flags, `further` flags, include directories (the folder itself first, the cache last), source, library
-/// directories, rpaths (`$ORIGIN` last, by which libraries of one cache find each other wherever it is moved),
-/// dependencies, further libraries, output.
+/// Order: compiler, flags, `extra` flags, include directories (the folder itself first, the cache last),
+/// source, library directories, rpaths (`$ORIGIN` last, so that libraries of a cache find each other after it
+/// was moved), dependencies, further libraries, output.
 #[must_use]
 pub fn argv(
     params: &BuildParams,
@@ -35,20 +35,20 @@ pub fn argv(
     argv.push(source.to_owned());
     argv.extend(unique(&params.lib_dirs, &dirs.library).map(|dir| format!("-L{dir}")));
     argv.extend(unique(&params.rpath_dirs, "$ORIGIN").map(|dir| format!("{to_linker}-rpath,{dir}")));
-    // By file name, because prefix and postfix are the user's choice.
+    // By file name, because the user may change prefix and postfix.
     argv.extend(dependencies.iter().map(|file| format!("-l:{file}")));
     argv.extend(params.libs.iter().map(|lib| format!("-l{lib}")));
     let further = language.libs.iter().filter(|lib| !params.libs.iter().any(|other| other == *lib));
     argv.extend(further.map(|lib| format!("-l{lib}")));
-    // With the path in the name, the dynamic loader takes a dependency from the directory of the library that needs it,
-    // even if one of the same name has been loaded from another cache.
+    // With the path in the name, the dynamic loader takes a dependency from the directory of the library that
+    // needs it, even if one of the same name was loaded from another cache.
     argv.push(format!("{to_linker}-soname,$ORIGIN/{library}"));
     argv.push("-o".to_owned());
     argv.push(library.to_owned());
     argv
 }
 
-/// The directories in order, each once, with one more at the end.
+/// Returns the directories in order, each once, and then `last`.
 fn unique<'a>(dirs: &'a [String], last: &'a str) -> impl Iterator<Item = &'a str> {
     let all: Vec<&str> = dirs.iter().map(String::as_str).chain([last]).collect();
     let first = |at: &usize| !all[..*at].contains(&all[*at]);

@@ -1,8 +1,8 @@
-//! Finds the line of a compiler's output that a person should see first.
+//! Reads the output of compilers and linkers: the line to show first, crashes, refusals.
 
 #![forbid(unsafe_code)]
 
-/// Texts by which compilers and linkers mark what made them fail.
+/// Marks of errors.
 const MARKS: [&str; 8] = [
     "error:",
     "error #",
@@ -14,7 +14,7 @@ const MARKS: [&str; 8] = [
     "No such file or directory",
 ];
 
-/// Texts by which compilers, their drivers and linkers say that one of them was killed or crashed.
+/// Marks of a compiler, driver or linker that was killed or crashed.
 const CRASHES: [&str; 13] = [
     "internal compiler error",
     "signal terminated program",
@@ -31,7 +31,7 @@ const CRASHES: [&str; 13] = [
     "frontend command failed",
 ];
 
-/// Texts of failures that are the surroundings' and not the source's: the next try may succeed, and is made.
+/// Marks of failures of the system, not of the source: the next try may succeed.
 const PASSING: [&str; 18] = [
     "No space left on device",
     "File too large",
@@ -47,17 +47,17 @@ const PASSING: [&str; 18] = [
     "error while loading shared libraries",
     "command not found",
     "license",
-    // What was not found may appear, in more places than can be watched.
+    // A missing file may appear, in more places than can be watched.
     "No such file or directory",
     "file not found",
     "cannot find -l",
     "unable to find library",
 ];
 
-/// The longest line that is quoted in a message, in bytes.
+/// Longest quoted line, in bytes.
 const LIMIT: usize = 400;
 
-/// The first line that reports an error; without one, the last line that says anything.
+/// Returns the first line that reports an error, else the first that reports a crash, else the last line.
 #[must_use]
 pub(super) fn first_error(output: &str) -> Option<&str> {
     let line = lines(output)
@@ -67,30 +67,30 @@ pub(super) fn first_error(output: &str) -> Option<&str> {
     Some(cut(line))
 }
 
-/// The first line that says that a compiler or linker was killed, crashed, or got no memory.
+/// Returns the first line that reports that a compiler or linker was killed, crashed, or got no memory.
 #[must_use]
 pub(super) fn crash(output: &str) -> Option<&str> {
     lines(output).find(|line| is_crash(line)).map(cut)
 }
 
-/// Whether this is the output of a compiler that did its work and found the source, or what it needs, to be wrong.
+/// Returns true if the compiler did its work and refused the source, or its headers and libraries.
 #[must_use]
 pub(super) fn is_refusal(output: &str) -> bool {
     let passing = |line: &str| PASSING.iter().any(|text| line.contains(text));
     lines(output).any(is_error) && !lines(output).any(|line| is_crash(line) || passing(line))
 }
 
-/// Whether somebody got no memory, or crashed, which is what some do then.
+/// Returns true if a process got no memory, or crashed, as some do then.
 #[must_use]
 pub(super) fn may_lack_memory(output: &str) -> bool {
     const SHORT: [&str; 4] = ["annot allocate memory", "out of memory", "bad_alloc", "failed to map segment"];
     lines(output).any(|line| is_crash(line) || SHORT.iter().any(|text| line.contains(text)))
 }
 
-/// Whether a file system was full.
+/// Returns true if a file system was full.
 #[must_use]
 pub(super) fn lacks_room(output: &str) -> bool {
-    // Of a linker that writes to a file as to memory, the system says it by a signal.
+    // A linker that maps its output is killed by SIGBUS.
     ["No space left on device", "Disk quota exceeded", "Bus error"].iter().any(|text| output.contains(text))
 }
 
@@ -99,12 +99,12 @@ fn lines(output: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 fn is_error(line: &str) -> bool {
-    // "ld returned 1 exit status" is marked as an error, and tells nothing that the line before has not said.
+    // "ld returned 1 exit status" adds nothing to the line before it.
     MARKS.iter().any(|mark| line.contains(mark)) && !line.contains("ld returned")
 }
 
 fn is_crash(line: &str) -> bool {
-    // "   12 |  text": the source is quoted.
+    // "   12 |  text" quotes the source.
     let quoted = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|');
     !quoted && CRASHES.iter().any(|mark| line.contains(mark))
 }
@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn a_lack_of_memory_is_seen() {
         for line in [
-            "clang++: error while loading shared libraries: libLLVM.so: failed to map segment from shared object",
+            "clang++: error while loading shared libraries: libLLVM.so: failed to map segment from shared \
+             object",
             "/usr/bin/ld: final link failed: Cannot allocate memory",
             "cc1plus: out of memory allocating 65536 bytes after a total of 1318912 bytes",
         ] {

@@ -1,4 +1,4 @@
-//! The folder that reproduces a failed build, wherever it is carried.
+//! The folder that reproduces a failed build. It can be moved.
 //!
 //! ```text
 //! jitfailure-<signature>/
@@ -22,19 +22,19 @@ use crate::fsutil::{self, Folder};
 use super::Job;
 use super::command::{self, Dirs};
 
-/// Writes the folder, in the place of an older one of the same signature.
+/// Writes the folder, and removes an older one of the same signature.
 pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Result<()> {
     let target = job.failure_dir;
     let root = target.parent().unwrap_or(Path::new("."));
-    let cannot = |error| Error::io("no folder to reproduce it: cannot write", target, &error);
+    let cannot = |error| Error::io("no folder to reproduce the failure: cannot write", target, &error);
     fsutil::create_dirs(root).map_err(cannot)?;
     let staged = fsutil::unguarded_dir(root).map_err(cannot)?;
     fill(staged.path(), job, argv, what, output).map_err(cannot)?;
-    // Another rank may do the same at the same time: either folder is as good.
+    // Another rank may do the same at the same time: either folder will do.
     remove(root, target).map_err(cannot)?;
     match fs::rename(staged.path(), target) {
         Ok(()) => {
-            // The folder has moved: there is nothing to be removed.
+            // The folder was renamed: there is nothing to remove.
             let _ = staged.keep();
             Ok(())
         }
@@ -43,7 +43,7 @@ pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> 
     }
 }
 
-/// Removes an older folder. What stands there and is none is left alone.
+/// Removes an older failure folder. Refuses to remove any other folder.
 fn remove(root: &Path, target: &Path) -> std::io::Result<()> {
     let Some(name) = target.file_name() else { return Ok(()) };
     let folder = Folder::writable(root)?;
@@ -52,7 +52,7 @@ fn remove(root: &Path, target: &Path) -> std::io::Result<()> {
         None => return Ok(()),
     };
     if !is_ours {
-        let text = format!("there is a folder without {SCRIPT}, which is none of dijitso; move it elsewhere");
+        let text = format!("the folder has no {SCRIPT}, so it is not from dijitso; move it elsewhere");
         return Err(std::io::Error::new(std::io::ErrorKind::AlreadyExists, text));
     }
     folder.remove_all(name).map(drop)
@@ -72,7 +72,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     }
     for file in job.repro_files.iter().filter(|_| job.copies.is_none()) {
         let subdir = if file.starts_with(job.cache_dirs.1) { "lib" } else { "include" };
-        // Only what exists: a dependency need not have a header. A copy of a FIFO would wait for its other end.
+        // A dependency may have no header. Copying a FIFO would block until it is written.
         if let Some(name) = file.file_name().filter(|_| file.is_file()) {
             let _ = fsutil::copy(file, &dir.join(subdir).join(name));
         }
@@ -94,8 +94,8 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     let readme = format!(
         "Building {signature} failed: {what}\n\n\
          This command was run:\n\n    {command}\n\n\
-         error.log   what it said\n\
-         recompile.sh   builds the same again from the files in this folder, wherever the folder is\n",
+         error.log   its output\n\
+         recompile.sh   builds again from the files in this folder, which can be moved\n",
         signature = job.signature,
         command = crate::process::join(argv),
     );

@@ -1,4 +1,5 @@
-//! Which files a build has read: headers, by the compiler's own account, and the libraries that were asked for.
+//! The files that a build has read: headers, from the compiler's dependency file, and the requested
+//! libraries.
 
 #![forbid(unsafe_code)]
 
@@ -17,32 +18,34 @@ use crate::params::resolved::BuildParams;
 use crate::process::environment;
 use crate::sync::lock;
 
-/// Options of compilers that are about dependency files: whoever uses one has plans of their own.
-const OWN: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP", "-MG", "-MJ"];
-/// Those of them to which a value may be joined.
-const JOINED: [&str; 4] = ["-MF", "-MT", "-MQ", "-MJ"];
+/// Options of dependency files. If the caller uses one, we add none.
+const DEPFILE_OPTIONS: [&str; 10] = ["-M", "-MM", "-MD", "-MMD", "-MF", "-MT", "-MQ", "-MP", "-MG", "-MJ"];
+/// Those to which a value may be joined.
+const JOINABLE: [&str; 4] = ["-MF", "-MT", "-MQ", "-MJ"];
 
-/// Compilers that have refused our options.
+/// Compilers that do not know our options.
 static REFUSED: Mutex<BTreeSet<Vec<String>>> = Mutex::new(BTreeSet::new());
 
-/// The options that make a compiler write what it includes to `file`; none where the caller uses such options, or the
-/// compiler does not know them.
+/// Returns the options that make a compiler write the names of the headers it reads to `file`; empty if the
+/// caller uses such options or the compiler does not know them.
 pub(super) fn options(params: &BuildParams, file: &str) -> Vec<String> {
-    let own = |word: &String| {
+    let is_depfile_option = |word: &String| {
         let word = word.as_str();
-        // With PGI, -Mvect is about something else.
-        OWN.contains(&word) || JOINED.iter().any(|option| word.starts_with(option))
+        // For PGI, -Mvect is an option of another kind.
+        DEPFILE_OPTIONS.contains(&word) || JOINABLE.iter().any(|option| word.starts_with(option))
     };
-    if params.flags.iter().chain(&params.compiler).any(own) || lock(&REFUSED).contains(&params.compiler) {
+    if params.flags.iter().chain(&params.compiler).any(is_depfile_option)
+        || lock(&REFUSED).contains(&params.compiler)
+    {
         return Vec::new();
     }
-    // Not -MMD: ufc.h may well be installed where system headers are.
+    // Not -MMD, which leaves out system directories: ufc.h may be installed there.
     let options = params.language.depfile_options.iter().copied();
     options.chain((!params.language.depfile_options.is_empty()).then_some(file)).map(str::to_owned).collect()
 }
 
 /// Returns true if the output of a compiler says that it does not know the options of dependency files.
-pub(super) fn are_unknown(params: &BuildParams, output: &str) -> bool {
+pub(super) fn options_unknown(params: &BuildParams, output: &str) -> bool {
     const WORDS: [&str; 9] = [
         "unrecognized",
         "unrecognised",
@@ -61,16 +64,16 @@ pub(super) fn are_unknown(params: &BuildParams, output: &str) -> bool {
     })
 }
 
-/// From now on this compiler is not given our options.
+/// Stops passing our options to this compiler, in this process.
 pub(super) fn disable_for(compiler: &[String]) {
     if lock(&REFUSED).insert(compiler.to_vec()) {
         let compiler = crate::process::join(compiler);
-        log::warn!("{compiler} does not know -MD -MF: changes of the headers that it reads are not noticed");
+        log::warn!("{compiler} does not know -MD -MF: changes of headers are not noticed");
     }
 }
 
-/// All files that a file in the syntax of make names by absolute paths: relative ones are of the folder in which the
-/// compiler ran.
+/// Returns the absolute paths in a dependency file. Relative ones are in the folder in which the compiler
+/// ran.
 pub(super) fn all_headers(dependencies: &str) -> Vec<PathBuf> {
     let paths = words(dependencies).into_iter().map(PathBuf::from);
     let mut all: Vec<PathBuf> = paths.filter(|path| path.is_absolute()).collect();
@@ -79,22 +82,22 @@ pub(super) fn all_headers(dependencies: &str) -> Vec<PathBuf> {
     all
 }
 
-/// Leaves out headers that are below `not`, and those of the compiler.
-pub(super) fn keep_minded(headers: &mut Vec<PathBuf>, not: &Path) {
-    headers.retain(|path| !path.starts_with(not) && !is_of_compiler(path));
+/// Removes headers below `excluded`, and those of the compiler.
+pub(super) fn retain_tracked(headers: &mut Vec<PathBuf>, excluded: &Path) {
+    headers.retain(|path| !path.starts_with(excluded) && !is_of_compiler(path));
 }
 
-/// Whether a header is in a directory that compilers search by themselves.
+/// Returns true if a header is in a directory that compilers search by default.
 pub(super) fn is_of_system(path: &Path) -> bool {
     is_of_compiler(path) || ["/usr/include", "/usr/local/include"].iter().any(|dir| path.starts_with(dir))
 }
 
-/// Whether a header belongs to the compiler, which the signature knows, or to the C library: there are hundreds, and
-/// none of them is what a model is written in.
+/// Returns true if a header belongs to the compiler, which the signature identifies, or to the C library:
+/// there are hundreds, and models are not written in them.
 ///
 /// - `include/c++/N`, `lib*/gcc*/../N/include*`, `lib*/clang/N/include`, N being a version;
-/// - of `usr/include` and its directories for one machine (`x86_64-linux-gnu`) what the kernel and the C library have:
-///   the directories `bits`, `sys`, `asm`, `asm-generic`, `linux`, `gnu`, and headers of ISO C and POSIX by their names.
+/// - in `usr/include` and its directories for one machine (`x86_64-linux-gnu`): the directories `bits`, `sys`,
+///   `asm`, `asm-generic`, `linux`, `gnu`, and headers of ISO C and POSIX by their names.
 pub(super) fn is_of_compiler(path: &Path) -> bool {
     let mut parts: Vec<&str> = Vec::new();
     for part in path.components() {
@@ -130,20 +133,21 @@ pub(super) fn is_of_compiler(path: &Path) -> bool {
     }
 }
 
-/// Headers of ISO C and POSIX, and those that the ones of glibc and musl include.
+/// Headers of ISO C and POSIX, and those that they include in glibc and musl.
 #[rustfmt::skip] // a list of words
 const C_HEADERS: [&str; 72] = [
-    "aio.h", "alloca.h", "alltypes.h", "assert.h", "byteswap.h", "complex.h", "cpio.h", "ctype.h", "dirent.h",
-    "dlfcn.h", "elf.h", "endian.h", "errno.h", "execinfo.h", "fcntl.h", "features-time64.h", "features.h", "fenv.h",
-    "float.h", "fmtmsg.h", "fnmatch.h", "ftw.h", "getopt.h", "glob.h", "grp.h", "iconv.h", "inttypes.h", "iso646.h",
-    "langinfo.h", "libgen.h", "libintl.h", "limits.h", "link.h", "locale.h", "malloc.h", "math.h", "memory.h",
-    "monetary.h", "mqueue.h", "netdb.h", "nl_types.h", "poll.h", "pthread.h", "pwd.h", "regex.h", "sched.h",
-    "search.h", "semaphore.h", "setjmp.h", "signal.h", "spawn.h", "stdc-predef.h", "stdint.h", "stdio.h", "stdlib.h",
-    "string.h", "strings.h", "syslog.h", "tar.h", "tgmath.h", "threads.h", "time.h", "uchar.h", "ucontext.h",
-    "ulimit.h", "unistd.h", "utime.h", "utmpx.h", "values.h", "wchar.h", "wctype.h", "xlocale.h",
+    "aio.h", "alloca.h", "alltypes.h", "assert.h", "byteswap.h", "complex.h", "cpio.h", "ctype.h",
+    "dirent.h", "dlfcn.h", "elf.h", "endian.h", "errno.h", "execinfo.h", "fcntl.h", "features-time64.h",
+    "features.h", "fenv.h", "float.h", "fmtmsg.h", "fnmatch.h", "ftw.h", "getopt.h", "glob.h", "grp.h",
+    "iconv.h", "inttypes.h", "iso646.h", "langinfo.h", "libgen.h", "libintl.h", "limits.h", "link.h",
+    "locale.h", "malloc.h", "math.h", "memory.h", "monetary.h", "mqueue.h", "netdb.h", "nl_types.h",
+    "poll.h", "pthread.h", "pwd.h", "regex.h", "sched.h", "search.h", "semaphore.h", "setjmp.h",
+    "signal.h", "spawn.h", "stdc-predef.h", "stdint.h", "stdio.h", "stdlib.h", "string.h", "strings.h",
+    "syslog.h", "tar.h", "tgmath.h", "threads.h", "time.h", "uchar.h", "ucontext.h", "ulimit.h",
+    "unistd.h", "utime.h", "utmpx.h", "values.h", "wchar.h", "wctype.h", "xlocale.h",
 ];
 
-/// What stands behind the first colon. Blanks in names are escaped by a backslash, `$` is doubled.
+/// Returns the words after the first colon. Blanks in names are escaped by a backslash, `$` is doubled.
 fn words(text: &str) -> Vec<String> {
     let Some((_, text)) = text.split_once(':') else { return Vec::new() };
     let mut words = vec![String::new()];
@@ -154,7 +158,7 @@ fn words(text: &str) -> Vec<String> {
                 words.last_mut().expect("never empty").extend(chars.next());
             }
             ('\\', Some('\n' | '\r')) => {}
-            // A further rule, of those that -MP writes: it has no dependencies.
+            // The colon of a further rule without dependencies, which -MP writes.
             (':', Some('\n' | '\r') | None) => {}
             (c, _) if c.is_whitespace() => words.push(String::new()),
             (c, _) => words.last_mut().expect("never empty").push(c),
@@ -164,7 +168,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The files of the libraries that were asked for, as far as they can be found where linkers look.
+/// Returns the files of the requested libraries that are in the directories where linkers search.
 pub(super) fn libraries(params: &BuildParams) -> Vec<PathBuf> {
     let after = |option: &'static str| {
         let mut before = "";
@@ -211,8 +215,8 @@ pub(super) fn libraries(params: &BuildParams) -> Vec<PathBuf> {
     named.chain(files).collect()
 }
 
-/// The files that a compiler has named in its messages: `/path/file.h:12: ...`, also those that are not there.
-pub(super) fn named(output: &str) -> Vec<PathBuf> {
+/// Returns the files named in messages of a compiler (`/path/file.h:12: ...`), also missing ones.
+pub(super) fn files_in_messages(output: &str) -> Vec<PathBuf> {
     const MOST: usize = 100;
     let mut all = Vec::new();
     for word in output.split(|c: char| c.is_whitespace() || c == ',') {
@@ -225,58 +229,62 @@ pub(super) fn named(output: &str) -> Vec<PathBuf> {
     all
 }
 
-/// When a run began, by the clocks that files get their times from, in nanoseconds since 1970.
+/// Start of a run, in nanoseconds since 1970, by the clocks that file times come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct RunStart {
     device: u64,
-    there: i64,
-    here: i64,
+    on_device: i64,
+    local: i64,
 }
 
 impl RunStart {
-    /// Now. A file is written in `dir`, whose file system may have a clock of its own.
+    /// Returns the time now. Writes a file in `dir`, whose file system may have its own clock.
     pub(super) fn now(dir: &Path) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let here = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+        let local = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
         let path = dir.join(".began");
         let facts = fsutil::write(&path, "began").and_then(|()| fs::metadata(&path)).ok();
-        let there = facts.as_ref().map_or(here, |facts| FileStamp::new(facts).ctime);
-        Self { device: facts.map_or(0, |facts| facts.dev()), there, here }
+        let on_device = facts.as_ref().map_or(local, |facts| FileStamp::new(facts).ctime);
+        Self { device: facts.map_or(0, |facts| facts.dev()), on_device, local }
     }
 
-    /// Whether a file may have been another one since. Of a file that is not there, whether it may have been removed.
+    /// Returns true if a file may have changed since, or, if it does not exist, may have been removed since.
     ///
-    /// By the time that nobody can set: a header from an archive may well have its last change in the future. Within
-    /// one tick of the clock a compiler does not get as far as reading, so that equal times are early. What lies on
-    /// the disk of a server whose clock is behind ours may be changed unnoticed for that long after the begin; where
-    /// it is ahead, one run too many is made.
-    pub(super) fn has_seen_change_of(self, path: &Path) -> bool {
+    /// Compares the time of the last status change, which no program can set: a header from an archive may
+    /// have a modification time in the future. Equal times count as no change, because a compiler reads
+    /// nothing within one tick of the clock. If the clock of a file server is behind ours, a change within
+    /// that difference after the start is missed; if it is ahead, the compiler may run once more than needed.
+    pub(super) fn precedes_change_of(self, path: &Path) -> bool {
         const SECOND: i64 = 1_000_000_000;
         let facts = fs::metadata(path).or_else(|_| fs::metadata(path.parent().unwrap_or(path)));
         facts.is_ok_and(|facts| {
             let mut changed = FileStamp::new(&facts).ctime;
             if changed % SECOND == 0 {
-                // This file system counts in seconds.
+                // A file system with times in seconds.
                 changed = changed.saturating_add(SECOND - 1);
             }
-            changed > if facts.dev() == self.device { self.there } else { self.here }
+            changed > if facts.dev() == self.device { self.on_device } else { self.local }
         })
     }
 }
 
-/// What a run has read.
+/// The files that a run has read.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Read {
-    /// The files as they are now.
+pub(super) struct RunInputs {
+    /// The files in their present state.
     pub(super) inputs: Vec<Input>,
-    /// The first of which it cannot be said whether the compiler has read it as it is now.
-    pub(super) unsettled: Option<String>,
+    /// First file that may have changed during the run.
+    pub(super) racy_input: Option<String>,
 }
 
-/// The files as they are now, after a run that began at `since`. What was in them `before` it and is in them still is
-/// what was read, whatever has been done to them.
-pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: RunStart, before: &[Input]) -> Read {
-    let mut read = Read::default();
+/// Records the files after a run that began at `since`. A file that is as it was in `before` has not changed,
+/// whatever was done to it.
+pub(super) fn record(
+    paths: impl IntoIterator<Item = PathBuf>,
+    since: RunStart,
+    before: &[Input],
+) -> RunInputs {
+    let mut read = RunInputs::default();
     let mut all: HashSet<PathBuf> = HashSet::new();
     for path in paths {
         if !all.insert(path.clone()) {
@@ -284,9 +292,9 @@ pub(super) fn record(paths: impl IntoIterator<Item = PathBuf>, since: RunStart, 
         }
         let input = Input::seen(&path);
         let same = || before.iter().any(|old| old.path == input.path && old.identity == input.identity);
-        // Looked at after it was read, so that no change is missed in between.
-        if read.unsettled.is_none() && since.has_seen_change_of(&path) && !same() {
-            read.unsettled = Some(input.path.clone());
+        // Checked after it was read, so that no change in between is missed.
+        if read.racy_input.is_none() && since.precedes_change_of(&path) && !same() {
+            read.racy_input = Some(input.path.clone());
         }
         read.inputs.push(input);
     }
@@ -301,10 +309,11 @@ mod tests {
 
     #[test]
     fn headers_are_read_from_the_syntax_of_make() {
-        let text = "lib.so: s.cpp ./s.h /cache/include/e.h \\\n /usr/my\\ dir/ufc.h /a/$$b.h /x\\#y.h \\\r\n /z.h\n\n/z.h:\n";
+        let text = "lib.so: s.cpp ./s.h /cache/include/e.h \\\n /usr/my\\ dir/ufc.h /a/$$b.h /x\\#y.h \
+                    \\\r\n /z.h\n\n/z.h:\n";
         let headers = |text: &str| {
             let mut all = all_headers(text);
-            keep_minded(&mut all, Path::new("/cache"));
+            retain_tracked(&mut all, Path::new("/cache"));
             all
         };
         let found = headers(text);
@@ -371,9 +380,9 @@ mod tests {
             "cc: Illegal option -MD",
             "nvcc fatal   : Unknown option '-MD'",
         ] {
-            assert!(are_unknown(&params, &format!("note\n{line}\n")), "{line}");
+            assert!(options_unknown(&params, &format!("note\n{line}\n")), "{line}");
         }
-        assert!(!are_unknown(&params, "x.cpp:1: error: unknown type name\ncommand: c++ -MD -MF x.d"));
+        assert!(!options_unknown(&params, "x.cpp:1: error: unknown type name\ncommand: c++ -MD -MF x.d"));
     }
 
     #[test]
@@ -384,7 +393,7 @@ mod tests {
         let future = SystemTime::now() + std::time::Duration::from_secs(10_000);
         fs::File::options().append(true).open(&path).unwrap().set_modified(future).unwrap();
         std::thread::sleep(std::time::Duration::from_millis(50));
-        let read = |since, before: &[Input]| record([path.clone()], since, before).unsettled;
+        let read = |since, before: &[Input]| record([path.clone()], since, before).racy_input;
         let since = RunStart::now(dir.path());
         assert_eq!(read(since, &[]), None, "a time in the future is no change");
         let before = record([path.clone()], since, &[]).inputs;
@@ -397,7 +406,7 @@ mod tests {
         assert_eq!(read(since, &before), Some(path.display().to_string()));
         let elsewhere = record([PathBuf::from("/nonexistent/include/x.h")], since, &[]);
         assert_eq!(
-            (elsewhere.inputs.len(), elsewhere.unsettled),
+            (elsewhere.inputs.len(), elsewhere.racy_input),
             (1, None),
             "as a compiler in a container names it"
         );
@@ -412,14 +421,14 @@ mod tests {
         let output = format!(
             "In file included from x.cpp:1:\n{at}:3:4: error: no\n{at}:5: note: {at}\n/gone.h:1: error\n"
         );
-        assert_eq!(named(&output), [header, PathBuf::from("/gone.h")]);
+        assert_eq!(files_in_messages(&output), [header, PathBuf::from("/gone.h")]);
     }
 
     proptest! {
         #[test]
         fn any_text_is_read_without_a_panic(text in ".{0,200}") {
             let _ = all_headers(&text);
-            let _ = named(&text);
+            let _ = files_in_messages(&text);
         }
     }
 }

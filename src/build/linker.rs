@@ -1,4 +1,4 @@
-//! Which linker the compiler is to start.
+//! The choice of the linker.
 
 #![forbid(unsafe_code)]
 
@@ -12,15 +12,15 @@ use crate::params::resolved::BuildParams;
 use crate::process::find_program;
 use crate::sync::lock;
 
-/// Linkers that are taken unasked. Not lld: of small libraries it is slower than that of the system.
+/// Linkers for `build.linker=auto`. Not lld, which is slower than the system's linker for small libraries.
 const FASTEST: [&str; 1] = ["mold"];
 
-/// A compiler, and a linker that did not work with it.
+/// A compiler, and a linker that failed with it.
 type Pair = (Vec<String>, String);
 
 static REFUSED: Mutex<BTreeSet<Pair>> = Mutex::new(BTreeSet::new());
 
-/// The linker that was asked for, or the fastest; `None` for that of the compiler.
+/// Returns the requested linker, or the fastest; `None` for that of the compiler.
 pub(super) fn choose(params: &BuildParams) -> Option<String> {
     let path = std::env::var_os("PATH");
     choose_in(params, path.as_deref())
@@ -41,34 +41,32 @@ fn choose_in(params: &BuildParams, path: Option<&OsStr>) -> Option<String> {
     wanted.into_iter().find(|name| is_there(name) && !is_refused(name)).map(str::to_owned)
 }
 
-/// The options of the compiler.
+/// Returns the compiler options that select a linker.
 pub(super) fn options(linker: &str) -> Vec<String> {
     let mut options = vec![format!("-fuse-ld={linker}")];
     if linker == "mold" {
-        // Else a child of it outlives the compiler, which nobody waits for: in containers whose first process does not
-        // do so either it would be there for ever.
+        // Without this, a child of mold outlives the compiler. In a container whose first process does not
+        // reap orphans it would remain as a zombie.
         options.push("-Wl,--no-fork".to_owned());
     }
     options
 }
 
-/// From now on this compiler is not told to use it.
+/// Stops the use of a linker with this compiler, in this process.
 pub(super) fn disable_for(params: &BuildParams, linker: &str) {
     if lock(&REFUSED).insert((params.compiler.clone(), linker.to_owned())) {
         let compiler = crate::process::join(&params.compiler);
-        log::info!(
-            "{compiler} builds without {linker} what it does not build with it: it is not used any more"
-        );
+        log::info!("{compiler} fails with {linker}, and not without: {linker} is not used again");
     }
 }
 
-/// Whether this is what a compiler says when the linker, and not the source, is at fault.
+/// Returns true if the output of a compiler blames the linker and not the source.
 pub(super) fn is_at_fault(output: &str, linker: &str) -> bool {
     let words = ["fuse-ld", "collect2", "linker", "ld returned", "undefined reference", "undefined symbol"];
     words.iter().any(|word| output.contains(word)) || output.contains(&format!("{linker}:"))
 }
 
-/// Whether the compiler's name is that of one that knows the option.
+/// Returns true if the name of the compiler is that of a driver that knows the option.
 fn is_known(params: &BuildParams) -> bool {
     params.compiler.iter().filter(|word| !word.starts_with('-')).any(|word| {
         let name = Path::new(word).file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -79,7 +77,7 @@ fn is_known(params: &BuildParams) -> bool {
     })
 }
 
-/// Whether a word of the command says nothing that only one linker may understand.
+/// Returns true if a word of the command is understood by all linkers.
 fn leaves_choice(word: &str) -> bool {
     const ALL_KNOW: [&str; 7] = [
         "--as-needed",
@@ -95,7 +93,7 @@ fn leaves_choice(word: &str) -> bool {
         let mut words = words.split(',');
         while let Some(word) = words.next() {
             let fine = match word {
-                // What follows is a directory, or is understood by all.
+                // The next word is a directory, or is understood by all.
                 "-rpath" | "-z" | "--hash-style" => words.next().is_some(),
                 _ => {
                     ALL_KNOW.contains(&word)

@@ -1,4 +1,4 @@
-//! Builds one library in a folder of its own, or a folder that shows why it cannot be built.
+//! Builds a library in a staging folder, or keeps a folder that reproduces the failure.
 
 #![forbid(unsafe_code)]
 
@@ -30,9 +30,9 @@ use crate::process::slots::{self, SlotRequest};
 use crate::process::{Exit, Outcome, Runner, find_program};
 
 use command::Dirs;
-use run::{CompilerRun, RUNS};
+use run::{CompilerRun, MAX_RUNS};
 
-/// A build to be done.
+/// A library to build, and where.
 #[derive(Clone, Debug)]
 pub struct Job<'a> {
     /// Section `build`.
@@ -47,37 +47,37 @@ pub struct Job<'a> {
     pub library: &'a str,
     /// File names of the libraries to link, in the cache's library directory.
     pub dependencies: &'a [String],
-    /// Headers that the source may include and libraries that it is linked to, to be copied into a failure folder.
+    /// Headers and libraries of dependencies, to be copied into a failure folder.
     pub repro_files: Vec<PathBuf>,
-    /// The cache's directories of headers and of libraries.
+    /// Header and library directories of the cache.
     pub cache_dirs: (&'a Path, &'a Path),
-    /// Headers and libraries of the dependencies, where the compiler must not be led to the cache's directories because
-    /// others can put something else in their place.
-    pub copies: Option<Copies>,
-    /// Where to stage: the first of these in which nobody else can put another folder in the place of ours.
+    /// Private copies of the dependencies. Set if others can replace files in the cache's directories, which
+    /// the compiler must then not read.
+    pub copies: Option<DependencyCopies>,
+    /// Directories to stage in: the first in which no other user can replace the folder is used.
     pub temp_roots: &'a [PathBuf],
-    /// Places in memory, of which the first with room is taken before all of those.
+    /// Directories in memory, tried before `temp_roots`: the first with room is used.
     pub memory_roots: &'a [PathBuf],
-    /// Where a failed build is kept.
+    /// Folder that reproduces a failure.
     pub failure_dir: &'a Path,
-    /// Whether it matters what the compiler reads besides the source.
+    /// True if the files that the compiler reads are recorded.
     pub tracks_inputs: bool,
-    /// Where precompiled headers are kept, if anywhere.
+    /// Store of precompiled headers; `None` if none are used.
     pub preambles: Option<pch::Store>,
-    /// Its deadline and cores, and the flags by which it is cancelled or hurried.
+    /// Deadline and cores of the build, and the flags that cancel or hurry it.
     pub context: &'a ExecContext,
 }
 
-/// Files that a build finds beside its source, by name.
+/// Headers and libraries of dependencies, as pairs of name and contents.
 #[derive(Clone, Debug, Default)]
-pub struct Copies {
+pub struct DependencyCopies {
     /// Headers.
     pub headers: Vec<(String, Vec<u8>)>,
     /// Libraries.
     pub libraries: Vec<(String, Vec<u8>)>,
 }
 
-impl Copies {
+impl DependencyCopies {
     /// Writes the files into these two new directories below `dir`.
     fn write(&self, dir: &Path, names: [&str; 2]) -> Result<(), Error> {
         for (name, files) in names.into_iter().zip([&self.headers, &self.libraries]) {
@@ -92,8 +92,8 @@ impl Copies {
     }
 }
 
-/// Where copies lie below a staging folder: no source or header of ours is called so. Relative, so that the compiler
-/// names what it reads there as it names what is beside the source.
+/// Directories of copies in a staging folder; no source or header has such a name. Relative paths, so that
+/// the compiler reports these files as it reports the source.
 const COPIES: [&str; 2] = [".dependencies/include", ".dependencies/lib"];
 
 /// A library that has been built.
@@ -101,28 +101,29 @@ const COPIES: [&str; 2] = [".dependencies/include", ".dependencies/lib"];
 pub struct Built {
     /// The library as the linker wrote it.
     pub image: Vec<u8>,
-    /// The command that was run, in the folder of source and header.
+    /// Command that was run in the folder of source and header.
     pub argv: Vec<String>,
-    /// What the compiler had to say nevertheless.
+    /// Output of the compiler.
     pub output: String,
-    /// How long it took, without waiting for other compilers.
+    /// Seconds of the build, without those spent waiting for other compilers.
     pub seconds: f64,
-    /// The flag that was added after the compiler was killed or had crashed without it, and how it had ended.
+    /// Flag that was added for a second run, and how the first run ended without it.
     pub retried: Option<String>,
-    /// Headers and libraries that it has read, other than those of the cache; none where they do not matter.
+    /// Headers and libraries that were read outside of the cache; empty if they are not tracked.
     pub inputs: Vec<Input>,
 }
 
 /// A build that failed.
 #[derive(Clone, Debug)]
 pub struct Failed {
-    /// What to tell.
+    /// The error to report.
     pub error: Error,
-    /// The compiler ran to its end and refused the source: the same build would fail in the same way again. Not so
-    /// when it was killed, crashed, is missing or timed out, when memory or a disk was short, or when a file was not
-    /// found, which may appear anywhere.
+    /// True if the compiler ran to its end and refused the source, so that the same build would fail again.
+    /// False if it was killed, crashed, is missing or timed out, if memory or a disk was short, or if a file
+    /// was not found, which may appear anywhere.
     pub deterministic: bool,
-    /// Files that the compiler has read or named, and the libraries that were asked for: another one may do.
+    /// Files that the compiler has read or named, and the requested libraries. If one changes, the build may
+    /// succeed.
     pub inputs: Vec<Input>,
 }
 
@@ -138,85 +139,87 @@ impl From<Error> for Failed {
     }
 }
 
-/// How long to wait at most for other compilers on this host. With the defaults, this, a lease and two runs of a
-/// compiler take less than ranks wait for one another.
-const PATIENCE: Duration = Duration::from_secs(1800);
+/// Longest wait for other compilers on this host. By default, this, a lease and two runs of a compiler end
+/// before other ranks time out.
+const MAX_SLOT_WAIT: Duration = Duration::from_secs(1800);
 
-/// Compiles and links. Nothing stays behind, but for the failure folder when the compiler fails.
+/// Compiles and links. Leaves nothing behind, except the failure folder if the compiler fails.
 ///
-/// A compiler that is killed or crashes is run once more with less optimisation, if the parameters allow.
+/// Runs a compiler that was killed or crashed once more with less optimisation, if the parameters allow.
 ///
 /// # Errors
-/// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] when staging fails.
+/// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] if staging fails;
+/// [`Kind::State`] if the build was cancelled.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
-    pch::wait_for_making(job);
-    // Held for a second run too, and dropped before a failure is written down.
+    pch::wait_for_build(job);
+    // Held for a second run too, and released before a failure is written to disk.
     let slot = job.params.slots_dir.as_deref().and_then(|dir| {
         let choices = slots::choices(job.params.max_compilers, job.context.cores);
-        let patience = job.context.patience(job.params.timeout.map_or(PATIENCE, |limit| limit.min(PATIENCE)));
+        let patience =
+            job.context.patience(job.params.timeout.map_or(MAX_SLOT_WAIT, |limit| limit.min(MAX_SLOT_WAIT)));
         runner.slot(&SlotRequest { dir, choices: &choices, patience }, job.context)
     });
     progress::restart();
-    let mut run = CompilerRun::of(job, staging.path(), runner);
-    wanted(job)?;
-    if run.is_short_of_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
+    let mut run = CompilerRun::with_accelerators(job, staging.path(), runner);
+    check_cancelled(job)?;
+    if run.lacked_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
         staging = staged_on_disk(job)?;
-        run = CompilerRun::of(job, staging.path(), runner);
-        wanted(job)?;
+        run = CompilerRun::with_accelerators(job, staging.path(), runner);
+        check_cancelled(job)?;
     }
     let dir = staging.path();
-    let lower = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
+    let lower_flag = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
     let mut retried = None;
     let mut params = job.params.clone();
     let mut job = job.clone();
-    if let (Some(flag), Some(crash)) = (lower, run.crash()) {
+    if let (Some(flag), Some(crash)) = (lower_flag, run.crash()) {
         retried = Some(format!("{flag} was added because the first run without it {crash}"));
-        log::warn!("{}: trying once more with {flag}: the compiler {crash}", job.signature);
+        log::warn!("{}: trying again with {flag}: the compiler {crash}", job.signature);
         params.flags.push(flag.to_owned());
         job.params = &params;
-        run = CompilerRun::of(&job, dir, runner);
+        run = CompilerRun::with_accelerators(&job, dir, runner);
     }
-    let mut read = run.read(&job, &[]);
-    // What is recorded has to be what was compiled. What has changed meanwhile is compiled once more, as it is now.
-    for _ in 1..RUNS {
-        let Some(changed) = read.unsettled.as_ref().filter(|_| run.image.is_some()) else { break };
-        log::info!("{}: once more, because {changed} has changed while it was compiled", job.signature);
-        run = CompilerRun::of(&job, dir, runner);
-        read = run.read(&job, &read.inputs);
+    let mut read = run.inputs(&job, &[]);
+    // The recorded inputs must be those that were compiled: if one has changed meanwhile, compile again.
+    for _ in 1..MAX_RUNS {
+        let Some(changed) = read.racy_input.as_ref().filter(|_| run.image.is_some()) else { break };
+        log::info!("{}: compiling again, because {changed} changed during the run", job.signature);
+        run = CompilerRun::with_accelerators(&job, dir, runner);
+        read = run.inputs(&job, &read.inputs);
     }
     drop(slot);
     if run.image.is_none() {
-        wanted(&job)?;
+        check_cancelled(&job)?;
     }
-    run.finish(&job, retried, read)
+    run.into_result(&job, retried, read)
 }
 
-/// Fails when nobody waits for the build any more: what has become of the compiler is no news then.
-fn wanted(job: &Job<'_>) -> Result<(), Error> {
+/// Fails if the build was cancelled.
+fn check_cancelled(job: &Job<'_>) -> Result<(), Error> {
     if job.context.is_cancelled() {
-        return Err(Error::new(Kind::State, format!("the build of {} was given up", job.signature)));
+        return Err(Error::new(Kind::State, format!("the build of {} was cancelled", job.signature)));
     }
     Ok(())
 }
 
-/// Memory that has to be free for a build to be staged there: compilers leave megabytes, and others need it too.
-const ROOM: u64 = 512 << 20;
+/// Memory that must be free for staging there: a compiler leaves megabytes, and others need memory too.
+const FREE_MEMORY: u64 = 512 << 20;
 
-/// A folder with all that the compiler is to find, in memory; `None` where there is no place for it.
+/// Creates a staging folder in memory with all files of the build; `None` if there is no room.
 fn staged_in_memory(job: &Job<'_>) -> Option<tempfile::TempDir> {
-    let has_room = |root: &&PathBuf| fsutil::room_in_memory(root).is_some_and(|room| room >= ROOM);
+    let has_room = |root: &&PathBuf| fsutil::room_in_memory(root).is_some_and(|room| room >= FREE_MEMORY);
     let staging = job.memory_roots.iter().filter(has_room).find_map(|root| fsutil::private_dir(root).ok())?;
-    // What cannot be written there may be written on a disk.
+    // On an error, the caller stages on a disk.
     fill(job, staging.path()).ok().map(|()| staging)
 }
 
-/// A folder with all that the compiler is to find.
+/// Creates a staging folder on a disk with all files of the build.
 fn staged_on_disk(job: &Job<'_>) -> Result<tempfile::TempDir, Error> {
     let staging = fsutil::staging_dir(job.temp_roots).map_err(|error| {
         Error::file("cannot make a staging folder in", &job.temp_roots[0], &error).with_note(
-            "set cache.temp_dir_root or TMPDIR to a place with room that can be written and in which nobody else can \
-             rename what is yours",
+            "set cache.temp_dir_root or TMPDIR to a writable directory with room, in which no other user can \
+             rename your files",
         )
     })?;
     fill(job, staging.path())?;
@@ -231,37 +234,38 @@ fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
     job.copies.as_ref().map_or(Ok(()), |copies| copies.write(dir, COPIES))
 }
 
-/// The command that [`build`] runs first, in the folder of source and header.
+/// Returns the command that [`build`] runs first, in the folder of source and header.
 #[must_use]
 pub fn command_line(job: &Job<'_>) -> Vec<String> {
     command_in(job, &depfile_args(job), &cache_dirs(job))
 }
 
-fn command_in(job: &Job<'_>, noting: &[String], dirs: &Dirs) -> Vec<String> {
-    command::argv(job.params, noting, job.source.0, job.library, job.dependencies, dirs)
+fn command_in(job: &Job<'_>, depfile_args: &[String], dirs: &Dirs) -> Vec<String> {
+    command::argv(job.params, depfile_args, job.source.0, job.library, job.dependencies, dirs)
 }
 
 fn cache_dirs(job: &Job<'_>) -> Dirs {
     Dirs { include: job.cache_dirs.0.display().to_string(), library: job.cache_dirs.1.display().to_string() }
 }
 
-/// The options by which the compiler notes down what it reads, and in which file: the last of them.
+/// Returns the options that make the compiler write a dependency file, with its name last; empty if inputs
+/// are not tracked.
 fn depfile_args(job: &Job<'_>) -> Vec<String> {
     if job.tracks_inputs { inputs::options(job.params, &format!("{}.d", job.signature)) } else { Vec::new() }
 }
 
-/// Output of the compiler, after a line on the run before.
+/// Returns the output of the compiler, after a line about the first run.
 fn with_note(note: Option<&str>, output: &[u8]) -> String {
     let output = String::from_utf8_lossy(output);
     note.map_or_else(|| output.clone().into_owned(), |note| format!("dijitso: {note}\n{output}"))
 }
 
-/// The file of a compiler, if there is one.
-fn is_there(compiler: &[String]) -> Option<PathBuf> {
+/// Returns the path of a compiler, if it is installed.
+fn path_of(compiler: &[String]) -> Option<PathBuf> {
     find_program(compiler.first()?, std::env::var_os("PATH").as_deref(), Path::new("/"))
 }
 
-/// A failure in words, and the output that goes with it.
+/// Returns the description of a failure, and the output of the compiler.
 fn describe(
     job: &Job<'_>,
     outcome: io::Result<Outcome>,
@@ -271,26 +275,20 @@ fn describe(
     unfit: Option<&str>,
 ) -> (String, String) {
     let compiler = crate::process::join(&job.params.compiler);
-    let advice = advice_on_start(job.params.language);
     let (mut what, output) = match outcome {
-        Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(&job.params.compiler).is_some() => {
-            let path = is_there(&job.params.compiler).unwrap_or_default();
-            let what = format!(
-                "the compiler \"{compiler}\" is there, as {}, and cannot be started ({error}): what it needs to start is \
-                 missing, its interpreter (the first line of a script) or its dynamic loader",
-                path.display()
-            );
-            (what, String::new())
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (format!("the compiler \"{compiler}\" is not there ({error}); {advice}"), String::new())
-        }
         Err(error) => {
-            let what = match error.kind() {
-                io::ErrorKind::PermissionDenied => format!("{error}; {advice}"),
-                _ => with_advice(error.to_string(), advice::of_cause(&error)),
+            let advice = advice_on_start(job.params.language);
+            let what = match (error.kind(), path_of(&job.params.compiler)) {
+                (io::ErrorKind::NotFound, Some(path)) => format!(
+                    "exists, as {}, and cannot be started ({error}): its interpreter (the first line of a \
+                     script) or its dynamic loader is missing",
+                    path.display()
+                ),
+                (io::ErrorKind::NotFound, None) => format!("was not found ({error}); {advice}"),
+                (io::ErrorKind::PermissionDenied, _) => format!("cannot be run: {error}; {advice}"),
+                _ => format!("cannot be run: {}", with_advice(error.to_string(), advice::of_cause(&error))),
             };
-            (format!("the compiler \"{compiler}\" cannot be run: {what}"), String::new())
+            (format!("the compiler \"{compiler}\" {what}"), String::new())
         }
         Ok(outcome) => {
             let output = String::from_utf8_lossy(&outcome.output);
@@ -311,7 +309,7 @@ fn describe(
             if let Some(limit) = job.params.memory_limit.filter(|_| short) {
                 what.push_str(&format!(" (build.memory_limit is {})", human::size(limit)));
             }
-            // The system kills by signal 9 who takes too much memory.
+            // The kernel kills a process that takes too much memory by signal 9.
             let killed = outcome.exit == Exit::Signal(libc::SIGKILL);
             let what = with_advice(what, advice::of_compiler(&output, killed));
             (what, with_note(retried, &outcome.output))
@@ -335,7 +333,7 @@ fn with_advice(what: String, advice: Option<&str>) -> String {
     }
 }
 
-/// Keeps what reproduces the failure, and makes the error that says where.
+/// Writes the failure folder and returns the error that names it.
 fn failed(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Error {
     match failure::keep(job, argv, what, output) {
         Ok(()) => {
@@ -351,8 +349,8 @@ fn failed(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Error {
     }
 }
 
-/// The error of a library that was built and that the dynamic loader refuses. What reproduces it is kept. The compiler
-/// is not at fault, so no note is made of it: another process may load the same.
+/// Returns the error of a library that the dynamic loader refuses, and keeps a failure folder. The failure is
+/// not recorded in the cache: it is not the compiler's, and another process may load the library.
 #[must_use]
 pub fn not_loaded(job: &Job<'_>, argv: &[String], said: &str, error: &Error) -> Error {
     let what = format!("it was built, and {}", error.message());

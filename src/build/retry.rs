@@ -1,13 +1,13 @@
-//! Once more with less optimisation, when a compiler was killed or crashed. Pure.
+//! Less optimisation for a compiler that was killed or crashed. Pure.
 
 #![forbid(unsafe_code)]
 
 use crate::params::resolved::BuildParams;
 
-/// The flag that asks for less optimisation than these parameters do; `None` when there is none.
+/// Returns the flag for less optimisation than these parameters have; `None` if they have none.
 ///
-/// The compiler's own arguments come before the flags, and the last word counts. `-Os` and `-Oz` are `-O2` without
-/// what makes code larger; `-Og` is `-O1` without what confuses a debugger.
+/// The compiler's own arguments come before the flags, and the last word counts. `-Os` and `-Oz` are `-O2`
+/// without what enlarges code; `-Og` is `-O1` without what confuses a debugger.
 pub(super) fn lower(params: &BuildParams) -> Option<&'static str> {
     let words = params.compiler.iter().chain(&params.flags);
     match words.filter_map(|word| level(word)).next_back().unwrap_or(0) {
@@ -17,7 +17,7 @@ pub(super) fn lower(params: &BuildParams) -> Option<&'static str> {
     }
 }
 
-/// The level of optimisation that a word asks for; `None` when it is about something else.
+/// Returns the level of optimisation that a word sets; `None` if it sets none.
 fn level(word: &str) -> Option<u32> {
     match word.strip_prefix("-O")? {
         "" | "g" => Some(1),

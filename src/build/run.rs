@@ -1,4 +1,4 @@
-//! One run of the compiler, with what makes it faster, and without that where it fails.
+//! One run of the compiler: with accelerators (linker, precompiled header), and without them if it fails.
 
 #![forbid(unsafe_code)]
 
@@ -14,35 +14,35 @@ use crate::inputs::Input;
 use crate::process::{Command, Exit, Outcome, Runner};
 
 use super::command::Dirs;
-use super::inputs::{self, Read, RunStart};
+use super::inputs::{self, RunInputs, RunStart};
 use super::pch::{Preamble, UsablePch};
 use super::{
     Built, COPIES, Failed, Job, cache_dirs, command_in, depfile_args, describe, diagnostics, failed, linker,
     with_note,
 };
 
-/// Runs of a compiler until the files that it reads stay the same for so long.
-pub(super) const RUNS: usize = 3;
+/// Runs of a compiler, at most, until no input changes during a run.
+pub(super) const MAX_RUNS: usize = 3;
 
-/// One run of the compiler.
+/// Result of a run.
 pub(super) struct CompilerRun {
     argv: Vec<String>,
     outcome: io::Result<Outcome>,
     seconds: f64,
-    /// The library, if the run was a success, or why it cannot be read.
+    /// The library if the run succeeded, or the error of reading it.
     pub(super) image: Option<io::Result<Vec<u8>>>,
-    /// Why the file that a successful run has written is no library.
+    /// Reason why the file written by a successful run is not a shared library.
     unfit: Option<String>,
-    /// The headers that the compiler has noted down.
+    /// Headers of the dependency file.
     headers: Vec<PathBuf>,
     began: RunStart,
 }
 
-/// What makes a run faster and changes nothing else.
+/// What makes a run faster and does not change its result.
 struct Accelerators {
     linker: Option<String>,
     preamble: Option<UsablePch>,
-    /// From before it was looked whether they are as they were.
+    /// Taken before the precompiled header was checked.
     began: RunStart,
 }
 
@@ -58,50 +58,55 @@ impl Accelerators {
 }
 
 impl CompilerRun {
-    /// One run with all that makes it faster. Where it fails with that, or for a reason that may lie there, once more
-    /// plainly: what is told is always what the plain command has said.
-    pub(super) fn of(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
+    /// Runs the compiler with accelerators. If that fails, and an accelerator may be the reason, runs the
+    /// plain command: errors that are reported are always those of the plain command.
+    pub(super) fn with_accelerators(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
         let began = RunStart::now(dir);
         let preamble = Preamble::of(job);
         if let Some(preamble) = &preamble {
-            preamble.make_first(runner.detached());
+            preamble.build_first(runner.detached());
         }
-        let ready = preamble.as_ref().and_then(Preamble::ready);
-        if let (Some(preamble), None) = (&preamble, &ready) {
-            preamble.make_beside(runner);
+        let pch = preamble.as_ref().and_then(Preamble::usable_pch);
+        if let (Some(preamble), None) = (&preamble, &pch) {
+            preamble.build_beside_run(runner);
         }
-        let aids = Accelerators { linker: linker::choose(job.params), preamble: ready, began };
-        if aids.words().is_empty() {
+        let accelerators = Accelerators { linker: linker::choose(job.params), preamble: pch, began };
+        if accelerators.words().is_empty() {
             let run = Self::plain(job, dir, runner);
-            run.make_later(preamble.as_ref(), runner);
+            run.build_pch_later(preamble.as_ref(), runner);
             return run;
         }
-        let aided = Self::once(job, dir, runner, &depfile_args(job), &aids);
+        let accelerated = Self::once(job, dir, runner, &depfile_args(job), &accelerators);
         let output =
-            String::from_utf8_lossy(aided.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output));
-        let unused = aids.preamble.is_some() && UsablePch::is_unused(&output);
-        let linker = aids
+            String::from_utf8_lossy(accelerated.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output));
+        let unused = accelerators.preamble.is_some() && UsablePch::is_unused(&output);
+        let linker = accelerators
             .linker
             .as_ref()
-            .filter(|linker| aided.unfit.is_some() || linker::is_at_fault(&output, linker));
-        let at_fault = match &aided.outcome {
-            // Twice as long would be longer than others wait; and nobody can be started.
+            .filter(|linker| accelerated.unfit.is_some() || linker::is_at_fault(&output, linker));
+        let at_fault = match &accelerated.outcome {
+            // After a time-out a second run would exceed the limit of other ranks; a compiler that did not
+            // start will not start now.
             Err(_) | Ok(Outcome { exit: Exit::TimedOut, .. }) => false,
-            Ok(_) if aided.image.is_some() => unused,
-            Ok(_) => aids.preamble.is_some() || linker.is_some() || inputs::are_unknown(job.params, &output),
+            Ok(_) if accelerated.image.is_some() => unused,
+            Ok(_) => {
+                accelerators.preamble.is_some()
+                    || linker.is_some()
+                    || inputs::options_unknown(job.params, &output)
+            }
         };
         if !at_fault {
-            if aids.preamble.is_none() {
-                aided.make_later(preamble.as_ref(), runner);
+            if accelerators.preamble.is_none() {
+                accelerated.build_pch_later(preamble.as_ref(), runner);
             }
-            return aided;
+            return accelerated;
         }
         let run = Self::plain(job, dir, runner);
         if run.image.is_some() {
             match (linker, &preamble) {
                 (Some(linker), _) if !unused => linker::disable_for(job.params, linker),
                 (_, Some(preamble)) => {
-                    aids.preamble.iter().for_each(|ready| preamble.discard(ready, &output));
+                    accelerators.preamble.iter().for_each(|pch| preamble.discard(pch, &output));
                 }
                 _ => {}
             }
@@ -109,14 +114,15 @@ impl CompilerRun {
         run
     }
 
-    /// Once more without the options by which headers are noted down, where the compiler does not know them.
+    /// Runs the plain command, and again without dependency file options if the compiler does not know them.
     fn plain(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
-        let noting = depfile_args(job);
-        let run = Self::once(job, dir, runner, &noting, &Accelerators::none(dir));
+        let depfile_args = depfile_args(job);
+        let run = Self::once(job, dir, runner, &depfile_args, &Accelerators::none(dir));
         let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
-        let unknown = !noting.is_empty()
+        let unknown = !depfile_args.is_empty()
             && run.outcome.as_ref().is_ok_and(|outcome| {
-                failed(outcome) && inputs::are_unknown(job.params, &String::from_utf8_lossy(&outcome.output))
+                failed(outcome)
+                    && inputs::options_unknown(job.params, &String::from_utf8_lossy(&outcome.output))
             });
         if !unknown {
             return run;
@@ -125,26 +131,32 @@ impl CompilerRun {
         Self::once(job, dir, runner, &[], &Accelerators::none(dir))
     }
 
-    /// Has the preamble made for those that come, after a run that did well without.
-    fn make_later(&self, preamble: Option<&Preamble<'_>>, runner: &dyn Runner) {
+    /// Has the preamble precompiled for later builds, after a successful run without it.
+    fn build_pch_later(&self, preamble: Option<&Preamble<'_>>, runner: &dyn Runner) {
         if let Some(preamble) = preamble.filter(|_| matches!(self.image, Some(Ok(_)))) {
-            preamble.make_later(runner, self.seconds);
+            preamble.build_pch_later(runner, self.seconds);
         }
     }
 
-    fn once(job: &Job<'_>, dir: &Path, runner: &dyn Runner, noting: &[String], aids: &Accelerators) -> Self {
+    fn once(
+        job: &Job<'_>,
+        dir: &Path,
+        runner: &dyn Runner,
+        depfile_args: &[String],
+        accelerators: &Accelerators,
+    ) -> Self {
         let library = dir.join(job.library);
-        let noted = noting.last().map(|file| dir.join(file));
-        // Half a library, or the headers of a run before, would pass for the work of this one.
-        for left in noted.iter().chain([&library]) {
+        let depfile = depfile_args.last().map(|file| dir.join(file));
+        // Files of an earlier run would be taken for those of this one.
+        for left in depfile.iter().chain([&library]) {
             let _ = fs::remove_file(left);
         }
-        // What is written down is to work when the copies and the preamble have gone, and to give the same file.
-        let mut argv = command_in(job, noting, &cache_dirs(job));
-        argv.extend(aids.linker.as_deref().map(linker::options).unwrap_or_default());
+        // The recorded command must give the same file without the copies and the precompiled header.
+        let mut argv = command_in(job, depfile_args, &cache_dirs(job));
+        argv.extend(accelerators.linker.as_deref().map(linker::options).unwrap_or_default());
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
         let copies = Dirs { include: copied_headers, library: copied_libraries };
-        let words: Vec<String> = noting.iter().cloned().chain(aids.words()).collect();
+        let words: Vec<String> = depfile_args.iter().cloned().chain(accelerators.words()).collect();
         let run = if job.copies.is_some() {
             command_in(job, &words, &copies)
         } else {
@@ -167,50 +179,53 @@ impl CompilerRun {
         };
         let mut unfit = None;
         let image = match outcome.as_ref().map(|outcome| outcome.exit) {
-            // Compilers and their wrappers end well and leave half a file, or another one. Without a status, a library
-            // that the linker has finished speaks for itself.
+            // Compilers and wrappers may exit with 0 and leave half a file, or another one. Without an exit
+            // status, a complete library counts as success.
             Ok(Exit::Code(0) | Exit::Unknown) => written().filter(|read| {
                 unfit = read.as_ref().ok().and_then(|image| elf::check_ours(image).err());
                 unfit.is_none()
             }),
             _ => None,
         };
-        let noted = noted.and_then(|noted| fsutil::read_plain(&noted, LONGEST_LIST).ok()).unwrap_or_default();
-        let mut headers = inputs::all_headers(&String::from_utf8_lossy(&noted));
-        if let Some(preamble) = &aids.preamble {
-            // In its place, what it was made from.
+        let depfile =
+            depfile.and_then(|depfile| fsutil::read_plain(&depfile, LONGEST_LIST).ok()).unwrap_or_default();
+        let mut headers = inputs::all_headers(&String::from_utf8_lossy(&depfile));
+        if let Some(preamble) = &accelerators.preamble {
+            // Replaced by the headers it was made from.
             let folder = preamble.header.parent().unwrap_or(&preamble.header);
             headers.retain(|path| !path.starts_with(folder));
             headers.extend(preamble.headers.iter().cloned());
             headers.sort();
             headers.dedup();
         }
-        inputs::keep_minded(&mut headers, job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, unfit, headers, began: aids.began }
+        inputs::retain_tracked(&mut headers, job.cache_dirs.0);
+        Self { argv, outcome, seconds, image, unfit, headers, began: accelerators.began }
     }
 
-    /// What it has read, where that matters, and after a failure what it may have looked for.
-    pub(super) fn read(&self, job: &Job<'_>, before: &[Input]) -> Read {
+    /// Returns the files that the run has read, if they are tracked; after a failure also those that it may
+    /// have searched.
+    pub(super) fn inputs(&self, job: &Job<'_>, before: &[Input]) -> RunInputs {
         let mut paths = self.headers.clone();
         if self.image.is_none() {
             let output = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
-            paths.extend(inputs::named(&String::from_utf8_lossy(output)));
+            paths.extend(inputs::files_in_messages(&String::from_utf8_lossy(output)));
         } else if !job.tracks_inputs {
-            return Read::default();
+            return RunInputs::default();
         }
         paths.extend(inputs::libraries(job.params));
         inputs::record(paths, self.began, before)
     }
 
-    /// Whether it failed because there was no room for what it wrote.
-    pub(super) fn is_short_of_room(&self) -> bool {
+    /// Returns true if the run failed because the file system was full.
+    pub(super) fn lacked_room(&self) -> bool {
         let said = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
         self.image.is_none() && diagnostics::lacks_room(&String::from_utf8_lossy(said))
     }
 
-    /// How the compiler itself was killed or crashed, if it was; not when it did its work, or by our time limit.
+    /// Describes how the compiler was killed or crashed; `None` if it did its work or ran into our time
+    /// limit.
     pub(super) fn crash(&self) -> Option<String> {
-        /// ILL, ABRT, BUS, FPE, KILL and SEGV as shells and wrappers report them: 128 and the signal.
+        /// ILL, ABRT, BUS, FPE, KILL and SEGV as shells and wrappers report them: 128 plus the signal.
         const SIGNALS: [i32; 6] = [132, 134, 135, 136, 137, 139];
         let outcome = self.outcome.as_ref().ok()?;
         match outcome.exit {
@@ -225,8 +240,14 @@ impl CompilerRun {
         }
     }
 
-    /// The library of a run, or why there is none. `retried` is about the run before.
-    pub(super) fn finish(self, job: &Job<'_>, retried: Option<String>, read: Read) -> Result<Built, Failed> {
+    /// Returns the library of a run, or its failure. `retried` describes the first run, if this is the
+    /// second.
+    pub(super) fn into_result(
+        self,
+        job: &Job<'_>,
+        retried: Option<String>,
+        read: RunInputs,
+    ) -> Result<Built, Failed> {
         let crashed = self.crash().is_some();
         match (self.image, self.outcome) {
             (Some(Err(error)), _) => {
@@ -234,11 +255,12 @@ impl CompilerRun {
                 Err(Error::new(Kind::Cache, format!("cannot build {}: {what}: {error}", job.signature))
                     .into())
             }
-            (Some(Ok(_)), Ok(_)) if read.unsettled.is_some() => {
-                let changed = read.unsettled.unwrap_or_default();
+            (Some(Ok(_)), Ok(_)) if read.racy_input.is_some() => {
+                let changed = read.racy_input.unwrap_or_default();
                 let text = format!(
-                    "cannot build {}: {changed} was changed during each of {RUNS} runs of the compiler, so that nobody \
-                     knows what was compiled; who writes to it? (cache.check_inputs=false does not mind)",
+                    "cannot build {}: {changed} changed during each of {MAX_RUNS} runs of the compiler, so \
+                     it is unknown what was compiled; find what writes to it, or set \
+                     cache.check_inputs=false",
                     job.signature
                 );
                 Err(Error::new(Kind::Compile, text).into())
@@ -253,7 +275,7 @@ impl CompilerRun {
                     matches!(outcome.exit, Exit::Code(1..))
                         && diagnostics::is_refusal(&String::from_utf8_lossy(&outcome.output))
                 });
-                let deterministic = refused && !crashed && retried.is_none() && read.unsettled.is_none();
+                let deterministic = refused && !crashed && retried.is_none() && read.racy_input.is_none();
                 let (what, output) =
                     describe(job, outcome, self.seconds, crashed, retried.as_deref(), self.unfit.as_deref());
                 let error = failed(job, &self.argv, &what, &output);

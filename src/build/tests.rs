@@ -160,7 +160,8 @@ fn no_library_no_success() {
     assert!(error.message().contains("time limit"), "{error}");
 }
 
-/// A compiler that ended well and left something else: it was frozen, and the host died of a signal at every run.
+/// A compiler that ended well and left something else: it was frozen, and the host died of a signal at every
+/// run.
 #[test]
 fn what_is_no_whole_library_is_no_success() {
     for (script, text) in [
@@ -199,7 +200,8 @@ fn without_a_status_only_a_whole_library_counts() {
     let half = "for last; do :; done; head -c 100 /proc/self/exe > \"$last\"";
     let error = build_with(half).unwrap_err();
     assert!(error.message().contains("SIGCHLD"), "{error}");
-    let whole = "for last; do :; done; cp \"$(ls /lib/*/libm.so.6 /lib*/libm.so.6 2>/dev/null | head -n 1)\" \"$last\"";
+    let whole = "for last; do :; done; cp \"$(ls /lib/*/libm.so.6 /lib*/libm.so.6 2>/dev/null | head -n \
+                 1)\" \"$last\"";
     assert!(!build_with(whole).unwrap().image.is_empty());
 }
 
@@ -296,8 +298,8 @@ fn only_a_verdict_on_the_source_is_deterministic() {
     assert!(!bench.is_deterministic());
 }
 
-/// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper. A limit is set on a running process,
-/// so the script waits for its own.
+/// `dd` takes a buffer of 400 MB, in a child of the compiler and of its wrapper. A limit is set on a running
+/// process, so the script waits for its own.
 #[test]
 fn a_memory_limit_is_one_for_every_process_and_is_named() {
     let hungry = |limit: u64| {
@@ -375,7 +377,8 @@ fn headers_are_noted_down_where_they_matter_and_the_compiler_can() {
         assert!(!runs(&Bench::new(&script, &[setting])).contains("-MD"), "{setting:?}");
     }
     let refuses = format!(
-        "echo \"$*\" >> \"$0.runs\"; case \"$*\" in *-MD*) echo 'error: unknown option -MD'; exit 1;; esac; {WRITE}"
+        "echo \"$*\" >> \"$0.runs\"; case \"$*\" in *-MD*) echo 'error: unknown option -MD'; exit 1;; esac; \
+         {WRITE}"
     );
     let bench = Bench::new(&refuses, &[]);
     assert_eq!(runs(&bench).lines().count(), 2, "once more without it");
@@ -395,8 +398,10 @@ fn an_output_that_never_ends_is_no_library() {
 
 #[test]
 fn a_list_of_headers_that_never_ends_is_not_read() {
-    let script = "notes=; for last; do [ \"$notes\" = next ] && notes=$last; [ \"$last\" = -MF ] && notes=next; done; \
-                  [ -n \"$notes\" ] && { mkfifo \"$notes\" || ln -s /dev/zero \"$notes\"; }; cat \"$0.elf\" sig.cpp > \"$last\"";
+    let script = "notes=; for last; do [ \"$notes\" = next ] && notes=$last; [ \"$last\" = -MF ] && \
+                  notes=next; done; \
+                  [ -n \"$notes\" ] && { mkfifo \"$notes\" || ln -s /dev/zero \"$notes\"; }; \
+                  cat \"$0.elf\" sig.cpp > \"$last\"";
     let bench = Bench::new(script, &[]);
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(bench.build().unwrap().image));

@@ -5,7 +5,7 @@ use std::ptr;
 
 use crate::error::Result;
 use crate::jit::{Callbacks, Request};
-use crate::signature::{Text, check_signature};
+use crate::signature::{SourceText, check_signature};
 
 use super::boundary;
 use super::comm::MPI_Comm;
@@ -141,14 +141,14 @@ unsafe fn jit_text(
         })
     };
     let read = arguments.as_ref().map_err(Clone::clone).map(|(_, name, params, parts)| {
-        let text = Text { code: parts.code, header: parts.header, dependencies: &parts.dependencies };
+        let text = SourceText { code: parts.code, header: parts.header, dependencies: &parts.dependencies };
         (*name, params.with_text(text.digest()), text)
     });
     let request = match &read {
         Ok((name, params, _)) => Ok(Request { name, params }),
         Err(error) => Err(error.clone()),
     };
-    let text = read.as_ref().map_or_else(|_| Text::default(), |(.., text)| *text);
+    let text = read.as_ref().map_or_else(|_| SourceText::default(), |(.., text)| *text);
     let library = jit(request, &mut Callbacks::of_text(text), comm)?;
     // A call that succeeded had good arguments on every rank.
     let (library_out, ..) = arguments?;

@@ -1,10 +1,10 @@
-//! What the words before a brace or a semicolon mean.
+//! The meaning of the words before a brace or a semicolon.
 
 #![forbid(unsafe_code)]
 
-use super::lexer::{Kind, Token};
+use super::lexer::{Token, TokenKind};
 
-/// What a brace begins.
+/// Block that a brace opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// A namespace, class or linkage block, with its name.
@@ -15,7 +15,7 @@ pub(super) enum Meaning {
     Other,
 }
 
-/// Words that look like a function's name, because a parenthesis follows, and are none.
+/// Words before a parenthesis that are no names of functions.
 const NO_NAMES: [&[u8]; 38] = [
     b"__attribute__",
     b"__attribute",
@@ -58,20 +58,20 @@ const NO_NAMES: [&[u8]; 38] = [
 ];
 
 fn word<'a>(text: &'a [u8], token: &Token) -> &'a [u8] {
-    if token.kind == Kind::Word { &text[token.range.clone()] } else { b"" }
+    if token.kind == TokenKind::Word { &text[token.range.clone()] } else { b"" }
 }
 
 fn is(token: Option<&Token>, mark: u8) -> bool {
-    token.is_some_and(|token| token.kind == Kind::Mark(mark))
+    token.is_some_and(|token| token.kind == TokenKind::Mark(mark))
 }
 
-/// The tokens between a bracket at `at` and what closes it: the index behind that.
-fn behind(head: &[Token], at: usize) -> usize {
+/// Returns the index behind the bracket that closes the one at `at`.
+fn after_bracket(head: &[Token], at: usize) -> usize {
     let (mut depth, mut next) = (0_usize, at);
     while let Some(token) = head.get(next) {
         match token.kind {
-            Kind::Mark(b'(' | b'[' | b'{') => depth += 1,
-            Kind::Mark(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
+            TokenKind::Mark(b'(' | b'[' | b'{') => depth += 1,
+            TokenKind::Mark(b')' | b']' | b'}') => depth = depth.saturating_sub(1),
             _ => {}
         }
         next += 1;
@@ -82,15 +82,15 @@ fn behind(head: &[Token], at: usize) -> usize {
     next
 }
 
-/// The index behind `<...>` at `at`.
-fn behind_angles(head: &[Token], at: usize) -> usize {
+/// Returns the index behind `<...>` at `at`.
+fn after_angles(head: &[Token], at: usize) -> usize {
     let (mut depth, mut next) = (0_usize, at);
     while let Some(token) = head.get(next) {
         match token.kind {
-            Kind::Mark(b'<') => depth += 1,
-            Kind::Mark(b'>') => depth = depth.saturating_sub(1),
-            Kind::Mark(b'(' | b'[' | b'{') => {
-                next = behind(head, next);
+            TokenKind::Mark(b'<') => depth += 1,
+            TokenKind::Mark(b'>') => depth = depth.saturating_sub(1),
+            TokenKind::Mark(b'(' | b'[' | b'{') => {
+                next = after_bracket(head, next);
                 continue;
             }
             _ => {}
@@ -103,34 +103,37 @@ fn behind_angles(head: &[Token], at: usize) -> usize {
     next
 }
 
-/// Whether a `<` at `at` begins template arguments: outside of expressions it does, unless it is an operator's name.
+/// Returns true if `<` at `at` begins template arguments: outside of expressions it does, unless it is the
+/// name of an operator.
 fn begins_angles(text: &[u8], head: &[Token], at: usize) -> bool {
     is(head.get(at), b'<') && at > 0 && {
         let before = &head[at - 1];
-        before.kind == Kind::Word && word(text, before) != b"operator"
+        before.kind == TokenKind::Word && word(text, before) != b"operator"
     }
 }
 
-/// Where the declaration itself begins: behind `template <...>`, attributes and linkage.
+/// Returns the index of the declaration, behind `template <...>`, attributes and linkage.
 fn beginning(text: &[u8], head: &[Token]) -> usize {
     let mut at = 0;
     loop {
         match head.get(at).map(|token| word(text, token)) {
-            Some(b"template") if is(head.get(at + 1), b'<') => at = behind_angles(head, at + 1),
+            Some(b"template") if is(head.get(at + 1), b'<') => at = after_angles(head, at + 1),
             Some(b"__attribute__" | b"__declspec" | b"alignas") if is(head.get(at + 1), b'(') => {
-                at = behind(head, at + 1);
+                at = after_bracket(head, at + 1);
             }
-            Some(b"extern") if head.get(at + 1).is_some_and(|token| token.kind == Kind::Literal) => at += 2,
+            Some(b"extern") if head.get(at + 1).is_some_and(|token| token.kind == TokenKind::Literal) => {
+                at += 2
+            }
             Some(
                 b"typedef" | b"static" | b"inline" | b"export" | b"__extension__" | b"const" | b"constexpr",
             ) => at += 1,
-            _ if is(head.get(at), b'[') => at = behind(head, at),
+            _ if is(head.get(at), b'[') => at = after_bracket(head, at),
             _ => return at,
         }
     }
 }
 
-/// What a brace behind `head` begins.
+/// Returns the meaning of a brace behind `head`.
 pub(super) fn meaning(text: &[u8], head: &[Token]) -> Meaning {
     let from = beginning(text, head);
     let Some(first) = head.get(from) else {
@@ -149,41 +152,41 @@ pub(super) fn meaning(text: &[u8], head: &[Token]) -> Meaning {
     function(text, head, from, true).map_or(Meaning::Other, Meaning::Function)
 }
 
-/// The name in `a::b` or `inline a::b`.
+/// Returns the name in `a::b` or `inline a::b`.
 fn path(text: &[u8], head: &[Token]) -> String {
     let words =
         head.iter().map(|token| word(text, token)).filter(|word| !word.is_empty() && *word != b"inline");
     words.map(String::from_utf8_lossy).collect::<Vec<_>>().join("::")
 }
 
-/// The name of a class, when what follows `class` is the head of one and no function that returns one.
+/// Returns the name of a class; `None` if the words after `class` declare a function that returns one.
 fn class(text: &[u8], head: &[Token]) -> Option<String> {
     let mut name = String::new();
     let mut at = 0;
     while let Some(token) = head.get(at) {
         match (token.kind, word(text, token)) {
             (_, b"__attribute__" | b"__declspec" | b"alignas") if is(head.get(at + 1), b'(') => {
-                at = behind(head, at + 1);
+                at = after_bracket(head, at + 1);
                 continue;
             }
-            (Kind::Mark(b'['), _) => {
-                at = behind(head, at);
+            (TokenKind::Mark(b'['), _) => {
+                at = after_bracket(head, at);
                 continue;
             }
-            // The classes it is derived from follow.
-            (Kind::Mark(b':'), _) if token.range.len() == 1 => break,
-            (Kind::Mark(b'<'), _) => {
-                at = behind_angles(head, at);
+            // Base classes follow.
+            (TokenKind::Mark(b':'), _) if token.range.len() == 1 => break,
+            (TokenKind::Mark(b'<'), _) => {
+                at = after_angles(head, at);
                 continue;
             }
-            (Kind::Mark(b'(' | b'=' | b'*' | b'&'), _) => return None,
-            (Kind::Word, b"final") => {}
-            (Kind::Word, word) if at > 0 && text[head[at - 1].range.clone()] == *b"::" => {
+            (TokenKind::Mark(b'(' | b'=' | b'*' | b'&'), _) => return None,
+            (TokenKind::Word, b"final") => {}
+            (TokenKind::Word, word) if at > 0 && text[head[at - 1].range.clone()] == *b"::" => {
                 name.push_str("::");
                 name.push_str(&String::from_utf8_lossy(word));
             }
             // Of several words the last is the name: macros come before.
-            (Kind::Word, word) => name = String::from_utf8_lossy(word).into_owned(),
+            (TokenKind::Word, word) => name = String::from_utf8_lossy(word).into_owned(),
             _ => {}
         }
         at += 1;
@@ -191,20 +194,20 @@ fn class(text: &[u8], head: &[Token]) -> Option<String> {
     Some(name)
 }
 
-/// The name of the function that `head` declares.
+/// Returns the name of the function that `head` declares.
 ///
-/// `body`: a brace follows, which may also be that of a member in a constructor's list.
+/// `body` is true if a brace follows, which may also belong to a member in a constructor's list.
 fn function(text: &[u8], head: &[Token], from: usize, body: bool) -> Option<String> {
     let mut at = from;
     while let Some(token) = head.get(at) {
         match token.kind {
-            Kind::Mark(b'<') if begins_angles(text, head, at) => at = behind_angles(head, at),
-            Kind::Mark(b'(') => {
-                let next = behind(head, at);
+            TokenKind::Mark(b'<') if begins_angles(text, head, at) => at = after_angles(head, at),
+            TokenKind::Mark(b'(') => {
+                let next = after_bracket(head, at);
                 if let Some(name) = name_before(text, &head[from..at]) {
                     // A macro with arguments, and no semicolon, before the declaration.
                     let goes_on =
-                        at == from + 1 && head.get(next).is_some_and(|token| token.kind == Kind::Word);
+                        at == from + 1 && head.get(next).is_some_and(|token| token.kind == TokenKind::Word);
                     let behind_macro = if goes_on { function(text, head, next, body) } else { None };
                     let own = || is_whole(text, &head[next..], body).then_some(name);
                     return behind_macro.or_else(own);
@@ -215,11 +218,11 @@ fn function(text: &[u8], head: &[Token], from: usize, body: bool) -> Option<Stri
                 }
                 at = next;
             }
-            Kind::Mark(b'[') => at = behind(head, at),
-            Kind::Mark(b'=' | b'{' | b'}') => return None,
-            Kind::Word if word(text, token) == b"operator" => {
+            TokenKind::Mark(b'[') => at = after_bracket(head, at),
+            TokenKind::Mark(b'=' | b'{' | b'}') => return None,
+            TokenKind::Word if word(text, token) == b"operator" => {
                 let list = operator_parameters(head, at)?;
-                let next = behind(head, list);
+                let next = after_bracket(head, list);
                 let (start, end) = (token.range.start, head[list - 1].range.end);
                 let name = String::from_utf8_lossy(&text[start..end])
                     .split_whitespace()
@@ -234,20 +237,21 @@ fn function(text: &[u8], head: &[Token], from: usize, body: bool) -> Option<Stri
     None
 }
 
-/// The index of the parenthesis of an operator's parameters: `operator()(int)` has one in its name.
+/// Returns the index of the parenthesis of an operator's parameters: `operator()(int)` has one in its name.
 fn operator_parameters(head: &[Token], operator: usize) -> Option<usize> {
-    let first = head[operator + 1..].iter().position(|token| token.kind == Kind::Mark(b'('))? + operator + 1;
+    let first =
+        head[operator + 1..].iter().position(|token| token.kind == TokenKind::Mark(b'('))? + operator + 1;
     let called = first == operator + 1 && is(head.get(first + 1), b')') && is(head.get(first + 2), b'(');
     Some(if called { first + 2 } else { first })
 }
 
-/// The name at the end of `head`, with its classes: `A::f`, `~A`, `A<T>::f`.
+/// Returns the name at the end of `head`, with its classes: `A::f`, `~A`, `A<T>::f`.
 fn name_before(text: &[u8], head: &[Token]) -> Option<String> {
     let last = head.last()?;
     let mut at = head.len() - 1;
     // A specialisation: f<int>(...)
-    if last.kind == Kind::Mark(b'>') {
-        let open = head.iter().rposition(|token| token.kind == Kind::Mark(b'<'))?;
+    if last.kind == TokenKind::Mark(b'>') {
+        let open = head.iter().rposition(|token| token.kind == TokenKind::Mark(b'<'))?;
         at = open.checked_sub(1)?;
     }
     let name = word(text, &head[at]);
@@ -263,7 +267,7 @@ fn name_before(text: &[u8], head: &[Token]) -> Option<String> {
     Some(full)
 }
 
-/// `A::B::` at the end of `head`, template arguments left out.
+/// Returns `A::B::` at the end of `head`, without template arguments.
 fn qualification(text: &[u8], head: &[Token]) -> String {
     let mut parts = Vec::new();
     let mut end = head.len();
@@ -274,8 +278,8 @@ fn qualification(text: &[u8], head: &[Token]) -> String {
             while end > 0 {
                 end -= 1;
                 match head[end].kind {
-                    Kind::Mark(b'>') => depth += 1,
-                    Kind::Mark(b'<') => depth -= 1,
+                    TokenKind::Mark(b'>') => depth += 1,
+                    TokenKind::Mark(b'<') => depth -= 1,
                     _ => {}
                 }
                 if depth == 0 {
@@ -283,7 +287,7 @@ fn qualification(text: &[u8], head: &[Token]) -> String {
                 }
             }
         }
-        if end == 0 || head[end - 1].kind != Kind::Word {
+        if end == 0 || head[end - 1].kind != TokenKind::Word {
             break;
         }
         end -= 1;
@@ -292,32 +296,36 @@ fn qualification(text: &[u8], head: &[Token]) -> String {
     parts.iter().rev().map(|part| format!("{part}::")).collect()
 }
 
-/// In `*f(int)`: a function that returns a pointer to a function.
+/// Returns the name of a function that returns a pointer to a function, in `*f(int)`.
 fn returned_pointer(text: &[u8], inner: &[Token]) -> Option<String> {
-    let list = inner.iter().position(|token| token.kind == Kind::Mark(b'('))?;
-    let pointer = inner.iter().take(list).any(|token| token.kind == Kind::Mark(b'*'));
+    let list = inner.iter().position(|token| token.kind == TokenKind::Mark(b'('))?;
+    let pointer = inner.iter().take(list).any(|token| token.kind == TokenKind::Mark(b'*'));
     if pointer { name_before(text, &inner[..list]) } else { None }
 }
 
-/// The tokens outside of brackets; what is in a pair of them is left out, and the closing one stands for it.
+/// Returns the tokens outside of brackets, with the closing bracket in place of each pair.
 fn flat(head: &[Token]) -> Vec<&Token> {
     let (mut flat, mut at) = (Vec::new(), 0);
     while let Some(token) = head.get(at) {
-        at = if let Kind::Mark(b'(' | b'[' | b'{') = token.kind { behind(head, at) } else { at + 1 };
+        at = if let TokenKind::Mark(b'(' | b'[' | b'{') = token.kind {
+            after_bracket(head, at)
+        } else {
+            at + 1
+        };
         flat.push(&head[at - 1]);
     }
     flat
 }
 
-/// Whether what follows the parameters leaves it a function, with its body next.
+/// Returns true if the tokens after the parameters fit a function, with its body next.
 fn is_whole(text: &[u8], rest: &[Token], body: bool) -> bool {
     let rest = flat(rest);
-    let closed = |token: &&&Token| matches!(token.kind, Kind::Mark(b')' | b'}'));
-    // A constructor's list: a brace behind a name, or behind its template arguments, is that member's.
-    if rest.iter().any(|token| token.kind == Kind::Mark(b':') && token.range.len() == 1) {
+    let closed = |token: &&&Token| matches!(token.kind, TokenKind::Mark(b')' | b'}'));
+    // A constructor's list: a brace behind a name, or behind its template arguments, belongs to that member.
+    if rest.iter().any(|token| token.kind == TokenKind::Mark(b':') && token.range.len() == 1) {
         return body && rest.last().filter(closed).is_some();
     }
-    match rest.iter().position(|token| token.kind == Kind::Mark(b'=')) {
+    match rest.iter().position(|token| token.kind == TokenKind::Mark(b'=')) {
         None => true,
         // = 0, = default, = delete
         Some(at) => {
@@ -327,7 +335,7 @@ fn is_whole(text: &[u8], rest: &[Token], body: bool) -> bool {
     }
 }
 
-/// The name of the function that a statement declares, if it does.
+/// Returns the name of the function that a statement declares, if it does.
 pub(super) fn declared(text: &[u8], head: &[Token]) -> Option<String> {
     let from = beginning(text, head);
     let first = word(text, head.get(from)?);
@@ -338,13 +346,13 @@ pub(super) fn declared(text: &[u8], head: &[Token]) -> Option<String> {
     function(text, head, from, false)
 }
 
-/// Whether `public`, `private` and the like stand before a colon.
+/// Returns true if `public`, `private` or the like is before a colon.
 pub(super) fn is_access(text: &[u8], head: &[Token]) -> bool {
     let words: Vec<&[u8]> = head.iter().map(|token| word(text, token)).collect();
     matches!(words.first(), Some(&(b"public" | b"private" | b"protected" | b"signals"))) && words.len() <= 2
 }
 
-/// Whether the block behind `head` is a type, which a statement may go on with: `struct {...} a;`
+/// Returns true if the block behind `head` is a type, after which the statement may go on: `struct {...} a;`
 pub(super) fn makes_type(text: &[u8], head: &[Token]) -> bool {
     let from = beginning(text, head);
     let first = head.get(from).map(|token| word(text, token)).unwrap_or_default();

@@ -1,12 +1,12 @@
-//! C and C++ as a sequence of tokens, as far as it takes to know which braces are braces.
+//! Tokens of C and C++, as far as needed to match braces.
 
 #![forbid(unsafe_code)]
 
 use std::ops::Range;
 
-/// What a token is.
+/// TokenKind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     /// A name or keyword.
     Word,
     /// A string or character literal, a number.
@@ -17,19 +17,20 @@ pub(super) enum Kind {
     Directive,
 }
 
-/// A token and where it stands.
+/// A token and its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Token {
-    pub(super) kind: Kind,
+    pub(super) kind: TokenKind,
     pub(super) range: Range<usize>,
 }
 
-/// Reads tokens; blanks and comments are passed over. Never fails: what is not closed ends with its line or the text.
+/// Reads tokens, without blanks and comments. Never fails: an open literal ends with its line, all else with
+/// the text.
 pub(super) struct Lexer<'a> {
     text: &'a [u8],
     at: usize,
-    /// Whether nothing but blanks and comments stands before on this line.
-    fresh: bool,
+    /// True if only blanks and comments came before on this line.
+    at_line_start: bool,
 }
 
 fn begins_word(byte: u8) -> bool {
@@ -42,7 +43,7 @@ fn continues_word(byte: u8) -> bool {
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0, fresh: true }
+        Self { text, at: 0, at_line_start: true }
     }
 
     fn peek(&self, ahead: usize) -> Option<u8> {
@@ -53,31 +54,31 @@ impl<'a> Lexer<'a> {
         self.text[self.at..].starts_with(what)
     }
 
-    /// The length of a backslash and the end of line after it, which together are nothing.
+    /// Returns the length of a backslash and the end of line after it, which join two lines.
     fn splice(&self) -> Option<usize> {
         [&b"\\\n"[..], b"\\\r\n"].into_iter().find(|splice| self.sees(splice)).map(<[u8]>::len)
     }
 
-    fn pass_blanks(&mut self) {
+    fn skip_blanks(&mut self) {
         while let Some(byte) = self.peek(0) {
             if byte == b'\n' {
-                self.fresh = true;
+                self.at_line_start = true;
                 self.at += 1;
             } else if byte.is_ascii_whitespace() || byte == 0x0b {
                 self.at += 1;
             } else if let Some(length) = self.splice() {
                 self.at += length;
             } else if self.sees(b"//") {
-                self.pass_line(false);
+                self.skip_line(false);
             } else if self.sees(b"/*") {
-                self.pass_comment();
+                self.skip_comment();
             } else {
                 break;
             }
         }
     }
 
-    fn pass_comment(&mut self) {
+    fn skip_comment(&mut self) {
         self.at += 2;
         while self.at < self.text.len() && !self.sees(b"*/") {
             self.at += 1;
@@ -85,27 +86,27 @@ impl<'a> Lexer<'a> {
         self.at = (self.at + 2).min(self.text.len());
     }
 
-    /// To the end of the line, which stays; comments that begin in it may go on in the next.
-    fn pass_line(&mut self, with_comments: bool) {
+    /// Moves to the end of the line; a comment that begins in it may go on in the next.
+    fn skip_line(&mut self, with_comments: bool) {
         while let Some(byte) = self.peek(0) {
             if let Some(length) = self.splice() {
                 self.at += length;
             } else if byte == b'\n' {
                 break;
             } else if with_comments && self.sees(b"//") {
-                return self.pass_line(false);
+                return self.skip_line(false);
             } else if with_comments && self.sees(b"/*") {
-                self.pass_comment();
+                self.skip_comment();
             } else if with_comments && (byte == b'"' || byte == b'\'') {
-                self.pass_quoted(byte);
+                self.skip_quoted(byte);
             } else {
                 self.at += 1;
             }
         }
     }
 
-    /// Past a literal in quotes, which ends with its line if it is not closed.
-    fn pass_quoted(&mut self, quote: u8) {
+    /// Moves past a literal in quotes, which ends with its line if it is not closed.
+    fn skip_quoted(&mut self, quote: u8) {
         self.at += 1;
         while let Some(byte) = self.peek(0) {
             if byte == b'\n' {
@@ -125,8 +126,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Past `"delimiter( ... )delimiter"`; false when there is no such beginning.
-    fn pass_raw(&mut self) -> bool {
+    /// Moves past `"delimiter( ... )delimiter"`; returns false if it does not begin so.
+    fn skip_raw(&mut self) -> bool {
         const LONGEST: usize = 16;
         let rest = &self.text[self.at + 1..];
         let Some(length) = rest.iter().take(LONGEST + 1).position(|byte| *byte == b'(') else { return false };
@@ -141,8 +142,8 @@ impl<'a> Lexer<'a> {
         true
     }
 
-    /// Past a number: `1'000.5e+3f`, where the quote begins no literal.
-    fn pass_number(&mut self) {
+    /// Moves past a number: `1'000.5e+3f`, where the quote begins no literal.
+    fn skip_number(&mut self) {
         while let Some(byte) = self.peek(0) {
             let exponent = b"eEpP".contains(&byte) && self.peek(1).is_some_and(|sign| b"+-".contains(&sign));
             let separator = byte == b'\'' && self.peek(1).is_some_and(continues_word);
@@ -156,24 +157,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    fn pass_word(&mut self) -> Kind {
+    fn skip_word(&mut self) -> TokenKind {
         let from = self.at;
         while self.peek(0).is_some_and(continues_word) {
             self.at += 1;
         }
         let word = &self.text[from..self.at];
         match self.peek(0) {
-            Some(b'"') if [&b"R"[..], b"LR", b"uR", b"UR", b"u8R"].contains(&word) && self.pass_raw() => {}
+            Some(b'"') if [&b"R"[..], b"LR", b"uR", b"UR", b"u8R"].contains(&word) && self.skip_raw() => {}
             Some(quote @ (b'"' | b'\'')) if [&b"L"[..], b"u", b"U", b"u8"].contains(&word) => {
-                self.pass_quoted(quote);
+                self.skip_quoted(quote);
             }
-            _ => return Kind::Word,
+            _ => return TokenKind::Word,
         }
-        Kind::Literal
+        TokenKind::Literal
     }
 
-    /// Past lines that are not compiled, to the directive that ends them.
-    pub(super) fn pass_dead_lines(&mut self) {
+    /// Moves past lines that are not compiled, to the directive that ends them.
+    pub(super) fn skip_dead_lines(&mut self) {
         let mut depth = 0_usize;
         loop {
             self.at += self.text[self.at..]
@@ -190,7 +191,7 @@ impl<'a> Lexer<'a> {
                 depth += 1;
             } else if directive.starts_with(b"endif") || (depth == 0 && directive.starts_with(b"el")) {
                 if depth == 0 {
-                    self.fresh = true;
+                    self.at_line_start = true;
                     return;
                 }
                 depth -= 1;
@@ -203,26 +204,26 @@ impl Iterator for Lexer<'_> {
     type Item = Token;
 
     fn next(&mut self) -> Option<Token> {
-        self.pass_blanks();
+        self.skip_blanks();
         let from = self.at;
         let byte = self.peek(0)?;
-        let first = std::mem::replace(&mut self.fresh, false);
+        let first = std::mem::replace(&mut self.at_line_start, false);
         let kind = if byte == b'#' && first {
-            self.pass_line(true);
-            Kind::Directive
+            self.skip_line(true);
+            TokenKind::Directive
         } else if begins_word(byte) {
-            self.pass_word()
+            self.skip_word()
         } else if byte.is_ascii_digit()
             || (byte == b'.' && self.peek(1).is_some_and(|next| next.is_ascii_digit()))
         {
-            self.pass_number();
-            Kind::Literal
+            self.skip_number();
+            TokenKind::Literal
         } else if byte == b'"' || byte == b'\'' {
-            self.pass_quoted(byte);
-            Kind::Literal
+            self.skip_quoted(byte);
+            TokenKind::Literal
         } else {
             self.at += if self.sees(b"::") || self.sees(b"->") { 2 } else { 1 };
-            Kind::Mark(byte)
+            TokenKind::Mark(byte)
         };
         Some(Token { kind, range: from..self.at })
     }

@@ -1,8 +1,9 @@
-//! Functions in C and C++ text: where they begin and end, and what they are called. Pure.
+//! Functions in C and C++ text, with their names and lines. Pure.
 //!
-//! This is no compiler: it knows strings, comments, character literals, raw strings, preprocessor lines and brackets, and
-//! from the words before a brace whether that begins a namespace, a class, an initialiser or the body of a function.
-//! Templates are not instantiated and macros not expanded. Text that is no C++ gives fewer functions, never an error.
+//! This is no compiler: it reads strings, comments, character literals, raw strings, preprocessor lines and
+//! brackets, and decides from the words before a brace if it opens a namespace, a class, an initialiser or
+//! the body of a function. It does not instantiate templates or expand macros. Other text gives fewer
+//! functions, never an error.
 
 #![forbid(unsafe_code)]
 
@@ -12,27 +13,28 @@ mod lexer;
 use std::ops::Range;
 
 use head::Meaning;
-use lexer::{Kind, Lexer, Token};
+use lexer::{Lexer, Token, TokenKind};
 
 /// A function in a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Function {
-    /// Its name with the namespaces and classes around it: `dolfin::Poisson::evaluate`.
+    /// Name with namespaces and classes: `dolfin::Poisson::evaluate`.
     pub name: String,
-    /// The bytes from the beginning (of the line, if nothing else stands before) to the closing brace or the semicolon.
+    /// Bytes from the beginning (of the line, if only blanks come before) to the closing brace or the
+    /// semicolon.
     pub range: Range<usize>,
-    /// The bytes up to the body.
+    /// Bytes up to the body.
     pub head: Range<usize>,
-    /// The line on which it begins; the first one is 1.
+    /// First line, counted from 1.
     pub line: usize,
-    /// The line on which it ends.
+    /// Last line.
     pub end_line: usize,
-    /// Whether it has a body, or is only declared.
+    /// True if it has a body; false if it is only declared.
     pub is_defined: bool,
 }
 
 impl Function {
-    /// Whether a person who writes `name` may mean this one: `evaluate`, `Poisson::evaluate` or the whole.
+    /// Returns true if `name` may mean this function: `evaluate`, `Poisson::evaluate` or the whole name.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let rest = self.name.strip_suffix(name);
@@ -40,60 +42,61 @@ impl Function {
     }
 }
 
-/// What a brace has opened.
+/// An open block.
 #[derive(Clone, Debug)]
-enum Scope {
+enum Block {
     /// A namespace, class or linkage block: functions may be in it.
     Container { name: String, head: Vec<Token> },
     /// The body of a function; `head` as in [`Function`].
     Body { name: String, head: Range<usize> },
-    /// Anything else. What came before goes on behind it: `int x[] = {1}, y;`
+    /// Anything else. The statement goes on behind it: `int x[] = {1}, y;`
     Other,
 }
 
-/// Where the parser is.
+/// ParserState of the parser.
 #[derive(Clone, Debug, Default)]
-struct State {
-    scopes: Vec<Scope>,
+struct ParserState {
+    blocks: Vec<Block>,
     /// Tokens since the last statement.
     head: Vec<Token>,
-    /// Parentheses and brackets that are open in it.
+    /// Number of open parentheses and brackets.
     nesting: usize,
 }
 
-/// An `#if` that is open.
+/// An open `#if`.
 struct Branch {
-    before: State,
-    /// The state at the end of the first branch that is compiled.
-    first: Option<State>,
-    /// Whether the lines just now are never compiled.
+    before: ParserState,
+    /// ParserState at the end of the first branch that is compiled.
+    first: Option<ParserState>,
+    /// True if the lines of the present branch are never compiled.
     dead: bool,
 }
 
 struct Parser<'a> {
     text: &'a [u8],
-    state: State,
+    state: ParserState,
     branches: Vec<Branch>,
     functions: Vec<Function>,
 }
 
-/// The functions of a text, in their order.
+/// Returns the functions of a text, in order.
 #[must_use]
 pub fn functions(text: &[u8]) -> Vec<Function> {
-    let mut parser = Parser { text, state: State::default(), branches: Vec::new(), functions: Vec::new() };
+    let mut parser =
+        Parser { text, state: ParserState::default(), branches: Vec::new(), functions: Vec::new() };
     let mut lexer = Lexer::new(text);
     while let Some(token) = lexer.next() {
-        if token.kind == Kind::Directive {
+        if token.kind == TokenKind::Directive {
             if parser.directive(&token) {
-                lexer.pass_dead_lines();
+                lexer.skip_dead_lines();
             }
         } else {
             parser.token(token);
         }
     }
     // A body that is not closed goes to the end of the text.
-    while let Some(scope) = parser.state.scopes.pop() {
-        if let Scope::Body { name, head } = scope {
+    while let Some(block) = parser.state.blocks.pop() {
+        if let Block::Body { name, head } = block {
             parser.found(name, &head, text.len(), true);
         }
     }
@@ -104,8 +107,8 @@ pub fn functions(text: &[u8]) -> Vec<Function> {
 }
 
 impl Parser<'_> {
-    /// The branches of a condition begin in the same state, and what follows it goes on from the end of the first one.
-    /// True when the lines of a branch are never compiled.
+    /// Follows a directive: all branches of a condition begin in the same state, and the text after it
+    /// continues from the end of the first one. Returns true if the lines of a branch are never compiled.
     fn directive(&mut self, token: &Token) -> bool {
         let line = &self.text[token.range.clone()];
         let line = line.strip_prefix(b"#").unwrap_or(line).trim_ascii();
@@ -137,18 +140,18 @@ impl Parser<'_> {
     }
 
     fn token(&mut self, token: Token) {
-        match (self.state.scopes.last(), token.kind) {
-            (Some(Scope::Body { .. } | Scope::Other), Kind::Mark(b'{')) => {
-                self.state.scopes.push(Scope::Other)
+        match (self.state.blocks.last(), token.kind) {
+            (Some(Block::Body { .. } | Block::Other), TokenKind::Mark(b'{')) => {
+                self.state.blocks.push(Block::Other)
             }
-            (Some(Scope::Body { .. } | Scope::Other), Kind::Mark(b'}')) => self.close(&token),
-            (Some(Scope::Body { .. } | Scope::Other), _) => {}
-            (_, Kind::Mark(mark)) => self.mark(mark, token),
+            (Some(Block::Body { .. } | Block::Other), TokenKind::Mark(b'}')) => self.close(&token),
+            (Some(Block::Body { .. } | Block::Other), _) => {}
+            (_, TokenKind::Mark(mark)) => self.mark(mark, token),
             _ => self.state.head.push(token),
         }
     }
 
-    /// A character outside of bodies.
+    /// Follows a character outside of bodies.
     fn mark(&mut self, mark: u8, token: Token) {
         let nested = self.state.nesting > 0;
         match mark {
@@ -156,7 +159,7 @@ impl Parser<'_> {
             b')' | b']' => self.state.nesting = self.state.nesting.saturating_sub(1),
             b'}' => return self.close(&token),
             // Braces in parentheses are default arguments.
-            b'{' if nested => self.state.scopes.push(Scope::Other),
+            b'{' if nested => self.state.blocks.push(Block::Other),
             b'{' => return self.open(&token),
             b';' => return self.end_statement(&token),
             b':' if !nested && token.range.len() == 1 && head::is_access(self.text, &self.state.head) => {
@@ -168,41 +171,41 @@ impl Parser<'_> {
     }
 
     fn open(&mut self, brace: &Token) {
-        let scope = match head::meaning(self.text, &self.state.head) {
-            Meaning::Container(name) => Scope::Container { name, head: std::mem::take(&mut self.state.head) },
+        let block = match head::meaning(self.text, &self.state.head) {
+            Meaning::Container(name) => Block::Container { name, head: std::mem::take(&mut self.state.head) },
             Meaning::Function(name) => {
                 let from = self.state.head.first().map_or(brace.range.start, |token| token.range.start);
                 let name = self.qualified(&name);
                 self.state.head.clear();
-                Scope::Body { name, head: from..brace.range.start }
+                Block::Body { name, head: from..brace.range.start }
             }
             Meaning::Other => {
-                // It has a place in the statement: `: a{1}` is followed by the next member or by the body.
+                // It is part of the statement: `: a{1}` is followed by the next member or by the body.
                 self.state.head.push(brace.clone());
-                Scope::Other
+                Block::Other
             }
         };
-        self.state.scopes.push(scope);
+        self.state.blocks.push(block);
     }
 
     fn close(&mut self, brace: &Token) {
-        match self.state.scopes.pop() {
-            Some(Scope::Body { name, head }) => self.found(name, &head, brace.range.end, true),
-            // `class A { ... } a;` is a statement whose beginning is done with.
-            Some(Scope::Container { head, .. }) => {
+        match self.state.blocks.pop() {
+            Some(Block::Body { name, head }) => self.found(name, &head, brace.range.end, true),
+            // `class A { ... } a;`: the statement goes on.
+            Some(Block::Container { head, .. }) => {
                 self.state.nesting = 0;
                 self.state.head.clear();
                 if head::makes_type(self.text, &head) {
                     self.state.head.push(brace.clone());
                 }
             }
-            Some(Scope::Other)
-                if !matches!(self.state.scopes.last(), Some(Scope::Body { .. } | Scope::Other)) =>
+            Some(Block::Other)
+                if !matches!(self.state.blocks.last(), Some(Block::Body { .. } | Block::Other)) =>
             {
                 self.state.head.push(brace.clone());
             }
-            Some(Scope::Other) => {}
-            // One too many.
+            Some(Block::Other) => {}
+            // An extra brace.
             None => {
                 self.state.nesting = 0;
                 self.state.head.clear();
@@ -221,8 +224,8 @@ impl Parser<'_> {
     }
 
     fn qualified(&self, name: &str) -> String {
-        let around = self.state.scopes.iter().filter_map(|scope| match scope {
-            Scope::Container { name, .. } if !name.is_empty() => Some(name.as_str()),
+        let around = self.state.blocks.iter().filter_map(|block| match block {
+            Block::Container { name, .. } if !name.is_empty() => Some(name.as_str()),
             _ => None,
         });
         around.chain([name]).collect::<Vec<_>>().join("::")

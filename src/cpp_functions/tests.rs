@@ -15,10 +15,12 @@ fn bodies(text: &str) -> Vec<&str> {
     functions(text.as_bytes()).into_iter().map(|function| &text[function.range]).collect()
 }
 
-/// Defect C9 of the original: one brace per line was counted, the lines were joined to one, and numbers began with 0.
+/// Defect C9 of the original: one brace per line was counted, the lines were joined to one, and numbers began
+/// with 0.
 #[test]
 fn c9_a_function_comes_out_as_it_is_with_its_line() {
-    let text = "#include <x>\n\nint a;\n  double f(double x)\n  { if (x) { return 1; } else {\n return 2; } }\nint b;\n";
+    let text = "#include <x>\n\nint a;\n  double f(double x)\n  { if (x) { return 1; } else {\n return 2; } \
+                }\nint b;\n";
     let found = functions(text.as_bytes());
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].line, found[0].end_line), (4, 6));
@@ -49,7 +51,8 @@ fn braces_in_strings_comments_characters_and_directives_are_none() {
 
 #[test]
 fn the_branches_of_a_condition_count_once() {
-    let text = "#ifdef A\nvoid f(int) {\n#elif B\nvoid f(char) {\n#else\nvoid f() {\n#endif\n  g();\n}\nvoid h() {}\n";
+    let text = "#ifdef A\nvoid f(int) {\n#elif B\nvoid f(char) {\n#else\nvoid f() {\n#endif\n  g();\n}\n\
+                void h() {}\n";
     assert_eq!(names(text), ["f", "h"]);
     let text = "#if 0\nvoid f(int) {\n#else\nvoid f() {\n#endif\n}\nvoid h() {}\n";
     assert_eq!(names(text), ["f", "h"]);
@@ -276,14 +279,24 @@ fn function() -> impl Strategy<Value = String> {
         .prop_map(|(head, pieces)| format!("{head}\n{{\n{}\n}}", pieces.join("\n")))
 }
 
+const PIECES: &[&str] = &[
+    "{", "}", "(", ")", "<", ">", "f", "operator", "class", "::", ":", ";", "=", "~", "#if 0", "#if x",
+    "#else", "#endif", "\n", "\"", "'", "R\"(", "/*", "*/", "//", "\\", "1", "[", "]", "extern", "template",
+    "\u{e9}", " ",
+];
+
 proptest! {
     #[test]
-    fn functions_come_out_exactly(parts in prop::collection::vec(function(), 1..5), between in "[a-z =;\n]{0,5}") {
-        // What stands between them is whole statements.
+    fn functions_come_out_exactly(
+        parts in prop::collection::vec(function(), 1..5),
+        between in "[a-z =;\n]{0,5}",
+    ) {
+        // Whole statements.
         let between = if between.trim().is_empty() { "\n".to_owned() } else { format!("\n{between};\n") };
         let text = parts.join(&between);
         let found = functions(text.as_bytes());
-        let shown: Vec<&str> = found.iter().filter(|f| f.is_defined).map(|f| &text[f.range.clone()]).collect();
+        let defined = found.iter().filter(|f| f.is_defined);
+        let shown: Vec<&str> = defined.map(|f| &text[f.range.clone()]).collect();
         prop_assert_eq!(shown, parts.iter().map(String::as_str).collect::<Vec<_>>());
         for function in found {
             prop_assert_eq!(function.line, text[..function.range.start].matches('\n').count() + 1);
@@ -292,9 +305,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_read_without_a_panic(text in prop::collection::vec(prop::sample::select(
-        vec!["{", "}", "(", ")", "<", ">", "f", "operator", "class", "::", ":", ";", "=", "~", "#if 0", "#if x", "#else",
-             "#endif", "\n", "\"", "'", "R\"(", "/*", "*/", "//", "\\", "1", "[", "]", "extern", "template", "\u{e9}", " "]), 0..60)) {
+    fn any_text_is_read_without_a_panic(text in prop::collection::vec(prop::sample::select(PIECES), 0..60)) {
         let text = text.concat();
         for function in functions(text.as_bytes()) {
             prop_assert!(function.range.end <= text.len() && function.head.end <= function.range.end);

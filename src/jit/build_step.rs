@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::build::pch::Store;
 use crate::build::toolchain::{self, cpu, native};
-use crate::build::{self, Built, Copies, Job};
+use crate::build::{self, Built, DependencyCopies, Job};
 use crate::cache::build_spec::BuildSpec;
 use crate::cache::layout::{Category, Layout};
 use crate::cache::lease::{self, Acquire};
@@ -408,12 +408,12 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
 
 /// Headers and libraries of these entries and of all that they need, out of a cache to which the compiler must not be
 /// led; `None` where it may.
-fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result<Option<Copies>> {
+fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result<Option<DependencyCopies>> {
     if cache.is_loose()?.is_none() {
         return Ok(None);
     }
     let layout = cache.layout();
-    let mut copies = Copies::default();
+    let mut copies = DependencyCopies::default();
     let mut seen = Vec::new();
     for signature in wanted {
         // What was asked for and could not be had is not there.

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use serde::Serialize;
 
-use crate::build::toolchain::{self, Compiler, cpu, native};
+use crate::build::toolchain::{self, CompilerKeys, cpu, native};
 use crate::cache::Cache;
 use crate::cache::bundle::{self, ExportProgress, Exported, ImportOptions, ImportReport, Imported};
 use crate::cache::record::EntryRecord;
@@ -139,7 +139,7 @@ fn notes(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
         if record.toolchain.is_unknown() {
             continue;
         }
-        let compiler = Compiler::absent(&recipe.compiler);
+        let compiler = CompilerKeys::absent(&recipe.compiler);
         let plain = Toolchain { isa: String::new(), ..record.toolchain.clone() };
         let mut keys = vec![(compiler.command_key.clone(), plain)];
         if let Some(flags) = native::flags_of(&recipe.compiler, &recipe.flags) {
@@ -272,7 +272,7 @@ mod tests {
         let found: BTreeMap<String, Toolchain> =
             notes(&records).into_iter().map(|(key, data)| (key, toolchain::decode(&data).unwrap())).collect();
         assert_eq!(found.len(), 2);
-        let compiler = Compiler::absent(&["c++".to_owned()]);
+        let compiler = CompilerKeys::absent(&["c++".to_owned()]);
         assert_eq!(found[&compiler.command_key], records[0].toolchain);
         let native = compiler.on_machine(&["-march=native".to_owned()], "zen");
         assert_eq!(found[&native.command_key], records[2].toolchain);

@@ -4,7 +4,7 @@
 
 use crate::codec::copy;
 use crate::error::{Error, Kind, Result};
-use crate::signature::Text;
+use crate::signature::SourceText;
 
 /// What a generator hands over.
 #[derive(Clone, Debug, Default)]
@@ -55,7 +55,7 @@ impl<'a> Callbacks<'a> {
     /// Those of a call that gives the text itself, whose parameters are made by
     /// [`with_text`](crate::params::resolved::Resolved::with_text).
     #[must_use]
-    pub fn of_text(text: Text<'a>) -> Self {
+    pub fn of_text(text: SourceText<'a>) -> Self {
         let generate = move |_: GenerateRequest<'_>, source: &mut Source| {
             let copies =
                 || Some((copy(text.code)?, text.header.map_or(Some(None), |text| copy(text).map(Some))?));

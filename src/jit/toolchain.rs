@@ -3,7 +3,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::build::toolchain::{self, Compiler, cpu, native};
+use crate::build::toolchain::{self, CompilerKeys, cpu, native};
 use crate::cache::Cache;
 use crate::params::resolved::Resolved;
 use crate::signature::Toolchain;
@@ -30,7 +30,7 @@ impl Session {
     }
 
     /// Adds what flags such as `-march=native` stand for on this machine, if there are any.
-    fn on_this_machine(&self, params: &Resolved, plain: Toolchain, compiler: &Compiler) -> Toolchain {
+    fn on_this_machine(&self, params: &Resolved, plain: Toolchain, compiler: &CompilerKeys) -> Toolchain {
         let Some(flags) = native::flags(&params.build) else { return plain };
         let of_machine = compiler.on_machine(&flags, &cpu::key(&params.build));
         let absent = Toolchain { isa: native::unresolved(&params.build), ..plain.clone() };
@@ -50,7 +50,7 @@ impl Session {
     fn recorded(
         &self,
         params: &Resolved,
-        compiler: &Compiler,
+        compiler: &CompilerKeys,
         absent: Toolchain,
         ask: impl FnOnce() -> Toolchain,
     ) -> Toolchain {

@@ -1,4 +1,4 @@
-//! The parameters that must be equal on all ranks, by key: for a message that says which of them differs.
+//! The parameters that must be equal on all ranks, by key, for messages that say which of them differs.
 //!
 //! ```text
 //! values := (bytes key, u64 count, bytes word ...) ...
@@ -9,18 +9,18 @@
 use crate::codec::{Reader, Writer};
 use crate::process::join;
 
-/// Keys with their values, which are lists of words.
+/// Keys with their values as lists of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compared(pub(super) Vec<(String, Vec<String>)>);
 
-/// The longest value that a message shows whole, in characters.
-const LONGEST: usize = 80;
+/// Longest value that a message shows shown, in characters.
+const MAX_SHOWN: usize = 80;
 
-/// How many differences a message names.
-const NAMED: usize = 3;
+/// Most differences that a message names.
+const MAX_NAMED: usize = 3;
 
 impl Compared {
-    /// As bytes, for the way to other ranks.
+    /// Encodes the values, to be sent to other ranks.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::default();
@@ -32,7 +32,7 @@ impl Compared {
         writer.finish()
     }
 
-    /// The reverse of [`Compared::encode`]; of damaged bytes, what could be read.
+    /// Decodes values; of damaged bytes, as many as can be read.
     #[must_use]
     pub fn decode(bytes: &[u8]) -> Self {
         let mut reader = Reader::new(bytes);
@@ -44,7 +44,8 @@ impl Compared {
         Self(std::iter::from_fn(&mut entry).collect())
     }
 
-    /// What differs, in words: `self` are the values of rank `here`, `other` those of rank `there`.
+    /// Describes the differences between the values of rank `here`, in `self`, and those of rank `there`, in
+    /// `other`.
     #[must_use]
     pub fn difference(&self, here: usize, other: &Self, there: usize) -> String {
         let of_other = |key: &str| other.0.iter().find(|(name, _)| name == key).map(|(_, words)| words);
@@ -52,46 +53,46 @@ impl Compared {
             .0
             .iter()
             .filter_map(|(key, words)| Some((key, words, of_other(key).filter(|other| *other != words)?)))
-            .map(|(key, mine, theirs)| differ(key, (here, mine), (there, theirs)))
+            .map(|(key, mine, theirs)| describe(key, (here, mine), (there, theirs)))
             .collect();
         if texts.is_empty() {
             return format!("parameters are not the same on rank {here} and rank {there}");
         }
-        if texts.len() > NAMED {
-            let more = texts.len() - NAMED;
-            texts.truncate(NAMED);
+        if texts.len() > MAX_NAMED {
+            let more = texts.len() - MAX_NAMED;
+            texts.truncate(MAX_NAMED);
             texts.push(format!("and {more} more parameters differ"));
         }
         texts.join(", ")
     }
 }
 
-/// One key with its values on two ranks, which differ.
-fn differ(key: &str, (here, mine): (usize, &[String]), (there, theirs): (usize, &[String])) -> String {
-    // A single word as it is, since a quoted JSON text is hard to read.
-    let whole = |words: &[String]| if let [word] = words { word.clone() } else { join(words) };
-    let (a, b) = (whole(mine), whole(theirs));
-    if a.chars().count().max(b.chars().count()) <= LONGEST {
+/// Describes a key whose values differ on two ranks.
+fn describe(key: &str, (here, mine): (usize, &[String]), (there, theirs): (usize, &[String])) -> String {
+    // A single word is shown as it is: a quoted JSON text is hard to read.
+    let shown = |words: &[String]| if let [word] = words { word.clone() } else { join(words) };
+    let (a, b) = (shown(mine), shown(theirs));
+    if a.chars().count().max(b.chars().count()) <= MAX_SHOWN {
         return format!("{key} is \"{a}\" on rank {here} and \"{b}\" on rank {there}");
     }
     let at = mine.iter().zip(theirs).take_while(|(a, b)| a == b).count();
     let nothing = String::new();
     let (a, b) = (mine.get(at).unwrap_or(&nothing), theirs.get(at).unwrap_or(&nothing));
     let place = if mine.len().max(theirs.len()) > 1 { format!(" in word {}", at + 1) } else { String::new() };
-    let [a, b] = around_difference(a, b);
+    let [a, b] = excerpts(a, b);
     format!("{key} differs{place}: \"{a}\" on rank {here} and \"{b}\" on rank {there}")
 }
 
-/// Two texts, cut to what is around the first character that differs.
-fn around_difference(a: &str, b: &str) -> [String; 2] {
+/// Cuts two texts to the part around the first difference.
+fn excerpts(a: &str, b: &str) -> [String; 2] {
     const BEFORE: usize = 20;
     let same = a.chars().zip(b.chars()).take_while(|(a, b)| a == b).count();
     let longest = a.chars().count().max(b.chars().count());
-    let first = if longest <= LONGEST { 0 } else { same.saturating_sub(BEFORE) };
+    let first = if longest <= MAX_SHOWN { 0 } else { same.saturating_sub(BEFORE) };
     [a, b].map(|text| {
         let begin = if first > 0 { "..." } else { "" };
-        let end = if text.chars().count() > first + LONGEST { "..." } else { "" };
-        let part: String = text.chars().skip(first).take(LONGEST).collect();
+        let end = if text.chars().count() > first + MAX_SHOWN { "..." } else { "" };
+        let part: String = text.chars().skip(first).take(MAX_SHOWN).collect();
         format!("{begin}{part}{end}")
     })
 }

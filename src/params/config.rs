@@ -1,7 +1,8 @@
-//! The config file `.dijitso.conf`: where it is looked for, whether it may be trusted, and what it says.
+//! The config file `.dijitso.conf`: its places, the check of its owner and mode, and its settings.
 //!
-//! A config file names the compiler, so whoever can write it can run commands as this user. It is used only when its
-//! owner is this user (or root) and nobody else can write it; this is checked on the open file, not on its path.
+//! A config file names the compiler, so a user who can write it can run commands as this user. It is used
+//! only if its owner is this user or root and no other user can write it. The open file is checked, not its
+//! path.
 
 #![forbid(unsafe_code)]
 
@@ -15,37 +16,38 @@ use crate::human::size;
 
 use super::environment::Environment;
 
-/// The name of the file in each of the directories.
+/// Name of the file in each of the directories.
 pub(super) const BASENAME: &str = ".dijitso.conf";
 
-/// The largest file that is read: one of any length would be parsed in memory.
+/// Size limit of the file, which is parsed in memory.
 const LARGEST: u64 = 1 << 20;
 
-/// A config file: where it is, and its settings as section, key and text.
+/// A config file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Config {
-    /// Its path.
+    /// Path of the file.
     pub(super) path: PathBuf,
-    /// `(section, key, value)` in the order of the file.
+    /// Section, key and value of each setting, in the order of the file.
     pub(super) settings: Vec<(String, String, String)>,
 }
 
-/// Reads the first config file there is: in the working directory, in `$DIJITSO_CONF` (a directory, or the file
-/// itself), in the home directory, in `/etc/dijitso`.
+/// Reads the first of these files that exists: in the working directory, in `$DIJITSO_CONF` (a directory, or
+/// the file itself), in the home directory, in `/etc/dijitso`.
 ///
-/// One in the working directory that is not safe is passed over with a warning, because anybody may have put it
-/// there (`/tmp`); any other that is not safe is an error.
-pub(super) fn discover(around: &Environment) -> Result<Option<Config>> {
-    let here = around.cwd.join(BASENAME);
-    match read_safe(&here, around.uid) {
+/// An unsafe file in the working directory is skipped with a warning, because any user may have put it there
+/// (`/tmp`). Any other unsafe file is an error.
+pub(super) fn discover(environment: &Environment) -> Result<Option<Config>> {
+    let here = environment.cwd.join(BASENAME);
+    match read_safe(&here, environment.uid) {
         Ok(Some(text)) => return parse(here, &text).map(Some),
         Ok(None) => {}
-        // This user's own file that cannot be read is a mistake; somebody else's is not worth more than a word.
-        Err(reason) if unreadable(&here, around.uid) => return Err(unusable(&here, &reason)),
+        // If this user's own file cannot be read, that is a mistake to report; a file of another user gets a
+        // warning.
+        Err(reason) if unreadable(&here, environment.uid) => return Err(unusable(&here, &reason)),
         Err(reason) => log::warn!("config file {} is not used: {reason}", here.display()),
     }
-    for path in later_candidates(around) {
-        let text = read_safe(&path, around.uid).map_err(|reason| unusable(&path, &reason))?;
+    for path in later_candidates(environment) {
+        let text = read_safe(&path, environment.uid).map_err(|reason| unusable(&path, &reason))?;
         if let Some(text) = text {
             return parse(path, &text).map(Some);
         }
@@ -57,28 +59,28 @@ fn unusable(path: &Path, reason: &str) -> Error {
     Error::new(Kind::Params, format!("config file {} cannot be used: {reason}", path.display()))
 }
 
-/// Whether this is a file of the user that the user cannot open.
+/// Returns true if the file belongs to the user, who cannot open it.
 fn unreadable(path: &Path, uid: u32) -> bool {
     path.metadata().is_ok_and(|facts| facts.is_file() && facts.uid() == uid) && File::open(path).is_err()
 }
 
-fn later_candidates(around: &Environment) -> impl Iterator<Item = PathBuf> {
-    let named = around.variable("DIJITSO_CONF").map(|value| {
-        let path = around.cwd.join(value);
+fn later_candidates(environment: &Environment) -> impl Iterator<Item = PathBuf> {
+    let named = environment.variable("DIJITSO_CONF").map(|value| {
+        let path = environment.cwd.join(value);
         if path.is_file() { path } else { path.join(BASENAME) }
     });
-    let home = around.home().map(|home| Path::new(home).join(BASENAME));
-    named.into_iter().chain(home).chain([around.system_dir.join(BASENAME)])
+    let home = environment.home().map(|home| Path::new(home).join(BASENAME));
+    named.into_iter().chain(home).chain([environment.system_dir.join(BASENAME)])
 }
 
-/// The text of a file that is safe to obey; `None` when there is no file. The error is the reason alone.
+/// Returns the text of a file that is safe to use; `None` if there is no file. The error is the reason alone.
 fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, String> {
-    // A pipe that somebody put here must not hold us.
+    // Opening a pipe must not block.
     let open = |flags| File::options().read(true).custom_flags(libc::O_NONBLOCK | flags).open(path);
-    // Mostly there is nothing, which is known after one call.
+    // Mostly there is no file, which takes one call to find out.
     let mut opened = open(libc::O_NOFOLLOW);
     if opened.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::ELOOP)) {
-        // A link of somebody else leads where they want, if only to another file of ours.
+        // A link of another user leads where that user wants, if only to another file of ours.
         let owner = path.symlink_metadata().ok().map(|facts| facts.uid());
         if let Some(owner) = owner.filter(|owner| *owner != uid && *owner != 0) {
             return Err(format!("it is a symbolic link of user {owner}"));
@@ -112,14 +114,14 @@ fn read_safe(path: &Path, uid: u32) -> std::result::Result<Option<String>, Strin
         return Err(format!("it takes {}, and {} are allowed", size(facts.len()), size(LARGEST)));
     }
     let mut text = String::new();
-    // It may still grow.
+    // The file may grow meanwhile.
     file.take(LARGEST).read_to_string(&mut text).map_err(|error| error.to_string())?;
     Ok(Some(text))
 }
 
-/// Reads the text of a config file.
+/// Parses the text of a config file.
 pub(super) fn parse(path: PathBuf, text: &str) -> Result<Config> {
-    // Values are plain text, as people wrote them for the original: no escapes, no quotes, `%` is a character (C3).
+    // Values are plain text, as in files for the original: no escapes, no quotes, `%` is a character (C3).
     let options = ini::ParseOption { enabled_quote: false, enabled_escape: false, ..Default::default() };
     let file = ini::Ini::load_from_str_opt(text, options).map_err(|error| {
         Error::new(Kind::Params, format!("config file {} is not an INI file: {error}", path.display()))
@@ -144,7 +146,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    fn around(cwd: &Path) -> Environment {
+    fn environment(cwd: &Path) -> Environment {
         Environment {
             variables: [("HOME", cwd.join("home").display().to_string())].into(),
             cwd: cwd.to_owned(),
@@ -164,8 +166,8 @@ mod tests {
     fn c20_a_planted_config_file_is_not_obeyed() {
         let dir = tempfile::tempdir().unwrap();
         write(&dir.path().join(BASENAME), "[build]\ncxx = evil\n", 0o666);
-        assert_eq!(discover(&around(dir.path())).unwrap(), None);
-        let mut other = around(dir.path());
+        assert_eq!(discover(&environment(dir.path())).unwrap(), None);
+        let mut other = environment(dir.path());
         write(&dir.path().join(BASENAME), "[build]\ncxx = evil\n", 0o600);
         assert!(discover(&other).unwrap().is_some());
         if other.uid == 0 {
@@ -181,21 +183,21 @@ mod tests {
         write(&dir.path().join("ours"), "[build]\ncxx = mine\n", 0o600);
         let link = dir.path().join(BASENAME);
         std::os::unix::fs::symlink("ours", &link).unwrap();
-        assert!(discover(&around(dir.path())).unwrap().is_some());
+        assert!(discover(&environment(dir.path())).unwrap().is_some());
         // Only root can give a link away.
         if rustix::process::geteuid().is_root() {
             std::os::unix::fs::lchown(&link, Some(12345), None).unwrap();
-            assert_eq!(discover(&around(dir.path())).unwrap(), None);
+            assert_eq!(discover(&environment(dir.path())).unwrap(), None);
         }
     }
 
     #[test]
     fn an_unsafe_file_that_was_asked_for_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        let mut around = around(dir.path());
+        let mut environment = environment(dir.path());
         write(&dir.path().join("conf").join(BASENAME), "[build]\n", 0o620);
-        around.variables.insert("DIJITSO_CONF", "conf".to_owned());
-        let error = discover(&around).unwrap_err();
+        environment.variables.insert("DIJITSO_CONF", "conf".to_owned());
+        let error = discover(&environment).unwrap_err();
         assert_eq!(error.kind(), Kind::Params);
         assert!(error.message().contains("chmod go-w"), "{error}");
     }
@@ -206,27 +208,28 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(&dir.path().join("home").join(BASENAME), "[cache]\ncache_dir = ~/c%d\n", 0o644);
         write(&dir.path().join("etc").join(BASENAME), "[build]\ncxx = other\n", 0o644);
-        let config = discover(&around(dir.path())).unwrap().unwrap();
+        let config = discover(&environment(dir.path())).unwrap().unwrap();
         assert_eq!(config.settings, [("cache".into(), "cache_dir".into(), "~/c%d".into())]);
         write(&dir.path().join("home").join(BASENAME), "cache_dir = x\n", 0o644);
-        assert!(discover(&around(dir.path())).unwrap_err().message().contains("before any [section]"));
+        assert!(discover(&environment(dir.path())).unwrap_err().message().contains("before any [section]"));
         write(&dir.path().join("home").join(BASENAME), "[build\n", 0o644);
-        assert!(discover(&around(dir.path())).is_err());
+        assert!(discover(&environment(dir.path())).is_err());
     }
 
     #[test]
     fn a_file_without_end_is_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let mut around = around(dir.path());
+        let mut environment = environment(dir.path());
         write(&dir.path().join("my.conf"), "", 0o600);
         File::options().write(true).open(dir.path().join("my.conf")).unwrap().set_len(1 << 40).unwrap();
-        around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
-        assert!(discover(&around).unwrap_err().message().contains("1.0 MiB are allowed"));
+        environment.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
+        assert!(discover(&environment).unwrap_err().message().contains("1.0 MiB are allowed"));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_with_the_name_of_the_file(text in "(\\[|\\]|=|:|#|;|\\\\|\n|\r|.){0,60}") {
+        fn any_text_is_read_or_refused_with_the_name_of_the_file(text in "(\\[|\\]|=|:|#|;|\\\\|\n\
+             |\r|.){0,60}") {
             if let Err(error) = parse("/etc/x.conf".into(), &text) {
                 prop_assert!(error.message().contains("/etc/x.conf"), "{}", error);
             }
@@ -234,9 +237,12 @@ mod tests {
 
         #[test]
         fn what_is_written_plainly_is_read_as_it_stands(
-            settings in prop::collection::vec(("[a-z]{1,8}", "[a-z_]{1,12}", "[a-zA-Z0-9 %$'\"~/._-]{0,20}"), 0..6)
+            settings in prop::collection::vec(
+                ("[a-z]{1,8}", "[a-z_]{1,12}", "[a-zA-Z0-9 %$'\"~/._-]{0,20}"), 0..6,
+            )
         ) {
-            let write = |(section, key, value): &(String, String, String)| format!("[{section}]\n{key} = {value}\n");
+            let write = |(section, key, value): &(String, String, String)| format!("[{section}]\n{key} = \
+             {value}\n");
             let text: String = settings.iter().map(write).collect();
             let config = parse("x.conf".into(), &text).unwrap();
             let mut found: Vec<_> = config.settings;
@@ -256,16 +262,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let made = std::process::Command::new("mkfifo").arg(dir.path().join(BASENAME)).status().unwrap();
         assert!(made.success());
-        assert_eq!(discover(&around(dir.path())).unwrap(), None);
+        assert_eq!(discover(&environment(dir.path())).unwrap(), None);
     }
 
     #[test]
     fn dijitso_conf_may_name_the_file_itself() {
         let dir = tempfile::tempdir().unwrap();
-        let mut around = around(dir.path());
+        let mut environment = environment(dir.path());
         write(&dir.path().join("my.conf"), "# note\n[Build]\nCXX=g++ -m64 # no comment\n", 0o600);
-        around.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
-        let config = discover(&around).unwrap().unwrap();
+        environment.variables.insert("DIJITSO_CONF", "my.conf".to_owned());
+        let config = discover(&environment).unwrap().unwrap();
         assert_eq!(config.settings[0].1, "cxx");
         assert_eq!(config.settings[0].2, "g++ -m64 # no comment");
     }

@@ -1,4 +1,4 @@
-//! What a process finds around it: environment, home, working directory. A value, so that tests can make one.
+//! Environment variables, user and working directory, as a value that tests can make.
 
 #![forbid(unsafe_code)]
 
@@ -9,42 +9,42 @@ use crate::error::{Error, Kind, Result};
 
 use super::schema::KEYS;
 
-/// Environment variables that matter here beside those of the schema.
+/// Variables that are read besides those of the schema.
 const VARIABLES: [&str; 4] = ["DIJITSO_CONF", "HOME", "VIRTUAL_ENV", "CONDA_PREFIX"];
 
-/// The part of the process' surroundings that parameters depend on.
+/// The part of a process' environment that parameters depend on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
     /// Variables that are set and not empty.
     pub variables: BTreeMap<&'static str, String>,
-    /// The working directory; config files are looked for in it first.
+    /// Working directory.
     pub cwd: PathBuf,
-    /// The effective user.
+    /// Effective user.
     pub uid: u32,
-    /// The directory of the system-wide config file.
+    /// Directory of the system-wide config file.
     pub system_dir: PathBuf,
 }
 
-/// Beginnings of names that are not for this library: of its own tests, and of what builds and installs it.
-const OTHERS: [&str; 9] =
+/// Beginnings of other names: of tests, and of what builds and installs the library.
+const FOREIGN: [&str; 9] =
     ["TEST_", "RENEW_", "WITH_", "HAVE_", "CARGO", "INSTALL", "SKIP_", "MPI", "COMMAND"];
 
-/// Ends of names by which modules of clusters and package managers say where something is.
-const PLACES: [&str; 11] =
+/// Ends of names that modules of clusters and package managers set to say where the library is.
+const LOCATIONS: [&str; 11] =
     ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "BIN", "DOC", "VERSION", "PATH"];
 
-/// Variables of the launchers of MPI programs that hold the rank.
+/// Variables in which MPI launchers give the rank.
 const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];
 
-/// What is wrong with a variable that looks like one of ours, if it is none: it would be ignored in silence.
-fn complaint(name: &str) -> Option<String> {
+/// Returns a warning about an unknown variable with our prefix, which would be ignored.
+fn unknown_variable_warning(name: &str) -> Option<String> {
     let rest = name.strip_prefix("DIJITSO_")?;
     let known = || Environment::names().chain(["DIJITSO_LOG"]).filter(|name| name.starts_with("DIJITSO_"));
-    let foreign = OTHERS.iter().any(|begin| rest.starts_with(begin)) || PLACES.contains(&rest);
-    if foreign || known().any(|known| known == name) {
+    let is_foreign = FOREIGN.iter().any(|begin| rest.starts_with(begin)) || LOCATIONS.contains(&rest);
+    if is_foreign || known().any(|known| known == name) {
         return None;
     }
-    // What all of them begin with says nothing.
+    // Without the common prefix.
     let likeness =
         |known: &str| strsim::normalized_damerau_levenshtein(known.trim_start_matches("DIJITSO_"), rest);
     let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
@@ -54,7 +54,7 @@ fn complaint(name: &str) -> Option<String> {
     let same = key.filter(|key| key.name.split('.').next_back() == Some(&rest.to_ascii_lowercase()));
     Some(match same {
         Some(key) => format!(
-            "environment variable {name} means nothing to dijitso: set the parameter {} in the config file or the program",
+            "environment variable {name} means nothing to dijitso: set {} in the config file or the program",
             key.name
         ),
         None if alike => {
@@ -66,8 +66,8 @@ fn complaint(name: &str) -> Option<String> {
     })
 }
 
-/// Says once in a process, and on the first rank of several, which variables are ignored.
-fn complain_once() {
+/// Warns once in a process, and on the first rank alone, about ignored variables.
+fn warn_once() {
     static DONE: std::sync::Once = std::sync::Once::new();
     DONE.call_once(|| {
         let another =
@@ -76,19 +76,19 @@ fn complain_once() {
             return;
         }
         let names = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-        for text in names.filter_map(|(name, _)| complaint(name.to_str()?)) {
+        for text in names.filter_map(|(name, _)| unknown_variable_warning(name.to_str()?)) {
             log::warn!("{text}");
         }
     });
 }
 
 impl Environment {
-    /// Those of this process, now.
+    /// Returns the present environment of this process.
     ///
     /// # Errors
-    /// [`Kind::Params`] for a variable that is not UTF-8: it would name another place than the one that was meant.
+    /// [`Kind::Params`] if a variable is not UTF-8: it would name another place than was meant.
     pub fn of_process() -> Result<Self> {
-        complain_once();
+        warn_once();
         let mut variables = BTreeMap::new();
         for name in Self::names() {
             let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { continue };
@@ -106,32 +106,33 @@ impl Environment {
         })
     }
 
-    /// The names of all variables that matter.
+    /// Returns the names of all variables that are read.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES)
     }
 
-    /// The value of a variable.
+    /// Returns the value of a variable, if it is set and not empty.
     #[must_use]
     pub fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// The home directory.
+    /// Returns the home directory.
     #[must_use]
     pub fn home(&self) -> Option<&str> {
         self.variable("HOME")
     }
 
-    /// The default cache directory: below the active virtual or conda environment, else below the home directory.
+    /// Returns the default cache directory: in the active virtual or conda environment, else in the home
+    /// directory.
     #[must_use]
     pub fn default_cache_dir(&self) -> Option<String> {
         let base = ["VIRTUAL_ENV", "CONDA_PREFIX", "HOME"].iter().find_map(|name| self.variable(name))?;
         Some(format!("{}/.cache/dijitso", base.trim_end_matches('/')))
     }
 
-    /// Where programs of this user count their compilers by default: one place for all of them, whether they were
-    /// started from a session, by a batch system or by cron.
+    /// Returns the default of `build.slots_dir`: one place for all programs of this user, whether started
+    /// from a session, by a batch system or by cron.
     #[must_use]
     pub fn default_slots_dir(&self) -> Option<String> {
         Some(format!("{}/.cache/dijitso-slots", self.home()?.trim_end_matches('/')))
@@ -142,18 +143,17 @@ impl Environment {
 mod tests {
     use super::*;
 
-    /// A typo was ignored in silence.
     #[test]
     fn a_variable_that_is_none_of_ours_is_complained_of() {
         for (name, part) in [
             ("DIJITSO_CACHEDIR", "did you mean DIJITSO_CACHE_DIR?"),
             ("DIJITSO_CHECK_SOURCES", "did you mean DIJITSO_CHECK_SOURCE?"),
             ("DIJITSO_LOGS", "did you mean DIJITSO_LOG?"),
-            ("DIJITSO_CXXFLAGS", "parameter build.cxxflags"),
-            ("DIJITSO_BUILDON", "parameter parallel.buildon"),
+            ("DIJITSO_CXXFLAGS", "set build.cxxflags in"),
+            ("DIJITSO_BUILDON", "set parallel.buildon in"),
             ("DIJITSO_CXXFLAG", "dijitso config shows"),
         ] {
-            let said = complaint(name).unwrap_or_default();
+            let said = unknown_variable_warning(name).unwrap_or_default();
             assert!(said.contains(name) && said.contains(part), "{said}");
         }
         let ours = Environment::names().filter(|name| name.starts_with("DIJITSO_"));
@@ -165,7 +165,7 @@ mod tests {
             "DIJITSO_ROOT",
             "HOME",
         ]) {
-            assert_eq!(complaint(name), None);
+            assert_eq!(unknown_variable_warning(name), None);
         }
     }
 }

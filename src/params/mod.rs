@@ -1,4 +1,4 @@
-//! Parameters: defaults < config file < environment < caller, and where each value came from.
+//! Parameters: defaults < config file < environment < caller, with the source of each value.
 
 #![forbid(unsafe_code)]
 
@@ -20,16 +20,16 @@ pub use environment::Environment;
 use schema::{KEYS, SECTIONS};
 use value::Value;
 
-/// Where a value came from.
+/// Source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueOrigin {
-    /// Nobody set it.
+    /// The default.
     Default,
     /// This config file.
     Config(PathBuf),
     /// This environment variable.
     Environment(&'static str),
-    /// The program.
+    /// The calling program.
     Caller,
 }
 
@@ -44,7 +44,7 @@ impl std::fmt::Display for ValueOrigin {
     }
 }
 
-/// A whole set of parameters.
+/// Values of all parameters.
 #[derive(Clone, Debug)]
 pub struct Params {
     values: Vec<(Value, ValueOrigin)>,
@@ -54,79 +54,79 @@ pub struct Params {
 }
 
 impl Params {
-    /// The defaults with the config file and the environment of this process on top.
+    /// Returns the defaults, changed by the config file and the environment of this process.
     ///
     /// # Errors
-    /// [`Kind::Params`] for a config file or variable that cannot be used.
+    /// [`Kind::Params`] if a config file or variable cannot be used.
     pub fn new() -> Result<Self> {
         Self::in_environment(&Environment::of_process()?)
     }
 
-    /// The same for given surroundings.
+    /// Does the same for a given environment.
     ///
     /// # Errors
-    /// As [`Params::new`].
-    pub fn in_environment(around: &Environment) -> Result<Self> {
+    /// [`Kind::Params`] if a config file or variable cannot be used.
+    pub fn in_environment(environment: &Environment) -> Result<Self> {
         let mut params = Self {
             values: Vec::with_capacity(KEYS.len()),
             generator: (Json::Object(Map::new()), ValueOrigin::Default),
-            home: around.home().map(str::to_owned),
-            cwd: around.cwd.clone(),
+            home: environment.home().map(str::to_owned),
+            cwd: environment.cwd.clone(),
         };
         for key in KEYS.iter() {
             let value = key.kind.parse(key.default, None).expect("a test parses every default");
             params.values.push((value, ValueOrigin::Default));
         }
-        if let Some(dir) = around.default_cache_dir() {
-            params.put("cache.cache_dir", &dir, &ValueOrigin::Default)?;
+        if let Some(dir) = environment.default_cache_dir() {
+            params.assign("cache.cache_dir", &dir, &ValueOrigin::Default)?;
         }
-        if let Some(dir) = around.default_slots_dir() {
-            params.put("build.slots_dir", &dir, &ValueOrigin::Default)?;
+        if let Some(dir) = environment.default_slots_dir() {
+            params.assign("build.slots_dir", &dir, &ValueOrigin::Default)?;
         }
-        if let Some(config) = config::discover(around)? {
-            params.put_config(config)?;
+        if let Some(config) = config::discover(environment)? {
+            params.assign_config(config)?;
         }
         for key in KEYS.iter() {
             let Some(variable) = key.environment else { continue };
-            if let Some(text) = around.variable(variable) {
+            if let Some(text) = environment.variable(variable) {
                 let origin = ValueOrigin::Environment(variable);
-                params.put(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+                params.assign(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
             }
         }
         Ok(params)
     }
 
-    /// Sets what the text of a config file says; `path` is where it came from. On an error nothing is changed.
+    /// Sets the values in the text of a config file; `path` is its source. Changes nothing on an error.
     ///
     /// # Errors
     /// [`Kind::Params`] for text that is not an INI file, an unknown key or a wrong type.
     pub fn apply_config(&mut self, path: &Path, text: &str) -> Result<()> {
         let mut changed = self.clone();
-        changed.put_config(config::parse(path.to_owned(), text)?)?;
+        changed.assign_config(config::parse(path.to_owned(), text)?)?;
         *self = changed;
         Ok(())
     }
 
-    fn put_config(&mut self, config: config::Config) -> Result<()> {
+    fn assign_config(&mut self, config: config::Config) -> Result<()> {
         let origin = ValueOrigin::Config(config.path);
         for (section, name, text) in config.settings {
             let name = format!("{}.{name}", section.to_ascii_lowercase());
-            self.put(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+            self.assign(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
         }
         Ok(())
     }
 
-    /// Sets one value from text. On an error nothing is changed.
+    /// Sets a value from text. Changes nothing on an error.
     ///
     /// `generator` takes any JSON; `generator.NAME` sets one member of it, from JSON or else as a string.
     ///
     /// # Errors
     /// [`Kind::Params`] for an unknown key (with the nearest valid one) or a wrong type.
     pub fn set(&mut self, key: &str, text: &str) -> Result<()> {
-        self.put(key, text, &ValueOrigin::Caller)
+        self.assign(key, text, &ValueOrigin::Caller)
     }
 
-    fn put(&mut self, name: &str, text: &str, origin: &ValueOrigin) -> Result<()> {
+    fn assign(&mut self, name: &str, text: &str, origin: &ValueOrigin) -> Result<()> {
         if name == "generator" {
             let json = serde_json::from_str(text).map_err(|error| invalid(name, &error.to_string()))?;
             self.generator = (json, origin.clone());
@@ -147,8 +147,8 @@ impl Params {
         Ok(())
     }
 
-    /// Sets many values from `{"section": {"name": value, ...}, "generator": any}`; objects in `generator` are
-    /// merged member by member. On an error nothing is changed.
+    /// Sets values from `{"section": {"name": value, ...}, "generator": any}`; merges objects in `generator`
+    /// member by member. Changes nothing on an error.
     ///
     /// # Errors
     /// [`Kind::Params`] for text that is not such an object, an unknown key or a wrong type.
@@ -182,7 +182,7 @@ impl Params {
         Ok(())
     }
 
-    /// The value of a key as text that [`Params::set`] would take; `None` when there is no such key.
+    /// Returns the value of a key, as text that [`Params::set`] takes; `None` if there is no such key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<String> {
         if key == "generator" {
@@ -194,7 +194,7 @@ impl Params {
         schema::find(key).map(|at| self.values[at].0.to_text())
     }
 
-    /// Where the value of a key came from; `None` when there is no such key.
+    /// Returns the source of the value of a key; `None` if there is no such key.
     #[must_use]
     pub fn origin(&self, key: &str) -> Option<&ValueOrigin> {
         let generator = key == "generator"
@@ -202,7 +202,7 @@ impl Params {
         if generator { Some(&self.generator.1) } else { schema::find(key).map(|at| &self.values[at].1) }
     }
 
-    /// All parameters as a JSON object of sections that [`Params::merge_json`] would take.
+    /// Returns all parameters as a JSON object of sections that [`Params::merge_json`] takes.
     #[must_use]
     pub fn to_json(&self) -> Json {
         let mut sections: Map<String, Json> = Map::new();
@@ -222,7 +222,8 @@ impl Params {
 
 #[cfg(test)]
 impl Params {
-    /// Returns the defaults of a user with the home directory `/h` who works in `/c`, changed by these settings.
+    /// Returns the defaults of a user with the home directory `/h` who works in `/c`, changed by these
+    /// settings.
     pub(crate) fn for_test(settings: &[(&str, &str)]) -> Self {
         Self::for_test_in(Path::new("/c"), settings)
     }
@@ -261,12 +262,13 @@ fn unknown(name: &str) -> Error {
     if name.contains('.') && !SECTIONS.contains(&section) {
         return unknown_section(section);
     }
-    let (name, nearest) = (beginning(name), schema::nearest(name));
+    let (name, nearest) = (shortened(name), schema::nearest(name));
     Error::new(Kind::Params, format!("there is no parameter \"{name}\"; did you mean \"{nearest}\"?"))
 }
 
-/// As much of an unknown name as is worth showing and comparing: whole files have been passed as names.
-fn beginning(name: &str) -> &str {
+/// Returns the beginning of an unknown name, for messages and comparisons: whole files have been passed as
+/// names.
+fn shortened(name: &str) -> &str {
     match name.char_indices().nth(schema::LONGEST_COMPARED) {
         Some((end, _)) => &name[..end],
         None => name,
@@ -274,7 +276,7 @@ fn beginning(name: &str) -> &str {
 }
 
 fn unknown_section(section: &str) -> Error {
-    let section = beginning(section);
+    let section = shortened(section);
     let nearest = SECTIONS
         .into_iter()
         .max_by(|a, b| strsim::jaro_winkler(a, section).total_cmp(&strsim::jaro_winkler(b, section)))

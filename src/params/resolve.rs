@@ -1,4 +1,4 @@
-//! From parameters to plain structs: [`Params::resolve`].
+//! Conversion of parameters to plain structs.
 
 #![forbid(unsafe_code)]
 
@@ -22,10 +22,10 @@ use super::value::Value;
 use super::{Params, ValueOrigin};
 
 impl Params {
-    /// These parameters as plain structs.
+    /// Returns these parameters as plain structs.
     ///
     /// # Errors
-    /// [`Kind::Params`] when no cache directory or compiler is known, or a choice contradicts another.
+    /// [`Kind::Params`] if no cache directory or compiler is known.
     pub fn resolve(&self) -> Result<Resolved> {
         let language =
             Language::named(self.text("build.language")).expect("the schema allows these names alone");
@@ -33,7 +33,8 @@ impl Params {
         let build = self.resolve_build(language)?;
         let cache = self.resolve_cache(language)?;
         let shared_digest = self.shared_digest(&build, &generator);
-        // Nothing else that may differ between ranks: a memory hit on some ranks and none on others is a hang.
+        // No other value that may differ between ranks: a memory hit on some ranks and none on others would
+        // hang.
         let mut memory = Writer::new(&shared_digest);
         memory.bytes(cache.cache_dir.as_os_str().as_encoded_bytes());
         Ok(Resolved {
@@ -60,7 +61,7 @@ impl Params {
             let message = "no cache directory: HOME is not set; set DIJITSO_CACHE_DIR or cache.cache_dir";
             return Err(Error::new(Kind::Params, message));
         }
-        // Loaded libraries are known by their paths: without `.` and doubled slashes.
+        // Loaded libraries are known by their paths, so `.` and doubled slashes are removed.
         let cache_dir: PathBuf = self.cwd.join(cache_dir).components().collect();
         let or = |name: &str, default: &Path| match self.text(name) {
             "" => default.to_owned(),
@@ -80,7 +81,7 @@ impl Params {
                 "auto" => StageDir::Automatic,
                 dir => StageDir::At(self.cwd.join(dir)),
             },
-            // The default is .cache/dijitso below it.
+            // The default cache directory is .cache/dijitso below it.
             home: cache_dir
                 .ancestors()
                 .nth(2)
@@ -129,7 +130,7 @@ impl Params {
         let Some(program) = command.first_mut().filter(|program| !program.is_empty()) else {
             return Err(Error::new(Kind::Params, format!("parameter {} names no compiler", keys.compiler)));
         };
-        // The compiler runs in a staging directory: a relative path is the caller's, not relative to that.
+        // The compiler runs in a staging directory, but a relative path is relative to the caller's.
         if program.contains('/') {
             *program = self.absolute(program);
         }
@@ -186,11 +187,11 @@ impl Params {
         })
     }
 
-    /// Relative directories within flags are the caller's too: `-Iinclude`, `-isystem include`.
+    /// Makes relative directories in flags absolute: `-Iinclude`, `-isystem include`.
     pub(super) fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
         const JOINED: [&str; 2] = ["-I", "-L"];
         const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
-        // These fall back to the include directories, where a name that is no file here may be found.
+        // Files that do not exist here may be found in the include directories.
         const FILE: [&str; 3] = ["-include", "-imacros", "-include-pch"];
         for at in 0..flags.len() {
             let before = if at > 0 { flags[at - 1].as_str() } else { "" };
@@ -206,7 +207,7 @@ impl Params {
         flags
     }
 
-    /// The same path from anywhere; what begins with `$` (`$ORIGIN`) or `=` (a sysroot) is not a path yet.
+    /// Makes a path absolute, unless it begins with `$` (`$ORIGIN`) or `=` (a sysroot).
     fn absolute(&self, path: &str) -> String {
         if path.starts_with(['$', '=']) { path.to_owned() } else { self.cwd.join(path).display().to_string() }
     }
@@ -234,7 +235,8 @@ impl Params {
         Compared(values.chain([("generator".to_owned(), vec![generator.to_owned()])]).collect())
     }
 
-    /// Digest of what ranks share. What is not in use (the C flags of a C++ build) is left out.
+    /// Returns the digest of the values that ranks share, without those that are not in use (the C flags of a
+    /// C++ build).
     fn shared_digest(&self, build: &BuildParams, generator: &str) -> Digest32 {
         let mut writer = Writer::new(b"dijitso parameters 1");
         for (key, (value, _)) in KEYS.iter().zip(&self.values) {
@@ -262,7 +264,7 @@ impl Params {
         }
     }
 
-    /// A number of seconds; `None` for zero, and for what no clock will see.
+    /// Returns a number of seconds; `None` for zero, and for one that is too large for a clock.
     fn limit(&self, name: &str) -> Option<Duration> {
         match self.value(name) {
             Value::Number(seconds) if *seconds > 0.0 => Duration::try_from_secs_f64(*seconds).ok(),

@@ -1,4 +1,4 @@
-//! Parameters as plain structs, made once per change and shared from then on, with their digests.
+//! Parameters as plain structs with their digests, made after each change and shared between calls.
 
 #![forbid(unsafe_code)]
 
@@ -14,67 +14,68 @@ use crate::process::affinity::Cores;
 use super::compared::Compared;
 use super::schema::KEYS;
 
-/// What becomes of the source after a build.
+/// Storage of sources after a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SourceStorage {
-    /// Kept as it is.
+    /// Keep as it is.
     Keep,
-    /// Kept as a gzip file.
+    /// Keep as a gzip file.
     Compress,
-    /// Not kept.
+    /// Remove.
     Delete,
 }
 
-/// Where libraries are put for the ranks of a host.
+/// Directory for libraries that the ranks of a host share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StageDir {
-    /// Nowhere: each rank reads the cache.
+    /// None: each rank reads the cache.
     Nowhere,
-    /// In a local place that is found, if the cache is not on a disk of the host.
+    /// A local directory that is found, if the cache is not on a disk of the host.
     Automatic,
-    /// In this directory.
+    /// This directory.
     At(PathBuf),
 }
 
-/// Who builds on a miss.
+/// Ranks that build on a miss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BuildOn {
-    /// One rank per physical cache directory.
+    /// One rank for each physical cache directory.
     Node,
-    /// Rank 0 alone, which sends the library to the other directories.
+    /// Rank 0, which sends the library to the other directories.
     Root,
-    /// Every rank, each in a directory of its own.
+    /// Every rank, in a directory of its own.
     Process,
 }
 
 /// Section `cache`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CacheParams {
-    /// The cache directory, absolute.
+    /// Cache directory, absolute.
     pub cache_dir: PathBuf,
-    /// The directory of a user or of an environment below which that is by default, and which is not made.
+    /// Directory of the user or environment that holds the default cache directory, and is never created;
+    /// `None` if the cache directory was set.
     pub home: Option<PathBuf>,
-    /// Headers, below the cache directory.
+    /// Directory of headers, below the cache directory.
     pub inc_dir: String,
-    /// Sources, below the cache directory.
+    /// Directory of sources, below the cache directory.
     pub src_dir: String,
-    /// Libraries, below the cache directory.
+    /// Directory of libraries, below the cache directory.
     pub lib_dir: String,
-    /// Logs, below the cache directory.
+    /// Directory of logs, below the cache directory.
     pub log_dir: String,
-    /// Files by which hosts find each other, below the cache directory.
+    /// Directory of files by which hosts find each other, below the cache directory.
     pub comm_dir: String,
-    /// Where failure folders are made.
+    /// Directory of failure folders.
     pub fail_dir_root: PathBuf,
-    /// Where builds are staged.
+    /// Directory in which builds are staged.
     pub temp_dir_root: PathBuf,
-    /// Where libraries are put for the ranks of a host.
+    /// Directory for libraries that the ranks of a host share.
     pub node_stage_dir: StageDir,
-    /// Whether somebody has said so.
+    /// True if the directory for staging was named.
     pub temp_dir_named: bool,
-    /// Whether logs are kept.
+    /// Keep logs.
     pub enable_build_log: bool,
-    /// What becomes of sources.
+    /// Storage of sources.
     pub src_storage: SourceStorage,
     /// End of a header's name.
     pub inc_postfix: String,
@@ -88,53 +89,53 @@ pub struct CacheParams {
     pub lib_prefix: String,
     /// Second part of a library's name.
     pub lib_basename: String,
-    /// Whether the library is loaded, or only built.
+    /// Load libraries, rather than only build them.
     pub load: bool,
-    /// Whether the signature is the name alone.
+    /// Use the name alone as the signature.
     pub signature_is_name: bool,
-    /// Whether headers and libraries that a build has read are looked at again.
+    /// Check headers and libraries that a build has read.
     pub check_inputs: bool,
-    /// Whether `generate` is asked on a hit, too.
+    /// Call `generate` on a hit, too.
     pub check_source: CheckSource,
-    /// How long a compiler's refusal of a source is remembered.
+    /// Time for which a compiler's refusal of a source is remembered.
     pub failure_ttl: Duration,
-    /// Whether nothing is ever built.
+    /// Never build.
     pub frozen: bool,
-    /// Bytes that the cache is kept below.
+    /// Size limit of the cache, in bytes.
     pub max_size: Option<u64>,
-    /// How long an entry may go unused.
+    /// Age limit of entries since their last use.
     pub max_age: Option<Duration>,
-    /// Whether hits, builds and failures are counted.
+    /// Count hits, builds and failures.
     pub stats: bool,
-    /// Bytes that precompiled headers may take together.
+    /// Size limit of all precompiled headers, in bytes.
     pub pch_max_size: u64,
-    /// Whether that was set by somebody.
+    /// True if that limit was set.
     pub pch_max_size_named: bool,
 }
 
 impl CacheParams {
-    /// Whether it matters what a build has read besides its source.
+    /// Returns true if the files that a build reads besides its source are recorded and checked.
     #[must_use]
     pub fn tracks_inputs(&self) -> bool {
         self.check_inputs && !self.signature_is_name
     }
 }
 
-/// What is done on a hit whose source `generate` would make otherwise.
+/// Action on a hit whose source differs from that of `generate`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckSource {
-    /// Nothing: it is not asked.
+    /// None: `generate` is not called.
     Never,
-    /// It is said.
+    /// Log a warning.
     Warn,
-    /// It is built again.
+    /// Build again.
     Rebuild,
 }
 
-/// Whether the headers that sources begin with are compiled beforehand.
+/// When to precompile the headers that sources begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precompile {
-    /// Beside the program, after a build that would have gained by it.
+    /// In the background.
     Auto,
     /// Never.
     Never,
@@ -145,11 +146,11 @@ pub enum Precompile {
 /// Section `build`, with the flags of the language and mode in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildParams {
-    /// The language of the source.
+    /// Language of the source.
     pub language: &'static Language,
-    /// The compiler and its own arguments.
+    /// Compiler with its arguments.
     pub compiler: Vec<String>,
-    /// Flags of the language, those of the mode, macros, and what is appended; with -shared and -fPIC among them.
+    /// Flags of the language and the mode, macros, and appended flags, with those that make a shared library.
     pub flags: Vec<String>,
     /// Directories for headers, absolute.
     pub include_dirs: Vec<String>,
@@ -159,31 +160,31 @@ pub struct BuildParams {
     pub rpath_dirs: Vec<String>,
     /// Libraries to link.
     pub libs: Vec<String>,
-    /// Debug flags rather than release flags.
+    /// Use debug flags, rather than release flags.
     pub debug: bool,
     /// Time limit of one compiler run.
     pub timeout: Option<Duration>,
-    /// How the compiler's output is captured.
+    /// Method to capture the compiler's output.
     pub capture: Capture,
-    /// Bytes of address space for each process of a compiler.
+    /// Limit of the address space of each process of a compiler, in bytes.
     pub memory_limit: Option<u64>,
-    /// The cores that compilers run on.
+    /// Cores for compilers.
     pub cores: Cores,
-    /// Compilers at once on this host; `None` for one for each of the cores that they run on.
+    /// Limit of compilers at once on this host; `None` for one for each of their cores.
     pub max_compilers: Option<usize>,
-    /// Where they are counted; `None` where they are not.
+    /// Directory in which they are counted; `None` if they are not.
     pub slots_dir: Option<PathBuf>,
-    /// Whether a compiler that was killed or crashed is tried again with less optimisation.
+    /// Run a compiler that was killed or crashed again, with less optimisation.
     pub retry: bool,
-    /// How long to wait for another program that builds the same.
+    /// Longest wait for another program that builds the same library.
     pub lease_timeout: Duration,
-    /// The kind of processor, if it was named.
+    /// Name of the kind of processor; empty if none was given.
     pub cpu: String,
-    /// Whether the headers that sources begin with are compiled beforehand.
+    /// When to precompile headers.
     pub precompile: Precompile,
-    /// The headers that these are, by their names; none for all.
+    /// Names of the headers to precompile; empty for all.
     pub preamble: Vec<String>,
-    /// The linker: `auto` for the fastest, empty for that of the compiler, else its name.
+    /// Linker: `auto` for the fastest, empty for that of the compiler, else its name.
     pub linker: String,
 }
 
@@ -196,21 +197,21 @@ pub struct Resolved {
     pub build: BuildParams,
     /// `parallel.buildon`.
     pub buildon: BuildOn,
-    /// `parallel.timeout`; `None` waits for ever.
+    /// `parallel.timeout`; `None` for no limit.
     pub timeout: Option<Duration>,
     /// Section `generator` as compact JSON with sorted keys.
     pub generator: String,
-    /// Digest of the text that the call has given, where it has not given a callback that makes one.
+    /// Digest of the text that the call gives in place of a callback.
     pub text: Option<Digest32>,
-    /// The parameters that must be equal on all ranks, to say which of them differs.
+    /// Parameters that must be equal on all ranks, for messages.
     pub compared: Arc<Compared>,
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
-    /// That, and the cache directory: calls with an equal one can be given the same library.
+    /// Digest of that and the cache directory: calls with an equal one can be given the same library.
     pub request_digest: Digest32,
 }
 
-/// The default of `parallel.timeout`, for a call whose parameters could not be read.
+/// Returns the default of `parallel.timeout`, for a call whose parameters cannot be read.
 #[must_use]
 pub fn default_timeout() -> Option<Duration> {
     let key = KEYS.iter().find(|key| key.name == "parallel.timeout")?;
@@ -219,7 +220,7 @@ pub fn default_timeout() -> Option<Duration> {
 }
 
 impl Resolved {
-    /// The same for a call that gives a text of this digest: it is another call with another text.
+    /// Returns the parameters of a call that gives a text of this digest.
     #[must_use]
     pub fn with_text(&self, text: Digest32) -> Self {
         let mut memory = Writer::new(b"dijitso call with a text");
@@ -229,14 +230,14 @@ impl Resolved {
     }
 }
 
-/// The name of a header in the words after an include directive.
+/// Returns the name of a header in the words after an include directive.
 #[must_use]
 pub fn header_name(words: &str) -> &str {
     words.trim().trim_matches(|c| matches!(c, '<' | '>' | '"'))
 }
 
 impl BuildParams {
-    /// Everything that changes what is built, tagged and with lengths, for signatures and digests.
+    /// Writes all values that change what is built, tagged and with lengths, for signatures and digests.
     pub fn write(&self, writer: &mut Writer) {
         writer.bytes(b"language");
         writer.bytes(self.language.name.as_bytes());

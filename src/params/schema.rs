@@ -219,9 +219,9 @@ const BUILD: &[Key] = &[
 
 const PARALLEL: &[Key] = &[
     shared("parallel.buildon", Choice(&["node", "root", "process"]), "node")
-        .help("who builds; node: a rank for each physical cache directory; root: rank 0; process: every rank"),
+        .help("who builds; node: a rank for each physical cache directory; root: rank 0; process: all"),
     local("parallel.timeout", Seconds, "14400").help(
-        "how long a rank waits for others in one step before it fails and names those that are late; 0: for ever",
+        "how long a rank waits for others in one step before it fails and names the late ones; 0: for ever",
     ),
 ];
 
@@ -250,7 +250,7 @@ pub fn nearest(name: &str) -> &'static str {
     // A name without its section ("cxxflags") is near to the key that ends so.
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     // The comparison takes time and memory for each pair of characters.
-    let whole = super::beginning(name).to_ascii_lowercase();
+    let whole = super::shortened(name).to_ascii_lowercase();
     let likeness = |key: &str| {
         strsim::normalized_damerau_levenshtein(key, &whole)
             .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 
-fn around(variables: &[(&'static str, &str)]) -> Environment {
+fn environment(variables: &[(&'static str, &str)]) -> Environment {
     Environment {
         variables: variables.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(),
         cwd: PathBuf::from("/where/i/am"),
@@ -16,12 +16,12 @@ fn around(variables: &[(&'static str, &str)]) -> Environment {
 fn with_config(text: &str, variables: &[(&'static str, &str)]) -> Params {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join(".dijitso.conf"), text).unwrap();
-    Params::in_environment(&Environment { cwd: dir.path().to_owned(), ..around(variables) }).unwrap()
+    Params::in_environment(&Environment { cwd: dir.path().to_owned(), ..environment(variables) }).unwrap()
 }
 
 #[test]
 fn defaults_are_the_documented_ones() {
-    let params = Params::in_environment(&around(&[("HOME", "/home/me")])).unwrap();
+    let params = Params::in_environment(&environment(&[("HOME", "/home/me")])).unwrap();
     let expected = [
         ("cache.cache_dir", "/home/me/.cache/dijitso"),
         ("cache.inc_dir", "include"),
@@ -86,17 +86,17 @@ fn w1_the_cache_directory_of_the_caller_counts() {
 #[test]
 fn environments_of_python_are_the_base_of_the_cache() {
     let cache_dir = |variables: &[(&'static str, &str)]| {
-        Params::in_environment(&around(variables)).unwrap().get("cache.cache_dir").unwrap()
+        Params::in_environment(&environment(variables)).unwrap().get("cache.cache_dir").unwrap()
     };
     assert_eq!(cache_dir(&[("HOME", "/h"), ("CONDA_PREFIX", "/c")]), "/c/.cache/dijitso");
     assert_eq!(cache_dir(&[("VIRTUAL_ENV", "/v"), ("CONDA_PREFIX", "/c")]), "/v/.cache/dijitso");
-    let homeless = Params::in_environment(&around(&[])).unwrap();
+    let homeless = Params::in_environment(&environment(&[])).unwrap();
     assert_eq!(homeless.resolve().unwrap_err().kind(), Kind::Params);
 }
 
 #[test]
 fn errors_name_the_key_and_change_nothing() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     let before = params.to_json();
     for (key, value, expected) in [
         ("build.cxxflag", "-O2", "build.cxxflags"),
@@ -129,7 +129,7 @@ fn errors_name_the_key_and_change_nothing() {
 /// Defect C22 of the original: generator parameters were merged by replacing whole branches.
 #[test]
 fn c22_generator_parameters_are_merged_in_depth() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("generator", r#"{"z": 1, "a": {"b": 1, "c": [1, 2]}}"#).unwrap();
     params.merge_json(r#"{"generator": {"a": {"b": 2}}}"#).unwrap();
     params.set("generator.degree", "3").unwrap();
@@ -143,11 +143,11 @@ fn c22_generator_parameters_are_merged_in_depth() {
 
 #[test]
 fn json_of_all_parameters_gives_them_back() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("build.cxxflags", "-O1 '-DNAME=\"a b\"'").unwrap();
     params.set("build.timeout", "1.5").unwrap();
     let json = params.to_json();
-    let mut again = Params::in_environment(&around(&[("HOME", "/other")])).unwrap();
+    let mut again = Params::in_environment(&environment(&[("HOME", "/other")])).unwrap();
     again.merge_json(&json.to_string()).unwrap();
     assert_eq!(again.to_json(), json);
     assert_eq!(again.resolve().unwrap().request_digest, params.resolve().unwrap().request_digest);
@@ -155,7 +155,7 @@ fn json_of_all_parameters_gives_them_back() {
 
 #[test]
 fn digests_tell_what_ranks_must_share() {
-    let base = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let base = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     let changed = |key: &str, value: &str| {
         let mut params = base.clone();
         params.set(key, value).unwrap();
@@ -176,7 +176,7 @@ fn digests_tell_what_ranks_must_share() {
 #[test]
 fn a_cache_directory_has_one_path_however_it_is_written() {
     let of = |dir: &str| {
-        let mut params = Params::in_environment(&around(&[])).unwrap();
+        let mut params = Params::in_environment(&environment(&[])).unwrap();
         params.set("cache.cache_dir", dir).unwrap();
         let resolved = params.resolve().unwrap();
         (resolved.cache.cache_dir.clone().into_os_string(), resolved.request_digest)
@@ -189,7 +189,7 @@ fn a_cache_directory_has_one_path_however_it_is_written() {
 
 #[test]
 fn relative_directories_are_the_callers() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("build.cxxflags", "-Iinc -I /abs -isystem sys -L lib -O2").unwrap();
     params.set("build.cxxflags_opt", "").unwrap();
     params.set("build.include_dirs", ". ~/inc").unwrap();
@@ -207,15 +207,15 @@ fn relative_directories_are_the_callers() {
 /// One macro meant repeating all flags.
 #[test]
 fn macros_and_flags_are_added_to_the_default_ones() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("build.defines", "NDEBUG 'TEXT=\"a b\"'").unwrap();
     params.set("build.cxxflags_append", "-O1 -Iinc").unwrap();
     params.set("build.cflags_append", "-std=c99").unwrap();
     let flags = |params: &Params| shell_words::join(params.resolve().unwrap().build.flags);
     assert_eq!(
         flags(&params),
-        "-Wall -shared -fPIC '-std=c++11' -O3 -fno-math-errno -fno-trapping-math -DNDEBUG '-DTEXT=\"a b\"' -O1 \
-         -I/where/i/am/inc"
+        "-Wall -shared -fPIC '-std=c++11' -O3 -fno-math-errno -fno-trapping-math -DNDEBUG '-DTEXT=\"a b\"' \
+         -O1 -I/where/i/am/inc"
     );
     params.set("build.language", "c").unwrap();
     params.merge_json(r#"{"build": {"defines": ["ANSWER=40 + 2"], "debug": true}}"#).unwrap();
@@ -231,7 +231,7 @@ fn macros_and_flags_are_added_to_the_default_ones() {
 /// "undefined reference to main" was all that a user was told of a flag left out.
 #[test]
 fn a_library_is_shared_and_can_be_loaded_anywhere_whatever_the_flags() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h"), ("CXX", "c++")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h"), ("CXX", "c++")])).unwrap();
     let mut flags = |key: &str, value: &str| {
         params.set("build.cxxflags_opt", "").unwrap();
         params.set(key, value).unwrap();
@@ -245,7 +245,7 @@ fn a_library_is_shared_and_can_be_loaded_anywhere_whatever_the_flags() {
 
 #[test]
 fn counts_and_bytes() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     for (text, bytes) in [("0", None), ("500m", Some(500 << 20)), ("4G", Some(4 << 30)), ("17", Some(17))] {
         params.set("build.memory_limit", text).unwrap();
         assert_eq!(params.resolve().unwrap().build.memory_limit, bytes, "{text}");
@@ -258,10 +258,11 @@ fn counts_and_bytes() {
     assert_eq!(params.get("build.max_compilers").as_deref(), Some("3"));
 }
 
-/// Found by fuzzing: comparing a long unknown name with the known ones took seconds and hundreds of megabytes.
+/// Found by fuzzing: comparing a long unknown name with the known ones took seconds and hundreds of
+/// megabytes.
 #[test]
 fn a_file_passed_as_a_name_is_refused_in_a_few_words() {
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     let long = "\u{e4}.".repeat(1 << 20);
     for name in [long.clone(), format!("build.{long}")] {
         let error = params.set(&name, "x").unwrap_err();
@@ -270,12 +271,12 @@ fn a_file_passed_as_a_name_is_refused_in_a_few_words() {
     }
 }
 
-/// Found by a property test: numbers changed in their last digit each time that they were read and written, and with
-/// them the signature.
+/// Found by a property test: numbers changed in their last digit each time that they were read and written,
+/// and with them the signature.
 #[test]
 fn numbers_of_the_generator_stay_what_they_are() {
     let text = r#"{"a":[242531.78783656567,0.1,1e-300,5e-324]}"#;
-    let mut params = Params::in_environment(&around(&[("HOME", "/h")])).unwrap();
+    let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("generator", text).unwrap();
     assert_eq!(params.get("generator").as_deref(), Some(text));
     let shown = params.to_json().to_string();

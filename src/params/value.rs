@@ -1,4 +1,4 @@
-//! Typed values: from text (caller, environment, config file), from JSON, and back to text.
+//! Typed values: read from text (caller, environment, config file) and JSON, and written as both.
 
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 pub enum Type {
     /// Any text.
     Text,
-    /// A directory; `~` at the beginning is the home directory. Empty where the schema says what that means.
+    /// A directory; `~` at the beginning is the home directory. The schema gives the meaning of an empty one.
     Dir,
     /// A relative directory below the cache directory, without `..`.
     SubDir,
@@ -49,7 +49,7 @@ pub enum Value {
 }
 
 impl Type {
-    /// What a person would call it, for error messages and the documentation.
+    /// Describes the type, for error messages and the documentation.
     #[must_use]
     pub fn describe(self) -> String {
         match self {
@@ -116,7 +116,7 @@ impl Type {
                 let mut words = Vec::with_capacity(items.len());
                 for item in items {
                     let word = item.as_str().ok_or_else(|| format!("{item} in the list is not a string"))?;
-                    // An element is one word as it is: only text that stands for a whole list is split.
+                    // An element is one word: only text that stands for a whole list is split.
                     let single = if self == Self::Dirs { Self::Dir } else { Self::Text };
                     match single.parse(word, home)? {
                         Value::Text(word) => words.push(word),
@@ -135,7 +135,7 @@ impl Type {
 }
 
 impl Value {
-    /// The value as text that `Type::parse` reads back to the same value.
+    /// Returns the value as text that `Type::parse` reads back to the same value.
     #[must_use]
     pub fn to_text(&self) -> String {
         match self {
@@ -147,7 +147,7 @@ impl Value {
         }
     }
 
-    /// The value as JSON.
+    /// Returns the value as JSON.
     #[must_use]
     pub fn to_json(&self) -> Json {
         match self {
@@ -164,7 +164,7 @@ fn split(text: &str) -> Result<Vec<String>, String> {
     shell_words::split(text).map_err(|_| format!("a quote in \"{text}\" is not closed"))
 }
 
-/// The words of `build.defines`: what follows -D.
+/// Checks the words of `build.defines`: they follow -D.
 fn defines(words: Vec<String>) -> Result<Value, String> {
     let is_macro = |word: &String| word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
     match words.iter().find(|word| !is_macro(word)) {
@@ -261,8 +261,8 @@ mod tests {
         }
     }
 
-    /// Defect C4 of the original: `cxxflags=-O2 -g` became one argument, "yes" was no boolean, `~` was expanded for
-    /// some directories only.
+    /// Defect C4 of the original: `cxxflags=-O2 -g` became one argument, "yes" was no boolean, `~` was
+    /// expanded for some directories only.
     #[test]
     fn c4_config_values_have_their_types() {
         let list = Type::List.parse("-O2 -g '-DX=a b'", None).unwrap();

@@ -1,4 +1,4 @@
-//! The fixture of the tests of precompiled preambles.
+//! Helpers for tests of precompiled headers.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,16 +17,16 @@ use dijitso::process::exec_context::ExecContext;
 use dijitso::process::slots::{Slot, SlotRequest};
 use dijitso::process::{Command, Outcome, Runner, SystemRunner};
 
-/// A directory with a cache, a directory of headers, and a compiler that notes how it is called.
+/// A directory with a cache, a directory of headers, and a compiler that records its calls.
 pub(crate) struct Bench {
     _dir: Option<tempfile::TempDir>,
     pub(crate) at: PathBuf,
     pub(crate) params: Params,
-    /// Pretends that the host has a free core for builds that can wait.
+    /// True if the host pretends to have a free core.
     pub(crate) free_core: bool,
 }
 
-/// Runs commands as a host does; whether a core is free is not asked.
+/// Runs commands as a host does, and pretends that a core is free, or not.
 struct Host {
     free_core: bool,
 }
@@ -65,7 +65,7 @@ impl Bench {
         bench
     }
 
-    /// A bench that another program has made.
+    /// Opens a bench that another program has made.
     pub(crate) fn there(at: &Path, precompile: &str) -> Self {
         let params = Params::new().unwrap();
         let mut bench = Self { _dir: None, at: at.to_owned(), params, free_core: false };
@@ -83,7 +83,7 @@ impl Bench {
         bench
     }
 
-    /// Writes the compiler, which does something before it compiles.
+    /// Writes the compiler, with commands that it runs first.
     pub(crate) fn write_compiler(&self, before: &str, compiler: &str) {
         let calls = self.at.join("calls");
         let text = format!("#!/bin/sh\necho \"$@\" >> {}\n{before}exec {compiler} \"$@\"\n", calls.display());
@@ -91,7 +91,7 @@ impl Bench {
         fs::set_permissions(self.at.join("g++"), fs::Permissions::from_mode(0o700)).unwrap();
     }
 
-    /// From now on with another cache, and without preambles.
+    /// Switches to another cache, without precompiled headers.
     pub(crate) fn without(&mut self) {
         let cache = self.at.join("other").display().to_string();
         self.params.set("cache.cache_dir", &cache).unwrap();
@@ -99,7 +99,7 @@ impl Bench {
     }
 
     pub(crate) fn write_common(&self, value: i32) {
-        // Times of files have ticks, and the value may be the same.
+        // File times have a resolution, and the value may be the same.
         std::thread::sleep(Duration::from_millis(20));
         fs::write(self.at.join("headers/common.h"), COMMON.replace("VALUE", &value.to_string())).unwrap();
         std::thread::sleep(Duration::from_millis(20));
@@ -128,8 +128,8 @@ impl Bench {
         self.jit_with(name, &source(name), None).unwrap()
     }
 
-    /// The calls of the compiler so far: those that built with a precompiled preamble, those that built
-    /// without, and those that made one.
+    /// Returns the numbers of compiler calls that built with a precompiled header, built without, and made
+    /// one.
     pub(crate) fn calls(&self) -> [usize; 3] {
         let text = fs::read_to_string(self.at.join("calls")).unwrap_or_default();
         let count = |which: &dyn Fn(&str) -> bool| text.lines().filter(|line| which(line)).count();
@@ -141,7 +141,7 @@ impl Bench {
         ]
     }
 
-    /// The folders of preambles that are whole.
+    /// Returns the folders of complete precompiled headers.
     pub(crate) fn made(&self) -> Vec<PathBuf> {
         let all = fs::read_dir(self.at.join("cache/pch")).into_iter().flatten().flatten();
         all.map(|entry| entry.path())
@@ -149,7 +149,7 @@ impl Bench {
             .collect()
     }
 
-    /// Sets the times of all records of preambles back by some hours.
+    /// Makes the records of precompiled headers some hours older.
     pub(crate) fn let_hours_pass(&self) {
         let all = fs::read_dir(self.at.join("cache/pch")).into_iter().flatten().flatten();
         for record in all.filter_map(|entry| fs::File::open(entry.path().join("record")).ok()) {
@@ -157,7 +157,7 @@ impl Bench {
         }
     }
 
-    /// The headers that were recorded for a library, relative to the bench.
+    /// Returns the headers recorded for a library, relative to the bench.
     pub(crate) fn inputs(&self, library: &Library) -> Vec<PathBuf> {
         let record = record::read_record_tail(&fs::File::open(library.path()).unwrap()).unwrap().unwrap();
         let relative = |path: PathBuf| path.strip_prefix(&self.at).map(Path::to_owned).unwrap_or(path);
@@ -190,7 +190,8 @@ pub(crate) fn source(name: &str) -> String {
          __attribute__ ((visibility (\"default\")))\n#endif\n#include <common.h>\n#include <cstdlib>\n\
          struct Own : Common {{ int value() const override {{ std::vector<int> v{{3, 1, 2}}; \
          std::sort(v.begin(), v.end()); return v[0] * Common::value(); }} }};\n\
-         extern \"C\" EXPORT int f_{name}() {{ Common* c = new Own; int v = c->value(); delete c; return v; }}\n"
+         extern \"C\" EXPORT int f_{name}() {{ Common* c = new Own; int v = c->value(); \
+         delete c; return v; }}\n"
     )
 }
 

@@ -1,5 +1,5 @@
-//! Programs and compilers that end while a preamble is made, and disks that are full: what is left is not
-//! used, and the next program makes it anew.
+//! Programs and compilers that end while a header is precompiled, and full disks: the remains are not used,
+//! and the next program starts again.
 
 use std::fs;
 use std::io::Write;
@@ -14,8 +14,8 @@ use crate::child;
 
 const PART: &str = "DIJITSO_TEST_PCH_PART";
 
-/// The command of a child process that runs `part` on a bench. `around` is a command that starts its last
-/// arguments.
+/// Returns the command of a child process that runs `part` on a bench. `around` is a command that starts its
+/// last arguments.
 fn program(around: &[&str], part: &str, at: &Path) -> Command {
     let own = std::env::current_exe().unwrap();
     let mut words = around.iter().map(|word| (*word).into()).chain([own.into_os_string()]);
@@ -38,15 +38,16 @@ fn child_process() {
     }
 }
 
-// --- what is killed -------------------------------------------------------------------------------------------------
+// --- programs that are killed ------------------------------------------------------------------------------
 
-/// A compiler that stops when it has begun to precompile, with half a file written, for as long as there is a
-/// file.
+/// A compiler that stops in the middle of precompiling, with half a file written, while the file `hold`
+/// exists.
 fn stopping() -> Bench {
     let bench = Bench::new("/usr/bin/g++", "always");
     let at = bench.at.display();
     let stop = format!(
-        "case \"$*\" in *preamble.h.gch*)\n  if [ -e {at}/hold ]; then\n    head -c 5000 /bin/sh > preamble.h.gch\n    \
+        "case \"$*\" in *preamble.h.gch*)\n  if [ -e {at}/hold ]; then\n    head -c 5000 /bin/sh > \
+         preamble.h.gch\n    \
          echo $$ > {at}/started.new\n    mv {at}/started.new {at}/started\n    \
          while [ -e {at}/hold ]; do sleep 0.02; done\n  fi;;\nesac\n"
     );
@@ -56,7 +57,7 @@ fn stopping() -> Bench {
 }
 
 impl Bench {
-    /// Waits for the compiler to stop, and gives its process group.
+    /// Waits for the compiler to stop, and returns its process group.
     fn stopped(&self) -> Pid {
         self.wait_until("the compiler was not started", |bench| bench.at.join("started").exists());
         let id = fs::read_to_string(self.at.join("started")).unwrap();
@@ -67,7 +68,7 @@ impl Bench {
         fs::remove_file(self.at.join("hold")).unwrap();
     }
 
-    /// All files of preambles, without the names of the folders.
+    /// Returns the names of all files of precompiled headers, without those of the folders.
     fn files(&self) -> Vec<String> {
         let list = |dir: &Path| -> Vec<PathBuf> {
             fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
@@ -83,7 +84,7 @@ impl Bench {
     }
 }
 
-/// The files of one preamble.
+/// The files of one precompiled header.
 const WHOLE: [&str; 7] = [".began", ".lock", "plan", "preamble.d", "preamble.h", "preamble.h.gch", "record"];
 
 fn kill(mut child: Child) {
@@ -130,7 +131,7 @@ fn without_its_compiler_a_program_compiles_plainly_and_tries_again_later() {
     });
     assert_eq!((bench.calls(), bench.made().len()), ([0, 1, 1], 0));
     bench.go_on();
-    // Not at once: it may be killed each time, for want of memory.
+    // Not at once: it may be killed each time, because memory is short.
     assert_eq!(call(&bench.jit("second"), "second"), 1);
     assert_eq!(bench.calls(), [0, 2, 1]);
     bench.let_hours_pass();
@@ -138,15 +139,15 @@ fn without_its_compiler_a_program_compiles_plainly_and_tries_again_later() {
     assert_eq!((bench.calls(), bench.files()), ([1, 2, 2], WHOLE.map(str::to_owned).to_vec()));
 }
 
-// --- whose environment changes ---------------------------------------------------------------------------------------
+// --- an environment that changes ---------------------------------------------------------------------------
 
-/// Another thread of the host changes by what compilers find headers, while a preamble waits to be made.
+/// Another thread of the host changes the search path of compilers while a precompiled header waits to be
+/// built.
 fn in_two_environments(mut bench: Bench) {
     bench.params.set("build.precompile", "auto").unwrap();
     bench.params.set("build.include_dirs", "").unwrap();
     let set = |dir: &str| {
-        // SAFETY: this program runs one test, and no other thread of it looks at variables but by this
-        // library.
+        // SAFETY: this program runs one test, and its other threads read variables only through this library.
         unsafe { std::env::set_var("CPATH", bench.at.join(dir)) };
     };
     for dir in ["a", "b"] {
@@ -176,16 +177,16 @@ fn what_is_made_later_is_made_in_the_environment_of_the_build() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-// --- where there is no room -----------------------------------------------------------------------------------------
+// --- full disks --------------------------------------------------------------------------------------------
 
-/// Bytes of a precompiled preamble of a bench.
+/// Returns the size of a precompiled header, in bytes.
 fn size_of_one() -> u64 {
     let bench = Bench::new("/usr/bin/g++", "always");
     bench.jit("first");
     fs::metadata(bench.made()[0].join("preamble.h.gch")).unwrap().len()
 }
 
-/// In a file system of its own, which is gone with it.
+/// Runs in a file system of its own, which ends with the process.
 fn on_a_full_disk(bench: &Bench) {
     let store = bench.at.join("cache/pch");
     let filler = store.join("filler");
@@ -212,12 +213,12 @@ fn on_a_full_disk_a_program_compiles_plainly() {
         return;
     }
     let whole = size_of_one() >> 10;
-    // Nothing at all; the text; a part of what is made of it; nearly all of that.
+    // Room for nothing; for the text; for a part of the result; for nearly all of it.
     for (size, fill) in [(64, true), (64, false), (whole / 2, false), (whole - 40, false)] {
         let bench = Bench::new("/usr/bin/g++", "always");
         let store = bench.at.join("cache/pch");
         fs::create_dir_all(&store).unwrap();
-        // What is on the disk is that of a cache.
+        // Marks the directory as a cache.
         let mark = "Signature: 8a477f597d28d172789f06886806bc55\n# dijitso cache, format 1\n";
         fs::write(bench.at.join("cache/CACHEDIR.TAG"), mark).unwrap();
         if fill {
@@ -231,8 +232,8 @@ fn on_a_full_disk_a_program_compiles_plainly() {
     }
 }
 
-/// A limit of what may be written to one file, with the signal and without: too small for what is
-/// preprocessed, and for what is precompiled.
+/// Limits the size of a file, with the signal and without: below that of the preprocessed text, and below
+/// that of the precompiled header.
 #[test]
 fn what_is_larger_than_a_file_may_be_is_not_made() {
     for (blocks, trap, tries) in [(400, "", 0), (8000, "", 1), (8000, "trap '' XFSZ; ", 1)] {

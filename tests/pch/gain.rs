@@ -1,4 +1,4 @@
-//! When a host begins to gain: in which modes, how early, and at whose cost. By the calls of the compiler.
+//! The first builds that use a precompiled header, in each mode, by the calls of the compiler.
 
 use std::fs;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::bench::{Bench, call};
 
 impl Bench {
-    /// The calls of the compiler that build or are about precompiled headers, in their order.
+    /// Returns the compiler calls that build or precompile, in order.
     fn order(&self) -> Vec<&'static str> {
         let text = fs::read_to_string(self.at.join("calls")).unwrap_or_default();
         let kind = |line: &str| {
@@ -16,7 +16,7 @@ impl Bench {
         text.lines().filter_map(kind).collect()
     }
 
-    /// A compiler that waits with precompiling while there is a file, and with building plainly for so many
+    /// A compiler that waits before precompiling while a file exists, and before each plain build for some
     /// seconds.
     fn slow(&self, seconds: u32) {
         let at = self.at.display();
@@ -29,7 +29,7 @@ impl Bench {
     }
 }
 
-/// Preambles are precompiled whether or not hits depend on the included files.
+/// Tracking of inputs does not change the use of precompiled headers.
 #[test]
 fn builds_gain_whatever_their_signature_is_made_of() {
     for (key, value) in
@@ -41,7 +41,7 @@ fn builds_gain_whatever_their_signature_is_made_of() {
         bench.wait_until(&format!("{key} = {value}: none was made"), |bench| bench.made().len() == 1);
         assert_eq!(call(&bench.jit("second"), "second"), 1);
         assert_eq!(bench.calls(), [1, 1, 1], "{key} = {value}");
-        // The command that is recorded is that of the mode.
+        // The recorded command is that of the mode.
         let log = bench.at.join("cache/log").read_dir().unwrap().next().unwrap().unwrap().path();
         let noted = fs::read_to_string(log).unwrap().contains(" -MD ");
         assert_eq!(noted, value == "hash", "{key} = {value}");
@@ -122,7 +122,7 @@ fn no_build_waits_longer_than_twice_what_those_before_it_took() {
     bench.wait_until("none was made", |bench| bench.made().len() == 1);
 }
 
-/// They are read once, which is remembered.
+/// The headers are read once, and the result is remembered.
 #[test]
 fn few_headers_are_not_worth_it_unless_somebody_says_so() {
     let mut bench = Bench::new("/usr/bin/g++", "auto");

@@ -1,4 +1,4 @@
-//! Precompiled preambles with real compilers: the same code, sooner.
+//! Precompiled headers with real compilers: the same code, sooner.
 //!
 //! Child processes run the ignored test of `faults`.
 
@@ -25,7 +25,7 @@ use dijitso::jit::{Callbacks, Request, Session, Source};
 use absent::has_program;
 use bench::{Bench, COMMON, call, source};
 
-/// Whatever comes of it, it is the same as without, in the code and in what is recorded of it.
+/// Code and recorded inputs are the same as without.
 #[test]
 fn the_code_and_what_is_recorded_are_the_same_with_and_without() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
@@ -50,7 +50,8 @@ fn the_code_and_what_is_recorded_are_the_same_with_and_without() {
 fn c_has_preambles_too() {
     let code = "#include <stdio.h>\n#include <common.h>\nint f_c(void) { return VALUE + EXTRA; }\n";
     let mut bench = Bench::new("/usr/bin/gcc", "always");
-    let header = "#ifndef C\n#define C\n#define VALUE 3\n#include <math.h>\nstatic inline int g(void) { return 1; }\n\
+    let header = "#ifndef C\n#define C\n#define VALUE 3\n#include <math.h>\nstatic inline int g(void) { \
+                  return 1; }\n\
                   #define EXTRA g()\n#endif\n";
     fs::write(bench.at.join("headers/common.h"), header).unwrap();
     let compiler = bench.at.join("g++").display().to_string();
@@ -107,7 +108,7 @@ fn a_header_that_has_changed_is_read_anew() {
     assert_eq!(bench.calls(), [1, 1, 1]);
 }
 
-/// The same name in a directory that is searched earlier, however that is known to the compiler.
+/// A header of the same name in a directory that is searched earlier, by two options.
 #[test]
 fn a_header_that_would_be_found_earlier_is_read() {
     for option in ["-I", "--include-directory="] {
@@ -178,7 +179,7 @@ fn what_is_damaged_or_could_be_somebody_elses_is_not_used() {
     chmod(&file, 0o666);
     assert!(!used("writable"));
     chmod(&file, 0o600);
-    // The times of the file are others now.
+    // The times of the file have changed.
     assert!(!used("touched"));
     fs::write(&file, &whole[..whole.len() / 2]).unwrap();
     assert!(!used("half"));
@@ -186,7 +187,7 @@ fn what_is_damaged_or_could_be_somebody_elses_is_not_used() {
     std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
     assert!(!used("link"));
     fs::write(folder.join("record"), &record[..record.len() / 2]).unwrap();
-    // Nobody knows anything of it any more: it is made anew.
+    // Without its record it is built again.
     assert!(used("forgotten"));
     assert_eq!(bench.calls()[2], 2);
 }
@@ -215,7 +216,7 @@ fn a_wrong_source_is_told_as_by_the_plain_command() {
     assert!(!error.log().contains("pch"));
     let folder = PathBuf::from(error.path());
     assert!(!fs::read_to_string(folder.join("recompile.sh")).unwrap().contains("pch"));
-    // It was not at fault.
+    // The precompiled header was not the reason.
     for (key, value) in
         [("build.precompile", "always"), ("cache.cache_dir", bench.at.join("cache").to_str().unwrap())]
     {
@@ -227,11 +228,12 @@ fn a_wrong_source_is_told_as_by_the_plain_command() {
 
 #[test]
 fn what_a_compiler_does_not_take_is_used_once() {
-    // What it says of the text, and what may pass.
+    // An error in the text, and one that may be transient.
     for (said, pause) in [("x.h:1: error: no", 24 * 3600), ("no", 60)] {
         let bench = Bench::new("/usr/bin/g++", "always");
         let refusing = format!(
-            "case \"$*\" in *-soname*) for word; do case $word in */preamble.h) echo {said} >&2; exit 1;; esac; done;; \
+            "case \"$*\" in *-soname*) for word; do case $word in */preamble.h) echo {said} >&2; exit 1;; \
+             esac; done;; \
              esac\n"
         );
         bench.write_compiler(&refusing, "/usr/bin/g++");
@@ -291,7 +293,7 @@ fn several_at_once_make_one() {
     assert_eq!(bench.calls(), [3, 0, 1]);
 }
 
-/// The compiler of an unfinished preamble ended after its program, or with it.
+/// The compiler may have ended after its program, or with it.
 #[test]
 fn what_an_ended_program_has_begun_is_taken_up_or_made_anew() {
     let bench = Bench::new("/usr/bin/g++", "always");
@@ -322,8 +324,7 @@ fn what_an_ended_program_has_left_is_not_taken_up_when_another_header_would_be_f
     assert_eq!(bench.calls(), [2, 0, 2]);
 }
 
-/// A precompiled header does not hand on how structures are packed, which symbols are visible, or the target
-/// processor.
+/// Packing, visibility and target processor do not survive the end of a precompiled header.
 #[test]
 fn a_header_that_leaves_something_set_for_what_follows_has_none() {
     for compiler in ["/usr/bin/g++", "/usr/bin/clang++"] {
@@ -333,7 +334,8 @@ fn a_header_that_leaves_something_set_for_what_follows_has_none() {
         let bench = Bench::new(compiler, "always");
         let code = |name: &str| {
             format!(
-                "#include <common.h>\nstruct S {{ char c; double d; }};\nextern \"C\" int f_{name}() {{ return sizeof(S); }}\n"
+                "#include <common.h>\nstruct S {{ char c; double d; }};\nextern \"C\" int f_{name}() {{ \
+                 return sizeof(S); }}\n"
             )
         };
         let text = format!("{}#pragma pack(push, 1)\n#pragma pack(pop)\n", COMMON.replace("VALUE", "1"));

@@ -1,4 +1,4 @@
-//! `build.pch_headers`: the headers that are precompiled are named, and the code is the same.
+//! `build.pch_headers`: named headers are precompiled, and the code is the same.
 
 use std::fs;
 
@@ -9,20 +9,20 @@ use crate::bench::{Bench, call};
 
 const COMPILERS: [&str; 2] = ["/usr/bin/g++", "/usr/bin/clang++"];
 
-/// A bench whose common header is named, and a factor that a macro may change.
+/// Returns a bench with a named common header, and a factor that a macro may change.
 fn named(compiler: &str) -> Bench {
     let mut bench = Bench::new(compiler, "always");
     bench.write(
         "shared.h",
         "#ifndef SHARED_H\n#define SHARED_H\n#include <algorithm>\n#include <vector>\n#ifndef FACTOR\n\
-         #define FACTOR 1\n#endif\nstruct Shared { virtual ~Shared() {} virtual int value() const { return FACTOR; } };\n\
-         #endif\n",
+         #define FACTOR 1\n#endif\nstruct Shared {\nvirtual ~Shared() {}\n\
+         virtual int value() const { return FACTOR; }\n};\n#endif\n",
     );
     bench.params.set("build.pch_headers", "shared.h").unwrap();
     bench
 }
 
-/// The text of a header that a host writes for one source, with what it begins with.
+/// Returns the text of a header that a host writes for one source, after some first lines.
 fn own(name: &str, begin: &str) -> String {
     format!(
         "// {name}\n#ifndef OWN_{name}_H\n#define OWN_{name}_H\n{begin}#include <cstdlib>\n\
@@ -80,7 +80,7 @@ fn sources_that_begin_with_a_header_of_their_own_share_what_is_named() {
     }
 }
 
-/// Without the setting each of these sources has a preamble of its own.
+/// Without the parameter, each of these sources has a preamble of its own, which no other shares.
 #[test]
 fn unless_they_are_named_a_hosts_headers_are_common_to_all() {
     let mut bench = named("/usr/bin/g++");
@@ -98,15 +98,14 @@ fn a_macro_that_is_defined_before_is_respected() {
             continue;
         }
         let mut bench = named(compiler);
-        // Where: nowhere, in the source, in its header, in a header that both include; on the command line.
+        // The place of the macro: none, the source, its header, a header that both include, the command line.
         bench.write("config.h", "#ifndef CONFIG_H\n#define CONFIG_H\n#define FACTOR 7\n#endif\n");
         let cases = [
             ("none", "", INCLUDE.to_owned(), 1),
             ("source", "#define FACTOR 5\n", INCLUDE.to_owned(), 5),
             ("header", "", format!("#define FACTOR 6\n{INCLUDE}"), 6),
             ("both", "#include \"config.h\"\n", format!("#include <config.h>\n{INCLUDE}"), 7),
-            // Read a second time, this would undefine what the named header defines: there is nothing to
-            // share.
+            // A second inclusion would undefine what the named header defines: there is nothing to share.
             ("taken", "#define FACTOR 8\n", format!("#undef FACTOR\n{INCLUDE}"), 1),
         ];
         let build = |bench: &Bench| -> Vec<String> {
@@ -131,7 +130,7 @@ fn a_macro_that_is_defined_before_is_respected() {
     }
 }
 
-/// The guard of the source's own header is not defined while the named header is precompiled.
+/// The guard of the source's own header is not defined in the precompiled header.
 #[test]
 fn a_named_header_that_asks_for_the_guard_of_another_is_read_with_it() {
     let bench = named("/usr/bin/g++");
@@ -157,7 +156,7 @@ fn code_before_a_named_header_comes_before_it() {
     assert_eq!(call(&bench.build("early", "#include <early.h>\n", INCLUDE), "early"), 2);
     let begin = format!("{INCLUDE}#include <early.h>\n");
     assert_eq!(call(&bench.build("late", "#define FACTOR 3\n", &begin), "late"), 3);
-    // And a source without any of them has none.
+    // A source without any of them has no preamble.
     bench
         .jit_with(
             "none",
@@ -168,11 +167,11 @@ fn code_before_a_named_header_comes_before_it() {
     assert_eq!(bench.calls(), [1, 2, 1]);
 }
 
-/// Which file an include directive leads to depends on where it stands.
+/// The target of an include directive depends on its file.
 #[test]
 fn headers_of_one_name_in_several_places_are_those_that_a_compiler_finds() {
     let mut bench = named("/usr/bin/g++");
-    // Beside the header that includes it, and where others would find it.
+    // Beside the including header, and in a search directory.
     bench.write("sub/shared.h", "#define FACTOR 2\n#include \"../shared.h\"\n");
     bench.write("sub/begin.h", "#pragma once\n#include \"shared.h\"\n");
     assert_eq!(call(&bench.build("beside", "", "#include \"sub/begin.h\"\n"), "beside"), 2);
@@ -185,7 +184,7 @@ fn headers_of_one_name_in_several_places_are_those_that_a_compiler_finds() {
     bench.params.set("build.include_dirs", &dirs.join(" ")).unwrap();
     let begin = format!("#include <begin.h>\n{INCLUDE}");
     assert_eq!(call(&bench.build("twice", "", &begin), "twice"), 3);
-    // By a path that is no name.
+    // By a path with a dot.
     bench.write("../above.h", "#define FACTOR 5\n");
     let begin = format!("#include \"../above.h\"\n{INCLUDE}");
     assert_eq!(call(&bench.build("above", "", &begin), "above"), 5);
@@ -195,7 +194,7 @@ fn headers_of_one_name_in_several_places_are_those_that_a_compiler_finds() {
     assert_eq!(bench.calls(), [2, 2, 2]);
 }
 
-/// A header that was searched for includes may change like any other file.
+/// A header whose contents were copied may change like any other.
 #[test]
 fn a_header_that_was_looked_through_is_read_anew() {
     let bench = named("/usr/bin/g++");
@@ -225,7 +224,7 @@ fn what_is_named_keeps_to_the_limits_and_to_the_switch() {
     assert_eq!((bench.calls(), bench.made().len()), ([0, 3, 1], 0));
 }
 
-/// A few headers are worth precompiling if the host names them.
+/// A named header is precompiled even if it includes few others.
 #[test]
 fn what_is_named_is_made_beside_the_program() {
     let mut bench = named("/usr/bin/g++");

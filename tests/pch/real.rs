@@ -1,7 +1,6 @@
-//! Sources as FFC, FFCx and DOLFIN write them: the same code with the preamble precompiled, and with it in
-//! use.
+//! Sources of FFC, FFCx and DOLFIN give the same code with precompiled headers.
 //!
-//! A test prints which of them are not installed.
+//! Skips, with a message, what is not installed.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,7 +33,7 @@ struct Part {
     modules: Vec<Module>,
 }
 
-/// Returns the sources that FFC and FFCx write.
+/// Runs the FFC and FFCx of this system.
 fn generated(dir: &Path) -> BTreeMap<String, Part> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/pch/real_sources.py");
     // Where Debian's packages are, whatever other interpreter comes first.
@@ -66,7 +65,7 @@ fn generated(dir: &Path) -> BTreeMap<String, Part> {
     parts
 }
 
-/// Returns the sources that DOLFIN writes. `None` if its headers are not installed.
+/// Returns sources as DOLFIN writes them, if its headers are installed.
 fn dolfin() -> Option<Part> {
     let output = Command::new("pkg-config").args(["--cflags", "dolfin"]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
@@ -96,7 +95,7 @@ fn dolfin() -> Option<Part> {
     })
 }
 
-/// The libraries of DOLFIN, which a host has and this program has not.
+/// Returns the libraries of DOLFIN, which a host has loaded and this program has not.
 struct Admits;
 
 impl Loader for Admits {
@@ -105,7 +104,7 @@ impl Loader for Admits {
     }
 }
 
-/// Builds a module and loads nothing: the libraries of DOLFIN would come with it.
+/// Builds a module without loading it: DOLFIN's libraries would be loaded too.
 fn build(bench: &Bench, module: &Module) -> PathBuf {
     let params = bench.params.resolve().unwrap();
     let generate = |_: GenerateRequest<'_>, source: &mut Source| {
@@ -120,7 +119,7 @@ fn build(bench: &Bench, module: &Module) -> PathBuf {
     library.unwrap_or_else(|error| panic!("{}: {error}\n{}", module.name, error.log())).path().to_owned()
 }
 
-/// The disassembly and the data of a library.
+/// Returns the disassembly and the data of a library.
 fn contents(library: &Path) -> (String, Vec<(String, Vec<u8>)>) {
     let image = fs::read(library).unwrap();
     let file = object::File::parse(image.as_slice()).unwrap();
@@ -134,7 +133,7 @@ fn contents(library: &Path) -> (String, Vec<(String, Vec<u8>)>) {
     (Bench::disassembly(library), sections.collect())
 }
 
-/// The compiler is asked itself: it names the headers that it reads.
+/// Asks the compiler for the headers that it reads.
 fn assert_is_used(bench: &Bench, compiler: &str) {
     let calls = fs::read_to_string(bench.at.join("calls")).unwrap();
     let line = calls.lines().rfind(|line| line.contains("-soname") && line.contains("preamble.h")).unwrap();
@@ -153,7 +152,7 @@ fn assert_is_used(bench: &Bench, compiler: &str) {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{line}: {said}");
-    // GCC names it with a mark; for Clang it is no header at all, and what it was made from is not read.
+    // GCC marks it in the list; Clang does not list it, and does not read the headers it was made from.
     let read = said.lines().filter(|line| line.starts_with('.')).count();
     let marked = said.lines().any(|line| line.starts_with("! ") && line.ends_with("preamble.h.gch"));
     assert!(read == 0 && (marked || compiler.contains("clang")), "{compiler}: {line}\n{said}");
@@ -175,7 +174,7 @@ fn sources_of_ffc_ffcx_and_dolfin_give_the_same_code() {
     }
 }
 
-/// The headers of DOLFIN's expressions, in the mode in which DOLFIN asks for them and in the other.
+/// The headers of DOLFIN's expressions, with DOLFIN's flags and with others.
 #[test]
 fn expressions_of_dolfin_gain_after_the_first_build() {
     let Some(part) = dolfin() else { return };

@@ -1,7 +1,7 @@
-//! Makes precompiled preambles: one at a time on a host, beside the program where nobody is to wait for it.
+//! Builds precompiled headers: one at a time in a store, in the background if no build waits for it.
 //!
-//! A program may end while its compiler is still at it. That compiler ends by itself, with the lock that it holds, or
-//! by a limit of its time; what it has finished is taken up by whoever next wants the same.
+//! If the program ends first, the compiler goes on, with the lock that it holds, until it ends or its time
+//! limit. The next program that needs the result takes it over.
 
 #![forbid(unsafe_code)]
 
@@ -28,77 +28,80 @@ use crate::process::detached::{DetachedCommand, DetachedExit, RunDetached};
 use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
 
-use super::environment::{self, Environment};
+use super::environment::{self, CompilerEnv};
 use super::pragmas;
-use super::record::{Record, file_stamp, is_idempotent};
-use super::{HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, TIMES, firm, is_as_made, read_record};
+use super::record::{PchRecord, file_stamp, is_idempotent};
+use super::{
+    FAILURE_FACTOR, HEADER, PAUSE, PRECOMPILED, RECORD, REFUSAL, Store, has_recorded_stamps, read_record,
+    trusted_path,
+};
 
-/// For how long a compiler may run, in seconds of the clock and of a processor.
+/// Limit of wall clock time and of processor time of a compiler.
 pub(super) const LIMIT: Duration = Duration::from_secs(600);
 
-/// How long to wait for others who make one.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for another program that builds in the same store.
+pub(super) const MAX_LOCK_WAIT: Duration = Duration::from_secs(120);
 
-/// How long to wait for a place among the compilers of this host.
-const PATIENCE_FOR_A_PLACE: Duration = Duration::from_secs(600);
+/// Longest wait for a compiler slot.
+const MAX_SLOT_WAIT: Duration = Duration::from_secs(600);
 
-/// How often at most a use is noted.
-const NOTED: Duration = Duration::from_secs(3600);
+/// Interval in which uses are recorded.
+const USE_INTERVAL: Duration = Duration::from_secs(3600);
 
 const LOCK: &str = ".lock";
 const PLAN: &str = "plan";
-const NOTES: &str = "preamble.d";
-const TWICE: &str = "twice.h";
-const ONCE_MORE: &str = "twice.i";
-const NOTES_OF_TWICE: &str = "twice.d";
-/// What stands between the two times that the preamble is read for a trial, and is a line of its own.
+const DEPFILE: &str = "preamble.d";
+const TWICE_HEADER: &str = "twice.h";
+const TWICE_OUTPUT: &str = "twice.i";
+const TWICE_DEPFILE: &str = "twice.d";
+/// Line between the two copies of the preamble in the test of idempotence.
 const MARK: &str = "int dijitso_mark_between_two_preambles;\n";
 
-/// A preamble to be made.
+/// A precompiled header to build.
 #[derive(Clone, Debug)]
-pub(super) struct Work {
+pub(super) struct PchJob {
     pub(super) store: Store,
     /// Name of its folder.
     pub(super) key: String,
-    /// The directives.
+    /// The preamble.
     pub(super) text: String,
     /// Compiler, flags and include directories.
     pub(super) argv: Vec<String>,
-    /// As after `-x`.
+    /// Name of the language after `-x`.
     pub(super) language: &'static str,
-    /// The environment in which it was wanted: of that of the program another thread may change something.
-    pub(super) environment: Environment,
-    /// Directories in which headers are searched, by our command.
+    /// Environment at the time of the request: another thread may change that of the process.
+    pub(super) environment: CompilerEnv,
+    /// Directories that our command names for headers.
     pub(super) searched: Vec<PathBuf>,
     /// Time limit of one run.
     pub(super) limit: Duration,
-    /// With fewer headers it is not made.
-    pub(super) fewest: usize,
-    /// The cores for its compilers.
+    /// Least number of headers.
+    pub(super) min_headers: usize,
+    /// Cores for the compilers.
     pub(super) cores: Cores,
 }
 
-/// Places for compilers on this host: where they are counted, and which will do.
+/// Directory in which compiler slots of this host are counted, and the numbers of slots to choose from.
 #[derive(Clone, Debug)]
-pub(super) struct Places {
+pub(super) struct SlotChoice {
     pub(super) dir: PathBuf,
     pub(super) choices: Vec<usize>,
 }
 
-/// Why it is not made if there are fewer headers than that.
-const FEW: &str = "it has too few headers to be worth it";
+/// Reason in a record, compared when it is read.
+const TOO_FEW_HEADERS: &str = "it has too few headers to save time";
 
-/// What is written down before the compiler runs, so that others can take up what it has made.
+/// State before the compiler runs. Another program that finds it can complete the build.
 #[derive(Debug, Serialize, Deserialize)]
-struct Plan {
+struct PchPlan {
     began: RunStart,
-    /// From before it runs, without what it makes.
-    record: Record,
+    /// PchRecord of the headers, without the result.
+    record: PchRecord,
 }
 
-impl Work {
-    pub(super) fn tell(&self, why: &str) {
-        log::info!("precompiled preamble {}: {why}", self.key);
+impl PchJob {
+    pub(super) fn log(&self, why: &str) {
+        log::info!("precompiled header {}: {why}", self.key);
     }
 
     pub(super) fn folder(&self) -> PathBuf {
@@ -109,7 +112,7 @@ impl Work {
         self.key == other.key && self.store.dir == other.store.dir
     }
 
-    /// Whether there is none, and making one may help.
+    /// Returns true if there is no usable one, and it is time to build one.
     pub(super) fn needs_build(&self) -> bool {
         let folder = self.folder();
         let Some(record) = read_record(&folder) else { return true };
@@ -117,20 +120,20 @@ impl Work {
         let age = made.ok().and_then(|made| SystemTime::now().duration_since(made).ok()).unwrap_or(REFUSAL);
         let current = record.is_current();
         match record.refused.as_deref() {
-            Some(FEW) if self.fewest == 0 => true,
+            Some(TOO_FEW_HEADERS) if self.min_headers == 0 => true,
             Some(_) => age >= Duration::from_secs(record.pause) || (!current && age >= PAUSE),
-            None => (!current || !is_as_made(&folder, &record)) && age >= PAUSE,
+            None => (!current || !has_recorded_stamps(&folder, &record)) && age >= PAUSE,
         }
     }
 }
 
-/// The preambles that this process is to make.
+/// Precompiled headers that this process will build.
 #[derive(Default)]
 struct Queue {
-    /// Whose queue it is: a process that was forked off has a copy, and not the thread.
+    /// Process of the queue: a forked process has a copy of it, but not the thread.
     creator: Option<Creator>,
-    waiting: Vec<(Work, Option<Places>)>,
-    /// The stores for which a thread is at it: in each, one is made at a time.
+    waiting: Vec<(PchJob, Option<SlotChoice>)>,
+    /// Stores with a running thread. In each, one is built at a time.
     busy: Vec<PathBuf>,
 }
 
@@ -145,42 +148,43 @@ fn queue() -> MutexGuard<'static, Queue> {
     queue
 }
 
-/// Whether this process is making it, or about to.
-pub(super) fn is_under_way(work: &Work) -> bool {
+/// Returns true if this process builds it, or will.
+pub(super) fn is_queued(work: &PchJob) -> bool {
     queue().waiting.iter().any(|(other, _)| other.is_same(work))
 }
 
-/// Makes a preamble beside what this program does next, with a lower priority, as one of the compilers of this host.
-pub(super) fn make_later(work: Work, places: Option<Places>, run: RunDetached) {
+/// Builds a precompiled header in the background, with lower priority, in a compiler slot of this host.
+pub(super) fn queue_build(work: PchJob, slot_choice: Option<SlotChoice>, run: RunDetached) {
     let mut queue = queue();
     if queue.waiting.iter().any(|(other, _)| other.is_same(&work)) {
         return;
     }
     let dir = work.store.dir.clone();
-    queue.waiting.push((work, places));
+    queue.waiting.push((work, slot_choice));
     if queue.busy.contains(&dir) {
         return;
     }
     queue.busy.push(dir.clone());
     let of = dir.clone();
     let thread = std::thread::Builder::new().name("dijitso-pch".to_owned());
-    if thread.spawn(move || work_off(&of, run)).is_err() {
+    if thread.spawn(move || run_queue(&of, run)).is_err() {
         queue.waiting.retain(|(work, _)| work.store.dir != dir);
         queue.busy.retain(|other| *other != dir);
     }
 }
 
-fn work_off(dir: &Path, run: RunDetached) {
-    // Of this thread alone, and of what it starts. Not the lowest: what holds a place of a compiler is to come to its end.
+fn run_queue(dir: &Path, run: RunDetached) {
+    // Of this thread and its children. Not the lowest, because it holds a compiler slot.
     let _ = rustix::process::setpriority_process(None, 5);
-    while let Some((work, places)) = next(dir) {
-        make_in_a_place(&work, places.as_ref(), run);
+    while let Some((work, slot_choice)) = next_job(dir) {
+        build_in_slot(&work, slot_choice.as_ref(), run);
         queue().waiting.retain(|(other, _)| !other.is_same(&work));
     }
 }
 
-/// The first that waits for this store. Without one, the thread that asks is not at it any more.
-fn next(dir: &Path) -> Option<(Work, Option<Places>)> {
+/// Returns the next one for this store. If there is none, the calling thread is taken off the list of busy
+/// ones.
+fn next_job(dir: &Path) -> Option<(PchJob, Option<SlotChoice>)> {
     let mut queue = queue();
     let next = queue.waiting.iter().find(|(work, _)| work.store.dir == dir).cloned();
     if next.is_none() {
@@ -189,74 +193,75 @@ fn next(dir: &Path) -> Option<(Work, Option<Places>)> {
     next
 }
 
-fn make_in_a_place(work: &Work, places: Option<&Places>, run: RunDetached) {
-    let place = match places {
-        Some(Places { dir, choices }) => {
-            match slots::take_spare(&SlotRequest { dir, choices, patience: PATIENCE_FOR_A_PLACE }) {
-                None => return work.tell("all places for compilers stayed taken"),
+fn build_in_slot(work: &PchJob, slot_choice: Option<&SlotChoice>, run: RunDetached) {
+    let place = match slot_choice {
+        Some(SlotChoice { dir, choices }) => {
+            match slots::take_spare(&SlotRequest { dir, choices, patience: MAX_SLOT_WAIT }) {
+                None => return work.log("no compiler slot became free"),
                 place => place,
             }
         }
         None => None,
     };
-    // Another program may have made it meanwhile.
+    // Another program may have built it meanwhile.
     if work.needs_build() {
-        make(work, run, PATIENCE);
+        build(work, run, MAX_LOCK_WAIT);
     }
     drop(place);
 }
 
-/// Why there is none.
+/// Reason why none was built.
 #[derive(Debug, PartialEq, Eq)]
-struct Refusal {
+struct PchRefusal {
     why: String,
-    /// Whether the next try may succeed though nothing has changed.
-    passes: bool,
+    /// True if another try may succeed although no header has changed.
+    is_transient: bool,
 }
 
-impl Refusal {
-    fn lasting(why: impl Into<String>) -> Self {
-        Self { why: why.into(), passes: false }
+impl PchRefusal {
+    fn permanent(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_transient: false }
     }
 
-    /// What a compiler has not done. Only what it says of the text is a reason to give up.
+    /// Returns the reason after a failed compiler run. It is transient unless the compiler has refused the
+    /// text.
     fn of_compiler(what: &str, said: &str) -> Self {
         let line = diagnostics::first_error(said);
         let why = line.map_or_else(|| what.to_owned(), |line| format!("{what}: {line}"));
-        Self { why, passes: !diagnostics::is_refusal(said) }
+        Self { why, is_transient: !diagnostics::is_refusal(said) }
     }
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for PchRefusal {
     fn from(error: io::Error) -> Self {
-        Self { why: error.to_string(), passes: true }
+        Self { why: error.to_string(), is_transient: true }
     }
 }
 
-/// Makes a preamble, or takes up one that somebody has left. Tells why there is none. Waits at most for `patience` for
-/// another program that makes one.
-pub(super) fn make(work: &Work, run: RunDetached, patience: Duration) {
-    if let Err(refusal) = try_to_make(work, run, patience) {
-        work.tell(&refusal.why);
+/// Builds a precompiled header, or completes what another program has left, and logs why there is none. Waits
+/// at most for `patience` for another program that builds one.
+pub(super) fn build(work: &PchJob, run: RunDetached, patience: Duration) {
+    if let Err(refusal) = try_build(work, run, patience) {
+        work.log(&refusal.why);
     }
 }
 
-fn try_to_make(work: &Work, run: RunDetached, patience: Duration) -> Result<(), Refusal> {
+fn try_build(work: &PchJob, run: RunDetached, patience: Duration) -> Result<(), PchRefusal> {
     if !work.store.dir.parent().is_some_and(Path::is_dir) {
-        // The cache has been removed meanwhile, and is not to come back.
+        // The cache was removed meanwhile: do not recreate it.
         return Ok(());
     }
     fsutil::create_dirs(&work.store.dir)?;
-    let loose = || Refusal::lasting("others can change what is in its directory");
-    let dir = firm(&work.store.dir).ok_or_else(loose)?;
+    let untrusted = || PchRefusal::permanent("other users can change its directory");
+    let dir = trusted_path(&work.store.dir).ok_or_else(untrusted)?;
     let Some(lock) = take_lock(&dir.join(LOCK), &work.folder(), patience)? else { return Ok(()) };
     let begin = Instant::now();
-    let made = make_in(work, run, &lock);
-    if let Err(Refusal { why, passes }) = &made {
-        refuse(work, why, if *passes { PAUSE.max(begin.elapsed() * TIMES) } else { REFUSAL });
+    let made = build_locked(work, run, &lock);
+    if let Err(PchRefusal { why, is_transient }) = &made {
+        refuse(work, why, if *is_transient { PAUSE.max(begin.elapsed() * FAILURE_FACTOR) } else { REFUSAL });
     }
-    make_room(&work.store, &work.key);
-    // Not left to the closing of the file: a process that the host has forked may have a copy of it.
+    evict(&work.store, &work.key);
+    // Explicitly: a forked process of the host may have a copy of the open file.
     let _ = flock(&lock, FlockOperation::Unlock);
     made
 }
@@ -266,7 +271,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)
 }
 
-/// Waits for the lock. `None` when what is wanted has appeared, or others take too long.
+/// Waits for the lock. Returns `None` if another program has written the record meanwhile, or takes too long.
 fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Option<File>> {
     let file = open_lock(path)?;
     let before = read_record(folder);
@@ -295,10 +300,10 @@ fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Optio
     }
 }
 
-fn make_in(work: &Work, run: RunDetached, lock: &File) -> Result<(), Refusal> {
+fn build_locked(work: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchRefusal> {
     let folder = work.folder();
-    if let Some(plan) = left(work, &folder)
-        && finish(work, &folder, plan).is_ok()
+    if let Some(plan) = leftover_plan(work, &folder)
+        && complete(work, &folder, plan).is_ok()
     {
         return Ok(());
     }
@@ -309,102 +314,118 @@ fn make_in(work: &Work, run: RunDetached, lock: &File) -> Result<(), Refusal> {
     let run = |arguments: &[&str], what: &str| {
         let mut argv = work.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        let Work { environment, limit, cores, .. } = work;
+        let PchJob { environment, limit, cores, .. } = work;
         let (limit, cores) = (*limit, *cores);
         match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit, cores, environment })? {
             DetachedExit::Success(said) => Ok(said),
-            DetachedExit::Failure(said) => Err(Refusal::of_compiler(what, &said)),
+            DetachedExit::Failure(said) => Err(PchRefusal::of_compiler(what, &said)),
         }
     };
     write(HEADER, &work.text)?;
-    // What is included a second time must be nothing, since the sources include it once more.
-    write(TWICE, &format!("{}{MARK}{}", work.text, work.text))?;
-    let arguments =
-        ["-v", "-MD", "-MF", NOTES_OF_TWICE, "-x", work.language, "-E", "-dD", TWICE, "-o", ONCE_MORE];
-    let said = run(&arguments, "the compiler does not read it")?;
-    let twice = fsutil::read_plain(&folder.join(ONCE_MORE), LONGEST_TEXT)?;
+    // A second inclusion must have no effect, because the source includes the headers again.
+    write(TWICE_HEADER, &format!("{}{MARK}{}", work.text, work.text))?;
+    let arguments = [
+        "-v",
+        "-MD",
+        "-MF",
+        TWICE_DEPFILE,
+        "-x",
+        work.language,
+        "-E",
+        "-dD",
+        TWICE_HEADER,
+        "-o",
+        TWICE_OUTPUT,
+    ];
+    let said = run(&arguments, "the compiler cannot read it")?;
+    let twice = fsutil::read_plain(&folder.join(TWICE_OUTPUT), LONGEST_TEXT)?;
     let text = String::from_utf8_lossy(&twice);
     if !is_idempotent(&text, MARK) {
-        return Err(Refusal::lasting("its headers give something else when they are included twice"));
+        return Err(PchRefusal::permanent("its headers have another result when they are included twice"));
     }
-    if let Some(pragma) = pragmas::lasting(&text) {
-        return Err(Refusal::lasting(format!("its headers leave something set for what follows: {pragma}")));
+    if let Some(pragma) = pragmas::lasting_pragma(&text) {
+        return Err(PchRefusal::permanent(format!("its headers leave a pragma in effect: {pragma}")));
     }
     drop(text);
     drop(twice);
-    let silent = || Refusal::lasting("the compiler does not say where it searches for headers");
+    let silent = || PchRefusal::permanent("the compiler does not print its search directories");
     let mut searched = environment::searched(&said).ok_or_else(silent)?;
     searched.extend(work.searched.iter().cloned());
-    // Before it is compiled: what changes meanwhile is seen.
-    let headers = inputs::all_headers(&fsutil::read_plain_text(&folder.join(NOTES_OF_TWICE))?);
+    // Before compiling, so that changes meanwhile are noticed.
+    let headers = inputs::all_headers(&fsutil::read_plain_text(&folder.join(TWICE_DEPFILE))?);
     let count = headers.len();
-    let record = Record::now(&work.key, &work.text, headers, &searched);
-    if count < work.fewest {
-        return Err(Refusal::lasting(FEW));
+    let record = PchRecord::now(&work.key, &work.text, headers, &searched);
+    if count < work.min_headers {
+        return Err(PchRefusal::permanent(TOO_FEW_HEADERS));
     }
     if let Some(why) = record.refused {
-        return Err(Refusal::lasting(why));
+        return Err(PchRefusal::permanent(why));
     }
-    let plan = Plan { began, record };
-    for name in [TWICE, ONCE_MORE, NOTES_OF_TWICE] {
+    let plan = PchPlan { began, record };
+    for name in [TWICE_HEADER, TWICE_OUTPUT, TWICE_DEPFILE] {
         fs::remove_file(folder.join(name))?;
     }
     write(PLAN, &serde_json::to_string(&plan).map_err(io::Error::from)?)?;
     let language = format!("{}-header", work.language);
-    // The path without links: clang looks for the header there, and for nothing else.
-    let real = firm(&folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
+    // The path without links: clang compares it with the path of the header.
+    let real =
+        trusted_path(&folder).ok_or_else(|| PchRefusal::permanent("other users can change its folder"))?;
     let header = real.join(HEADER).display().to_string();
     // Without `-c`, a driver with libraries among its flags would link.
-    let arguments = ["-c", "-MD", "-MF", NOTES, "-x", &language, &header, "-o", PRECOMPILED];
-    run(&arguments, "the compiler does not precompile it")?;
-    finish(work, &folder, plan)
+    let arguments = ["-c", "-MD", "-MF", DEPFILE, "-x", &language, &header, "-o", PRECOMPILED];
+    run(&arguments, "the compiler cannot precompile it")?;
+    complete(work, &folder, plan)
 }
 
-/// The plan of a compiler whose program has ended before it, when it was about the same.
-fn left(work: &Work, folder: &Path) -> Option<Plan> {
-    if read_record(folder).is_some() || firm(folder).is_none() {
+/// Returns the plan of a compiler that has outlived its program, if it was about the same preamble.
+fn leftover_plan(work: &PchJob, folder: &Path) -> Option<PchPlan> {
+    if read_record(folder).is_some() || trusted_path(folder).is_none() {
         return None;
     }
     let plan = fsutil::read_trusted(&folder.join(PLAN)).ok().flatten()?;
-    // Written when all else is done.
-    let notes = fs::metadata(folder.join(NOTES)).is_ok_and(|facts| facts.len() > 0);
-    serde_json::from_slice(&plan).ok().filter(|plan: &Plan| notes && plan.record.is_about(&work.key))
+    // The compiler writes it last.
+    let depfile = fs::metadata(folder.join(DEPFILE)).is_ok_and(|facts| facts.len() > 0);
+    serde_json::from_slice(&plan).ok().filter(|plan: &PchPlan| depfile && plan.record.is_about(&work.key))
 }
 
-/// Writes the record of what the compiler has made.
-fn finish(work: &Work, folder: &Path, plan: Plan) -> Result<(), Refusal> {
-    let Plan { began, mut record } = plan;
-    let notes = fsutil::read_plain_text(&folder.join(NOTES))?;
-    let mut headers = inputs::all_headers(&notes);
-    // That which was precompiled, by the path that the compiler was given.
-    let real = firm(folder).ok_or_else(|| Refusal::lasting("others can change its folder"))?;
+/// Checks what the compiler has made, and writes its record.
+fn complete(work: &PchJob, folder: &Path, plan: PchPlan) -> Result<(), PchRefusal> {
+    let PchPlan { began, mut record } = plan;
+    let depfile = fsutil::read_plain_text(&folder.join(DEPFILE))?;
+    let mut headers = inputs::all_headers(&depfile);
+    // Without the preamble itself.
+    let real =
+        trusted_path(folder).ok_or_else(|| PchRefusal::permanent("other users can change its folder"))?;
     headers.retain(|path| !path.starts_with(&real));
-    let changed = record.headers.keys().find(|path| began.has_seen_change_of(path));
+    let changed = record.headers.keys().find(|path| began.precedes_change_of(path));
     if changed.is_some() || !headers.iter().eq(record.headers.keys()) || !record.is_current() {
-        let what = changed.map_or("what it is made from".to_owned(), |path| path.display().to_string());
-        return Err(Refusal { why: format!("{what} has changed meanwhile"), passes: true });
+        let what = changed.map_or("one of its headers".to_owned(), |path| path.display().to_string());
+        return Err(PchRefusal { why: format!("{what} has changed meanwhile"), is_transient: true });
     }
     let made = fsutil::open_trusted(&folder.join(PRECOMPILED)).ok().flatten();
-    let made = made.ok_or_else(|| Refusal::lasting("nothing was made"))?;
+    let made = made.ok_or_else(|| PchRefusal::permanent("the compiler has written nothing"))?;
     let size = made.metadata()?.len();
     if size == 0 {
-        return Err(Refusal::lasting("nothing was made"));
+        return Err(PchRefusal::permanent("the compiler has written nothing"));
     }
     if size > work.store.max_size {
-        return Err(Refusal::lasting(format!("it takes {} (cache.pch_max_size)", human::size(size))));
+        return Err(PchRefusal::permanent(format!(
+            "it takes {}, more than cache.pch_max_size",
+            human::size(size)
+        )));
     }
-    // No name of ours stands for what never reached the disk.
+    // The record must not name data that never reached the disk.
     made.sync_data()?;
     record.sha256 = sha256(made)?;
     for name in [HEADER, PRECOMPILED] {
         fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o600))?;
         record.made.insert(name.to_owned(), file_stamp(&folder.join(name)));
     }
-    if !is_as_made(folder, &record) {
-        return Err(Refusal::lasting("somebody else can have written what was made"));
+    if !has_recorded_stamps(folder, &record) {
+        return Err(PchRefusal::permanent("another user may have written the result"));
     }
     write_record(folder, &record)?;
-    work.tell("made");
+    work.log("built");
     Ok(())
 }
 
@@ -419,14 +440,19 @@ fn sha256(mut file: File) -> io::Result<String> {
     }
 }
 
-fn write_record(folder: &Path, record: &Record) -> io::Result<()> {
+fn write_record(folder: &Path, record: &PchRecord) -> io::Result<()> {
     let data = serde_json::to_vec(record)?;
     fsutil::replace_atomic(&folder.join(RECORD), &data, 0o600, Durability::Synced)
 }
 
-/// Refuses what was made, if it is there as `is_there` says and nobody is making any: then the next build will see.
-pub(super) fn give_up(work: &Work, why: &str, pause: Duration, is_there: impl Fn(&Path) -> bool) -> bool {
-    let Some(lock) = firm(&work.store.dir).and_then(|dir| open_lock(&dir.join(LOCK)).ok()) else {
+/// Marks the result as unusable if `is_there` holds and no program is building: else the next build will see.
+pub(super) fn mark_unusable(
+    work: &PchJob,
+    why: &str,
+    pause: Duration,
+    is_there: impl Fn(&Path) -> bool,
+) -> bool {
+    let Some(lock) = trusted_path(&work.store.dir).and_then(|dir| open_lock(&dir.join(LOCK)).ok()) else {
         return false;
     };
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -440,38 +466,37 @@ pub(super) fn give_up(work: &Work, why: &str, pause: Duration, is_there: impl Fn
     given_up
 }
 
-/// Writes down, in the place of what was made, that this preamble is not to be used, nor tried again so soon. Only while
-/// the lock is held.
-fn refuse(work: &Work, why: &str, pause: Duration) {
+/// Replaces the result by a record that it is not to be used, nor built again before a pause. Requires the
+/// lock.
+fn refuse(work: &PchJob, why: &str, pause: Duration) {
     let folder = work.folder();
     let before = read_record(&folder);
-    // What was precompiled, or only read.
-    let notes = [NOTES, NOTES_OF_TWICE];
-    let notes = notes.into_iter().find_map(|name| fsutil::read_plain_text(&folder.join(name)).ok());
-    let notes = notes.unwrap_or_default();
+    // Of the compilation, else of the test of idempotence.
+    let depfile = [DEPFILE, TWICE_DEPFILE];
+    let depfile = depfile.into_iter().find_map(|name| fsutil::read_plain_text(&folder.join(name)).ok());
+    let depfile = depfile.unwrap_or_default();
     let headers =
-        before.map_or_else(|| inputs::all_headers(&notes), |before| before.headers.into_keys().collect());
+        before.map_or_else(|| inputs::all_headers(&depfile), |before| before.headers.into_keys().collect());
     let _ = remove(&work.store, &work.key);
     if fs::DirBuilder::new().mode(0o700).create(&folder).is_ok() {
-        let mut record = Record::now(&work.key, &work.text, headers, &work.searched);
+        let mut record = PchRecord::now(&work.key, &work.text, headers, &work.searched);
         record.refused = Some(why.to_owned());
         record.pause = pause.as_secs();
         let _ = write_record(&folder, &record);
     }
 }
 
-/// Notes that a preamble is used, to the hour.
-pub(super) fn note_use(folder: &Path) {
+/// Records a use, to the hour.
+pub(super) fn record_use(folder: &Path) {
     let noted = fs::metadata(folder).and_then(|facts| facts.modified());
     let age = noted.ok().and_then(|noted| SystemTime::now().duration_since(noted).ok());
-    if age.is_some_and(|age| age > NOTED) {
+    if age.is_some_and(|age| age > USE_INTERVAL) {
         let _ = fsutil::touch(folder, 0o700);
     }
 }
 
-/// Removes those that have not been used for the longest time, until all take no more than they may. Only while the
-/// lock is held.
-fn make_room(store: &Store, newest: &str) {
+/// Removes the least recently used ones until the store is within its limit. Requires the lock.
+fn evict(store: &Store, newest: &str) {
     let is_key = |name: &str| name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     let mut all: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     for entry in fs::read_dir(&store.dir).into_iter().flatten().flatten() {
@@ -496,7 +521,7 @@ fn make_room(store: &Store, newest: &str) {
     }
 }
 
-/// Removes the folder of a preamble, from the directory of preambles and from nowhere else. That there is none is fine.
+/// Removes a folder of the store, if it exists, and nothing elsewhere.
 fn remove(store: &Store, key: &str) -> io::Result<()> {
     match Folder::open(&store.dir)? {
         Some(dir) => dir.remove_all(OsStr::new(key)).map(drop),
@@ -510,17 +535,17 @@ mod tests {
 
     #[test]
     fn only_what_a_compiler_says_of_the_text_is_a_reason_to_give_up() {
-        let passes = |said: &str| Refusal::of_compiler("it failed", said).passes;
-        assert!(!passes("x.h:1:2: error: expected ';'\n"));
+        let is_transient = |said: &str| PchRefusal::of_compiler("it failed", said).is_transient;
+        assert!(!is_transient("x.h:1:2: error: expected ';'\n"));
         for said in [
             "",
             "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n",
             "preamble.h: fatal error: cannot write preamble.h.gch: No space left on device\n",
             "clang: error: unable to execute command: Killed\n",
         ] {
-            assert!(passes(said), "{said}");
+            assert!(is_transient(said), "{said}");
         }
-        let refusal = Refusal::of_compiler("it failed", "note\nx.h:1:2: error: expected ';'\n");
+        let refusal = PchRefusal::of_compiler("it failed", "note\nx.h:1:2: error: expected ';'\n");
         assert_eq!(refusal.why, "it failed: x.h:1:2: error: expected ';'");
     }
 }

@@ -1,4 +1,4 @@
-//! What a compiler goes by that is neither in its command nor in its files: variables, and where it searches unasked.
+//! What compilers depend on besides command and files: environment variables, and default search directories.
 
 #![forbid(unsafe_code)]
 
@@ -9,29 +9,29 @@ use crate::language::LANGUAGES;
 
 use super::include_resolver::SEARCH_PATHS;
 
-/// Variables with their values.
-pub(super) type Environment = Vec<(OsString, OsString)>;
+/// Environment variables with their values.
+pub(super) type CompilerEnv = Vec<(OsString, OsString)>;
 
-/// By which compilers find their own parts, and make what they make.
+/// Variables by which compilers find their parts or change their output.
 const PARTS: [&str; 6] =
     ["PATH", "COMPILER_PATH", "GCC_EXEC_PREFIX", "SOURCE_DATE_EPOCH", "OPAL_PREFIX", "PKG_CONFIG_PATH"];
 
-/// What the variables begin with from which wrappers of compilers take flags.
+/// Prefixes of variables from which compiler wrappers take flags.
 const WRAPPERS: [&str; 5] = ["CCC_", "CRAY", "NIX_", "PE_", "SPACK_"];
 
-/// The same for those of MPI, whose other variables are about processes and differ between them; and what those end with
-/// that are about compilers.
+/// The same for MPI's compiler wrappers. Other variables with these prefixes differ between processes: these
+/// suffixes, and the compiler variables of all languages, select those of compilers.
 const MPI: [&str; 3] = ["OMPI_", "MPICH_", "I_MPI_"];
 const OF_COMPILERS: [&str; 4] = ["FLAGS", "LIBS", "ROOT", "CONFIG_DIR"];
 
-/// The environment of this process.
-pub(super) fn environment() -> Environment {
-    let mut all: Environment = std::env::vars_os().collect();
+/// Returns the environment of this process, sorted.
+pub(super) fn environment() -> CompilerEnv {
+    let mut all: CompilerEnv = std::env::vars_os().collect();
     all.sort();
     all
 }
 
-/// Whether what a compiler makes may depend on a variable.
+/// Returns true if the output of a compiler may depend on a variable.
 pub(super) fn matters(name: &OsStr) -> bool {
     let Some(name) = name.to_str() else { return false };
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
@@ -42,8 +42,8 @@ pub(super) fn matters(name: &OsStr) -> bool {
         || (begins(&MPI) && (OF_COMPILERS.iter().any(|end| name.ends_with(end)) || names_compiler()))
 }
 
-/// The directories in which a compiler searches for headers, and those in which it would if they were there, as it says
-/// with `-v`. `None` when it does not say.
+/// Returns the directories that a compiler searches for headers, and those that it would search if they
+/// existed, from its output with `-v`; `None` if it names none.
 pub(super) fn searched(said: &str) -> Option<Vec<PathBuf>> {
     let mut found = None::<Vec<&str>>;
     let mut missing = Vec::new();

@@ -1,29 +1,30 @@
-//! The names by which headers ask for headers. Pure.
+//! The names that headers include or test for. Pure.
 //!
-//! A file that appears in a directory where headers are searched matters to those that ask for its name, by an include
-//! directive or `__has_include`, and to no others.
+//! A new file in a search directory matters only to headers that ask for its name, by an include directive or
+//! `__has_include`. Compilers do not report names that were tested for and not found, so they are read from
+//! the text of the headers.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 
-/// What some headers ask for.
+/// IncludeNames that some headers ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
+pub(super) struct IncludeNames {
     /// The names, as `vector` and `sys/types.h`.
     pub(super) all: BTreeSet<String>,
-    /// Macros that stand for names where they are asked for.
-    macros: BTreeSet<String>,
+    /// Macros that are used in place of a name.
+    used_macros: BTreeSet<String>,
     /// Macros that are defined as a name.
-    known: BTreeSet<String>,
-    /// Whether something is asked for in a way that is not understood here.
-    odd: bool,
+    known_macros: BTreeSet<String>,
+    /// True if a name is written in a way that is not understood here.
+    unreadable: bool,
 }
 
-impl Names {
-    /// Adds what the text of a header asks for.
+impl IncludeNames {
+    /// Adds the names in the text of a header.
     pub(super) fn add(&mut self, text: &str) {
-        // Comments are not told from directives: a name too many does no harm.
+        // Comments are read like directives: an extra name does no harm.
         let text = text.replace("\\\r\n", " ").replace("\\\n", " ");
         for line in text.lines() {
             let Some(directive) = line.trim_start().strip_prefix('#').map(str::trim_start) else { continue };
@@ -32,11 +33,12 @@ impl Names {
                 let end = rest.find(|c: char| !is_of_word(c)).unwrap_or(rest.len());
                 let value = rest[end..].trim_start();
                 if value.starts_with(['<', '"']) {
-                    self.known.insert(rest[..end].to_owned());
+                    self.known_macros.insert(rest[..end].to_owned());
                     self.add_names(value);
                 } else if value.contains("__has_include") {
-                    // Of what the macro is given, or what follows it.
-                    self.odd |= value.ends_with("__has_include") || value.ends_with("__has_include_next");
+                    // The name may be an argument of the macro, or follow it.
+                    self.unreadable |=
+                        value.ends_with("__has_include") || value.ends_with("__has_include_next");
                     self.add_names(value);
                 }
             } else if directive.contains("include") {
@@ -45,7 +47,7 @@ impl Names {
         }
     }
 
-    /// What stands after each "include" of a directive: `include`, `include_next`, `__has_include`.
+    /// Adds the names after `include`, `include_next` and `__has_include` in a directive.
     fn add_names(&mut self, directive: &str) {
         if directive.starts_with(['<', '"']) {
             self.add_name(directive);
@@ -63,15 +65,15 @@ impl Names {
         let close = match rest.chars().next() {
             Some('<') => '>',
             Some('"') => '"',
-            // A comment before the name, which may have any length; or a line that is continued behind blanks.
+            // A comment before the name, which may have any length, or a backslash before blanks.
             Some('/' | '\\') => {
-                self.odd = true;
+                self.unreadable = true;
                 return;
             }
-            // "defined __has_include" asks for nothing.
+            // "defined __has_include" asks for no name.
             Some(c) if is_of_word(c) => {
                 let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-                self.macros.insert(rest[..end].trim_end_matches(')').to_owned());
+                self.used_macros.insert(rest[..end].trim_end_matches(')').to_owned());
                 return;
             }
             _ => return,
@@ -81,26 +83,26 @@ impl Names {
         }
     }
 
-    /// Whether there may be names that are not among these: those that macros put together.
+    /// Returns true if names may be missing, because macros compose them.
     pub(super) fn are_incomplete(&self) -> bool {
-        self.odd || !self.macros.is_subset(&self.known)
+        self.unreadable || !self.used_macros.is_subset(&self.known_macros)
     }
 
-    /// Adds what others ask for.
+    /// Adds the names of others.
     pub(super) fn join(&mut self, other: Self) {
         self.all.extend(other.all);
-        self.macros.extend(other.macros);
-        self.known.extend(other.known);
-        self.odd |= other.odd;
+        self.used_macros.extend(other.used_macros);
+        self.known_macros.extend(other.known_macros);
+        self.unreadable |= other.unreadable;
     }
 
-    /// The parts of the names: of `sys/types.h`, `sys` and `types.h`.
+    /// Returns the parts of the names: of `sys/types.h`, `sys` and `types.h`.
     pub(super) fn parts(&self) -> BTreeSet<String> {
         let parts = self.all.iter().flat_map(|name| name.split('/'));
         parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The directories of the names: of `a/b/c.h`, `a` and `a/b`.
+    /// Returns the directories of the names: of `a/b/c.h`, `a` and `a/b`.
     pub(super) fn dirs(&self) -> BTreeSet<&str> {
         let dirs = |name: &'_ str| {
             name.match_indices('/').map(|(at, _)| at).filter(|at| *at > 0).collect::<Vec<_>>()
@@ -118,7 +120,7 @@ mod tests {
     use super::*;
 
     fn of(text: &str) -> (String, bool) {
-        let mut names = Names::default();
+        let mut names = IncludeNames::default();
         names.add(text);
         (names.all.iter().cloned().collect::<Vec<_>>().join(" "), names.are_incomplete())
     }
@@ -163,7 +165,7 @@ mod tests {
 
     #[test]
     fn names_have_parts_and_directories() {
-        let mut names = Names::default();
+        let mut names = IncludeNames::default();
         names.add("#include <a/b/c.h>\n#include <a/d>\n#include <e>\n");
         assert_eq!(names.parts().into_iter().collect::<Vec<_>>(), ["a", "b", "c.h", "d", "e"]);
         assert_eq!(names.dirs().into_iter().collect::<Vec<_>>(), ["a", "a/b"]);

@@ -1,7 +1,7 @@
-//! What the include directives of a preamble lead to in a build.
+//! Resolves the include directives of a preamble.
 //!
-//! A directive that stands in the precompiled text as it stands in the source is always right: a compiler finds the same
-//! file there. A header is looked through only where it is certain to be the file that the compiler will read.
+//! A directive can be copied into the precompiled text as it is: the compiler finds the same file candidates.
+//! A header's contents are copied instead only if it is certain that the compiler would read this file.
 
 #![forbid(unsafe_code)]
 
@@ -13,28 +13,29 @@ use crate::params::resolved::{BuildParams, header_name};
 
 use crate::process::environment;
 
-use super::record::Record;
-use super::text::{self, Include, Text};
+use super::record::PchRecord;
+use super::text::{self, Include, PreambleText};
 
-/// Variables by which compilers find headers.
+/// Environment variables with search directories for headers.
 pub(super) const SEARCH_PATHS: [&str; 3] = ["CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"];
 
-/// Options by which directories for headers are named.
+/// Options with search directories for headers.
 const OPTIONS: [&str; 4] = ["-isystem", "-iquote", "-idirafter", "-I"];
 
-/// The preamble of the source of a job.
-pub(super) fn preamble(job: &Job<'_>, source: &str) -> Option<Text> {
-    let dirs = named(job.params);
-    let found = text::preamble(source, &|words, from| look(job, &dirs, words, from))?;
-    // A header whose guard an option defines is not read at all.
+/// Returns the preamble of the source of a job.
+pub(super) fn preamble(job: &Job<'_>, source: &str) -> Option<PreambleText> {
+    let dirs = search_dirs(job.params);
+    let found = text::preamble(source, &|words, from| resolve(job, &dirs, words, from))?;
+    // A header whose guard is defined by an option is empty.
     let mut words = job.params.flags.iter().chain(&job.params.compiler);
     let defined = words.any(|word| found.guards.iter().any(|guard| word.contains(guard)));
     (!defined).then_some(found)
 }
 
-/// Whether one of the headers of a record has one of these names in it, which were not defined when it was read.
-pub(super) fn are_asked_for(job: &Job<'_>, guards: &[String], record: &Record) -> bool {
-    // Those of generated headers are known to nobody else.
+/// Returns true if a header of a record mentions one of these guards, which were not defined when it was
+/// precompiled.
+pub(super) fn are_guards_mentioned(job: &Job<'_>, guards: &[String], record: &PchRecord) -> bool {
+    // No other header knows the guard of a generated header.
     if guards.is_empty() || job.params.preamble.is_empty() {
         return false;
     }
@@ -45,14 +46,14 @@ pub(super) fn are_asked_for(job: &Job<'_>, guards: &[String], record: &Record) -
     })
 }
 
-/// What the words after an include directive lead to in the file at `from`.
-fn look(job: &Job<'_>, dirs: &[(&str, PathBuf)], words: &str, from: &Path) -> Include {
+/// Resolves the words after an include directive in the file at `from`.
+fn resolve(job: &Job<'_>, dirs: &[(&str, PathBuf)], words: &str, from: &Path) -> Include {
     let name = header_name(words);
     let path = Path::new(name);
-    let chosen = &job.params.preamble;
-    let is_wanted = chosen.is_empty() || chosen.iter().any(|other| other == name);
+    let named = &job.params.preamble;
+    let is_wanted = named.is_empty() || named.iter().any(|other| other == name);
     if path.is_absolute() {
-        return if is_wanted { Include::Common } else { ours(path.to_owned()) };
+        return if is_wanted { Include::Common } else { own_header(path.to_owned()) };
     }
     if path.components().any(|part| !matches!(part, Component::Normal(_))) || name == job.source.0 {
         return Include::Unknown;
@@ -61,37 +62,39 @@ fn look(job: &Job<'_>, dirs: &[(&str, PathBuf)], words: &str, from: &Path) -> In
         return String::from_utf8(text.to_vec())
             .map_or(Include::Unknown, |text| Include::Ours(name.into(), text));
     }
-    let mut there: Vec<(&str, PathBuf)> = Vec::new();
+    let mut candidates: Vec<(&str, PathBuf)> = Vec::new();
     for (option, dir) in dirs {
         let at = dir.join(path);
-        if at.is_file() && !there.iter().any(|(_, other)| is_same(other, &at)) {
-            there.push((option, at));
+        if at.is_file() && !candidates.iter().any(|(_, other)| is_same(other, &at)) {
+            candidates.push((option, at));
         }
     }
     let cached = job.cache_dirs.0.join(path);
-    // What is beside the file that includes it comes first; from the precompiled text it would be searched.
-    if let Some(near) = from.parent().filter(|dir| dir.is_absolute() && words.starts_with('"')) {
-        let near = near.join(path);
-        let searched = there.first().map_or(&cached, |(_, first)| first);
-        if near.is_file() && !(there.len() < 2 && is_same(&near, searched)) {
+    // The directory of the including file is searched first, but not from the precompiled text.
+    if let Some(beside) = from.parent().filter(|dir| dir.is_absolute() && words.starts_with('"')) {
+        let beside = beside.join(path);
+        let searched = candidates.first().map_or(&cached, |(_, first)| first);
+        if beside.is_file() && !(candidates.len() < 2 && is_same(&beside, searched)) {
             return Include::Unknown;
         }
     }
-    if there.is_empty() && cached.is_file() {
-        return ours(cached);
+    if candidates.is_empty() && cached.is_file() {
+        return own_header(cached);
     }
     let are_all_known = dirs.iter().all(|(_, dir)| dir.is_absolute());
-    match there.as_slice() {
+    match candidates.as_slice() {
         _ if is_wanted => Include::Common,
-        [(option, at)] if are_all_known && is_first(option, words) && !inputs::is_of_system(at) => {
-            ours(at.clone())
+        [(option, at)]
+            if are_all_known && precedes_system_dirs(option, words) && !inputs::is_of_system(at) =>
+        {
+            own_header(at.clone())
         }
         _ => Include::Between,
     }
 }
 
-/// A header to be looked through.
-fn ours(path: PathBuf) -> Include {
+/// Returns a header whose contents are copied.
+fn own_header(path: PathBuf) -> Include {
     if !path.is_file() {
         return Include::Unknown;
     }
@@ -102,8 +105,8 @@ fn is_same(a: &Path, b: &Path) -> bool {
     FileId::of(a).is_ok_and(|id| FileId::of(b).is_ok_and(|other| other == id))
 }
 
-/// Whether what such a directory has is found before what a compiler's own directories have.
-fn is_first(option: &str, words: &str) -> bool {
+/// Returns true if such a directory is searched before the compiler's own.
+fn precedes_system_dirs(option: &str, words: &str) -> bool {
     match option {
         "-iquote" => words.starts_with('"'),
         "-I" | "-isystem" => true,
@@ -111,8 +114,8 @@ fn is_first(option: &str, words: &str) -> bool {
     }
 }
 
-/// The directories for headers that somebody has named, each with the option that names it, or the variable.
-fn named(params: &BuildParams) -> Vec<(&'static str, PathBuf)> {
+/// Returns the named search directories for headers, each with its option or variable.
+fn search_dirs(params: &BuildParams) -> Vec<(&'static str, PathBuf)> {
     let mut all = Vec::new();
     let mut before = None;
     for flag in params.compiler.iter().chain(&params.flags) {
@@ -132,7 +135,7 @@ fn named(params: &BuildParams) -> Vec<(&'static str, PathBuf)> {
     all
 }
 
-/// The same without the options.
-pub(super) fn searched(params: &BuildParams) -> Vec<PathBuf> {
-    named(params).into_iter().map(|(_, dir)| dir).collect()
+/// Returns the same directories without the options.
+pub(super) fn dirs(params: &BuildParams) -> Vec<PathBuf> {
+    search_dirs(params).into_iter().map(|(_, dir)| dir).collect()
 }

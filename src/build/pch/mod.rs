@@ -1,4 +1,5 @@
-//! Precompiled preambles: the headers that generated sources begin with, compiled once for many.
+//! Precompiled headers. The preamble, the directives that many generated sources begin with, is compiled
+//! once.
 //!
 //! ```text
 //! <place>/<key>/preamble.h        the directives that the sources begin with, see `text`
@@ -6,16 +7,18 @@
 //! <place>/<key>/record            last to appear: what it was made from, see `record`
 //! <place>/.lock                   held (flock) by whoever makes one, and by the compiler that it runs
 //! ```
-//! The key is a digest of the compiler and its files, the flags, the directories of headers, the environment in which
-//! the compiler searches, and the text.
+//! The key is a digest of the compiler and its files, the flags, the directories of headers, the environment
+//! in which the compiler searches, and the text.
 //!
-//! It is an aid, and never decides anything: a source is compiled as it is, with the precompiled text before it, and
-//! what it includes a second time is nothing (which is tried when it is made). What fails in this way is compiled
-//! plainly, so that whatever a person sees comes of the plain command.
+//! A precompiled header changes only the speed. The source is compiled as it is, with the precompiled header
+//! included before it; its own inclusion of the same headers then has no effect, which is tested when the
+//! precompiled header is built. If a run fails, the plain command is run, so that errors are always those of
+//! the plain command.
 //!
-//! A precompiled header is as good as foreign code: it lies where nobody else can put another, belongs to this user and
-//! can be written by nobody else, and it has the size, times and number in the file system that were recorded when it
-//! was made. Its digest is recorded too, and not computed at each use: that would take longer than it spares.
+//! A precompiled header is trusted like code: it is in a directory in which no other user can replace files,
+//! belongs to this user, cannot be written by others, and has the size, times and inode that were recorded
+//! when it was built. Its digest is recorded too, but not computed at each use, which would take longer than
+//! the precompiled header saves.
 
 #![forbid(unsafe_code)]
 
@@ -42,17 +45,17 @@ use crate::process::{self, Runner, slots};
 use crate::sync::lock;
 
 use super::{Job, diagnostics, toolchain};
-use build::{Places, Work};
-use environment::Environment;
-use record::Record;
-use text::Text;
+use build::{PchJob, SlotChoice};
+use environment::CompilerEnv;
+use record::PchRecord;
+use text::PreambleText;
 
-/// Where precompiled preambles are kept.
+/// Store of precompiled headers.
 #[derive(Clone, Debug)]
 pub struct Store {
     /// A directory on a disk of this host.
     pub dir: PathBuf,
-    /// Bytes that they may take together.
+    /// Size limit, in bytes.
     pub max_size: u64,
 }
 
@@ -60,53 +63,54 @@ const HEADER: &str = "preamble.h";
 const PRECOMPILED: &str = "preamble.h.gch";
 const RECORD: &str = "record";
 
-/// In the warning of a compiler that does not use what others of it, or it with other options, have made.
+/// Name of the warning of a compiler that does not use the precompiled header, because another compiler or
+/// other options made it.
 const INVALID: &str = "invalid-pch";
 
-/// With fewer headers, reading them takes no longer than reading what was made of them.
-const FEWEST_HEADERS: usize = 40;
+/// Least number of headers for which a precompiled header saves time.
+const MIN_HEADERS: usize = 40;
 
-/// What was made and has come out of date is not made again sooner than this after it was made: whoever writes headers
-/// while building would have it made all the time. The same for what is too large to be kept.
+/// Least age of an outdated precompiled header before it is built again: a user who edits headers would have
+/// it built all the time. The same for one that is too large to be kept.
 const PAUSE: Duration = Duration::from_secs(60);
 
-/// What cannot be made is tried again after so long, or when something has changed.
+/// Time until another try after a lasting failure, unless a header changes.
 const REFUSAL: Duration = Duration::from_secs(24 * 3600);
 
-/// What could not be made for a reason that passes (a full disk, a compiler that was killed) is tried again after that
-/// pause, or so many times as long as it took to fail.
-const TIMES: u32 = 20;
+/// After a transient failure (a full disk, a killed compiler), the next try comes after [`PAUSE`], or after
+/// this multiple of the time that the failure took.
+const FAILURE_FACTOR: u32 = 20;
 
-/// A precompiled preamble that may be used.
+/// A precompiled header that may be used.
 #[derive(Clone, Debug)]
 pub(super) struct UsablePch {
-    /// The header to include first.
+    /// Header to include first.
     pub(super) header: PathBuf,
-    /// What it was made from.
+    /// Headers it was made from.
     pub(super) headers: Vec<PathBuf>,
-    /// What its files are like.
+    /// Stamps of its files.
     made: BTreeMap<String, FileStamp>,
 }
 
-/// The preamble of a source, made or not.
+/// The preamble of a source, precompiled or not.
 #[derive(Debug)]
 pub(super) struct Preamble<'a> {
     job: &'a Job<'a>,
     store: &'a Store,
-    work: Work,
+    pch_job: PchJob,
     guards: Vec<String>,
-    ours: Vec<PathBuf>,
+    own_headers: Vec<PathBuf>,
 }
 
 impl<'a> Preamble<'a> {
-    /// The preamble of a job, where it has one that others may share and precompiling it is wanted.
+    /// Returns the preamble of a job, if it has one, precompiling is enabled, and its flags allow it.
     pub(super) fn of(job: &'a Job<'a>) -> Option<Self> {
         let store = job.preambles.as_ref()?;
-        if job.params.precompile == Precompile::Never || job.copies.is_some() || !fits(job) {
+        if job.params.precompile == Precompile::Never || job.copies.is_some() || !is_suitable(job) {
             return None;
         }
         let source = std::str::from_utf8(job.source.1).ok()?;
-        let Text { lines: text, guards, ours } = include_resolver::preamble(job, source)?;
+        let PreambleText { lines: text, guards, own_headers } = include_resolver::preamble(job, source)?;
         let files = toolchain::inspect(job.params).file_key?;
         let environment = environment::environment();
         let key = key(job.params, &environment, &files, &text);
@@ -115,73 +119,73 @@ impl<'a> Preamble<'a> {
         argv.push("-I.".to_owned());
         argv.extend(job.params.include_dirs.iter().map(|dir| format!("-I{dir}")));
         let chosen = job.params.precompile == Precompile::Always || !job.params.preamble.is_empty();
-        let work = Work {
+        let pch_job = PchJob {
             store: store.clone(),
             key,
             text,
             argv,
             language: job.params.language.dialect,
             environment,
-            searched: include_resolver::searched(job.params),
+            searched: include_resolver::dirs(job.params),
             limit: job.params.timeout.map_or(build::LIMIT, |limit| limit.min(build::LIMIT)),
-            fewest: if chosen { 0 } else { FEWEST_HEADERS },
+            min_headers: if chosen { 0 } else { MIN_HEADERS },
             cores: job.params.cores,
         };
-        Some(Self { job, store, work, guards, ours })
+        Some(Self { job, store, pch_job, guards, own_headers })
     }
 
-    /// The precompiled preamble, if there is one and everything is as it was when it was made.
-    pub(super) fn ready(&self) -> Option<UsablePch> {
-        let folder = firm(&self.store.dir.join(&self.work.key))?;
-        let record = read_record(&folder).filter(|record| record.key == self.work.key)?;
-        if record.refused.is_some() || !is_as_made(&folder, &record) || !record.is_current() {
+    /// Returns the precompiled header, if there is one and nothing has changed since it was built.
+    pub(super) fn usable_pch(&self) -> Option<UsablePch> {
+        let folder = trusted_path(&self.store.dir.join(&self.pch_job.key))?;
+        let record = read_record(&folder).filter(|record| record.key == self.pch_job.key)?;
+        if record.refused.is_some() || !has_recorded_stamps(&folder, &record) || !record.is_current() {
             return None;
         }
-        // The folder of the source and the cache's headers are searched before some of those directories. And what was
-        // looked through is not to be read by others as well.
+        // The folder of the source and the cache's headers are searched before some of these directories. And
+        // no header may include again what was copied into the preamble.
         let own = [Some(self.job.source), self.job.header].into_iter().flatten().map(|(name, _)| name);
-        let ours = self.ours.iter().filter_map(|path| path.file_name()?.to_str());
-        let mut names = own.chain(ours);
+        let own_headers = self.own_headers.iter().filter_map(|path| path.file_name()?.to_str());
+        let mut names = own.chain(own_headers);
         let cached = fs::read_dir(self.job.cache_dirs.0).into_iter().flatten().flatten();
         let mut cached = cached.filter_map(|entry| entry.file_name().into_string().ok());
         if names.any(|name| record.asks_for(name)) || cached.any(|name| record.asks_for(&name)) {
             return None;
         }
-        if include_resolver::are_asked_for(self.job, &self.guards, &record) {
-            self.work.tell("a header that it was made from asks whether another has been read");
+        if include_resolver::are_guards_mentioned(self.job, &self.guards, &record) {
+            self.pch_job.log("one of its headers tests the guard of another");
             return None;
         }
-        build::note_use(&folder);
-        let Record { headers, made, .. } = record;
+        build::record_use(&folder);
+        let PchRecord { headers, made, .. } = record;
         Some(UsablePch { header: folder.join(HEADER), headers: headers.into_keys().collect(), made })
     }
 
-    /// Makes it now, where a build is to wait for that.
-    pub(super) fn make_first(&self, run: Option<RunDetached>) {
+    /// Builds it now, if builds are to wait for it.
+    pub(super) fn build_first(&self, run: Option<RunDetached>) {
         if let Some(run) =
-            run.filter(|_| self.job.params.precompile == Precompile::Always && self.work.needs_build())
+            run.filter(|_| self.job.params.precompile == Precompile::Always && self.pch_job.needs_build())
         {
-            build::make(&self.work, run, self.job.context.patience(build::PATIENCE));
+            build::build(&self.pch_job, run, self.job.context.patience(build::MAX_LOCK_WAIT));
         }
     }
 
-    /// Has it made while the first build without it runs, if a core is free for that.
-    pub(super) fn make_beside(&self, runner: &dyn Runner) {
-        if self.is_for_later() && self.work.needs_build() && runner.has_free_core() {
+    /// Builds it in the background during the first build, if a core is free.
+    pub(super) fn build_beside_run(&self, runner: &dyn Runner) {
+        if self.is_for_later() && self.pch_job.needs_build() && runner.has_free_core() {
             self.queue(runner);
         }
     }
 
-    /// Has it made beside all that follows, after a build without it that took so many seconds.
-    pub(super) fn make_later(&self, runner: &dyn Runner, seconds: f64) {
-        if self.is_for_later() && (build::is_under_way(&self.work) || self.work.needs_build()) {
-            let mut lacking = lock(&LACKING);
-            if lacking.len() >= MOST_LACKING {
-                lacking.clear();
+    /// Builds it in the background, after a build without it that took this many seconds.
+    pub(super) fn build_pch_later(&self, runner: &dyn Runner, seconds: f64) {
+        if self.is_for_later() && (build::is_queued(&self.pch_job) || self.pch_job.needs_build()) {
+            let mut builds_without = lock(&BUILDS_WITHOUT);
+            if builds_without.len() >= MAX_COUNTED {
+                builds_without.clear();
             }
-            let (count, sum) = lacking.entry(self.work.folder()).or_default();
+            let (count, sum) = builds_without.entry(self.pch_job.folder()).or_default();
             (*count, *sum) = (*count + 1, *sum + seconds);
-            drop(lacking);
+            drop(builds_without);
             self.queue(runner);
         }
     }
@@ -194,98 +198,102 @@ impl<'a> Preamble<'a> {
         let params = self.job.params;
         let Some(run) = runner.detached() else { return };
         let choices = || slots::choices(params.max_compilers, params.cores);
-        let places = params.slots_dir.clone().map(|dir| Places { dir, choices: choices() });
-        build::make_later(self.work.clone(), places, run);
+        let places = params.slots_dir.clone().map(|dir| SlotChoice { dir, choices: choices() });
+        build::queue_build(self.pch_job.clone(), places, run);
     }
 
-    /// With it a compiler has failed that is content without, or has not used it: neither will others, unless what it has
-    /// said is about something that passes.
+    /// Marks it as unusable, after a run that failed with it, or did not use it, and succeeded without. A
+    /// transient error makes the mark a short one.
     pub(super) fn discard(&self, ready: &UsablePch, said: &str) {
-        let text = "a source that compiles without it does not compile with it";
+        let text = "a source compiles without it, but not with it";
         let passes = !said.contains(INVALID) && !diagnostics::is_refusal(said);
-        // Others may have removed it, or made another, and that is why.
+        // The reason may be that another program has removed or replaced it.
         let is_there = |folder: &Path| {
             let record = read_record(folder).filter(|record| record.refused.is_none());
             record.is_some_and(|record| {
-                record.made == ready.made && is_as_made(folder, &record) && record.is_current()
+                record.made == ready.made && has_recorded_stamps(folder, &record) && record.is_current()
             })
         };
-        if build::give_up(&self.work, text, if passes { PAUSE } else { REFUSAL }, is_there) {
-            self.work.tell(text);
+        if build::mark_unusable(&self.pch_job, text, if passes { PAUSE } else { REFUSAL }, is_there) {
+            self.pch_job.log(text);
         }
     }
 }
 
-/// Builds of this process that lacked a precompiled preamble, by the folder of that: how many, and their seconds.
-static LACKING: Mutex<BTreeMap<PathBuf, (usize, f64)>> = Mutex::new(BTreeMap::new());
+/// Builds of this process without a precompiled header, by its folder: their number and seconds.
+static BUILDS_WITHOUT: Mutex<BTreeMap<PathBuf, (usize, f64)>> = Mutex::new(BTreeMap::new());
 
-/// So many builds go without. After them, the next waits for what is under way.
-const WITHOUT: usize = 2;
+/// Number of builds that do not wait. The next one waits if the precompiled header is being built.
+const FREE_BUILDS: usize = 2;
 
-/// How long the next build waits at most, in terms of the seconds that those without have taken together.
-const WAIT: f64 = 2.0;
+/// Longest wait, as a multiple of the seconds of the builds without it.
+const WAIT_FACTOR: f64 = 2.0;
 
-/// So many preambles are remembered.
-const MOST_LACKING: usize = 1000;
+/// Most folders that are counted.
+const MAX_COUNTED: usize = 1000;
 
-/// Waits while the precompiled preamble of a job is made, if several builds have gone without it: by then its use pays
-/// for the wait. To be called before the build takes a place among the compilers, because what is waited for needs one.
-pub(super) fn wait_for_making(job: &Job<'_>) {
-    if job.params.precompile != Precompile::Auto || lock(&LACKING).values().all(|(count, _)| *count < WITHOUT)
+/// Waits while the precompiled header of a job is being built, if several builds have gone without it: by
+/// then its use pays for the wait. Called before the build takes a compiler slot, because the other build
+/// needs one.
+pub(super) fn wait_for_build(job: &Job<'_>) {
+    if job.params.precompile != Precompile::Auto
+        || lock(&BUILDS_WITHOUT).values().all(|(count, _)| *count < FREE_BUILDS)
     {
         return;
     }
     let Some(preamble) = Preamble::of(job) else { return };
-    let Some((count, seconds)) = lock(&LACKING).get(&preamble.work.folder()).copied() else { return };
-    if count < WITHOUT || !build::is_under_way(&preamble.work) {
+    let Some((count, seconds)) = lock(&BUILDS_WITHOUT).get(&preamble.pch_job.folder()).copied() else {
+        return;
+    };
+    if count < FREE_BUILDS || !build::is_queued(&preamble.pch_job) {
         return;
     }
-    let limit = Duration::try_from_secs_f64(seconds * WAIT).unwrap_or_default().min(PAUSE);
+    let limit = Duration::try_from_secs_f64(seconds * WAIT_FACTOR).unwrap_or_default().min(PAUSE);
     if limit.is_zero() {
         return;
     }
-    preamble.work.tell(&format!("{} waits for it for at most {:.0} s", job.signature, limit.as_secs_f64()));
+    preamble.pch_job.log(&format!("{} waits for it, at most {:.0} s", job.signature, limit.as_secs_f64()));
     let begin = Instant::now();
-    while build::is_under_way(&preamble.work)
+    while build::is_queued(&preamble.pch_job)
         && begin.elapsed() < limit
         && !job.context.is_cancelled()
         && !job.context.is_hurried()
     {
         std::thread::sleep(Duration::from_millis(5));
     }
-    if build::is_under_way(&preamble.work) {
-        // Once in vain is enough: whatever is in its way, no further build of this process waits.
-        lock(&LACKING).insert(preamble.work.folder(), (count, f64::NEG_INFINITY));
+    if build::is_queued(&preamble.pch_job) {
+        // After one wait in vain, no further build of this process waits.
+        lock(&BUILDS_WITHOUT).insert(preamble.pch_job.folder(), (count, f64::NEG_INFINITY));
     }
 }
 
 impl UsablePch {
-    /// The options by which a compiler uses it.
+    /// Returns the options with which a compiler uses it.
     pub(super) fn options(&self) -> Vec<String> {
         ["-Winvalid-pch", "-include", &self.header.display().to_string()].map(str::to_owned).to_vec()
     }
 
-    /// Whether a compiler says that it has not used it.
+    /// Returns true if the output of a compiler says that it was not used.
     pub(super) fn is_unused(output: &str) -> bool {
         output.contains(INVALID) || output.contains(PRECOMPILED)
     }
 }
 
-/// The path without links of a directory in whose place nobody else can put another.
-fn firm(dir: &Path) -> Option<PathBuf> {
+/// Returns the path of a directory without links, if no other user can replace it.
+fn trusted_path(dir: &Path) -> Option<PathBuf> {
     match fsutil::path_trust(dir) {
         Ok(PathTrust::Trusted(real)) => Some(real),
         _ => None,
     }
 }
 
-fn read_record(folder: &Path) -> Option<Record> {
+fn read_record(folder: &Path) -> Option<PchRecord> {
     let data = fsutil::read_trusted(&folder.join(RECORD)).ok().flatten()?;
-    serde_json::from_slice(&data).ok().filter(|record: &Record| record.format == record::FORMAT)
+    serde_json::from_slice(&data).ok().filter(|record: &PchRecord| record.format == record::FORMAT)
 }
 
-/// Whether the files are those that were recorded, and nobody else's.
-fn is_as_made(folder: &Path, record: &Record) -> bool {
+/// Returns true if the files have the recorded stamps and belong to this user.
+fn has_recorded_stamps(folder: &Path, record: &PchRecord) -> bool {
     [HEADER, PRECOMPILED].into_iter().all(|name| {
         let file = fsutil::open_trusted(&folder.join(name)).ok().flatten();
         let facts = file.and_then(|file| file.metadata().ok());
@@ -293,9 +301,9 @@ fn is_as_made(folder: &Path, record: &Record) -> bool {
     })
 }
 
-/// Flags with which a header that is compiled beforehand may not give the same, or that somebody uses who has plans of
-/// their own: further files to include, other outputs, debug information (which names the folder of the header).
-fn fits(job: &Job<'_>) -> bool {
+/// Returns true if flags and source suit a precompiled header. Unsuitable are flags that include further
+/// files, write other outputs, or add debug information, which names the folder of the header.
+fn is_suitable(job: &Job<'_>) -> bool {
     const BEGINNINGS: [&str; 14] = [
         "-M",
         "-x",
@@ -322,12 +330,12 @@ fn fits(job: &Job<'_>) -> bool {
     let language = params.language;
     let known = language.has_pch && language.suffixes.iter().any(|suffix| job.source.0.ends_with(suffix));
     let clean = !params.flags.iter().chain(&params.compiler).any(odd);
-    // A server that one of them leaves behind would hold the lock.
+    // A server that a launcher leaves behind would hold the lock.
     known && clean && !process::names_launcher(&params.compiler)
 }
 
-fn key(params: &BuildParams, environment: &Environment, files: &str, text: &str) -> String {
-    // What was recorded in another way is not taken up either.
+fn key(params: &BuildParams, environment: &CompilerEnv, files: &str, text: &str) -> String {
+    // Records of another format have other keys.
     let mut writer = Writer::new(record::FORMAT.as_bytes());
     writer.bytes(files.as_bytes());
     writer.bytes(params.language.name.as_bytes());

@@ -1,27 +1,28 @@
-//! Pragmas by which a header changes what comes after it. Pure.
+//! Pragmas with an effect beyond the end of a header. Pure.
 //!
-//! Compilers do not hand on most of what they set from a precompiled header to the source: how structures are packed, for
-//! which processor and with what visibility functions are compiled, what is warned of. Such a header is not precompiled;
-//! one that sets back what it has set is.
+//! Compilers lose most of these effects at the end of a precompiled header: packing of structures, target
+//! processor, visibility, warnings. A header with a lasting effect is therefore not precompiled; one that
+//! restores the earlier state is.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 
-/// What a pragma does to what comes after it.
+/// Effect of a pragma on the code after it.
 enum Effect<'a> {
-    /// Nothing, or something to the next statement or a function that is named.
+    /// None, or only on the next statement or a named function.
     None,
     Push(&'a str),
     Pop(&'a str),
-    /// Something until the next pop.
+    /// Lasts until the next pop.
     Set(&'a str),
-    /// Nobody knows.
+    /// Unknown, and taken for lasting.
     Unknown,
 }
 
-/// The first pragma whose effect lasts beyond the end of a text that compilers write with `-E`.
-pub(super) fn lasting(preprocessed: &str) -> Option<&str> {
+/// Returns the first pragma whose effect lasts beyond the end of a text that a compiler has written with
+/// `-E`.
+pub(super) fn lasting_pragma(preprocessed: &str) -> Option<&str> {
     let mut open: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for line in preprocessed.lines() {
         let directive = line.trim_start().strip_prefix('#').map(str::trim_start);
@@ -29,7 +30,7 @@ pub(super) fn lasting(preprocessed: &str) -> Option<&str> {
         match effect(&words(rest)) {
             Effect::None => {}
             Effect::Push(what) => open.entry(what).or_default().push(line),
-            // One too many does nothing.
+            // A pop without a push has no effect.
             Effect::Pop(what) => drop(open.get_mut(what).and_then(Vec::pop)),
             Effect::Set(what) if open.get(what).is_some_and(|open| !open.is_empty()) => {}
             Effect::Set(_) | Effect::Unknown => return Some(line.trim()),
@@ -95,30 +96,32 @@ mod tests {
             "#pragma nobody knows",
         ] {
             let text = format!("# 1 \"a.h\"\n#pragma pack(push)\n#pragma pack(pop)\n{pragma}\nint x;\n");
-            assert_eq!(lasting(&text), Some(pragma.trim()));
+            assert_eq!(lasting_pragma(&text), Some(pragma.trim()));
         }
         for open in [
             "#pragma pack(push,1)\n#pragma GCC diagnostic push\n#pragma GCC diagnostic pop\n",
             "#pragma pack(push,1)\n#pragma pack(push,2)\n#pragma pack(pop)\n",
             "#pragma pack(push,1)\n#pragma pack(push,a,2)\n#pragma pack(pop,a)\n",
         ] {
-            assert_eq!(lasting(open), Some("#pragma pack(push,1)"), "{open}");
+            assert_eq!(lasting_pragma(open), Some("#pragma pack(push,1)"), "{open}");
         }
-        assert!(lasting("#pragma pack(push)\n#pragma pack(pop)\n#pragma pack(4)\n").is_some());
+        assert!(lasting_pragma("#pragma pack(push)\n#pragma pack(pop)\n#pragma pack(4)\n").is_some());
     }
 
     #[test]
     fn what_a_header_sets_back_is_fine() {
         for fine in [
             "int pragma;\n#define P #pragma pack(1)\n",
-            "#pragma once\n#pragma GCC system_header\n#pragma GCC ivdep\n#pragma omp parallel for\n#pragma weak f\n",
+            "#pragma once\n#pragma GCC system_header\n#pragma GCC ivdep\n#pragma omp parallel for\n#pragma \
+             weak f\n",
             "#pragma GCC push_options\n#pragma GCC target(\"avx\")\n#pragma GCC pop_options\n",
             "#pragma GCC visibility push(default)\nint x;\n#pragma GCC visibility pop\n",
-            "#pragma GCC diagnostic push\n #pragma GCC diagnostic ignored \"-Wx\"\n#pragma GCC diagnostic pop\n",
+            "#pragma GCC diagnostic push\n #pragma GCC diagnostic ignored \"-Wx\"\n#pragma GCC diagnostic \
+             pop\n",
             "#pragma pack(push)\n#pragma pack(1)\n#pragma pack(pop)\n",
             "#pragma GCC diagnostic pop\n",
         ] {
-            assert_eq!(lasting(fine), None);
+            assert_eq!(lasting_pragma(fine), None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a precompiled preamble was made from, and whether all of it is as it was.
+//! The record of a precompiled header: the files it was made from, and the check that they have not changed.
 
 #![forbid(unsafe_code)]
 
@@ -10,57 +10,57 @@ use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{self, FileStamp, LONGEST_TEXT};
 
-use super::include_names::Names;
+use super::include_names::IncludeNames;
 use super::volatile_macros;
 use crate::build::inputs;
 
-/// The contents of `record`, as JSON.
+/// Contents of `record`, as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(super) struct PchRecord {
     pub(super) format: String,
-    /// The name of the folder.
+    /// Name of the folder.
     pub(super) key: String,
-    /// Why there is nothing to be used; what follows says from what it could not be made.
+    /// Reason why there is nothing to use. The other fields say what it was to be made from.
     pub(super) refused: Option<String>,
-    /// For how many seconds nobody is to try again, if nothing changes.
+    /// Seconds before another try, if nothing changes.
     pub(super) pause: u64,
-    /// The precompiled file and the header from which it was made, by their names in the folder.
+    /// Stamps of the precompiled file and of its header, by their names in the folder.
     pub(super) made: BTreeMap<String, FileStamp>,
-    /// SHA-256 of the precompiled file, for whoever wants to know whether the disk is to be trusted.
+    /// SHA-256 of the precompiled file, to check a disk by hand.
     pub(super) sha256: String,
-    /// All headers that it was made from, those of the compiler and the system too.
+    /// All headers that it was made from, with those of compiler and system.
     pub(super) headers: BTreeMap<PathBuf, FileStamp>,
-    /// Directories in which another header might be found: those that are searched, and those of the headers.
-    pub(super) dirs: BTreeMap<PathBuf, Dir>,
-    /// The parts of the names by which these headers ask for headers.
+    /// Directories in which another header could be found: those that are searched, and those of the headers.
+    pub(super) dirs: BTreeMap<PathBuf, DirState>,
+    /// Parts of the names that these headers include or test for.
     pub(super) asked: BTreeSet<String>,
 }
 
-/// What a directory is like.
+/// State of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Dir {
+pub(super) struct DirState {
     facts: FileStamp,
-    /// What it has of what is asked for; directories with a slash.
+    /// Entries whose names are in `asked`; those of directories end with a slash.
     has: BTreeSet<String>,
-    /// Whether any other name may be asked for in it.
+    /// True if headers may ask for any name in it.
     any: bool,
 }
 
 pub(super) const FORMAT: &str = "dijitso pch 4";
 
-/// The stamp of a file; the default if it cannot be looked at.
+/// Returns the stamp of a file; the default if it cannot be read.
 pub(super) fn file_stamp(path: &Path) -> FileStamp {
     FileStamp::of(path).unwrap_or_default()
 }
 
-/// The stamp of a directory, without what changes if neither a name appears in it nor goes.
+/// Returns the stamp of a directory, without the fields that change while its names stay the same.
 fn dir_stamp(path: &Path) -> FileStamp {
     FileStamp { size: 0, ctime: 0, ..file_stamp(path) }
 }
 
-impl Dir {
+impl DirState {
     fn now(path: &Path, asked: &BTreeSet<String>, any: bool) -> Self {
-        // Before it is read: what appears meanwhile is looked for again.
+        // Before it is read, so that a new entry meanwhile is noticed later.
         let facts = dir_stamp(path);
         let mut has = BTreeSet::new();
         for entry in fs::read_dir(path).into_iter().flatten().flatten() {
@@ -72,20 +72,21 @@ impl Dir {
         Self { facts, has, any }
     }
 
-    /// Whether nothing has come or gone that is asked for.
+    /// Returns true if no requested name has appeared or gone.
     fn is_current(&self, path: &Path, asked: &BTreeSet<String>) -> bool {
         dir_stamp(path) == self.facts || (!self.any && Self::now(path, asked, false).has == self.has)
     }
 }
 
-impl Record {
-    /// A record of what is there now, of the headers of a text; refused where these mean something else each time.
+impl PchRecord {
+    /// Records the present state of the headers of a text. Refused if a header gives another result each
+    /// time.
     pub(super) fn now(key: &str, text: &str, headers: Vec<PathBuf>, searched: &[PathBuf]) -> Self {
-        let mut names = Names::default();
+        let mut names = IncludeNames::default();
         names.add(text);
         let mut dirs: BTreeSet<PathBuf> = searched.iter().cloned().collect();
-        // What is above those that are searched may be anything, as the directory for temporary files. There only names
-        // that are known are asked for.
+        // A directory above a searched one may be any, such as that of temporary files. Headers ask there for
+        // known names only.
         let mut above = BTreeSet::new();
         let mut watch = |dir: &Path, below: &str| {
             let path = dir.join(below);
@@ -97,36 +98,36 @@ impl Record {
         let (mut any, mut refused) = (false, None);
         let mut facts = BTreeMap::new();
         for path in headers {
-            // Before it is read, as above.
+            // Before it is read, so that a change meanwhile is noticed later.
             let before = file_stamp(&path);
             match fsutil::read_plain(&path, LONGEST_TEXT) {
                 Ok(data) => {
                     let text = String::from_utf8_lossy(&data);
-                    let mut own = Names::default();
+                    let mut own = IncludeNames::default();
                     own.add(&text);
-                    // What is beside a header comes before what is searched.
+                    // The directory of a header is searched before the others.
                     if let Some(dir) = path.parent() {
                         own.dirs().into_iter().for_each(|below| watch(dir, below));
                     }
                     names.join(own);
-                    let word = volatile_macros::word(&text).filter(|_| !inputs::is_of_compiler(&path));
+                    let word = volatile_macros::first_in(&text).filter(|_| !inputs::is_of_compiler(&path));
                     refused = refused.or_else(|| word.map(|word| format!("{}: {word}", path.display())));
                 }
                 Err(_) => any = true,
             }
             facts.insert(path, before);
         }
-        // Some the compiler reads unasked.
+        // The compiler includes some without a directive.
         let unasked = facts.keys().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()));
         let asked: BTreeSet<String> = names.parts().into_iter().chain(unasked).collect();
         any |= names.are_incomplete();
-        // One that appears in a directory of this name, before the one that was found.
+        // A header may appear in a directory of this name that is searched earlier.
         let below = names.dirs();
         searched.iter().for_each(|dir| below.iter().for_each(|below| watch(dir, below)));
         dirs.extend(facts.keys().filter_map(|header| header.parent()).map(Path::to_owned));
         above.retain(|dir| !dirs.contains(dir));
         let dir = |path: PathBuf, any: bool| {
-            let now = Dir::now(&path, &asked, any);
+            let now = DirState::now(&path, &asked, any);
             (path, now)
         };
         let above = above.into_iter().map(|path| dir(path, false));
@@ -144,27 +145,25 @@ impl Record {
         }
     }
 
-    /// Whether everything that it was made from is as it was.
+    /// Returns true if no header has changed and no other would be found.
     pub(super) fn is_current(&self) -> bool {
         self.headers.iter().all(|(path, facts)| file_stamp(path) == *facts)
             && self.dirs.iter().all(|(path, dir)| dir.is_current(path, &self.asked))
     }
 
-    /// Whether the headers ask for a file of this name, as far as is known, or one of them has it.
+    /// Returns true if one of the headers has this name, or is known to ask for a file of this name.
     pub(super) fn asks_for(&self, name: &str) -> bool {
         self.asked.contains(name)
     }
 
-    /// Whether it is about this preamble.
+    /// Returns true if it is the record of this preamble.
     pub(super) fn is_about(&self, key: &str) -> bool {
         self.format == FORMAT && self.key == key
     }
 }
 
-/// What a text makes of the names of macros when it is read once more. As compilers tell with `-E -dD`: directives that
-/// define names, and the words that are left.
-///
-/// True when the part after the line `mark` has no words, and changes nothing of what is defined.
+/// Returns true if the part of a text after the line `mark` has no code and leaves the macros as they were.
+/// The text is what compilers write with `-E -dD`.
 pub(super) fn is_idempotent(preprocessed: &str, mark: &str) -> bool {
     let Some((once, again)) = preprocessed.split_once(mark) else { return false };
     let mut macros: BTreeMap<&str, &str> = BTreeMap::new();
@@ -176,7 +175,7 @@ pub(super) fn is_idempotent(preprocessed: &str, mark: &str) -> bool {
     only_directives && macros == before
 }
 
-/// Follows a line. False when it is more than a definition.
+/// Applies a line to the macros. Returns false if it is neither a definition nor a line marker.
 fn define<'a>(macros: &mut BTreeMap<&'a str, &'a str>, line: &'a str) -> bool {
     if let Some(rest) = line.strip_prefix("#define ") {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '$').unwrap_or(rest.len());
@@ -187,7 +186,7 @@ fn define<'a>(macros: &mut BTreeMap<&'a str, &'a str>, line: &'a str) -> bool {
         macros.remove(name.trim());
         return true;
     }
-    // `# 12 "file.h" 1 3` says where the next line comes from.
+    // A line marker: `# 12 "file.h" 1 3`.
     line.strip_prefix("# ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
@@ -220,7 +219,7 @@ mod tests {
         fs::write(at("lib/a.h"), "#include \"sub/b.h\"\n").unwrap();
         fs::write(at("inc/sub/b.h"), "").unwrap();
         let headers = vec![at("inc/sub/b.h"), at("lib/a.h")];
-        let record = Record::now("k", "#include <a.h>", headers, &[at("lib"), at("inc")]);
+        let record = PchRecord::now("k", "#include <a.h>", headers, &[at("lib"), at("inc")]);
         assert!(record.is_current() && record.refused.is_none());
         std::thread::sleep(std::time::Duration::from_millis(20));
         fs::write(at("lib/sub/b.h"), "").unwrap();
@@ -232,7 +231,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let header = dir.path().join("a.h");
         fs::write(&header, "const char* when = __TIME__;\n").unwrap();
-        let record = Record::now("k", "#include <a.h>", vec![header], &[]);
+        let record = PchRecord::now("k", "#include <a.h>", vec![header], &[]);
         assert!(record.refused.unwrap().ends_with("a.h: __TIME__"));
     }
 
@@ -244,11 +243,11 @@ mod tests {
         fs::create_dir(at("second")).unwrap();
         fs::write(at("second/a.h"), "1").unwrap();
         let record =
-            || Record::now("k", "#include <a.h>", vec![at("second/a.h")], &[at("first"), at("none")]);
+            || PchRecord::now("k", "#include <a.h>", vec![at("second/a.h")], &[at("first"), at("none")]);
         let is_noticed = |change: &dyn Fn()| {
             let record = record();
             assert!(record.is_current());
-            // Times of files have ticks.
+            // File times have a resolution.
             std::thread::sleep(std::time::Duration::from_millis(20));
             change();
             assert!(!record.is_current());
@@ -268,11 +267,11 @@ mod tests {
         is_noticed(&|| fs::write(at("first/sub/b.h"), "").unwrap());
         is_noticed(&|| fs::remove_dir_all(at("first/sub")).unwrap());
         is_noticed(&|| fs::remove_dir_all(at("none")).unwrap());
-        // What nobody asks for.
+        // No header asks for this one.
         let before = record();
         fs::write(at("first/other.h"), "").unwrap();
         assert!(before.is_current());
-        // Anything may be asked for, but not above.
+        // Headers may ask for any name, but not in the directory above.
         fs::write(at("second/a.h"), "#include MAKE(b)\n#include \"../c.h\"\n").unwrap();
         let before = record();
         fs::write(at("above.h"), "").unwrap();

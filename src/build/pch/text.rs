@@ -1,45 +1,47 @@
-//! The preamble of a source: what stands before its first line of code. Pure.
+//! The preamble of a source: its lines before the first line of code. Pure.
 //!
-//! Comments, blank lines and preprocessor directives; of these, what a header that is compiled beforehand can stand
-//! for. Sources that include only their own header have the preamble of that header, and so on.
+//! Of comments, blank lines and preprocessor directives, the preamble keeps the directives that mean the same
+//! in a precompiled header. The text decides which precompiled header a build can use, so it is read before
+//! each build, without the preprocessor, which would take a good part of the time that is saved. If a source
+//! includes its own generated header, the directives at the beginning of that header are copied.
 
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What an include directive leads to.
+/// Target of an include directive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Include {
-    /// A header that other sources include as well, and that a preamble may end with.
+    /// A header that other sources include as well. A preamble may end with it.
     Common,
-    /// The same, but that no preamble ends with it.
+    /// The same, but no preamble ends with it.
     Between,
-    /// A header of this source, generated with it: its path, by which it is known again, and its text.
+    /// A header of this source alone: its path, which identifies it, and its text.
     Ours(PathBuf, String),
-    /// Nobody can say.
+    /// Not known.
     Unknown,
 }
 
-/// What is known of the words of an include directive in the file at a path, which is empty for the source.
-pub(super) type Look<'a> = dyn Fn(&str, &Path) -> Include + 'a;
+/// Resolves the words of an include directive in the file at a path, which is empty for the source.
+pub(super) type Resolve<'a> = dyn Fn(&str, &Path) -> Include + 'a;
 
 /// A preamble.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Text {
-    /// The directives up to the last that includes something, a line each.
+pub(super) struct PreambleText {
+    /// Directives up to the last that includes a header, each on a line.
     pub(super) lines: String,
-    /// The macros by which headers of this source see to it that they are read once. The lines do not define them.
+    /// Include guards of this source's headers. The lines do not define them.
     pub(super) guards: Vec<String>,
-    /// The headers of this source whose directives are among the lines.
-    pub(super) ours: Vec<PathBuf>,
+    /// Headers of this source whose directives are among the lines.
+    pub(super) own_headers: Vec<PathBuf>,
 }
 
-/// How deep generated headers include each other, as far as is looked.
+/// Depth to which generated headers are followed.
 const DEPTH: usize = 16;
 
-/// Names that mean something else in another file or another place of the same, and ways to write what is not read
-/// here: raw strings, trigraphs, pragmas as operators.
+/// IncludeNames whose meaning depends on file or position, and syntax that is not read here: raw strings,
+/// trigraphs, pragma operators.
 const SPECIAL: [&str; 13] = [
     "__FILE__",
     "__has_include",
@@ -56,53 +58,54 @@ const SPECIAL: [&str; 13] = [
     "??",
 ];
 
-/// The preamble of a source; `None` when there is none. `look` says what the words after `#include` lead to, `<vector>`
-/// or `"x.h"`.
-pub(super) fn preamble(source: &str, look: &Look<'_>) -> Option<Text> {
-    let mut reading = Reading { look, items: Vec::new(), guards: Vec::new(), passed: BTreeMap::new() };
+/// Returns the preamble of a source; `None` if it has none. `resolve` takes the words after `#include`:
+/// `<vector>` or `"x.h"`.
+pub(super) fn preamble(source: &str, resolve: &Resolve<'_>) -> Option<PreambleText> {
+    let mut reading =
+        Reader { resolve, directives: Vec::new(), guards: Vec::new(), headers_read: BTreeMap::new() };
     reading.walk(source, Path::new(""), false, DEPTH);
-    let Reading { items, guards, passed, .. } = reading;
-    let last = items.iter().rposition(|item| item.includes)?;
-    let lines: String = items[..=last].iter().map(|item| format!("{}\n", item.text)).collect();
-    // They are not defined where a preamble is read, and so nobody may ask for them.
+    let Reader { directives, guards, headers_read, .. } = reading;
+    let last = directives.iter().rposition(|directive| directive.includes)?;
+    let lines: String = directives[..=last].iter().map(|directive| format!("{}\n", directive.text)).collect();
+    // Guards are not defined in the precompiled header, so no line may mention one.
     let none_is_asked_for = !guards.iter().any(|guard| mentions(&lines, guard));
-    none_is_asked_for.then(|| Text { lines, guards, ours: passed.into_keys().collect() })
+    none_is_asked_for.then(|| PreambleText { lines, guards, own_headers: headers_read.into_keys().collect() })
 }
 
-/// Whether a text has this name in it.
+/// Returns true if a text mentions this name.
 pub(super) fn mentions(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     text.match_indices(name)
         .any(|(at, _)| !text[..at].ends_with(is_part) && !text[at + name.len()..].starts_with(is_part))
 }
 
-/// A directive, or a condition with all that depends on it.
-struct Item {
+/// A directive, or a condition with its lines up to #endif.
+struct Directive {
     text: String,
     includes: bool,
 }
 
-struct Reading<'a> {
-    look: &'a Look<'a>,
-    items: Vec<Item>,
+struct Reader<'a> {
+    resolve: &'a Resolve<'a>,
+    directives: Vec<Directive>,
     guards: Vec<String>,
-    /// Headers of this source that have been read, and whether they see to it that they are read once.
-    passed: BTreeMap<PathBuf, bool>,
+    /// Headers of this source that were read. True if a guard or pragma keeps them from being read twice.
+    headers_read: BTreeMap<PathBuf, bool>,
 }
 
-impl Reading<'_> {
-    /// Adds what the text begins with. True when this was all that is in it.
+impl Reader<'_> {
+    /// Adds the directives that the text begins with. Returns true if it has no code.
     fn walk(&mut self, text: &str, path: &Path, is_header: bool, depth: usize) -> bool {
-        if is_odd(text) {
+        if has_unsupported_syntax(text) {
             return false;
         }
-        let (mut lines, whole) = leading(text);
+        let (mut lines, whole) = leading_directives(text);
         if is_header {
-            let guard = drop_guard(&mut lines, whole);
-            self.passed.insert(path.to_owned(), guard != Guard::None);
-            if let Guard::Name(name) = guard {
+            let guard = remove_guard(&mut lines, whole);
+            self.headers_read.insert(path.to_owned(), guard != IncludeGuard::None);
+            if let IncludeGuard::Name(name) = guard {
                 if self.guards.contains(&name) {
-                    // That of another header, after which this one is nothing.
+                    // Another header has defined the same guard, so this one is empty.
                     return true;
                 }
                 self.guards.push(name);
@@ -113,10 +116,12 @@ impl Reading<'_> {
             let line = &lines[at];
             let (name, rest) = split(line);
             match name {
-                "include" => match look_at(rest, self.look, path) {
-                    Include::Common => self.items.push(Item { text: line.clone(), includes: true }),
-                    Include::Between => self.items.push(Item { text: line.clone(), includes: false }),
-                    Include::Ours(path, _) if self.passed.get(&path) == Some(&true) => {}
+                "include" => match target_of(rest, self.resolve, path) {
+                    Include::Common => self.directives.push(Directive { text: line.clone(), includes: true }),
+                    Include::Between => {
+                        self.directives.push(Directive { text: line.clone(), includes: false })
+                    }
+                    Include::Ours(path, _) if self.headers_read.get(&path) == Some(&true) => {}
                     Include::Ours(path, text) if depth > 0 => {
                         if !self.walk(&text, &path, true, depth - 1) {
                             return false;
@@ -125,19 +130,21 @@ impl Reading<'_> {
                     Include::Ours(..) | Include::Unknown => return false,
                 },
                 "define" | "undef" if is_plain(line) => {
-                    self.items.push(Item { text: line.clone(), includes: false });
+                    self.directives.push(Directive { text: line.clone(), includes: false });
                 }
                 "if" | "ifdef" | "ifndef" => {
-                    let Some(end) = end_of(&lines, at) else { return false };
+                    let Some(end) = endif_of(&lines, at) else { return false };
                     let group = &lines[at..=end];
                     let found: Option<Vec<Include>> =
-                        group.iter().map(|line| may_depend(line, self.look, path)).collect();
+                        group.iter().map(|line| conditional_target(line, self.resolve, path)).collect();
                     let Some(found) = found else { return false };
-                    self.items
-                        .push(Item { text: group.join("\n"), includes: found.contains(&Include::Common) });
+                    self.directives.push(Directive {
+                        text: group.join("\n"),
+                        includes: found.contains(&Include::Common),
+                    });
                     at = end;
                 }
-                // A directive without a name does nothing.
+                // An empty directive has no effect.
                 "" if rest.is_empty() => {}
                 _ => return false,
             }
@@ -147,11 +154,11 @@ impl Reading<'_> {
     }
 }
 
-/// What a line includes that may stand within a condition of a preamble (`Between` for nothing); `None` if it may not.
-fn may_depend(line: &str, look: &Look<'_>, from: &Path) -> Option<Include> {
+/// Returns what a line within a condition includes (`Between` for none); `None` if the line may not be there.
+fn conditional_target(line: &str, resolve: &Resolve<'_>, from: &Path) -> Option<Include> {
     let (name, rest) = split(line);
     match name {
-        "include" => Some(look_at(rest, look, from))
+        "include" => Some(target_of(rest, resolve, from))
             .filter(|found| matches!(found, Include::Common | Include::Between)),
         "define" | "undef" | "if" | "ifdef" | "ifndef" | "elif" | "else" | "endif" | "error" => {
             is_plain(line).then_some(Include::Between)
@@ -160,28 +167,28 @@ fn may_depend(line: &str, look: &Look<'_>, from: &Path) -> Option<Include> {
     }
 }
 
-/// What an include directive leads to; one whose file a macro names could lead anywhere.
-fn look_at(rest: &str, look: &Look<'_>, from: &Path) -> Include {
+/// Resolves an include directive. One with a macro in place of the name is unknown.
+fn target_of(rest: &str, resolve: &Resolve<'_>, from: &Path) -> Include {
     let inner = |open: char, close: char| {
         rest.strip_prefix(open).and_then(|rest| rest.strip_suffix(close)).filter(|name| !name.contains(close))
     };
     let is_name = inner('<', '>').or_else(|| inner('"', '"')).is_some_and(|name| !name.is_empty());
-    if is_name && is_plain(rest) { look(rest, from) } else { Include::Unknown }
+    if is_name && is_plain(rest) { resolve(rest, from) } else { Include::Unknown }
 }
 
 fn is_plain(line: &str) -> bool {
     !SPECIAL.iter().any(|name| line.contains(name))
 }
 
-/// The name of a directive and what follows it.
+/// Splits a directive into its name and the rest.
 fn split(line: &str) -> (&str, &str) {
     let line = line.trim_start_matches('#').trim_start();
     let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(line.len());
     (&line[..end], line[end..].trim())
 }
 
-/// The line that ends the condition that begins at this one.
-fn end_of(lines: &[String], begin: usize) -> Option<usize> {
+/// Returns the index of the #endif of the condition that begins at a line.
+fn endif_of(lines: &[String], begin: usize) -> Option<usize> {
     let mut depth = 0_usize;
     for (at, line) in lines.iter().enumerate().skip(begin) {
         match split(line).0 {
@@ -198,39 +205,41 @@ fn end_of(lines: &[String], begin: usize) -> Option<usize> {
     None
 }
 
-/// By what a header sees to it that it is read once.
+/// Protection of a header from being read twice.
 #[derive(PartialEq, Eq)]
-enum Guard {
+enum IncludeGuard {
     None,
     Pragma,
     Name(String),
 }
 
-/// Leaves out by what a generated header sees to it that it is read once: a pragma, or a condition around all of it.
-fn drop_guard(lines: &mut Vec<String>, whole: bool) -> Guard {
-    let mut dropped = Guard::None;
+/// Removes the protection of a generated header from being read twice: a pragma, or a condition around all of
+/// it.
+fn remove_guard(lines: &mut Vec<String>, whole: bool) -> IncludeGuard {
+    let mut guard = IncludeGuard::None;
     if lines.first().is_some_and(|line| split(line) == ("pragma", "once")) {
         lines.remove(0);
-        dropped = Guard::Pragma;
+        guard = IncludeGuard::Pragma;
     }
-    let [first, second, ..] = lines.as_slice() else { return dropped };
-    let (condition, guard) = split(first);
-    let around = match end_of(lines, 0) {
+    let [first, second, ..] = lines.as_slice() else { return guard };
+    let (condition, name) = split(first);
+    let around = match endif_of(lines, 0) {
         Some(end) => whole && end + 1 == lines.len(),
         None => !whole,
     };
-    if condition == "ifndef" && split(second) == ("define", guard) && around {
-        dropped = Guard::Name(guard.to_owned());
+    if condition == "ifndef" && split(second) == ("define", name) && around {
+        guard = IncludeGuard::Name(name.to_owned());
         if whole {
             lines.pop();
         }
         lines.drain(..2);
     }
-    dropped
+    guard
 }
 
-/// The directives before the first line of code, without comments, each on a line; and whether there is no code.
-fn leading(text: &str) -> (Vec<String>, bool) {
+/// Returns the directives before the first line of code, each on a line without comments; and true if there
+/// is no code.
+fn leading_directives(text: &str) -> (Vec<String>, bool) {
     let mut lines = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {
@@ -246,8 +255,8 @@ fn leading(text: &str) -> (Vec<String>, bool) {
     (lines, true)
 }
 
-/// The first line without its comments, lines that continue it included, and the text after it. `None` for what ends
-/// within a comment.
+/// Returns the first logical line without comments, and the text after it; `None` if the text ends within a
+/// comment.
 fn logical_line(text: &str) -> Option<(String, &str)> {
     let mut line = String::new();
     let mut quote = None;
@@ -289,8 +298,9 @@ fn logical_line(text: &str) -> Option<(String, &str)> {
     }
 }
 
-/// Whether lines may be continued in a way that is not read here: by a backslash with blanks behind it, or by a trigraph.
-fn is_odd(text: &str) -> bool {
+/// Returns true if lines may be continued in ways that are not read here: by a backslash before blanks, or by
+/// a trigraph.
+fn has_unsupported_syntax(text: &str) -> bool {
     let blanks = |rest: &str| {
         let end = rest.trim_start_matches([' ', '\t', '\x0b', '\x0c', '\0']);
         end.len() < rest.len() && (end.is_empty() || end.starts_with(['\n', '\r']))
@@ -298,7 +308,7 @@ fn is_odd(text: &str) -> bool {
     text.contains("??/") || text.match_indices('\\').any(|(at, _)| blanks(&text[at + 1..]))
 }
 
-/// What follows a comment that ends with its line: the end of that line.
+/// Returns the text after a line comment, from the end of its line.
 fn end_of_comment(text: &str) -> &str {
     let mut from = 0;
     while let Some(at) = text[from..].find('\n') {
@@ -316,7 +326,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn read(source: &str) -> Option<Text> {
+    fn read(source: &str) -> Option<PreambleText> {
         preamble(source, &|name, from| match name {
             "\"own.h\"" => Include::Ours(
                 "own.h".into(),
@@ -370,7 +380,8 @@ mod tests {
 
     #[test]
     fn conditions_are_taken_whole_or_not_at_all() {
-        let export = "#if defined _WIN32\n#ifdef G\n#define E 1\n#else\n#define E 2\n#endif\n#else\n#define E 3\n#endif\n";
+        let export = "#if defined _WIN32\n#ifdef G\n#define E 1\n#else\n#define E 2\n#endif\n#else\n#define \
+                      E 3\n#endif\n";
         is(&format!("{export}#include <a>\nint x;"), &format!("{export}#include <a>\n"));
         is("#include <a>\n#ifdef X\n#include <b>\nint x;\n#endif\n", "#include <a>\n");
         is("#include <a>\n#ifdef X\n#include \"own.h\"\n#endif\n", "#include <a>\n");
@@ -389,7 +400,7 @@ mod tests {
         is("#include <a>\n#include \"gone.h\"\n#include <b>\n", "#include <a>\n");
     }
 
-    /// What a second include of it would give is what the compiler sees there.
+    /// The compiler reads a header again if nothing protects it.
     #[test]
     fn generated_headers_are_read_as_often_as_a_compiler_reads_them() {
         is(
@@ -398,7 +409,7 @@ mod tests {
         );
         let text = read("#include \"guarded.h\"\n#include <a>\n").unwrap();
         assert_eq!(
-            (text.guards, text.ours),
+            (text.guards, text.own_headers),
             (vec!["G".into()], vec!["dir/guarded.h".into(), "dir/near.h".into()])
         );
     }

@@ -1,14 +1,14 @@
-//! Words that mean something else each time that a header is read, or in another file. Pure.
+//! Macros whose value depends on the time, or on the including file. Pure.
 
 #![forbid(unsafe_code)]
 
 const WORDS: [&str; 5] = ["__DATE__", "__TIME__", "__TIMESTAMP__", "__BASE_FILE__", "__INCLUDE_LEVEL__"];
-/// This counts on where a header is read once more. In macros, which are used elsewhere, it does no harm: what is made of
-/// a text read twice is looked at.
+/// Counts its uses, so a condition may be different when a header is read again. Harmless in a definition:
+/// the test of idempotence reads the text twice.
 const COUNTER: &str = "__COUNTER__";
 
-/// The first of them in the text of a header.
-pub(super) fn word(text: &str) -> Option<&'static str> {
+/// Returns the first of them in the text of a header.
+pub(super) fn first_in(text: &str) -> Option<&'static str> {
     let there = |word: &&str| text.contains(*word);
     if !WORDS.iter().chain([&COUNTER]).any(there) {
         return None;
@@ -19,7 +19,7 @@ pub(super) fn word(text: &str) -> Option<&'static str> {
         let decides = directive.starts_with("if") || directive.starts_with("elif");
         let is_tested = |line: &str| {
             line.match_indices(COUNTER).any(|(at, _)| {
-                // "defined __COUNTER__" counts nothing.
+                // "defined __COUNTER__" does not count.
                 let before = line[..at].trim_end_matches([' ', '\t', '(']);
                 !["ifdef", "ifndef", "defined"].iter().any(|word| before.ends_with(word))
             })
@@ -43,7 +43,7 @@ mod tests {
             "#if __COUNTER__ == 2",
             "#  elif defined(__COUNTER__) && __COUNTER__",
         ] {
-            assert!(word(text).is_some(), "{text}");
+            assert!(first_in(text).is_some(), "{text}");
         }
         for fine in [
             "// like __DATE__\nint x;",
@@ -52,7 +52,7 @@ mod tests {
             "#ifdef __COUNTER__\n#ifndef __COUNTER__",
             "int __FILE__;",
         ] {
-            assert_eq!(word(fine), None, "{fine}");
+            assert_eq!(first_in(fine), None, "{fine}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What kind of processor this machine has, as far as compilers look at it.
+//! The kind of processor of this machine, as far as compilers depend on it.
 
 #![forbid(unsafe_code)]
 
@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 use crate::codec::{Writer, digest, hex};
 use crate::params::resolved::BuildParams;
 
-/// The kind of processor: the name in `build.cpu`, or else a digest of what the system says of it.
+/// Returns the kind of processor: the name in `build.cpu`, else a digest of the system's description.
 ///
-/// Equal kinds are what a compiler's `-march=native` is equal for. The reverse does not hold: a kernel may describe
-/// the same processor in other words.
+/// If two kinds are equal, so is the effect of `-march=native`. The reverse does not hold: another kernel may
+/// describe the same processor in other words.
 #[must_use]
 pub fn key(params: &BuildParams) -> String {
     static FOUND: OnceLock<String> = OnceLock::new();
@@ -20,13 +20,13 @@ pub fn key(params: &BuildParams) -> String {
     }
     let find = || match std::fs::read_to_string("/proc/cpuinfo") {
         Ok(text) if !text.trim().is_empty() => kind(std::env::consts::ARCH, &text),
-        // Nobody knows: then no other machine is like this one.
+        // Without a description no other machine counts as equal.
         _ => kind(&rustix::system::uname().nodename().to_string_lossy(), ""),
     };
     FOUND.get_or_init(find).clone()
 }
 
-/// The kind that a text in the form of `/proc/cpuinfo` describes.
+/// Returns the kind described by a text in the form of `/proc/cpuinfo`.
 #[must_use]
 pub fn kind(architecture: &str, cpuinfo: &str) -> String {
     let mut writer = Writer::new(b"processor");
@@ -38,8 +38,8 @@ pub fn kind(architecture: &str, cpuinfo: &str) -> String {
     hex(&digest(&writer.finish())[..16])
 }
 
-/// The different processors of the machine, as lines that decide what code they can run and what code is good for
-/// them. A machine with big and little cores has several.
+/// Returns the different processors of the machine, each as the lines that decide what code it can run and
+/// how fast. A machine with big and little cores has several.
 fn processors(architecture: &str, cpuinfo: &str) -> BTreeSet<Vec<String>> {
     let facts = |block: &str| -> Vec<String> {
         let fields = block.lines().filter_map(|line| line.split_once(':'));
@@ -49,7 +49,7 @@ fn processors(architecture: &str, cpuinfo: &str) -> BTreeSet<Vec<String>> {
             .map(|(name, value)| format!("{name}: {}", sorted(name, value)))
             .collect()
     };
-    // Some kernels write what is common to all processors in a block of its own.
+    // Some kernels describe in a block of its own what all processors have in common.
     cpuinfo.split("\n\n").map(facts).filter(|facts| !facts.is_empty()).collect()
 }
 
@@ -60,7 +60,7 @@ fn decides(architecture: &str, name: &str) -> bool {
             name,
             "Features" | "CPU implementer" | "CPU architecture" | "CPU variant" | "CPU part" | "CPU revision"
         ),
-        // Elsewhere all but what has a value of its own on each processor, or changes while the machine runs.
+        // Elsewhere, all but values that differ between cores or change while the machine runs.
         _ => {
             let name = name.to_ascii_lowercase();
             let number = ["processor", "hart", "core id", "physical id", "apicid", "siblings", "serial"];
@@ -71,7 +71,7 @@ fn decides(architecture: &str, name: &str) -> bool {
     }
 }
 
-/// Lists of features in one order.
+/// Sorts lists of features.
 fn sorted(name: &str, value: &str) -> String {
     if !matches!(name, "flags" | "Features") {
         return value.to_owned();

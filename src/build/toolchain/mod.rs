@@ -1,4 +1,4 @@
-//! What a compiler is: found out by asking it once, recognised afterwards by its files.
+//! The identity of a compiler: asked once, then recognised by its files.
 
 #![forbid(unsafe_code)]
 
@@ -24,21 +24,21 @@ use crate::process::{Command, Exit, Runner, environment, find_program};
 use crate::signature::Toolchain;
 use crate::sync::try_lock;
 
-/// A compiler that says nothing for this long has nothing to say.
+/// Time limit of one question to a compiler.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A compiler as this process sees it.
+/// Names of the records of a compiler in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Compiler {
-    /// Name of the record of this command, whatever it is today.
+pub struct CompilerKeys {
+    /// Record of this command, whatever its files are.
     pub command_key: String,
-    /// Name of the record of exactly these files; `None` when the program is not there.
+    /// Record of exactly these files; `None` if the program is missing.
     pub file_key: Option<String>,
 }
 
 /// A record of the cache: JSON with these fields, in `toolchain/<key>`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Saved {
+struct ToolchainRecord {
     format: String,
     command: Vec<String>,
     toolchain: Toolchain,
@@ -46,76 +46,77 @@ struct Saved {
 
 const FORMAT: &str = "dijitso toolchain 1";
 
-/// Looks at the files of a compiler command: program, and what wrappers such as ccache are to run. Runs nothing.
+/// Inspects the files of a compiler command: the program, and those that wrappers such as ccache run. Runs
+/// nothing.
 ///
-/// What has been seen within [`FRESH`] in this process is not looked at again.
+/// Returns the result of an earlier call in this process if it is younger than [`MEMO_TTL`].
 #[must_use]
-pub fn inspect(params: &BuildParams) -> Compiler {
+pub fn inspect(params: &BuildParams) -> CompilerKeys {
     inspect_at(&params.compiler, std::env::var_os("PATH"), Instant::now())
 }
 
-/// What was seen of a compiler a moment ago.
-struct Seen {
+/// A remembered result.
+struct MemoEntry {
     at: Instant,
     command: Vec<String>,
     path: Option<OsString>,
-    compiler: Compiler,
+    compiler: CompilerKeys,
 }
 
-/// The compilers that were looked at last, the latest one last; and how often they have been forgotten.
+/// Compilers that were inspected last, the latest one last, and the number of calls to [`invalidate`].
 struct Memo {
     forgotten: u64,
-    seen: Vec<Seen>,
+    entries: Vec<MemoEntry>,
 }
 
-static MEMO: Mutex<Memo> = Mutex::new(Memo { forgotten: 0, seen: Vec::new() });
+static MEMO: Mutex<Memo> = Mutex::new(Memo { forgotten: 0, entries: Vec::new() });
 
-/// A program uses one compiler, or one for each language.
-const MOST_SEEN: usize = 8;
+/// Enough for a program, which uses a compiler for each language.
+const MAX_REMEMBERED: usize = 8;
 
-/// From now on every compiler is looked at again: somebody is about to build by it.
+/// Forgets all remembered results. Called before a build.
 pub fn invalidate() {
-    // It is held for no longer than it takes to copy a few texts, but for ever in a child that was forked meanwhile.
+    // The lock is held for microseconds, but for ever in a child that was forked meanwhile.
     for _ in 0..1000 {
         if let Some(mut memo) = try_lock(&MEMO) {
             memo.forgotten += 1;
-            memo.seen.clear();
+            memo.entries.clear();
             return;
         }
         std::thread::yield_now();
     }
 }
 
-fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> Compiler {
-    let known = |seen: &&Seen| {
-        seen.command == command && seen.path == path && now.saturating_duration_since(seen.at) < MEMO_TTL
+fn inspect_at(command: &[String], path: Option<OsString>, now: Instant) -> CompilerKeys {
+    let known = |entry: &&MemoEntry| {
+        entry.command == command && entry.path == path && now.saturating_duration_since(entry.at) < MEMO_TTL
     };
     let (before, known) = match try_lock(&MEMO) {
-        Some(memo) => (memo.forgotten, memo.seen.iter().find(known).map(|seen| seen.compiler.clone())),
-        None => return look(command, path.as_deref()),
+        Some(memo) => (memo.forgotten, memo.entries.iter().find(known).map(|entry| entry.compiler.clone())),
+        None => return inspect_files(command, path.as_deref()),
     };
     if let Some(compiler) = known {
         return compiler;
     }
-    // Not under the lock: a network disk may take its time.
-    let compiler = look(command, path.as_deref());
+    // Without the lock: a network disk may be slow.
+    let compiler = inspect_files(command, path.as_deref());
     if compiler.file_key.is_none() {
-        // It may be installed in this moment.
+        // Not remembered: it may be installed at any moment.
         return compiler;
     }
     if let Some(mut memo) = try_lock(&MEMO)
         && memo.forgotten == before
     {
-        memo.seen.retain(|seen| seen.command != command || seen.path != path);
-        if memo.seen.len() == MOST_SEEN {
-            memo.seen.remove(0);
+        memo.entries.retain(|entry| entry.command != command || entry.path != path);
+        if memo.entries.len() == MAX_REMEMBERED {
+            memo.entries.remove(0);
         }
-        memo.seen.push(Seen { at: now, command: command.to_vec(), path, compiler: compiler.clone() });
+        memo.entries.push(MemoEntry { at: now, command: command.to_vec(), path, compiler: compiler.clone() });
     }
     compiler
 }
 
-fn look(command: &[String], path: Option<&OsStr>) -> Compiler {
+fn inspect_files(command: &[String], path: Option<&OsStr>) -> CompilerKeys {
     let mut files = Writer::new(b"compiler files");
     let mut there = true;
     for (at, word) in command.iter().enumerate() {
@@ -129,15 +130,15 @@ fn look(command: &[String], path: Option<&OsStr>) -> Compiler {
             files.u64(facts.mtime_nsec().cast_unsigned());
         }
     }
-    Compiler { file_key: there.then(|| key(files)), ..Compiler::absent(command) }
+    CompilerKeys { file_key: there.then(|| key(files)), ..CompilerKeys::absent(command) }
 }
 
 fn key(writer: Writer) -> String {
     hex(&digest(&writer.finish())[..16])
 }
 
-impl Compiler {
-    /// A command without its files: what is known of it where it is not there.
+impl CompilerKeys {
+    /// Returns the keys of a command without its files, which may be missing.
     #[must_use]
     pub fn absent(command: &[String]) -> Self {
         let mut writer = Writer::new(b"compiler command");
@@ -145,7 +146,7 @@ impl Compiler {
         Self { command_key: key(writer), file_key: None }
     }
 
-    /// The names of the records of what this compiler makes of these flags on this kind of processor.
+    /// Returns the keys of the records of these flags on this kind of processor.
     #[must_use]
     pub fn on_machine(&self, flags: &[String], cpu: &str) -> Self {
         let key = |key: &String| {
@@ -159,10 +160,10 @@ impl Compiler {
     }
 }
 
-/// Programs that stand in for compilers under the compilers' names, and run the next one of the name on `PATH`.
+/// Programs that take the names of compilers, and run the next program of that name on `PATH`.
 const MASQUERADERS: [&str; 4] = ["ccache", "distcc", "icecc", "sccache"];
 
-/// The file that a word names, and behind a masquerader the compiler that it will run.
+/// Returns the file that a word names, and if that is a masquerader, the compiler that it will run.
 fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
     let mut found = Vec::new();
     let mut rest: Vec<PathBuf> = path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
@@ -181,8 +182,9 @@ fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
     }
 }
 
-/// A file without links on the way to it, and what it is like. Asks for the name of the open file, which takes a third
-/// of the system calls of following each link; where the system has no such name, that is done.
+/// Returns the path without links, and the metadata, of a file. Reads the name of the open file in `/proc`,
+/// which takes a third of the system calls of resolving the path, and resolves the path if there is no such
+/// name.
 fn real(program: &Path) -> io::Result<(PathBuf, Metadata)> {
     let file = File::options().read(true).custom_flags(libc::O_PATH).open(program)?;
     let facts = file.metadata()?;
@@ -191,15 +193,16 @@ fn real(program: &Path) -> io::Result<(PathBuf, Metadata)> {
     Ok((real.map_or_else(|| program.canonicalize(), Ok)?, facts))
 }
 
-/// How long a compiler may take to answer a question.
+/// Returns the time limit of one question to a compiler.
 fn limit(params: &BuildParams) -> Duration {
     params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))
 }
 
-/// Asks the compiler. [`Toolchain::unknown`] when it does not answer: the build will say why.
+/// Asks the compiler for its version and target. Returns [`Toolchain::unknown`] if it does not answer: the
+/// build will report why.
 #[must_use]
 pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
-    // The GNU and LLVM compilers answer both questions at once; others at least tell their version.
+    // GNU and LLVM compilers answer `-v` with both; others at least print their version.
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
@@ -218,7 +221,7 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
                     return toolchain;
                 }
             }
-            // A compiler that hangs once hangs twice, and the ranks are waiting.
+            // A compiler that hangs will hang again, and the ranks are waiting.
             Exit::TimedOut => break,
             Exit::Code(_) | Exit::Signal(_) => {}
         }
@@ -238,12 +241,11 @@ fn parse(answer: &str) -> Option<Toolchain> {
     })
 }
 
-/// The flag by which each library has static variables of inline functions and templates of its own, if this compiler
-/// needs one.
+/// Returns the flag that gives each library static variables of its own, if this compiler needs one.
 ///
-/// GCC marks them as unique in the process (`STB_GNU_UNIQUE`): a second library would compute with the table of the
-/// first one that has a function of the same name, however it is loaded. Other compilers do not, and clang does not
-/// know the flag. Flags that say otherwise are those of the user.
+/// GCC marks static variables of inline functions and templates as unique in the process (`STB_GNU_UNIQUE`):
+/// a second library would use the variables of the first that has a function of the same name, however it is
+/// loaded. Other compilers do not, and clang does not know the flag. A flag of the user takes precedence.
 #[must_use]
 pub fn own_statics(params: &BuildParams, toolchain: &Toolchain) -> Option<&'static str> {
     let is_gcc = toolchain.identity.starts_with("gcc version ");
@@ -252,20 +254,24 @@ pub fn own_statics(params: &BuildParams, toolchain: &Toolchain) -> Option<&'stat
     spellings.first().copied().filter(|_| is_gcc && !is_given)
 }
 
-/// A record for the cache.
+/// Returns the contents of a record for the cache.
 #[must_use]
 pub fn encode(command: &[String], toolchain: &Toolchain) -> Vec<u8> {
-    let saved = Saved { format: FORMAT.to_owned(), command: command.to_vec(), toolchain: toolchain.clone() };
-    serde_json::to_vec(&saved).expect("a record consists of strings")
+    let record = ToolchainRecord {
+        format: FORMAT.to_owned(),
+        command: command.to_vec(),
+        toolchain: toolchain.clone(),
+    };
+    serde_json::to_vec(&record).expect("a record consists of strings")
 }
 
-/// Reads a record; `None` when it is damaged or of another format.
+/// Reads a record; `None` if it is damaged or of another format.
 #[must_use]
 pub fn decode(data: &[u8]) -> Option<Toolchain> {
-    serde_json::from_slice::<Saved>(data)
+    serde_json::from_slice::<ToolchainRecord>(data)
         .ok()
-        .filter(|saved| saved.format == FORMAT)
-        .map(|saved| saved.toolchain)
+        .filter(|record| record.format == FORMAT)
+        .map(|record| record.toolchain)
 }
 
 #[cfg(test)]
@@ -290,7 +296,7 @@ mod tests {
         assert_eq!(parse(""), None);
     }
 
-    /// The time limit of a build is that of the question too, and a compiler that hangs is asked once.
+    /// A question has no more time than a build.
     #[test]
     fn a_compiler_that_hangs_is_asked_once_and_not_for_long() {
         struct Hangs(Mutex<Vec<Option<Duration>>>);
@@ -356,7 +362,9 @@ mod tests {
         #[test]
         fn any_answer_is_a_compiler_or_none(answer in "(Target:|version |Configured|\n|\r|.){0,30}") {
             match parse(&answer) {
-                Some(found) => prop_assert!(!found.identity.trim().is_empty() && !found.identity.contains('\n')),
+                Some(Toolchain { identity, .. }) => {
+                    prop_assert!(!identity.trim().is_empty() && !identity.contains('\n'));
+                }
                 None => prop_assert!(answer.trim().is_empty(), "{:?}", answer),
             }
         }
@@ -370,21 +378,27 @@ mod tests {
     #[test]
     fn records_are_read_back_and_damage_is_not() {
         let toolchain = Toolchain { identity: "x".into(), target: "y".into(), isa: "-mavx".into() };
-        let saved =
-            Saved { format: FORMAT.into(), command: vec!["c++".into()], toolchain: toolchain.clone() };
-        let data = serde_json::to_vec(&saved).unwrap();
+        let record = ToolchainRecord {
+            format: FORMAT.into(),
+            command: vec!["c++".into()],
+            toolchain: toolchain.clone(),
+        };
+        let data = serde_json::to_vec(&record).unwrap();
         assert_eq!(decode(&data), Some(toolchain));
         assert_eq!(decode(&data[1..]), None);
-        // Records without native flags are those of old.
-        let old = br#"{"format":"dijitso toolchain 1","command":["c++"],"toolchain":{"identity":"x","target":"y"}}"#;
-        let plain = decode(old).unwrap();
+        // Records without native flags have no `isa`.
+        let old = concat!(
+            r#"{"format":"dijitso toolchain 1","command":["c++"],"#,
+            r#""toolchain":{"identity":"x","target":"y"}}"#
+        );
+        let plain = decode(old.as_bytes()).unwrap();
         assert_eq!(plain.isa, "");
         assert_eq!(serde_json::to_string(&plain).unwrap(), r#"{"identity":"x","target":"y"}"#);
     }
 
     #[test]
     fn each_kind_of_processor_and_each_set_of_flags_has_a_record_of_its_own() {
-        let compiler = Compiler { command_key: "c".into(), file_key: Some("f".into()) };
+        let compiler = CompilerKeys { command_key: "c".into(), file_key: Some("f".into()) };
         let flags = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let of = |text: &str, cpu: &str| compiler.on_machine(&flags(text), cpu);
         let base = of("-march=native -mavx", "a");
@@ -393,7 +407,7 @@ mod tests {
             assert_ne!(other.command_key, base.command_key);
             assert_ne!(other.file_key, base.file_key);
         }
-        let absent = Compiler { file_key: None, ..compiler.clone() };
+        let absent = CompilerKeys { file_key: None, ..compiler.clone() };
         assert_eq!(absent.on_machine(&flags("-march=native"), "a").file_key, None);
     }
 }

@@ -1,15 +1,15 @@
-//! Flags that stand for the machine on which the compiler runs, and what they stand for.
+//! Flags that depend on the machine on which the compiler runs, and their meaning there.
 //!
-//! `-march=native` is the same word on every machine and other code on each. What a compiler makes of it is asked by a
-//! dry run (`-###`), in which the GNU and LLVM drivers print the commands that they would run:
+//! `-march=native` gives other code on each machine. A dry run (`-###`), in which GNU and LLVM drivers print
+//! the commands that they would run, shows its meaning:
 //!
 //! ```text
-//! gcc:    .../cc1plus -E -quiet ... "-march=znver3" -mavx -mno-fma4 ... --param "l1-cache-size=32" "-mtune=znver3"
+//! gcc:    .../cc1plus -E -quiet ... "-march=znver3" -mavx ... --param "l1-cache-size=32" "-mtune=znver3"
 //! clang:  ".../clang" "-cc1" ... "-target-cpu" "znver3" "-target-feature" "+avx" ... "-tune-cpu" "znver3"
 //! ```
-//! Of these the words on processors and their features are kept; sizes of caches are not, since they may differ
-//! between processors that run the same code equally well. Where a compiler does not answer so, its flags stand for
-//! the kind of processor as the system describes it.
+//! Words on processors and their features are kept. Sizes of caches are not: they may differ between
+//! processors that run the same code equally well. If a compiler does not answer so, the kind of processor
+//! described by the system is used.
 
 #![forbid(unsafe_code)]
 
@@ -23,20 +23,20 @@ use crate::process::{Command, Exit, Runner, environment};
 
 use super::{cpu, limit};
 
-/// The flags that decide what machine is built for, when one of them, or of the compiler's own words, stands for this
-/// machine; else `None`.
+/// Returns the flags that decide which machine is built for, if one of them, or the compiler's own arguments,
+/// depends on this machine; else `None`.
 #[must_use]
 pub fn flags(params: &BuildParams) -> Option<Vec<String>> {
     flags_of(&params.compiler, &params.flags)
 }
 
-/// The same of a compiler and its flags.
+/// Does the same for a compiler and its flags.
 #[must_use]
 pub fn flags_of(compiler: &[String], flags: &[String]) -> Option<Vec<String>> {
     names_this_machine(&[compiler, flags].concat()).then(|| machine_flags(flags))
 }
 
-/// Whether a command line builds for the machine that it runs on.
+/// Returns true if a command line builds for the machine that it runs on.
 #[must_use]
 pub fn names_this_machine(words: &[String]) -> bool {
     let by_flag = words.iter().zip(words.iter().skip(1).map(Some).chain([None]));
@@ -46,7 +46,8 @@ pub fn names_this_machine(words: &[String]) -> bool {
     }) || builds_for_this_machine_by_default(words)
 }
 
-/// `-march=native` and its like of other compilers; also where they go to the linker (`-Wl,-plugin-opt=mcpu=native`).
+/// Returns true for `-march=native` and the like of other compilers, also if passed to the linker
+/// (`-Wl,-plugin-opt=mcpu=native`).
 fn is_native(word: &str) -> bool {
     const ENDS: [&str; 5] = ["arch=native", "cpu=native", "tune=native", "tp=native", "tp=host"];
     const WORDS: [&str; 4] = ["-xhost", "-fast", "-qarch=auto", "-qtune=auto"];
@@ -55,7 +56,7 @@ fn is_native(word: &str) -> bool {
     option && (ENDS.iter().any(|end| word.ends_with(end)) || WORDS.contains(&word.as_str()))
 }
 
-/// The compilers of NVIDIA do unless they are told what to build for.
+/// Returns true for NVIDIA's compilers without an option for another machine.
 fn builds_for_this_machine_by_default(words: &[String]) -> bool {
     const NAMES: [&str; 4] = ["nvc", "nvc++", "pgcc", "pgc++"];
     let name = |word: &String| {
@@ -64,14 +65,14 @@ fn builds_for_this_machine_by_default(words: &[String]) -> bool {
     words.iter().any(name) && !words.iter().any(|word| word.starts_with("-tp"))
 }
 
-/// Whether the dry run of a GNU or LLVM driver tells all that native words stand for.
-fn can_be_told(words: &[String]) -> bool {
+/// Returns true if the dry run of a GNU or LLVM driver shows the meaning of all native words.
+fn shows_meaning(words: &[String]) -> bool {
     const KNOWN: [&str; 3] = ["-march=native", "-mcpu=native", "-mtune=native"];
     words.iter().filter(|word| is_native(word)).all(|word| KNOWN.contains(&word.as_str()))
         && words.iter().any(|word| KNOWN.contains(&word.as_str()))
 }
 
-/// `-m...`, `--target=...` and what else is about machines.
+/// Returns the flags about machines: `-m...`, `--target=...` and others.
 fn machine_flags(flags: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut words = flags.iter();
@@ -81,7 +82,7 @@ fn machine_flags(flags: &[String]) -> Vec<String> {
                 kept.push(word.clone());
                 kept.extend(words.next().cloned());
             }
-            // Options of the code generator, of which there are many that are not about machines.
+            // Options of the code generator, most of which are not about machines.
             "-mllvm" => drop(words.next()),
             _ if is_native(word)
                 || ["-m", "--target=", "-tp"].iter().any(|begin| word.starts_with(begin)) =>
@@ -94,9 +95,10 @@ fn machine_flags(flags: &[String]) -> Vec<String> {
     kept
 }
 
-/// What the native words of these parameters stand for on this machine. `flags` are those of [`flags`].
+/// Returns the meaning of the native words of these parameters on this machine. `flags` are those of
+/// [`flags`].
 ///
-/// A name that the user has given to the kind of processor is part of it: kinds of different names share nothing.
+/// A name in `build.cpu` is part of it: kinds with different names share no libraries.
 #[must_use]
 pub fn resolve(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> String {
     let expanded = ask(params, flags, runner);
@@ -107,7 +109,7 @@ pub fn resolve(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> S
     }
 }
 
-/// What stands in for an answer of the compiler.
+/// Returns the kind of processor, in place of an answer of the compiler.
 #[must_use]
 pub fn unresolved(params: &BuildParams) -> String {
     format!("cpu {}", cpu::key(params))
@@ -116,10 +118,11 @@ pub fn unresolved(params: &BuildParams) -> String {
 fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<String> {
     let mut argv = params.compiler.clone();
     argv.extend_from_slice(flags);
-    if !can_be_told(&argv) {
+    if !shows_meaning(&argv) {
         return None;
     }
-    // A compiler that does not know -### writes an empty preprocessed file to its output and nothing to disk.
+    // A compiler that does not know -### preprocesses the empty file to its output, and writes nothing to
+    // disk.
     argv.extend(["-###", "-E", "-x", params.language.dialect, "/dev/null"].map(str::to_owned));
     let command = Command {
         argv,
@@ -136,7 +139,8 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
     }
 }
 
-/// The words on processors and features in a driver's dry run, sorted; `None` when it does not name a processor.
+/// Returns the words on processors and features in a driver's dry run, sorted; `None` if it names no
+/// processor.
 fn expansion(answer: &str) -> Option<String> {
     const CLANG: [&str; 3] = ["-target-cpu", "-tune-cpu", "-target-feature"];
     const GNU: [&str; 3] = ["-march=", "-mcpu=", "-mtune="];
@@ -158,9 +162,9 @@ fn expansion(answer: &str) -> Option<String> {
             }
         }
     }
-    // A driver that hands the word on has not told what it stands for.
-    let told = |word: &String| !word.ends_with("=native") && !word.ends_with(" native");
-    (named && found.iter().all(told)).then(|| found.into_iter().collect::<Vec<_>>().join(" "))
+    // A driver that passes the word on has not shown its meaning.
+    let is_resolved = |word: &String| !word.ends_with("=native") && !word.ends_with(" native");
+    (named && found.iter().all(is_resolved)).then(|| found.into_iter().collect::<Vec<_>>().join(" "))
 }
 
 #[cfg(test)]
@@ -211,22 +215,24 @@ mod tests {
         );
         let expected = words("-march=native -mno-avx512f --target=x86_64-linux-gnu -target t");
         assert_eq!(machine_flags(&flags), expected);
-        assert!(can_be_told(&words("g++ -march=native -m64")));
-        assert!(!can_be_told(&words("icpx -xHost")));
-        assert!(!can_be_told(&words("nvc++")));
-        assert!(!can_be_told(&words("clang -march=native -Wl,-plugin-opt=mcpu=native")));
+        assert!(shows_meaning(&words("g++ -march=native -m64")));
+        assert!(!shows_meaning(&words("icpx -xHost")));
+        assert!(!shows_meaning(&words("nvc++")));
+        assert!(!shows_meaning(&words("clang -march=native -Wl,-plugin-opt=mcpu=native")));
     }
 
     const GCC: &str = "Using built-in specs.\nCOLLECT_GCC=g++\nTarget: x86_64-linux-gnu\n\
         COLLECT_GCC_OPTIONS='-march=native' '-E' '-shared-libgcc'\n \
-        /usr/lib/gcc/x86_64-linux-gnu/12/cc1plus -E -quiet -imultiarch x86_64-linux-gnu -D_GNU_SOURCE /dev/null \
+        /usr/lib/gcc/x86_64-linux-gnu/12/cc1plus -E -quiet -imultiarch x86_64-linux-gnu -D_GNU_SOURCE \
+        /dev/null \
         \"-march=znver3\" -mmmx -mavx2 -mno-fma4 --param \"l1-cache-size=32\" --param \"l2-cache-size=1024\" \
         \"-mtune=znver3\" -fasynchronous-unwind-tables -dumpbase null\n\
         COMPILER_PATH=/usr/lib/gcc/x86_64-linux-gnu/12/\n\
         COLLECT_GCC_OPTIONS='-march=native' '-E' '-shared-libgcc'\n";
 
     const CLANG: &str = "Debian clang version 14.0.6\nTarget: x86_64-pc-linux-gnu\n (in-process)\n \
-        \"/usr/lib/llvm-14/bin/clang\" \"-cc1\" \"-triple\" \"x86_64-pc-linux-gnu\" \"-E\" \"-main-file-name\" \"null\" \
+        \"/usr/lib/llvm-14/bin/clang\" \"-cc1\" \"-triple\" \"x86_64-pc-linux-gnu\" \"-E\" \
+        \"-main-file-name\" \"null\" \
         \"-mrelocation-model\" \"pic\" \"-target-cpu\" \"znver3\" \"-target-feature\" \"-avx512pf\" \
         \"-target-feature\" \"+cx16\" \"-tune-cpu\" \"znver3\" \"-o\" \"-\" \"-x\" \"c++\" \"/dev/null\"\n";
 

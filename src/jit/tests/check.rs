@@ -139,7 +139,7 @@ fn a_process_alone_checks_what_it_finds() {
         assert_eq!(alone(&[rebuild, ("cache.frozen", "true")], &header("b")), (Origin::Disk, 1));
         assert_eq!(alone(&[rebuild], &header("b")), (Origin::Built, 2));
         assert_eq!(alone(&[rebuild], &Generator::new("code")), (Origin::Built, 2));
-        let text = crate::signature::Text { code: b"text", ..Default::default() };
+        let text = crate::signature::SourceText { code: b"text", ..Default::default() };
         for origin in [Origin::Built, Origin::Disk] {
             let mut rank = Rank::new(comm, setup, Fault::None);
             rank.params.set("cache.check_source", "rebuild").unwrap();

@@ -215,7 +215,7 @@ fn h1_h2_w7_whatever_fails_all_ranks_say_the_same_and_can_go_on() {
         (Fault::GeneratePanics, Kind::Internal, "generate breaks"),
         (Fault::GenerateGivesNothing, Kind::Generate, "set no code"),
         (Fault::NoGenerate, Kind::InvalidArgument, "no generate callback"),
-        (Fault::CompilerMissing, Kind::Compile, "not there"),
+        (Fault::CompilerMissing, Kind::Compile, "was not found"),
         (Fault::CompileError, Kind::Compile, "error: 100 % \u{fffd} wrong"),
         (Fault::CompilerKilled, Kind::Compile, "signal 9"),
     ];

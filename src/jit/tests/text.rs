@@ -1,10 +1,10 @@
 //! Calls that give the text itself.
 
 use super::*;
-use crate::signature::Text;
+use crate::signature::SourceText;
 
 impl Rank<'_> {
-    fn jit_text(&self, text: Text<'_>) -> Result<Library> {
+    fn jit_text(&self, text: SourceText<'_>) -> Result<Library> {
         let params = self.params.resolve().unwrap().with_text(text.digest());
         let request = Ok(Request { name: "square", params: &params });
         self.session.jit_on(self.comm, &self.agreed, request, &mut Callbacks::of_text(text))
@@ -15,8 +15,8 @@ impl Rank<'_> {
     }
 }
 
-fn text(code: &str) -> Text<'_> {
-    Text { code: code.as_bytes(), ..Text::default() }
+fn text(code: &str) -> SourceText<'_> {
+    SourceText { code: code.as_bytes(), ..SourceText::default() }
 }
 
 /// The shortest program gave 9 again when x*x had become x*x*x.
@@ -46,12 +46,12 @@ fn another_text_is_another_library_and_the_same_one_is_built_once() {
 
 #[test]
 fn ranks_that_give_different_texts_are_told_so() {
-    let base = Text { code: b"x", header: Some(b"h"), dependencies: &["d"] };
+    let base = SourceText { code: b"x", header: Some(b"h"), dependencies: &["d"] };
     let others = [
-        Text { code: b"y", ..base },
-        Text { header: None, ..base },
-        Text { header: Some(b"i"), ..base },
-        Text { dependencies: &[], ..base },
+        SourceText { code: b"y", ..base },
+        SourceText { header: None, ..base },
+        SourceText { header: Some(b"i"), ..base },
+        SourceText { dependencies: &[], ..base },
     ];
     for size in [2, 3] {
         for differs in 0..size {
@@ -96,9 +96,9 @@ fn a_text_may_be_linked_to_another() {
             let rank = Rank::new(comm, setup, Fault::None);
             let base = rank.jit_text(text("base")).unwrap();
             let dependencies = [base.signature()];
-            rank.jit_text(Text { code: b"derived", header: Some(b"h"), dependencies: &dependencies })
+            rank.jit_text(SourceText { code: b"derived", header: Some(b"h"), dependencies: &dependencies })
                 .unwrap();
-            let missing = Text { code: b"derived", header: None, dependencies: &["not_there"] };
+            let missing = SourceText { code: b"derived", header: None, dependencies: &["not_there"] };
             assert_eq!(rank.jit_text(missing).unwrap_err().kind(), Kind::Generate);
         });
     });
