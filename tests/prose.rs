@@ -16,11 +16,9 @@ const KNOWN: &[&str] = &[
     "docs/troubleshooting.md",
     "include",
     "src/advice.rs",
-    "src/build",
     "src/cache",
     "src/capi",
     "src/codec.rs",
-    "src/cpp_functions",
     "src/elf",
     "src/error.rs",
     "src/escape.rs",
@@ -32,10 +30,8 @@ const KNOWN: &[&str] = &[
     "src/logging",
     "src/owner.rs",
     "src/parallel",
-    "src/params",
     "src/process",
     "src/signals.rs",
-    "src/signature.rs",
     "tests/header.rs",
 ];
 

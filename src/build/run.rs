@@ -38,7 +38,7 @@ pub(super) struct CompilerRun {
     began: RunStart,
 }
 
-/// What makes a run faster and does not change its result.
+/// Options that make a run faster and do not change its result.
 struct Accelerators {
     linker: Option<String>,
     preamble: Option<UsablePch>,

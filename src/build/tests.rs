@@ -1,4 +1,4 @@
-//! Builds with a compiler that is a script of ours, and failures that can be carried away.
+//! Builds with a script as the compiler, and failures that can be reproduced elsewhere.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// A bench whose compiler is a shell script with this body.
+    /// Returns a bench whose compiler is a shell script with this body.
     fn new(script: &str, settings: &[(&str, &str)]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let compiler = dir.path().join("my compiler");
@@ -39,12 +39,12 @@ impl Bench {
         self.build_by(&SystemRunner).map_err(Error::from)
     }
 
-    /// Fails to build, and says whether the same would fail again.
+    /// Fails to build, and returns true if the same build would fail again.
     fn is_deterministic(&self) -> bool {
         self.build_by(&SystemRunner).unwrap_err().deterministic
     }
 
-    /// How often the script has called `echo >> "$0.runs"`.
+    /// Returns the number of calls of `echo >> "$0.runs"` in the script.
     fn runs(&self) -> usize {
         fs::read_to_string(self.path("my compiler.runs")).unwrap_or_default().lines().count()
     }
@@ -160,7 +160,7 @@ fn no_library_no_success() {
     assert!(error.message().contains("time limit"), "{error}");
 }
 
-/// A compiler that ended well and left something else: it was frozen, and the host died of a signal at every
+/// A compiler exited with 0 and left another file: it was published, and the host died of a signal at every
 /// run.
 #[test]
 fn what_is_no_whole_library_is_no_success() {
@@ -183,7 +183,7 @@ fn what_is_no_whole_library_is_no_success() {
     }
 }
 
-/// A host that ignores SIGCHLD: nobody says how the compiler ended, so the library has to speak for itself.
+/// In a host that ignores SIGCHLD the exit status is unknown, so only a complete library counts.
 #[test]
 fn without_a_status_only_a_whole_library_counts() {
     struct NoStatus;
@@ -217,7 +217,7 @@ fn places_that_cannot_be_written_lose_no_diagnosis() {
     assert_eq!(bench.build().unwrap_err().kind(), Kind::Cache);
 }
 
-/// A compiler that dies of optimisation gets a second chance, and everybody is told.
+/// A compiler that dies while it optimises is run again, and the result says so.
 #[test]
 fn a_compiler_that_is_killed_at_o3_works_at_o1() {
     let script = format!("echo \"$*\" >> \"$0.runs\"; case \"$*\" in *-O1*) {WRITE};; *) kill -9 $$;; esac");
@@ -253,7 +253,7 @@ fn a_compiler_that_always_dies_is_tried_twice_and_the_second_failure_is_told() {
     let bench = Bench::new(always, &[("build.debug", "true")]);
     bench.build().unwrap_err();
     assert_eq!(bench.runs(), 1);
-    // What the first run left is not taken for the work of the second.
+    // A file of the first run is not taken for that of the second.
     let bench = Bench::new("case \"$*\" in *-O1*) exit 0;; esac; echo half > libsig.so; kill -11 $$", &[]);
     let error = bench.build().unwrap_err();
     assert!(error.message().contains("wrote no library"), "{error}");
@@ -320,7 +320,7 @@ fn a_memory_limit_is_one_for_every_process_and_is_named() {
     }
 }
 
-/// What a compiler that is killed leaves in its temporary directory goes with the build.
+/// The temporary files of a killed compiler are removed with the build.
 #[test]
 fn temporary_files_of_a_killed_compiler_are_removed() {
     let script = "echo > \"$TMPDIR/ccXXXX.s\"; echo \"$TMPDIR\" > \"$0.runs\"; sleep 60";
@@ -340,7 +340,7 @@ fn a_library_that_cannot_be_read_is_told_with_the_reason() {
     }
 }
 
-/// The header that was refused may not be the one that is there now.
+/// The header may have been another one when it was refused.
 #[test]
 fn a_refusal_during_which_a_header_has_changed_is_no_verdict() {
     let dir = tempfile::tempdir().unwrap();

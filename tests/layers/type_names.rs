@@ -5,22 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{is_test, sources};
 
 /// Names that still stand for several things. No name may be added.
-const KNOWN: &[&str] = &[
-    "Copies",
-    "Environment",
-    "Facts",
-    "Finding",
-    "Kind",
-    "Outcome",
-    "Place",
-    "Plan",
-    "Refusal",
-    "Scope",
-    "Shared",
-    "Staged",
-    "State",
-    "Text",
-];
+const KNOWN: &[&str] = &["Facts", "Finding", "Outcome", "Place", "Plan", "Shared", "Staged", "State"];
 
 /// Names that stand for one thing in several files: the arguments of each subcommand, and what a build without MPI has
 /// instead.

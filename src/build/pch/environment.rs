@@ -1,4 +1,4 @@
-//! What compilers depend on besides command and files: environment variables, and default search directories.
+//! Environment variables and default search directories of compilers, on which their output depends.
 
 #![forbid(unsafe_code)]
 

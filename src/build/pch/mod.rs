@@ -2,10 +2,10 @@
 //! once.
 //!
 //! ```text
-//! <place>/<key>/preamble.h        the directives that the sources begin with, see `text`
-//! <place>/<key>/preamble.h.gch    the same, precompiled
-//! <place>/<key>/record            last to appear: what it was made from, see `record`
-//! <place>/.lock                   held (flock) by whoever makes one, and by the compiler that it runs
+//! <store>/<key>/preamble.h        the preamble, see `text`
+//! <store>/<key>/preamble.h.gch    the same, precompiled
+//! <store>/<key>/record            written last: the files it was made from, see `record`
+//! <store>/.lock                   locked (flock) by the program that builds, and by its compiler
 //! ```
 //! The key is a digest of the compiler and its files, the flags, the directories of headers, the environment
 //! in which the compiler searches, and the text.

@@ -62,9 +62,9 @@ const SPECIAL: [&str; 13] = [
 /// `<vector>` or `"x.h"`.
 pub(super) fn preamble(source: &str, resolve: &Resolve<'_>) -> Option<PreambleText> {
     let mut reading =
-        Reader { resolve, directives: Vec::new(), guards: Vec::new(), headers_read: BTreeMap::new() };
+        PreambleReader { resolve, directives: Vec::new(), guards: Vec::new(), headers_read: BTreeMap::new() };
     reading.walk(source, Path::new(""), false, DEPTH);
-    let Reader { directives, guards, headers_read, .. } = reading;
+    let PreambleReader { directives, guards, headers_read, .. } = reading;
     let last = directives.iter().rposition(|directive| directive.includes)?;
     let lines: String = directives[..=last].iter().map(|directive| format!("{}\n", directive.text)).collect();
     // Guards are not defined in the precompiled header, so no line may mention one.
@@ -85,7 +85,7 @@ struct Directive {
     includes: bool,
 }
 
-struct Reader<'a> {
+struct PreambleReader<'a> {
     resolve: &'a Resolve<'a>,
     directives: Vec<Directive>,
     guards: Vec<String>,
@@ -93,7 +93,7 @@ struct Reader<'a> {
     headers_read: BTreeMap<PathBuf, bool>,
 }
 
-impl Reader<'_> {
+impl PreambleReader<'_> {
     /// Adds the directives that the text begins with. Returns true if it has no code.
     fn walk(&mut self, text: &str, path: &Path, is_header: bool, depth: usize) -> bool {
         if has_unsupported_syntax(text) {
