@@ -33,6 +33,11 @@
  *   disk cache, or by generating, compiling, distributing and loading it - on every rank of a communicator,
  *   without a race, a hang or a broken file.
  *
+ *   hit, miss  the library is in memory or in the cache; or it is not, and has to be built
+ *   builder    a process that generates and compiles; a receiver is sent the library, a waiter finds it on disk
+ *   signature  the name and a hash, by which the files of a library are called in the cache
+ *   entry      all files of one signature
+ *
  * THE SHORTEST COMPLETE PROGRAM
  *
  *   #include <dijitso.h>
@@ -109,8 +114,8 @@
  *
  *   When the time is over, the waiting ranks find out together which rank is late: a builder that is stopped,
  *   dead or too slow, or a rank that does not call. They return DIJITSO_ERROR_TIMEOUT, with a message that
- *   names its rank, host, process and step. This takes a tenth of the timeout, but at least 0.2 and at most 5
- *   seconds.
+ *   names its rank, host, process and step. Finding out takes no longer than a tenth of the timeout (at least
+ *   0.2, at most 5 seconds).
  *
  *   From then on every call on that communicator fails with this error at once, on the late rank as soon as
  *   it comes. Other communicators are not affected.
@@ -175,7 +180,7 @@
 #define DIJITSO_COMM_NULL MPI_COMM_NULL
 #else
 #ifdef MPI_VERSION
-#error "This dijitso was built without MPI; a program that includes mpi.h needs DIJITSO_WITH_MPI=ON."
+#error "This dijitso was built without MPI; a program that includes mpi.h needs one built with DIJITSO_WITH_MPI=ON."
 #endif
 /* A program without MPI has the type and its one value from here. */
 typedef void *MPI_Comm;
@@ -377,7 +382,7 @@ void dijitso_params_free(dijitso_params *params);
  */
 typedef struct dijitso_blob dijitso_blob;
 
-/** What a generate callback fills: borrowed until the callback returns, and used on its thread only. */
+/** The answer of a generate callback: borrowed until the callback returns, and used on its thread only. */
 typedef struct dijitso_source dijitso_source;
 
 /**
@@ -768,7 +773,7 @@ void dijitso_pending_free(dijitso_pending *pending);
 #define DIJITSO_LOG_INFO 20              /**< Normal progress. */
 #define DIJITSO_LOG_WARNING 30           /**< Something is wrong and the library goes on. The level at first. */
 #define DIJITSO_LOG_ERROR 40             /**< Something has failed, for example a compiler. */
-#define DIJITSO_LOG_OFF 50               /**< As a level: silence. */
+#define DIJITSO_LOG_OFF 50               /**< Silence, as a level. */
 
 /** A record of the log. */
 typedef struct dijitso_log_record {

@@ -51,7 +51,7 @@ pub(super) unsafe fn output<'a, T>(pointer: *mut T, empty: T, what: &str) -> Res
 /// Sets the output for a handle to NULL, and returns it.
 ///
 /// # Safety
-/// As [`output`].
+/// The same as for [`output`].
 pub(super) unsafe fn handle_output<'a, T>(pointer: *mut *mut T, what: &str) -> Result<&'a mut *mut T> {
     // SAFETY: promised by the caller.
     unsafe { output(pointer, std::ptr::null_mut(), what) }
@@ -120,7 +120,7 @@ pub(super) unsafe fn text<'a>(pointer: *const c_char, what: &str) -> Result<&'a 
 /// Borrows a text that may be NULL.
 ///
 /// # Safety
-/// As [`text`].
+/// The same as for [`text`].
 pub(super) unsafe fn optional_text<'a>(pointer: *const c_char, what: &str) -> Result<Option<&'a str>> {
     // SAFETY: promised by the caller.
     if pointer.is_null() { Ok(None) } else { unsafe { text(pointer, what) }.map(Some) }

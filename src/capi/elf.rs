@@ -1,4 +1,4 @@
-//! What the ELF headers of a library say.
+//! The ELF headers of a library.
 
 use std::ffi::{c_char, c_void};
 use std::path::Path;

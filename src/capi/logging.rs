@@ -20,7 +20,7 @@ pub const DIJITSO_LOG_INFO: i32 = 20;
 pub const DIJITSO_LOG_WARNING: i32 = 30;
 /// Something has failed, for example a compiler.
 pub const DIJITSO_LOG_ERROR: i32 = 40;
-/// As a level: silence.
+/// Silence, as a level.
 pub const DIJITSO_LOG_OFF: i32 = 50;
 
 /// A record of the log.

@@ -75,7 +75,7 @@ impl dijitso_params {
     /// Returns value and origin of a key. A key that is NULL or not UTF-8 does not exist.
     ///
     /// # Safety
-    /// As [`text`].
+    /// The same as for [`text`].
     unsafe fn texts(&self, key: *const c_char) -> Option<&(CString, CString)> {
         // SAFETY: promised by the caller.
         let key = (!key.is_null()).then(|| unsafe { CStr::from_ptr(key) })?;

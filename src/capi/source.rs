@@ -1,4 +1,4 @@
-//! What callbacks fill: sources and blobs.
+//! Sources and blobs, which callbacks fill.
 
 use std::ffi::c_char;
 use std::ptr;
@@ -13,7 +13,7 @@ use super::convert::{copied, reference_mut, text};
 use super::error::dijitso_error;
 use super::status::dijitso_status;
 
-/// What a generate callback fills: borrowed until the callback returns, and used on its thread only.
+/// The answer of a generate callback: borrowed until the callback returns, and used on its thread only.
 pub struct dijitso_source {
     pub(super) source: Source,
 }
