@@ -83,7 +83,7 @@ static void building(const char *cache)
 {
     dijitso_params *const params = params_with(cache, NULL);
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    dijitso_library *library = NULL, *ahead = NULL, *text_library = NULL;
+    dijitso_library *library = NULL, *finished = NULL, *text_library = NULL;
     dijitso_text text = DIJITSO_TEXT_INIT;
     dijitso_pending *pending = NULL;
     dijitso_fn function = NULL;
@@ -115,17 +115,17 @@ static void building(const char *cache)
 
     CHECK_INVALID(dijitso_jit_start(NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL));
     CHECK_EXPLAINED(dijitso_jit_start(NULL, params, &callbacks, DIJITSO_COMM_NULL, &pending, &error));
-    CHECK_EXPLAINED(dijitso_jit_start("ahead", params, &callbacks, DIJITSO_COMM_NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_jit_start("pending", params, &callbacks, DIJITSO_COMM_NULL, NULL, &error));
     CHECK_INVALID(dijitso_jit_finish(NULL, NULL, NULL));
-    CHECK_EXPLAINED(dijitso_jit_finish(NULL, &ahead, &error));
-    CHECK(pending == NULL && ahead == NULL && generate_calls == 1);
+    CHECK_EXPLAINED(dijitso_jit_finish(NULL, &finished, &error));
+    CHECK(pending == NULL && finished == NULL && generate_calls == 1);
     dijitso_pending_free(NULL);
-    CHECK(dijitso_jit_start("ahead", params, &callbacks, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
+    CHECK(dijitso_jit_start("pending", params, &callbacks, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
     CHECK(pending != NULL && generate_calls == 2);
     CHECK_EXPLAINED(dijitso_jit_finish(pending, NULL, &error));
-    CHECK(dijitso_jit_start("ahead", params, NULL, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
-    CHECK(dijitso_jit_finish(pending, &ahead, NULL) == DIJITSO_OK && ahead != NULL);
-    dijitso_library_free(ahead);
+    CHECK(dijitso_jit_start("pending", params, NULL, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
+    CHECK(dijitso_jit_finish(pending, &finished, NULL) == DIJITSO_OK && finished != NULL);
+    dijitso_library_free(finished);
 
     CHECK_INVALID(dijitso_library_symbol(NULL, NULL, NULL, NULL));
     CHECK_EXPLAINED(dijitso_library_symbol(NULL, "value", &function, &error));
