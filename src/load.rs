@@ -78,7 +78,7 @@ static BROKEN: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
 impl Loader for System {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
         check_initialised(path)?;
-        if let Some(word) = fsutil::word_of_loader(path) {
+        if let Some(word) = fsutil::loader_token(path) {
             let text = format!(
                 "cannot load {}: the dynamic loader would replace {word} in its path; name another directory \
                  (cache.temp_dir_root or TMPDIR, cache.node_stage_dir, cache.cache_dir)",

@@ -203,7 +203,7 @@ fn below_a_directory_of_a_group_libraries_are_loaded_from_private_copies() {
         .session
         .jit_on(&ThreadComm::single(), &CommState::default(), request, &mut Callbacks::default())
         .unwrap_err();
-    assert!(refused.message().contains("anybody can replace"), "{refused}");
+    assert!(refused.message().contains("any user can replace"), "{refused}");
 }
 
 /// The compiler read the old header; the new one is there afterwards.

@@ -48,7 +48,7 @@ fn remove(root: &Path, target: &Path) -> std::io::Result<()> {
     let Some(name) = target.file_name() else { return Ok(()) };
     let folder = Folder::writable(root)?;
     let is_ours = match folder.sub(name)? {
-        Some(older) => older.facts(OsStr::new(SCRIPT))?.is_some_and(|facts| facts.is_file()),
+        Some(older) => older.metadata(OsStr::new(SCRIPT))?.is_some_and(|facts| facts.is_file()),
         None => return Ok(()),
     };
     if !is_ours {

@@ -288,7 +288,7 @@ impl Cache {
 
     fn store(&self, path: &Path, data: &[u8]) -> Result<Tree> {
         let tree = self.open_or_make()?;
-        tree.publish_over(path, data, FILE_MODE, Durability::Synced)
+        tree.replace_atomic(path, data, FILE_MODE, Durability::Synced)
             .map_err(|error| cannot("cannot write", path, &error))?;
         Ok(tree)
     }

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{Facts, FileId, Tree};
+use crate::fsutil::{EntryMetadata, FileId, Tree};
 use crate::human;
 use crate::params::resolved::CacheParams;
 
@@ -257,19 +257,19 @@ impl Cache {
 
     fn item(&self, tree: &Tree, signature: String, path: PathBuf) -> Option<Candidate> {
         let file = tree.open_file(&path).ok()??;
-        let facts = tree.facts(&path).ok()??;
+        let facts = tree.metadata(&path).ok()??;
         // What has no record is damaged: nobody will use it, and nothing is known of what it needs.
         let record = record::read_record_tail(&file).ok().flatten();
         let needs = record.map_or_else(Vec::new, |record| record.needs().map(str::to_owned).collect());
         let besides = self.layout().sidecars(&signature);
-        let size = |path: PathBuf| tree.facts(&path).ok().flatten().map_or(0, |facts| facts.allocated);
+        let size = |path: PathBuf| tree.metadata(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + besides.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
         Some(Candidate { signature, path, bytes, id: facts.id, last_use, needs })
     }
 
-    fn last_use(&self, tree: &Tree, signature: &str, library: &Facts) -> SystemTime {
-        let used = tree.facts(&self.layout().atime(signature)).ok().flatten();
+    fn last_use(&self, tree: &Tree, signature: &str, library: &EntryMetadata) -> SystemTime {
+        let used = tree.metadata(&self.layout().atime(signature)).ok().flatten();
         used.map_or(library.modified, |used| used.modified.max(library.modified))
     }
 
@@ -288,7 +288,7 @@ impl Cache {
             names.into_iter().map(|name| dir.join(name)).collect::<Vec<_>>()
         }) {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-            let Ok(Some(facts)) = tree.facts(&path) else { continue };
+            let Ok(Some(facts)) = tree.metadata(&path) else { continue };
             let in_use = path.parent() == Some(&layout.atime("")) && layout.lib(name).exists();
             let is_folder = layout.is_failure(&path) || path.parent() == Some(&root.join("pch"));
             let right = if is_folder { facts.is_dir() } else { facts.is_file() };
@@ -313,7 +313,7 @@ impl Cache {
         // Whoever builds it now is left alone; whoever comes while we are at it waits.
         let lease = lease::take(tree, &self.layout().lease(signature), Duration::from_millis(1), || false);
         let Acquire::Acquired(_lease) = lease else { return Ok(false) };
-        let Some(facts) = tree.facts(&item.path).map_err(failed)? else { return Ok(true) };
+        let Some(facts) = tree.metadata(&item.path).map_err(failed)? else { return Ok(true) };
         if facts.id != item.id || self.last_use(tree, signature, &facts) != item.last_use {
             return Ok(false);
         }
@@ -325,14 +325,14 @@ impl Cache {
             return Ok(true);
         }
         // Who receives a library publishes without a lease.
-        let moved = tree.facts(&staged).map_err(failed)?;
+        let moved = tree.metadata(&staged).map_err(failed)?;
         if moved.is_none_or(|moved| moved.id != item.id) && tree.link(&staged, &item.path).is_ok() {
             return Ok(false);
         }
         drop(own);
         let marker = self.layout().atime(signature);
         for path in self.layout().sidecars(signature).into_iter().chain([marker]) {
-            if tree.facts(&item.path).is_ok_and(|facts| facts.is_some()) {
+            if tree.metadata(&item.path).is_ok_and(|facts| facts.is_some()) {
                 break;
             }
             if plain(tree, &path)? {
@@ -348,7 +348,7 @@ fn size_below(tree: &Tree, dir: &Path) -> u64 {
     let names = tree.list(dir).unwrap_or_default();
     let size = |name| {
         let path = dir.join(name);
-        let facts = tree.facts(&path).ok()??;
+        let facts = tree.metadata(&path).ok()??;
         Some(facts.allocated + if facts.is_dir() { size_below(tree, &path) } else { 0 })
     };
     names.into_iter().filter_map(size).sum()

@@ -355,7 +355,7 @@ impl Cache {
     fn leftovers(&self, findings: &mut Vec<Finding>) {
         for dir in self.staging_places() {
             let inside = || Folder::open(&dir).ok().flatten();
-            let Some(folder) = Folder::shelter(&dir).ok().flatten().or_else(inside) else { continue };
+            let Some(folder) = Folder::open_temporary(&dir).ok().flatten().or_else(inside) else { continue };
             for left in fsutil::unfinished(&folder).into_iter().filter(|unfinished| unfinished.left) {
                 let text = "a program that has ended left it unfinished";
                 findings.push(Finding::new(FindingKind::Leftover, "", &left.path, text));

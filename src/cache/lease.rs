@@ -255,7 +255,7 @@ fn claim(tree: &Arc<Tree>, path: &Path) -> io::Result<Option<Lease>> {
     tree.enter(path.parent().unwrap_or(Path::new("/")), true)?;
     // Before it can be seen: nobody must take ours for a leftover.
     held(|held| held.insert((path.to_owned(), number)));
-    match tree.publish_first(path, &data, FILE_MODE, Durability::Volatile) {
+    match tree.publish_noclobber(path, &data, FILE_MODE, Durability::Volatile) {
         Ok(true) => {
             MINE.with_borrow_mut(|mine| mine.push(path.to_owned()));
             Ok(Some(Lease {

@@ -36,7 +36,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Facts, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
+use crate::fsutil::{self, EntryMetadata, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
 use crate::inputs::{Input, InputState};
 use crate::params::resolved::CacheParams;
 use crate::sync::lock;
@@ -216,14 +216,14 @@ impl Cache {
         if tree.holds(dir) {
             return tree.enter(dir, false).ok().flatten();
         }
-        Folder::shelter(dir).ok().flatten().map(Arc::new)
+        Folder::open_temporary(dir).ok().flatten().map(Arc::new)
     }
 
     /// The plain files in a directory of this cache whose names are of its formats. All else is not ours.
-    fn files(&self, tree: &Tree, dir: &Path) -> Vec<(PathBuf, Facts)> {
+    fn files(&self, tree: &Tree, dir: &Path) -> Vec<(PathBuf, EntryMetadata)> {
         let names = tree.list(dir).unwrap_or_default();
         let paths = names.into_iter().map(|name| dir.join(name)).filter(|path| self.layout.names(path));
-        let with_facts = |path: PathBuf| Some((tree.facts(&path).ok()??, path));
+        let with_facts = |path: PathBuf| Some((tree.metadata(&path).ok()??, path));
         paths
             .filter_map(with_facts)
             .filter(|(facts, _)| facts.is_file())
@@ -258,7 +258,7 @@ impl Cache {
         match path_trust(&dir, look)? {
             PathTrust::Untrusted(reason) => Err(refused(&dir, &reason)),
             // Loaded as where others could rename it: by another path.
-            PathTrust::Trusted(real) => Ok(match fsutil::word_of_loader(&real) {
+            PathTrust::Trusted(real) => Ok(match fsutil::loader_token(&real) {
                 Some(word) => PathTrust::Renamable(format!(
                     "the dynamic loader would replace {word} in {}",
                     real.display()

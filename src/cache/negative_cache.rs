@@ -124,7 +124,7 @@ impl Cache {
 
     fn write_note(&self, path: &Path, data: &[u8]) -> Result<()> {
         self.open_or_make()?
-            .publish_over(path, data, FILE_MODE, Durability::Volatile)
+            .replace_atomic(path, data, FILE_MODE, Durability::Volatile)
             .map_err(|error| cannot("cannot write", path, &error))
     }
 }

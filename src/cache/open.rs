@@ -81,7 +81,7 @@ impl Cache {
             match content {
                 None => {
                     let text = format!("{LINES}{TEXT}");
-                    tree.publish_first(&root.join(MARK), text.as_bytes(), FILE_MODE, Durability::Synced)
+                    tree.publish_noclobber(&root.join(MARK), text.as_bytes(), FILE_MODE, Durability::Synced)
                         .map_err(|error| cannot("cannot write", &root.join(MARK), &error))?;
                 }
                 // Another program has marked it since we looked, or a network disk has not shown it yet.
@@ -103,7 +103,7 @@ impl Cache {
         if std::fs::remove_dir(root).is_err() {
             // Another program has put something into it since: it stays a cache.
             let text = format!("{LINES}{TEXT}");
-            let _ = tree.publish_first(&mark, text.as_bytes(), FILE_MODE, Durability::Synced);
+            let _ = tree.publish_noclobber(&mark, text.as_bytes(), FILE_MODE, Durability::Synced);
         }
     }
 
@@ -114,7 +114,7 @@ impl Cache {
             PathTrust::Untrusted(reason) => return Err(refused(root, &reason)),
             standing => standing,
         };
-        let folder = fsutil::Folder::standing(root, standing)
+        let folder = fsutil::Folder::open_as(root, standing)
             .map_err(|error| cannot("cannot use the cache directory", root, &error))?;
         Ok(folder.map(Tree::new))
     }

@@ -134,7 +134,7 @@ impl Cache {
                     lost.push((path, *data));
                 }
             }
-            if library.name_first(name).map_err(failed)? {
+            if library.publish_noclobber(name).map_err(failed)? {
                 // Only one publisher gets here; where others were first with a file, ours belongs to the library.
                 for (path, data) in lost {
                     if read(path).is_ok_and(|there| there.as_deref() == Some(data)) {
@@ -177,7 +177,7 @@ impl Cache {
             self.over(tree, &path, data)?;
         }
         library
-            .name_over(path.file_name().unwrap_or_default())
+            .replace_atomic(path.file_name().unwrap_or_default())
             .map_err(|error| cannot("cannot write", &path, &error))
     }
 
@@ -187,7 +187,7 @@ impl Cache {
         let header = path.parent().is_some_and(|dir| dir == self.layout.dir(Category::Inc));
         if header || plain(tree, path)? {
             return tree
-                .publish_over(path, data, FILE_MODE, Durability::Synced)
+                .replace_atomic(path, data, FILE_MODE, Durability::Synced)
                 .map_err(|error| cannot("cannot write", path, &error));
         }
         log::warn!("{} is not written: what stands there is no file; move it elsewhere", path.display());
@@ -204,7 +204,7 @@ impl Cache {
 }
 
 fn first(tree: &Tree, path: &Path, data: &[u8], mode: u32) -> Result<bool> {
-    tree.publish_first(path, data, mode, Durability::Synced)
+    tree.publish_noclobber(path, data, mode, Durability::Synced)
         .map_err(|error| cannot("cannot write", path, &error))
 }
 
@@ -213,7 +213,7 @@ fn first(tree: &Tree, path: &Path, data: &[u8], mode: u32) -> Result<bool> {
 /// # Errors
 /// [`Kind::Cache`] when it cannot be looked at.
 pub(super) fn plain(tree: &Tree, path: &Path) -> Result<bool> {
-    let facts = tree.facts(path).map_err(|error| cannot("cannot look at", path, &error))?;
+    let facts = tree.metadata(path).map_err(|error| cannot("cannot look at", path, &error))?;
     Ok(facts.is_none_or(|facts| facts.is_file()))
 }
 
@@ -222,7 +222,7 @@ pub(super) fn plain(tree: &Tree, path: &Path) -> Result<bool> {
 /// # Errors
 /// [`Kind::Cache`].
 pub(super) fn movable(tree: &Tree, path: &Path) -> Result<()> {
-    let facts = tree.facts(path).map_err(|error| cannot("cannot look at", path, &error))?;
+    let facts = tree.metadata(path).map_err(|error| cannot("cannot look at", path, &error))?;
     if facts.is_none_or(|facts| facts.is_file() || facts.kind == rustix::fs::FileType::Symlink) {
         return Ok(());
     }

@@ -45,7 +45,7 @@ pub fn check_source(record: &EntryRecord, data: &[u8], packed: bool) -> std::res
 /// # Errors
 /// [`Kind::Cache`] if it cannot be read or unpacked, or is longer than [`fsutil::LONGEST_TEXT`].
 pub(super) fn read_text(path: &Path) -> Result<Option<Vec<u8>>> {
-    let data = fsutil::read_own_up_to(path, fsutil::LONGEST_TEXT).map_err(|why| unread(path, why))?;
+    let data = fsutil::read_trusted_up_to(path, fsutil::LONGEST_TEXT).map_err(|why| unread(path, why))?;
     match data {
         Some(data) if is_packed(path) => fsutil::gunzip(&data, fsutil::LONGEST_TEXT)
             .map(Some)

@@ -1,11 +1,11 @@
-//! File systems that say no, for tests: on one thread, hence on one rank, and below one directory.
+//! File systems that fail, for tests: on one thread, hence on one rank, and below one directory.
 
 #![forbid(unsafe_code)]
 
 use std::io;
 use std::path::Path;
 
-/// What is about to be done with a file.
+/// An operation on a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Op {
     /// Opening to read.
@@ -18,7 +18,7 @@ pub enum Op {
     Name,
 }
 
-/// Nothing stands in the way, outside of tests.
+/// Allows every operation outside of tests.
 #[cfg(not(test))]
 #[inline]
 #[allow(clippy::unnecessary_wraps, reason = "the tests' variant fails")]
@@ -37,7 +37,7 @@ mod rules {
     use std::cell::RefCell;
     use std::path::PathBuf;
 
-    /// Below `root`, each of `ops` fails with `errno`.
+    /// Makes each of `ops` fail with `errno` below `root`.
     #[derive(Clone, Debug)]
     pub(crate) struct Rule {
         pub(crate) root: PathBuf,
@@ -47,11 +47,11 @@ mod rules {
 
     thread_local! {
         static RULES: RefCell<Vec<Rule>> = const { RefCell::new(Vec::new()) };
-        /// A directory, and how often something was done below it.
+        /// A directory, and the number of operations below it.
         static WATCHED: RefCell<(PathBuf, usize)> = const { RefCell::new((PathBuf::new(), 0)) };
     }
 
-    /// Runs `program` and counts what it does below `root`, as far as it asks here.
+    /// Runs `program` and counts its operations below `root`.
     pub(crate) fn watch<T>(root: &Path, program: impl FnOnce() -> T) -> (T, usize) {
         WATCHED.set((root.to_owned(), 0));
         let value = program();
@@ -71,7 +71,7 @@ mod rules {
         program()
     }
 
-    /// One more rule, until the program of the innermost [`with`] has ended.
+    /// Adds a rule until the program of the innermost [`with`] ends.
     pub(crate) fn push(rule: Rule) {
         RULES.with_borrow_mut(|rules| rules.push(rule));
     }

@@ -1,5 +1,5 @@
-//! Directories that are open. What is done in one is done there, whatever its path leads to by then: no link in it is
-//! followed, and others cannot have written it.
+//! Open directories. Operations go by the descriptor, so they reach this directory even if its path leads elsewhere
+//! by then. They follow no link, and refuse files that other users can have written.
 
 #![forbid(unsafe_code)]
 
@@ -28,22 +28,22 @@ pub struct Folder {
     path: PathBuf,
 }
 
-/// What is known of a name in a directory; a link is a link.
+/// Metadata of a name in a directory; links are not followed.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
-    /// What it is.
+pub struct EntryMetadata {
+    /// File, directory, link or other.
     pub kind: FileType,
-    /// Its user.
+    /// The user that owns it.
     pub owner: u32,
-    /// Bytes of the disk that it takes.
+    /// Bytes that it takes on the disk.
     pub allocated: u64,
-    /// When it was last changed.
+    /// Time of the last modification.
     pub modified: SystemTime,
     /// The file itself.
     pub id: FileId,
 }
 
-impl Facts {
+impl EntryMetadata {
     // The types of the numbers differ between processors.
     #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
     fn new(stat: &rustix::fs::Stat) -> Self {
@@ -52,20 +52,20 @@ impl Facts {
         Self {
             kind: FileType::from_raw_mode(stat.st_mode),
             owner: stat.st_uid,
-            // Blocks of stat have 512 bytes, whatever those of the disk have.
+            // A block of stat has 512 bytes on every file system.
             allocated: (stat.st_blocks as u64).saturating_mul(512),
             modified: SystemTime::UNIX_EPOCH + since,
             id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
         }
     }
 
-    /// Whether it is a plain file.
+    /// Tells if it is a plain file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == FileType::RegularFile
     }
 
-    /// Whether it is a directory.
+    /// Tells if it is a directory.
     #[must_use]
     pub fn is_dir(&self) -> bool {
         self.kind == FileType::Directory
@@ -79,34 +79,34 @@ fn denied(reason: String) -> io::Error {
 const ENTER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl Folder {
-    /// Opens a directory that only this user and root can write. `None` when it is not there.
+    /// Opens a directory that only this user and root can write. `None` if it does not exist.
     ///
     /// # Errors
-    /// Those of the file system; [`io::ErrorKind::PermissionDenied`] with the reason when the directory, or what leads
-    /// to it, is refused (see [`standing`]).
+    /// [`io::ErrorKind::PermissionDenied`] with the reason if the directory is not trusted (see [`path_trust`]); any I/O
+    /// error.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
-        Self::standing(path, path_trust(path)?)
+        Self::open_as(path, path_trust(path)?)
     }
 
-    /// As [`Folder::open`], for a directory of which is known how it stands.
+    /// As [`Folder::open`], for a directory whose path trust is known.
     ///
     /// # Errors
-    /// As there.
-    pub fn standing(path: &Path, standing: PathTrust) -> io::Result<Option<Self>> {
-        let (at, flags) = match standing {
+    /// As [`Folder::open`].
+    pub fn open_as(path: &Path, trust: PathTrust) -> io::Result<Option<Self>> {
+        let (at, flags) = match trust {
             PathTrust::Missing => return Ok(None),
             PathTrust::Untrusted(reason) => return Err(denied(reason)),
             PathTrust::Trusted(real) => (real, ENTER | OFlags::NOFOLLOW),
-            // Others can put another directory there: what is opened is looked at below.
+            // Others can replace the directory, so what was opened is checked below.
             PathTrust::Renamable(_) => (path.to_owned(), ENTER),
         };
         Self::enter(CWD, at.as_os_str(), flags, path.to_owned())
     }
 
-    /// Opens a directory to make or remove files of known names in it, whoever else can write there.
+    /// Opens a directory to make or remove files of known names in it, even if others can write to it.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn writable(path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let at = if path.as_os_str().is_empty() { Path::new(".") } else { path };
@@ -114,12 +114,12 @@ impl Folder {
         Ok(Self { dir, path: path.to_owned() })
     }
 
-    /// Opens a directory in which others may write, but cannot rename what is not theirs: a temporary directory. `None`
-    /// when it is not there.
+    /// Opens a temporary directory: others may write to it, but cannot rename what is not theirs. `None` if it does not
+    /// exist.
     ///
     /// # Errors
-    /// As [`Folder::open`], also where others can rename what is in it.
-    pub fn shelter(path: &Path) -> io::Result<Option<Self>> {
+    /// As [`Folder::open`], also if others can rename what is in it.
+    pub fn open_temporary(path: &Path) -> io::Result<Option<Self>> {
         match staging_trust(path)? {
             PathTrust::Missing => Ok(None),
             PathTrust::Untrusted(reason) | PathTrust::Renamable(reason) => Err(denied(reason)),
@@ -130,8 +130,8 @@ impl Folder {
         }
     }
 
-    /// Opens a directory in this one, which must be no link, and be this user's or root's alone. `None` when it is not
-    /// there.
+    /// Opens a directory in this one, which must not be a link, and which only this user and root can write. `None` if
+    /// it does not exist.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -149,7 +149,7 @@ impl Folder {
             Ok(dir) => File::from(dir),
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::LOOP | Errno::NOTDIR) => {
-                return Err(denied(format!("{} is a link or a file, and no directory", path.display())));
+                return Err(denied(format!("{} is a link or a file, not a directory", path.display())));
             }
             Err(error) => return Err(error.into()),
         };
@@ -159,7 +159,7 @@ impl Folder {
         }
     }
 
-    /// As [`Folder::sub`]; makes the directory if need be, for this user only.
+    /// As [`Folder::sub`]; makes the directory if it does not exist, for this user only.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -173,7 +173,7 @@ impl Folder {
             Ok(()) => {
                 let stat = rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
                 if Mode::from_raw_mode(stat.st_mode) & Mode::RWXU != Mode::RWXU {
-                    // The umask has taken the rights of this user away.
+                    // The umask took rights of this user.
                     rustix::fs::chmodat(&self.dir, name, Mode::RWXU, AtFlags::empty())?;
                 }
             }
@@ -183,22 +183,22 @@ impl Folder {
         self.sub(name)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Its path, for messages.
+    /// Returns the path that the directory was opened by, for messages.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The open directory.
+    /// Returns the descriptor of the directory.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.dir
     }
 
-    /// The names in it.
+    /// Returns the names in it, unsorted.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn list(&self) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
         for entry in Dir::read_from(&self.dir)? {
@@ -211,83 +211,83 @@ impl Folder {
         Ok(names)
     }
 
-    /// What a name in it stands for. `None` when there is no such name.
+    /// Returns the metadata of a name in it. `None` if there is no such name.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn facts(&self, name: &OsStr) -> io::Result<Option<Facts>> {
+    /// Any I/O error.
+    pub fn metadata(&self, name: &OsStr) -> io::Result<Option<EntryMetadata>> {
         match rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(Facts::new(&stat))),
+            Ok(stat) => Ok(Some(EntryMetadata::new(&stat))),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
-    /// Removes a name that is no directory. False when there is none.
+    /// Removes a file or a link. Returns false if there is none.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn remove(&self, name: &OsStr) -> io::Result<bool> {
         allow(Op::Create, &self.path.join(name))?;
-        gone(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()))
+        removed(rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()))
     }
 
-    /// Removes a directory of this user with all that is in it, or a file. False when there is none.
+    /// Removes a directory of this user with all that is in it, or a file. Returns false if there is none.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn remove_all(&self, name: &OsStr) -> io::Result<bool> {
         allow(Op::Create, &self.path.join(name))?;
         match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
             // POSIX says EPERM, Linux EISDIR.
             Err(Errno::ISDIR | Errno::PERM) => {}
-            done => return gone(done),
+            done => return removed(done),
         }
         let Some(folder) = self.sub(name)? else { return Ok(false) };
         folder.empty(0)?;
-        gone(rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR))
+        removed(rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR))
     }
 
-    /// Removes all that is in it. Others cannot get here: nobody else can enter the folder that this is in.
+    /// Removes all that is in it. No other user can interfere, because none can enter the directory that holds this one.
     fn empty(&self, depth: usize) -> io::Result<()> {
-        /// Deeper than any folder that this library or a compiler makes; each level takes a descriptor.
-        const DEEPEST: usize = 64;
+        /// Each level takes a descriptor. Neither this library nor a compiler makes directories as deep as this.
+        const MAX_DEPTH: usize = 64;
         for name in self.list()? {
             match rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()) {
-                Err(Errno::ISDIR | Errno::PERM) if depth < DEEPEST => {}
+                Err(Errno::ISDIR | Errno::PERM) if depth < MAX_DEPTH => {}
                 done => {
-                    gone(done)?;
+                    removed(done)?;
                     continue;
                 }
             }
             let dir = rustix::fs::openat(&self.dir, &name, ENTER | OFlags::NOFOLLOW, Mode::empty())?;
             Self { dir: File::from(dir), path: self.path.join(&name) }.empty(depth + 1)?;
-            gone(rustix::fs::unlinkat(&self.dir, &name, AtFlags::REMOVEDIR))?;
+            removed(rustix::fs::unlinkat(&self.dir, &name, AtFlags::REMOVEDIR))?;
         }
         Ok(())
     }
 
-    /// Moves a file to a name in a directory, over what is there. False when there is no such file.
+    /// Moves a file to a name in a directory, and replaces what has that name. Returns false if there is no such file.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn rename(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<bool> {
         allow(Op::Name, &self.path.join(name))?;
-        gone(rustix::fs::renameat(&self.dir, name, &to.dir, new))
+        removed(rustix::fs::renameat(&self.dir, name, &to.dir, new))
     }
 
-    /// Gives a file a second name, unless that is taken.
+    /// Gives a file a second name.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
     pub fn link(&self, name: &OsStr, to: &Self, new: &OsStr) -> io::Result<()> {
         Ok(rustix::fs::linkat(&self.dir, name, &to.dir, new, AtFlags::empty())?)
     }
 
-    /// Makes an empty file under a name of its own, which is removed when it is dropped.
+    /// Makes an empty file with a hidden name of its own, which is removed when the value is dropped.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn stage(&self, mode: u32) -> io::Result<Staged<'_>> {
         use std::hash::{BuildHasher, RandomState};
         const ATTEMPTS: usize = 16;
@@ -299,7 +299,7 @@ impl Folder {
             match rustix::fs::openat(&self.dir, &name, flags, Mode::from_raw_mode(mode)) {
                 Ok(file) => {
                     let staged = Staged { folder: self, name, file: File::from(file) };
-                    own_mode(&staged.file, mode)?;
+                    restore_mode(&staged.file, mode)?;
                     return Ok(staged);
                 }
                 Err(Errno::EXIST) => {}
@@ -309,53 +309,71 @@ impl Folder {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// Writes a file that is to get this name; it has one of its own until then.
+    /// Writes a file that is to get this name, and has a hidden one until then.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn write(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<Staged<'_>> {
+    /// Any I/O error.
+    pub fn write(
+        &self,
+        name: &OsStr,
+        data: &[u8],
+        mode: u32,
+        durability: Durability,
+    ) -> io::Result<Staged<'_>> {
         let path = self.path.join(name);
         allow(Op::Create, &path)?;
         let mut staged = self.stage(mode)?;
         allow(Op::Write, &path)?;
         without_signals(|| staged.file.write_all(data))?;
-        if power == Durability::Synced {
+        if durability == Durability::Synced {
             sync(&staged.file)?;
         }
         Ok(staged)
     }
 
-    /// Gives `name` these contents unless something is already there, as [`Staged::name_first`]. True when this call made
-    /// it.
+    /// Publishes these contents as `name` unless the name is taken, as [`Staged::publish_noclobber`]. Returns true if this
+    /// call made the file.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn publish_first(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
-        self.write(name, data, mode, power)?.name_first(name)
+    /// Any I/O error.
+    pub fn publish_noclobber(
+        &self,
+        name: &OsStr,
+        data: &[u8],
+        mode: u32,
+        durability: Durability,
+    ) -> io::Result<bool> {
+        self.write(name, data, mode, durability)?.publish_noclobber(name)
     }
 
-    /// Gives `name` these contents in one step, whatever was there before.
+    /// Publishes these contents as `name` in one step, and replaces what has that name.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn publish_over(&self, name: &OsStr, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
-        self.write(name, data, mode, power)?.name_over(name)
+    /// Any I/O error.
+    pub fn replace_atomic(
+        &self,
+        name: &OsStr,
+        data: &[u8],
+        mode: u32,
+        durability: Durability,
+    ) -> io::Result<()> {
+        self.write(name, data, mode, durability)?.replace_atomic(name)
     }
 
-    /// Whether `name` is a name of this open file.
+    /// Tells if `name` is a name of this open file.
     fn is_at(&self, name: &OsStr, file: &File) -> bool {
-        let (Ok(Some(named)), Ok(ours)) = (self.facts(name), file.metadata()) else { return false };
+        let (Ok(Some(named)), Ok(ours)) = (self.metadata(name), file.metadata()) else { return false };
         named.id == FileId::new(&ours)
     }
 
-    /// Opens a plain file that only this user or root can have written. `None` when there is none.
+    /// Opens a plain file that only this user and root can have written. `None` if there is none.
     ///
     /// # Errors
-    /// Those of the file system; [`io::ErrorKind::PermissionDenied`] with the reason.
+    /// [`io::ErrorKind::PermissionDenied`] with the reason if others can have written it; any I/O error.
     pub fn open_file(&self, name: &OsStr) -> io::Result<Option<File>> {
         let path = self.path.join(name);
         allow(Op::Read, &path)?;
-        // A pipe that somebody put here must not hold us.
+        // A FIFO that another user put here must not block this process.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
             Ok(file) => File::from(file),
@@ -363,20 +381,20 @@ impl Folder {
             Err(Errno::LOOP) => return Err(denied("it is a symbolic link".to_owned())),
             Err(error) => return Err(error.into()),
         };
-        let facts = file.metadata()?;
-        if !facts.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(denied("it is not a file".to_owned()));
         }
-        untrusted_reason(&facts).map_or(Ok(Some(file)), |reason| Err(denied(reason)))
+        untrusted_reason(&metadata).map_or(Ok(Some(file)), |reason| Err(denied(reason)))
     }
 
-    /// The contents of such a file, if it is no longer than `most`.
+    /// Reads such a file of at most `most` bytes.
     ///
     /// # Errors
-    /// As [`Folder::open_file`].
+    /// As [`Folder::open_file`]; [`io::ErrorKind::FileTooLarge`].
     pub fn read(&self, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
         const ATTEMPTS: usize = 3;
-        // Replaced on the server while a network disk had it open: the name leads to the new one.
+        // The file was replaced on the server of a network disk while it was open. The name leads to the new one.
         let is_stale = |read: &io::Result<_>| {
             read.as_ref().is_err_and(|error: &io::Error| error.raw_os_error() == Some(libc::ESTALE))
         };
@@ -400,28 +418,28 @@ impl Folder {
         Ok(Some(data))
     }
 
-    /// Appends to a plain file, in one step for all that write to it from this host. Gives its size before that.
+    /// Appends to a plain file, in one step for all that write to it from this host. Returns its size before that.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// [`io::ErrorKind::StorageFull`] if only a part was written; any I/O error.
     pub fn append(&self, name: &OsStr, data: &[u8], mode: u32) -> io::Result<u64> {
         let path = self.path.join(name);
         let mut file = self.file_to_append(name, mode)?;
-        let facts = file.metadata()?;
-        if !facts.is_file() {
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         }
         allow(Op::Write, &path)?;
-        // Once: the rest of a line that did not fit would come behind those of others.
+        // One write: the rest of a line would come after lines of others.
         if without_signals(|| file.write(data))? < data.len() {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
-        Ok(facts.len())
+        Ok(metadata.len())
     }
 
     fn file_to_append(&self, name: &OsStr, mode: u32) -> io::Result<File> {
         allow(Op::Create, &self.path.join(name))?;
-        // A pipe or link that somebody put here must not hold us, nor lead us elsewhere.
+        // A FIFO that another user put here must not block this process, nor a link lead it elsewhere.
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode);
         match rustix::fs::openat(&self.dir, name, flags, mode) {
@@ -429,24 +447,23 @@ impl Folder {
             done => return Ok(File::from(done?)),
         }
         let file = File::from(rustix::fs::openat(&self.dir, name, flags | OFlags::CREATE, mode)?);
-        own_mode(&file, mode.as_raw_mode())?;
+        restore_mode(&file, mode.as_raw_mode())?;
         Ok(file)
     }
 
-    /// Opens a file that is there for writing, without looking at its contents: to give it the time of now, again and
-    /// again.
+    /// Opens an existing file only to set its times, again and again.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn open_to_touch(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(File::from(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?))
     }
 
-    /// Gives an empty file, which is made if need be, the time of now.
+    /// Sets the times of a file to now. Makes an empty file if there is none.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn touch(&self, name: &OsStr, mode: u32) -> io::Result<()> {
         use rustix::fs::{Timespec, Timestamps, UTIME_NOW, utimensat};
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
@@ -458,13 +475,13 @@ impl Folder {
     }
 }
 
-/// Gives a file that was just made the rights of this user that the umask has taken away.
-fn own_mode(file: &File, mode: u32) -> io::Result<()> {
+/// Gives this user the rights to a new file that the umask took.
+fn restore_mode(file: &File, mode: u32) -> io::Result<()> {
     let lacking = file.metadata()?.mode() & mode & 0o700 != mode & 0o700;
     if lacking { file.set_permissions(fs::Permissions::from_mode(mode)) } else { Ok(()) }
 }
 
-fn gone(done: rustix::io::Result<()>) -> io::Result<bool> {
+fn removed(done: rustix::io::Result<()>) -> io::Result<bool> {
     match done {
         Ok(()) => Ok(true),
         Err(Errno::NOENT) => Ok(false),
@@ -472,7 +489,7 @@ fn gone(done: rustix::io::Result<()>) -> io::Result<bool> {
     }
 }
 
-/// A file that has not got its name yet; removed when it is dropped, if it has got none.
+/// A file that has a hidden name, which is removed when the value is dropped.
 #[derive(Debug)]
 pub struct Staged<'a> {
     folder: &'a Folder,
@@ -481,31 +498,31 @@ pub struct Staged<'a> {
 }
 
 impl Staged<'_> {
-    /// The name that it has until then.
+    /// Returns the hidden name.
     #[must_use]
     pub fn name(&self) -> &OsStr {
         &self.name
     }
 
-    /// The open file.
+    /// Returns the open file.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Gives it this name unless something has it already. True when it has the name.
+    /// Gives it this name unless the name is taken. Returns true if it has the name.
     ///
-    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link); what was there is never
-    /// touched. A network disk that reports a failure although it did what it was asked (the answer was lost, and the
-    /// second request found it done) is not believed: the file that stands there is compared with ours.
+    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link), and nothing is replaced. A
+    /// network disk may report a failure although it gave the name, if the first answer was lost. So after a failure the
+    /// file that has the name is compared with this one.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn name_first(&self, name: &OsStr) -> io::Result<bool> {
+    /// Any I/O error.
+    pub fn publish_noclobber(&self, name: &OsStr) -> io::Result<bool> {
         allow(Op::Name, &self.folder.path.join(name))?;
         let dir = &self.folder.dir;
         let done = match rustix::fs::renameat_with(dir, &self.name, dir, name, RenameFlags::NOREPLACE) {
-            // A system or file system that has no such thing.
+            // The system or file system cannot.
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
                 rustix::fs::linkat(dir, &self.name, dir, name, AtFlags::empty())
             }
@@ -519,11 +536,11 @@ impl Staged<'_> {
         }
     }
 
-    /// Gives it this name in one step, whatever had it before.
+    /// Gives it this name in one step, and replaces what has the name.
     ///
     /// # Errors
-    /// Those of the file system.
-    pub fn name_over(&self, name: &OsStr) -> io::Result<()> {
+    /// Any I/O error.
+    pub fn replace_atomic(&self, name: &OsStr) -> io::Result<()> {
         allow(Op::Name, &self.folder.path.join(name))?;
         match rustix::fs::renameat(&self.folder.dir, &self.name, &self.folder.dir, name) {
             Err(error) if !self.folder.is_at(name, &self.file) => Err(error.into()),
@@ -538,14 +555,13 @@ impl Drop for Staged<'_> {
     }
 }
 
-/// Makes a directory and those above it that are not there, for this user only. A path at which a file stands is an
-/// error.
+/// Makes a directory and those above it that do not exist, for this user only.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error; a file has the path.
 pub fn create_dirs(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    // Asked first: on a network disk, or one that is read-only, looking is cheaper than trying.
+    // On a network disk it costs less to ask first than to try.
     if path.is_dir() {
         return Ok(());
     }
@@ -555,8 +571,8 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
     match fs::DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {
-            let facts = fs::symlink_metadata(path)?;
-            if facts.is_dir() && facts.mode() & 0o700 != 0o700 {
+            let metadata = fs::symlink_metadata(path)?;
+            if metadata.is_dir() && metadata.mode() & 0o700 != 0o700 {
                 // The umask has taken the rights of this user away.
                 fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
             }
@@ -567,7 +583,7 @@ pub fn create_dirs(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a directory to make a file in it, by the path of that file.
+/// Opens the directory of a file, to make the file in it.
 pub(super) fn of_file(path: &Path) -> io::Result<(Folder, &OsStr)> {
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     Ok((Folder::writable(path.parent().unwrap_or(Path::new(".")))?, name))

@@ -6,23 +6,24 @@ use std::io::{self, Read, Write};
 
 use flate2::{Compression, write::GzEncoder};
 
-/// `data` as a gzip file. Equal input gives equal output: no time, no name.
+/// Compresses `data` to a gzip file without time and name, so that equal input gives equal output.
 #[must_use]
 pub fn gzip(data: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(data).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
-/// Unpacks a gzip file, part by part; gives the number of bytes.
+/// Decompresses a gzip file part by part. Returns the number of bytes.
 ///
 /// # Errors
-/// If it is not one, is cut short or damaged, or has more than `longest` bytes in it; those of `take`.
+/// Any I/O error if it is no gzip file, is truncated or damaged; [`io::ErrorKind::FileTooLarge`] if it holds more than
+/// `longest` bytes; errors of `take`.
 pub fn gunzip_parts(
     data: &[u8],
     longest: u64,
     mut take: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<u64> {
-    // What others write may consist of several members.
+    // Files of other programs may consist of several members.
     let mut decoder = flate2::read::MultiGzDecoder::new(data);
     let mut part = vec![0; 64 << 10];
     let mut total = 0;
@@ -33,17 +34,17 @@ pub fn gunzip_parts(
         }
         total += count as u64;
         if total > longest {
-            let text = format!("more than {longest} bytes are in it, which is not allowed");
+            let text = format!("it holds more than the {longest} bytes that are allowed");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
         }
         take(&part[..count])?;
     }
 }
 
-/// Unpacks a gzip file of at most `longest` bytes.
+/// Decompresses a gzip file of at most `longest` bytes.
 ///
 /// # Errors
-/// As [`gunzip_parts`]; if there is not enough memory.
+/// As [`gunzip_parts`]; [`io::ErrorKind::OutOfMemory`].
 pub fn gunzip(data: &[u8], longest: u64) -> io::Result<Vec<u8>> {
     let mut plain = Vec::new();
     gunzip_parts(data, longest, |part| {

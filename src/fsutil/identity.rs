@@ -28,7 +28,7 @@ impl FileId {
     /// Returns the identity of the file that a path leads to, links followed.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::new(&metadata))
     }
@@ -63,7 +63,7 @@ impl FileStamp {
     /// Returns the stamp of the file that a path leads to, links followed.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::new(&metadata))
     }

@@ -1,5 +1,5 @@
-//! Files that appear whole or not at all, files that only this user can have written, and gzip. Knows nothing of
-//! caches.
+//! Atomic publication of files, reading of files that only this user can have written, and gzip. Nothing here depends on
+//! the layout of a cache.
 
 #![forbid(unsafe_code)]
 
@@ -28,9 +28,9 @@ use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 use crate::sync::lock;
 
-pub use disk::{is_local, room, room_in_memory, word_of_loader};
+pub use disk::{free_bytes, free_bytes_in_memory, is_local, loader_token};
 use faults::{Op, allow};
-pub use folder::{Facts, Folder, Staged, create_dirs};
+pub use folder::{EntryMetadata, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};
 pub use identity::{FileId, FileStamp};
 pub use output::{OutputFile, is_stdout, open_log};
@@ -41,26 +41,25 @@ pub use plain::{
 pub use tree::Tree;
 pub use trust::{PathTrust, TrustWalk, path_trust, staging_trust, untrusted_reason};
 
-/// How the names of files begin that are not finished; the dot keeps them out of listings. The owner follows, so that
-/// whoever comes later knows whether it is still to be finished.
+/// Begins the hidden names of unfinished files. The tag of the process follows, so that others can tell if it still runs.
 const STAGED_PREFIX: &str = ".staged-";
 
-/// How the names of private folders begin; the owner follows.
+/// Begins the names of private directories. The tag of the process follows.
 const PRIVATE_PREFIX: &str = "dijitso-";
 
-/// What becomes of a file when the power goes.
+/// What a file may contain after the power has failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// Data before name: no name stands for what never reached the disk.
+    /// All of its contents: they reach the disk before the name does.
     Synced,
-    /// It may be there and empty afterwards, and whoever reads it has to expect that.
+    /// Nothing: readers must expect an empty file.
     Volatile,
 }
 
-/// An empty private file in `dir`, which goes away when it is dropped.
+/// Makes an empty private file in `dir`, which is removed when the value is dropped.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn staging(dir: &Path, mode: u32) -> io::Result<NamedTempFile> {
     tempfile::Builder::new()
         .prefix(&format!("{STAGED_PREFIX}{}-", ProcessId::current().tag()))
@@ -70,7 +69,7 @@ pub fn staging(dir: &Path, mode: u32) -> io::Result<NamedTempFile> {
 
 fn sync(file: &File) -> io::Result<()> {
     match file.sync_data() {
-        // A file system that has no such thing.
+        // The file system cannot.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS | libc::ENOTSUP)) => {
             Ok(())
         }
@@ -78,28 +77,28 @@ fn sync(file: &File) -> io::Result<()> {
     }
 }
 
-/// Gives `path` these contents unless something is already there; see [`Folder::publish_first`].
+/// Publishes these contents at `path` unless the path is taken; see [`Folder::publish_noclobber`].
 ///
 /// # Errors
-/// As there.
-pub fn publish_noclobber(path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
+/// As [`Folder::publish_noclobber`].
+pub fn publish_noclobber(path: &Path, data: &[u8], mode: u32, durability: Durability) -> io::Result<bool> {
     let (folder, name) = folder::of_file(path)?;
-    folder.publish_first(name, data, mode, power)
+    folder.publish_noclobber(name, data, mode, durability)
 }
 
-/// Gives `path` these contents in one step, whatever was there before.
+/// Publishes these contents at `path` in one step, and replaces what is there.
 ///
 /// # Errors
-/// Those of the file system.
-pub fn replace_atomic(path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
+/// Any I/O error.
+pub fn replace_atomic(path: &Path, data: &[u8], mode: u32, durability: Durability) -> io::Result<()> {
     let (folder, name) = folder::of_file(path)?;
-    folder.publish_over(name, data, mode, power)
+    folder.replace_atomic(name, data, mode, durability)
 }
 
-/// Gives a file in a folder of our own these contents. Raises no signal in the host.
+/// Writes a file in a private directory. Raises no signal in the host.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn write(path: &Path, data: impl AsRef<[u8]>) -> io::Result<()> {
     without_signals(|| fs::write(path, data))
 }
@@ -107,17 +106,17 @@ pub fn write(path: &Path, data: impl AsRef<[u8]>) -> io::Result<()> {
 /// Copies a file with its mode. Raises no signal in the host.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn copy(from: &Path, to: &Path) -> io::Result<u64> {
     without_signals(|| fs::copy(from, to))
 }
 
-/// Why a file was not read.
+/// Reason why a file was not read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// Somebody else can have written it.
+    /// Another user can have written it.
     Refused(String),
-    /// The file system says no.
+    /// An I/O error.
     Failed(io::Error),
 }
 
@@ -127,42 +126,41 @@ impl From<io::Error> for ReadError {
     }
 }
 
-/// The contents of a file that only this user, or root, can have written; `None` when there is no such file.
+/// Reads a file that only this user and root can have written; `None` if there is none.
 ///
-/// Owner and mode are those of the open file, not of its path; a symbolic link is not followed.
+/// Owner and mode are those of the open file, not of its path. A symbolic link is not followed.
 ///
 /// # Errors
-/// Why it was not read; that it does not exist is no error.
+/// [`ReadError::Refused`] if others can have written it, or if it is no plain file; [`ReadError::Failed`].
 pub fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
-    read_own_up_to(path, u64::MAX)
+    read_trusted_up_to(path, u64::MAX)
 }
 
-/// As [`read_own`], of a file of at most `longest` bytes.
+/// Reads such a file of at most `longest` bytes.
 ///
 /// # Errors
-/// As [`read_own`]; [`io::ErrorKind::FileTooLarge`].
-pub fn read_own_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, ReadError> {
+/// As [`read_trusted`]; [`io::ErrorKind::FileTooLarge`].
+pub fn read_trusted_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut data = Vec::new();
-    Ok(read_own_part(path, longest, &mut data)?.then_some(data))
+    Ok(read_trusted_part(path, longest, &mut data)?.then_some(data))
 }
 
-/// As [`read_own`], behind what is in `data` already; false when there is no such file. Where it fails, `data` is as it
-/// was.
+/// Appends the contents of such a file to `data`. Returns false if there is none. After an error `data` is as it was.
 ///
 /// # Errors
-/// As [`read_own`].
+/// As [`read_trusted`].
 pub fn read_trusted_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, ReadError> {
-    read_own_part(path, u64::MAX, data)
+    read_trusted_part(path, u64::MAX, data)
 }
 
-fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
+fn read_trusted_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
     const ATTEMPTS: usize = 3;
     let before = data.len();
     let mut attempt = 1;
     loop {
         match read_once(path, longest, data) {
             Ok(there) => return Ok(there),
-            // Replaced on the server while a network disk had it open: the name leads to the new one.
+            // The file was replaced on the server of a network disk while it was open. The name leads to the new one.
             Err(ReadError::Failed(error))
                 if attempt < ATTEMPTS && error.raw_os_error() == Some(libc::ESTALE) =>
             {
@@ -178,13 +176,13 @@ fn read_own_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, 
 }
 
 fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
-    let Some((file, facts)) = open_with_facts(path)? else { return Ok(false) };
-    if facts.len() > longest {
-        return Err(too_long(facts.len(), longest).into());
+    let Some((file, metadata)) = open_with_metadata(path)? else { return Ok(false) };
+    if metadata.len() > longest {
+        return Err(too_long(metadata.len(), longest).into());
     }
-    let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    // As much as there was when it was looked at, without asking for more: what is written later is not ours.
+    // The size of the metadata, no more: bytes that are appended meanwhile are not read.
     let end = data.len() + size;
     while data.len() < end {
         match rustix::io::read(&file, rustix::buffer::spare_capacity(data)) {
@@ -197,18 +195,17 @@ fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Read
     Ok(true)
 }
 
-/// A file that only this user, or root, can have written, open for reading; `None` when there is no such file. As
-/// [`read_own`], for a look at a part of it.
+/// Opens a file that only this user and root can have written; `None` if there is none.
 ///
 /// # Errors
-/// As [`read_own`].
+/// As [`read_trusted`].
 pub fn open_trusted(path: &Path) -> Result<Option<File>, ReadError> {
-    Ok(open_with_facts(path)?.map(|(file, _)| file))
+    Ok(open_with_metadata(path)?.map(|(file, _)| file))
 }
 
-fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, ReadError> {
+fn open_with_metadata(path: &Path) -> Result<Option<(File, fs::Metadata)>, ReadError> {
     allow(Op::Read, path)?;
-    // A pipe that somebody put here must not hold us.
+    // A FIFO that another user put here must not block this process.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
     let file = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
@@ -218,73 +215,73 @@ fn open_with_facts(path: &Path) -> Result<Option<(File, fs::Metadata)>, ReadErro
         }
         Err(error) => return Err(error.into()),
     };
-    let facts = file.metadata()?;
-    if !facts.is_file() {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
         return Err(ReadError::Refused("it is not a file".to_owned()));
     }
-    if let Some(reason) = untrusted_reason(&facts) {
+    if let Some(reason) = untrusted_reason(&metadata) {
         return Err(ReadError::Refused(reason));
     }
-    Ok(Some((file, facts)))
+    Ok(Some((file, metadata)))
 }
 
-/// What of the disk a file takes, in bytes.
+/// Returns the bytes that a file takes on the disk.
 #[must_use]
-pub fn allocated(facts: &fs::Metadata) -> u64 {
-    // Blocks of stat have 512 bytes, whatever those of the disk have.
-    facts.blocks().saturating_mul(512)
+pub fn allocated(metadata: &fs::Metadata) -> u64 {
+    // A block of stat has 512 bytes on every file system.
+    metadata.blocks().saturating_mul(512)
 }
 
-/// Gives an empty file, which is made if need be, the time of now.
+/// Sets the times of a file to now. Makes an empty file if there is none.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn touch(path: &Path, mode: u32) -> io::Result<()> {
     let (folder, name) = folder::of_file(path)?;
     folder.touch(name, mode)
 }
 
-/// Whether there is anything at this path, be it a link that leads nowhere.
+/// Tells if this path exists, also as a link that leads nowhere.
 #[must_use]
 pub fn exists_nofollow(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Something that a process has begun and not finished.
+/// A file or directory that a process has begun and not finished.
 #[derive(Clone, Debug)]
 pub struct Unfinished {
-    /// A file or folder.
+    /// Where it is.
     pub path: PathBuf,
-    /// Whether nobody will finish it.
+    /// True if the process has ended, so that it stays unfinished.
     pub left: bool,
 }
 
-/// Who has begun what has this name, if it is the name of something unfinished.
-fn beginner(name: &str) -> Option<ProcessId> {
+/// Returns the process that gave this name to an unfinished file or a private directory.
+fn creator_in_name(name: &str) -> Option<ProcessId> {
     let tag = name.strip_prefix(STAGED_PREFIX).or_else(|| name.strip_prefix(PRIVATE_PREFIX))?;
     ProcessId::from_tag(tag)
 }
 
-/// Whether this is a name that unfinished files and private folders have.
+/// Tells if unfinished files or private directories have such names.
 #[must_use]
 pub fn is_unfinished(name: &str) -> bool {
-    beginner(name).is_some()
+    creator_in_name(name).is_some()
 }
 
-/// What processes have begun in a directory, and whether they still can finish it. Only what belongs to this user.
+/// Lists the unfinished files and directories of this user in a directory.
 #[must_use]
 pub fn unfinished(dir: &Folder) -> Vec<Unfinished> {
-    // Another host's are left alone for as long as any build may take.
+    // Those of another host are left alone for longer than any build takes.
     const LONG: Duration = Duration::from_secs(2 * 24 * 3600);
     let own = rustix::process::geteuid().as_raw();
     let mut all = Vec::new();
     for name in dir.list().unwrap_or_default() {
-        let Some(owner) = name.to_str().and_then(beginner) else { continue };
-        let Ok(Some(facts)) = dir.facts(&name) else { continue };
-        if facts.owner != own || !(facts.is_file() || facts.is_dir()) {
+        let Some(owner) = name.to_str().and_then(creator_in_name) else { continue };
+        let Ok(Some(metadata)) = dir.metadata(&name) else { continue };
+        if metadata.owner != own || !(metadata.is_file() || metadata.is_dir()) {
             continue;
         }
-        let old = || SystemTime::now().duration_since(facts.modified).is_ok_and(|age| age > LONG);
+        let old = || SystemTime::now().duration_since(metadata.modified).is_ok_and(|age| age > LONG);
         let left = match owner.liveness() {
             Liveness::Dead => true,
             Liveness::Unknown => old(),
@@ -295,7 +292,7 @@ pub fn unfinished(dir: &Folder) -> Vec<Unfinished> {
     all
 }
 
-/// Removes from a directory what processes that have ended left unfinished. Says nothing: it is done again.
+/// Removes from a directory what ended processes left unfinished. Errors are only logged: the next sweep tries again.
 pub fn sweep(dir: &Folder) {
     for unfinished in unfinished(dir).into_iter().filter(|unfinished| unfinished.left) {
         let path = &unfinished.path;
@@ -306,17 +303,17 @@ pub fn sweep(dir: &Folder) {
     }
 }
 
-/// Whether this is the name of a file that has not got its contents yet; see [`staging`].
+/// Tells if this is the hidden name of an unfinished file; see [`staging`].
 #[must_use]
 pub fn is_staged(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(STAGED_PREFIX))
 }
 
-/// A new directory that only this user can enter, removed with everything in it when dropped.
+/// Makes a directory that only this user can enter, which is removed with its contents when the value is dropped.
 ///
 /// # Errors
-/// Those of the file system; a `root` in which, or above which, others can rename what is not theirs: they could put
-/// another directory in its place while a program writes to it by its path.
+/// [`io::ErrorKind::PermissionDenied`] if others can rename what is in `root` or above it, because they could replace the
+/// directory while a program writes to it by its path; any I/O error.
 pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
     match staging_trust(root)? {
         PathTrust::Trusted(real) => folder_in(&real),
@@ -327,32 +324,32 @@ pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
     }
 }
 
-/// A private directory in the first of `places` where nobody else can put another in its place. A place that is not
-/// there is made, but for the first.
+/// Makes a private directory in the first of `places` in which no other user can replace it. Places after the first are
+/// made if they do not exist.
 ///
 /// # Errors
-/// Those of the file system at the place that was taken; when there is none, why the first is none.
+/// Any I/O error at the chosen place; if none is safe, [`io::ErrorKind::PermissionDenied`] with what is wrong with the first.
 pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
     let mut why_not: Option<(&Path, String)> = None;
     for place in places {
-        let mut standing = staging_trust(place);
-        if let (Ok(PathTrust::Missing), Some(_), Some(parent)) = (&standing, &why_not, place.parent())
+        let mut trust = staging_trust(place);
+        if let (Ok(PathTrust::Missing), Some(_), Some(parent)) = (&trust, &why_not, place.parent())
             && matches!(staging_trust(parent), Ok(PathTrust::Trusted(_)))
         {
             create_dirs(place)?;
-            standing = staging_trust(place);
+            trust = staging_trust(place);
         }
-        match (standing, &why_not) {
+        match (trust, &why_not) {
             (Ok(PathTrust::Renamable(reason) | PathTrust::Untrusted(reason)), None) => {
                 why_not = Some((place, reason));
             }
-            // What is wrong with the place that was asked for is to be told.
+            // The caller learns what is wrong with the place that it asked for.
             (Ok(PathTrust::Missing), None) => return Err(io::ErrorKind::NotFound.into()),
             (Err(error), None) => return Err(error),
             (Ok(PathTrust::Trusted(real)), None) => return folder_in(&real),
             (Ok(PathTrust::Trusted(real)), Some((wanted, reason))) => {
                 let Ok(folder) = folder_in(&real) else { continue };
-                tell_once(wanted, &real, reason);
+                log_once(wanted, &real, reason);
                 return Ok(folder);
             }
             (_, Some(_)) => {}
@@ -362,19 +359,18 @@ pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
-/// Says once in a process that another place is taken than the one that was asked for.
-fn tell_once(wanted: &Path, taken: &Path, reason: &str) {
-    static TOLD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
-    if lock(&TOLD).insert(wanted.to_owned()) {
+/// Logs once in a process that the files are staged elsewhere than asked for.
+fn log_once(wanted: &Path, taken: &Path, reason: &str) {
+    static LOGGED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if lock(&LOGGED).insert(wanted.to_owned()) {
         log::info!("staging in {} and not in {}: {reason}", taken.display(), wanted.display());
     }
 }
 
-/// A new directory that only this user can enter, in one that need not be safe: for what is not read again. Not in one
-/// where anybody can rename what is not theirs.
+/// Makes a directory that only this user can enter, for what is not read again, so that others may be able to rename it.
 ///
 /// # Errors
-/// Those of the file system.
+/// [`io::ErrorKind::PermissionDenied`] if any user can rename what is in `root`; any I/O error.
 pub fn unguarded_dir(root: &Path) -> io::Result<tempfile::TempDir> {
     match staging_trust(root)? {
         PathTrust::Untrusted(reason) => Err(io::Error::new(io::ErrorKind::PermissionDenied, reason)),
@@ -389,7 +385,7 @@ fn folder_in(root: &Path) -> io::Result<tempfile::TempDir> {
         .permissions(private())
         .tempdir_in(root)?;
     if folder.path().metadata()?.mode() & 0o700 != 0o700 {
-        // The umask has taken the rights of this user away.
+        // The umask took rights of this user.
         fs::set_permissions(folder.path(), private())?;
     }
     Ok(folder)

@@ -1,7 +1,7 @@
-//! Files that a person has named to be written.
+//! Output files that a user has named.
 //!
-//! A plain file appears whole or not at all. What is no plain file is written into and never replaced: `/dev/null`,
-//! `/dev/stdout`, a FIFO, a terminal. A link is followed to a plain file, which is replaced where it is.
+//! A plain file appears whole or not at all. `/dev/null`, `/dev/stdout`, a FIFO and a terminal are written to and never
+//! replaced. A link to a plain file is followed, and the plain file is replaced.
 
 #![forbid(unsafe_code)]
 
@@ -20,33 +20,32 @@ use crate::signals::without_signals;
 use super::faults::{Op, allow};
 use super::{kind_name, staging, sync};
 
-/// How long to wait for a program that reads a FIFO.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time to wait for a program that reads a FIFO.
+const FIFO_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many links are followed, as Linux does.
-const LINKS: usize = 40;
+/// Number of links that are followed, as by Linux.
+const MAX_LINKS: usize = 40;
 
-/// A file that is being written; see the module. Dropped before [`OutputFile::finish`], a plain file is not there, or
-/// is as it was.
+/// A file that is being written. If it is dropped before [`OutputFile::finish`], a plain file stays as it was.
 #[derive(Debug)]
 pub struct OutputFile {
     file: File,
-    staged: Staged,
+    staged: Staging,
 }
 
 #[derive(Debug)]
-enum Staged {
-    /// The bytes go where they belong.
+enum Staging {
+    /// None: the bytes go straight to the target.
     No,
-    /// The file has no name yet, so that nothing is left if the program is killed.
+    /// The file has no name yet, so nothing is left if the program is killed.
     Unnamed { target: PathBuf, mode: u32 },
-    /// The file has a hidden name: this file system has no unnamed ones.
+    /// The file has a hidden name, because the file system has no unnamed files.
     Named { target: PathBuf, path: tempfile::TempPath },
 }
 
-/// What a path leads to.
-enum Place {
-    /// Nothing is there, or a plain file.
+/// The kind of file that a path leads to.
+enum Target {
+    /// A plain file, or none yet.
     Plain(PathBuf),
     /// Standard output of this process.
     Stdout,
@@ -57,72 +56,72 @@ enum Place {
 }
 
 impl OutputFile {
-    /// Begins to write what is to be at `path`. `mode` is that of a new file, but for what the umask takes away; a file
-    /// that is replaced keeps its own.
+    /// Begins to write the file at `path`. A new file gets `mode` without the bits of the umask; a file that is replaced
+    /// keeps its mode.
     ///
     /// # Errors
-    /// Those of the file system; for what cannot be written into (a directory, a socket, a block device), a link to
-    /// nothing, and a FIFO that no program reads within 10 seconds.
+    /// [`io::ErrorKind::InvalidInput`] for a directory, a socket, a block device, a link to nothing, and a FIFO that no
+    /// program reads within 10 seconds; any I/O error.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
         allow(Op::Create, path)?;
-        match place(path)? {
-            Place::Plain(target) => Self::stage(target, mode),
-            Place::Stdout => Self::direct(io::stdout().as_fd().try_clone_to_owned()?.into()),
-            Place::Stderr => Self::direct(io::stderr().as_fd().try_clone_to_owned()?.into()),
-            Place::Other => Self::direct(open_other(path)?),
+        match target_of(path)? {
+            Target::Plain(target) => Self::stage(target, mode),
+            Target::Stdout => Self::direct(io::stdout().as_fd().try_clone_to_owned()?.into()),
+            Target::Stderr => Self::direct(io::stderr().as_fd().try_clone_to_owned()?.into()),
+            Target::Other => Self::direct(open_other(path)?),
         }
     }
 
     fn direct(file: File) -> io::Result<Self> {
-        Ok(Self { file, staged: Staged::No })
+        Ok(Self { file, staged: Staging::No })
     }
 
     fn stage(target: PathBuf, mode: u32) -> io::Result<Self> {
         let dir = parent(&target);
         let there = fs::metadata(&target).ok();
-        let mode = there.as_ref().map_or(mode, |facts| facts.mode() & 0o777);
-        // Unnamed files are given their name by way of /proc.
+        let mode = there.as_ref().map_or(mode, |metadata| metadata.mode() & 0o777);
+        // An unnamed file gets its name through /proc.
         if Path::new("/proc/self/fd").is_dir() {
             let unnamed = File::options().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(dir);
             if let Ok(file) = unnamed {
-                return Ok(Self { file, staged: Staged::Unnamed { target, mode } });
+                return Ok(Self { file, staged: Staging::Unnamed { target, mode } });
             }
         }
         let (file, path) = staging(dir, mode)?.into_parts();
-        Ok(Self { file, staged: Staged::Named { target, path } })
+        Ok(Self { file, staged: Staging::Named { target, path } })
     }
 
-    /// The hidden file that is left if this process is killed; `None` if there is none.
+    /// Returns the hidden file that is left if this process is killed; `None` if there is none.
     #[must_use]
     pub fn leftover(&self) -> Option<&Path> {
         match &self.staged {
-            Staged::Named { path, .. } => Some(path),
-            Staged::No | Staged::Unnamed { .. } => None,
+            Staging::Named { path, .. } => Some(path),
+            Staging::No | Staging::Unnamed { .. } => None,
         }
     }
 
-    /// Ends the file, and puts it in its place.
+    /// Completes the file and gives it its name.
     ///
     /// # Errors
-    /// Those of the file system; if something else than a plain file is there now.
+    /// [`io::ErrorKind::InvalidInput`] if the name is no longer that of a plain file; any I/O error.
     pub fn finish(mut self) -> io::Result<()> {
         self.file.flush()?;
         let Self { file, staged } = self;
         let target = match &staged {
-            Staged::No => return Ok(()),
-            Staged::Unnamed { target, .. } | Staged::Named { target, .. } => target,
+            Staging::No => return Ok(()),
+            Staging::Unnamed { target, .. } | Staging::Named { target, .. } => target,
         };
         sync(&file)?;
         allow(Op::Name, target)?;
         match fs::symlink_metadata(target) {
-            Ok(facts) if !facts.is_file() => return Err(cannot_replace(facts.file_type())),
-            Ok(facts) => file.set_permissions(fs::Permissions::from_mode(facts.mode() & 0o777))?,
+            Ok(metadata) if !metadata.is_file() => return Err(cannot_replace(metadata.file_type())),
+            Ok(metadata) => file.set_permissions(fs::Permissions::from_mode(metadata.mode() & 0o777))?,
             Err(_) => {}
         }
         match staged {
-            Staged::No => Ok(()),
-            Staged::Named { target, path } => path.persist(target).map_err(|error| error.error),
-            Staged::Unnamed { target, mode } => {
+            Staging::No => Ok(()),
+            Staging::Named { target, path } => path.persist(target).map_err(|error| error.error),
+            Staging::Unnamed { target, mode } => {
                 let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
                 let name = |at: &Path| linkat(CWD, &unnamed, CWD, at, AtFlags::SYMLINK_FOLLOW);
                 match name(&target) {
@@ -149,16 +148,16 @@ impl Write for OutputFile {
     }
 }
 
-/// Opens a log, to whose end lines are added: a plain file, which is made if need be, a terminal or another device, or
-/// the standard output or error of this process. Nothing else: a FIFO waits for its reader.
+/// Opens a log to append to: a plain file (made if there is none), a terminal or another device, or the standard output
+/// or error of this process. Not a FIFO, which would wait for its reader.
 ///
 /// # Errors
-/// Those of the file system; [`io::ErrorKind::InvalidInput`] for what is none of these.
+/// [`io::ErrorKind::InvalidInput`] for other kinds of files; any I/O error.
 pub fn open_log(path: &Path) -> io::Result<File> {
-    match place(path)? {
-        Place::Stdout => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
-        Place::Stderr => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
-        Place::Plain(_) | Place::Other => {}
+    match target_of(path)? {
+        Target::Stdout => return Ok(io::stdout().as_fd().try_clone_to_owned()?.into()),
+        Target::Stderr => return Ok(io::stderr().as_fd().try_clone_to_owned()?.into()),
+        Target::Plain(_) | Target::Other => {}
     }
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let opened = File::options().append(true).create(true).mode(0o600).custom_flags(flags).open(path);
@@ -173,10 +172,10 @@ pub fn open_log(path: &Path) -> io::Result<File> {
     if kind.is_file() || kind.is_char_device() { Ok(file) } else { Err(super::not_plain(kind)) }
 }
 
-/// Whether a path leads to what this process has as its standard output, as `/dev/stdout` does.
+/// Tells if a path leads to the standard output of this process, as `/dev/stdout` does.
 #[must_use]
 pub fn is_stdout(path: &Path) -> bool {
-    matches!(place(path), Ok(Place::Stdout))
+    matches!(target_of(path), Ok(Target::Stdout))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -191,14 +190,14 @@ fn cannot_replace(kind: fs::FileType) -> io::Error {
     refused(format!("{} is there, which is not replaced", kind_name(kind)))
 }
 
-/// Finds out what a path leads to.
-fn place(path: &Path) -> io::Result<Place> {
+/// Follows a path to its target.
+fn target_of(path: &Path) -> io::Result<Target> {
     let mut at = path.to_owned();
-    for _ in 0..LINKS {
+    for _ in 0..MAX_LINKS {
         let kind = match fs::symlink_metadata(&at) {
-            Ok(facts) => facts.file_type(),
+            Ok(metadata) => metadata.file_type(),
             Err(error) if error.kind() == io::ErrorKind::NotFound && at == path => {
-                return Ok(Place::Plain(at));
+                return Ok(Target::Plain(at));
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(refused(format!("it is a link to {}, which is not there", at.display())));
@@ -206,10 +205,10 @@ fn place(path: &Path) -> io::Result<Place> {
             Err(error) => return Err(error),
         };
         match kind {
-            kind if kind.is_file() => return Ok(Place::Plain(at)),
+            kind if kind.is_file() => return Ok(Target::Plain(at)),
             kind if kind.is_symlink() => {
                 let dir = fs::canonicalize(parent(&at))?;
-                // Links to open files, which need not have a name.
+                // A link to an open file, which need not have a name.
                 if dir.starts_with("/proc") && dir.ends_with("fd") {
                     return descriptor(&at);
                 }
@@ -218,41 +217,41 @@ fn place(path: &Path) -> io::Result<Place> {
             kind if kind.is_dir() || kind.is_socket() || kind.is_block_device() => {
                 return Err(refused(format!("it is {}, which is not written into", kind_name(kind))));
             }
-            _ => return Ok(Place::Other),
+            _ => return Ok(Target::Other),
         }
     }
     Err(rustix::io::Errno::LOOP.into())
 }
 
-/// What a link of `/proc/PID/fd` leads to.
-fn descriptor(link: &Path) -> io::Result<Place> {
-    let facts = fs::metadata(link)?;
+/// Follows a link of `/proc/PID/fd`.
+fn descriptor(link: &Path) -> io::Result<Target> {
+    let metadata = fs::metadata(link)?;
     let is = |file: io::Result<std::os::fd::OwnedFd>| {
         let own = file.and_then(|file| File::from(file).metadata());
-        own.is_ok_and(|own| FileId::new(&own) == FileId::new(&facts) && own.rdev() == facts.rdev())
+        own.is_ok_and(|own| FileId::new(&own) == FileId::new(&metadata) && own.rdev() == metadata.rdev())
     };
-    let kind = facts.file_type();
-    // Opened anew, a plain file would be written from its beginning.
+    let kind = metadata.file_type();
+    // A plain file that is opened again is written from its beginning.
     if is(io::stdout().as_fd().try_clone_to_owned()) {
-        Ok(Place::Stdout)
+        Ok(Target::Stdout)
     } else if is(io::stderr().as_fd().try_clone_to_owned()) {
-        Ok(Place::Stderr)
+        Ok(Target::Stderr)
     } else if kind.is_fifo() || kind.is_char_device() {
-        Ok(Place::Other)
+        Ok(Target::Other)
     } else {
         let text = format!("it leads to {} that a process has open; give its own path", kind_name(kind));
         Err(refused(text))
     }
 }
 
-/// Opens a FIFO or a device, of which nothing is created or cut.
+/// Opens a FIFO or a device; neither creates nor truncates it.
 fn open_other(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let begin = Instant::now();
     let file = loop {
         match File::options().write(true).custom_flags(flags).open(path) {
-            // No program has it open for reading, yet.
-            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && begin.elapsed() < PATIENCE => {
+            // No program has it open for reading yet.
+            Err(error) if error.raw_os_error() == Some(libc::ENXIO) && begin.elapsed() < FIFO_TIMEOUT => {
                 std::thread::sleep(Duration::from_millis(20));
             }
             Err(error) if error.raw_os_error() == Some(libc::ENXIO) => {

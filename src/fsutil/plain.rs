@@ -1,4 +1,4 @@
-//! Plain files at paths where something else may be found: a FIFO, on which an open or a read waits for ever, a device
+//! Reads plain files at paths that may lead to something else: a FIFO, on which an open or a read waits for ever, a device
 //! that never ends, a socket.
 
 #![forbid(unsafe_code)]
@@ -8,16 +8,16 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// The longest library that is read: 4 GiB.
+/// Limit of a library that is read: 4 GiB.
 pub const LONGEST_LIBRARY: u64 = 4 << 30;
 
-/// The longest text that is read, as a source, a header or a log: 256 MiB.
+/// Limit of a source, a header or a log that is read: 256 MiB.
 pub const LONGEST_TEXT: u64 = 256 << 20;
 
-/// The longest list of headers that a compiler has noted down: 64 MiB.
+/// Limit of a compiler's dependency file: 64 MiB.
 pub const LONGEST_LIST: u64 = 64 << 20;
 
-/// The kind of a file in words.
+/// Returns the kind of a file in words.
 #[must_use]
 pub fn kind_name(kind: FileType) -> &'static str {
     match kind {
@@ -31,21 +31,21 @@ pub fn kind_name(kind: FileType) -> &'static str {
     }
 }
 
-/// An error that says what is there instead of a plain file.
+/// Makes the error for a path that leads to another kind of file.
 #[must_use]
 pub fn not_plain(kind: FileType) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {}, and not a plain file", kind_name(kind)))
+    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {}, not a plain file", kind_name(kind)))
 }
 
-/// Opens a plain file for reading, and follows links to one. Does not wait for the other end of a FIFO.
+/// Opens a plain file for reading, links followed. Does not wait for the other end of a FIFO.
 ///
 /// # Errors
-/// Those of the file system; [`io::ErrorKind::InvalidInput`] if it is no plain file.
+/// [`io::ErrorKind::InvalidInput`] if it is no plain file; any I/O error.
 pub fn open_plain(path: &Path) -> io::Result<(File, fs::Metadata)> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let facts = file.metadata()?;
-    if facts.is_file() { Ok((file, facts)) } else { Err(not_plain(facts.file_type())) }
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(not_plain(metadata.file_type())) }
 }
 
 /// Reads a plain file of at most `longest` bytes.
@@ -53,14 +53,14 @@ pub fn open_plain(path: &Path) -> io::Result<(File, fs::Metadata)> {
 /// # Errors
 /// As [`open_plain`]; [`io::ErrorKind::FileTooLarge`] and [`io::ErrorKind::OutOfMemory`].
 pub fn read_plain(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
-    let (file, facts) = open_plain(path)?;
-    if facts.len() > longest {
-        return Err(too_long(facts.len(), longest));
+    let (file, metadata) = open_plain(path)?;
+    if metadata.len() > longest {
+        return Err(too_long(metadata.len(), longest));
     }
     let mut data = Vec::new();
-    let size = usize::try_from(facts.len()).unwrap_or(usize::MAX);
+    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    // It may still grow.
+    // The file may still grow.
     file.take(longest).read_to_end(&mut data)?;
     Ok(data)
 }
@@ -74,8 +74,8 @@ pub fn read_plain_text(path: &Path) -> io::Result<String> {
     String::from_utf8(data).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// An error that says how much is allowed.
+/// Makes the error for a file that is too long.
 #[must_use]
 pub fn too_long(size: u64, longest: u64) -> io::Error {
-    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {size} bytes, and {longest} are allowed"))
+    io::Error::new(io::ErrorKind::FileTooLarge, format!("it has {size} bytes; at most {longest} are allowed"))
 }

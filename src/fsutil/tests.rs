@@ -99,7 +99,7 @@ fn only_plain_files_are_read_and_none_is_waited_for() {
     }
     assert_eq!(read_plain(&at("link"), 5).unwrap(), b"12345");
     assert_eq!(read_plain(&at("plain"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-    assert!(matches!(read_own_up_to(&at("plain"), 4), Err(ReadError::Failed(_))));
+    assert!(matches!(read_trusted_up_to(&at("plain"), 4), Err(ReadError::Failed(_))));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn a_tree_is_entered_without_links_and_emptied_by_its_descriptors() {
     refused(tree.list(&below).unwrap_err());
     refused(tree.remove(&below.join("file")).unwrap_err());
     refused(tree.remove_all(&below).unwrap_err());
-    refused(tree.publish_over(&cache.join("link/x"), b"", 0o600, Durability::Volatile).unwrap_err());
+    refused(tree.replace_atomic(&cache.join("link/x"), b"", 0o600, Durability::Volatile).unwrap_err());
     refused(tree.touch(&cache.join("link/x"), 0o600).unwrap_err());
     refused(tree.read(&cache.join("file"), 10).unwrap_err());
     assert!(tree.append(&cache.join("file"), b"x", 0o600).is_err());

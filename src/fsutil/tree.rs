@@ -1,5 +1,5 @@
-//! A directory with those below it, by paths, without following a link: each directory is opened from the one above it,
-//! looked at, and kept open.
+//! Open directories below one directory, by path. Each is opened from the one above it without following a link, checked,
+//! and kept open.
 
 #![forbid(unsafe_code)]
 
@@ -11,10 +11,10 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::Durability;
-use super::folder::{Facts, Folder};
+use super::folder::{EntryMetadata, Folder};
 use crate::sync::lock;
 
-/// A directory that is open, with those below it that have been entered. All paths begin with the path of it.
+/// An open directory, with those below it that were entered. All paths begin with its path.
 #[derive(Debug)]
 pub struct Tree {
     top: Arc<Folder>,
@@ -22,13 +22,13 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The tree below a directory.
+    /// Makes the tree below an open directory.
     #[must_use]
     pub fn new(top: Folder) -> Self {
         Self { top: Arc::new(top), entered: Mutex::default() }
     }
 
-    /// Opens the tree below a directory. `None` when it is not there.
+    /// Opens the tree below a directory. `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -36,19 +36,19 @@ impl Tree {
         Ok(Folder::open(path)?.map(Self::new))
     }
 
-    /// The directory itself.
+    /// Returns the directory itself.
     #[must_use]
     pub fn top(&self) -> &Folder {
         &self.top
     }
 
-    /// Whether a path is below this directory, or is its own.
+    /// Tells if a path is that of this directory or below it.
     #[must_use]
     pub fn holds(&self, path: &Path) -> bool {
         path.starts_with(self.top.path())
     }
 
-    /// Enters a directory; makes it, and those above it, if `make` says so. `None` when it is not there.
+    /// Opens a directory below this one. If `make` is true, makes it and those above it. `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Folder::sub`].
@@ -75,7 +75,7 @@ impl Tree {
         Ok(Some(folder))
     }
 
-    /// The directory that holds a path, and the name in it.
+    /// Opens the directory that holds a path; returns it with the name.
     fn place<'a>(&self, path: &'a Path, make: bool) -> io::Result<Option<(Arc<Folder>, &'a OsStr)>> {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
@@ -87,7 +87,7 @@ impl Tree {
         self.place(path, true)?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// The names in a directory, sorted; none when it is not there.
+    /// Returns the names in a directory, sorted; none if it does not exist.
     ///
     /// # Errors
     /// As [`Folder::list`].
@@ -97,18 +97,18 @@ impl Tree {
         Ok(names)
     }
 
-    /// As [`Folder::facts`].
+    /// As [`Folder::metadata`].
     ///
     /// # Errors
-    /// As there.
-    pub fn facts(&self, path: &Path) -> io::Result<Option<Facts>> {
-        self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.facts(name))
+    /// As [`Folder::metadata`].
+    pub fn metadata(&self, path: &Path) -> io::Result<Option<EntryMetadata>> {
+        self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.metadata(name))
     }
 
     /// As [`Folder::remove`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::remove`].
     pub fn remove(&self, path: &Path) -> io::Result<bool> {
         self.place(path, false)?.map_or(Ok(false), |(folder, name)| folder.remove(name))
     }
@@ -116,15 +116,15 @@ impl Tree {
     /// As [`Folder::remove_all`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::remove_all`].
     pub fn remove_all(&self, path: &Path) -> io::Result<bool> {
         self.place(path, false)?.map_or(Ok(false), |(folder, name)| folder.remove_all(name))
     }
 
-    /// As [`Folder::rename`]; makes the directory of `to` if need be.
+    /// As [`Folder::rename`]; makes the directory of `to` if it does not exist.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::rename`].
     pub fn rename(&self, from: &Path, to: &Path) -> io::Result<bool> {
         let Some((folder, name)) = self.place(from, false)? else { return Ok(false) };
         let (other, new) = self.made(to)?;
@@ -134,7 +134,7 @@ impl Tree {
     /// As [`Folder::link`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::link`].
     pub fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let Some((folder, name)) = self.place(from, false)? else {
             return Err(io::ErrorKind::NotFound.into());
@@ -146,7 +146,7 @@ impl Tree {
     /// As [`Folder::open_file`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::open_file`].
     pub fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.open_file(name))
     }
@@ -154,33 +154,45 @@ impl Tree {
     /// As [`Folder::read`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::read`].
     pub fn read(&self, path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.read(name, most))
     }
 
-    /// As [`Folder::publish_first`]; makes the directory if need be, as all that follow.
+    /// As [`Folder::publish_noclobber`]; makes the directory if it does not exist, as the functions below.
     ///
     /// # Errors
-    /// As there.
-    pub fn publish_first(&self, path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<bool> {
+    /// As [`Folder::publish_noclobber`].
+    pub fn publish_noclobber(
+        &self,
+        path: &Path,
+        data: &[u8],
+        mode: u32,
+        durability: Durability,
+    ) -> io::Result<bool> {
         let (folder, name) = self.made(path)?;
-        folder.publish_first(name, data, mode, power)
+        folder.publish_noclobber(name, data, mode, durability)
     }
 
-    /// As [`Folder::publish_over`].
+    /// As [`Folder::replace_atomic`].
     ///
     /// # Errors
-    /// As there.
-    pub fn publish_over(&self, path: &Path, data: &[u8], mode: u32, power: Durability) -> io::Result<()> {
+    /// As [`Folder::replace_atomic`].
+    pub fn replace_atomic(
+        &self,
+        path: &Path,
+        data: &[u8],
+        mode: u32,
+        durability: Durability,
+    ) -> io::Result<()> {
         let (folder, name) = self.made(path)?;
-        folder.publish_over(name, data, mode, power)
+        folder.replace_atomic(name, data, mode, durability)
     }
 
     /// As [`Folder::append`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::append`].
     pub fn append(&self, path: &Path, data: &[u8], mode: u32) -> io::Result<u64> {
         let (folder, name) = self.made(path)?;
         folder.append(name, data, mode)
@@ -189,7 +201,7 @@ impl Tree {
     /// As [`Folder::touch`].
     ///
     /// # Errors
-    /// As there.
+    /// As [`Folder::touch`].
     pub fn touch(&self, path: &Path, mode: u32) -> io::Result<()> {
         let (folder, name) = self.made(path)?;
         folder.touch(name, mode)

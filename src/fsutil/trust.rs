@@ -1,4 +1,4 @@
-//! Who else can have written a file, or can put another in its place.
+//! Finds out if other users can have written a file, or can replace it.
 
 #![forbid(unsafe_code)]
 
@@ -12,26 +12,25 @@ use std::sync::OnceLock;
 
 use crate::fsutil::FileId;
 
-/// Why what is behind these facts may have been put there by somebody else; `None` when only this user, or root, can
-/// have.
+/// Returns why another user may have written the file with this metadata; `None` if only this user and root can have.
 #[must_use]
-pub fn untrusted_reason(facts: &fs::Metadata) -> Option<String> {
-    Credentials::here().untrusted_reason(facts.uid(), facts.mode())
+pub fn untrusted_reason(metadata: &fs::Metadata) -> Option<String> {
+    Credentials::current().untrusted_reason(metadata.uid(), metadata.mode())
 }
 
-/// Whom this process runs as, and how it sees others.
+/// The user of this process, and how the user namespace shows other users.
 #[derive(Clone, Copy, Debug)]
 struct Credentials {
     own: u32,
-    /// By which user the owners show whom this user namespace does not know; `None` where it knows all, as outside of
-    /// namespaces. On the host such an owner may be root, and may be anybody.
+    /// Shown as the owner of files whose owner the user namespace does not map; `None` if it maps all users, as outside
+    /// of namespaces. On the host such an owner may be root or any other user.
     overflow_uid: Option<u32>,
-    /// Whether the namespace does not even know this user: then others' files look like its own.
+    /// True if the namespace does not map this user either. Files of others then look like its own.
     unmapped: bool,
 }
 
 /// Directories that belong to root on every host.
-const OF_ROOT: [&str; 13] = [
+const ROOT_DIRS: [&str; 13] = [
     "/",
     "/dev",
     "/dev/shm",
@@ -47,10 +46,10 @@ const OF_ROOT: [&str; 13] = [
     "/var/tmp",
 ];
 
-/// First user here, first user outside, how many: all of them, as outside of namespaces.
-const EVERYBODY: (u64, u64, u64) = (0, 0, u32::MAX as u64);
+/// The map of all users to themselves, as outside of namespaces: first user here, first user outside, count.
+const IDENTITY_MAP: (u64, u64, u64) = (0, 0, u32::MAX as u64);
 
-/// The lines of `/proc/self/uid_map`.
+/// Parses the lines of `/proc/self/uid_map`.
 fn ranges(map: &str) -> Vec<(u64, u64, u64)> {
     let number = |word: Option<&str>| word.and_then(|word| word.parse::<u64>().ok());
     let range = |line: &str| {
@@ -60,7 +59,7 @@ fn ranges(map: &str) -> Vec<(u64, u64, u64)> {
     map.lines().filter_map(range).collect()
 }
 
-/// The text of a small file of the system, which has no size to ask for.
+/// Reads a small file below `/proc`, whose size is not known before.
 fn read(path: &str) -> Option<String> {
     let mut file = fs::File::open(path).ok()?;
     let (mut text, mut part) = (Vec::new(), [0; 4096]);
@@ -73,36 +72,36 @@ fn read(path: &str) -> Option<String> {
 }
 
 impl Credentials {
-    fn here() -> Self {
-        // The namespace of a process is that of its start, but for programs that change it before their first thread.
-        static SPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
-        let (map, stranger) = SPACE.get_or_init(|| {
+    fn current() -> Self {
+        // A process keeps its namespace, except programs that change it before they start a thread.
+        static NAMESPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
+        let (map, overflow) = NAMESPACE.get_or_init(|| {
             let map = read("/proc/self/uid_map");
-            // Where there are no strangers, their number does not matter.
-            let all = map.as_deref().is_none_or(|map| ranges(map).contains(&EVERYBODY));
-            let stranger = (!all).then(|| read("/proc/sys/kernel/overflowuid")).flatten();
-            (map, stranger.unwrap_or_default())
+            // If all users are mapped, the overflow user does not matter.
+            let all = map.as_deref().is_none_or(|map| ranges(map).contains(&IDENTITY_MAP));
+            let overflow = (!all).then(|| read("/proc/sys/kernel/overflowuid")).flatten();
+            (map, overflow.unwrap_or_default())
         });
-        Self::of(rustix::process::geteuid().as_raw(), map.as_deref(), stranger)
+        Self::of(rustix::process::geteuid().as_raw(), map.as_deref(), overflow)
     }
 
-    /// From the texts of `/proc/self/uid_map` (lines of: first user here, first user outside, how many) and of
+    /// Reads the texts of `/proc/self/uid_map` (lines of: first user here, first user outside, count) and of
     /// `/proc/sys/kernel/overflowuid`.
-    fn of(own: u32, map: Option<&str>, stranger: &str) -> Self {
+    fn of(own: u32, map: Option<&str>, overflow: &str) -> Self {
         let ranges = ranges(map.unwrap_or_default());
-        // Without the file there are no namespaces; in a new one it is empty.
-        let all = map.is_none() || ranges.contains(&EVERYBODY);
-        let known = ranges.iter().any(|(first, _, count)| {
+        // A system without the file has no namespaces. In a new namespace it is empty.
+        let all = map.is_none() || ranges.contains(&IDENTITY_MAP);
+        let is_mapped = ranges.iter().any(|(first, _, count)| {
             u64::from(own).checked_sub(*first).is_some_and(|offset| offset < *count)
         });
-        let overflow_uid = (!all).then(|| stranger.trim().parse().unwrap_or(65534));
-        Self { own, overflow_uid, unmapped: !all && !known }
+        let overflow_uid = (!all).then(|| overflow.trim().parse().unwrap_or(65534));
+        Self { own, overflow_uid, unmapped: !all && !is_mapped }
     }
 
     fn untrusted_reason(self, owner: u32, mode: u32) -> Option<String> {
         if self.unmapped {
-            let text = "whose it is cannot be told in a user namespace that does not know this user \
-                        (/proc/self/uid_map): map it (unshare --map-current-user)";
+            let text = "its owner is unknown in a user namespace that does not map this user (/proc/self/uid_map): map it \
+                        (unshare --map-current-user)";
             return Some(text.to_owned());
         }
         if owner != self.own && owner != 0 {
@@ -112,43 +111,43 @@ impl Credentials {
         (mode & 0o022 != 0).then(|| format!("others can write it (mode {mode:04o}; chmod go-w)"))
     }
 
-    /// A user in words.
+    /// Describes a user.
     fn name(self, user: u32) -> String {
         if self.overflow_uid == Some(user) {
             return format!(
-                "user {user} (in this user namespace: anybody whom /proc/self/uid_map does not name, root of the host \
-                 among them)"
+                "user {user} (in this user namespace: any user whom /proc/self/uid_map does not name, also root of the \
+                 host)"
             );
         }
         format!("user {user}")
     }
 
-    /// Whether a directory is this user's or root's.
+    /// Tells if a directory belongs to this user or root.
     fn trusts(self, dir: &Path, owner: u32) -> bool {
-        // Of a stranger only what has to be root's: another directory may be that of any other user.
+        // An unmapped owner is trusted only for directories that always belong to root: others may be of any user.
         let roots =
-            || self.overflow_uid == Some(owner) && OF_ROOT.iter().any(|known| dir == Path::new(known));
+            || self.overflow_uid == Some(owner) && ROOT_DIRS.iter().any(|root| dir == Path::new(root));
         !self.unmapped && (owner == self.own || owner == 0 || roots())
     }
 
-    /// Whether a link in a directory of these facts is this user's or root's.
+    /// Tells if a link belongs to this user or root. `holder` is owner and mode of the directory that it is in.
     fn trusts_link(self, dir: &Path, holder: (u32, u32), owner: u32) -> bool {
         if owner == self.own || owner == 0 {
             return !self.unmapped;
         }
-        // Nobody but the owner of such a directory can have made it, and links are never changed.
+        // Only the owner of such a directory can have made it, and links are never changed.
         let (of_dir, mode) = holder;
         self.overflow_uid == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
     }
 
-    /// What it means to lie in a directory of this owner and mode; `None` when it means nothing.
+    /// Returns how far a directory of this owner and mode lowers the trust in what is in it; `None`: not at all.
     fn below(self, dir: &Path, owner: u32, mode: u32) -> Option<PathTrust> {
-        // In a directory with the sticky bit, nobody but its owner can rename what is not theirs.
+        // In a directory with the sticky bit, users can rename only what is theirs.
         let sticky = mode & 0o1000 != 0;
         let path = dir.display();
         if mode & 0o002 != 0 && !sticky {
             let text = format!(
-                "anybody can replace what is in {path} (mode {:04o}; chmod o-w or +t)",
+                "any user can replace what is in {path} (mode {:04o}; chmod o-w or +t)",
                 mode & 0o7777
             );
             return Some(PathTrust::Untrusted(text));
@@ -163,102 +162,103 @@ impl Credentials {
     }
 }
 
-/// How firmly a directory stands where its path says.
+/// Tells if others can make the path of a directory lead elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathTrust {
-    /// It is not there.
+    /// The directory does not exist.
     Missing,
-    /// Only this user and root can put another in its place. The path is that without links.
+    /// Only this user and root can rename the path, given here without links.
     Trusted(PathBuf),
-    /// It is this user's, but others can rename a directory or a link on the way to it: between a look at a file in
-    /// it and its use, another may have taken its place.
+    /// The directory belongs to this user, but others can rename a directory or a link on the way to it. Between the
+    /// check of a file in it and its use, another file may take its place.
     Renamable(String),
-    /// It, or a link on the way to it, is somebody else's; or anybody can put another in its place.
+    /// The directory, or a link on the way to it, belongs to another user; or any user can replace it.
     Untrusted(String),
 }
 
-/// Looks at a directory, at every link on the way to it and at every directory that holds one of these.
+/// Checks a directory, every link on the way to it and every directory that holds one of these.
 ///
 /// # Errors
-/// Those of the file system, other than that it is not there.
+/// Any I/O error, except that the directory does not exist.
 pub fn path_trust(dir: &Path) -> io::Result<PathTrust> {
-    TrustWalk::default().path_trust(dir).map(|(standing, _)| standing)
+    TrustWalk::default().path_trust(dir).map(|(trust, _)| trust)
 }
 
-/// One look at several directories: what is on the way to all of them is looked at once.
+/// Checks several directories, and reads what their paths share once.
 #[derive(Debug, Default)]
 pub struct TrustWalk {
-    seen: HashMap<PathBuf, fs::Metadata>,
+    metadata: HashMap<PathBuf, fs::Metadata>,
 }
 
 impl TrustWalk {
-    /// As [`standing`], with the identity of a directory that is there.
+    /// As [`path_trust`], with the identity of the directory if it exists.
     ///
     /// # Errors
-    /// As [`standing`].
+    /// As [`path_trust`].
     pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, FileId)> {
-        let who = Credentials::here();
+        let who = Credentials::current();
         Ok(match walk(dir, who, self)? {
-            Walked::There { facts, .. } if !facts.is_dir() => {
+            Walked::There { metadata, .. } if !metadata.is_dir() => {
                 (PathTrust::Untrusted("it is not a directory".to_owned()), FileId::default())
             }
-            Walked::There { real, facts, loose } => {
-                let standing = match who.untrusted_reason(facts.uid(), facts.mode()) {
+            Walked::There { real, metadata, renamable } => {
+                let trust = match who.untrusted_reason(metadata.uid(), metadata.mode()) {
                     Some(reason) => PathTrust::Untrusted(reason),
-                    None => loose.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
+                    None => renamable.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
                 };
-                (standing, FileId::new(&facts))
+                (trust, FileId::new(&metadata))
             }
-            Walked::Ended(standing) => (standing, FileId::default()),
+            Walked::Ended(trust) => (trust, FileId::default()),
         })
     }
 
-    /// What stands at a path, links not followed.
+    /// Returns the metadata of a path, links not followed.
     fn at(&mut self, path: &Path) -> io::Result<fs::Metadata> {
-        if let Some(facts) = self.seen.get(path) {
-            return Ok(facts.clone());
+        if let Some(metadata) = self.metadata.get(path) {
+            return Ok(metadata.clone());
         }
-        let facts = fs::symlink_metadata(path)?;
-        self.seen.insert(path.to_owned(), facts.clone());
-        Ok(facts)
+        let metadata = fs::symlink_metadata(path)?;
+        self.metadata.insert(path.to_owned(), metadata.clone());
+        Ok(metadata)
     }
 }
 
-/// How firmly a directory of this user's would stand that is made in `dir`, which may be root's and open to all if it
+/// Returns the trust in a directory that this user makes in `dir`, which may belong to root and be open to all if it
 /// has the sticky bit.
 ///
 /// # Errors
-/// Those of the file system, other than that it is not there.
+/// Any I/O error, except that the directory does not exist.
 pub fn staging_trust(dir: &Path) -> io::Result<PathTrust> {
-    let who = Credentials::here();
+    let who = Credentials::current();
     Ok(match walk(dir, who, &mut TrustWalk::default())? {
-        Walked::There { real, facts, loose } => match who.below(&real, facts.uid(), facts.mode()) {
-            Some(PathTrust::Renamable(reason)) => PathTrust::Renamable(loose.unwrap_or(reason)),
-            Some(standing) => standing,
-            None => loose.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
-        },
-        Walked::Ended(standing) => standing,
+        Walked::There { real, metadata, renamable } => {
+            match who.below(&real, metadata.uid(), metadata.mode()) {
+                Some(PathTrust::Renamable(reason)) => PathTrust::Renamable(renamable.unwrap_or(reason)),
+                Some(trust) => trust,
+                None => renamable.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
+            }
+        }
+        Walked::Ended(trust) => trust,
     })
 }
 
-/// The end of a path.
+/// The result of following a path.
 enum Walked {
     There {
         /// The path without links.
         real: PathBuf,
-        facts: fs::Metadata,
-        /// Why somebody else can lead the path elsewhere.
-        loose: Option<String>,
+        metadata: fs::Metadata,
+        /// Why other users can lead the path elsewhere.
+        renamable: Option<String>,
     },
-    /// Missing or refused.
+    /// Missing or untrusted.
     Ended(PathTrust),
 }
 
-/// Follows a path name by name, as the system does, and looks at each directory before the next name is looked up in
-/// it.
-fn walk(path: &Path, who: Credentials, look: &mut TrustWalk) -> io::Result<Walked> {
-    /// As many as Linux follows.
-    const MOST_LINKS: usize = 40;
+/// Follows a path name by name, as the system does, and checks each directory before it looks up the next name in it.
+fn walk(path: &Path, who: Credentials, walk: &mut TrustWalk) -> io::Result<Walked> {
+    /// The limit of Linux.
+    const MAX_LINKS: usize = 40;
     let names = |path: &Path| -> VecDeque<OsString> {
         let names = path.components().filter_map(|part| match part {
             Component::ParentDir | Component::Normal(_) => Some(part.as_os_str().to_owned()),
@@ -266,28 +266,28 @@ fn walk(path: &Path, who: Credentials, look: &mut TrustWalk) -> io::Result<Walke
         });
         names.collect()
     };
-    let root = |look: &mut TrustWalk| Ok::<_, io::Error>((PathBuf::from("/"), look.at(Path::new("/"))?));
+    let root = |walk: &mut TrustWalk| Ok::<_, io::Error>((PathBuf::from("/"), walk.at(Path::new("/"))?));
     let mut names_left = names(&std::path::absolute(path)?);
-    let (mut real, mut facts) = root(look)?;
-    let mut loose = None;
+    let (mut real, mut metadata) = root(walk)?;
+    let mut renamable = None;
     let mut links = 0;
     while let Some(name) = names_left.pop_front() {
-        if !facts.is_dir() {
+        if !metadata.is_dir() {
             return Err(io::Error::from_raw_os_error(libc::ENOTDIR));
         }
         if name == ".." {
-            // It was looked at on the way down.
+            // It was checked on the way down.
             real.pop();
-            facts = look.at(&real)?;
+            metadata = walk.at(&real)?;
             continue;
         }
-        match who.below(&real, facts.uid(), facts.mode()) {
-            Some(PathTrust::Renamable(reason)) => drop(loose.get_or_insert(reason)),
-            Some(standing) => return Ok(Walked::Ended(standing)),
+        match who.below(&real, metadata.uid(), metadata.mode()) {
+            Some(PathTrust::Renamable(reason)) => drop(renamable.get_or_insert(reason)),
+            Some(trust) => return Ok(Walked::Ended(trust)),
             None => {}
         }
         let entry = real.join(&name);
-        let found = match look.at(&entry) {
+        let found = match walk.at(&entry) {
             Ok(found) => found,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Walked::Ended(PathTrust::Missing));
@@ -295,26 +295,26 @@ fn walk(path: &Path, who: Credentials, look: &mut TrustWalk) -> io::Result<Walke
             Err(error) => return Err(error),
         };
         if !found.is_symlink() {
-            (real, facts) = (entry, found);
+            (real, metadata) = (entry, found);
             continue;
         }
-        if !who.trusts_link(&real, (facts.uid(), facts.mode()), found.uid()) {
+        if !who.trusts_link(&real, (metadata.uid(), metadata.mode()), found.uid()) {
             let text = format!("{} is a symbolic link of {}", entry.display(), who.name(found.uid()));
             return Ok(Walked::Ended(PathTrust::Untrusted(text)));
         }
         links += 1;
-        if links > MOST_LINKS {
+        if links > MAX_LINKS {
             return Err(io::Error::from_raw_os_error(libc::ELOOP));
         }
         let target = fs::read_link(&entry)?;
         if target.is_absolute() {
-            (real, facts) = root(look)?;
+            (real, metadata) = root(walk)?;
         }
         let mut first = names(&target);
         first.append(&mut names_left);
         names_left = first;
     }
-    Ok(Walked::There { real, facts, loose })
+    Ok(Walked::There { real, metadata, renamable })
 }
 
 #[cfg(test)]
@@ -328,7 +328,7 @@ mod tests {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
     }
 
-    /// A directory of this user's without links on the way to it.
+    /// Makes a directory of this user without links on the way to it.
     fn place() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
         let real = dir.path().canonicalize().unwrap();
@@ -352,23 +352,23 @@ mod tests {
     }
 
     #[test]
-    fn directories_above_count_by_who_can_rename_in_them() {
+    fn directories_above_lower_the_trust_if_others_can_rename_in_them() {
         let at = Path::new("/x");
         let is = |owner, mode| match FIVE.below(at, owner, mode) {
-            None => "firm",
-            Some(PathTrust::Renamable(_)) => "loose",
-            Some(_) => "refused",
+            None => "trusted",
+            Some(PathTrust::Renamable(_)) => "renamable",
+            Some(_) => "untrusted",
         };
-        assert_eq!(is(0, 0o755), "firm");
-        assert_eq!(is(5, 0o755), "firm");
-        assert_eq!(is(0, 0o1777), "firm");
-        assert_eq!(is(6, 0o755), "loose");
-        assert_eq!(is(0, 0o775), "loose");
-        assert_eq!(is(0, 0o777), "refused");
+        assert_eq!(is(0, 0o755), "trusted");
+        assert_eq!(is(5, 0o755), "trusted");
+        assert_eq!(is(0, 0o1777), "trusted");
+        assert_eq!(is(6, 0o755), "renamable");
+        assert_eq!(is(0, 0o775), "renamable");
+        assert_eq!(is(0, 0o777), "untrusted");
     }
 
     #[test]
-    fn a_directory_of_ours_is_followed_through_links_of_ours() {
+    fn path_trust_follows_links_of_this_user() {
         let (_dir, at) = place();
         let real = at.join("real");
         assert_eq!(path_trust(&real).unwrap(), PathTrust::Missing);
@@ -396,9 +396,9 @@ mod tests {
         }
     }
 
-    /// Both the link and the directory are ours, but anybody can put another link in the place of ours.
+    /// Link and directory belong to this user, but any user can replace the link.
     #[test]
-    fn a_link_in_an_open_directory_makes_the_way_unsafe() {
+    fn a_link_in_an_open_directory_is_not_trusted() {
         let (_dir, at) = place();
         let real = mkdir(at.join("real"), 0o700);
         let open = mkdir(at.join("open"), 0o777);
@@ -435,9 +435,9 @@ mod tests {
         assert!(matches!(path_trust(&at.join("file")).unwrap(), PathTrust::Untrusted(_)));
     }
 
-    /// Temporary directories as sites make them: of the user's own in one of root's with the sticky bit.
+    /// Temporary directories as sites make them: one of the user in one of root with the sticky bit.
     #[test]
-    fn what_is_made_in_a_directory_stands_as_firmly_as_others_let_it() {
+    fn staging_trust_is_that_of_a_directory_of_the_user() {
         let (_dir, at) = place();
         let all = mkdir(at.join("scratch"), 0o1777);
         let job = mkdir(all.join("job.1234"), 0o700);
@@ -462,10 +462,9 @@ mod tests {
         }
     }
 
-    /// Where root of the host shows as the same user as all strangers, only directories that have to be root's are
-    /// taken for root's.
+    /// If root of the host shows as the overflow user, only directories that always belong to root are taken for root's.
     #[test]
-    fn strangers_of_a_user_namespace_are_root_where_nobody_else_can_be() {
+    fn the_overflow_user_is_root_in_directories_that_belong_to_root() {
         assert_eq!(
             Credentials::of(5, Some("         0          0 4294967295\n"), "65534\n").overflow_uid,
             None
@@ -473,28 +472,33 @@ mod tests {
         assert_eq!(Credentials::of(5, None, "").overflow_uid, None);
         let who = Credentials::of(5, Some("         5          5          1\n"), "65534\n");
         assert_eq!((who.overflow_uid, who.unmapped), (Some(65534), false));
-        let is_firm = |dir: &str, mode| who.below(Path::new(dir), 65534, mode).is_none();
-        assert!(is_firm("/", 0o755) && is_firm("/home", 0o755) && is_firm("/tmp", 0o1777));
-        assert!(!is_firm("/home", 0o777) && !is_firm("/home", 0o775) && !is_firm("/home/alice", 0o755));
-        let loose = who.below(Path::new("/home/alice"), 65534, 0o755);
+        let is_trusted = |dir: &str, mode| who.below(Path::new(dir), 65534, mode).is_none();
+        assert!(is_trusted("/", 0o755) && is_trusted("/home", 0o755) && is_trusted("/tmp", 0o1777));
         assert!(
-            matches!(&loose, Some(PathTrust::Renamable(why)) if why.contains("user namespace")),
-            "{loose:?}"
+            !is_trusted("/home", 0o777) && !is_trusted("/home", 0o775) && !is_trusted("/home/alice", 0o755)
         );
-        assert!(FIVE.below(Path::new("/home"), 65534, 0o755).is_some(), "nobody is a user like any other");
-        // A link in a directory in which only root can make one.
+        let alice = who.below(Path::new("/home/alice"), 65534, 0o755);
+        assert!(
+            matches!(&alice, Some(PathTrust::Renamable(why)) if why.contains("user namespace")),
+            "{alice:?}"
+        );
+        assert!(
+            FIVE.below(Path::new("/home"), 65534, 0o755).is_some(),
+            "user 65534 is a user like any other"
+        );
+        // A link in a directory in which only root can make links.
         let link = |dir: &str, mode| who.trusts_link(Path::new(dir), (65534, mode), 65534);
         assert!(link("/", 0o755) && !link("/tmp", 0o1777) && !link("/home/alice", 0o755));
         assert!(who.untrusted_reason(65534, 0o755).unwrap().contains("user namespace"));
-        // `unshare --user`: this user shows as the same user as everybody else.
+        // `unshare --user`: this user shows as the same user as all others.
         assert!(
             !Credentials::of(65534, Some("0 0 4294967295"), "65534").unmapped,
-            "nobody outside of namespaces"
+            "user 65534 outside of namespaces"
         );
         for map in ["", "7 1000 1"] {
-            let nameless = Credentials::of(65534, Some(map), "65534");
-            assert!(nameless.untrusted_reason(65534, 0o700).unwrap().contains("does not know"));
-            assert!(nameless.below(Path::new("/home"), 65534, 0o755).is_some());
+            let unmapped = Credentials::of(65534, Some(map), "65534");
+            assert!(unmapped.untrusted_reason(65534, 0o700).unwrap().contains("does not know"));
+            assert!(unmapped.below(Path::new("/home"), 65534, 0o755).is_some());
         }
         assert!(!Credentials::of(65534, Some("0 100000 65536"), "65534").unmapped);
     }

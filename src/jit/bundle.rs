@@ -120,7 +120,7 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
     let root = &params.temp_dir_root;
     let cannot = |error: io::Error| Error::io("cannot copy the bundle to", root, &error);
     let stream = bundle::Stream::begin(from, params)?;
-    let room = fsutil::room(root).map_err(cannot)?;
+    let room = fsutil::free_bytes(root).map_err(cannot)?;
     if stream.size() > room {
         let text = format!("it has {} bytes, and {} has room for {room}", stream.size(), root.display());
         return Err(cannot(io::Error::new(io::ErrorKind::StorageFull, text)));

@@ -341,7 +341,7 @@ impl Session {
         for place in places(cache) {
             // Once in a process: what others have left because they were killed.
             if lock(&self.swept).insert(place.clone())
-                && let Ok(Some(folder)) = Folder::shelter(&place)
+                && let Ok(Some(folder)) = Folder::open_temporary(&place)
             {
                 fsutil::sweep(&folder);
             }

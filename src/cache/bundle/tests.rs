@@ -413,7 +413,7 @@ fn a_source_is_imported_if_it_is_the_recorded_one_and_not_too_long() {
     // Many members, each small: 16 KiB that stand for more than is allowed.
     let part = gzip(&vec![0; 16 << 20]);
     let number = usize::try_from(LONGEST_TEXT >> 24).unwrap() + 1;
-    refused(&part.repeat(number), "which is not allowed");
+    refused(&part.repeat(number), "that are allowed");
     let report = imported(&cache, &with_source(&cache, &gzip(b"the source")).1).unwrap();
     assert_eq!(outcomes(&report), [("s", &ImportOutcome::New)]);
     assert_eq!(cache.read_source("s").unwrap().unwrap(), b"the source");

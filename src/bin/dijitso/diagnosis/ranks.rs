@@ -110,7 +110,7 @@ fn visibility(comm: &dyn Communicator, cache: &Cache, leaders: &[usize]) -> Resu
     })?;
     let published = agree(comm, "publishing a file", || {
         if let Some(tree) = &tree {
-            tree.publish_first(&path, token.as_bytes(), 0o600, Durability::Volatile)
+            tree.publish_noclobber(&path, token.as_bytes(), 0o600, Durability::Volatile)
                 .map_err(|error| Error::io("cannot write", &path, &error))?;
         }
         Ok(())
