@@ -497,7 +497,7 @@ mod tests {
         );
         for map in ["", "7 1000 1"] {
             let unmapped = Credentials::of(65534, Some(map), "65534");
-            assert!(unmapped.untrusted_reason(65534, 0o700).unwrap().contains("does not know"));
+            assert!(unmapped.untrusted_reason(65534, 0o700).unwrap().contains("does not map"));
             assert!(unmapped.below(Path::new("/home"), 65534, 0o755).is_some());
         }
         assert!(!Credentials::of(65534, Some("0 100000 65536"), "65534").unmapped);
