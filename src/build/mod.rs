@@ -208,7 +208,8 @@ const FREE_MEMORY: u64 = 512 << 20;
 
 /// Creates a staging folder in memory with all files of the build; `None` if there is no room.
 fn staged_in_memory(job: &Job<'_>) -> Option<tempfile::TempDir> {
-    let has_room = |root: &&PathBuf| fsutil::free_bytes_in_memory(root).is_some_and(|room| room >= FREE_MEMORY);
+    let has_room =
+        |root: &&PathBuf| fsutil::free_bytes_in_memory(root).is_some_and(|room| room >= FREE_MEMORY);
     let staging = job.memory_roots.iter().filter(has_room).find_map(|root| fsutil::private_dir(root).ok())?;
     // On an error, the caller stages on a disk.
     fill(job, staging.path()).ok().map(|()| staging)
