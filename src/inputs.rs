@@ -1,7 +1,7 @@
-//! What a build has read besides its own source: headers and libraries, and whether they are still the same.
+//! Inputs of a build besides its source: headers and libraries. Finds out whether they have changed since.
 //!
-//! Many entries have read the same files, and a program asks for many entries: what a file is like is remembered in
-//! the process for [`FRESH`], and what is in it for as long as it is like that.
+//! Many entries have the same inputs, and a program loads many entries. So the process remembers the stamp of
+//! a file for [`MEMO_TTL`], and the identity of its contents for as long as the stamp stays the same.
 
 #![forbid(unsafe_code)]
 
@@ -19,13 +19,13 @@ use crate::codec::hex;
 use crate::fsutil::{self, FileStamp, LONGEST_LIBRARY};
 use crate::sync::lock;
 
-/// For so long a file that has been looked at is not looked at again in this process.
+/// The time for which the stamp of a file is not read again in this process.
 pub const MEMO_TTL: Duration = Duration::from_secs(1);
 
-/// The identity of a file that was not there, or could not be read.
+/// The identity of a file that does not exist or cannot be read.
 const ABSENT: &str = "absent";
 
-/// A file that a build has read.
+/// A file that a build read.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Input {
     /// Its absolute path.
@@ -34,29 +34,30 @@ pub struct Input {
     pub size: u64,
     /// Time of its last change, in nanoseconds since 1970.
     pub mtime: i64,
-    /// The same by the clock of the file system, which nobody can set.
+    /// The same by the clock of the file system, which no program can set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ctime: Option<i64>,
-    /// Its number in its file system: another file under the same name has another one.
+    /// Its inode: another file under the same name has another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inode: Option<u64>,
-    /// What is in it: `build-id HEX` of a library that has one, else `sha256 HEX`; `absent` of what cannot be read.
+    /// The identity of its contents: `build-id HEX` if it is a library that has one, else `sha256 HEX`;
+    /// `absent` if it cannot be read.
     pub identity: String,
 }
 
-/// What has become of a file.
+/// The state of a file, compared with a record of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InputState {
-    /// Nothing: it was at most touched, or copied with its contents.
+    /// The same contents: it was at most touched or copied.
     Same,
-    /// It cannot be looked at: nobody could build from it now. With the reason.
+    /// It cannot be read, for this reason.
     Gone(String),
-    /// There is something else in it, in words.
+    /// Other contents, described in words.
     Changed(String),
 }
 
 impl Input {
-    /// The file as it is now.
+    /// Records a file as it is now.
     ///
     /// # Errors
     /// Those of the file system.
@@ -64,7 +65,7 @@ impl Input {
         Self::now(path).map_err(io::Error::other)
     }
 
-    /// The file as it is now; one that cannot be read is the same for as long as it cannot.
+    /// Records a file as it is now. A file that cannot be read counts as unchanged until it can.
     #[must_use]
     pub fn seen(path: &Path) -> Self {
         Self::now(path).unwrap_or_else(|_| Self {
@@ -79,7 +80,7 @@ impl Input {
 
     fn now(path: &Path) -> Result<Self, String> {
         let path = path.display().to_string();
-        let stamp = look(&path, Instant::now(), Duration::ZERO)?;
+        let stamp = stamp(&path, Instant::now(), Duration::ZERO)?;
         let identity = contents(&path, stamp)?;
         Ok(Self {
             path,
@@ -91,14 +92,14 @@ impl Input {
         })
     }
 
-    /// What has become of the file, as far as this process has seen within [`FRESH`].
+    /// Returns the state of the file, as this process saw it at most [`MEMO_TTL`] ago.
     #[must_use]
     pub fn state(&self) -> InputState {
         self.state_at(Instant::now(), MEMO_TTL)
     }
 
-    /// In what the file differs from what was recorded, looked at now; `None` when it does not. What could not be read
-    /// and cannot be read does not differ.
+    /// Describes how the file differs now from the record; `None` if it does not. A file that could not be
+    /// read and still cannot does not differ.
     #[must_use]
     pub fn change(&self) -> Option<String> {
         match self.state_at(Instant::now(), Duration::ZERO) {
@@ -108,8 +109,8 @@ impl Input {
         }
     }
 
-    fn state_at(&self, now: Instant, fresh: Duration) -> InputState {
-        let stamp = match look(&self.path, now, fresh) {
+    fn state_at(&self, now: Instant, max_age: Duration) -> InputState {
+        let stamp = match stamp(&self.path, now, max_age) {
             Ok(stamp) => stamp,
             Err(reason) => return InputState::Gone(reason),
         };
@@ -131,8 +132,8 @@ impl Input {
         }
     }
 
-    /// True if a file with this stamp is the one that was recorded. Size and time alone are not enough: installers and
-    /// archives give files the times that they like.
+    /// Returns true if the stamp is that of the record. Size and modification time alone are not enough:
+    /// installers and archives set the times of files.
     fn has_stamp(&self, stamp: FileStamp) -> bool {
         (self.size, self.mtime) == (stamp.size, stamp.mtime)
             && self.ctime.is_none_or(|ctime| ctime == stamp.ctime)
@@ -140,41 +141,41 @@ impl Input {
     }
 }
 
-/// From now on every file is looked at again: somebody may have written some, who is about to be asked for them.
+/// Forgets all stamps. A callback of the host may have written files that a build is about to read.
 pub fn invalidate() {
     lock(&KNOWN).values_mut().for_each(|seen| seen.at = None);
 }
 
-/// Enough of an identity to tell two apart.
+/// Shortens an identity for messages.
 fn brief(identity: &str) -> &str {
     let end = identity.char_indices().nth(20).map_or(identity.len(), |(at, _)| at);
     &identity[..end]
 }
 
-/// What the process knows of a file.
+/// A file that the process remembers.
 struct KnownFile {
-    /// When it was looked at; `None` to look again.
+    /// Time at which its stamp was read; `None` to read it again.
     at: Option<Instant>,
-    /// What it was like, or why it could not be looked at.
+    /// Its stamp, or the reason why it has none.
     stamp: Result<FileStamp, String>,
-    /// What was in it. Not kept with the next look when it had just been written: it may be written once more within
-    /// one tick of the file system's clock.
+    /// The identity of its contents. It is dropped with the next reading of the stamp if it is not settled:
+    /// the file may have been written again within one tick of the file system's clock.
     contents: Option<(String, Settled)>,
 }
 
-/// Whether a file was old enough when it was read that its facts tell what is in it.
+/// True if a file was old enough when it was read that its stamp identifies its contents.
 type Settled = bool;
 
 static KNOWN: Mutex<BTreeMap<String, KnownFile>> = Mutex::new(BTreeMap::new());
 
-/// What a file is like, asked again when that was asked `fresh` ago or earlier; else why it cannot be looked at.
-fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> {
+/// Returns the stamp of a file, read again if it is `max_age` old, or the reason why it has none.
+fn stamp(path: &str, now: Instant, max_age: Duration) -> Result<FileStamp, String> {
     if let Some(seen) = lock(&KNOWN).get(path)
-        && seen.at.is_some_and(|at| now.saturating_duration_since(at) < fresh)
+        && seen.at.is_some_and(|at| now.saturating_duration_since(at) < max_age)
     {
         return seen.stamp.clone();
     }
-    // Not under the lock: a network disk may take its time.
+    // Not under the lock: a network disk may be slow.
     let stamp = FileStamp::of(Path::new(path)).map_err(|error| describe(path, &error));
     let mut known = lock(&KNOWN);
     let before = known.remove(path).filter(|seen| seen.stamp == stamp);
@@ -183,14 +184,14 @@ fn look(path: &str, now: Instant, fresh: Duration) -> Result<FileStamp, String> 
     stamp
 }
 
-/// What is in a file that is like this: read at most once.
+/// Returns the identity of the contents of a file with this stamp. Reads the file at most once.
 fn contents(path: &str, stamp: FileStamp) -> Result<String, String> {
     if let Some(seen) = lock(&KNOWN).get(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp))
         && let Some((identity, _)) = &seen.contents
     {
         return Ok(identity.clone());
     }
-    /// Longer than a tick of any file system's clock.
+    /// Nanoseconds: longer than a tick of any file system's clock.
     const TICK: i64 = 2_000_000_000;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(stamp.ctime) > TICK;
@@ -268,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_looked_at_once_a_second_in_a_process() {
+    fn the_stamp_of_a_file_is_read_once_a_second_in_a_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("shared.h");
         fs::write(&path, "one").unwrap();
         let input = Input::of(&path).unwrap();
         let now = Instant::now();
         fs::write(&path, "two").unwrap();
-        assert_eq!(input.state_at(now, MEMO_TTL), InputState::Same, "not looked at again");
+        assert_eq!(input.state_at(now, MEMO_TTL), InputState::Same, "its stamp is not read again");
         assert!(matches!(input.state_at(now + MEMO_TTL, MEMO_TTL), InputState::Changed(_)));
         let input = Input::of(&path).unwrap();
         fs::remove_file(&path).unwrap();
@@ -284,7 +285,7 @@ mod tests {
         assert_eq!(input.state(), InputState::Gone(format!("{} is gone", path.display())));
     }
 
-    /// Installers and archives give files the times that they like.
+    /// Installers and archives set the times of files.
     #[test]
     fn a_file_of_the_same_size_and_time_in_its_place_is_a_change() {
         let dir = tempfile::tempdir().unwrap();
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn records_without_the_newer_facts_are_read_and_compared_by_the_others() {
+    fn records_without_ctime_and_inode_are_read_and_compared_by_the_other_fields() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ufc.h");
         fs::write(&path, "one").unwrap();
@@ -318,9 +319,9 @@ mod tests {
         assert_eq!(serde_json::to_string(&old).unwrap(), text);
     }
 
-    /// What is read again has to be what is there, even within one tick of the clock.
+    /// A file that is written again within one tick of the clock is read again.
     #[test]
-    fn what_has_just_been_written_is_not_known_by_its_facts() {
+    fn a_file_that_was_just_written_is_not_known_by_its_stamp() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ufc.h");
         for round in 0..50 {
@@ -332,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_known_by_its_build_id_where_it_has_one() {
+    fn a_program_is_identified_by_its_build_id_if_it_has_one() {
         let own = Input::of(&std::env::current_exe().unwrap()).unwrap();
         assert!(own.identity.starts_with("build-id ") || own.identity.starts_with("sha256 "), "{own:?}");
         let dir = tempfile::tempdir().unwrap();

@@ -1,10 +1,10 @@
 //! The dynamic loader: the only user of libloading.
 //!
-//! Libraries are never unloaded: code that registered itself somewhere, or a function pointer that somebody kept,
-//! would crash the host. Symbols stay local to each library.
+//! Libraries are never unloaded: code that registered itself somewhere, or a function pointer that the host
+//! kept, would crash it. Symbols stay local to each library.
 //!
-//! An initialiser that throws a C++ exception is an error like any other, with glibc on x86-64. Elsewhere it ends the
-//! program, as C++ says of exceptions that nobody catches.
+//! With glibc on x86-64, an initialiser that throws a C++ exception is an error like any other. Elsewhere it
+//! ends the program, like any exception in C++ that is not caught.
 
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 mod guarded;
@@ -26,54 +26,55 @@ use crate::sync::lock;
 
 /// A loaded library.
 pub trait Image: Send + Sync {
-    /// The address of a symbol; `None` when there is no such symbol.
+    /// Returns the address of a symbol, or `None` if there is no such symbol.
     fn symbol(&self, name: &str) -> Option<*const c_void>;
 }
 
-/// Something that loads libraries; a trait so that tests of ranks need no real ones.
+/// Loads libraries. A trait, so that tests of ranks need no real ones.
 pub trait Loader: Send + Sync {
     /// Loads the library at an absolute path.
     ///
     /// # Errors
-    /// [`Kind::Load`] with the loader's own words.
+    /// [`Kind::Load`] with the message of the dynamic loader.
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>>;
 
-    /// Checks by another process, and without running anything of it, whether the library at an absolute path could be
-    /// loaded here. Succeeds if nothing is known to be wrong with it.
+    /// Checks in another process that the library at an absolute path can be loaded here, without running any
+    /// of its code. Succeeds if no fault is known.
     ///
     /// # Errors
-    /// [`Kind::Load`] with what the loader says of it.
+    /// [`Kind::Load`] with the message of the dynamic loader.
     fn resolve(&self, path: &Path) -> Result<()> {
         let _ = path;
         Ok(())
     }
 }
 
-/// The loader of the system.
+/// The dynamic loader of the system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct System;
 
-/// Never dropped, hence never closed: see the comment of the module.
+/// A library that is never dropped, hence never closed: see the comment of the module.
 struct Loaded(ManuallyDrop<Library>);
 
 impl Image for Loaded {
     fn symbol(&self, name: &str) -> Option<*const c_void> {
         let name = CString::new(name).ok()?;
-        // SAFETY: the symbol is only asked for its address and not used as any type; the library stays loaded.
+        // SAFETY: the symbol is only asked for its address and not used as any type; the library stays
+        // loaded.
         let symbol = unsafe { self.0.get::<*const c_void>(name.as_bytes_with_nul()) };
         symbol.ok().map(|symbol| symbol.into_raw().cast_const()).filter(|address| !address.is_null())
     }
 }
 
-/// A library that could not be initialised. The dynamic loader keeps it, and would give it to every later call for its
-/// path or its file.
-struct Broken {
+/// A library whose initialiser threw. The dynamic loader keeps it, and would return it to every later call
+/// for its path or its file.
+struct Uninitialized {
     path: PathBuf,
     file: Option<FileId>,
     reason: String,
 }
 
-static BROKEN: Mutex<Vec<Broken>> = Mutex::new(Vec::new());
+static UNINITIALIZED: Mutex<Vec<Uninitialized>> = Mutex::new(Vec::new());
 
 impl Loader for System {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
@@ -87,7 +88,7 @@ impl Loader for System {
             return Err(Error::new(Kind::Load, text));
         }
         let library = open(path).map_err(|reason| refused(path, &reason))?;
-        // Another thread may have been loading the same, and have failed meanwhile.
+        // The same library may have failed in another thread meanwhile.
         check_initialised(path)?;
         Ok(Arc::new(Loaded(ManuallyDrop::new(library))))
     }
@@ -105,10 +106,10 @@ fn refused(path: &Path, reason: &str) -> Error {
     }
 }
 
-/// What this process has loaded.
+/// The libraries and symbols of this process.
 struct CurrentProcess;
 
-/// A library of this name, if it is loaded already.
+/// Returns the library of this name if it is loaded already.
 fn loaded(library: &str) -> Option<Library> {
     // SAFETY: with RTLD_NOLOAD nothing is loaded and no initialiser runs.
     unsafe { Library::open(Some(library), RTLD_LAZY | RTLD_LOCAL | libc::RTLD_NOLOAD) }.ok()
@@ -130,18 +131,18 @@ impl resolve::Process for CurrentProcess {
     }
 }
 
-/// Refuses what has been loaded before and could not be initialised.
+/// Refuses a library whose initialiser threw before.
 fn check_initialised(path: &Path) -> Result<()> {
-    let broken = lock(&BROKEN);
+    let broken = lock(&UNINITIALIZED);
     if broken.is_empty() {
         return Ok(());
     }
     let file = FileId::of(path).ok();
-    let same = |known: &&Broken| known.path == path || (known.file.is_some() && known.file == file);
+    let same = |known: &&Uninitialized| known.path == path || (known.file.is_some() && known.file == file);
     broken.iter().find(same).map_or(Ok(()), |known| {
         let text = format!(
-            "the dynamic loader refuses {}: {}. This process has tried it before and cannot load another library from \
-             this path: correct the source and start the program again",
+            "the dynamic loader refuses {}: {}. This process has tried it before and cannot load another library \
+             from this path: correct the source and start the program again",
             path.display(),
             known.reason
         );
@@ -149,18 +150,19 @@ fn check_initialised(path: &Path) -> Result<()> {
     })
 }
 
-/// The library, or why there is none.
+/// Loads a library, or returns the reason of the loader.
 fn open(path: &Path) -> std::result::Result<Library, String> {
     let mode = RTLD_NOW | RTLD_LOCAL;
     #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
     return guarded::dlopen(path, mode, |exception| {
         let reason = format!("an initialiser in it (the constructor of a static object) threw {exception}");
-        let broken = Broken { path: path.to_owned(), file: FileId::of(path).ok(), reason: reason.clone() };
-        lock(&BROKEN).push(broken);
+        let broken =
+            Uninitialized { path: path.to_owned(), file: FileId::of(path).ok(), reason: reason.clone() };
+        lock(&UNINITIALIZED).push(broken);
         reason
     });
-    // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this very cache
-    // gave them; whoever can forge that can already run code as this user.
+    // SAFETY: loading runs the library's initialisers. Its bytes carry the digest that the builder of this
+    // very cache gave them. A process that can forge that can already run code as this user.
     #[cfg(not(all(target_arch = "x86_64", target_env = "gnu")))]
     unsafe { Library::open(Some(path), mode) }.map_err(|error| {
         use std::error::Error as _;

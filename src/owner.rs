@@ -1,4 +1,5 @@
-//! Who made a file that is not finished: a process that can be recognised later, and be told dead.
+//! Identities of processes. An unfinished file names its process, so that others find out later whether it is
+//! still alive.
 
 #![forbid(unsafe_code)]
 
@@ -12,56 +13,58 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{digest, hex};
 
-/// A process, told apart from all others, also from one that has got its number later or on another host.
+/// The identity of a process. It differs from that of any other process, also of one with the same number
+/// later or on another host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessId {
-    /// Digest of the identifier of the boot: the host, since it was started.
+    /// Digest of the boot identifier: the host, since it was started.
     pub boot: String,
-    /// The name space in which the number of the process counts: containers have their own.
+    /// The PID namespace: containers have their own.
     pub space: u64,
-    /// The number of the process.
+    /// The number of the process in that namespace.
     pub pid: u32,
-    /// When it was started, in clock ticks since the boot.
+    /// Time of its start, in clock ticks since the boot.
     pub start: u64,
 }
 
-/// What can be known of a process from here.
+/// The state of a process, seen from this one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Liveness {
     /// It runs.
     Alive,
-    /// It is there, but has been stopped (SIGSTOP, a debugger).
+    /// It is stopped (SIGSTOP, a debugger).
     Stopped,
     /// It has ended.
     Dead,
-    /// It is, or was, on another host or in another container.
+    /// It cannot be seen: it is, or was, on another host or in another container.
     Unknown,
 }
 
 impl ProcessId {
-    /// This process. Where it cannot see itself in `/proc`, nobody can judge it.
+    /// Returns the identity of this process. If the process cannot see itself in `/proc`, its liveness is
+    /// unknown to all.
     #[must_use]
     pub fn current() -> Self {
         let pid = std::process::id();
-        match (place(), stat(pid)) {
+        match (namespace(), stat(pid)) {
             (Some((boot, space)), Ok(stat)) => {
                 Self { boot: boot.clone(), space: *space, pid, start: stat.start }
             }
-            _ => Self { boot: NOWHERE.to_owned(), space: 0, pid, start: 0 },
+            _ => Self { boot: UNKNOWN_BOOT.to_owned(), space: 0, pid, start: 0 },
         }
     }
 
-    /// Whether this process still runs. Dead is said of nothing but what is known to be so.
+    /// Returns the state of the process. `Dead` only if that is certain.
     #[must_use]
     pub fn liveness(&self) -> Liveness {
-        let Some((boot, space)) = place() else { return Liveness::Unknown };
+        let Some((boot, space)) = namespace() else { return Liveness::Unknown };
         if self.boot != *boot || self.space != *space {
             return Liveness::Unknown;
         }
         match stat(self.pid) {
             Ok(stat) if stat.start != self.start => Liveness::Dead,
-            // A zombie does nothing any more, whether its parent looks after it or not; but one whose first thread alone
-            // has ended looks the same, and others work on.
+            // A zombie has ended. A process whose first thread alone has ended looks the same, but has more
+            // threads.
             Ok(Stat { state: 'Z' | 'X' | 'x', threads: 0 | 1, .. }) => Liveness::Dead,
             Ok(Stat { state: 'T' | 't', .. }) => Liveness::Stopped,
             Ok(_) => Liveness::Alive,
@@ -70,13 +73,13 @@ impl ProcessId {
         }
     }
 
-    /// The owner as a part of a file name; see [`Owner::from_tag`].
+    /// Returns the identity as a part of a file name; see [`ProcessId::from_tag`].
     #[must_use]
     pub fn tag(&self) -> String {
         format!("{}.{:x}.{}.{}", self.boot, self.space, self.pid, self.start)
     }
 
-    /// The reverse of [`Owner::tag`], of the beginning of a text: what follows a further `-` does not matter.
+    /// Reads a [`ProcessId::tag`] at the beginning of a text. Ignores all that follows a `-`.
     #[must_use]
     pub fn from_tag(text: &str) -> Option<Self> {
         let mut fields = text.split('-').next()?.split('.');
@@ -88,19 +91,19 @@ impl ProcessId {
     }
 }
 
-/// The process that created a value. A child that the host forks inherits a copy of the value, and none of the threads
-/// that work on it.
+/// The process that created a value. A child that the host forks inherits a copy of the value, and none of
+/// the threads that work on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Creator(u32);
 
 impl Creator {
-    /// This process.
+    /// Returns this process.
     #[must_use]
     pub fn current() -> Self {
         Self(std::process::id())
     }
 
-    /// True in this process, false in a forked child of it.
+    /// Returns true in the creator, false in a forked child of it.
     #[must_use]
     pub fn is_current(self) -> bool {
         self == Self::current()
@@ -113,31 +116,32 @@ impl fmt::Display for Creator {
     }
 }
 
-/// The identifier of this boot, which all containers of a machine share; without one, the name of the host.
+/// Returns the boot identifier, which all containers of a machine share; the name of the host if there is
+/// none.
 #[must_use]
 pub fn boot_id() -> &'static [u8] {
     static BOOT: OnceLock<Vec<u8>> = OnceLock::new();
     BOOT.get_or_init(|| {
         let mut text = [0; 64];
-        // Given whole or not at all.
+        // A read returns all of it or fails.
         let length = File::open("/proc/sys/kernel/random/boot_id").and_then(|mut file| file.read(&mut text));
         length.map_or_else(|_| crate::host_name().into_bytes(), |length| text[..length].to_vec())
     })
 }
 
-/// A digest of [`boot_id`], for names of files.
+/// Returns a digest of [`boot_id`] for names of files.
 #[must_use]
 pub fn boot() -> String {
     hex(&digest(boot_id())[..6])
 }
 
-/// The boot of a process that cannot be judged.
-const NOWHERE: &str = "000000000000";
+/// The boot in the identity of a process whose liveness cannot be known.
+const UNKNOWN_BOOT: &str = "000000000000";
 
-/// This boot, and the name space of this process; `None` where `/proc` is not there, or is that of another name space,
-/// so that numbers in it mean other processes.
-fn place() -> Option<&'static (String, u64)> {
-    static PLACE: OnceLock<Option<(String, u64)>> = OnceLock::new();
+/// Returns this boot and the PID namespace of this process. `None` if `/proc` is missing or belongs to
+/// another namespace, in which numbers mean other processes.
+fn namespace() -> Option<&'static (String, u64)> {
+    static NAMESPACE: OnceLock<Option<(String, u64)>> = OnceLock::new();
     let find = || {
         let own = fs::read_link("/proc/self").ok()?;
         if own.to_str()?.parse() != Ok(std::process::id()) {
@@ -146,10 +150,10 @@ fn place() -> Option<&'static (String, u64)> {
         let space = fs::metadata("/proc/self/ns/pid").ok()?.ino();
         Some((boot(), space))
     };
-    PLACE.get_or_init(find).as_ref()
+    NAMESPACE.get_or_init(find).as_ref()
 }
 
-/// What the system says of a process.
+/// The fields of `/proc/PID/stat` that are used.
 #[derive(Debug, PartialEq)]
 struct Stat {
     state: char,
@@ -159,10 +163,11 @@ struct Stat {
 
 fn stat(pid: u32) -> io::Result<Stat> {
     let text = fs::read(format!("/proc/{pid}/stat"))?;
-    parse_stat(&String::from_utf8_lossy(&text)).ok_or_else(|| io::Error::other("not understood"))
+    parse_stat(&String::from_utf8_lossy(&text))
+        .ok_or_else(|| io::Error::other("/proc/PID/stat is not understood"))
 }
 
-/// The name of the program, in parentheses, may hold anything, parentheses and blanks too.
+/// Reads `/proc/PID/stat`. The name of the program, in parentheses, may hold parentheses and blanks too.
 fn parse_stat(text: &str) -> Option<Stat> {
     let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace();
     // Fields 3, 20 and 22 of the line.
@@ -185,7 +190,7 @@ mod tests {
             Liveness::Dead,
             "its number, used again"
         );
-        assert_eq!(ProcessId { boot: NOWHERE.into(), ..me.clone() }.liveness(), Liveness::Unknown);
+        assert_eq!(ProcessId { boot: UNKNOWN_BOOT.into(), ..me.clone() }.liveness(), Liveness::Unknown);
         let mut child = std::process::Command::new("sleep").arg("100").spawn().unwrap();
         let start = stat(child.id()).unwrap().start;
         let other = ProcessId { pid: child.id(), start, ..me };

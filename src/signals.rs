@@ -1,4 +1,5 @@
-//! Signals between the library, its host, and the programs that it starts. Dispositions of the host are never changed.
+//! Signals between the library, its host, and the programs that it starts. Dispositions of the host are never
+//! changed.
 
 use std::io::{self, ErrorKind, Write};
 use std::mem::MaybeUninit;
@@ -10,19 +11,20 @@ use std::ptr;
 
 use libc::{SIG_BLOCK, SIG_SETMASK, SIGKILL, SIGPIPE, SIGXFSZ, c_int, sigset_t};
 
-/// The signals that a write raises beside its error: `EPIPE`, and `EFBIG` beyond `ulimit -f`.
+/// Signals that a failing write raises: SIGPIPE with `EPIPE`, SIGXFSZ with `EFBIG` beyond `ulimit -f`.
 const RAISED: [c_int; 2] = [SIGPIPE, SIGXFSZ];
 
-/// Which signal tells of a file, of fcntl(2); the crate `libc` has no name for it.
+/// The command of fcntl(2) that sets the signal of a file. The crate `libc` has no name for it.
 const F_SETSIG: c_int = 10;
 
-/// Runs a write (also one that sets the length of a file), which fails without a signal that would end the host.
+/// Runs a write, or a change of a file's length, such that a failure raises no signal, which would end the
+/// host.
 ///
-/// The kernel sends such a signal to the thread that writes. It is blocked in this thread meanwhile, and taken back if
-/// the write has failed for that reason. One that was pending before stays so.
+/// The kernel sends such a signal to the writing thread. It is blocked in this thread during the write, and
+/// taken back if the write failed for that reason. A signal that was pending before stays pending.
 ///
 /// # Errors
-/// Those of `write`, which must give the error of the system and not hide it.
+/// Those of `write`, which must return the error of the system.
 pub fn without_signals<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let blocked = Blocked::new();
     let done = write();
@@ -34,7 +36,7 @@ pub fn without_signals<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T
     done
 }
 
-/// Writes to what the host has named, which may be a pipe.
+/// A writer to a file that the host named, which may be a pipe: a failure raises no signal.
 #[derive(Debug)]
 pub struct WithoutSignals<W>(pub W);
 
@@ -48,10 +50,10 @@ impl<W: Write> Write for WithoutSignals<W> {
     }
 }
 
-/// The signals of a write are blocked in this thread until this is dropped.
+/// Blocks the signals of a write in this thread until it is dropped.
 struct Blocked {
     before: sigset_t,
-    /// Those of [`RAISED`] that were pending already.
+    /// For each signal of [`RAISED`], true if it was pending already.
     pending: [bool; RAISED.len()],
 }
 
@@ -59,7 +61,7 @@ impl Blocked {
     fn new() -> Self {
         let set = set_of(&RAISED);
         let mut before = MaybeUninit::uninit();
-        // SAFETY: both sets are valid, and the call fills the second. It fails for an unknown action alone.
+        // SAFETY: both sets are valid, and the call fills the second. It fails only for an unknown action.
         let before = unsafe {
             libc::pthread_sigmask(SIG_BLOCK, &raw const set, before.as_mut_ptr());
             before.assume_init()
@@ -69,16 +71,16 @@ impl Blocked {
         Self { before, pending }
     }
 
-    /// Takes back the signal that a write of this thread has raised.
+    /// Takes back the signal that a write of this thread raised.
     fn take_back(&self, signal: c_int) {
         if RAISED.iter().zip(self.pending).any(|(raised, pending)| *raised == signal && pending) {
-            // The two have become one.
+            // The two signals have become one.
             return;
         }
         let (set, now) = (set_of(&[signal]), libc::timespec { tv_sec: 0, tv_nsec: 0 });
         loop {
-            // What is pending for this thread is taken before what is pending for the process.
-            // SAFETY: set and time are valid, and nothing is to be told of the signal.
+            // A signal pending for this thread is taken before one pending for the process.
+            // SAFETY: set and time are valid, and NULL asks for no information about the signal.
             let taken = unsafe { libc::sigtimedwait(&raw const set, ptr::null_mut(), &raw const now) };
             if taken != -1 || io::Error::last_os_error().kind() != ErrorKind::Interrupted {
                 return;
@@ -89,7 +91,7 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: the set is the one that the thread had.
+        // SAFETY: the set is valid.
         unsafe { libc::pthread_sigmask(SIG_SETMASK, &raw const self.before, ptr::null_mut()) };
     }
 }
@@ -119,14 +121,15 @@ fn is_pending(signal: c_int) -> bool {
 
 /// Ties a process group to this process: the kernel kills the group when this process ends, however it ends.
 ///
-/// The group has one end of a socket as its input, from which it reads an end of file. The other end is closed with
-/// this process, and then the kernel sends `SIGKILL` to the owner of the first one (`O_ASYNC`, `F_SETOWN`, `F_SETSIG`).
-/// A parent-death signal would need code between fork and exec, which is not safe beside InfiniBand drivers; it would
-/// also be sent when the thread that started a program ends, and would miss what that program has started. A watching
-/// process would hold what the host has open.
+/// The input of the group is one end of a socket, from which it reads an end of file. When this process ends,
+/// the other end is closed, and the kernel sends `SIGKILL` to the owner of the first (`O_ASYNC`, `F_SETOWN`,
+/// `F_SETSIG`). A parent-death signal would need code between fork and exec, which is not safe beside
+/// InfiniBand drivers. It would also be sent when the thread that started a program ends, and would miss the
+/// program's children. A watchdog process would keep the host's open files open.
 ///
-/// Some microseconds lie between the start of a group and [`Tie::bind`]. A child that the host has forked and that has
-/// not called `exec` holds the socket too, and so keeps the group until it ends.
+/// During some microseconds between the start of a group and [`Tie::bind`] the group is not tied. A child
+/// that the host forked and that has not called `exec` holds the socket too, so the group is killed only
+/// after that child has ended.
 #[derive(Debug)]
 pub struct Tie {
     group_end: UnixStream,
@@ -135,7 +138,7 @@ pub struct Tie {
 }
 
 impl Tie {
-    /// A tie of a group that is to be started.
+    /// Makes a tie for a group that is to be started.
     ///
     /// # Errors
     /// Those of the system, such as too many open files.
@@ -145,22 +148,22 @@ impl Tie {
         Ok(Self { group_end, _own_end: own_end })
     }
 
-    /// The input of the group.
+    /// Returns the input of the group.
     ///
     /// # Errors
-    /// As [`Tie::new`].
+    /// Those of the system, such as too many open files.
     pub fn input(&self) -> io::Result<Stdio> {
         Ok(OwnedFd::from(self.group_end.try_clone()?).into())
     }
 
-    /// Binds the group, which is to have been started with [`Tie::input`], until this is dropped.
+    /// Ties a group that was started with [`Tie::input`], until this is dropped.
     pub fn bind(&self, group: u32) {
         let Ok(group) = c_int::try_from(group) else { return };
         let owned = self.control(libc::F_SETOWN, -group) && self.control(F_SETSIG, SIGKILL);
         let bound = owned && self.control(libc::F_SETFL, libc::O_RDWR | libc::O_ASYNC);
         if !bound {
             log::debug!(
-                "process group {group} would go on if this process were killed: the system cannot tie it"
+                "process group {group} will go on if this process is killed: the system cannot tie it"
             );
         }
     }
@@ -172,7 +175,7 @@ impl Tie {
 }
 
 impl Drop for Tie {
-    /// What is left of the group by intention, such as the server of a compiler cache, goes on.
+    /// Unties the group: a process that is left on purpose, such as the server of a compiler cache, goes on.
     fn drop(&mut self) {
         self.control(libc::F_SETFL, libc::O_RDWR);
     }
@@ -191,8 +194,9 @@ mod tests {
         assert_eq!(unsafe { libc::raise(signal) }, 0);
     }
 
-    /// A write into a pipe that nobody reads. Test programs ignore SIGPIPE, but a blocked signal is pending all the same.
-    fn write_into_nothing() -> io::Result<()> {
+    /// Writes into a pipe without a reader. Test programs ignore SIGPIPE, but a blocked signal is pending all
+    /// the same.
+    fn write_without_reader() -> io::Result<()> {
         let (reader, mut writer) = io::pipe()?;
         drop(reader);
         writer.write_all(b"x")
@@ -203,12 +207,12 @@ mod tests {
         std::thread::spawn(|| {
             let before = Blocked::new().before;
             assert!(RAISED.iter().all(|signal| !holds(&before, *signal)));
-            let error = without_signals(write_into_nothing).unwrap_err();
+            let error = without_signals(write_without_reader).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
             let outer = Blocked::new();
-            let error = without_signals(write_into_nothing).unwrap_err();
+            let error = without_signals(write_without_reader).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-            assert!(!is_pending(SIGPIPE), "taken back within another one, too");
+            assert!(!is_pending(SIGPIPE), "taken back also while an outer one blocks it");
             assert!(RAISED.iter().all(|signal| !holds(&outer.before, *signal)));
         })
         .join()
@@ -220,7 +224,7 @@ mod tests {
         std::thread::spawn(|| {
             let _outer = Blocked::new();
             raise(SIGPIPE);
-            without_signals(write_into_nothing).unwrap_err();
+            without_signals(write_without_reader).unwrap_err();
             assert!(is_pending(SIGPIPE));
             without_signals(|| Ok(())).unwrap();
             assert!(is_pending(SIGPIPE));
@@ -278,7 +282,7 @@ mod tests {
         let stdout = child.stdout.take().unwrap();
         io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
         let grandchild = line.trim().parse().unwrap();
-        // As the end of this process does.
+        // The end of this process does the same.
         tie._own_end.shutdown(Shutdown::Both).unwrap();
         assert!(ends(grandchild, Duration::from_secs(20)));
         let status = child.wait().unwrap();
@@ -286,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_a_group_after_its_tie_goes_on() {
+    fn a_group_goes_on_after_its_tie_is_dropped() {
         let tie = Tie::new().unwrap();
         let mut command = Command::new("sleep");
         let mut child = command.arg("100").process_group(0).stdin(tie.input().unwrap()).spawn().unwrap();

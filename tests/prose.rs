@@ -23,15 +23,8 @@ const KNOWN: &[&str] = &[
     "src/error.rs",
     "src/escape.rs",
     "src/fsutil",
-    "src/inputs.rs",
     "src/jit",
-    "src/load",
-    "src/load.rs",
-    "src/logging",
-    "src/owner.rs",
     "src/parallel",
-    "src/process",
-    "src/signals.rs",
     "tests/header.rs",
 ];
 

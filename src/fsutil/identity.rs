@@ -34,15 +34,16 @@ impl FileId {
     }
 }
 
-/// The state of a file as far as metadata shows it. Any change of the file changes it, also one that restores size and
-/// modification time.
+/// The state of a file as far as metadata shows it. Any change of the file changes it, also one that restores
+/// size and modification time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     /// Bytes.
     pub size: u64,
     /// Time of the last modification, in nanoseconds since 1970.
     pub mtime: i64,
-    /// Time of the last change by the clock of the file system, which no program can set, in nanoseconds since 1970.
+    /// Time of the last change by the clock of the file system, which no program can set, in nanoseconds
+    /// since 1970.
     pub ctime: i64,
     /// Its number in its file system.
     pub inode: u64,

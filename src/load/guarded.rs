@@ -1,16 +1,17 @@
 //! `dlopen` for libraries whose initialisers may throw.
 //!
-//! A C++ exception that leaves a static constructor unwinds through the frames of the dynamic loader to whoever called
-//! `dlopen`. Rust cannot catch it: `catch_unwind` ends the process. Here `dlopen` is called from a frame of a few
-//! instructions, whose personality routine takes every exception. Nothing of Rust lies between this frame and the
-//! loader.
+//! A C++ exception that leaves a static constructor unwinds through the frames of the dynamic loader to the
+//! caller of `dlopen`. Rust cannot catch it: `catch_unwind` ends the process. So `dlopen` is called from a
+//! frame of a few instructions, whose personality routine catches every exception. No frame of Rust lies
+//! between this frame and the loader.
 //!
-//! glibc does not expect exceptions and keeps its lock, for which every other thread that loads a library or looks for
-//! a symbol would wait for ever. The lock is one of its recursive mutexes: the only one that this thread holds then. It
-//! is looked for in the loader's own variables and given back. If there is not exactly one, nothing is touched.
+//! glibc does not expect exceptions and keeps its lock, for which every other thread that loads a library or
+//! looks up a symbol would wait for ever. The lock is one of its recursive mutexes: the only one that this
+//! thread holds then. It is searched in the loader's variables and released. If there is not exactly one,
+//! nothing is changed.
 //!
-//! The loader regards the library as loaded, though it is initialised in part only. [`super::System`] remembers it and
-//! never hands it out.
+//! The loader regards the library as loaded, though it is initialised in part only. [`super::System`] records
+//! it and never returns it.
 
 use std::arch::naked_asm;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
@@ -19,7 +20,7 @@ use std::path::Path;
 
 use libloading::os::unix::Library;
 
-/// `_Unwind_Exception`; its users follow or precede it in memory.
+/// `_Unwind_Exception`. The data of its language follow or precede it in memory.
 #[repr(C)]
 struct Exception {
     class: u64,
@@ -32,7 +33,7 @@ struct UnwindContext {
     opaque: [u8; 0],
 }
 
-// The interface of the Itanium C++ ABI, part "Exception handling", which the standard library of Rust links.
+// The part "Exception handling" of the Itanium C++ ABI, which the standard library of Rust links.
 unsafe extern "C" {
     fn _Unwind_SetGR(context: *mut UnwindContext, register: c_int, value: usize);
     fn _Unwind_SetIP(context: *mut UnwindContext, address: usize);
@@ -45,10 +46,10 @@ const FORCED: c_int = 8;
 const HANDLER_FOUND: c_int = 6;
 const INSTALL_CONTEXT: c_int = 7;
 const CONTINUE_UNWIND: c_int = 8;
-/// DWARF's number of rax, in which landing pads expect the exception.
+/// The number of rax in DWARF: landing pads expect the exception there.
 const RAX: c_int = 0;
 
-/// Takes every exception. What unwinds for another reason, as the end of a thread does, goes on.
+/// Catches every exception. Unwinding for another reason, such as the end of a thread, goes on.
 unsafe extern "C" fn personality(
     _version: c_int,
     actions: c_int,
@@ -75,12 +76,12 @@ unsafe extern "C" fn personality(
 
 type Dlopen = unsafe extern "C-unwind" fn(*const c_char, c_int) -> *mut c_void;
 
-/// What unwind tables refer to.
+/// The pointer to the personality routine, which unwind tables refer to.
 #[repr(transparent)]
 struct Personality(unsafe extern "C" fn(c_int, c_int, u64, *mut Exception, *mut UnwindContext) -> c_int);
 static PERSONALITY: Personality = Personality(personality);
 
-/// Gives what `dlopen` gives; NULL, and the exception, if one comes out of it.
+/// Calls `dlopen` and returns its result. If an exception leaves it, returns NULL and sets `thrown`.
 #[unsafe(naked)]
 unsafe extern "C" fn call(
     dlopen: Dlopen,
@@ -126,26 +127,27 @@ unsafe extern "C" fn caught() {
     )
 }
 
-/// Loads a library. If its initialisers throw, the exception is passed to `note`, which gives the reason, before other
-/// threads can load anything.
+/// Loads a library. If its initialisers throw, calls `note` with the description of the exception before
+/// other threads can load anything, and returns its result as the error.
 pub(super) fn dlopen(path: &Path, mode: c_int, note: impl FnOnce(&str) -> String) -> Result<Library, String> {
     let path = CString::new(path.as_os_str().as_bytes()).map_err(|error| error.to_string())?;
     let mut thrown = std::ptr::null_mut();
-    // SAFETY: the two types differ in nothing but what the compiler is told of unwinding.
+    // SAFETY: the two types differ only in what the compiler assumes about unwinding.
     let dlopen = unsafe {
         std::mem::transmute::<unsafe extern "C" fn(*const c_char, c_int) -> *mut c_void, Dlopen>(libc::dlopen)
     };
-    // SAFETY: a path that lives until the call returns. Loading runs the library's initialisers: its bytes carry the
-    // digest that the builder of this very cache gave them; whoever can forge that can already run code as this user.
+    // SAFETY: a path that lives until the call returns. Loading runs the library's initialisers: its bytes
+    // carry the digest that the builder of this very cache gave them. A process that can forge that can
+    // already run code as this user.
     let handle = unsafe { call(dlopen, path.as_ptr(), mode, &raw mut thrown) };
     if !thrown.is_null() {
-        // SAFETY: what has just been caught, once.
+        // SAFETY: the exception has just been caught, and is ended once.
         let reason = note(&unsafe { end(thrown) });
         unlock_loader();
         return Err(reason);
     }
     if !handle.is_null() {
-        // SAFETY: what dlopen has just given, which is used for nothing else.
+        // SAFETY: the handle was just returned by dlopen and is used for nothing else.
         return Ok(unsafe { Library::from_raw(handle) });
     }
     // SAFETY: the text belongs to this thread until its next call of the loader.
@@ -159,7 +161,7 @@ pub(super) fn dlopen(path: &Path, mode: c_int, note: impl FnOnce(&str) -> String
     }
 }
 
-/// Says what an exception is, and ends it.
+/// Describes an exception and ends it.
 ///
 /// # Safety
 /// `exception` has been caught and is not used afterwards.
@@ -168,18 +170,18 @@ unsafe fn end(exception: *mut Exception) -> String {
     let (class, cleanup) = unsafe { ((*exception).class, (*exception).cleanup) };
     let from_cxx = [*b"GNUCC++\0", *b"CLNGC++\0"].contains(&class.to_be_bytes());
     let Some(cleanup) = cleanup.filter(|_| from_cxx) else {
-        // It belongs to a language that alone could free it.
-        return "an exception that is none of C++".to_owned();
+        // Only the runtime of its language could free it.
+        return "an exception of another language than C++".to_owned();
     };
     let runtime = Runtime::of(cleanup as *const c_void);
-    // SAFETY: of an exception of C++ the type lies at a fixed distance before it, and the object behind it.
+    // SAFETY: the type of a C++ exception lies at a fixed distance before it, and the object behind it.
     let description = unsafe {
         let of_type = exception.byte_sub(TYPE_BEFORE).cast::<*const TypeInfo>().read();
         runtime.describe(of_type, exception.byte_add(size_of::<Exception>()).cast())
     };
     let begin = runtime.symbol(c"__cxa_begin_catch");
     let end = runtime.symbol(c"__cxa_end_catch");
-    // SAFETY: the functions of the C++ runtime that has thrown it, called as their ABI says; it is ended once.
+    // SAFETY: the functions of the C++ runtime that threw it, called as their ABI says; it is ended once.
     unsafe {
         if begin.is_null() || end.is_null() {
             _Unwind_DeleteException(exception);
@@ -193,10 +195,10 @@ unsafe fn end(exception: *mut Exception) -> String {
     description
 }
 
-/// `__cxa_exception` before its unwind header: ten words, of which the first is the type.
+/// The size of `__cxa_exception` before its unwind header: ten words, of which the first is the type.
 const TYPE_BEFORE: usize = 80;
 
-/// `std::type_info`, of classes with one base class: all that `std::exception` needs.
+/// `std::type_info` of classes with one base class, which is all that `std::exception` needs.
 #[repr(C)]
 struct TypeInfo {
     vtable: *const c_void,
@@ -204,13 +206,13 @@ struct TypeInfo {
     base: *const TypeInfo,
 }
 
-/// The C++ runtime that has thrown.
+/// A handle of the C++ runtime that threw.
 struct Runtime(*mut c_void);
 
 impl Runtime {
-    /// That of a function in it.
+    /// Opens the runtime that contains a function.
     fn of(function: *const c_void) -> Self {
-        // SAFETY: all zero is valid. The name that is found lives as long as the library, which is loaded.
+        // SAFETY: all zero is valid. The name lives as long as the library, which stays loaded.
         unsafe {
             let mut info: libc::Dl_info = std::mem::zeroed();
             let found = libc::dladdr(function, &raw mut info) != 0 && !info.dli_fname.is_null();
@@ -227,13 +229,14 @@ impl Runtime {
         unsafe { libc::dlsym(self.0, name.as_ptr()) }
     }
 
-    /// The type of an exception, and what `what()` says if it is one of `std::exception`.
+    /// Returns the type of an exception, and the text of `what()` if it derives from `std::exception`.
     ///
     /// # Safety
-    /// Type and object are those of an exception that this runtime has thrown.
+    /// Type and object belong to an exception that this runtime threw.
     unsafe fn describe(&self, of_type: *const TypeInfo, object: *const c_void) -> String {
-        // SAFETY: promised by the caller; texts of C++ end with NUL, and the layouts are those of its ABI. `what` is
-        // the third virtual function of `std::exception`, which a class with one base class has at its beginning.
+        // SAFETY: promised by the caller; texts of C++ end with NUL, and the layouts are those of its ABI.
+        // `what` is the third virtual function of `std::exception`, which a class with one base class has at
+        // its beginning.
         unsafe {
             let name = self.demangle((*of_type).name);
             if !self.is_exception(of_type) {
@@ -246,14 +249,16 @@ impl Runtime {
         }
     }
 
+    /// Returns true if a type derives from `std::exception` by single inheritance.
+    ///
     /// # Safety
-    /// A type of this runtime.
+    /// The type belongs to this runtime.
     unsafe fn is_exception(&self, mut of_type: *const TypeInfo) -> bool {
         let single = self.symbol(c"_ZTVN10__cxxabiv120__si_class_type_infoE");
         if single.is_null() {
             return false;
         }
-        // Two words, then the functions, which objects point to.
+        // Objects point behind the first two words, to the functions.
         let single = single.cast::<[usize; 2]>().wrapping_add(1).cast_const().cast();
         // SAFETY: promised by the caller; only types of that table have a base.
         unsafe {
@@ -267,12 +272,14 @@ impl Runtime {
         true
     }
 
+    /// Returns the name of a type as it stands in source code.
+    ///
     /// # Safety
     /// `name` ends with NUL.
     unsafe fn demangle(&self, name: *const c_char) -> String {
         type Demangle = extern "C" fn(*const c_char, *mut c_char, *mut usize, *mut c_int) -> *mut c_char;
         let demangle = self.symbol(c"__cxa_demangle");
-        // SAFETY: the function of the runtime, called as its ABI says; what it gives is freed once.
+        // SAFETY: the function of the runtime, called as its ABI says; its result is freed once.
         unsafe {
             let plain = CStr::from_ptr(name).to_string_lossy().into_owned();
             if demangle.is_null() {
@@ -295,7 +302,7 @@ impl Runtime {
     }
 }
 
-/// `pthread_mutex_t` of glibc as far as it is needed.
+/// The beginning of `pthread_mutex_t` of glibc.
 #[repr(C)]
 struct PthreadMutex {
     lock: i32,
@@ -305,7 +312,7 @@ struct PthreadMutex {
     kind: i32,
 }
 
-/// Gives back the lock of the dynamic loader that an exception has left behind.
+/// Releases the lock of the dynamic loader that an exception left locked.
 fn unlock_loader() {
     unsafe extern "C" {
         fn dladdr1(
@@ -326,8 +333,8 @@ fn unlock_loader() {
         size: u64,
     }
     const RTLD_DL_SYMENT: c_int = 1;
-    // SAFETY: the variables of the loader, with the size that its own table of symbols gives them, are looked at in
-    // steps of a word. What has this thread as its owner is not changed by another one.
+    // SAFETY: the variables of the loader are read in steps of a word, within the size that its symbol table
+    // gives. No other thread changes a mutex that this thread owns.
     unsafe {
         let variables = libc::dlsym(libc::RTLD_DEFAULT, c"_rtld_global".as_ptr());
         let mut info: libc::Dl_info = std::mem::zeroed();

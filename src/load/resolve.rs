@@ -1,9 +1,9 @@
-//! Asks the dynamic loader, in a process of its own, whether it would take a library.
+//! Checks in a process of its own that the dynamic loader can load a library.
 //!
-//! The program that resolves is the loader itself: with `LD_TRACE_LOADED_OBJECTS` and `LD_BIND_NOW` it maps a library
-//! and what it needs, resolves all symbols, says what is missing, and ends. It runs no initialisers. A file that kills
-//! it kills nothing else. What this process provides is not missing: a host, such as an interpreter, has symbols and
-//! libraries that its extensions use without naming them.
+//! The program of that process is the loader itself: with `LD_TRACE_LOADED_OBJECTS` and `LD_BIND_NOW` it maps
+//! a library and its dependencies, resolves all symbols, prints which are missing, and ends. It runs no
+//! initialisers. A file that kills it kills nothing else. Symbols that this process provides are not missing:
+//! a host, such as an interpreter, has symbols and libraries that its extensions use without naming them.
 
 #![forbid(unsafe_code)]
 
@@ -14,23 +14,23 @@ use crate::elf;
 use crate::process::exec_context::ExecContext;
 use crate::process::{Capture, Command, Exit, Runner, SystemRunner};
 
-/// What a process has loaded.
+/// The libraries and symbols that a process has loaded.
 pub(super) trait Process {
-    /// Whether a library of this name is loaded.
+    /// Returns true if a library of this name is loaded.
     fn has(&self, library: &str) -> bool;
 
-    /// Whether the program and its global libraries, or one of `libraries`, have this symbol.
+    /// Returns true if the program, its global libraries or one of `libraries` has this symbol.
     fn provides(&self, symbol: &str, libraries: &[&str]) -> bool;
 }
 
-/// Resolving takes milliseconds, or what a slow disk takes.
+/// The time limit. Resolving takes milliseconds, or longer on a slow disk.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Checks whether the loader can resolve everything that a library needs. Nothing is wrong if it cannot be asked, or if
-/// it fails for a reason that does not lie in the file.
+/// Checks that the loader can resolve all symbols and libraries that a library needs. Succeeds if the loader
+/// cannot be run, or fails for a reason that does not lie in the file.
 ///
 /// # Errors
-/// What it says.
+/// The message of the loader.
 pub(super) fn check(path: &Path, process: &dyn Process) -> Result<(), String> {
     let Some(loader) = loader() else { return Ok(()) };
     let words = ["env", "LD_TRACE_LOADED_OBJECTS=1", "LD_WARN=yes", "LD_BIND_NOW=yes"];
@@ -52,19 +52,19 @@ pub(super) fn check(path: &Path, process: &dyn Process) -> Result<(), String> {
     }
 }
 
-/// The dynamic loader of this program, if it is one that understands the variables.
+/// Returns the dynamic loader of this program, if it understands the variables.
 fn loader() -> Option<PathBuf> {
     let loader = elf::interpreter(Path::new("/proc/self/exe"))?;
-    // That of musl does not: it would run the library.
+    // The loader of musl does not: it would run the library.
     let name = loader.file_name()?.to_str()?;
     let known = name.starts_with("ld-linux") || name.starts_with("ld64") || name.starts_with("ld.so");
     known.then_some(loader)
 }
 
-/// Signals by which a file that is not what its headers say kills the loader: ILL, ABRT, BUS, FPE, SEGV.
+/// Signals that kill the loader if a file is not what its headers say: ILL, ABRT, BUS, FPE, SEGV.
 const BY_FILE: [i32; 5] = [4, 6, 7, 8, 11];
 
-/// Failures that are those of a process or a disk, and not of a file.
+/// Messages about the process or the disk, and not about the file.
 const NOT_BY_FILE: [&str; 7] = [
     "Cannot allocate memory",
     "cannot allocate memory",
@@ -103,7 +103,7 @@ fn judge(path: &Path, exit: Exit, output: &str, process: &dyn Process) -> Result
         } else if let Some((file, _)) = line.split_once(": version `")
             && line.contains("' not found (required by ")
         {
-            // If the process has another file of that name, this is a verdict on the wrong one.
+            // If the process has loaded another file of that name, the message is about the wrong one.
             let name = file.rsplit('/').next().unwrap_or(file);
             if !process.has(name) || is_mapped(Path::new(file)) {
                 missing.push(line.to_owned());
@@ -115,7 +115,7 @@ fn judge(path: &Path, exit: Exit, output: &str, process: &dyn Process) -> Result
         // undefined symbol: name[, version NAME]\t(file)
         let Some((_, rest)) = line.split_once("undefined symbol: ") else { continue };
         let symbol = rest.split([',', '\t', ' ']).next().unwrap_or_default();
-        // What libraries of the system lack they may get otherwise, and it was not built here.
+        // A library of the system may get a symbol in another way, and was not built here.
         let ours = rest.rsplit_once('(').is_some_and(|(_, file)| Path::new(file).starts_with(folder));
         if ours && !process.provides(symbol, &held) {
             missing.push(format!("undefined symbol: {symbol}"));
@@ -127,7 +127,7 @@ fn judge(path: &Path, exit: Exit, output: &str, process: &dyn Process) -> Result
     Err(if others > 0 { format!("{first} (and {others} more)") } else { first.clone() })
 }
 
-/// Whether this process has mapped this very file.
+/// Returns true if this process has mapped this file.
 fn is_mapped(file: &Path) -> bool {
     let Ok(file) = file.canonicalize() else { return false };
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -152,12 +152,12 @@ mod tests {
         }
     }
 
-    fn judged(output: &str) -> Result<(), String> {
+    fn verdict(output: &str) -> Result<(), String> {
         judge(Path::new("/c/lib/a.so"), Exit::Code(0), output, &Host)
     }
 
     #[test]
-    fn what_a_loader_says_is_understood() {
+    fn messages_of_loaders_are_understood() {
         let refused = [
             ("\tstatically linked\nundefined symbol: other\t(/c/lib/a.so)\n", "undefined symbol: other"),
             ("undefined symbol: f, version V2\t(/c/lib/a.so)\n", "undefined symbol: f"),
@@ -171,7 +171,7 @@ mod tests {
             ),
         ];
         for (output, text) in refused {
-            let reason = judged(output).unwrap_err();
+            let reason = verdict(output).unwrap_err();
             assert!(reason.contains(text), "{output}: {reason}");
         }
         for output in [
@@ -182,7 +182,7 @@ mod tests {
             "undefined symbol: f\t(/usr/lib/plugin.so)\n",
             "a: error while loading shared libraries: a: failed to map segment: Operation not permitted\n",
         ] {
-            assert_eq!(judged(output), Ok(()), "{output}");
+            assert_eq!(verdict(output), Ok(()), "{output}");
         }
         assert!(judge(Path::new("/a"), Exit::Signal(7), "", &Host).is_err());
         for exit in [Exit::Signal(9), Exit::TimedOut, Exit::Unknown] {
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loader_is_asked() {
+    fn the_loader_is_run() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sample.so");
         std::fs::write(&path, sample(b"")).unwrap();

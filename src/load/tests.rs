@@ -31,15 +31,17 @@ fn refusal(result: Result<Arc<dyn Image>>) -> String {
 
 const HEALTHY: &str = "extern \"C\" int value() { return 42; }\n";
 
-/// The exception went through the dynamic loader into Rust, and the program was ended.
+/// Without a guard the exception unwinds through the dynamic loader into Rust, which ends the program.
 #[test]
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
 fn an_initialiser_that_throws_is_an_error_and_the_loader_works_on() {
     let dir = tempfile::tempdir().unwrap();
-    let of = |what: &str| {
+    let thrower = |what: &str| {
         format!(
-            "#include <stdexcept>\n#include <string>\nstruct Own : std::out_of_range {{ Own() : std::out_of_range(\"own\") {{}} }};\n\
-             struct Both : std::string, std::runtime_error {{ Both() : std::runtime_error(\"both\") {{}} }};\n\
+            "#include <stdexcept>\n#include <string>\n\
+             struct Own : std::out_of_range {{ Own() : std::out_of_range(\"own\") {{}} }};\n\
+             struct Both : std::string, std::runtime_error {{\n\
+               Both() : std::runtime_error(\"both\") {{}}\n}};\n\
              struct Thrower {{ Thrower() {{ throw {what}; }} }};\nstatic Thrower thrower;\n{HEALTHY}"
         )
     };
@@ -50,7 +52,7 @@ fn an_initialiser_that_throws_is_an_error_and_the_loader_works_on() {
         ("7", "int"),
     ];
     for (round, (what, says)) in cases.into_iter().enumerate() {
-        let library = build(dir.path(), &format!("thrower{round}"), &of(what));
+        let library = build(dir.path(), &format!("thrower{round}"), &thrower(what));
         let message = refusal(System.load(&library));
         assert!(message.contains("threw") && message.ends_with(says), "{says}: {message}");
 
@@ -60,7 +62,7 @@ fn an_initialiser_that_throws_is_an_error_and_the_loader_works_on() {
         std::thread::spawn(move || done.send(value(&System.load(&healthy).unwrap())));
         assert_eq!(wait.recv_timeout(Duration::from_secs(20)), Ok(42));
 
-        // What is initialised in part is never given, by whichever name.
+        // A library that is initialised in part is never returned, by any name.
         let again = refusal(System.load(&library));
         assert!(again.contains(says) && again.contains("start the program again"), "{again}");
         let other = dir.path().join(format!("other{round}.so"));
@@ -76,10 +78,10 @@ fn an_initialiser_that_throws_is_an_error_and_the_loader_works_on() {
     }
 }
 
-/// Threads that ask for one library at the same time: all of them are refused, also those that wait for the loader.
+/// Refuses all threads that load one library at the same time, also those that wait for the loader.
 #[test]
 #[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
-fn of_many_threads_none_gets_what_is_initialised_in_part() {
+fn no_thread_gets_a_library_that_is_initialised_in_part() {
     let dir = tempfile::tempdir().unwrap();
     let code = format!(
         "#include <unistd.h>\nstruct A {{ A() {{ usleep(100000); throw 1; }} }};\nstatic A a;\n{HEALTHY}"
@@ -97,7 +99,7 @@ fn of_many_threads_none_gets_what_is_initialised_in_part() {
 }
 
 #[test]
-fn what_is_no_library_is_refused_in_the_loaders_words() {
+fn a_file_that_is_no_library_is_refused_with_the_loaders_message() {
     let dir = tempfile::tempdir().unwrap();
     let text = dir.path().join("text.so");
     std::fs::write(&text, "text").unwrap();

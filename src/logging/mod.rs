@@ -1,12 +1,12 @@
-//! What the library has to say, for hosts that have no logger of Rust's own.
+//! Log records for hosts that have no logger of Rust's own.
 //!
-//! The crate logs through [`log`]. A Rust program installs a logger as it likes, and keeps it. For programs in other
-//! languages [`install`] puts one in place, which the C interface does with its first call: records go to standard error,
-//! to a file, or to a function of the host; besides, as lines of JSON, to a file for tools. The environment variable
-//! `DIJITSO_LOG` says which, see [`options`].
+//! The crate logs through [`log`]. A Rust program installs a logger as it likes, and keeps it. For programs
+//! in other languages the first call of the C interface installs one ([`install`]): records go to standard
+//! error, to a file, or to a function of the host, and also as lines of JSON to a file for tools. The
+//! environment variable `DIJITSO_LOG` selects them, see [`options`].
 //!
-//! Every record carries the rank on which it was made, and the host. Of many ranks only the first one speaks: the others
-//! keep to themselves what is less than an error, unless they are asked for it.
+//! Every record carries its rank and host. Ranks other than the first show errors only, unless `DIJITSO_LOG`
+//! has `ranks=all`.
 
 #![forbid(unsafe_code)]
 
@@ -28,18 +28,18 @@ use options::LogOptions;
 pub use place::{RankScope, Voice, enter, is_chosen, speak};
 use sink::{Events, Sink};
 
-/// Details for those who look for a fault in the library.
+/// Details for finding a fault in the library.
 pub const DEBUG: i32 = 10;
-/// What the library does.
+/// Steps of the library.
 pub const INFO: i32 = 20;
-/// Something is not as it should be, and the library has found a way.
+/// A problem that the library works around.
 pub const WARNING: i32 = 30;
-/// Something has failed.
+/// A failure.
 pub const ERROR: i32 = 40;
-/// Above everything: as a level it means silence.
+/// Above all levels: shows nothing.
 pub const OFF: i32 = 50;
 
-/// The target of records that tell of a finished call: the file of events has them as events.
+/// The target of records about a finished call. The file of events has an event of its own for each.
 const FINISHED: &str = "dijitso::finished";
 
 /// A record on its way to the host.
@@ -49,9 +49,10 @@ pub struct LogRecord<'a> {
     pub level: i32,
     /// One paragraph.
     pub message: &'a str,
-    /// The module that speaks.
+    /// The module that logs.
     pub target: &'a str,
-    /// Rank and size of the communicator that is in use here, or was last; `None` where none is known.
+    /// Rank and size of the communicator in use; else of the largest that this process has used; `None`
+    /// without one.
     pub rank: Option<(usize, usize)>,
     /// The name of this host.
     pub host: &'a str,
@@ -63,11 +64,11 @@ pub type Handler = Arc<dyn Fn(&LogRecord<'_>) + Send + Sync>;
 /// A finished call.
 #[derive(Clone, Copy, Debug)]
 pub struct Finished<'a> {
-    /// The name that was asked for.
+    /// The requested name.
     pub name: &'a str,
-    /// How long the call took.
+    /// Duration of the call.
     pub seconds: f64,
-    /// The signature, and how this rank got the library ("built"); or why there is none.
+    /// The signature and how this rank got the library ("built"), or the error.
     pub outcome: Result<(&'a str, &'a str), &'a Error>,
 }
 
@@ -82,13 +83,14 @@ struct Logging {
 }
 
 thread_local! {
-    /// Set while a handler runs on this thread: what it makes us say would never end.
+    /// Set while a handler runs on this thread. Records that the handler causes are dropped, or it would
+    /// never end.
     static BUSY: Cell<bool> = const { Cell::new(false) };
 }
 
 static LOGGING: OnceLock<Logging> = OnceLock::new();
 
-/// Puts the logger in place, once; true if it is, false when the program has one of its own, which it keeps.
+/// Installs the logger, once. Returns false if the program has a logger of its own, which stays.
 pub fn install() -> bool {
     static OURS: OnceLock<bool> = OnceLock::new();
     if let Some(ours) = OURS.get() {
@@ -111,16 +113,16 @@ pub fn install() -> bool {
     ours
 }
 
-/// The level: what is below it is not shown.
+/// Returns the level. Records below it are not shown.
 pub fn level() -> i32 {
     install();
     LOGGING.get().map_or(WARNING, |logging| logging.level.load(Ordering::Relaxed))
 }
 
-/// Sets the level.
+/// Sets the level. Records below it are not shown.
 ///
 /// # Errors
-/// [`Kind::State`] when the program has a logger of its own.
+/// [`Kind::State`] if the program has a logger of its own.
 pub fn set_level(level: i32) -> crate::error::Result<()> {
     let logging = ours()?;
     logging.level.store(level, Ordering::Relaxed);
@@ -128,11 +130,11 @@ pub fn set_level(level: i32) -> crate::error::Result<()> {
     Ok(())
 }
 
-/// Lets a function of the host have the records, in place of standard error or a file; `None` for these. When this
-/// returns, the former function is not running any more and will not be called again.
+/// Passes records to a function of the host instead of standard error or a file; `None` restores these. When
+/// this returns, the previous function no longer runs and is never called again.
 ///
 /// # Errors
-/// [`Kind::State`] when the program has a logger of its own, or from within a handler.
+/// [`Kind::State`] if the program has a logger of its own, or a handler calls this.
 pub fn set_handler(handler: Option<Handler>) -> crate::error::Result<()> {
     let logging = ours()?;
     if BUSY.get() {
@@ -148,7 +150,7 @@ fn ours() -> crate::error::Result<&'static Logging> {
     LOGGING.get().filter(|_| ours).ok_or_else(|| Error::new(Kind::State, text))
 }
 
-/// Tells of a finished call, in the log and in the file of events. Answers from memory are not worth it.
+/// Logs a finished call, and writes it to the file of events. Memory hits are not logged.
 pub fn finished(call: &Finished<'_>) {
     let logging = LOGGING.get();
     if let Some(logging) = logging
@@ -157,19 +159,20 @@ pub fn finished(call: &Finished<'_>) {
         events.finished(call, place::here(), &logging.host);
     }
     match call.outcome {
-        Ok((signature, how)) => {
-            log::info!(target: FINISHED, "{signature}: {how} in {:.3} s", call.seconds);
+        Ok((signature, origin)) => {
+            log::info!(target: FINISHED, "{signature}: {origin} in {:.3} s", call.seconds);
         }
-        Err(error) if concerns_us(error) => {
-            // The host gets the error and prints it: at the default level it is not printed by the log as well.
+        Err(error) if is_logged_here(error) => {
+            // The host gets the error and prints it: at the default level it is not printed by the log as
+            // well.
             log::info!(target: FINISHED, "\"{}\" failed: {}", call.name, error.message_without_place());
         }
         Err(_) => {}
     }
 }
 
-/// All ranks get the same error, and one of them tells it.
-fn concerns_us(error: &Error) -> bool {
+/// Returns true on the one rank that logs an error: all ranks get the same one.
+fn is_logged_here(error: &Error) -> bool {
     let rank = place::here().map_or(0, |(rank, _)| rank);
     usize::try_from(error.rank()).map_or(rank == 0, |at| at == rank)
 }
@@ -194,7 +197,7 @@ impl Logging {
         }
     }
 
-    /// Below this nobody wants anything.
+    /// The level below which no record is needed.
     fn threshold(&self) -> i32 {
         let level = self.level.load(Ordering::Relaxed);
         if self.events.is_some() { level.min(INFO) } else { level }
@@ -218,7 +221,7 @@ impl Logging {
         if record.level < self.level.load(Ordering::Relaxed) {
             return;
         }
-        // The lock is held while the handler runs, so that whoever changes it knows when the old one is done.
+        // The lock is held while the handler runs, so that `set_handler` returns after the old one is done.
         let handler = recover(self.handler.read());
         match &*handler {
             Some(handler) => handler(record),
@@ -244,9 +247,9 @@ impl log::Log for Logging {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        /// Ends the turn even when a handler panics.
-        struct Turn;
-        impl Drop for Turn {
+        /// Clears the flag even if a handler panics.
+        struct ClearBusy;
+        impl Drop for ClearBusy {
             fn drop(&mut self) {
                 BUSY.set(false);
             }
@@ -254,7 +257,7 @@ impl log::Log for Logging {
         if !self.enabled(record.metadata()) || BUSY.replace(true) {
             return;
         }
-        let _turn = Turn;
+        let _clear = ClearBusy;
         let message = record.args().to_string();
         let message = escape::paragraph(&message);
         self.deliver(&LogRecord {

@@ -1,14 +1,15 @@
-//! What the environment variable `DIJITSO_LOG` says.
+//! Reads the environment variable `DIJITSO_LOG`.
 //!
 //! ```text
 //! DIJITSO_LOG := word ("," word)*
-//! word        := "debug" | "info" | "warning" | "error" | "off" | number      the level; warning where none is given
+//! word        := "debug" | "info" | "warning" | "error" | "off" | number      the level; default: warning
 //!              | "file=" PATH       records are added to this file instead of being shown on standard error
-//!              | "json=" PATH       besides, each record and each finished call is added to this file as a line of JSON
-//!              | "ranks=all"        every rank shows what it has to say, not only the first one
+//!              | "json=" PATH       records and finished calls are also added to this file, as lines of JSON
+//!              | "ranks=all"        every rank shows its records, not only the first one
 //! ```
-//! A path is that of a plain file, a terminal or another device, or `/dev/stdout` or `/dev/stderr`. Anything else, as a
-//! FIFO, is not opened: it could hold the program. A path ends at the next comma. Several processes may name the same file.
+//! A path names a plain file, a terminal or another device, `/dev/stdout` or `/dev/stderr`. Anything else,
+//! such as a FIFO, is not opened: it could block the program. A path ends at the next comma. Several
+//! processes may name the same file.
 
 #![forbid(unsafe_code)]
 
@@ -19,16 +20,16 @@ use super::{DEBUG, ERROR, INFO, OFF, WARNING};
 /// The name of the variable.
 pub const VARIABLE: &str = "DIJITSO_LOG";
 
-/// See the module.
+/// The values of the variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// What is below it is not shown.
+    /// Records below it are not shown.
     pub level: i32,
     /// Ranks other than 0 show more than errors.
     pub all_ranks: bool,
-    /// Where records go instead of standard error.
+    /// The file for records instead of standard error.
     pub file: Option<PathBuf>,
-    /// Where records and events go as JSON.
+    /// The file for records and events as JSON.
     pub events: Option<PathBuf>,
 }
 
@@ -38,7 +39,7 @@ impl Default for LogOptions {
     }
 }
 
-/// The number of a level by its name, in any case, or by itself.
+/// Returns the level of a name, in any case, or of a number.
 #[must_use]
 pub fn level(text: &str) -> Option<i32> {
     Some(match text.to_ascii_lowercase().as_str() {
@@ -52,7 +53,7 @@ pub fn level(text: &str) -> Option<i32> {
 }
 
 impl LogOptions {
-    /// Reads the variable. What is not understood is left out, and said in the second part.
+    /// Reads the variable. Returns complaints about the words that it does not understand and leaves out.
     #[must_use]
     pub fn parse(text: &str) -> (Self, Vec<String>) {
         let mut options = Self::default();
@@ -66,8 +67,8 @@ impl LogOptions {
                 _ => match level(word) {
                     Some(level) => options.level = level,
                     None => complaints.push(format!(
-                        "\"{word}\" is not understood; it takes debug, info, warning, error, off, file=PATH, json=PATH, \
-                         ranks=all"
+                        "\"{word}\" is not understood; it takes debug, info, warning, error, off, file=PATH, \
+                         json=PATH, ranks=all"
                     )),
                 },
             }

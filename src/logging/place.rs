@@ -1,7 +1,7 @@
-//! On which rank we are.
+//! The rank that records carry.
 //!
-//! A thread that serves a call on a communicator knows its rank there. Elsewhere the process is what it was in the
-//! largest communicator that it has used.
+//! A thread that serves a call on a communicator has its rank there. Any other thread has the rank of the
+//! process in the largest communicator that it has used.
 
 #![forbid(unsafe_code)]
 
@@ -14,54 +14,56 @@ use crate::sync::lock;
 type RankAndSize = Option<(usize, usize)>;
 
 thread_local! {
-    static HERE: Cell<RankAndSize> = const { Cell::new(None) };
+    /// Rank and size of this thread.
+    static THREAD: Cell<RankAndSize> = const { Cell::new(None) };
     static SPEAKS: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Rank and size in the largest communicator that this process has used.
 static PROCESS: Mutex<RankAndSize> = Mutex::new(None);
 
-/// This thread serves a call on a communicator, until it is dropped.
+/// Marks this thread as serving a call on a communicator until it is dropped.
 #[derive(Debug)]
 pub struct RankScope {
     before: RankAndSize,
-    /// It belongs to its thread.
-    stays: PhantomData<*const ()>,
+    /// Keeps it on its thread.
+    not_send: PhantomData<*const ()>,
 }
 
-/// From now on this thread serves a call on rank `rank` of a communicator of `size` ranks.
+/// Gives the records of this thread the rank `rank` of `size`, until the value is dropped.
 #[must_use]
 pub fn enter(rank: usize, size: usize) -> RankScope {
     let mut process = lock(&PROCESS);
     if process.is_none_or(|(_, known)| known < size) {
         *process = Some((rank, size));
     }
-    RankScope { before: HERE.replace(Some((rank, size))), stays: PhantomData }
+    RankScope { before: THREAD.replace(Some((rank, size))), not_send: PhantomData }
 }
 
 impl Drop for RankScope {
     fn drop(&mut self) {
-        HERE.set(self.before);
+        THREAD.set(self.before);
     }
 }
 
-/// This thread speaks for all ranks, until it is dropped.
+/// Shows the records of this thread whatever its rank, until it is dropped.
 #[derive(Debug)]
 pub struct Voice {
     before: bool,
-    /// It belongs to its thread.
-    stays: PhantomData<*const ()>,
+    /// Keeps it on its thread.
+    not_send: PhantomData<*const ()>,
 }
 
-/// Shows what this thread has to say from now on, whatever its rank, if `chosen`: the ranks have chosen it to speak for
-/// all. Otherwise all is as before.
+/// Shows the records of this thread whatever its rank if `chosen`: the ranks have chosen it to log for all.
+/// Changes nothing otherwise.
 #[must_use]
 pub fn speak(chosen: bool) -> Voice {
     let before = SPEAKS.get();
     SPEAKS.set(before || chosen);
-    Voice { before, stays: PhantomData }
+    Voice { before, not_send: PhantomData }
 }
 
-/// Whether this thread was chosen to speak for all ranks.
+/// Returns true if this thread was chosen to log for all ranks.
 #[must_use]
 pub fn is_chosen() -> bool {
     SPEAKS.get()
@@ -77,13 +79,13 @@ fn process() -> RankAndSize {
     *lock(&PROCESS)
 }
 
-/// Rank and size, where they are known.
+/// Returns rank and size, if they are known.
 pub(super) fn here() -> RankAndSize {
-    HERE.get().or_else(process)
+    THREAD.get().or_else(process)
 }
 
-/// Whether this process is the one that speaks for all. The first rank of a small communicator is not, if it is
-/// another one among all that are known.
+/// Returns true if this thread logs for all ranks: it was chosen, or it is rank 0 of its communicator and of
+/// the largest one.
 pub(super) fn speaks() -> bool {
-    is_chosen() || [HERE.get(), process()].iter().flatten().all(|(rank, _)| *rank == 0)
+    is_chosen() || [THREAD.get(), process()].iter().flatten().all(|(rank, _)| *rank == 0)
 }

@@ -1,6 +1,6 @@
-//! Lines about work that takes long: after 3 s, after 30 s, then each minute.
+//! Log lines about work that takes long: after 3 s, after 30 s, then each minute.
 //!
-//! A thread says what it does by [`during`]; the loop in which it waits calls [`tick`]. Nothing is said of shorter work.
+//! A thread names its work by [`during`]; the loop in which it waits calls [`tick`].
 
 #![forbid(unsafe_code)]
 
@@ -8,13 +8,13 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 use std::time::{Duration, Instant};
 
-/// When the first and the second line are due, counted from the beginning of the work.
+/// Times of the first and the second line, from the beginning of the work.
 const FIRST: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
 
-/// How long after a line the next one is due, after those.
+/// The time between two later lines.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Work that is under way.
+/// The time that work has taken, and the time of the next line about it.
 #[derive(Debug)]
 pub struct Progress {
     since: Instant,
@@ -28,7 +28,7 @@ impl Default for Progress {
 }
 
 impl Progress {
-    /// How long the work has taken so far, if a line is due now.
+    /// Returns the time that the work has taken if a line is due now.
     pub fn due(&mut self) -> Option<Duration> {
         self.due_at(self.since.elapsed())
     }
@@ -44,27 +44,28 @@ impl Progress {
 }
 
 thread_local! {
-    /// What this thread does. Without a destructor, so that calls from static destructors still find it. Between calls
-    /// it holds nothing.
-    static CURRENT: RefCell<ManuallyDrop<Option<(String, Progress)>>> = const { RefCell::new(ManuallyDrop::new(None)) };
+    /// The work of this thread. It has no destructor, so that calls from static destructors still find it,
+    /// and it is empty between calls.
+    static CURRENT: RefCell<ManuallyDrop<Option<(String, Progress)>>> =
+        const { RefCell::new(ManuallyDrop::new(None)) };
 }
 
-/// Runs `action`, which is described by `doing` ("compiling x") if it takes long.
+/// Runs `action`. If it takes long, log lines call it `doing` ("compiling x").
 pub fn during<T>(doing: String, action: impl FnOnce() -> T) -> T {
-    /// Puts back what was there before, even if `action` panics.
-    struct Guard(Option<(String, Progress)>);
-    impl Drop for Guard {
+    /// Restores the previous work, even if `action` panics.
+    struct Restore(Option<(String, Progress)>);
+    impl Drop for Restore {
         fn drop(&mut self) {
             let before = ManuallyDrop::new(self.0.take());
             drop(ManuallyDrop::into_inner(CURRENT.replace(before)));
         }
     }
     let now = ManuallyDrop::new(Some((doing, Progress::default())));
-    let _guard = Guard(ManuallyDrop::into_inner(CURRENT.replace(now)));
+    let _restore = Restore(ManuallyDrop::into_inner(CURRENT.replace(now)));
     action()
 }
 
-/// Counts the time from now: what was before was a wait.
+/// Counts the time from now on: until now the thread waited.
 pub fn restart() {
     CURRENT.with_borrow_mut(|current| {
         if let Some((_, progress)) = &mut **current {
@@ -80,7 +81,7 @@ pub fn tick() {
         let elapsed = progress.due()?;
         Some(format!("{doing} for {} s so far", elapsed.as_secs()))
     });
-    // Not within the borrow: a handler of the host runs now.
+    // After the borrow: a handler of the host may run now.
     if let Some(line) = line {
         log::warn!("{line}");
     }
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_that_is_late_says_it_once() {
+    fn a_loop_that_is_late_writes_one_line() {
         let mut progress = Progress::default();
         let due: Vec<u64> = (0..200)
             .step_by(40)
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_is_there_again_even_after_a_panic() {
+    fn the_previous_work_is_restored_even_after_a_panic() {
         let current = || CURRENT.with_borrow(|current| current.as_ref().map(|(doing, _)| doing.clone()));
         during("outer".to_owned(), || {
             let inner = std::panic::catch_unwind(|| during("inner".to_owned(), || panic!("{:?}", current())));

@@ -1,7 +1,7 @@
-//! Where records end: lines for people, lines of JSON for tools.
+//! Destinations of records: lines for people, lines of JSON for tools.
 //!
 //! ```text
-//! line  := "dijitso " level " [" place "]: " message          place: "rank 2 of 8 on node1", or the host alone
+//! line  := "dijitso " level " [" place "]: " message     place: "rank 2 of 8 on node1", or the host alone
 //! event := { "event": "log" | "library" | "failure",
 //!            "time": seconds since 1970, "pid", "host", "rank" and "ranks": numbers or null,
 //!            log:      "level", "target", "message"
@@ -24,7 +24,7 @@ use crate::signals::without_signals;
 
 use super::{DEBUG, ERROR, Finished, INFO, LogRecord, WARNING};
 
-/// The name of a level.
+/// Returns the name of a level.
 pub(super) fn name(level: i32) -> &'static str {
     [(DEBUG, "debug"), (INFO, "info"), (WARNING, "warning"), (ERROR, "error")]
         .iter()
@@ -32,7 +32,7 @@ pub(super) fn name(level: i32) -> &'static str {
         .map_or("critical", |(_, name)| name)
 }
 
-/// Lines for people.
+/// The destination of lines for people.
 pub(super) enum Sink {
     /// Standard error.
     Stderr,
@@ -45,7 +45,7 @@ impl Sink {
         fsutil::open_log(path).map(Self::File)
     }
 
-    /// What cannot be written is lost: there is nobody to tell.
+    /// Writes a line. An error is dropped: there is no other place to report it.
     pub(super) fn write(&self, record: &LogRecord<'_>) {
         let line = line(record);
         let _ = without_signals(|| match self {
@@ -63,7 +63,7 @@ pub(super) fn line(record: &LogRecord<'_>) -> String {
     format!("dijitso {} [{place}]: {}\n", name(record.level), record.message)
 }
 
-/// Lines of JSON for tools.
+/// The file of lines of JSON for tools.
 pub(super) struct Events(File);
 
 impl Events {

@@ -70,7 +70,7 @@ fn ranks_other_than_the_first_show_errors_only_unless_asked() {
 }
 
 #[test]
-fn a_handler_gets_what_the_level_allows_and_cannot_make_it_recurse() {
+fn a_handler_gets_records_of_its_level_and_does_not_recurse() {
     let logging = Arc::new(logging(&LogOptions::default()));
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (of_handler, again) = (Arc::clone(&seen), Arc::downgrade(&logging));

@@ -1,11 +1,12 @@
 //! The cores that commands run on.
 //!
-//! Launchers of MPI programs bind each rank to a core, and whatever a rank starts inherits that: compilers would take
-//! turns on one core beside others that are idle, because the ranks that wait there sleep. So commands may be started
-//! on all cores that the system grants the job on this host. Which these are need not be found out: a thread that asks
-//! for all cores is given those of its control group (cpuset), in which batch systems keep jobs apart.
+//! Launchers of MPI programs bind each rank to a core, and commands that a rank starts inherit that:
+//! compilers would share one core while others are idle, because the ranks that wait there sleep. So commands
+//! may be started on all cores that the system grants the job on this host. A thread that asks for all cores
+//! gets those of its control group (cpuset), by which batch systems keep jobs apart.
 //!
-//! The affinity is that of a thread which starts the command and ends; no thread of the host is touched.
+//! A thread of its own sets its affinity, starts the command and ends. The affinity of the host's threads
+//! never changes.
 
 #![forbid(unsafe_code)]
 
@@ -17,20 +18,21 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::environment;
 
-/// Which cores commands run on.
+/// The cores that commands run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Cores {
-    /// All of the job on this host if a launcher has started this process, which binds ranks; else its own.
+    /// All cores of the job on this host if a launcher of MPI programs started this process; else the
+    /// inherited ones.
     #[default]
     Auto,
-    /// All that the system grants the job on this host.
+    /// All cores that the system grants the job on this host.
     All,
-    /// Those of the thread that starts them.
+    /// The cores of the thread that starts them.
     Inherited,
 }
 
-/// What launchers of MPI programs tell each rank: Open MPI and PMIx, MPICH and what comes of it, MVAPICH, Slurm, PALS,
-/// Flux.
+/// Variables that launchers of MPI programs set for each rank: Open MPI and PMIx, MPICH and its derivatives,
+/// MVAPICH, Slurm, PALS, Flux.
 const RANK_VARIABLES: [&str; 7] = [
     "OMPI_COMM_WORLD_RANK",
     "PMIX_RANK",
@@ -42,11 +44,12 @@ const RANK_VARIABLES: [&str; 7] = [
 ];
 
 impl Cores {
+    /// Returns true if commands run on all cores of the job.
     fn are_all(self) -> bool {
         self.are_all_with(|name| environment::variable(name).is_some())
     }
 
-    /// True if they are all of the job, in an environment in which `is_set` tells the variables.
+    /// Returns true if commands run on all cores of the job, given the variables that are set.
     fn are_all_with(self, is_set: impl Fn(&str) -> bool) -> bool {
         match self {
             Self::Auto => RANK_VARIABLES.iter().any(|name| is_set(name)),
@@ -56,15 +59,15 @@ impl Cores {
     }
 }
 
-/// Lets this thread run wherever the system allows. Where it refuses, things stay as they are.
+/// Lets this thread run on all cores that the system allows. Changes nothing if the system refuses.
 fn widen() {
     let mut all = CpuSet::new();
     (0..CpuSet::MAX_CPU).for_each(|core| all.set(core));
     let _ = sched_setaffinity(None, &all);
 }
 
-/// The set of these cores, and how many of them may be busy at once: a control group may grant less time than that of
-/// the whole set.
+/// Returns the set of these cores, and how many of them may be busy at once: a control group may grant less
+/// time than that of the whole set.
 pub(super) fn available(cores: Cores) -> (CpuSet, usize) {
     let query = || {
         let count = thread::available_parallelism().map_or(1, usize::from);
@@ -78,21 +81,22 @@ pub(super) fn available(cores: Cores) -> (CpuSet, usize) {
     all.unwrap_or_else(query)
 }
 
-/// The number of this host's cores, as far as the system tells.
+/// Returns the number of cores of this host, if the system tells it.
 #[must_use]
 pub fn online() -> Option<usize> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     Some(text.lines().filter(|line| line.starts_with("processor")).count()).filter(|count| *count > 0)
 }
 
-/// Whether a core of this host would be idle just now beside this thread.
+/// Returns true if a core of this host is idle at this moment beside this thread.
 #[must_use]
 pub fn one_is_free() -> bool {
     let running = std::fs::read_to_string("/proc/loadavg").ok().and_then(|text| running(&text));
     running.zip(online()).is_some_and(|(running, online)| running < online)
 }
 
-/// The number of threads that run or could, this one among them: what stands before the slash in `0.1 0.2 0.3 1/200 12`.
+/// Returns the number of runnable threads, including this one: the number before the slash in `0.1 0.2 0.3
+/// 1/200 12`.
 fn running(loadavg: &str) -> Option<usize> {
     loadavg.split_whitespace().nth(3)?.split_once('/')?.0.parse().ok()
 }
@@ -111,7 +115,8 @@ pub(super) fn spawn(command: &mut Command, cores: Cores) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Runs something on a thread of its own, whose affinity may be changed; `None` where there is no thread for it.
+/// Runs `run` on a thread of its own, whose affinity it may change. Returns `None` if no thread can be
+/// started.
 fn on_a_thread<T: Send>(run: impl FnOnce() -> T + Send) -> Option<T> {
     thread::scope(|scope| {
         let thread = thread::Builder::new().name("dijitso-cores".to_owned()).spawn_scoped(scope, run);
@@ -134,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_tells_how_many_threads_run() {
+    fn runnable_threads_are_read_from_loadavg() {
         assert_eq!(running("0.10 2.20 3.30 3/412 12345\n"), Some(3));
         assert_eq!(running("0.10 2.20"), None);
         assert!(online().is_none_or(|count| count >= 1));
     }
 
-    /// The cores that a child of this thread may use, as a list: "0-1".
+    /// Returns the cores that a child of this thread may use, as a list: "0-1".
     fn of_child(cores: Cores) -> String {
         let mut command = Command::new("grep");
         command.args(["Cpus_allowed_list", "/proc/self/status"]).stdout(std::process::Stdio::piped());

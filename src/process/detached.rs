@@ -1,9 +1,9 @@
-//! A command that runs beside the program, after whose end nobody may wait for it.
+//! Commands that run beside the program and may outlive it.
 //!
-//! Its input is an open file with a lock (`flock`): the lock is there until both we and the command have ended, so that
-//! others see whether it still runs, whatever has become of us. What it says goes to memory and not to a pipe, which
-//! would end with us, and the command with it. The kernel ends it when it has taken more time of a processor than it
-//! may.
+//! The input of such a command is an open file with a lock (`flock`). The lock stays until both this process
+//! and the command have ended, so that other processes see that the command still runs, also if this process
+//! was killed. Its output goes to memory and not to a pipe: a pipe would break with this process and end the
+//! command. The kernel kills it if it takes more processor time than its limit.
 
 #![forbid(unsafe_code)]
 
@@ -23,98 +23,100 @@ use crate::signals::without_signals;
 
 use super::affinity::{self, Cores};
 
-/// A command that is run aside.
+/// A command that runs beside the program.
 #[derive(Clone, Debug)]
 pub struct DetachedCommand<'a> {
     /// Program and arguments.
     pub argv: &'a [String],
     /// The working directory.
     pub cwd: &'a Path,
-    /// The file that is locked.
+    /// The locked file.
     pub lock: &'a File,
-    /// For how long it may run.
+    /// The limit of its run time, and of its processor time.
     pub limit: Duration,
     /// The cores that it runs on.
     pub cores: Cores,
-    /// All its variables, but for the language of what it says and its directory for temporary files.
+    /// Its environment, apart from `LC_ALL` and `TMPDIR`.
     pub environment: &'a [(OsString, OsString)],
 }
 
-/// How a command that was run aside has ended.
+/// The end of a detached command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DetachedExit {
-    /// Well, and the beginning of what it has said.
+    /// It succeeded. With the beginning of its output.
     Success(String),
-    /// By itself and not well, or by a signal, or by its time limit; and the beginning of what it has said.
+    /// It failed, or ended by a signal or its time limit. With the beginning of its output.
     Failure(String),
 }
 
-/// Something that runs commands aside.
+/// Runs a detached command to its end; a function, so that tests need no compiler.
 pub type RunDetached = fn(&DetachedCommand<'_>) -> io::Result<DetachedExit>;
 
-/// Bytes of what it says that are read.
-const SAID: usize = 1 << 16;
+/// Bytes of its output that are kept.
+const OUTPUT_LIMIT: usize = 1 << 16;
 
 /// Runs a command to its end, or to its time limit.
 ///
 /// # Errors
-/// When it cannot be started.
-pub fn run(aside: &DetachedCommand<'_>) -> io::Result<DetachedExit> {
-    let (program, arguments) = aside.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
+/// Those of the system if it cannot be started.
+pub fn run(command: &DetachedCommand<'_>) -> io::Result<DetachedExit> {
+    let (program, arguments) = command.argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     let mut spawn = std::process::Command::new(program);
-    spawn.args(arguments).current_dir(aside.cwd);
-    spawn.env_clear().envs(aside.environment.iter().map(|(name, value)| (name, value)));
-    spawn.env("LC_ALL", "C").env("TMPDIR", aside.cwd);
-    spawn.stdin(Stdio::from(aside.lock.try_clone()?)).stdout(super::null_device()?);
-    let said = what_is_said().ok();
-    let stderr = said.as_ref().and_then(|said| said.try_clone().ok());
+    spawn.args(arguments).current_dir(command.cwd);
+    spawn.env_clear().envs(command.environment.iter().map(|(name, value)| (name, value)));
+    spawn.env("LC_ALL", "C").env("TMPDIR", command.cwd);
+    spawn.stdin(Stdio::from(command.lock.try_clone()?)).stdout(super::null_device()?);
+    let output = output_file().ok();
+    let stderr = output.as_ref().and_then(|output| output.try_clone().ok());
     spawn.stderr(stderr.map_or_else(super::null_device, |stderr| Ok(Stdio::from(stderr)))?);
     spawn.process_group(0);
-    let mut child = Ended(affinity::spawn(&mut spawn, aside.cores)?);
-    let seconds = Some(aside.limit.as_secs().max(1));
+    let mut child = KillOnDrop(affinity::spawn(&mut spawn, command.cores)?);
+    let seconds = Some(command.limit.as_secs().max(1));
     let limit = Rlimit { current: seconds, maximum: seconds };
     if let Some(process) = i32::try_from(child.0.id()).ok().and_then(Pid::from_raw) {
-        // It starts the compiler proper some milliseconds later. Where that is refused, the time limit is left.
+        // Set in time: the command starts the compiler proper some milliseconds later. If the system refuses,
+        // the limit of run time is left.
         let _ = prlimit(Some(process), Resource::Cpu, limit);
     }
     let begin = Instant::now();
     loop {
         if let Some(status) = child.0.try_wait()? {
-            let said = beginning(said);
+            let text = read_output(output);
             return Ok(if status.success() {
-                DetachedExit::Success(said)
+                DetachedExit::Success(text)
             } else {
-                DetachedExit::Failure(said)
+                DetachedExit::Failure(text)
             });
         }
-        if begin.elapsed() >= aside.limit {
-            return Ok(DetachedExit::Failure(beginning(said)));
+        if begin.elapsed() >= command.limit {
+            return Ok(DetachedExit::Failure(read_output(output)));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// A file in memory that takes so much and no more: who says the same again and again is not listened to.
-fn what_is_said() -> io::Result<File> {
-    let file = File::from(memfd_create("dijitso aside", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    without_signals(|| file.set_len(SAID as u64))?;
+/// Makes a file in memory that takes [`OUTPUT_LIMIT`] bytes and no more, however much the command writes.
+fn output_file() -> io::Result<File> {
+    let file = File::from(memfd_create("dijitso output", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
+    without_signals(|| file.set_len(OUTPUT_LIMIT as u64))?;
     fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
     Ok(file)
 }
 
-fn beginning(said: Option<File>) -> String {
-    let mut text = vec![0; SAID];
-    // What cannot be read is missing, and that is all. Whoever still writes does so behind it.
-    let length = said.and_then(|said| said.read_at(&mut text, 0).ok()).unwrap_or_default();
+/// Returns the output so far. Output that cannot be read is left out; output that is still written comes
+/// behind it.
+fn read_output(output: Option<File>) -> String {
+    let mut text = vec![0; OUTPUT_LIMIT];
+    let length = output.and_then(|output| output.read_at(&mut text, 0).ok()).unwrap_or_default();
     text.truncate(length);
     let end = text.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
     String::from_utf8_lossy(&text[..end]).into_owned()
 }
 
-/// A child that is killed, with all that came of it, and whose status is taken.
-struct Ended(Child);
+/// A child whose process group is killed and whose status is taken when this is dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Ended {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
             if let Some(group) = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw) {
@@ -129,7 +131,7 @@ impl Drop for Ended {
 mod tests {
     use super::*;
 
-    /// Whatever the program has changed of its own meanwhile.
+    /// Changes of the program's own environment do not matter.
     #[test]
     fn a_command_has_the_environment_that_it_is_given() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! The execution context of a build: on which cores its commands run, until when, and whether it is cancelled.
+//! The execution context of a build: on which cores its commands run, until when, and whether it is
+//! cancelled.
 //!
 //! It is passed on with the build, so that everything that the build runs is run in the same way.
 
@@ -28,16 +29,16 @@ impl ExecContext {
         Self { cores, deadline, ..Self::default() }
     }
 
-    /// The same context for a build that ranks await for `timeout` from now; `None` is for ever. An earlier deadline
-    /// stays.
+    /// The same context for a build that ranks await for `timeout` from now; `None` is for ever. An earlier
+    /// deadline stays.
     #[must_use]
     pub fn awaited(self, timeout: Option<Duration>) -> Self {
         let new = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self { deadline: [self.deadline, new].into_iter().flatten().min(), ..self }
     }
 
-    /// How long to wait for other programs: at most `longest`, and at most half of the time until the deadline, so that
-    /// the build itself can still be done in time.
+    /// Returns the time to wait for other programs: at most `longest`, and at most half of the time until the
+    /// deadline, so that the build itself can still be done in time.
     #[must_use]
     pub fn patience(&self, longest: Duration) -> Duration {
         let left = self.deadline.map(|at| at.saturating_duration_since(Instant::now()) / 2);

@@ -1,8 +1,8 @@
 //! Runs a command line with a time limit, a memory limit and captured output.
 //!
-//! [`Runner`] is a trait so that tests of everything above need no compiler; [`Spawn`] starts real processes, never
-//! through a shell. [`slots`] holds back compilers when the host has enough of them, [`cores`] says where they run, and
-//! by [`manner`] another thread can stop them.
+//! [`Runner`] is a trait, so that tests of the layers above need no compiler. [`SystemRunner`] starts real
+//! processes, never through a shell. [`slots`] limits the compilers of a host, [`affinity`] chooses their
+//! cores, and an [`ExecContext`](exec_context::ExecContext) carries their deadline and cancellation.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,7 @@ use slots::{Slot, SlotRequest};
 
 pub use spawn::{SystemRunner, names_launcher};
 
-/// How the output of a command comes back to us.
+/// Ways to capture the output of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capture {
     /// Through a pipe: `DIJITSO_SYSTEM_CALL_METHOD=SUBPROCESS`.
@@ -44,29 +44,29 @@ pub struct Command {
     pub cwd: PathBuf,
     /// After this long the whole process group is killed; `None` waits for ever.
     pub timeout: Option<Duration>,
-    /// How output is captured.
+    /// The way in which output is captured.
     pub capture: Capture,
-    /// Bytes of address space for each process that comes of it; `None` for no limit of ours.
+    /// Address space of each of its processes in bytes; `None` sets no limit.
     pub memory: Option<u64>,
-    /// The cores it runs on; a command of a cancelled context is killed.
+    /// Its cores and cancellation. The command is killed if the context is cancelled.
     pub context: ExecContext,
 }
 
-/// How a command ended.
+/// The end of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// With this exit code.
     Code(i32),
     /// Killed by this signal.
     Signal(i32),
-    /// Killed by us, after the time limit.
+    /// Killed at the time limit.
     TimedOut,
-    /// The host ignores SIGCHLD, so the system threw the status away.
+    /// Unknown, because the host ignores SIGCHLD and the system dropped the status.
     Unknown,
 }
 
 impl Exit {
-    /// The end in words: "ended with exit code 1".
+    /// Describes the end: "ended with exit code 1".
     #[must_use]
     pub fn describe(self) -> String {
         match self {
@@ -81,50 +81,52 @@ impl Exit {
     }
 }
 
-/// What a command that ran left behind.
+/// End and output of a command.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// How it ended.
+    /// Its end.
     pub exit: Exit,
     /// Standard output and error in the order of writing; any bytes, at most [`OUTPUT_LIMIT`].
     pub output: Vec<u8>,
 }
 
-/// Bytes of output that are kept; the rest is read and dropped, so that a chatty compiler cannot fill the memory.
+/// Bytes of output that are kept. The rest is read and dropped, so that no compiler can fill the memory.
 pub const OUTPUT_LIMIT: usize = 8 << 20;
 
-/// Something that runs command lines.
+/// Runs command lines.
 pub trait Runner: Send + Sync {
     /// Runs `command` to its end.
     ///
     /// # Errors
-    /// When the program could not be started at all; `NotFound` when there is no such program.
+    /// Those of the system if the program cannot be started; `NotFound` if there is no such program.
     fn run(&self, command: &Command) -> io::Result<Outcome>;
 
-    /// Waits for a place among the compilers of this host, held until it is dropped.
+    /// Waits for a compiler slot of this host, held until it is dropped.
     ///
-    /// `None` when nobody counts, or after the patience of `request`: it is economy, so the compiler runs all the same.
-    /// Runners that start no real processes take no places.
+    /// Returns `None` if compilers are not counted, or after the patience of the request: slots are for
+    /// economy only, so the compiler runs all the same. Runners that start no real processes take no slots.
     fn slot(&self, request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
         let _ = (request, context);
         None
     }
 
-    /// Whether a core of this host is free just now for a command that nothing waits for.
+    /// Returns true if a core of this host is free at this moment for a command that nothing waits for.
     fn has_free_core(&self) -> bool {
         false
     }
 
-    /// How to run commands beside the program, after whose end they may go on; `None` where that is not to be done.
+    /// Returns the function that runs commands which may outlive the program; `None` if none are to be
+    /// started.
     fn detached(&self) -> Option<RunDetached> {
         None
     }
 }
 
-/// The input of programs that read nothing.
+/// Opens the input of programs that read nothing.
 ///
 /// # Errors
-/// If there is no such device. Otherwise the system would say of the program that it is not there.
+/// Those of the system if there is no such device. Without this, spawning would report that the program is
+/// not there.
 fn null_device() -> io::Result<Stdio> {
     const PATH: &str = "/dev/null";
     let file = File::options().read(true).write(true).open(PATH).map_err(|error| {
@@ -134,7 +136,7 @@ fn null_device() -> io::Result<Stdio> {
     Ok(file.into())
 }
 
-/// Words as one line that a shell splits into the same words, quoted only where that is needed.
+/// Joins words to a line that a shell splits into the same words. Quotes only if necessary.
 #[must_use]
 pub fn join(words: &[String]) -> String {
     let plain = |word: &str| {
@@ -152,7 +154,8 @@ pub fn join(words: &[String]) -> String {
     words.iter().enumerate().map(quoted).collect::<Vec<_>>().join(" ")
 }
 
-/// The program that `word` names: itself with a slash, else the first executable file of that name on `path`.
+/// Finds the program that `word` names: itself if it has a slash, else the first executable file of that name
+/// on `path`.
 ///
 /// `path` is the value of `PATH`. Relative names are taken from `cwd`.
 #[must_use]
@@ -167,12 +170,12 @@ pub fn find_program(word: &str, path: Option<&std::ffi::OsStr>, cwd: &std::path:
     directories(path?).into_iter().find_map(|directory| executable(cwd.join(directory).join(word)))
 }
 
-/// The directories of a list such as `PATH`, each once: login scripts put the same one there again and again.
+/// Returns the directories of a list such as `PATH`, each once: login scripts often repeat them.
 #[must_use]
 pub fn directories(path: &std::ffi::OsStr) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> = Vec::new();
     for directory in std::env::split_paths(path) {
-        // Few, and most differ in their lengths: faster than a table of them.
+        // The list is short and most lengths differ, so this is faster than a table.
         if !directories.iter().any(|known| known.as_os_str() == directory.as_os_str()) {
             directories.push(directory);
         }

@@ -1,14 +1,15 @@
-//! A limit of address space for a process that is already running, and for all that come of it.
+//! Limits the address space of a process that already runs, and of its descendants.
 //!
-//! A limit that is set between fork and exec needs code there, and that forbids `posix_spawn`; one that is set on this
-//! process meanwhile would hit the host. So it is set on the child right after it was created, by `prlimit`, and what
-//! the child starts from then on inherits it. What it has started before is found by walking its descendants, at once
-//! and some milliseconds later again, for a fork that was under way during a walk.
+//! Setting a limit between fork and exec needs code there, which rules out `posix_spawn`. Setting it on this
+//! process meanwhile would limit the host. So `prlimit` sets it on the child right after its creation, and
+//! later descendants inherit it. Earlier ones are found by walking the descendants, at once and again some
+//! milliseconds later, for a fork that was under way during a walk.
 //!
-//! So the limit comes a little late: microseconds, or on a busy machine until this thread gets a core again. What a
-//! process has taken by then it keeps, and it gets no more if that is beyond the limit, which stops a compiler, as it
-//! takes memory in thousands of steps. What stays without a limit: a process whose parent started it and ended before
-//! the first walk, and, on a kernel without `/proc/<pid>/task/<tid>/children`, anything started before that.
+//! So the limit comes a little late: microseconds, or until this thread gets a core on a busy machine. A
+//! process keeps the memory that it has by then. Beyond the limit it gets no more, which stops a compiler,
+//! because compilers allocate in thousands of steps. A process stays without a limit if its parent ended
+//! before the first walk, or if it was started before and the kernel has no
+//! `/proc/<pid>/task/<tid>/children`.
 
 #![forbid(unsafe_code)]
 
@@ -19,11 +20,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
-/// How often a child is walked at most, and the time between two walks.
+/// The number of walks over the descendants of a child, and the time between two.
 const WALKS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(2);
 
-/// A limit on its way to a child and its descendants.
+/// A limit that is being set on a child and its descendants.
 #[derive(Debug)]
 pub(super) struct MemoryLimit {
     limit: Rlimit,
@@ -31,7 +32,7 @@ pub(super) struct MemoryLimit {
 }
 
 impl MemoryLimit {
-    /// A limit of so many bytes, and of no more than this process has itself; without bytes, nothing to be done.
+    /// Makes a limit of `bytes`, and of no more than this process has. `None` sets no limit.
     pub(super) fn new(bytes: Option<u64>) -> Self {
         let Some(bytes) = bytes else {
             return Self { limit: Rlimit { current: None, maximum: None }, walks: 0 };
@@ -41,7 +42,7 @@ impl MemoryLimit {
         Self { limit: Rlimit { current: least(own.current), maximum: least(own.maximum) }, walks: WALKS }
     }
 
-    /// How soon the next walk is due; `None` when there is none.
+    /// Returns the time until the next walk, or `None` after the last.
     pub(super) fn due(&self) -> Option<Duration> {
         (self.walks > 0).then_some(PAUSE)
     }
@@ -56,7 +57,7 @@ impl MemoryLimit {
         while let Some(process) = waiting.pop() {
             if seen.insert(process) {
                 self.set(process);
-                // Read after the limit was set: what comes later inherits it.
+                // Read after the limit was set: later children inherit it.
                 waiting.extend(children(process));
             }
         }
@@ -68,8 +69,8 @@ impl MemoryLimit {
             // It may have ended.
             Ok(_) | Err(Errno::SRCH) => {}
             Err(errno) => {
-                static SAID: AtomicBool = AtomicBool::new(false);
-                if !SAID.swap(true, Ordering::Relaxed) {
+                static LOGGED: AtomicBool = AtomicBool::new(false);
+                if !LOGGED.swap(true, Ordering::Relaxed) {
                     log::warn!("build.memory_limit has no effect: the system refuses to set it ({errno})");
                 }
             }
@@ -77,7 +78,7 @@ impl MemoryLimit {
     }
 }
 
-/// The children of all threads of a process.
+/// Returns the children of all threads of a process.
 fn children(process: u32) -> Vec<u32> {
     let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok());

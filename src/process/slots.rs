@@ -1,18 +1,20 @@
-//! At most so many compilers at once on this host, counted over all programs of this user.
+//! Limits the number of compilers that run at once on this host, over all programs of this user.
 //!
 //! ```text
 //! <build.slots_dir>/<boot id of the host>/slot-0  slot-1 ...
 //! ```
 //!
-//! A compiler runs while its program holds a lock (`flock`) on one of these files, which stay. The kernel drops a lock
-//! with its owner, however that ends, so no slot is ever lost. The file names its owner ([`Owner::tag`]) while it is
-//! locked: the slot of a program that has been stopped does not count. The first of `slot-0.1`, `slot-0.2`, ... that is
-//! free stands in for it. The same holds of a program that has ended while a child that it forked keeps the lock.
+//! A compiler runs while its program holds a lock (`flock`) on one of these files, which stay. The kernel
+//! drops a lock with its owner, however that ends, so no slot is ever lost. The file names its owner
+//! ([`ProcessId::tag`]) while it is locked: the slot of a stopped program does not count, and the first free
+//! one of `slot-0.1`, `slot-0.2`, ... replaces it. The same holds if the program has ended and a child that
+//! it forked keeps the lock.
 //!
-//! A home directory that hosts share has a folder for each host, so hosts do not count each other.
+//! If hosts share a home directory, it has a folder for each host, so hosts do not count each other.
 //!
-//! This is for economy only: whatever is in the way (a disk without locks, a folder of somebody else, a wait that takes
-//! too long), the compiler runs without a slot. Who waits says for whom.
+//! Slots are for economy only. If they do not work (a disk without locks, a folder of another user, a wait
+//! that takes too long), the compiler runs without one. A process that waits long logs which processes it
+//! waits for.
 
 #![forbid(unsafe_code)]
 
@@ -36,12 +38,12 @@ use crate::signals::without_signals;
 use super::affinity::{self, Cores};
 use super::exec_context::ExecContext;
 
-/// A slot that is asked for.
+/// A request for a slot.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotRequest<'a> {
-    /// Where this user's programs count their compilers; absolute.
+    /// The directory in which the programs of this user count their compilers; absolute.
     pub dir: &'a Path,
-    /// Which slots will do; see [`choices`].
+    /// The slots that may be taken; see [`choices`].
     pub choices: &'a [usize],
     /// After this long the compiler runs without one.
     pub patience: Duration,
@@ -61,30 +63,31 @@ impl Drop for Slot {
     }
 }
 
-/// The slots that a build may take: the first `count`, or one for each of its `cores`.
+/// Returns the slots that a build may take: the first `count`, or one for each of its `cores`.
 ///
-/// The latter by the number of the core. Programs that are bound to a core each do not wait for each other, and those
-/// that are bound to the same core do; ranks whose compilers run on all cores of their job share as many.
+/// The slot of a core has the core's number. So programs that are bound to different cores do not wait for
+/// each other, programs on the same core do, and ranks whose compilers run on all cores of their job share as
+/// many slots.
 #[must_use]
 pub fn choices(count: Option<usize>, cores: Cores) -> Vec<usize> {
     if let Some(count) = count {
         return (0..count.max(1)).collect();
     }
-    // Less than the cores of the mask where a control group gives less.
+    // A control group may grant fewer than the mask has.
     let (mask, cores) = affinity::available(cores);
     let bound: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|core| mask.is_set(*core)).take(cores).collect();
     if bound.is_empty() { (0..cores).collect() } else { bound }
 }
 
-/// Waits for one of the slots. `None` if compilers are not counted, all slots stayed taken for too long, or the context
-/// is cancelled or hurried.
+/// Waits for one of the slots. Returns `None` if compilers are not counted, all slots stay taken for too
+/// long, or the context is cancelled or hurried.
 #[must_use]
 pub fn take(request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
     match open_folder(request.dir).and_then(|folder| wait(&folder, request, context)) {
         Ok(slot) => slot,
         Err(why) => {
-            static SAID: AtomicBool = AtomicBool::new(false);
-            if !SAID.swap(true, Ordering::Relaxed) {
+            static LOGGED: AtomicBool = AtomicBool::new(false);
+            if !LOGGED.swap(true, Ordering::Relaxed) {
                 let dir = request.dir.display();
                 log::info!("compilers are not counted in {dir} (build.slots_dir): {why}");
             }
@@ -93,14 +96,14 @@ pub fn take(request: &SlotRequest<'_>, context: &ExecContext) -> Option<Slot> {
     }
 }
 
-/// A place for a command that can wait, and that nothing else waits for.
+/// A slot for a command that nothing waits for, or the leave to run it where compilers are not counted.
 #[derive(Debug)]
 pub struct Spare {
     _slot: Option<Slot>,
 }
 
-/// Waits for a place without a word, as long as `request` says. `None` if all stayed taken: the command is then not to be
-/// run. Where compilers are not counted there is always one.
+/// Waits for a slot for a command that nothing waits for, and logs nothing. Returns `None` if all slots stay
+/// taken: the command is not to be run then. Succeeds at once if compilers are not counted.
 #[must_use]
 pub fn take_spare(request: &SlotRequest<'_>) -> Option<Spare> {
     const NAP: Duration = Duration::from_millis(20);
@@ -123,14 +126,14 @@ pub fn take_spare(request: &SlotRequest<'_>) -> Option<Spare> {
     }
 }
 
-/// The folder of this host, which only this user can have filled.
+/// Opens the folder of this host, which only this user can have filled.
 fn open_folder(dir: &Path) -> io::Result<File> {
-    // A home directory that is not there, as that of a service, is not to be made by a library.
+    // A library must not make a home directory, such as that of a service.
     if !dir.is_dir() && !dir.parent().and_then(Path::parent).is_some_and(Path::is_dir) {
         return Err(io::Error::new(io::ErrorKind::NotFound, "its parent directories are not there"));
     }
     fsutil::create_dirs(dir)?;
-    let all = own(File::from(openat(CWD, dir, FOLDER, Mode::empty())?))?;
+    let all = trusted(File::from(openat(CWD, dir, FOLDER, Mode::empty())?))?;
     let boot = std::str::from_utf8(owner::boot_id()).map_or("", str::trim);
     if !is_boot_id(boot) {
         return Err(io::Error::other("the system does not say when it was started"));
@@ -140,13 +143,13 @@ fn open_folder(dir: &Path) -> io::Result<File> {
         Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
-    own(File::from(openat(&all, boot, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
+    trusted(File::from(openat(&all, boot, FOLDER | OFlags::NOFOLLOW, Mode::empty())?))
 }
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
-/// The open file, if nobody else can have put it there.
-fn own(file: File) -> io::Result<File> {
+/// Returns the open file if only this user or root can have put it there.
+fn trusted(file: File) -> io::Result<File> {
     let facts: Metadata = file.metadata()?;
     match fsutil::untrusted_reason(&facts) {
         Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why)),
@@ -158,10 +161,11 @@ fn is_boot_id(name: &str) -> bool {
     name.len() == 36 && name.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
-/// Folders of hosts, or of their earlier starts, in which nothing was new for this long are removed.
+/// The age at which the folder of a host, or of an earlier boot of it, is removed.
 const OLD: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Removes what hosts have left that were started again, or are no more. One that is only busy makes its folder anew.
+/// Removes the folders of earlier boots and of hosts that are gone. A host that is only busy makes its folder
+/// again.
 fn remove_old(all: &File, dir: &Path) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let (name, path) = (entry.file_name(), entry.path());
@@ -181,18 +185,18 @@ fn remove_old(all: &File, dir: &Path) {
     }
 }
 
-/// After this long it is said who is waited for; then after eight times as long, and so on.
-const SAY_AFTER: Duration = Duration::from_secs(3);
+/// The time of the first log line about a wait. The next comes after eight times as long, and so on.
+const LOG_AFTER: Duration = Duration::from_secs(3);
 
 fn wait(folder: &File, request: &SlotRequest<'_>, context: &ExecContext) -> io::Result<Option<Slot>> {
     const LONGEST: Duration = Duration::from_millis(20);
     let begin = Instant::now();
     let mut nap = Duration::from_millis(1);
-    let mut say_after = SAY_AFTER;
+    let mut log_after = LOG_AFTER;
     let mut holders = Holders::default();
     loop {
         holders.begin_round();
-        // From anywhere, or all that wait would look at the same slot first.
+        // Begins anywhere, or all that wait would try the same slot first.
         let first = usize::try_from(RandomState::new().build_hasher().finish() >> 32).unwrap_or_default();
         for at in 0..request.choices.len() {
             let index = request.choices[(first + at) % request.choices.len()];
@@ -211,15 +215,16 @@ fn wait(folder: &File, request: &SlotRequest<'_>, context: &ExecContext) -> io::
             return Ok(None);
         }
         let waited = begin.elapsed();
-        if waited >= say_after {
-            holders.say(request.choices.len(), waited);
-            say_after *= 8;
+        if waited >= log_after {
+            holders.log(request.choices.len(), waited);
+            log_after *= 8;
         }
         let left = request.patience.saturating_sub(waited);
         if left.is_zero() {
             if !request.patience.is_zero() {
                 log::warn!(
-                    "{} compilers were busy on this host for {:.0} s: compiling all the same (build.max_compilers)",
+                    "{} compilers were busy on this host for {:.0} s: compiling all the same \
+                     (build.max_compilers)",
                     request.choices.len(),
                     request.patience.as_secs_f64()
                 );
@@ -231,18 +236,19 @@ fn wait(folder: &File, request: &SlotRequest<'_>, context: &ExecContext) -> io::
     }
 }
 
-/// How many may stand in for a slot whose owner has been stopped.
-const STAND_INS: usize = 8;
+/// The number of replacements of a slot whose owner was stopped.
+const REPLACEMENTS: usize = 8;
 
-/// Takes the slot with this number, or one that stands in for it.
+/// Takes the slot with this number, or a replacement of it.
 fn try_take(folder: &File, index: usize, holders: &mut Holders) -> io::Result<Option<Slot>> {
-    for stand_in in 0..=STAND_INS {
-        let name = if stand_in == 0 { format!("slot-{index}") } else { format!("slot-{index}.{stand_in}") };
+    for replacement in 0..=REPLACEMENTS {
+        let name =
+            if replacement == 0 { format!("slot-{index}") } else { format!("slot-{index}.{replacement}") };
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = File::from(openat(folder, &name, flags, Mode::RUSR | Mode::WUSR)?);
         if lock(&file)? {
             let tag = ProcessId::current().tag();
-            // What cannot be written is not known: the slot counts.
+            // Without the tag its owner is unknown, and the slot counts.
             let _ = without_signals(|| file.set_len(0).and_then(|()| file.write_all_at(tag.as_bytes(), 0)));
             return Ok(Some(Slot { file }));
         }
@@ -253,7 +259,7 @@ fn try_take(folder: &File, index: usize, holders: &mut Holders) -> io::Result<Op
     Ok(None)
 }
 
-/// Takes the lock of a slot. False when it is taken.
+/// Takes the lock of a slot. Returns false if it is taken.
 fn lock(file: &File) -> io::Result<bool> {
     loop {
         match flock(file, FlockOperation::NonBlockingLockExclusive) {
@@ -265,34 +271,34 @@ fn lock(file: &File) -> io::Result<bool> {
     }
 }
 
-/// Who holds the slots, by their names, as far as one that waits has seen.
+/// The owners of slots by the names of their files, as far as a waiting thread has read them.
 #[derive(Default)]
 struct Holders {
-    /// Owner, and since when it has been seen to do nothing.
+    /// The owner, and since when it has been stopped or dead.
     seen: HashMap<String, (Option<ProcessId>, Option<Instant>)>,
-    looked: Option<Instant>,
-    /// Whether to look at the owners in this round.
-    looks: bool,
+    checked: Option<Instant>,
+    /// True if this round reads the owners.
+    checks: bool,
 }
 
 impl Holders {
-    /// How often owners are looked at: seldom, since slots are looked at often.
-    const LOOK: Duration = Duration::from_millis(250);
+    /// The time between two checks of the owners, which cost more than trying a lock.
+    const CHECK_INTERVAL: Duration = Duration::from_millis(250);
 
-    /// For so long an owner does nothing before its slot does not count any more. Meanwhile a slot that was left and
-    /// taken again has the name of its new owner.
+    /// The time after which the slot of a stopped owner does not count. By then a slot that was released and
+    /// taken again names its new owner.
     const IDLE: Duration = Duration::from_secs(1);
 
     fn begin_round(&mut self) {
-        self.looks = self.looked.is_none_or(|looked| looked.elapsed() >= Self::LOOK);
-        if self.looks {
-            self.looked = Some(Instant::now());
+        self.checks = self.checked.is_none_or(|checked| checked.elapsed() >= Self::CHECK_INTERVAL);
+        if self.checks {
+            self.checked = Some(Instant::now());
         }
     }
 
-    /// Whether the owner of a slot that is taken has been stopped, or has ended.
+    /// Returns true if the owner of a taken slot has been stopped or has ended.
     fn is_idle(&mut self, name: String, file: &File) -> bool {
-        if self.looks {
+        if self.checks {
             let owner = read_owner(file);
             let idle = owner
                 .as_ref()
@@ -306,8 +312,8 @@ impl Holders {
         since.is_some_and(|since| since.elapsed() >= Self::IDLE)
     }
 
-    /// Says who is waited for. Threads that wait for this very process are no news.
-    fn say(&self, count: usize, waited: Duration) {
+    /// Logs which processes hold the slots. If only this process does, that is no warning.
+    fn log(&self, count: usize, waited: Duration) {
         const NAMED: usize = 4;
         let me = ProcessId::current();
         let working = self.seen.values().filter(|(_, idle)| idle.is_none());
@@ -385,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_wait_runs_in_a_free_place_or_not_at_all() {
+    fn a_command_that_nothing_waits_for_takes_a_free_slot_or_is_not_run() {
         let dir = tempfile::tempdir().unwrap();
         let first = take(&ask(dir.path(), &[0])).unwrap();
         assert!(take_spare(&ask(dir.path(), &[0])).is_none());
@@ -398,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_waits_too_long_goes_without_and_other_folders_do_not_count() {
+    fn a_wait_that_is_too_long_ends_without_a_slot_and_other_folders_do_not_count() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let first = take(&ask(one.path(), &[3])).unwrap();
         assert!(take(&ask(one.path(), &[3])).is_none());
@@ -408,9 +414,9 @@ mod tests {
         assert!(take(&ask(one.path(), &[3])).is_some());
     }
 
-    /// A copy of the descriptor, as a process has that the host forked meanwhile, does not keep the slot.
+    /// A process that the host forked has a copy of the descriptor, which does not keep the slot.
     #[test]
-    fn a_slot_is_free_when_it_is_dropped_whoever_has_a_copy() {
+    fn a_dropped_slot_is_free_although_a_copy_of_its_descriptor_is_open() {
         let dir = tempfile::tempdir().unwrap();
         let slot = take(&ask(dir.path(), &[0])).unwrap();
         let copy = slot.file.try_clone().unwrap();
@@ -420,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_somebody_else_are_not_used() {
+    fn slots_of_another_user_are_not_used() {
         let dir = tempfile::tempdir().unwrap();
         let slots = dir.path().join("slots");
         std::fs::DirBuilder::new().mode(0o700).create(&slots).unwrap();
@@ -430,7 +436,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(&slots).unwrap().count(), 0);
         mode(0o700);
         drop(take(&ask(&slots, &[0])).unwrap());
-        // A link in the place of the host's folder, or of a slot.
+        // A link instead of a slot, or of the folder of the host.
         let host = std::fs::read_dir(&slots).unwrap().next().unwrap().unwrap().path();
         std::fs::remove_file(host.join("slot-0")).unwrap();
         symlink(dir.path().join("target"), host.join("slot-0")).unwrap();
@@ -456,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_of_hosts_that_are_no_more_are_removed() {
+    fn folders_of_hosts_that_are_gone_are_removed() {
         let dir = tempfile::tempdir().unwrap();
         let make = |name: &str, days: u64| {
             let folder = dir.path().join(name);
@@ -474,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn one_slot_for_each_core_unless_they_are_counted() {
+    fn there_is_one_slot_for_each_core_unless_a_count_is_given() {
         assert_eq!(choices(Some(3), Cores::Auto), [0, 1, 2]);
         assert_eq!(choices(Some(0), Cores::Auto), [0]);
         let cores = std::thread::available_parallelism().unwrap().get();

@@ -1,7 +1,7 @@
 //! The runner that starts real processes.
 //!
-//! They are created by `posix_spawn` (the standard library uses it whenever no code has to run between fork and exec),
-//! which is safe beside InfiniBand drivers.
+//! It creates them by `posix_spawn`, which is safe beside InfiniBand drivers. The standard library uses it if
+//! no code has to run between fork and exec.
 
 #![forbid(unsafe_code)]
 
@@ -48,13 +48,14 @@ impl Runner for SystemRunner {
             .split_first()
             .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty command line"))?;
         let mut spawn = std::process::Command::new(program);
-        // Diagnostics are searched for "error:", so they must not be translated.
+        // Diagnostics must not be translated, since they are searched for "error:".
         spawn.args(arguments).current_dir(&command.cwd).env("LC_ALL", "C");
         if command.cwd.is_absolute() && !names_launcher(&command.argv) {
-            // What a compiler that is killed leaves there goes with the folder.
+            // Files that a killed compiler leaves are removed with the folder.
             spawn.env("TMPDIR", &command.cwd);
         }
-        // A group of its own, so that a time limit ends the compiler's children too, and so does the end of this process.
+        // In a group of its own, so that the time limit and the end of this process also end the compiler's
+        // children.
         spawn.process_group(0);
         match command.capture {
             Capture::Pipe => through_pipe(&mut spawn, command),
@@ -63,11 +64,12 @@ impl Runner for SystemRunner {
     }
 }
 
-/// Programs that start compilers for others, also later and elsewhere: the servers that some of them leave behind must
-/// not keep a directory that is soon gone.
+/// Programs that run compilers for other processes, also later and on other hosts. Some leave servers behind,
+/// whose temporary directory must not be one that is soon removed.
 const LAUNCHERS: [&str; 7] = ["ccache", "sccache", "distcc", "pump", "icecc", "icerun", "buildcache"];
 
-/// Whether a command line runs a compiler by one of them, by its name or by a link: `/usr/lib/ccache/g++`.
+/// Returns true if a command line runs a compiler through a launcher such as ccache, by its name or by a
+/// link: `/usr/lib/ccache/g++`.
 #[must_use]
 pub fn names_launcher(argv: &[String]) -> bool {
     let is_launcher =
@@ -78,7 +80,7 @@ pub fn names_launcher(argv: &[String]) -> bool {
         program.and_then(|program| program.canonicalize().ok()).is_some_and(|program| is_launcher(&program))
     };
     let words = || argv.iter().filter(|word| !word.starts_with('-'));
-    // Options begin where the words of the compiler command end, but for those of "nice -n 5 ccache g++".
+    // Options follow the words of the compiler command, except in commands such as "nice -n 5 ccache g++".
     words().any(|word| is_launcher(Path::new(word)))
         || argv.iter().take_while(|word| !word.starts_with('-')).any(leads_to_launcher)
 }
@@ -86,17 +88,17 @@ pub fn names_launcher(argv: &[String]) -> bool {
 fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
     let (mut reader, writer) = io::pipe()?;
     spawn.stdout(writer.try_clone()?).stderr(writer);
-    let mut watch = Watch::start(spawn, command)?;
-    // The command object still holds our copies of the write end: without this there is no end of file.
+    let mut child = RunningChild::start(spawn, command)?;
+    // The command object still holds copies of the write end; with them there would be no end of file.
     spawn.stdout(Stdio::null()).stderr(Stdio::null());
 
     let mut output = Vec::new();
-    // Not on the stack, which is that of the host's thread and may be small.
+    // On the heap: the stack of the host's thread may be small.
     let mut buffer = vec![0_u8; 16 << 10];
     loop {
-        // Asked first, so that what the child wrote before its end is still read below.
-        let ended = watch.ended()?;
-        let patience = if ended { Duration::ZERO } else { watch.slice() };
+        // Checked first, so that all that the child wrote before its end is read below.
+        let ended = child.ended()?;
+        let patience = if ended { Duration::ZERO } else { child.slice() };
         if readable(&reader, patience)? {
             let count = match reader.read(&mut buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -111,18 +113,19 @@ fn through_pipe(spawn: &mut std::process::Command, command: &Command) -> io::Res
                 break;
             }
         } else if ended {
-            // A grandchild (a compiler cache's daemon, say) holds the pipe open: what it will write is not ours.
+            // A grandchild, such as the daemon of a compiler cache, holds the pipe open. Its output is not
+            // wanted.
             break;
         }
     }
-    Ok(Outcome { exit: watch.finish()?, output })
+    Ok(Outcome { exit: child.finish()?, output })
 }
 
 fn through_file(spawn: &mut std::process::Command, command: &Command) -> io::Result<Outcome> {
     let mut file: File = tempfile::tempfile_in(environment::temp_dir())?;
     spawn.stdout(file.try_clone()?).stderr(file.try_clone()?);
-    let watch = Watch::start(spawn, command)?;
-    let exit = watch.finish()?;
+    let child = RunningChild::start(spawn, command)?;
+    let exit = child.finish()?;
     file.rewind()?;
     let mut output = Vec::new();
     file.take(OUTPUT_LIMIT as u64).read_to_end(&mut output)?;
@@ -139,18 +142,18 @@ fn readable(reader: &io::PipeReader, slice: Duration) -> io::Result<bool> {
     }
 }
 
-/// A running child and its deadline.
-struct Watch {
+/// A running child and its limits.
+struct RunningChild {
     child: Child,
     deadline: Option<Instant>,
     memory: MemoryLimit,
     context: ExecContext,
     exit: Option<Exit>,
-    /// Until the child has ended or was killed.
+    /// Held until the child has ended or was killed.
     _tie: Option<Tie>,
 }
 
-impl Watch {
+impl RunningChild {
     fn start(spawn: &mut std::process::Command, command: &Command) -> io::Result<Self> {
         let tie = Tie::new().ok();
         let input = tie.as_ref().and_then(|tie| tie.input().ok());
@@ -164,14 +167,14 @@ impl Watch {
         Ok(Self { child, deadline, memory, context, exit: None, _tie: tie })
     }
 
-    /// How long to sleep at most before looking again.
+    /// Returns the time to sleep at most before the next check.
     fn slice(&self) -> Duration {
         const LONGEST: Duration = Duration::from_millis(50);
         let longest = self.memory.due().unwrap_or(LONGEST);
         self.deadline.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
     }
 
-    /// Whether the child has ended; kills it when its time is over, or when nobody wants it any more.
+    /// Returns true if the child has ended. Kills it at its deadline, or if its context is cancelled.
     fn ended(&mut self) -> io::Result<bool> {
         if self.exit.is_some() {
             return Ok(true);
@@ -206,10 +209,11 @@ impl Watch {
     fn kill(&mut self) {
         let group = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         if let Some(group) = group {
-            // The group may already be gone, which is what we want.
+            // An error means that the group is gone already.
             let _ = kill_process_group(group, Signal::KILL);
         }
-        // A process that waits for a disk that is gone does not even die of this, and must not hold us for ever.
+        // A process that waits for a lost disk does not end by this either, and must not block this thread
+        // for ever.
         const PATIENCE: Duration = Duration::from_secs(10);
         let begin = Instant::now();
         let mut nap = Duration::from_micros(50);
@@ -223,19 +227,19 @@ impl Watch {
         }
     }
 
-    /// Waits for the end, with short naps at first: a small compile takes some 40 ms.
+    /// Waits for the end, with short sleeps at first: a small compile takes some 40 ms.
     fn finish(mut self) -> io::Result<Exit> {
         let mut nap = Duration::from_micros(50);
         while !self.ended()? {
             std::thread::sleep(nap.min(self.slice()));
             nap = (nap * 2).min(Duration::from_millis(5));
         }
-        Ok(self.exit.expect("ended() said so"))
+        Ok(self.exit.expect("ended() returned true"))
     }
 }
 
-impl Drop for Watch {
-    /// Whatever happened to us, no child is left behind.
+impl Drop for RunningChild {
+    /// Leaves no child behind, also after an error or a panic.
     fn drop(&mut self) {
         if self.exit.is_none() {
             self.kill();
@@ -270,7 +274,7 @@ mod tests {
         }
     }
 
-    /// The server that ccache and its kind leave behind would keep a directory that is soon gone.
+    /// The server that ccache and its like leave behind would keep a directory that is soon removed.
     #[test]
     fn launchers_of_compilers_keep_the_temporary_directory_of_the_host() {
         use std::os::unix::fs::{PermissionsExt, symlink};
@@ -281,7 +285,7 @@ mod tests {
             std::fs::set_permissions(dir.path().join(name), std::fs::Permissions::from_mode(0o700)).unwrap();
         }
         symlink("sccache", dir.path().join("masquerade-c++")).unwrap();
-        let told = |words: &[&str]| {
+        let output_of = |words: &[&str]| {
             let argv: Vec<String> =
                 words.iter().map(|word| word.replace("DIR", dir.path().to_str().unwrap())).collect();
             let command = Command {
@@ -294,10 +298,10 @@ mod tests {
             };
             String::from_utf8(SystemRunner.run(&command).unwrap().output).unwrap()
         };
-        let ours = format!("TMPDIR is {}\n", dir.path().display());
-        assert_eq!(told(&["DIR/g++", "-I/opt/ccache", "x.cpp"]), ours);
+        let staging = format!("TMPDIR is {}\n", dir.path().display());
+        assert_eq!(output_of(&["DIR/g++", "-I/opt/ccache", "x.cpp"]), staging);
         let host = std::env::var("TMPDIR").unwrap_or_else(|_| "unset".to_owned());
-        let theirs = format!("TMPDIR is {host}\n");
+        let inherited = format!("TMPDIR is {host}\n");
         for words in [
             &["DIR/sccache", "g++"][..],
             &["env", "DIR/sccache", "g++"],
@@ -305,7 +309,7 @@ mod tests {
             &["DIR/masquerade-c++", "-O2"],
             &["env", "DIR/masquerade-c++"],
         ] {
-            assert_eq!(told(words), theirs, "{words:?}");
+            assert_eq!(output_of(words), inherited, "{words:?}");
         }
     }
 
@@ -344,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_daemon_that_keeps_the_pipe_does_not_hold_us() {
+    fn a_daemon_that_keeps_the_pipe_open_does_not_block_the_runner() {
         let begin = Instant::now();
         let outcome = run(&["sh", "-c", "sleep 20 & echo done"], Capture::Pipe, None).unwrap();
         assert_eq!((outcome.exit, outcome.output.as_slice()), (Exit::Code(0), b"done\n".as_slice()));
@@ -352,14 +356,14 @@ mod tests {
     }
 
     #[test]
-    fn a_chatty_program_is_cut_and_not_blocked() {
+    fn long_output_is_truncated_and_does_not_block_the_program() {
         let outcome =
             run(&["head", "-c", &(OUTPUT_LIMIT + 100_000).to_string(), "/dev/zero"], Capture::Pipe, None)
                 .unwrap();
         assert_eq!((outcome.exit, outcome.output.len()), (Exit::Code(0), OUTPUT_LIMIT));
     }
 
-    /// Waits until a process is no more, or only a status that its parent has not asked for.
+    /// Waits until a process has ended, or only its status is left.
     fn is_gone(process: &str) -> bool {
         let begin = Instant::now();
         while begin.elapsed() < Duration::from_secs(20) {
@@ -386,7 +390,7 @@ mod tests {
         }
     }
 
-    /// A compiler that reads from a terminal in the background is stopped by the system, not ended.
+    /// The system stops a compiler that reads from a terminal in the background, and does not end it.
     #[test]
     fn a_stopped_command_is_killed_at_the_time_limit() {
         for signal in ["STOP", "TSTP", "TTOU"] {
@@ -401,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_happens_to_us_the_command_ends() {
+    fn the_command_ends_with_its_runner() {
         let command = |limit| Command {
             argv: Vec::new(),
             cwd: environment::temp_dir(),
@@ -413,10 +417,10 @@ mod tests {
         for limit in [None, Some(Duration::from_secs(60))] {
             let mut sleep = std::process::Command::new("sleep");
             sleep.arg("60").process_group(0);
-            let watch = Watch::start(&mut sleep, &command(limit)).unwrap();
-            let process = watch.child.id().to_string();
-            // An error in the middle of a run, or a panic.
-            drop(watch);
+            let child = RunningChild::start(&mut sleep, &command(limit)).unwrap();
+            let process = child.child.id().to_string();
+            // As an error in the middle of a run does, or a panic.
+            drop(child);
             assert!(is_gone(&process));
             assert!(!Path::new("/proc").join(process).exists(), "its status was taken");
         }
