@@ -141,8 +141,8 @@ fn check_initialised(path: &Path) -> Result<()> {
     let same = |known: &&Uninitialized| known.path == path || (known.file.is_some() && known.file == file);
     broken.iter().find(same).map_or(Ok(()), |known| {
         let text = format!(
-            "the dynamic loader refuses {}: {}. This process has tried it before and cannot load another library \
-             from this path: correct the source and start the program again",
+            "the dynamic loader refuses {}: {}. This process has tried it before and cannot load another \
+             library from this path: correct the source and start the program again",
             path.display(),
             known.reason
         );
