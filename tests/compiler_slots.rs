@@ -105,7 +105,7 @@ fn build_three(id: &str) {
 }
 
 #[test]
-fn eight_programs_run_two_compilers_at_once() {
+fn slots_limit_eight_programs_to_two_compilers() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("running")).unwrap();
     let programs: Vec<Child> = (0..8).map(|id| start(&format!("build {id}"), dir.path())).collect();
@@ -207,7 +207,7 @@ fn left(dir: &Path) -> usize {
 }
 
 #[test]
-fn a_program_that_is_killed_leaves_no_compiler_and_the_next_one_nothing() {
+fn a_killed_program_leaves_no_compiler_and_its_successor_no_slot_or_folder() {
     for name in ["INT", "TERM", "HUP", "KILL"] {
         let dir = tempfile::tempdir().unwrap();
         let mut program = start("slow", dir.path());

@@ -65,7 +65,7 @@ fn child_process() {
 
 fn jit(
     session: &Session,
-    agreed: Option<&CommState>,
+    state: Option<&CommState>,
     params: &Resolved,
     name: &str,
     element: Option<&str>,
@@ -79,8 +79,8 @@ fn jit(
     };
     let mut callbacks = Callbacks { generate: Some(Box::new(&mut generate)), ..Callbacks::default() };
     let request = Ok(Request { name, params });
-    match agreed {
-        Some(agreed) => session.jit_on(&ThreadComm::single(), agreed, request, &mut callbacks),
+    match state {
+        Some(state) => session.jit_on(&ThreadComm::single(), state, request, &mut callbacks),
         None => session.jit(request, &mut callbacks),
     }
     .unwrap_or_else(|error| panic!("{name}: {error}"))
@@ -97,7 +97,7 @@ fn start(number: usize, dir: &Path) -> Child {
 }
 
 #[test]
-fn eight_programs_build_and_load_while_room_is_made_again_and_again() {
+fn gc_goes_unnoticed_by_eight_programs_that_build_and_load() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().canonicalize().unwrap();
     for name in ["cache", "tmp"] {

@@ -110,14 +110,14 @@ fn an_initialiser_that_throws_is_the_same_error_on_all_ranks_and_the_host_goes_o
         let results = run(3, |comm| {
             let cache = dir.path().join(format!("cache{}", comm.rank() % 2));
             let params = params(&cache, &[("parallel.buildon", buildon)]).resolve().unwrap();
-            let (session, agreed) = (Session::default(), CommState::default());
+            let (session, state) = (Session::default(), CommState::default());
             let ask = |name: &str, code: &str| {
                 let generate = |_: GenerateRequest<'_>, source: &mut Source| {
                     source.code = Some(code.as_bytes().to_vec());
                     Ok(())
                 };
                 let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
-                session.jit_on(comm, &agreed, Ok(Request { name, params: &params }), &mut callbacks)
+                session.jit_on(comm, &state, Ok(Request { name, params: &params }), &mut callbacks)
             };
             let error = ask("thrower", thrower).unwrap_err();
             (error, call(&ask("healthy", healthy).unwrap(), "answer"))

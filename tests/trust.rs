@@ -157,7 +157,7 @@ fn another_place_is_taken_where_the_wanted_one_is_not_safe() {
     let error = taken(&[&open, &new]).unwrap_err();
     assert!(error.to_string().contains("the group can replace"), "{error}");
     assert!(!new.exists(), "nothing is made in an unsafe place");
-    // What was asked for and is not there is a mistake to be told.
+    // A directory that was named and does not exist is an error.
     let error = taken(&[&bench.at.join("gone"), &safe]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
 }

@@ -181,9 +181,9 @@ fn a_stream_is_copied_to_the_end_that_its_manifest_gives() {
         let mut to = child.stdin.take().unwrap();
         let data = data.to_vec();
         let feed = std::thread::spawn(move || {
-            let mut told = to.write_all(&data);
-            while endless && told.is_ok() {
-                told = to.write_all(&[0; 1 << 16]);
+            let mut written = to.write_all(&data);
+            while endless && written.is_ok() {
+                written = to.write_all(&[0; 1 << 16]);
             }
         });
         let output = ended(child);

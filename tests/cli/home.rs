@@ -78,13 +78,13 @@ impl Home {
     }
 
     pub(crate) fn cache(&self) -> Cache {
-        let around = Environment {
+        let environment = Environment {
             variables: [("HOME", self.dir.path().display().to_string())].into(),
             cwd: self.dir.path().to_owned(),
             uid: 0,
             system_dir: "/nonexistent".into(),
         };
-        let params = Params::in_environment(&around).unwrap().resolve().unwrap();
+        let params = Params::in_environment(&environment).unwrap().resolve().unwrap();
         Cache::new(&params.cache.cache_dir, &params.cache)
     }
 

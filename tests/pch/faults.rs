@@ -14,11 +14,11 @@ use crate::child;
 
 const PART: &str = "DIJITSO_TEST_PCH_PART";
 
-/// Returns the command of a child process that runs `part` on a bench. `around` is a command that starts its
+/// Returns the command of a child process that runs `part` on a bench. `wrapper` is a command that starts its
 /// last arguments.
-fn program(around: &[&str], part: &str, at: &Path) -> Command {
+fn program(wrapper: &[&str], part: &str, at: &Path) -> Command {
     let own = std::env::current_exe().unwrap();
-    let mut words = around.iter().map(|word| (*word).into()).chain([own.into_os_string()]);
+    let mut words = wrapper.iter().map(|word| (*word).into()).chain([own.into_os_string()]);
     let mut command = Command::new(words.next().unwrap());
     command.args(words).args(child::arguments("faults::child_process"));
     command.env(PART, part).current_dir(at).stdin(Stdio::null()).stdout(Stdio::null());
@@ -226,8 +226,8 @@ fn on_a_full_disk_a_program_compiles_plainly() {
         }
         let mount =
             format!("mount -t tmpfs -o size={size}k,mode=700 none {} && exec \"$0\" \"$@\"", store.display());
-        let around = ["unshare", "--mount", "sh", "-c", &mount];
-        let output = program(&around, "full", &bench.at).stderr(Stdio::piped()).output().unwrap();
+        let wrapper = ["unshare", "--mount", "sh", "-c", &mount];
+        let output = program(&wrapper, "full", &bench.at).stderr(Stdio::piped()).output().unwrap();
         assert!(output.status.success(), "{size}k: {}", String::from_utf8_lossy(&output.stderr));
     }
 }

@@ -124,7 +124,7 @@ fn no_build_waits_longer_than_twice_what_those_before_it_took() {
 
 /// The headers are read once, and the result is remembered.
 #[test]
-fn few_headers_are_not_worth_it_unless_somebody_says_so() {
+fn few_headers_are_precompiled_only_if_the_host_says_so() {
     let mut bench = Bench::new("/usr/bin/g++", "auto");
     let code = |name: &str| format!("#include <stddef.h>\nextern \"C\" int f_{name}() {{ return 1; }}\n");
     let jit = |bench: &Bench, name: &str| bench.jit_with(name, &code(name), None).unwrap();

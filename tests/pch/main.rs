@@ -154,7 +154,7 @@ fn a_cache_behind_a_symbolic_link_has_preambles_too() {
 }
 
 #[test]
-fn what_is_damaged_or_could_be_somebody_elses_is_not_used() {
+fn damaged_and_foreign_preambles_are_not_used() {
     let bench = Bench::new("/usr/bin/g++", "always");
     bench.jit("first");
     let folder = bench.made().remove(0);

@@ -52,13 +52,13 @@ fn c15_an_unknown_call_method_is_an_error_whenever_it_is_set() {
     }
     let with = |method: &str| {
         let variables = [("HOME", "/h".to_owned()), ("DIJITSO_SYSTEM_CALL_METHOD", method.to_owned())];
-        let around = Environment {
+        let environment = Environment {
             variables: variables.into(),
             cwd: "/".into(),
             uid: rustix::process::geteuid().as_raw(),
             system_dir: "/nonexistent".into(),
         };
-        Params::in_environment(&around)
+        Params::in_environment(&environment)
     };
     assert_eq!(with("OS_SYSTEM").unwrap().get("build.system_call_method").unwrap(), "OS_SYSTEM");
     assert!(with("POPEN").unwrap_err().message().contains("DIJITSO_SYSTEM_CALL_METHOD"));
