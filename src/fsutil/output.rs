@@ -30,11 +30,11 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug)]
 pub struct OutputFile {
     file: File,
-    staged: Staging,
+    staged: StagedOutput,
 }
 
 #[derive(Debug)]
-enum Staging {
+enum StagedOutput {
     /// None: the bytes go straight to the target.
     No,
     /// The file has no name yet, so nothing is left if the program is killed.
@@ -73,7 +73,7 @@ impl OutputFile {
     }
 
     fn direct(file: File) -> io::Result<Self> {
-        Ok(Self { file, staged: Staging::No })
+        Ok(Self { file, staged: StagedOutput::No })
     }
 
     fn stage(target: PathBuf, mode: u32) -> io::Result<Self> {
@@ -84,19 +84,19 @@ impl OutputFile {
         if Path::new("/proc/self/fd").is_dir() {
             let unnamed = File::options().write(true).mode(mode).custom_flags(libc::O_TMPFILE).open(dir);
             if let Ok(file) = unnamed {
-                return Ok(Self { file, staged: Staging::Unnamed { target, mode } });
+                return Ok(Self { file, staged: StagedOutput::Unnamed { target, mode } });
             }
         }
         let (file, path) = staging(dir, mode)?.into_parts();
-        Ok(Self { file, staged: Staging::Named { target, path } })
+        Ok(Self { file, staged: StagedOutput::Named { target, path } })
     }
 
     /// Returns the hidden file that is left if this process is killed; `None` if there is none.
     #[must_use]
     pub fn leftover(&self) -> Option<&Path> {
         match &self.staged {
-            Staging::Named { path, .. } => Some(path),
-            Staging::No | Staging::Unnamed { .. } => None,
+            StagedOutput::Named { path, .. } => Some(path),
+            StagedOutput::No | StagedOutput::Unnamed { .. } => None,
         }
     }
 
@@ -108,8 +108,8 @@ impl OutputFile {
         self.file.flush()?;
         let Self { file, staged } = self;
         let target = match &staged {
-            Staging::No => return Ok(()),
-            Staging::Unnamed { target, .. } | Staging::Named { target, .. } => target,
+            StagedOutput::No => return Ok(()),
+            StagedOutput::Unnamed { target, .. } | StagedOutput::Named { target, .. } => target,
         };
         sync(&file)?;
         allow(Op::Name, target)?;
@@ -119,9 +119,9 @@ impl OutputFile {
             Err(_) => {}
         }
         match staged {
-            Staging::No => Ok(()),
-            Staging::Named { target, path } => path.persist(target).map_err(|error| error.error),
-            Staging::Unnamed { target, mode } => {
+            StagedOutput::No => Ok(()),
+            StagedOutput::Named { target, path } => path.persist(target).map_err(|error| error.error),
+            StagedOutput::Unnamed { target, mode } => {
                 let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
                 let name = |at: &Path| linkat(CWD, &unnamed, CWD, at, AtFlags::SYMLINK_FOLLOW);
                 match name(&target) {
