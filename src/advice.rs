@@ -1,37 +1,37 @@
-//! What to do next about a failure: one table for what the system, compilers and the dynamic loader say.
+//! Advice on failures: tables for the messages of the system, of compilers and of the dynamic loader.
 //!
-//! Messages end with a sentence from here, so that each kind of failure has the same advice wherever it happens.
+//! Error messages end with a sentence from here, so that the same failure has the same advice in all places.
 
 #![forbid(unsafe_code)]
 
 use std::io;
 
-/// A disk without room.
+/// The disk is full.
 const FULL: &str = "the disk or its quota is full: make room (dijitso gc, dijitso clean), or name directories on another \
                     disk (DIJITSO_CACHE_DIR for the cache, cache.temp_dir_root for builds)";
 
-/// A disk that cannot be written.
+/// The disk cannot be written.
 const READ_ONLY: &str = "the disk is read-only: name a cache that can be written (DIJITSO_CACHE_DIR), or set cache.frozen \
                          to use only what is in this one";
 
-/// Files of others.
+/// The file belongs to another user.
 const NOT_PERMITTED: &str = "this user may not do that there: name a directory of yours (DIJITSO_CACHE_DIR for the cache, \
                              cache.temp_dir_root for builds), or change its owner or mode";
 
-/// Too little memory.
+/// Memory is short.
 const MEMORY: &str = "memory is short: run fewer compilers at once (build.max_compilers), ask for less optimisation \
                       (build.cxxflags_opt), or raise build.memory_limit if it is set";
 
-/// A header that is not found.
+/// A header is not found.
 const HEADER: &str = "add its directory to build.include_dirs, or install it";
 
-/// A library that the linker does not find.
+/// The linker does not find a library.
 const LIBRARY: &str = "add its directory to build.lib_dirs, install it, or correct build.libs";
 
-/// A library that is too large for a limit.
+/// A file is larger than a limit.
 const FILE_SIZE: &str = "a limit on the size of files is in force: see ulimit -f";
 
-/// What compilers and linkers say, with what is to be done; the first that fits holds.
+/// Messages of compilers and linkers, with the advice. The first match counts.
 const COMPILERS: &[(&[&str], &str)] = &[
     (&["No space left on device", "Disk quota exceeded"], FULL),
     (
@@ -62,7 +62,7 @@ const COMPILERS: &[(&[&str], &str)] = &[
     (&["license"], "the compiler has got no license: try again later, or use another (CXX, CC)"),
 ];
 
-/// What the dynamic loader says, with what is to be done.
+/// Messages of the dynamic loader, with the advice.
 const LOADERS: &[(&str, &str)] = &[
     (
         "failed to map segment",
@@ -79,8 +79,8 @@ const LOADERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// What to do about a failed operation on a file of the cache or of a build. Nothing where the error was not the system's:
-/// then it says so itself.
+/// Returns the advice on a failed operation on a file of the cache or of a build. Errors that the system did not raise have
+/// none: their text says it.
 #[must_use]
 pub fn of_cause(cause: &io::Error) -> Option<&'static str> {
     use io::ErrorKind;
@@ -88,29 +88,29 @@ pub fn of_cause(cause: &io::Error) -> Option<&'static str> {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Some(FULL),
         ErrorKind::FileTooLarge => Some(FILE_SIZE),
         ErrorKind::ReadOnlyFilesystem => Some(READ_ONLY),
-        // Of a temporary file, the number is in the text alone.
+        // The error of a temporary file has its number in the text only.
         ErrorKind::PermissionDenied if cause.to_string().contains("(os error ") => Some(NOT_PERMITTED),
         ErrorKind::OutOfMemory => Some(MEMORY),
         ErrorKind::StaleNetworkFileHandle => {
-            Some("the network disk has changed: try again; dijitso doctor looks at it")
+            Some("the network disk has changed: try again; dijitso doctor checks it")
         }
         _ => match cause.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE) => Some("too many files are open: see ulimit -n"),
-            Some(libc::EIO) => Some("the disk has a fault: dijitso doctor looks at it"),
+            Some(libc::EIO) => Some("the disk has a fault: dijitso doctor checks it"),
             _ => None,
         },
     }
 }
 
-/// What to do about a compiler or linker that failed with this output, or by a signal that is nobody's fault but the
-/// memory's.
+/// Returns the advice on a compiler or linker that failed with this output. `killed`: by signal 9, with which the system
+/// ends a process that takes too much memory.
 #[must_use]
 pub fn of_compiler(output: &str, killed: bool) -> Option<&'static str> {
     let lines = || output.lines().map(str::trim);
-    let said =
+    let has =
         |marks: &[&str]| lines().any(|line| !is_quoted(line) && marks.iter().any(|mark| line.contains(mark)));
-    let known = COMPILERS.iter().find(|(marks, _)| said(marks)).map(|(_, advice)| *advice);
-    // "cc1plus: fatal error: x.cpp: No such file or directory" is about a source.
+    let known = COMPILERS.iter().find(|(marks, _)| has(marks)).map(|(_, advice)| *advice);
+    // "cc1plus: fatal error: x.cpp: No such file or directory" means the source and not a header.
     let lacks_header = |line: &str| {
         line.contains(": fatal error: ")
             && line.ends_with(": No such file or directory")
@@ -119,13 +119,13 @@ pub fn of_compiler(output: &str, killed: bool) -> Option<&'static str> {
     known.or_else(|| lines().any(lacks_header).then_some(HEADER)).or_else(|| killed.then_some(MEMORY))
 }
 
-/// What to do about a library that the dynamic loader refuses for this reason.
+/// Returns the advice on a library that the dynamic loader refuses for this reason.
 #[must_use]
 pub fn of_loader(reason: &str) -> Option<&'static str> {
     LOADERS.iter().find(|(mark, _)| reason.contains(mark)).map(|(_, advice)| *advice)
 }
 
-/// "   12 |  text": the source is quoted.
+/// Tells if a line quotes the source: "   12 |  text".
 fn is_quoted(line: &str) -> bool {
     line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start().starts_with('|')
 }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn errors_of_the_system_say_what_to_do_next() {
+    fn errors_of_the_system_have_advice() {
         for (errno, word) in [
             (libc::ENOSPC, "dijitso gc"),
             (libc::EDQUOT, "dijitso gc"),
@@ -153,11 +153,11 @@ mod tests {
         }
         assert_eq!(of_cause(&io::Error::from_raw_os_error(libc::ENOENT)), None);
         let refused = io::Error::new(io::ErrorKind::PermissionDenied, "others can write to it");
-        assert_eq!(of_cause(&refused), None, "it has said why");
+        assert_eq!(of_cause(&refused), None, "its text says why");
     }
 
     #[test]
-    fn errors_of_compilers_say_what_to_do_next() {
+    fn errors_of_compilers_have_advice() {
         for (output, word) in [
             ("x.cpp:1:10: fatal error: eigen.h: No such file or directory", "build.include_dirs"),
             ("x.cpp:1:10: fatal error: 'eigen.h' file not found", "build.include_dirs"),
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_loader_say_what_to_do_next() {
+    fn errors_of_the_loader_have_advice() {
         for (reason, word) in [
             ("x.so: failed to map segment from shared object: Operation not permitted", "noexec"),
             ("x.so: undefined symbol: other", "build.libs"),

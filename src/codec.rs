@@ -1,4 +1,4 @@
-//! Numbers and byte strings in a row: what all binary formats of the crate are made of.
+//! The encoding of numbers and byte strings that all binary formats of the crate use.
 //!
 //! ```text
 //! u32   := 4 bytes, little endian
@@ -14,13 +14,13 @@ use sha2::{Digest, Sha256};
 /// A SHA-256 digest.
 pub type Digest32 = [u8; 32];
 
-/// The SHA-256 digest of `data`.
+/// Computes the SHA-256 digest of `data`.
 #[must_use]
 pub fn digest(data: &[u8]) -> Digest32 {
     Sha256::digest(data).into()
 }
 
-/// Bytes as lower-case hexadecimal.
+/// Formats bytes as lower-case hexadecimal digits.
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -31,9 +31,9 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// An empty buffer with room for `size` bytes; `None` when there is not enough memory.
+/// Allocates an empty buffer for `size` bytes; `None` if there is not enough memory.
 ///
-/// For sizes that come from outside. A program whose small allocations fail is ended by Rust.
+/// For sizes that are input. If any other allocation fails, Rust ends the program.
 #[must_use]
 pub fn try_with_capacity(size: usize) -> Option<Vec<u8>> {
     let mut buffer = Vec::new();
@@ -41,7 +41,7 @@ pub fn try_with_capacity(size: usize) -> Option<Vec<u8>> {
     Some(buffer)
 }
 
-/// A copy of `data`; `None` when there is not enough memory.
+/// Copies `data`; `None` if there is not enough memory.
 #[must_use]
 pub fn copy(data: &[u8]) -> Option<Vec<u8>> {
     let mut copy = try_with_capacity(data.len())?;
@@ -49,20 +49,20 @@ pub fn copy(data: &[u8]) -> Option<Vec<u8>> {
     Some(copy)
 }
 
-/// Writes fields one after the other.
+/// Encodes fields one after the other.
 #[derive(Debug, Default)]
 pub struct Writer {
     buffer: Vec<u8>,
 }
 
 impl Writer {
-    /// An empty buffer that begins with `magic`.
+    /// Starts with `magic`.
     #[must_use]
     pub fn new(magic: &[u8]) -> Self {
         Self { buffer: magic.to_vec() }
     }
 
-    /// Appends to what is in this buffer.
+    /// Appends to `buffer`.
     #[must_use]
     pub fn onto(buffer: Vec<u8>) -> Self {
         Self { buffer }
@@ -84,10 +84,11 @@ impl Writer {
         self.buffer.extend_from_slice(value);
     }
 
-    /// Appends a byte string that `append` puts behind what is in the buffer.
+    /// Appends a byte string that `append` appends to the buffer.
     ///
     /// # Errors
-    /// That of `append`; then something incomplete is left behind, to be [`cut`](Writer::cut).
+    /// The error of `append`. The buffer then ends with an incomplete field, to be removed with
+    /// [`truncate`](Writer::truncate).
     pub fn bytes_by<E>(&mut self, append: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
         let at = self.buffer.len();
         self.u64(0);
@@ -97,66 +98,66 @@ impl Writer {
         Ok(())
     }
 
-    /// Goes back to the first `length` bytes.
+    /// Keeps the first `length` bytes only.
     pub fn truncate(&mut self, length: usize) {
         self.buffer.truncate(length);
     }
 
-    /// What has been written so far.
+    /// Returns the bytes so far.
     #[must_use]
     pub fn written(&self) -> &[u8] {
         &self.buffer
     }
 
-    /// What has been written.
+    /// Returns all bytes.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         self.buffer
     }
 }
 
-/// Reads fields one after the other; every method is `None` when the input does not hold the field.
+/// Decodes fields one after the other. Each method returns `None` if the rest of the input is too short or invalid.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `data` from its beginning.
+    /// Starts at the beginning of `data`.
     #[must_use]
     pub fn new(data: &'a [u8]) -> Self {
         Self { rest: data }
     }
 
-    /// The next `count` bytes.
+    /// Reads `count` bytes.
     pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(count)?;
         self.rest = rest;
         Some(head)
     }
 
-    /// A `u32`.
+    /// Reads a `u32`.
     pub fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    /// A `u64`.
+    /// Reads a `u64`.
     pub fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    /// A byte string.
+    /// Reads a byte string.
     pub fn bytes(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.u64()?).ok()?;
         self.take(length)
     }
 
-    /// A byte string that is UTF-8.
+    /// Reads a byte string that is UTF-8.
     pub fn text(&mut self) -> Option<&'a str> {
         std::str::from_utf8(self.bytes()?).ok()
     }
 
-    /// Whether everything has been read.
+    /// Tells if the whole input has been read.
     #[must_use]
     pub fn at_end(&self) -> bool {
         self.rest.is_empty()
@@ -169,7 +170,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_written_is_read_and_what_is_missing_is_none() {
+    fn fields_are_read_as_written_and_missing_ones_are_none() {
         let mut writer = Writer::new(b"MAGIC");
         writer.u32(7);
         writer.u64(u64::MAX);
@@ -189,7 +190,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_fields_come_back_and_any_cut_is_noticed(
+        fn any_fields_survive_and_any_truncation_is_noticed(
             numbers in prop::collection::vec(any::<u64>(), 0..4),
             fields in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 1..4),
             at in any::<prop::sample::Index>(),
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_beyond_the_input_is_not_believed() {
+    fn a_length_beyond_the_input_is_none() {
         let mut writer = Writer::default();
         writer.u64(u64::MAX - 1);
         assert_eq!(Reader::new(&writer.finish()).bytes(), None);
@@ -226,7 +227,7 @@ mod tests {
             let mut data = writer.finish();
             data.extend_from_slice(b"five!");
             assert_eq!(Reader::new(&data).u64(), Some(length));
-            assert_eq!(Reader::new(&data).bytes(), None, "{length} bytes are not there");
+            assert_eq!(Reader::new(&data).bytes(), None, "{length} bytes");
         }
     }
 

@@ -1,7 +1,7 @@
-//! What went wrong: the one error type of the crate, made to be shown on every rank.
+//! The error type of the crate.
 //!
-//! An error is a value that travels. [`crate::parallel::agree`] sends the error of the lowest failing rank to all
-//! others, so everything in it is plain text that reads the same everywhere.
+//! [`crate::parallel::agree`] sends the error of the lowest failing rank to all others. So an error is plain text, and is
+//! the same on all ranks.
 
 #![forbid(unsafe_code)]
 
@@ -17,15 +17,15 @@ use crate::escape;
 #[repr(i32)]
 #[non_exhaustive]
 pub enum Kind {
-    /// NULL, a bad name, a bad value of an enumeration.
+    /// NULL, an invalid name, an invalid value of an enumeration.
     InvalidArgument = 1,
-    /// Something this build of the library cannot do.
+    /// This build of the library, or this system, cannot do it.
     Unsupported = 2,
-    /// MPI is not initialised or already finalised; a handle is not in the state that the call needs.
+    /// MPI is not initialised or already finalised; a handle is in another state than the call needs.
     State = 3,
     /// Unknown key, wrong type, unreadable config file.
     Params = 4,
-    /// A file of the cache could not be read or written, or was refused.
+    /// A file of the cache cannot be read or written, or is not trusted.
     Cache = 10,
     /// The generate callback returned non-zero.
     Generate = 20,
@@ -35,27 +35,27 @@ pub enum Kind {
     Compile = 30,
     /// The dynamic loader refused the library.
     Load = 40,
-    /// The library has no such symbol.
+    /// The library does not have the symbol.
     Symbol = 41,
-    /// Ranks called with different names or parameters.
+    /// Ranks passed different names or parameters.
     RanksDisagree = 50,
     /// An MPI function failed.
     Mpi = 51,
-    /// A deadline passed.
+    /// Ranks waited longer than a timeout.
     Timeout = 52,
     /// A caught panic: a bug in this library.
     Internal = 90,
 }
 
 impl Kind {
-    /// The status code of the C interface.
+    /// Returns the status code of the C interface.
     #[must_use]
     pub fn code(self) -> i32 {
         self as i32
     }
 }
 
-/// A failure: its kind, one paragraph for people, and where to look further.
+/// A failure: its kind, a message of one paragraph, and the output and files that explain it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     kind: Kind,
@@ -65,19 +65,19 @@ pub struct Error {
     rank: i32,
 }
 
-/// The result of everything in this crate that can fail.
+/// The result of functions of this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The longest error that is read: the output of a compiler ([`crate::process::OUTPUT_LIMIT`]) with every byte escaped.
-const LARGEST: usize = 64 << 20;
+/// The largest encoded error: the output of a compiler ([`crate::process::OUTPUT_LIMIT`]) with each byte escaped.
+const MAX_SIZE: usize = 64 << 20;
 
 impl Error {
-    /// An error of this kind with this message; `message` says what failed, where, and what to do next. Ends of lines
-    /// in it become blanks, and control characters escapes.
+    /// Makes an error. `message` says which operation failed, on which object, and what to do next. Line breaks in it
+    /// become blanks, and control characters become escapes.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message: String = message.into();
-        // Paths, and what compilers and records say, are in it; and hosts print it on terminals.
+        // It contains paths, output of compilers and fields of records, and host programs print it on terminals.
         let message = match escape::paragraph(&message) {
             Cow::Borrowed(_) => message,
             Cow::Owned(escaped) => escaped,
@@ -85,8 +85,7 @@ impl Error {
         Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
     }
 
-    /// A failed operation on a file of the cache or of a build, with what to do next: `doing` is what was tried ("cannot
-    /// read"), `path` on what.
+    /// Makes the error of a failed operation (`doing`: "cannot read") on a file of the cache or of a build, with advice.
     #[must_use]
     pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
         let error = Self::file(doing, path, cause);
@@ -96,16 +95,16 @@ impl Error {
         }
     }
 
-    /// A failed operation on a file that the caller has named.
+    /// Makes the error of a failed operation on a file that the caller has named.
     #[must_use]
     pub fn file(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
         let reason = cause.to_string();
-        // The staged file, which has a name of its own, tells nobody anything.
+        // Removes the path of a temporary file, which means nothing to a reader.
         let reason = reason.split_once(" at path \"").map_or(reason.as_str(), |(reason, _)| reason);
         Self::new(Kind::Cache, format!("{doing} {}: {reason}", path.display()))
     }
 
-    /// Adds the whole output of a compiler.
+    /// Adds the complete output of a compiler.
     #[must_use]
     pub fn with_log(mut self, log: impl Into<String>) -> Self {
         self.log = log.into();
@@ -119,14 +118,14 @@ impl Error {
         self
     }
 
-    /// Puts what was being done before the message: "while ...: message".
+    /// Puts the operation in progress before the message.
     #[must_use]
     pub fn context(mut self, doing: &str) -> Self {
         self.message = format!("{}: {}", escape::paragraph(doing), self.message);
         self
     }
 
-    /// Names the rank and host on which it happened, once: an error that already has a rank keeps it.
+    /// Adds the rank and host on which it happened, unless it has a rank already.
     #[must_use]
     pub fn on_rank(mut self, rank: usize, size: usize, host: &str) -> Self {
         if self.rank < 0 {
@@ -144,19 +143,19 @@ impl Error {
         self
     }
 
-    /// The kind of the failure.
+    /// Returns the kind of the failure.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// What failed, where, what the compiler said first, what to do next: one paragraph.
+    /// Returns the message: the failed operation, its object, the first words of the compiler, and what to do next.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The message without rank and host at its beginning, for records that have these in their own way.
+    /// Returns the message without rank and host at its beginning, for records that have fields for these.
     #[must_use]
     pub fn message_without_place(&self) -> &str {
         let place = format!("rank {} of ", self.rank);
@@ -164,34 +163,34 @@ impl Error {
         rest.map_or(&self.message, |(_, message)| message)
     }
 
-    /// The whole output of the compiler, empty if none.
+    /// Returns the complete output of the compiler, empty if none.
     #[must_use]
     pub fn log(&self) -> &str {
         &self.log
     }
 
-    /// The folder that reproduces the failure, empty if none.
+    /// Returns the folder that reproduces the failure, empty if none.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The rank in the communicator on which it happened, -1 if none.
+    /// Returns the rank in the communicator on which it happened, -1 if none.
     #[must_use]
     pub fn rank(&self) -> i32 {
         self.rank
     }
 
-    /// The error as bytes, for the way to other ranks.
+    /// Encodes the error, to be sent to other ranks.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("an error consists of strings and integers")
     }
 
-    /// The reverse of [`Error::to_bytes`]; damaged bytes become an internal error rather than a panic.
+    /// Decodes an error. Damaged bytes become an error of [`Kind::Internal`].
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        if bytes.len() > LARGEST {
+        if bytes.len() > MAX_SIZE {
             let text = format!("another rank failed, and its error of {} bytes is too long", bytes.len());
             return Self::new(Kind::Internal, text);
         }
@@ -212,7 +211,7 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The text of a caught panic.
+/// Returns the text of a caught panic.
 #[must_use]
 pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
     payload
@@ -222,10 +221,10 @@ pub fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
         .unwrap_or_else(|| "a panic without a text".to_owned())
 }
 
-/// Runs `step` and turns a panic in it into an error of kind [`Kind::Internal`].
+/// Runs `step` and turns a panic in it into an error of [`Kind::Internal`].
 ///
 /// # Errors
-/// Those of `step`, and the panic.
+/// The error of `step`, or [`Kind::Internal`].
 pub fn catch<T>(doing: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(step)).unwrap_or_else(|payload| {
         let text = panic_text(payload.as_ref());
@@ -239,7 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn an_error_survives_the_way_to_another_rank() {
+    fn an_error_survives_encoding() {
         let error = Error::new(Kind::Compile, "100 % wrong: {}")
             .with_log("a\nb\0\u{fffd}")
             .with_path("/tmp/jitfailure-x")
@@ -252,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_error_comes_back_and_any_bytes_are_an_error(
+        fn any_error_survives_encoding_and_any_bytes_are_an_error(
             texts in prop::array::uniform3(any::<String>()),
             rank in 0..9_usize,
             bytes in prop::collection::vec(any::<u8>(), 0..60),
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_has_the_rank_does_not_say_it_again() {
+    fn the_message_without_place_has_no_rank() {
         let error = Error::new(Kind::Compile, "rank 7 of our fears: no").on_rank(3, 4, "node1");
         assert_eq!(error.message(), "rank 3 of 4 on node1: rank 7 of our fears: no");
         assert_eq!(error.message_without_place(), "rank 7 of our fears: no");
@@ -275,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_file_operation_says_what_to_do_next_and_names_one_path() {
+    fn a_failed_file_operation_has_advice_and_names_one_path() {
         let path = std::path::Path::new("/nonexistent/x");
         let full = std::io::Error::from_raw_os_error(28);
         let error = Error::io("cannot write", path, &full);

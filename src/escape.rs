@@ -1,15 +1,15 @@
-//! Text from outside, made safe to be shown: compiler output, fields of records, paths.
+//! Escapes untrusted text before it is shown: compiler output, fields of records, paths.
 //!
-//! A terminal obeys control characters: they move the cursor, set its title, answer as if a person had typed. Some
-//! characters of Unicode turn the direction of a line round, so that it reads as something else. Both are shown as
-//! escapes (`\x1b`, `\u{202e}`). What is escaped once stays as it is.
+//! A terminal obeys control characters: they move the cursor, set the title, or type input. Some characters of Unicode
+//! reverse the direction of a line, so that it reads as another text. Both become escapes (`\x1b`, `\u{202e}`). Escaping a
+//! second time changes nothing.
 
 #![forbid(unsafe_code)]
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Whether a terminal might obey this character: C0 and C1 controls, directions, and ends of lines and paragraphs.
+/// Tells if a character is a C0 or C1 control, a direction, or a line or paragraph separator.
 fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -23,7 +23,7 @@ fn push(escaped: &mut String, c: char) {
     };
 }
 
-/// A text of several lines: keeps newlines and tabs, and escapes all other control characters.
+/// Escapes a text of several lines. Newlines and tabs stay.
 #[must_use]
 pub fn lines(text: &str) -> Cow<'_, str> {
     let keeps = |c| c == '\n' || c == '\t';
@@ -35,7 +35,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     while let Some(c) = rest.next() {
         match c {
             c if keeps(c) => escaped.push(c),
-            // An end of line of another system.
+            // The line ending of another system.
             '\r' if rest.peek() == Some(&'\n') => {}
             c if is_unsafe(c) => push(&mut escaped, c),
             c => escaped.push(c),
@@ -44,7 +44,7 @@ pub fn lines(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// One paragraph: as [`lines`], and ends of lines with the blanks around them become one blank.
+/// Escapes a text and makes it one paragraph: line breaks with the blanks around them become one blank.
 #[must_use]
 pub fn paragraph(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unsafe) {
@@ -55,7 +55,7 @@ pub fn paragraph(text: &str) -> Cow<'_, str> {
     Cow::Owned(lines(&joined).into_owned())
 }
 
-/// Bytes that need not be a text: as [`lines`]; what is no UTF-8 is escaped too.
+/// Escapes bytes as [`lines`] does; bytes that are not UTF-8 are escaped too.
 #[must_use]
 pub fn bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     if let Ok(text) = std::str::from_utf8(bytes) {
@@ -74,16 +74,16 @@ pub fn bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(escaped.into_bytes())
 }
 
-/// A JSON text: what is not ASCII and might be obeyed becomes an escape of JSON. The same document to every reader.
+/// Escapes a JSON text: unsafe characters become escapes of JSON. The value of the document does not change.
 #[must_use]
 pub fn json(text: &str) -> Cow<'_, str> {
-    let is_wanted = |c: char| c >= '\u{7f}' && is_unsafe(c);
-    if !text.contains(is_wanted) {
+    let needs_escape = |c: char| c >= '\u{7f}' && is_unsafe(c);
+    if !text.contains(needs_escape) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_wanted(c) {
+        if needs_escape(c) {
             let _ = write!(escaped, "\\u{:04x}", u32::from(c));
         } else {
             escaped.push(c);
@@ -100,7 +100,7 @@ mod tests {
     const HOSTILE: &str = "\u{1b}]0;title\u{7}a\rb\u{8}\u{7f}\u{9b}31m\u{202e}c\u{2028}\tend\n";
 
     #[test]
-    fn what_a_terminal_obeys_is_escaped() {
+    fn control_characters_are_escaped() {
         let shown = "\\x1b]0;title\\x07a\\rb\\x08\\x7f\\x9b31m\\u{202e}c\\u{2028}\tend\n";
         assert_eq!(lines(HOSTILE), shown);
         assert_eq!(bytes(HOSTILE.as_bytes()), shown.as_bytes());

@@ -1,10 +1,10 @@
-//! Numbers as people read them: sizes, time spans, counts. Every message and every table takes them from here.
+//! Formats sizes, time spans and counts, for all messages and tables.
 
 #![forbid(unsafe_code)]
 
 use std::time::Duration;
 
-/// A number of bytes in binary units, which are those that parameters take: "1.5 GiB".
+/// Formats a number of bytes in binary units, as parameters take them: "1.5 GiB".
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 #[must_use]
 pub fn size(bytes: u64) -> String {
@@ -20,23 +20,23 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// [`size`] of what is in memory.
+/// Formats a length in memory as [`size`] does.
 #[must_use]
 pub fn length(bytes: usize) -> String {
     size(bytes as u64)
 }
 
-/// A time span in one unit: "36 h".
+/// Formats a time span in one unit: "36 h".
 #[must_use]
 pub fn age(span: Duration) -> String {
     const UNITS: [(u64, &str); 4] = [(86_400 * 365, "years"), (86_400, "d"), (3600, "h"), (60, "min")];
     let seconds = span.as_secs();
-    // Two of a unit and more: "36 h" says more than "1 d".
+    // Takes the largest unit of which there are two: "36 h" says more than "1 d".
     let unit = UNITS.iter().find(|(length, _)| seconds >= 2 * length);
     unit.map_or_else(|| format!("{seconds} s"), |(length, name)| format!("{} {name}", seconds / length))
 }
 
-/// A number and what it counts: "1 file", "2 files".
+/// Formats a number with its noun: "1 file", "2 files".
 #[must_use]
 pub fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_ages_are_for_people() {
+    fn sizes_ages_and_counts_are_readable() {
         let sizes =
             [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1_048_575, "1.0 MiB"), (5 << 30, "5.0 GiB")];
         for (bytes, text) in sizes {

@@ -182,7 +182,7 @@ impl CompilerRun {
             // Compilers and wrappers may exit with 0 and leave half a file, or another one. Without an exit
             // status, a complete library counts as success.
             Ok(Exit::Code(0) | Exit::Unknown) => written().filter(|read| {
-                unfit = read.as_ref().ok().and_then(|image| elf::check_ours(image).err());
+                unfit = read.as_ref().ok().and_then(|image| elf::check_native(image).err());
                 unfit.is_none()
             }),
             _ => None,

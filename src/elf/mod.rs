@@ -1,12 +1,12 @@
-//! What a shared library says of itself: read from its ELF headers, never by running it or the dynamic loader.
+//! Reads shared libraries by their ELF headers. Runs neither them nor the dynamic loader.
 
 #![forbid(unsafe_code)]
 
+mod check;
 #[cfg(test)]
 pub(crate) mod sample;
 mod search;
 mod symbols;
-mod whole;
 
 use std::path::{Path, PathBuf};
 
@@ -17,28 +17,28 @@ use object::{Endianness, Object};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, LONGEST_LIBRARY};
 
+pub use check::{check, check_native};
 pub use symbols::explain_missing;
-pub use whole::{check, check_ours};
 
-/// See the module.
+/// The dynamic section of a library.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Facts {
-    /// The name by which others ask for it; empty if it has none.
+pub struct DynamicInfo {
+    /// The name by which other libraries need it; empty if it has none.
     pub soname: String,
-    /// Directories in which the loader looks for what it needs, in their order (DT_RUNPATH, or DT_RPATH without that).
+    /// Directories in which the loader searches needed libraries, in this order: DT_RUNPATH, or DT_RPATH without that.
     pub runpath: Vec<String>,
-    /// The identifier that the linker gave this very build, hexadecimal; empty if it has none.
+    /// The identifier that the linker gave to this build, in hexadecimal digits; empty if there is none.
     pub build_id: String,
-    /// What it needs, in the order of the file.
+    /// The needed libraries, in the order of the file.
     pub needed: Vec<Needed>,
 }
 
 /// A library that another one needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Needed {
-    /// As the file has it.
+    /// The name in the file.
     pub name: String,
-    /// Where the loader would find it now, as far as the file, `LD_LIBRARY_PATH` and the loader's cache tell.
+    /// The path at which the loader would find it now, by the file, `LD_LIBRARY_PATH` and the loader's cache.
     pub path: Option<PathBuf>,
 }
 
@@ -49,26 +49,28 @@ fn damaged(path: &Path, reason: &str) -> Error {
     )
 }
 
-/// Reads a library.
+/// Reads a library and finds the ones that it needs.
 ///
 /// # Errors
-/// [`Kind::Cache`] when it cannot be read or is no 64-bit ELF file.
-pub fn read(path: &Path) -> Result<Facts> {
-    // Any library may be asked for, and nothing of it is run: whose it is does not matter.
+/// [`Kind::Cache`] if it cannot be read or is not a 64-bit ELF file.
+pub fn read(path: &Path) -> Result<DynamicInfo> {
+    // The owner of the file does not matter, because nothing in it is run.
     let data = fsutil::read_plain(path, LONGEST_LIBRARY)
         .map_err(|error| Error::file("cannot read", path, &error))?;
-    let facts = parse(&data).map_err(|reason| damaged(path, &reason))?;
-    let search = search::Search::new(path, &facts.runpath);
-    let needed = facts.needed.into_iter().map(|name| Needed { path: search.find(&name), name }).collect();
-    Ok(Facts { soname: facts.soname, runpath: facts.runpath, build_id: facts.build_id, needed })
+    let mut info = parse(&data).map_err(|reason| damaged(path, &reason))?;
+    let search = search::Search::new(path, &info.runpath);
+    for needed in &mut info.needed {
+        needed.path = search.find(&needed.name);
+    }
+    Ok(info)
 }
 
-/// The dynamic loader that a program names.
+/// Returns the dynamic loader that a program names.
 #[must_use]
 pub fn interpreter(program: &Path) -> Option<PathBuf> {
     use object::read::elf::{FileHeader, ProgramHeader};
     use std::io::Read;
-    // It lies at the beginning; the rest may be large.
+    // Its name is near the beginning; the rest may be large.
     let mut head = Vec::new();
     std::fs::File::open(program).ok()?.take(1 << 16).read_to_end(&mut head).ok()?;
     let header = FileHeader64::<Endianness>::parse(&*head).ok()?;
@@ -78,39 +80,32 @@ pub fn interpreter(program: &Path) -> Option<PathBuf> {
     Some(PathBuf::from(std::str::from_utf8(path).ok()?))
 }
 
-#[derive(Default)]
-struct Headers {
-    soname: String,
-    runpath: Vec<String>,
-    build_id: String,
-    needed: Vec<String>,
-}
-
-fn parse(data: &[u8]) -> std::result::Result<Headers, String> {
-    let unclear = |error: object::Error| error.to_string();
-    let file = ElfFile::<FileHeader64<Endianness>>::parse(data).map_err(unclear)?;
-    let dynamic = file.elf_section_table().dynamic_table(file.endian(), data).map_err(unclear)?;
+/// Parses a library, without the paths of needed ones.
+fn parse(data: &[u8]) -> std::result::Result<DynamicInfo, String> {
+    let damaged = |error: object::Error| error.to_string();
+    let file = ElfFile::<FileHeader64<Endianness>>::parse(data).map_err(damaged)?;
+    let dynamic = file.elf_section_table().dynamic_table(file.endian(), data).map_err(damaged)?;
     if dynamic.is_empty() {
         return Err("it has no dynamic section".to_owned());
     }
-    let mut facts = Headers {
+    let mut info = DynamicInfo {
         build_id: file.build_id().ok().flatten().map(crate::codec::hex).unwrap_or_default(),
-        ..Headers::default()
+        ..DynamicInfo::default()
     };
     let (mut rpath, mut runpath) = (None, None);
     for entry in &dynamic {
         let text = || dynamic.string(entry).map(|text| String::from_utf8_lossy(text).into_owned());
         match entry.tag {
-            DT_NEEDED => facts.needed.push(text().map_err(unclear)?),
-            DT_SONAME => facts.soname = text().map_err(unclear)?,
-            DT_RPATH => rpath = Some(text().map_err(unclear)?),
-            DT_RUNPATH => runpath = Some(text().map_err(unclear)?),
+            DT_NEEDED => info.needed.push(Needed { name: text().map_err(damaged)?, path: None }),
+            DT_SONAME => info.soname = text().map_err(damaged)?,
+            DT_RPATH => rpath = Some(text().map_err(damaged)?),
+            DT_RUNPATH => runpath = Some(text().map_err(damaged)?),
             _ => {}
         }
     }
     let path = runpath.or(rpath).unwrap_or_default();
-    facts.runpath = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
-    Ok(facts)
+    info.runpath = path.split(':').filter(|dir| !dir.is_empty()).map(str::to_owned).collect();
+    Ok(info)
 }
 
 #[cfg(test)]
@@ -119,14 +114,14 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn this_program_needs_the_c_library_which_is_found() {
-        let facts = read(&std::env::current_exe().unwrap()).unwrap();
-        let libc = facts.needed.iter().find(|needed| needed.name == "libc.so.6").unwrap();
+    fn the_c_library_of_this_program_is_found() {
+        let info = read(&std::env::current_exe().unwrap()).unwrap();
+        let libc = info.needed.iter().find(|needed| needed.name == "libc.so.6").unwrap();
         let path = libc.path.as_ref().unwrap();
         assert!(path.is_absolute() && path.ends_with("libc.so.6"), "{}", path.display());
-        let facts = read(path).unwrap();
-        assert_eq!(facts.soname, "libc.so.6");
-        assert!(facts.build_id.len() >= 16, "{}", facts.build_id);
+        let info = read(path).unwrap();
+        assert_eq!(info.soname, "libc.so.6");
+        assert!(info.build_id.len() >= 16, "{}", info.build_id);
     }
 
     #[test]
@@ -148,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_refused_before_it_is_read() {
+    fn a_device_or_fifo_is_refused_before_it_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("fifo");
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
@@ -158,7 +153,7 @@ mod tests {
         }
     }
 
-    pub(super) fn whole_library() -> &'static [u8] {
+    pub(super) fn real_library() -> &'static [u8] {
         static LIBRARY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
         LIBRARY.get_or_init(|| {
             let search = search::Search::new(Path::new("/proc/self/exe"), &[]);
@@ -169,8 +164,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_damaged_library_is_refused_or_read_without_a_panic(at in any::<prop::sample::Index>(), bit in 0..8_u8, end in any::<prop::sample::Index>()) {
-            let mut data = whole_library().to_vec();
-            // Headers come first; what they point to may lie anywhere.
+            let mut data = real_library().to_vec();
+            // Damages the headers and any other part with equal probability.
             let at = at.index(2 * data.len());
             let at = if at < data.len() { at } else { at % 1024 };
             data[at] ^= 1 << bit;

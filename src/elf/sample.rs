@@ -1,8 +1,8 @@
-//! The smallest file that passes for a shared library, for compilers of tests that compile nothing.
+//! The smallest file that passes for a shared library: the output of compilers in tests that compile nothing.
 
 #![forbid(unsafe_code)]
 
-/// A library of this machine, of 64 bits and little-endian, with `payload` behind what a loader reads.
+/// Makes a 64-bit little-endian library of this machine, with `payload` after the part that a loader reads.
 pub(crate) fn sample(payload: &[u8]) -> Vec<u8> {
     const HEAD: u64 = 64 + 2 * 56;
     const DYNAMIC: u64 = 4 * 16;
@@ -22,7 +22,7 @@ pub(crate) fn sample(payload: &[u8]) -> Vec<u8> {
     }
     // Sizes and numbers of headers.
     [64, 56, 2, 64, 0, 0].into_iter().for_each(|number| put(2, number));
-    // Type, flags, offset, addresses, sizes, alignment: what is loaded, then the dynamic section.
+    // Type, flags, offset, addresses, sizes, alignment: the loaded segment, then the dynamic section.
     for (kind, at, size, align) in [(1, 0, SIZE, 4096), (2, HEAD, DYNAMIC, 8)] {
         put(4, kind);
         // Loaders write into the dynamic section.

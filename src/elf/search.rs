@@ -1,9 +1,9 @@
-//! Where the dynamic loader would look for a library: names with a slash are paths; else the directories of the file
-//! that needs it, `LD_LIBRARY_PATH`, the loader's own cache, and the directories of the system.
+//! Finds a needed library as the dynamic loader would: a name with a slash is a path; any other name is searched in
+//! `LD_LIBRARY_PATH`, the directories of the file that needs it, the loader's cache, and the directories of the system.
 //!
 //! ```text
 //! cache := [ old part ] "glibc-ld.so.cache1.1" u32 count  u32 length of strings  20 bytes  entry*  strings
-//! entry := i32 flags  u32 at of name  u32 at of path  u32  u64          at: from the beginning of "glibc-ld..."
+//! entry := i32 flags  u32 offset of name  u32 offset of path  u32  u64     offset: from the beginning of "glibc-ld..."
 //! ```
 
 #![forbid(unsafe_code)]
@@ -19,7 +19,7 @@ const HEADER: usize = 48;
 const ENTRY: usize = 24;
 const SYSTEM: [&str; 4] = ["/lib64", "/usr/lib64", "/lib", "/usr/lib"];
 
-/// See the module.
+/// The search paths of one library.
 pub(super) struct Search {
     origin: PathBuf,
     dirs: Vec<PathBuf>,
@@ -27,15 +27,15 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// For what the library at `path` needs, which names these directories itself.
+    /// Makes the search for the libraries that the one at `path` needs. `runpath` has the directories that it names.
     pub(super) fn new(path: &Path, runpath: &[String]) -> Self {
         let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let origin = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        let own = runpath.iter().map(|dir| expand(dir, &origin));
-        let given = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
-        let given = std::env::split_paths(&given).filter(|dir| !dir.as_os_str().is_empty());
-        // Those named by the environment come before a library's DT_RUNPATH.
-        let dirs = given.chain(own).collect();
+        let runpath = runpath.iter().map(|dir| expand(dir, &origin));
+        let environment = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+        let environment = std::env::split_paths(&environment).filter(|dir| !dir.as_os_str().is_empty());
+        // LD_LIBRARY_PATH comes before DT_RUNPATH.
+        let dirs = environment.chain(runpath).collect();
         let cache = fsutil::read_plain(Path::new(CACHE), LONGEST_LIST).unwrap_or_default();
         let start = cache.windows(MAGIC.len()).position(|window| window == MAGIC);
         Self { origin, dirs, cache: start.map_or_else(Vec::new, |start| cache[start..].to_vec()) }
@@ -51,7 +51,7 @@ impl Search {
         in_dirs().or_else(|| self.in_cache(name)).or_else(in_system)
     }
 
-    /// The first library of that name in the loader's cache that is made for a machine of 64 bits.
+    /// Returns the first 64-bit library of that name in the loader's cache.
     fn in_cache(&self, name: &str) -> Option<PathBuf> {
         let number = |at: usize| {
             let bytes = self.cache.get(at..at.checked_add(4)?)?;
@@ -61,7 +61,7 @@ impl Search {
             let rest = self.cache.get(at..)?;
             std::str::from_utf8(&rest[..rest.iter().position(|byte| *byte == 0)?]).ok()
         };
-        let fits = |path: &Path| {
+        let is_64_bit = |path: &Path| {
             let mut head = [0; 5];
             let read = fsutil::open_plain(path).and_then(|(mut file, _)| file.read_exact(&mut head));
             read.is_ok() && head == *b"\x7fELF\x02"
@@ -71,11 +71,11 @@ impl Search {
             .take_while(|at| at + ENTRY <= self.cache.len())
             .filter(|at| number(at + 4).and_then(text) == Some(name))
             .filter_map(|at| number(at + 8).and_then(text).map(PathBuf::from))
-            .find(|path| fits(path))
+            .find(|path| is_64_bit(path))
     }
 }
 
-/// A path of an ELF file: `$ORIGIN` is the directory of that file.
+/// Expands `$ORIGIN`, the directory of the ELF file, in a path that the file names.
 fn expand(text: &str, origin: &Path) -> PathBuf {
     let origin = origin.display().to_string();
     PathBuf::from(text.replace("${ORIGIN}", &origin).replace("$ORIGIN", &origin))
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_cache_of_the_loader_has_nothing() {
+    fn a_damaged_cache_of_the_loader_is_empty() {
         for cache in [Vec::new(), MAGIC.to_vec(), [MAGIC, &[255; 60]].concat()] {
             let search = Search { origin: PathBuf::new(), dirs: Vec::new(), cache };
             assert_eq!(search.in_cache("libc.so.6"), None);

@@ -1,4 +1,4 @@
-//! What a library has in place of a symbol that it lacks.
+//! Explains why a library may lack a symbol, by the similar symbols that it has.
 
 #![forbid(unsafe_code)]
 
@@ -8,15 +8,15 @@ use object::elf::FileHeader64;
 use object::read::elf::ElfFile;
 use object::{Endianness, Object, ObjectSymbol};
 
-/// Names alike at least this much are told (0 to 1).
-const LIKENESS: f64 = 0.8;
-/// So many names are told.
-const MOST: usize = 3;
-/// What linkers put into every library.
-const OF_LINKER: [&str; 6] = ["_init", "_fini", "_edata", "_end", "__bss_start", "_DYNAMIC"];
+/// The least similarity (0 to 1) of a suggested name.
+const MIN_SIMILARITY: f64 = 0.8;
+/// The most names in a message.
+const MAX_NAMES: usize = 3;
+/// Symbols that linkers put into each library.
+const LINKER_SYMBOLS: [&str; 6] = ["_init", "_fini", "_edata", "_end", "__bss_start", "_DYNAMIC"];
 
-/// Says why a library may lack a symbol, to be put after a message: the function may be there by its C++ name, or
-/// without being exported, or its name may be misspelt. Empty if the file cannot be read.
+/// Explains why a library may lack a symbol, as the end of a message: the function may have a C++ name, may not be
+/// exported, or may be misspelt. Empty if the file cannot be read.
 #[must_use]
 pub fn explain_missing(library: &Path, wanted: &str) -> String {
     let explanation = std::fs::read(library).ok().and_then(|data| explain(&data, wanted));
@@ -30,7 +30,7 @@ fn explain(data: &[u8], wanted: &str) -> Option<String> {
             if local { Box::new(file.symbols()) } else { Box::new(file.dynamic_symbols()) };
         let named = symbols.filter(|symbol| symbol.is_definition()).filter_map(|symbol| symbol.name().ok());
         let mut names: Vec<&str> =
-            named.filter(|name| !name.is_empty() && !OF_LINKER.contains(name)).collect();
+            named.filter(|name| !name.is_empty() && !LINKER_SYMBOLS.contains(name)).collect();
         names.sort_unstable();
         names.dedup();
         names
@@ -38,11 +38,10 @@ fn explain(data: &[u8], wanted: &str) -> Option<String> {
     let exported = names(false);
     if let Some(mangled) = exported.iter().find(|name| is_mangled(name, wanted)) {
         return Some(format!(
-            "it has a C++ function of that name, as {mangled}: declare it extern \"C\" in the source, so that it is \
-             called {wanted}"
+            "it has a C++ function of that name, as {mangled}: declare it extern \"C\" in the source"
         ));
     }
-    // The full table, which a stripped library has not got.
+    // Local symbols too; a stripped library has none.
     if let Some(found) = names(true).iter().find(|name| **name == wanted || is_mangled(name, wanted)) {
         return Some(format!(
             "it has {found}, which is not exported: declare it neither static nor hidden, and extern \"C\" if it is C++"
@@ -54,21 +53,21 @@ fn explain(data: &[u8], wanted: &str) -> Option<String> {
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
     let quoted = |names: &[(f64, &str)]| {
-        let quoted: Vec<String> = names.iter().take(MOST).map(|(_, name)| format!("\"{name}\"")).collect();
+        let quoted: Vec<String> =
+            names.iter().take(MAX_NAMES).map(|(_, name)| format!("\"{name}\"")).collect();
         quoted.join(" or ")
     };
-    let alike = near.iter().take_while(|(likeness, _)| *likeness >= LIKENESS).count();
+    let similar = near.iter().take_while(|(similarity, _)| *similarity >= MIN_SIMILARITY).count();
     Some(match near.len() {
         0 => "it exports no symbol at all: its functions are static or hidden, or the source has none"
             .to_owned(),
-        _ if alike > 0 => format!("did you mean {}?", quoted(&near[..alike])),
-        1..=MOST => format!("it has {}", quoted(&near)),
+        _ if similar > 0 => format!("did you mean {}?", quoted(&near[..similar])),
+        1..=MAX_NAMES => format!("it has {}", quoted(&near)),
         count => format!("it has {count} others, the nearest of which are {}", quoted(&near)),
     })
 }
 
-/// Whether a symbol is the C++ name of a function called so, in whatever namespace or class: `_Z6squared`,
-/// `_ZN4poly6squareEd`.
+/// Tells if a symbol is the C++ name of the function `name` in any namespace or class: `_Z6squared`, `_ZN4poly6squareEd`.
 fn is_mangled(symbol: &str, name: &str) -> bool {
     let part = format!("{}{name}", name.len());
     let Some(rest) = symbol.strip_prefix("_Z") else { return false };
@@ -78,7 +77,7 @@ fn is_mangled(symbol: &str, name: &str) -> bool {
     }
 }
 
-/// The name of a C++ function that is in no namespace.
+/// Returns the name of a C++ function that is in no namespace.
 fn identifier(symbol: &str) -> Option<&str> {
     let rest = symbol.strip_prefix("_Z")?;
     let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
@@ -132,13 +131,13 @@ mod tests {
             let text = explanation(code, wanted);
             assert!(text.contains(says), "{code}: {text}");
         }
-        // A longer name does not pass for a C++ name.
+        // square2 is not a C++ name of square.
         assert!(!explanation("double square2(double x) { return x; }\n", "square").contains("extern"));
         assert_eq!(explain_missing(Path::new("/nonexistent"), "square"), "");
     }
 
     #[test]
-    fn c_plus_plus_names_are_told_apart() {
+    fn c_plus_plus_names_are_recognised() {
         assert!(is_mangled("_Z6squared", "square") && is_mangled("_ZN4poly6squareEd", "square"));
         assert!(!is_mangled("_Z7square2d", "square") && !is_mangled("square", "square"));
         assert_eq!(identifier("_Z6squared"), Some("square"));

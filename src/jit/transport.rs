@@ -117,7 +117,7 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
 fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
     let entries = Closure::entries(blob)?;
     for entry in &entries {
-        elf::check_ours(record::image_of(entry.library)).map_err(|reason| {
+        elf::check_native(record::image_of(entry.library)).map_err(|reason| {
             let text =
                 format!("received {}, which is no shared library for this host: {reason}", entry.signature);
             Error::new(Kind::Cache, text)

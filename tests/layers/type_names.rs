@@ -7,9 +7,8 @@ use crate::{is_test, sources};
 /// Names that still stand for several things. No name may be added.
 const KNOWN: &[&str] = &["Facts", "Finding", "Outcome", "Place", "Plan", "Shared", "Staged", "State"];
 
-/// Names that stand for one thing in several files: the arguments of each subcommand, and what a build without MPI has
-/// instead.
-const SHARED: &[&str] = &["Arguments", "HostComms"];
+/// Names that stand for one thing in several files: the arguments of each subcommand.
+const SHARED: &[&str] = &["Arguments"];
 
 /// The name of the type that a line defines.
 fn defined(line: &str) -> Option<&str> {

@@ -1,7 +1,7 @@
-//! Whether a file is a shared library that a dynamic loader can map without reading behind its end.
+//! Checks that a file is a shared library that a dynamic loader can map without reading past its end.
 //!
-//! A loader trusts the headers of a file. It maps segments that are not there and dies of a signal at the first access
-//! to them, in the host and at every run. So nothing is frozen, received or imported that does not pass here.
+//! The loader trusts the headers of a file. If a segment is not in the file, the host program dies of a signal at the first
+//! access to it, in every run. So only libraries that pass this check are published, received or imported.
 
 #![forbid(unsafe_code)]
 
@@ -14,13 +14,10 @@ use object::elf::{
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader};
 use object::{Endianness, FileKind};
 
-/// Why a file is not a whole shared library, in words.
-type Checked<T> = Result<T, String>;
-
-/// Checks that `image` is a whole shared library, of any machine.
+/// Checks that `image` is a complete shared library, of any machine.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The reason, as a sentence about "it".
 pub fn check(image: &[u8]) -> Result<(), String> {
     match FileKind::parse(image) {
         Ok(FileKind::Elf64) => check_as::<FileHeader64<Endianness>>(image).map(drop),
@@ -30,18 +27,18 @@ pub fn check(image: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Checks that `image` is a whole shared library that the loader of this machine accepts.
+/// Checks that `image` is a complete shared library that the loader of this machine accepts.
 ///
 /// # Errors
-/// What is wrong with it.
-pub fn check_ours(image: &[u8]) -> Result<(), String> {
+/// The reason, as a sentence about "it".
+pub fn check_native(image: &[u8]) -> Result<(), String> {
     check(image)?;
     // Class and byte order follow the magic number.
     let class = if cfg!(target_pointer_width = "64") { 2 } else { 1 };
     let order = if cfg!(target_endian = "little") { 1 } else { 2 };
-    let (machine, here) = (machine_of(image), own_machine());
+    let (machine, native) = (machine_of(image), native_machine());
     let foreign =
-        image.get(4..6) != Some(&[class, order][..]) || here.is_some_and(|here| machine != Some(here));
+        image.get(4..6) != Some(&[class, order][..]) || native.is_some_and(|native| machine != Some(native));
     if foreign {
         let machine = machine.unwrap_or_default();
         let arch = std::env::consts::ARCH;
@@ -55,8 +52,8 @@ fn machine_of(image: &[u8]) -> Option<u16> {
     Some(if image[5] == 2 { u16::from_be_bytes(bytes) } else { u16::from_le_bytes(bytes) })
 }
 
-/// The number of this kind of machine in ELF headers; `None` if it is not known here.
-pub(super) fn own_machine() -> Option<u16> {
+/// Returns the ELF number of this kind of machine, if it is in this table.
+fn native_machine() -> Option<u16> {
     Some(match std::env::consts::ARCH {
         "x86" => 3,
         "powerpc64" => 21,
@@ -70,10 +67,10 @@ pub(super) fn own_machine() -> Option<u16> {
     })
 }
 
-fn check_as<E: FileHeader<Endian = Endianness>>(image: &[u8]) -> Checked<()> {
-    let unclear = |what: &'static str| move |_: object::Error| format!("it is cut short or damaged: {what}");
-    let header = E::parse(image).map_err(unclear("its header"))?;
-    let endian = header.endian().map_err(unclear("its header"))?;
+fn check_as<E: FileHeader<Endian = Endianness>>(image: &[u8]) -> Result<(), String> {
+    let damaged = |what: &'static str| move |_: object::Error| format!("it is cut short or damaged: {what}");
+    let header = E::parse(image).map_err(damaged("its header"))?;
+    let endian = header.endian().map_err(damaged("its header"))?;
     match header.e_type(endian) {
         ET_DYN => {}
         ET_REL => {
@@ -84,36 +81,36 @@ fn check_as<E: FileHeader<Endian = Endianness>>(image: &[u8]) -> Checked<()> {
         other => return Err(format!("it is no shared library, but an ELF file of type {}", other.0)),
     }
     let length = image.len() as u64;
-    let beyond = |what: &str, at: u64, size: u64| {
+    let in_file = |what: &str, at: u64, size: u64| {
         let end = at.saturating_add(size);
         if end <= length {
             return Ok(());
         }
         Err(format!("it is cut short: it has {length} bytes, and {what} ends at {end}"))
     };
-    let segments = header.program_headers(endian, image).map_err(unclear("its program headers"))?;
+    let segments = header.program_headers(endian, image).map_err(damaged("its program headers"))?;
     for segment in segments {
         let (at, size) = segment.file_range(endian);
-        beyond("a segment", at, size)?;
+        in_file("a segment", at, size)?;
         if segment.p_type(endian) == PT_LOAD && size > segment.p_memsz(endian).into() {
             return Err("it is damaged: a segment is larger in the file than in memory".to_owned());
         }
     }
-    // Linkers write them last. Some leave them out.
-    let sections = header.section_headers(endian, image).map_err(unclear("its section headers"))?;
+    // Linkers write sections last. Some omit them.
+    let sections = header.section_headers(endian, image).map_err(damaged("its section headers"))?;
     for section in sections.iter().filter(|section| section.sh_type(endian) != SHT_NOBITS) {
-        beyond("a section", section.sh_offset(endian).into(), section.sh_size(endian).into())?;
+        in_file("a section", section.sh_offset(endian).into(), section.sh_size(endian).into())?;
     }
     check_dynamic::<E>(segments, endian, image)
 }
 
-/// Checks that what the dynamic section leads the loader to is in the file.
+/// Checks that the tables of the dynamic section are in the file.
 fn check_dynamic<E: FileHeader<Endian = Endianness>>(
     segments: &[E::ProgramHeader],
     endian: Endianness,
     image: &[u8],
-) -> Checked<()> {
-    // With each table the tag that has its size, if there is one.
+) -> Result<(), String> {
+    // Each table with the tag of its size, if there is one.
     const TABLES: [(DynamicTag, Option<DynamicTag>); 11] = [
         (DT_STRTAB, Some(DT_STRSZ)),
         (DT_SYMTAB, None),
@@ -127,7 +124,7 @@ fn check_dynamic<E: FileHeader<Endian = Endianness>>(
         (DT_VERSYM, None),
         (DT_VERNEED, None),
     ];
-    /// `DF_1_PIE`: a program that may lie anywhere has the type of a library.
+    /// `DF_1_PIE`: a position-independent program, which has the file type of a library.
     const PIE: u64 = 0x0800_0000;
     let dynamic = segments.iter().find(|segment| segment.p_type(endian) == PT_DYNAMIC);
     let dynamic = dynamic.ok_or("it is no shared library: it has no dynamic section")?;
@@ -173,28 +170,35 @@ fn check_dynamic<E: FileHeader<Endian = Endianness>>(
 #[cfg(test)]
 mod tests {
     use super::super::sample::sample;
-    use super::super::tests::whole_library;
+    use super::super::tests::real_library;
     use super::*;
     use proptest::prelude::*;
 
     #[test]
-    fn a_library_is_whole_and_every_cut_of_it_is_not() {
-        for whole in [whole_library().to_vec(), sample(b"")] {
-            assert_eq!(check_ours(&whole), Ok(()));
-            for end in
-                [0, 4, 63, 100, 4096, whole.len() / 2, whole.len().saturating_sub(3000), whole.len() - 1]
-            {
-                let end = end.min(whole.len() - 1);
-                assert!(check(&whole[..end]).is_err(), "{end} of {}", whole.len());
+    fn a_complete_library_passes_and_a_truncated_one_does_not() {
+        for complete in [real_library().to_vec(), sample(b"")] {
+            assert_eq!(check_native(&complete), Ok(()));
+            for end in [
+                0,
+                4,
+                63,
+                100,
+                4096,
+                complete.len() / 2,
+                complete.len().saturating_sub(3000),
+                complete.len() - 1,
+            ] {
+                let end = end.min(complete.len() - 1);
+                assert!(check(&complete[..end]).is_err(), "{end} of {}", complete.len());
             }
         }
-        assert_eq!(check_ours(&sample(b"whatever follows is not the loader's")), Ok(()));
+        assert_eq!(check_native(&sample(b"the loader does not read this")), Ok(()));
     }
 
     #[test]
     fn other_files_are_told_apart() {
         let says = |image: &[u8], text: &str| {
-            let reason = check_ours(image).unwrap_err();
+            let reason = check_native(image).unwrap_err();
             assert!(reason.contains(text), "{text}: {reason}");
         };
         says(b"", "empty");
@@ -208,9 +212,9 @@ mod tests {
         says(&with_type(2), "-shared");
         let mut other = sample(b"");
         other[18] ^= 1;
-        assert_eq!(check(&other), Ok(()), "another machine's library is whole");
+        assert_eq!(check(&other), Ok(()), "a complete library of another machine");
         says(&other, "another kind of machine");
-        // The second program header is that of the dynamic section.
+        // The second program header describes the dynamic section.
         let mut none = sample(b"");
         none[64 + 56] = 4;
         says(&none, "no dynamic section");
@@ -219,11 +223,11 @@ mod tests {
     proptest! {
         #[test]
         fn damaged_headers_are_refused_or_read_without_a_panic(at in 0..1024_usize, bit in 0..8_u8, end in any::<prop::sample::Index>()) {
-            let mut data = whole_library().to_vec();
+            let mut data = real_library().to_vec();
             data[at] ^= 1 << bit;
-            let _ = check_ours(&data);
+            let _ = check_native(&data);
             data.truncate(end.index(data.len()));
-            let _ = check_ours(&data);
+            let _ = check_native(&data);
         }
     }
 }
