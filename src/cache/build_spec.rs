@@ -1,4 +1,4 @@
-//! What an entry was built by, apart from its source: the parts of the signature, kept apart so that two can be compared.
+//! The build parameters of an entry: parts of its signature, stored one by one so that two builds can be compared.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::params::resolved::BuildParams;
 
-/// The build parameters of an entry, as far as its signature depends on them.
+/// The build parameters that the signature of an entry depends on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildSpec {
     /// `cxx` or `c`.
@@ -30,13 +30,13 @@ pub struct BuildSpec {
     /// Debug flags rather than release flags.
     #[serde(default)]
     pub debug: bool,
-    /// The kind of processor that flags such as `-march=native` stood for; empty when there was no such flag.
+    /// The kind of processor that flags such as `-march=native` stood for; empty if there was no such flag.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub cpu: String,
 }
 
 impl BuildSpec {
-    /// The recipe of these parameters; `cpu` is the kind of processor, if flags stand for it.
+    /// Takes the build parameters that matter; `cpu` is the kind of processor, if flags stand for it.
     #[must_use]
     pub fn new(params: &BuildParams, cpu: &str) -> Self {
         Self {

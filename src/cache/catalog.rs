@@ -187,9 +187,9 @@ impl Cache {
         let path = self.layout().lib(signature);
         let file = fsutil::open_trusted(&path).map_err(|why| unread(&path, why))?;
         let Some(file) = file else { return Ok(None) };
-        let record =
+        let tail =
             record::read_record_tail(&file).map_err(|error| Error::io("cannot read", &path, &error))?;
-        Ok(record.filter(|record| record.signature == signature))
+        Ok(tail.record().filter(|record| record.signature == signature))
     }
 
     /// The header.

@@ -271,9 +271,9 @@ fn auxiliary_of(layout: &Layout, dir: &Path) -> Option<Auxiliary> {
 fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
     let root = layout.root();
     match auxiliary {
-        Auxiliary::Pch => vec![root.join("pch")],
+        Auxiliary::Pch => vec![root.join("pch"), root.join("prologue")],
         Auxiliary::Failures => Vec::new(),
-        Auxiliary::Quarantine => vec![layout.quarantine()],
+        Auxiliary::Quarantine => vec![layout.quarantine(), root.join("aside")],
         Auxiliary::Staging => vec![root.join("tmp")],
         Auxiliary::Leases => vec![layout.lease(""), layout.comm()],
         Auxiliary::Notes => {
@@ -283,6 +283,7 @@ fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
                 layout.stats(),
                 layout.atime(""),
                 layout.gc_stamp(""),
+                root.join("used"),
             ]
         }
     }

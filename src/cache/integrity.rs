@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use crate::elf;
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Folder, PathTrust, ReadError};
+use crate::fsutil::{self, Folder, PathTrust, ReadError, Tree};
 use crate::inputs::Input;
 use crate::sync::{lock, recover};
 
@@ -39,6 +39,7 @@ pub use finding::{CheckReport, Finding, FindingKind, RepairOutcome, Severity};
 
 use super::layout::Category;
 use super::record::{EntryRecord, Invalid};
+use super::walk::DependencyWalk;
 use super::{Cache, check_source, file_digest, lease, record, stats};
 
 /// What to do about findings.
@@ -248,14 +249,22 @@ impl Cache {
         let mut state: HashMap<String, Option<Severity>> =
             all.iter().map(|(signature, examined)| (signature.clone(), worst(examined))).collect();
         let mut found: Vec<Finding> = Vec::new();
-        let (order, cycles) = sorted(all);
-        for (signature, way) in &cycles {
-            let text = format!("it needs itself: {}", way.join(" needs "));
+        let (mut walk, mut order) = (DependencyWalk::default(), Vec::new());
+        let open = |signature: &str| {
+            let needs = all[signature].needs.iter().filter(|needed| all.contains_key(*needed));
+            Ok::<_, ()>(((), needs.cloned().collect()))
+        };
+        for signature in all.keys() {
+            order.extend(walk.visit(signature, open).unwrap_or_default());
+        }
+        for cycle in &walk.cycles {
+            let signature = &cycle[0];
+            let text = format!("it needs itself: {}", cycle.join(" needs "));
             found.push(Finding::new(FindingKind::Cycle, signature, &self.layout().lib(signature), text));
             state.insert(signature.clone(), Some(Severity::Broken));
         }
-        // What is needed comes before what needs it.
-        for signature in order {
+        // Dependencies come first.
+        for (signature, ()) in order {
             let lib = self.layout().lib(&signature);
             for needed in &all[&signature].needs {
                 let (what, text) = match state.get(needed) {
@@ -337,6 +346,12 @@ impl Cache {
             findings.extend(foreign.map(|(_, path)| foreign_file(&path)));
         }
         self.leftovers(&mut findings);
+        if let Some(tree) = Tree::open(layout.root()).ok().flatten() {
+            for (dir, _) in self.old_dirs(&tree) {
+                let text = "only older versions of dijitso have used this directory";
+                findings.push(Finding::new(FindingKind::Leftover, "", &dir, text));
+            }
+        }
         for (name, path) in names(&layout.lease("")).into_iter().filter(|(_, path)| layout.names(path)) {
             if let Some(held) = lease::look(None, &path).filter(|held| !held.living && !staged(&name)) {
                 let text = format!("{}, which was building it, has ended", held.describe());
@@ -386,45 +401,6 @@ impl Examined {
 
 fn foreign_file(path: &Path) -> Finding {
     Finding::new(FindingKind::ForeignFile, "", path, "it is not from here, and is left alone")
-}
-
-/// Signatures such that what is needed comes before what needs it, and for each way back to where it began an entry on
-/// it, with the way.
-fn sorted(all: &BTreeMap<String, Examined>) -> (Vec<String>, Vec<(String, Vec<String>)>) {
-    let (mut order, mut cycles) = (Vec::new(), Vec::new());
-    // True while it is on the way.
-    let mut seen: HashMap<&str, bool> = HashMap::new();
-    for root in all.keys() {
-        if seen.contains_key(root.as_str()) {
-            continue;
-        }
-        let mut way: Vec<(&str, usize)> = vec![(root, 0)];
-        seen.insert(root, true);
-        while let Some((at, next)) = way.last_mut() {
-            let at = *at;
-            let Some(needed) = all.get(at).and_then(|examined| examined.needs.get(*next)) else {
-                seen.insert(at, false);
-                order.push(at.to_owned());
-                way.pop();
-                continue;
-            };
-            *next += 1;
-            match seen.get(needed.as_str()) {
-                Some(false) => {}
-                Some(true) => {
-                    let from = way.iter().position(|(name, _)| name == needed).unwrap_or_default();
-                    let names = way[from..].iter().map(|(name, _)| (*name).to_owned());
-                    cycles.push((needed.clone(), names.chain([needed.clone()]).collect()));
-                }
-                None if all.contains_key(needed) => {
-                    seen.insert(needed, true);
-                    way.push((needed, 0));
-                }
-                None => {}
-            }
-        }
-    }
-    (order, cycles)
 }
 
 /// The results of `each`, in the order of `items`, by as many threads as there are cores.

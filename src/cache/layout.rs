@@ -1,23 +1,24 @@
-//! Where things lie: the only place that joins paths of a cache.
+//! The paths of a cache: the only place that joins them.
 //!
 //! ```text
 //! <cache_dir>/CACHEDIR.TAG                      first to appear: without it nothing in the directory is changed
 //! <cache_dir>/include/<signature>.h
 //! <cache_dir>/src/<signature>.cpp.gz            (or .cpp, .c.gz, .c)
-//! <cache_dir>/lib/libdijitso-<signature>.so     last to appear; its presence means that the entry is whole
+//! <cache_dir>/lib/libdijitso-<signature>.so     last to appear: if it is there, the entry is complete
 //! <cache_dir>/log/<signature>.txt
 //! <cache_dir>/comm/                             short-lived files by which hosts find out that they share the cache
-//! <cache_dir>/toolchain/                        what each compiler said of itself
-//! <cache_dir>/lease/<signature>                who is building it just now
-//! <cache_dir>/failed/<signature>               why building it failed a moment ago
-//! <cache_dir>/tmp/                              private folders, where TMPDIR is no safe place for them
-//! <cache_dir>/quarantine/                            damaged files, one of each name, for whoever wants to know why
-//! <cache_dir>/stats/                            what was counted, a file for each host
-//! <cache_dir>/atime/<signature>                  empty; its time is that of the last use, to the hour
-//! <cache_dir>/gc/                               when each host has last looked for what may go
-//! <cache_dir>/pch/<key>/                   headers that sources begin with, precompiled
+//! <cache_dir>/toolchain/<key>                   what a compiler has said of itself
+//! <cache_dir>/lease/<signature>                 the process that is building it
+//! <cache_dir>/failed/<signature>                the last failure to build it
+//! <cache_dir>/tmp/                              private folders, if TMPDIR is no safe place for them
+//! <cache_dir>/quarantine/                       damaged files, the latest of each name, for inspection
+//! <cache_dir>/stats/                            counters, written by each host to a file of its own
+//! <cache_dir>/atime/<signature>                 empty; its time is that of the last use, to the hour
+//! <cache_dir>/gc/                               when each host has last looked for entries to evict
+//! <cache_dir>/pch/<key>/                        precompiled headers
+//! <cache_dir>/aside/, used/, prologue/          of older versions; removed by `check --repair` and `gc`
 //! ```
-//! All names but the last ten follow parameters of the section `cache`.
+//! The names of the first five directories follow parameters of the section `cache`.
 
 #![forbid(unsafe_code)]
 
@@ -31,24 +32,24 @@ use crate::language;
 use crate::params::resolved::CacheParams;
 use crate::signature::check_signature;
 
-/// What is kept of a build.
+/// A kind of file of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Category {
     /// The generated header.
     Inc,
     /// The generated source, perhaps compressed.
     Src,
-    /// The library.
+    /// The path of the library.
     Lib,
     /// The build log.
     Log,
 }
 
 impl Category {
-    /// All of them, in the order in which they are listed.
+    /// All categories, in the order in which they are listed.
     pub const ALL: [Self; 4] = [Self::Inc, Self::Src, Self::Lib, Self::Log];
 
-    /// Its name in lists of categories.
+    /// The name in lists of categories.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -59,10 +60,10 @@ impl Category {
         }
     }
 
-    /// The category of this name.
+    /// Reads the name of a category.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] that names the valid ones, the nearest first.
+    /// [`Kind::InvalidArgument`] that names the valid names, the nearest first.
     pub fn parse(name: &str) -> Result<Self> {
         Self::ALL.into_iter().find(|category| category.name() == name).ok_or_else(|| {
             let likeness = |category: &Self| strsim::jaro_winkler(category.name(), name);
@@ -76,20 +77,39 @@ impl Category {
         })
     }
 
-    /// The categories of a list such as `inc,src`; `all` stands for all of them.
+    /// Reads a list of categories such as `inc,src`; `all` stands for all of them.
     ///
     /// # Errors
-    /// As [`Category::parse`]; an empty list.
+    /// As [`Category::parse`], also for an empty list.
     pub fn parse_list(list: &str) -> Result<Vec<Self>> {
         let mut categories = Vec::new();
         for name in list.split(',').map(str::trim) {
             let named = if name == "all" { Self::ALL.to_vec() } else { vec![Self::parse(name)?] };
             categories.extend(named);
         }
-        // In their own order, each once.
+        // Each once, in the order of `ALL`.
         Ok(Self::ALL.into_iter().filter(|category| categories.contains(category)).collect())
     }
 }
+
+/// Directories of older versions in the cache directory. See [`super::old_layout`].
+pub(super) const OLD_DIRS: [&str; 3] = ["aside", "used", "prologue"];
+
+/// All directories in the cache directory but those that parameters name.
+const OTHER_DIRS: [&str; 12] = [
+    "toolchain",
+    "lease",
+    "failed",
+    "tmp",
+    "quarantine",
+    "stats",
+    "atime",
+    "gc",
+    "pch",
+    "aside",
+    "used",
+    "prologue",
+];
 
 /// The paths of one cache.
 #[derive(Clone, Debug)]
@@ -99,13 +119,13 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layout of the cache at `root` (`params.cache_dir`, or a rank's own directory below it).
+    /// The layout of the cache at `root`: `params.cache_dir`, or a directory below it for one rank.
     #[must_use]
     pub fn new(root: &Path, params: Arc<CacheParams>) -> Self {
         Self { root: root.to_owned(), params }
     }
 
-    /// Whether both put the files of a signature in the same places.
+    /// Returns true if both give the files of a signature the same paths.
     #[must_use]
     pub fn same_places(&self, other: &Self) -> bool {
         let places = |layout: &Self| {
@@ -121,7 +141,7 @@ impl Layout {
         &self.root
     }
 
-    /// The naming parameters.
+    /// The parameters that name files and directories.
     #[must_use]
     pub fn params(&self) -> &CacheParams {
         &self.params
@@ -138,13 +158,13 @@ impl Layout {
         })
     }
 
-    /// All directories that a cache needs before anything is published in it.
+    /// The directories that must exist before anything is published: those of the categories.
     #[must_use]
     pub fn dirs(&self) -> [PathBuf; 4] {
         [Category::Inc, Category::Src, Category::Lib, Category::Log].map(|category| self.dir(category))
     }
 
-    /// All directories in which this cache puts files.
+    /// The directories in which unfinished files may be left.
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
         let others = ["toolchain", "lease", "failed", "quarantine"].map(|name| self.root.join(name));
@@ -152,14 +172,15 @@ impl Layout {
         self.dirs().into_iter().chain(others).chain(staging).collect()
     }
 
-    /// Where to make private folders: the place that was asked for, and what is taken where others can rename what is
-    /// in that one.
+    /// Directories for private folders: the one that was asked for, and those that are used if other users can rename
+    /// what is in that one.
     #[must_use]
     pub fn staging_places(&self) -> [PathBuf; 3] {
         [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
-    /// Places in memory in which builds may be staged, unless another place was asked for. Nothing is loaded from there.
+    /// Directories in memory in which builds may be staged, unless another directory was asked for. Nothing is loaded
+    /// from there.
     #[must_use]
     pub fn memory_places(&self) -> Vec<PathBuf> {
         if self.params.temp_dir_named {
@@ -169,7 +190,7 @@ impl Layout {
         [PathBuf::from("/dev/shm")].into_iter().chain(own).collect()
     }
 
-    /// Whether files of this cache have names as this path in its place. What has another name is not ours.
+    /// Returns true if dijitso gives files in this directory such names. A file of another name is not touched.
     #[must_use]
     pub fn names(&self, path: &Path) -> bool {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
@@ -187,11 +208,13 @@ impl Layout {
         }
         match below.to_str() {
             Some("lease") => is_signature || name == ".collector",
-            Some("failed" | "atime" | "toolchain") => is_signature,
-            Some("quarantine") => categories.any(|category| self.signature_of(category, name).is_some()),
+            Some("failed" | "atime" | "toolchain" | "used") => is_signature,
+            Some("quarantine" | "aside") => {
+                categories.any(|category| self.signature_of(category, name).is_some())
+            }
             Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
             Some("gc") => name.contains('~'),
-            Some("pch") => name == ".lock" || (name.len() == 32 && is_hex(name)),
+            Some("pch" | "prologue") => name == ".lock" || (name.len() == 32 && is_hex(name)),
             _ => categories
                 .any(|category| self.dir(category) == dir && self.signature_of(category, name).is_some()),
         }
@@ -200,27 +223,29 @@ impl Layout {
     /// The directories of this cache other than those of the categories.
     #[must_use]
     pub fn other_dirs(&self) -> Vec<PathBuf> {
-        let below = ["toolchain", "lease", "failed", "tmp", "quarantine", "stats", "atime", "gc", "pch"];
-        below.map(|name| self.root.join(name)).into_iter().chain([self.comm()]).collect()
+        OTHER_DIRS.iter().map(|name| self.root.join(name)).chain([self.comm()]).collect()
     }
 
-    /// Whether this cache, or one for a single rank below it, puts something of this name into the cache directory.
+    /// Returns true if this is a directory of an older layout.
+    pub(super) fn is_old_dir(&self, path: &Path) -> bool {
+        OLD_DIRS.iter().any(|name| path == self.root.join(name))
+    }
+
+    /// Returns true if dijitso puts something of this name into a cache directory.
     #[must_use]
     pub fn is_own(&self, name: &str) -> bool {
-        const OTHERS: [&str; 9] =
-            ["pch", "toolchain", "lease", "failed", "tmp", "quarantine", "stats", "atime", "gc"];
         let params = &self.params;
         let dirs = [&params.inc_dir, &params.src_dir, &params.lib_dir, &params.log_dir, &params.comm_dir];
         let first =
             |dir: &String| Path::new(dir).components().next().is_some_and(|part| part.as_os_str() == name);
         name == super::open::MARK
-            || OTHERS.contains(&name)
+            || OTHER_DIRS.contains(&name)
             || dirs.into_iter().any(first)
             || name.strip_prefix("jitfailure-").is_some_and(|signature| check_signature(signature).is_ok())
             || name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok())
     }
 
-    /// The file name of a library, which is also its name to the linker after `-l:`.
+    /// The file name of a library. After `-l:` it is also its name for the linker.
     #[must_use]
     pub fn lib_basename(&self, signature: &str) -> String {
         let cache = &self.params;
@@ -233,18 +258,18 @@ impl Layout {
         format!("{signature}{}", self.params.inc_postfix)
     }
 
-    /// The file name of a source that is not compressed.
+    /// The file name of an uncompressed source.
     #[must_use]
     pub fn src_basename(&self, signature: &str) -> String {
         format!("{signature}{}", self.params.src_postfix)
     }
 
-    /// The library.
+    /// The path of the library.
     #[must_use]
     pub fn lib(&self, signature: &str) -> PathBuf {
         let CacheParams { lib_dir, lib_prefix, lib_basename, lib_postfix, .. } = &*self.params;
         let parts = [lib_prefix, lib_basename, signature, lib_postfix];
-        // Each hit asks for it several times: the memory is taken once.
+        // Each hit asks for this several times, so memory is allocated once.
         let length = |text: &str| text.len() + 1;
         let rest: usize = parts.into_iter().map(length).sum();
         let mut path = PathBuf::with_capacity(self.root.as_os_str().len() + 1 + length(lib_dir) + rest);
@@ -256,34 +281,34 @@ impl Layout {
         path
     }
 
-    /// The header.
+    /// The path of the header.
     #[must_use]
     pub fn inc(&self, signature: &str) -> PathBuf {
         self.dir(Category::Inc).join(self.inc_basename(signature))
     }
 
-    /// The source; `packed` for the compressed one.
+    /// The path of the source; `packed` for the compressed one.
     #[must_use]
     pub fn src(&self, signature: &str, packed: bool) -> PathBuf {
         let gz = if packed { ".gz" } else { "" };
         self.dir(Category::Src).join(format!("{}{gz}", self.src_basename(signature)))
     }
 
-    /// The log.
+    /// The path of the log.
     #[must_use]
     pub fn log(&self, signature: &str) -> PathBuf {
         self.dir(Category::Log).join(format!("{signature}{}", self.params.log_postfix))
     }
 
-    /// The files that an entry may have besides its library, whatever the language of its source was.
+    /// The paths of the files that an entry may have beside its library, for sources of either language.
     #[must_use]
     pub fn sidecars(&self, signature: &str) -> Vec<PathBuf> {
         let others = [Category::Inc, Category::Log, Category::Src];
         others.into_iter().flat_map(|category| self.candidates(category, signature)).collect()
     }
 
-    /// The paths at which the file of this category may lie, the likeliest first: a source may be compressed or not,
-    /// and of another language than the parameters say.
+    /// The possible paths of a file of this category, the likeliest first: a source may be compressed or not, and of
+    /// another language than the parameters say.
     #[must_use]
     pub fn candidates(&self, category: Category, signature: &str) -> Vec<PathBuf> {
         match category {
@@ -298,14 +323,14 @@ impl Layout {
         }
     }
 
-    /// Returns the ends of names of sources: a cache may hold those of all languages.
+    /// The possible ends of the names of sources: a cache may hold those of all languages.
     fn src_postfixes(&self) -> Vec<&str> {
         let (own, all) = (self.params.src_postfix.as_str(), language::suffixes());
         if all.contains(&own) { all } else { vec![own] }
     }
 
-    /// The signature that the name of a file in the directory of a category stands for; `None` when it is not one that
-    /// this cache gives.
+    /// Reads the signature from the name of a file in the directory of a category. `None` if this cache gives no such
+    /// name.
     #[must_use]
     pub fn signature_of<'a>(&self, category: Category, name: &'a str) -> Option<&'a str> {
         let signature = match category {
@@ -323,7 +348,7 @@ impl Layout {
         check_signature(signature).is_ok().then_some(signature)
     }
 
-    /// Whether this is the path of a folder that reproduces a failed build.
+    /// Returns true if this is the path of a folder that reproduces a failed build.
     #[must_use]
     pub fn is_failure(&self, path: &Path) -> bool {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
@@ -331,80 +356,80 @@ impl Layout {
             && name.strip_prefix("jitfailure-").is_some_and(|signature| check_signature(signature).is_ok())
     }
 
-    /// The folder that reproduces a failed build.
+    /// The path of the folder that reproduces a failed build.
     #[must_use]
     pub fn failure(&self, signature: &str) -> PathBuf {
         self.params.fail_dir_root.join(format!("jitfailure-{signature}"))
     }
 
-    /// Where hosts put short-lived files to find each other.
+    /// The directory in which hosts put short-lived files to find each other.
     #[must_use]
     pub fn comm(&self) -> PathBuf {
         self.root.join(&self.params.comm_dir)
     }
 
-    /// What the compiler with this key said of itself.
+    /// The file with what the compiler of this key has said of itself.
     #[must_use]
     pub fn toolchain(&self, key: &str) -> PathBuf {
         self.root.join("toolchain").join(key)
     }
 
-    /// Where precompiled headers are kept: here where that is a disk of this host, else in the directory for temporary
-    /// files; `None` where that is not one either.
+    /// The directory of precompiled headers: in the cache if that is on a disk of this host, else in the directory for
+    /// temporary files; `None` if that is not on such a disk either.
     #[must_use]
     pub fn preambles(&self) -> Option<PathBuf> {
-        let near = self.root.join("pch");
+        let in_cache = self.root.join("pch");
         if fsutil::is_local(&self.root) {
-            return Some(near);
+            return Some(in_cache);
         }
         let temp = &self.params.temp_dir_root;
         let user = rustix::process::geteuid().as_raw();
         fsutil::is_local(temp).then(|| temp.join(format!("dijitso-pch-{user}")))
     }
 
-    /// Who is building `key`.
+    /// The lease of the process that is building `key`.
     #[must_use]
     pub fn lease(&self, key: &str) -> PathBuf {
         self.root.join("lease").join(key)
     }
 
-    /// Why building a signature failed a moment ago.
+    /// The file with the last failure to build a signature.
     #[must_use]
     pub fn failed(&self, signature: &str) -> PathBuf {
         self.root.join("failed").join(signature)
     }
 
-    /// Where damaged files go.
+    /// The directory of damaged files.
     #[must_use]
     pub fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")
     }
 
-    /// Where each host counts.
+    /// The directory of the counters of all hosts.
     #[must_use]
     pub fn stats(&self) -> PathBuf {
         self.root.join("stats")
     }
 
-    /// A file of counts; `key` names the host.
+    /// A file of counters; `key` names the host.
     #[must_use]
     pub fn stats_file(&self, key: &str) -> PathBuf {
         self.stats().join(format!("{key}.jsonl"))
     }
 
-    /// When an entry was last used.
+    /// The file whose time is that of the last use of an entry.
     #[must_use]
     pub fn atime(&self, signature: &str) -> PathBuf {
         self.root.join("atime").join(signature)
     }
 
-    /// When the host with this key has last looked for what may go.
+    /// The file whose time is that of the last eviction after a build on the host of this key.
     #[must_use]
     pub fn gc_stamp(&self, key: &str) -> PathBuf {
         self.root.join("gc").join(key)
     }
 
-    /// The directory of a rank that must not share: strategy "process".
+    /// The cache directory of one rank: strategy "process".
     #[must_use]
     pub fn process_root(root: &Path, rank: usize) -> PathBuf {
         root.join(format!("process-{rank}"))

@@ -1,56 +1,70 @@
-//! What to load, from the bytes of entries alone.
+//! The libraries to load for an entry, in order.
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
-
+use crate::codec::{Digest32, digest};
 use crate::error::{Error, Kind, Result};
 
-use super::{EntryView, VerifiedLib, record, with_dependencies};
+use super::walk::DependencyWalk;
+use super::{EntryView, VerifiedLib, record};
 
-/// The library of `signature` and those that it is linked to, dependencies first. The digests are those that
-/// [`super::Cache::lookup`] gives.
+/// A library whose own bytes are verified.
+pub(super) struct OwnDigest {
+    /// The digest of the file.
+    pub(super) digest: Digest32,
+    /// The signatures that the library is linked to.
+    pub(super) dependencies: Vec<String>,
+    /// Milliseconds that the compiler took.
+    pub(super) build_ms: u64,
+}
+
+/// Combines the digest of each library with those of its dependencies, which come before it.
+pub(super) fn verified(libraries: Vec<(String, OwnDigest)>) -> Vec<VerifiedLib> {
+    let mut order: Vec<VerifiedLib> = Vec::with_capacity(libraries.len());
+    for (signature, OwnDigest { digest: own, dependencies, build_ms }) in libraries {
+        let of = |signature: &String| order.iter().find(|lib| lib.signature == *signature);
+        let all: Vec<Digest32> = dependencies.iter().filter_map(of).map(|lib| lib.digest).collect();
+        let digest =
+            if dependencies.is_empty() { own } else { digest(&[&[own][..], &all].concat().concat()) };
+        order.push(VerifiedLib { signature, digest, build_ms });
+    }
+    order
+}
+
+/// The library of `signature` and those that it is linked to, dependencies first, from the bytes of `entries` alone. The
+/// digests are those that [`super::Cache::lookup`] gives.
 ///
 /// # Errors
-/// [`Kind::Cache`] when one is missing or damaged.
+/// [`Kind::Cache`] if one is missing or invalid.
 pub fn order(entries: &[EntryView<'_>], signature: &str) -> Result<Vec<VerifiedLib>> {
-    let mut order = Vec::new();
-    add(entries, signature, &mut order, &mut HashSet::new())?;
-    Ok(order)
+    let open = |signature: &str| {
+        let file = library(entries, signature)
+            .ok_or_else(|| cannot_load(signature, "it is not among what was handed over"))?;
+        let record = record::open_to_load(file, signature)
+            .map_err(|invalid| cannot_load(signature, &invalid.describe()))?;
+        let (digest, build_ms) = (record::digest_of(file), record.build_ms());
+        let needs = record.dependencies.clone();
+        Ok((OwnDigest { digest, dependencies: record.dependencies, build_ms }, needs))
+    };
+    DependencyWalk::default().visit(signature, open).map(verified).map_err(|stopped| stopped.error)
 }
 
 /// The signatures of the libraries that an entry is linked to.
 ///
 /// # Errors
-/// [`Kind::Cache`] if it is damaged.
+/// [`Kind::Cache`] if the entry is invalid.
 pub fn dependencies(files: EntryView<'_>) -> Result<Vec<String>> {
-    let needed = record::open_to_load(files.library, files.signature);
-    let broken = |damage: record::Invalid| format!("cannot load {}: {}", files.signature, damage.describe());
-    Ok(needed.map_err(|damage| Error::new(Kind::Cache, broken(damage)))?.dependencies)
+    record::open_to_load(files.library, files.signature)
+        .map(|record| record.dependencies)
+        .map_err(|invalid| cannot_load(files.signature, &invalid.describe()))
 }
 
-/// The file of a library among entries.
+/// The library file of `signature` among `entries`.
 #[must_use]
 pub fn library<'a>(entries: &[EntryView<'a>], signature: &str) -> Option<&'a [u8]> {
     entries.iter().find(|files| files.signature == signature).map(|files| files.library)
 }
 
-fn add(
-    entries: &[EntryView<'_>],
-    signature: &str,
-    order: &mut Vec<VerifiedLib>,
-    seen: &mut HashSet<String>,
-) -> Result<()> {
-    if !seen.insert(signature.to_owned()) {
-        return Ok(());
-    }
-    let broken = |reason: &str| Error::new(Kind::Cache, format!("cannot load {signature}: {reason}"));
-    let file = library(entries, signature).ok_or_else(|| broken("it is not among what was handed over"))?;
-    let record = record::open(file, signature).map_err(|damage| broken(&damage.describe()))?;
-    for dependency in &record.dependencies {
-        add(entries, dependency, order, seen)?;
-    }
-    let digest = with_dependencies(record::digest_of(file), &record.dependencies, order);
-    order.push(VerifiedLib { signature: signature.to_owned(), digest, build_ms: record.milliseconds() });
-    Ok(())
+fn cannot_load(signature: &str, reason: &str) -> Error {
+    Error::new(Kind::Cache, format!("cannot load {signature}: {reason}"))
 }

@@ -1,7 +1,7 @@
-//! The cache on disk: lookup, publication, damage.
+//! The cache on disk: lookup, publication, repair.
 //!
 //! An entry once published is never changed in place, and the first publisher wins. Correctness rests on that and on
-//! digests, never on locks, on the order in which hosts see files, or on who is fast.
+//! digests, never on locks, nor on the order in which hosts see files.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,9 @@ pub mod integrity;
 pub mod layout;
 pub mod lease;
 pub mod load_order;
+mod lookup;
 pub mod negative_cache;
+mod old_layout;
 pub mod open;
 mod path_trust;
 mod publish;
@@ -25,70 +27,48 @@ pub mod record;
 pub mod select;
 mod source;
 pub mod stats;
+mod walk;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, EntryMetadata, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
-use crate::inputs::{Input, InputState};
 use crate::params::resolved::CacheParams;
-use crate::sync::lock;
 
-use layout::Layout;
+use layout::{Category, Layout};
 use open::cannot;
 use path_trust::path_trust;
-use record::{EntryRecord, FileDigest, Invalid};
+use record::FileDigest;
+use walk::DependencyWalk;
+
+pub use lookup::{Lookup, Verify};
 pub use source::check_source;
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A cache directory.
+/// A cache directory: its path and its parameters. It holds no state; clones are the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     layout: Layout,
-    /// How firmly the libraries stood when an entry was looked up last: what was found is loaded from there.
-    libraries: Arc<Mutex<Option<PathTrust>>>,
 }
 
-/// How closely a lookup looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verify {
-    /// For loading: digests of the libraries, sizes of the headers.
-    ForLoad,
-    /// For building on top or sending on: digests of the headers too.
-    ForLink,
-}
-
-/// A library that is whole.
+/// A library whose bytes, and those of its dependencies, match their digests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedLib {
-    /// Its signature.
+    /// The signature.
     pub signature: String,
-    /// The digest of its file and of those that it is linked to: what is built again, because a header has changed,
-    /// has another one.
+    /// The digest of the file and of those that it is linked to. It changes if any of them is built again.
     pub digest: Digest32,
-    /// Milliseconds that the compiler took for it.
+    /// Milliseconds that the compiler took.
     pub build_ms: u64,
-}
-
-/// What a lookup found.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Lookup {
-    /// A whole entry: the libraries to load, dependencies first, the entry itself last.
-    Hit(Vec<VerifiedLib>),
-    /// Nothing.
-    Miss,
-    /// Something that is not a whole entry.
-    Damaged(Invalid),
 }
 
 /// The files of an entry.
@@ -96,7 +76,7 @@ pub enum Lookup {
 pub struct EntryFiles {
     /// The signature.
     pub signature: String,
-    /// The sealed library.
+    /// The library with its record.
     pub library: Vec<u8>,
     /// The header.
     pub header: Option<Vec<u8>>,
@@ -106,12 +86,12 @@ pub struct EntryFiles {
     pub log: Option<Vec<u8>>,
 }
 
-/// The files of an entry where they lie in memory: what others have sent is not copied to be published.
+/// The files of an entry, borrowed: files that another rank has sent are published without a copy.
 #[derive(Clone, Copy, Debug)]
 pub struct EntryView<'a> {
     /// The signature.
     pub signature: &'a str,
-    /// The sealed library.
+    /// The library with its record.
     pub library: &'a [u8],
     /// The header.
     pub header: Option<&'a [u8]>,
@@ -122,7 +102,7 @@ pub struct EntryView<'a> {
 }
 
 impl EntryFiles {
-    /// Its files where they lie.
+    /// Borrows the files.
     #[must_use]
     pub fn view(&self) -> EntryView<'_> {
         EntryView {
@@ -136,31 +116,31 @@ impl EntryFiles {
 }
 
 impl Cache {
-    /// The cache at `root`, named as `params` says. Touches nothing.
+    /// The cache at `root` with the file names of `params`. Touches nothing.
     #[must_use]
     pub fn new(root: &Path, params: &CacheParams) -> Self {
         Self::sharing(root, &Arc::new(params.clone()))
     }
 
-    /// As [`Cache::new`], without a copy of the parameters.
+    /// Does the same as [`Cache::new`] without a copy of the parameters.
     #[must_use]
     pub fn sharing(root: &Path, params: &Arc<CacheParams>) -> Self {
-        Self { layout: Layout::new(root, Arc::clone(params)), libraries: Arc::default() }
+        Self { layout: Layout::new(root, Arc::clone(params)) }
     }
 
-    /// The same cache, in which names of sources end so: they follow the language of each.
+    /// The same cache with another end of the names of sources, which depends on the language of each.
     fn with_src_postfix(&self, postfix: &str) -> Self {
         let params = CacheParams { src_postfix: postfix.to_owned(), ..self.layout.params().clone() };
         Self::new(self.layout.root(), &params)
     }
 
-    /// Where things lie.
+    /// The paths of the cache.
     #[must_use]
     pub fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Creates the cache directory itself if it is not there, and returns its identity.
+    /// Creates the cache directory if it is missing; gives its identity.
     ///
     /// # Errors
     /// As [`Cache::open_or_make`].
@@ -190,8 +170,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what programs that have died in the middle of something have left in this cache and in its staging
-    /// place.
+    /// Removes what programs that have died have left unfinished in this cache and in its staging directories.
     pub fn sweep(&self) {
         let Ok(Some(tree)) = self.open() else { return };
         for dir in self.staging_places() {
@@ -200,7 +179,7 @@ impl Cache {
             }
         }
         lease::sweep(&tree, &self.layout.lease(""));
-        // What is of use for seconds is a leftover after a day.
+        // These files are of use for seconds.
         for dir in [self.layout.failed(""), self.layout.comm()] {
             for (path, facts) in self.files(&tree, &dir) {
                 if SystemTime::now().duration_since(facts.modified).is_ok_and(|age| age > DAY) {
@@ -210,8 +189,8 @@ impl Cache {
         }
     }
 
-    /// Opens a place where unfinished files and folders may lie: one of the cache, or one in which others cannot rename
-    /// what is not theirs.
+    /// Opens a directory in which unfinished files and folders may lie: one of the cache, or one in which other users
+    /// cannot rename the files of this one.
     fn staging_place(&self, tree: &Tree, dir: &Path) -> Option<Arc<Folder>> {
         if tree.holds(dir) {
             return tree.enter(dir, false).ok().flatten();
@@ -219,7 +198,7 @@ impl Cache {
         Folder::open_temporary(dir).ok().flatten().map(Arc::new)
     }
 
-    /// The plain files in a directory of this cache whose names are of its formats. All else is not ours.
+    /// The plain files in a directory of this cache whose names are of its formats.
     fn files(&self, tree: &Tree, dir: &Path) -> Vec<(PathBuf, EntryMetadata)> {
         let names = tree.list(dir).unwrap_or_default();
         let paths = names.into_iter().map(|name| dir.join(name)).filter(|path| self.layout.names(path));
@@ -231,33 +210,31 @@ impl Cache {
             .collect()
     }
 
-    /// Where unfinished files and folders may lie, each once.
+    /// The directories in which unfinished files and folders may lie, each once.
     fn staging_places(&self) -> BTreeSet<PathBuf> {
         let params = self.layout.params();
         let staging = [params.temp_dir_root.clone(), params.fail_dir_root.clone()];
         self.layout.places().into_iter().chain(staging).chain(self.layout.memory_places()).collect()
     }
 
-    /// Refuses directories in which somebody else can put libraries: loading one is running it.
+    /// Refuses directories in which another user can put libraries: loading a library runs its code.
     ///
     /// # Errors
-    /// [`Kind::Cache`] that says whose the directory is, or its mode.
-    fn check_owner(&self) -> Result<()> {
-        let mut look = TrustWalk::default();
+    /// [`Kind::Cache`] with the owner or the mode of the directory.
+    fn check_trust(&self) -> Result<()> {
+        let mut walk = TrustWalk::default();
         let root = self.layout.root();
-        if let PathTrust::Untrusted(reason) = path_trust(root, &mut look)? {
+        if let PathTrust::Untrusted(reason) = path_trust(root, &mut walk)? {
             return Err(refused(root, &reason));
         }
-        let libraries = self.look_at_libraries(&mut look)?;
-        *lock(&self.libraries) = Some(libraries);
-        Ok(())
+        self.lib_dir_trust(&mut walk).map(drop)
     }
 
-    fn look_at_libraries(&self, look: &mut TrustWalk) -> Result<PathTrust> {
-        let dir = self.layout.dir(layout::Category::Lib);
-        match path_trust(&dir, look)? {
+    fn lib_dir_trust(&self, walk: &mut TrustWalk) -> Result<PathTrust> {
+        let dir = self.layout.dir(Category::Lib);
+        match path_trust(&dir, walk)? {
             PathTrust::Untrusted(reason) => Err(refused(&dir, &reason)),
-            // Loaded as where others could rename it: by another path.
+            // Such a path cannot be loaded from, so it is treated like one that others can rename.
             PathTrust::Trusted(real) => Ok(match fsutil::loader_token(&real) {
                 Some(word) => PathTrust::Renamable(format!(
                     "the dynamic loader would replace {word} in {}",
@@ -265,227 +242,117 @@ impl Cache {
                 )),
                 None => PathTrust::Trusted(real),
             }),
-            standing => Ok(standing),
+            trust => Ok(trust),
         }
     }
 
-    /// Where the libraries lie, as the last look for an entry has seen it. [`Standing::Loose`]: the cache is ours, but
-    /// others can rename a directory above it, so no library must be loaded by its path. What has been read and checked
-    /// has to be copied to a safe place first.
+    /// Says if libraries can be loaded by their paths. If the answer is [`PathTrust::Renamable`], other users can rename
+    /// a directory above the cache: load from a private copy of the verified bytes instead.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn libraries(&self) -> Result<PathTrust> {
-        let seen = lock(&self.libraries).clone();
-        seen.map_or_else(|| self.look_at_libraries(&mut TrustWalk::default()), Ok)
+        self.lib_dir_trust(&mut TrustWalk::default())
     }
 
-    /// Why a compiler must not be led to the headers and libraries of this cache by their paths, if it must not.
+    /// The reason why a compiler must not get the paths of headers and libraries in this cache, if there is one.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn is_loose(&self) -> Result<Option<String>> {
-        let dirs = [layout::Category::Lib, layout::Category::Inc].map(|category| self.layout.dir(category));
-        let mut look = TrustWalk::default();
-        for dir in dirs {
-            if let PathTrust::Renamable(reason) | PathTrust::Untrusted(reason) = path_trust(&dir, &mut look)?
-            {
+        let mut walk = TrustWalk::default();
+        for category in [Category::Lib, Category::Inc] {
+            let trust = path_trust(&self.layout.dir(category), &mut walk)?;
+            if let PathTrust::Renamable(reason) | PathTrust::Untrusted(reason) = trust {
                 return Ok(Some(reason));
             }
         }
         Ok(None)
     }
 
-    /// Looks for an entry and everything that it is linked to.
+    /// The signatures of all libraries, the latest first, by the names of their files. Opens none of them.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when a file is there and cannot be read, or when somebody else could have put it there.
-    pub fn lookup(&self, signature: &str, check: Verify) -> Result<Lookup> {
-        self.check_owner()?;
-        let mut order = Vec::new();
-        Ok(match self.look(signature, check, &mut order, &mut Vec::new())? {
-            ControlFlow::Continue(()) => Lookup::Hit(order),
-            ControlFlow::Break(otherwise) => otherwise,
-        })
-    }
-
-    /// Looks at an entry and at those that it needs, and puts those that are whole into `order`. `seen` are those that
-    /// have been looked at. Breaks off with what is wrong.
-    fn look(
-        &self,
-        signature: &str,
-        check: Verify,
-        order: &mut Vec<VerifiedLib>,
-        seen: &mut Vec<String>,
-    ) -> Result<ControlFlow<Lookup>> {
-        let damaged = |damage| Ok(ControlFlow::Break(Lookup::Damaged(damage)));
-        let Some(file) = read(&self.layout.lib(signature))? else {
-            return Ok(ControlFlow::Break(Lookup::Miss));
-        };
-        let opened = match check {
-            Verify::ForLoad => record::open_to_load(&file, signature),
-            Verify::ForLink => record::open(&file, signature).map(record::LoadRecord::from),
-        };
-        let record = match opened {
-            Ok(record) => record,
-            Err(damage) => return damaged(damage),
-        };
-        let digest = record::digest_of(&file);
-        drop(file);
-        if !self.header_is_whole(signature, record.header.as_ref(), check)? {
-            return damaged(Invalid::Header);
-        }
-        if let Some(change) = self.stale_input(signature, &record.inputs) {
-            return damaged(Invalid::Input(change));
-        }
-        seen.push(signature.to_owned());
-        // What was only built besides has to be there to travel, not to load.
-        let needed: Vec<&str> = match check {
-            Verify::ForLoad => record.dependencies.iter().map(String::as_str).collect(),
-            Verify::ForLink => record.needs().collect(),
-        };
-        for dependency in needed {
-            if seen.iter().any(|seen| seen == dependency) {
-                continue;
-            }
-            if self.look(dependency, check, order, seen)?.is_break() {
-                return damaged(Invalid::Dependency);
-            }
-        }
-        let digest = with_dependencies(digest, &record.dependencies, order);
-        order.push(VerifiedLib { signature: signature.to_owned(), digest, build_ms: record.milliseconds() });
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn header_is_whole(&self, signature: &str, expected: Option<&FileDigest>, check: Verify) -> Result<bool> {
-        let Some(expected) = expected else { return Ok(true) };
-        let path = self.layout.inc(signature);
-        if check == Verify::ForLoad {
-            return Ok(fs::metadata(&path).is_ok_and(|facts| facts.len() == expected.size));
-        }
-        Ok(read(&path)?.is_some_and(|header| file_digest(&header) == *expected))
-    }
-
-    /// What of the files that the build has read is not the same any more, unless that does not matter.
-    ///
-    /// A file that is gone does not: nobody could build from it now, and a cache that was filled where the headers are
-    /// installed has to serve where they are not. A linked library that is gone is found out by the loader.
-    fn stale_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
-        if !self.layout.params().tracks_inputs() {
-            return None;
-        }
-        let mut gone = Vec::new();
-        for input in inputs {
-            match input.state() {
-                InputState::Same => {}
-                InputState::Gone(reason) => gone.push(reason),
-                InputState::Changed(change) => return Some(change),
-            }
-        }
-        if let Some(first) = gone.first() {
-            let number = gone.len();
-            log::info!("{signature} stays as it is, although {number} of its inputs are not there: {first}");
-        }
-        None
-    }
-
-    /// The files that the build has read and that are not the same any more, with what has become of them, unless that
-    /// does not matter.
-    fn changed_inputs<'a>(&self, record: &'a EntryRecord) -> impl Iterator<Item = (&'a Input, String)> {
-        let matters = self.layout.params().tracks_inputs();
-        let change = |input: &'a Input| match input.state() {
-            InputState::Changed(change) => Some((input, change)),
-            InputState::Same | InputState::Gone(_) => None,
-        };
-        record.inputs.iter().filter(move |_| matters).filter_map(change)
-    }
-
-    /// The signatures of all libraries, the latest first, as the names of their files give them. Nothing of them is
-    /// looked at.
-    ///
-    /// # Errors
-    /// [`Kind::Cache`] when the directory cannot be read, or is refused.
+    /// [`Kind::Cache`] if the directory cannot be read, or is refused.
     pub fn signatures(&self) -> Result<Vec<String>> {
-        self.check_owner()?;
-        let dir = self.layout.dir(layout::Category::Lib);
+        self.check_trust()?;
+        let modified = |path: &Path| path.symlink_metadata().and_then(|facts| facts.modified()).ok();
+        let mut found: Vec<_> =
+            self.library_files()?.into_iter().map(|(signature, path)| (modified(&path), signature)).collect();
+        found.sort_by(|a, b| b.cmp(a));
+        Ok(found.into_iter().map(|(_, signature)| signature).collect())
+    }
+
+    /// The signatures and paths of all libraries, sorted by signature.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] if their directory cannot be read.
+    fn library_files(&self) -> Result<Vec<(String, PathBuf)>> {
+        let dir = self.layout.dir(Category::Lib);
         let entries = match fs::read_dir(&dir) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(Error::io("cannot read", &dir, &error)),
         };
-        let signature = |entry: fs::DirEntry| {
-            let name = entry.file_name();
-            let signature = self.layout.signature_of(layout::Category::Lib, name.to_str()?)?.to_owned();
-            let changed = entry.metadata().and_then(|facts| facts.modified()).ok();
-            Some((changed, signature))
-        };
-        let mut found: Vec<_> = entries.flatten().filter_map(signature).collect();
-        found.sort_by(|a, b| b.cmp(a));
-        Ok(found.into_iter().map(|(_, signature)| signature).collect())
+        let mut libraries: Vec<_> = entries
+            .flatten()
+            .filter_map(|entry| {
+                let name = entry.file_name().into_string().ok()?;
+                let signature = self.layout.signature_of(Category::Lib, &name)?;
+                Some((signature.to_owned(), entry.path()))
+            })
+            .collect();
+        libraries.sort();
+        Ok(libraries)
     }
 
-    /// Reads a library. Its seal is for the caller to check.
+    /// Reads a library. The caller checks its record.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be read, or has gone.
+    /// [`Kind::Cache`] if it cannot be read, or was removed.
     pub fn read_library(&self, signature: &str) -> Result<Vec<u8>> {
         let path = self.layout.lib(signature);
         read(&path)?.ok_or_else(|| Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display())))
     }
 
-    /// Reads all files of a whole entry.
+    /// Reads all files of a valid entry.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when the library or a file of it cannot be read or is damaged.
+    /// [`Kind::Cache`] if the library or the header cannot be read or is invalid.
     pub fn read_entry(&self, signature: &str) -> Result<EntryFiles> {
-        let library = read(&self.layout.lib(signature))?;
-        let record = library.as_deref().map(|library| record::open(library, signature));
-        let (Some(library), Some(Ok(record))) = (library, record) else {
-            return Err(missing(&self.layout.lib(signature)));
-        };
-        let header = match record.header {
+        self.read_with_needs(signature).map(|(files, _)| files)
+    }
+
+    /// Reads an entry; gives the signatures that it needs as well.
+    fn read_with_needs(&self, signature: &str) -> Result<(EntryFiles, Vec<String>)> {
+        let path = self.layout.lib(signature);
+        let library = read(&path)?.ok_or_else(|| missing(&path))?;
+        let record = record::open(&library, signature).map_err(|_| missing(&path))?;
+        let header = match &record.header {
             Some(expected) => {
                 let path = self.layout.inc(signature);
-                let header = read(&path)?.filter(|header| file_digest(header) == expected);
+                let header = read(&path)?.filter(|header| file_digest(header) == *expected);
                 Some(header.ok_or_else(|| altered_header(&path))?)
             }
             None => None,
         };
-        // Sources and logs are for people: an entry is whole without them.
+        // Sources and logs are for people: an entry is valid without them.
         let packed = read(&self.layout.src(signature, true)).ok().flatten().map(|data| (data, true));
         let plain = || read(&self.layout.src(signature, false)).ok().flatten().map(|data| (data, false));
         let source = packed.or_else(plain);
         let log = read(&self.layout.log(signature)).ok().flatten();
-        Ok(EntryFiles { signature: signature.to_owned(), library, header, source, log })
+        let needs = record.needs().map(str::to_owned).collect();
+        Ok((EntryFiles { signature: signature.to_owned(), library, header, source, log }, needs))
     }
 
-    /// The files of an entry and of everything that has to travel with it, what is needed before what needs it.
+    /// Reads the transitive dependency closure of an entry: all that has to travel with it, dependencies first.
     ///
     /// # Errors
     /// As [`Cache::read_entry`].
     pub fn read_closure(&self, signature: &str) -> Result<Vec<EntryFiles>> {
-        let mut entries = Vec::new();
-        self.collect(signature, &mut entries, &mut HashSet::new())?;
-        Ok(entries)
-    }
-
-    fn collect(
-        &self,
-        signature: &str,
-        entries: &mut Vec<EntryFiles>,
-        seen: &mut HashSet<String>,
-    ) -> Result<()> {
-        if !seen.insert(signature.to_owned()) {
-            return Ok(());
-        }
-        let files = self.read_entry(signature)?;
-        let record = record::open(&files.library, signature)
-            .map_err(|damage| Error::new(Kind::Cache, format!("{signature}: {}", damage.describe())))?;
-        for needed in record.needs() {
-            self.collect(needed, entries, seen)?;
-        }
-        entries.push(files);
-        Ok(())
+        let entries = DependencyWalk::default().visit(signature, |signature| self.read_with_needs(signature));
+        let entries = entries.map_err(|stopped| stopped.error)?;
+        Ok(entries.into_iter().map(|(_, files)| files).collect())
     }
 }
 
@@ -505,23 +372,13 @@ fn refused(path: &Path, reason: &str) -> Error {
     Error::new(Kind::Cache, text)
 }
 
-/// The digest of a library together with those of its dependencies, which come before it in `order`.
-fn with_dependencies(own: Digest32, dependencies: &[String], order: &[VerifiedLib]) -> Digest32 {
-    if dependencies.is_empty() {
-        return own;
-    }
-    let of = |signature: &String| order.iter().find(|whole| whole.signature == *signature);
-    let all = dependencies.iter().filter_map(of).map(|whole| whole.digest);
-    digest(&[own].into_iter().chain(all).collect::<Vec<_>>().concat())
-}
-
-/// A file of the cache, if it is there and ours.
+/// Reads a file of the cache, if it is there and this user's alone.
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {
-    fsutil::read_trusted(path).map_err(|why| unread(path, why))
+    fsutil::read_trusted(path).map_err(|error| unread(path, error))
 }
 
-fn unread(path: &Path, why: ReadError) -> Error {
-    match why {
+fn unread(path: &Path, error: ReadError) -> Error {
+    match error {
         ReadError::Refused(reason) => refused(path, &reason),
         ReadError::Failed(error) => Error::io("cannot read", path, &error),
     }
@@ -534,4 +391,4 @@ pub fn file_digest(data: &[u8]) -> FileDigest {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -57,7 +57,7 @@ impl Cache {
         };
         let whole = record::open(&moved, signature).is_ok_and(|record| {
             elf::check(record::image_of(&moved)).is_ok()
-                && self.header_is_whole(signature, record.header.as_ref(), Verify::ForLink).unwrap_or(false)
+                && self.header_matches(signature, record.header.as_ref(), Verify::ForLink).unwrap_or(false)
                 && self.stale_input(signature, &record.inputs).is_none()
         });
         let of_itself = !matches!(damage, Invalid::Dependency | Invalid::Source(_) | Invalid::Refused(_));

@@ -1,7 +1,8 @@
 //! Entries are whole or not there, whatever happens to their files.
 
 use super::layout::Category;
-use super::record::tests::record;
+use super::record::Invalid;
+use super::record::tests::{of_version, record};
 use super::*;
 use crate::elf::sample::sample;
 use crate::inputs::Input;
@@ -152,8 +153,8 @@ fn damage_is_set_aside_and_repaired() {
     flipped[3] ^= 1;
     let foreign = entry("b", &[], "header").library;
     let damages: [(&[u8], Invalid); 4] = [
-        (&good.library[..40], Invalid::NoSeal),
-        (b"", Invalid::NoSeal),
+        (&good.library[..40], Invalid::NoRecord),
+        (b"", Invalid::NoRecord),
         (&flipped, Invalid::Altered),
         (&foreign, Invalid::Foreign),
     ];
@@ -186,7 +187,7 @@ fn c2_an_error_names_the_path_and_the_reason() {
     fs::write(&lib, "damaged").unwrap();
     let taken = cache.layout().quarantine().join(cache.layout().lib_basename("a"));
     fs::create_dir_all(&taken).unwrap();
-    let error = cache.quarantine("a", &Invalid::NoSeal).unwrap_err();
+    let error = cache.quarantine("a", &Invalid::NoRecord).unwrap_err();
     assert_eq!(error.kind(), Kind::Cache);
     for part in [cache.layout().quarantine().to_str().unwrap(), "Is a directory (os error 21)"] {
         assert!(error.message().contains(part), "{error}");
@@ -324,4 +325,27 @@ fn a_fresh_entry_is_not_set_aside_for_an_old_one() {
     assert!(cache.publish(&fresh).unwrap());
     cache.quarantine("a", &damage).unwrap();
     assert_eq!(fs::read(cache.layout().lib("a")).unwrap(), fresh.library);
+}
+
+/// Turns a cache into one that version 1 has written: footers and directories.
+pub(crate) fn make_old(cache: &Cache) {
+    let layout = cache.layout();
+    for (signature, path) in cache.library_files().unwrap() {
+        fs::write(&path, of_version(&fs::read(&path).unwrap(), 1)).unwrap();
+        let used = layout.root().join("used").join(signature);
+        fs::create_dir_all(used.parent().unwrap()).unwrap();
+        fs::write(used, "").unwrap();
+    }
+    for (name, text) in [
+        ("aside/libdijitso-damaged.so", "damaged"),
+        ("prologue/0123456789abcdef0123456789abcdef/preamble.h", "#include <cmath>"),
+        ("prologue/.lock", ""),
+    ] {
+        let path = layout.root().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    for name in ["atime", "quarantine", "pch"] {
+        let _ = fs::remove_dir_all(layout.root().join(name));
+    }
 }

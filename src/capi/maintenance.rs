@@ -219,7 +219,7 @@ pub unsafe extern "C" fn dijitso_cache_gc(
                 return Err(invalid("min_idle is not a number"));
             }
             if min_idle >= 0.0 {
-                limits.spared =
+                limits.min_idle =
                     Duration::try_from_secs_f64(min_idle).unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
             }
             let done = cache.evict(&limits, EVICTION_WAIT)?;

@@ -239,7 +239,7 @@ impl BuildInput {
             inputs: built.inputs.clone(),
             toolchain,
             command: built.argv.clone(),
-            recipe: Some(build_spec(&params)),
+            build_spec: build_spec(&params),
             generator,
             built_at: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs()),
             seconds: built.seconds,

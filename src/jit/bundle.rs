@@ -135,19 +135,19 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
 fn notes(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for record in records {
-        let Some(recipe) = &record.recipe else { continue };
-        if record.toolchain.is_unknown() {
+        let spec = &record.build_spec;
+        if record.toolchain.is_unknown() || spec.compiler.is_empty() {
             continue;
         }
-        let compiler = CompilerKeys::absent(&recipe.compiler);
+        let compiler = CompilerKeys::absent(&spec.compiler);
         let plain = Toolchain { isa: String::new(), ..record.toolchain.clone() };
         let mut keys = vec![(compiler.command_key.clone(), plain)];
-        if let Some(flags) = native::flags_of(&recipe.compiler, &recipe.flags) {
-            let key = compiler.on_machine(&flags, &recipe.cpu).command_key;
+        if let Some(flags) = native::flags_of(&spec.compiler, &spec.flags) {
+            let key = compiler.on_machine(&flags, &spec.cpu).command_key;
             keys.push((key, record.toolchain.clone()));
         }
         for (key, toolchain) in keys {
-            let data = toolchain::encode(&recipe.compiler, &toolchain);
+            let data = toolchain::encode(&spec.compiler, &toolchain);
             let known = latest.get(&key);
             if known.is_none_or(|(built_at, _)| *built_at < record.built_at) {
                 latest.insert(key, (record.built_at, data));
@@ -220,12 +220,12 @@ mod tests {
 
     fn record(version: &str, built_at: u64, flags: &[&str]) -> EntryRecord {
         EntryRecord {
-            recipe: Some(BuildSpec {
+            build_spec: BuildSpec {
                 compiler: vec!["c++".into()],
                 flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
                 cpu: if flags.is_empty() { String::new() } else { "zen".into() },
                 ..BuildSpec::default()
-            }),
+            },
             toolchain: Toolchain {
                 identity: version.into(),
                 target: "t".into(),

@@ -77,7 +77,7 @@ fn explained(ticket: &SignedRequest<'_>, cache: &Cache) -> Result<Explanation> {
             build: ComparedBuild {
                 by_name: params.cache.signature_is_name,
                 text: params.text.map(|text| hex(&text)),
-                recipe: Some(build_spec(&params.build)),
+                build_spec: build_spec(&params.build),
                 toolchain: ticket.toolchain.clone(),
                 generator: params.generator.clone(),
             },

@@ -70,7 +70,7 @@ impl std::fmt::Debug for Library {
 /// From when an entry is that does not do, and what can be done; nothing if it has no record.
 pub(super) fn provenance(path: &Path) -> String {
     let file = fsutil::open_trusted(path).ok().flatten();
-    let Some(record) = file.and_then(|file| record::read_record_tail(&file).ok().flatten()) else {
+    let Some(record) = file.and_then(|file| record::read_record_tail(&file).ok()?.record()) else {
         return String::new();
     };
     let by_text = if record.text.is_some() {

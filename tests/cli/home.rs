@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use dijitso::cache::build_spec::BuildSpec;
 use dijitso::cache::record::{EntryRecord, FileDigest, append_record};
 use dijitso::cache::{Cache, EntryFiles, file_digest};
 use dijitso::inputs::Input;
@@ -189,7 +190,7 @@ fn record(signature: &str, at: usize, inputs: usize) -> EntryRecord {
         text: None,
         dependencies: Vec::new(),
         nested: Vec::new(),
-        recipe: None,
+        build_spec: BuildSpec::default(),
         inputs: (0..inputs).map(input).collect(),
         toolchain: Toolchain {
             identity: "gcc version 12.2.0 (Debian 12.2.0-14)".to_owned(),

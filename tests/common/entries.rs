@@ -1,5 +1,6 @@
 //! Entries of a cache without a build.
 
+use dijitso::cache::build_spec::BuildSpec;
 use dijitso::cache::record::{EntryRecord, append_record};
 use dijitso::cache::{EntryFiles, file_digest};
 use dijitso::signature::Toolchain;
@@ -37,7 +38,7 @@ fn record(signature: &str, needs: &[&str], contents: &Contents) -> EntryRecord {
         dependencies: needs.iter().map(|need| (*need).to_owned()).collect(),
         nested: Vec::new(),
         inputs: Vec::new(),
-        recipe: None,
+        build_spec: BuildSpec::default(),
         toolchain: Toolchain::unknown(),
         command: Vec::new(),
         generator: "{}".to_owned(),

@@ -159,7 +159,8 @@ impl Bench {
 
     /// Returns the headers recorded for a library, relative to the bench.
     pub(crate) fn inputs(&self, library: &Library) -> Vec<PathBuf> {
-        let record = record::read_record_tail(&fs::File::open(library.path()).unwrap()).unwrap().unwrap();
+        let record =
+            record::read_record_tail(&fs::File::open(library.path()).unwrap()).unwrap().record().unwrap();
         let relative = |path: PathBuf| path.strip_prefix(&self.at).map(Path::to_owned).unwrap_or(path);
         record.inputs.iter().map(|input| relative(PathBuf::from(&input.path))).collect()
     }

@@ -60,7 +60,7 @@ impl Arguments {
             // The parameter 0 means no limit; the option 0 means an empty cache.
             max_size: params.max_size.or(self.max_size.as_ref().map(|_| 0)),
             max_age: self.max_age.or(params.max_age),
-            spared: self.min_idle.unwrap_or(Limits::of(&params).spared),
+            min_idle: self.min_idle.unwrap_or(Limits::of(&params).min_idle),
             dry_run: context.options.dry_run,
         };
         if limits.max_size.is_none() && limits.max_age.is_none() {
@@ -86,7 +86,7 @@ impl Arguments {
                 "allocated_before": done.before,
                 "allocated_after": done.after,
                 "kept": done.kept,
-                "spared": done.spared,
+                "in_use": done.in_use,
                 "removed": done.removed.iter().map(removed).collect::<Vec<_>>(),
                 "failures": done.failures,
             }));
@@ -116,8 +116,8 @@ impl Arguments {
                 size(done.after),
                 size(done.before),
             ));
-            if done.spared > 0 {
-                let what = count(done.spared, "entry stays", "entries stay");
+            if done.in_use > 0 {
+                let what = count(done.in_use, "entry stays", "entries stay");
                 context.out.line(format_args!(
                     "{what} although over the limit: in use, or used a moment ago (--min-idle)"
                 ));

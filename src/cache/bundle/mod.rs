@@ -200,7 +200,7 @@ impl Manifest {
 /// Returns the end of the name of an entry's source: that of its language, unless the parameters name another.
 fn src_postfix(record: &EntryRecord, params: &CacheParams) -> String {
     let postfix = params.src_postfix.as_str();
-    let language = record.recipe.as_ref().and_then(|recipe| Language::named(&recipe.language));
+    let language = Language::named(&record.build_spec.language);
     let language = language.filter(|_| language::suffixes().contains(&postfix));
     language.map_or(postfix, |language| language.suffix()).to_owned()
 }

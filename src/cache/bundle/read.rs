@@ -404,7 +404,7 @@ fn check_library(item: &BundleEntry, library: &[u8]) -> BundleResult<(EntryRecor
     if !agrees {
         return Err(format!("the manifest and the library of {signature} contradict each other"));
     }
-    let cpu = record.recipe.as_ref().map(|recipe| recipe.cpu.clone()).unwrap_or_default();
+    let cpu = record.build_spec.cpu.clone();
     let (gone, here): (Vec<&Input>, Vec<&Input>) =
         record.inputs.iter().partition(|input| matches!(input.state(), InputState::Gone(_)));
     let facts = EntryCheck {

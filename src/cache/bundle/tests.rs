@@ -242,7 +242,7 @@ fn sources_of_either_language_travel() {
     let old = cache_at(from.path(), &[("build.language", "c")]);
     let mut files = entry("c", &[], elf(false));
     let record = EntryRecord {
-        recipe: Some(crate::cache::build_spec::BuildSpec { language: "c".into(), ..Default::default() }),
+        build_spec: crate::cache::build_spec::BuildSpec { language: "c".into(), ..Default::default() },
         ..record::open(&files.library, "c").unwrap()
     };
     files.library = append_record(elf(false), &record).unwrap();

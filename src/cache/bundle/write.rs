@@ -9,8 +9,9 @@ use serde::Serialize;
 
 use crate::cache::catalog::Catalog;
 use crate::cache::record::{self, EntryRecord};
+use crate::cache::walk::{DependencyWalk, Stopped};
 use crate::cache::{Cache, EntryFiles, Lookup, Verify, check_source, file_digest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 use super::{
     BundleEntry, BundleSource, FORMAT, MANIFEST, MOST_ENTRIES, Manifest, Naming, ToolchainFile, failed,
@@ -55,7 +56,7 @@ pub struct ExportProgress {
 /// cannot be read.
 pub fn select(cache: &Cache, words: &[String]) -> Result<Vec<String>> {
     // What is left of an entry cannot travel, and refused directories are not looked at.
-    cache.check_owner()?;
+    cache.check_trust()?;
     let catalog = Catalog { entries: cache.entries()?, orphans: Vec::new() };
     Ok(catalog.select(words)?.into_iter().map(|entry| entry.signature.clone()).collect())
 }
@@ -74,23 +75,24 @@ pub fn export(
     out: &mut dyn Write,
     progress: &mut dyn FnMut(ExportProgress),
 ) -> Result<Exported> {
-    let mut gathering = Gathering { cache, items: Vec::new(), records: Vec::new(), known: HashMap::new() };
-    let mut skipped = Vec::new();
+    let mut gathering = Gathering { cache, walk: DependencyWalk::default(), invalid: HashMap::new() };
+    let (mut entries, mut skipped) = (Vec::new(), Vec::new());
     for (done, signature) in signatures.iter().enumerate() {
         progress(ExportProgress { done, total: signatures.len(), bytes: 0 });
-        if let Err(reason) = gathering.visit(signature) {
-            skipped.push(Skipped { signature: signature.clone(), reason });
+        match gathering.visit(signature) {
+            Ok(more) => entries.extend(more),
+            Err(reason) => skipped.push(Skipped { signature: signature.clone(), reason }),
         }
     }
     if !lenient && !skipped.is_empty() {
-        let told: Vec<String> =
+        let reasons: Vec<String> =
             skipped.iter().map(|skipped| format!("{}: {}", skipped.signature, skipped.reason)).collect();
-        return Err(failed(format!("not all that is to be exported is whole: {}", told.join("; "))));
+        return Err(failed(format!("not all that is to be exported is whole: {}", reasons.join("; "))));
     }
-    let Gathering { items, records, .. } = gathering;
-    if items.len() > MOST_ENTRIES {
+    let (records, entries): (Vec<EntryRecord>, Vec<BundleEntry>) = entries.into_iter().unzip();
+    if entries.len() > MOST_ENTRIES {
         let text =
-            format!("{} entries are to be exported, and a bundle has at most {MOST_ENTRIES}", items.len());
+            format!("{} entries are to be exported, and a bundle has at most {MOST_ENTRIES}", entries.len());
         return Err(failed(format!("{text}; write several bundles")));
     }
     let params = cache.layout().params();
@@ -99,7 +101,7 @@ pub fn export(
         format: FORMAT.to_owned(),
         dijitso: env!("CARGO_PKG_VERSION").to_owned(),
         naming: Naming::of(params),
-        entries: items,
+        entries,
         notes: notes
             .iter()
             .map(|(key, data)| ToolchainFile { key: key.clone(), file: file_digest(data) })
@@ -139,51 +141,68 @@ pub fn export(
     Ok(Exported { entries, bytes: out.bytes, skipped })
 }
 
-/// Entries on their way into a manifest.
+/// The entries that go into a manifest.
 struct Gathering<'a> {
     cache: &'a Cache,
-    items: Vec<BundleEntry>,
-    records: Vec<EntryRecord>,
-    known: HashMap<String, std::result::Result<(), String>>,
+    walk: DependencyWalk,
+    /// The entries that cannot be exported, and why.
+    invalid: HashMap<String, String>,
 }
 
 impl Gathering<'_> {
-    /// Adds an entry after all that it needs; the reason when one of them is not whole.
-    fn visit(&mut self, signature: &str) -> std::result::Result<(), String> {
-        if let Some(known) = self.known.get(signature) {
-            return known.clone();
+    /// Reads an entry and all that it needs and that has not been read before, dependencies first. The error is why one
+    /// of them cannot be exported.
+    fn visit(&mut self, signature: &str) -> std::result::Result<Vec<(EntryRecord, BundleEntry)>, String> {
+        let Self { cache, walk, invalid } = self;
+        let cycles = walk.cycles.len();
+        match walk.visit(signature, |signature| open(cache, invalid, signature)) {
+            Ok(entries) if walk.cycles.len() == cycles => {
+                Ok(entries.into_iter().map(|(_, entry)| entry).collect())
+            }
+            Ok(entries) => {
+                let reason = || "it needs itself".to_owned();
+                invalid.extend(entries.into_iter().map(|(signature, _)| (signature, reason())));
+                Err(reason())
+            }
+            Err(Stopped { error: mut reason, path }) => {
+                for (at, signature) in path.iter().enumerate().rev() {
+                    if let Some(needed) = path.get(at + 1) {
+                        reason = format!("it needs {needed}: {reason}");
+                    }
+                    invalid.insert(signature.clone(), reason.clone());
+                }
+                Err(reason)
+            }
         }
-        self.known.insert(signature.to_owned(), Err("it needs itself".to_owned()));
-        let found = self.look(signature);
-        self.known.insert(signature.to_owned(), found.clone());
-        found
     }
+}
 
-    fn look(&mut self, signature: &str) -> std::result::Result<(), String> {
-        let record = match self.cache.record(signature) {
-            Ok(Some(record)) => record,
-            Ok(None) => return Err(self.what_it_is_instead(signature)),
-            Err(error) => return Err(error.message().to_owned()),
-        };
-        for needed in record.needs() {
-            self.visit(needed).map_err(|reason| format!("it needs {needed}: {reason}"))?;
-        }
-        if let Some((_, change)) = self.cache.changed_inputs(&record).next() {
-            return Err(change);
-        }
-        let (_, item) = read(self.cache, &record).map_err(|error| error.message().to_owned())?;
-        self.items.push(item);
-        self.records.push(record);
-        Ok(())
+/// Reads an entry for a manifest; gives the signatures that it needs as well.
+fn open(
+    cache: &Cache,
+    invalid: &HashMap<String, String>,
+    signature: &str,
+) -> std::result::Result<((EntryRecord, BundleEntry), Vec<String>), String> {
+    if let Some(reason) = invalid.get(signature) {
+        return Err(reason.clone());
     }
-
-    fn what_it_is_instead(&self, signature: &str) -> String {
-        match self.cache.lookup(signature, Verify::ForLoad) {
-            Ok(Lookup::Damaged(damage)) => damage.describe(),
+    let text = |error: Error| error.message().to_owned();
+    let Some(record) = cache.record(signature).map_err(text)? else {
+        return Err(match cache.lookup(signature, Verify::ForLoad) {
+            Ok(Lookup::Damaged(invalid)) => invalid.describe(),
             Ok(_) => "it is not in the cache".to_owned(),
-            Err(error) => error.message().to_owned(),
-        }
+            Err(error) => text(error),
+        });
+    };
+    let needs: Vec<String> = record.needs().map(str::to_owned).collect();
+    if let Some((needed, reason)) = needs.iter().find_map(|needed| invalid.get_key_value(needed)) {
+        return Err(format!("it needs {needed}: {reason}"));
     }
+    if let Some((_, change)) = cache.changed_inputs(&record).next() {
+        return Err(change);
+    }
+    let (_, entry) = read(cache, &record).map_err(text)?;
+    Ok(((record, entry), needs))
 }
 
 /// The files of a whole entry, and what a manifest says of them.

@@ -6,7 +6,6 @@ pub mod compare;
 pub mod difference;
 mod entry_report;
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
@@ -17,6 +16,7 @@ use crate::inputs::Input;
 use crate::signature::name_of;
 
 use super::record::{EntryRecord, Invalid};
+use super::walk::DependencyWalk;
 use super::{Cache, Lookup, Verify};
 use compare::{ComparedBuild, differences};
 use difference::{Component, Difference};
@@ -160,11 +160,7 @@ fn nearest(cache: &Cache, wanted: &ExplainRequest, candidates: &[&String]) -> Op
 }
 
 fn unknown(record: &EntryRecord) -> Difference {
-    let text = if record.recipe.is_none() {
-        "something that dijitso did not record when it built that entry".to_owned()
-    } else {
-        format!("nothing that is recorded: the entry is of dijitso {}", record.dijitso)
-    };
+    let text = format!("nothing that is recorded: the entry is of dijitso {}", record.dijitso);
     Difference::new(Component::Unknown, "", None, None, text)
 }
 
@@ -181,48 +177,42 @@ fn similar(name: &str, signatures: &[String]) -> Option<String> {
         .map(|(_, other)| other.to_owned())
 }
 
-/// Why an entry that is there is not whole, one reason for each file or dependency.
-fn reasons(cache: &Cache, signature: &str, damage: &Invalid) -> Vec<Difference> {
+/// The reasons why an entry would be built again, one for each file or dependency.
+fn reasons(cache: &Cache, signature: &str, invalid: &Invalid) -> Vec<Difference> {
     let mut found = Vec::new();
-    collect_reasons(cache, signature, damage, &mut HashSet::new(), &mut found);
-    found
-}
-
-fn collect_reasons(
-    cache: &Cache,
-    signature: &str,
-    damage: &Invalid,
-    seen: &mut HashSet<String>,
-    found: &mut Vec<Difference>,
-) {
-    if !seen.insert(signature.to_owned()) {
-        return;
-    }
-    let record = cache.record(signature).ok().flatten();
-    match (damage, record) {
-        (Invalid::Input(_), Some(record)) => found.extend(cache.changed_inputs(&record).map(changed_file)),
-        (Invalid::Dependency, Some(record)) => {
-            for needed in record.needs() {
-                match cache.lookup(needed, Verify::ForLink) {
-                    Ok(Lookup::Hit(..)) => {}
-                    Ok(Lookup::Miss) => found.push(dependency(needed, "is missing")),
-                    Ok(Lookup::Damaged(damage @ (Invalid::Input(_) | Invalid::Dependency))) => {
-                        collect_reasons(cache, needed, &damage, seen, found);
-                    }
-                    Ok(Lookup::Damaged(damage)) => {
-                        found.push(dependency(needed, &format!("is damaged: {}", damage.describe())));
-                    }
-                    Err(error) => {
-                        found.push(dependency(needed, &format!("cannot be read: {}", error.message())));
-                    }
+    let open = |at: &str| {
+        let invalid = if at == signature {
+            invalid.clone()
+        } else {
+            match cache.lookup(at, Verify::ForLink) {
+                Ok(Lookup::Damaged(invalid)) => invalid,
+                other => {
+                    let reason = match other {
+                        Ok(Lookup::Miss) => Some("is missing".to_owned()),
+                        Err(error) => Some(format!("cannot be read: {}", error.message())),
+                        Ok(_) => None,
+                    };
+                    found.extend(reason.map(|reason| dependency(at, &reason)));
+                    return Ok::<_, ()>(((), Vec::new()));
                 }
             }
+        };
+        let mut needs = Vec::new();
+        match (invalid, cache.record(at).ok().flatten()) {
+            (Invalid::Input(_), Some(record)) => {
+                found.extend(cache.changed_inputs(&record).map(changed_file));
+            }
+            (Invalid::Dependency, Some(record)) => needs.extend(record.needs().map(str::to_owned)),
+            (invalid, _) if at == signature => {
+                let text = format!("{at}: {}", invalid.describe());
+                found.push(Difference::new(Component::Entry, at, None, None, text));
+            }
+            (invalid, _) => found.push(dependency(at, &format!("is damaged: {}", invalid.describe()))),
         }
-        (damage, _) => {
-            let text = format!("{signature}: {}", damage.describe());
-            found.push(Difference::new(Component::Entry, signature, None, None, text));
-        }
-    }
+        Ok(((), needs))
+    };
+    let _ = DependencyWalk::default().visit(signature, open);
+    found
 }
 
 fn dependency(signature: &str, what: &str) -> Difference {

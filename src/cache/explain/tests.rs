@@ -18,12 +18,12 @@ fn build(flags: &str, generator: &str) -> ComparedBuild {
     ComparedBuild {
         text: None,
         by_name: false,
-        recipe: Some(BuildSpec {
+        build_spec: BuildSpec {
             language: "cxx".into(),
             compiler: words("c++"),
             flags: words(flags),
             ..BuildSpec::default()
-        }),
+        },
         toolchain: Toolchain {
             identity: "gcc version 12.2.0".into(),
             target: "x86_64-linux-gnu".into(),
@@ -38,7 +38,7 @@ fn publish(cache: &Cache, signature: &str, build: &ComparedBuild, change: impl F
     let mut record = EntryRecord {
         name: name_of(signature).to_owned(),
         dependencies: Vec::new(),
-        recipe: build.recipe.clone(),
+        build_spec: build.build_spec.clone(),
         toolchain: build.toolchain.clone(),
         generator: build.generator.clone(),
         built_at: 1_700_000_000,
@@ -230,16 +230,6 @@ fn a_failed_build_is_told_with_its_folder() {
     cache.remember_failure(&signature, &failed);
     let text = told(&cache, dir.path(), &signature, &now);
     assert!(text.ends_with("UTC: cannot build f: no"), "{text}");
-}
-
-#[test]
-fn entries_of_before_recipes_were_recorded_are_compared_in_the_rest() {
-    let dir = tempfile::tempdir().unwrap();
-    let cache = cache_at(dir.path(), &[]);
-    let now = build("-O2", "{}");
-    publish(&cache, &hashed("f", 'a'), &now, |record| record.recipe = None);
-    let text = told(&cache, dir.path(), &hashed("f", 'b'), &now);
-    assert!(text.ends_with("something that dijitso did not record when it built that entry"), "{text}");
 }
 
 #[test]

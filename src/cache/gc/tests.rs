@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
-use std::fs::File;
+use std::fs::{self, File};
 
 use super::*;
 use crate::cache::stats::Event;
@@ -31,10 +31,10 @@ fn filled(dir: &Path, entries: &[(&str, &[&str], u32)]) -> Cache {
 }
 
 fn limits(max_size: Option<u64>, max_hours: Option<u32>) -> Limits {
-    Limits { max_size, max_age: max_hours.map(|hours| HOUR * hours), spared: HOUR / 2, dry_run: false }
+    Limits { max_size, max_age: max_hours.map(|hours| HOUR * hours), min_idle: HOUR / 2, dry_run: false }
 }
 
-fn names(done: &Collected) -> Vec<&str> {
+fn names(done: &Evicted) -> Vec<&str> {
     done.removed.iter().map(|removed| removed.signature.as_str()).collect()
 }
 
@@ -99,10 +99,10 @@ fn what_is_fresh_or_being_built_stays_whatever_the_limit() {
         lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("busy"), HOUR, || false);
     // Some file systems do not tell when a lease was made: then nothing of the last hour goes.
     let done = cache.evict(&limits(Some(1), None), NOW).unwrap();
-    assert_eq!((names(&done), done.spared), (vec!["old"], 3));
+    assert_eq!((names(&done), done.in_use), (vec!["old"], 3));
     drop(lease);
     let done = cache.evict(&limits(Some(1), None), NOW).unwrap();
-    assert_eq!((names(&done), done.spared), (vec!["busy", "dep"], 1));
+    assert_eq!((names(&done), done.in_use), (vec!["busy", "dep"], 1));
     assert!(is_hit(&cache, "fresh"));
 }
 
@@ -114,7 +114,7 @@ fn what_was_used_since_a_build_began_stays() {
     let lease =
         lease::take(&Arc::new(cache.open_or_make().unwrap()), &cache.layout().lease("form"), HOUR, || false);
     cache.note_use("found", Duration::from_secs(60));
-    let greedy = Limits { spared: Duration::ZERO, ..limits(Some(1), None) };
+    let greedy = Limits { min_idle: Duration::ZERO, ..limits(Some(1), None) };
     assert_eq!(names(&cache.evict(&greedy, NOW).unwrap()), ["old"]);
     drop(lease);
     assert_eq!(names(&cache.evict(&greedy, NOW).unwrap()), ["found"]);
@@ -192,17 +192,18 @@ fn what_has_changed_since_it_was_looked_at_stays() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path(), &[("a", &[], 20), ("b", &[], 20)]);
     let tree = Arc::new(cache.open().unwrap().unwrap());
-    let item =
-        |signature: &str| cache.item(&tree, signature.to_owned(), cache.layout().lib(signature)).unwrap();
-    let (a, b) = (item("a"), item("b"));
+    let candidate = |signature: &str| {
+        cache.candidate(&tree, signature.to_owned(), cache.layout().lib(signature)).unwrap()
+    };
+    let (a, b) = (candidate("a"), candidate("b"));
     cache.note_use("a", HOUR);
-    assert!(!cache.remove_item(&tree, &a).unwrap());
+    assert!(!cache.remove_candidate(&tree, &a).unwrap());
     fs::remove_file(&b.path).unwrap();
     cache.publish(&entry("b", &[], "header")).unwrap();
-    assert!(!cache.remove_item(&tree, &b).unwrap());
+    assert!(!cache.remove_candidate(&tree, &b).unwrap());
     assert!(is_hit(&cache, "a") && is_hit(&cache, "b"));
-    assert!(cache.remove_item(&tree, &item("b")).unwrap());
-    assert!(cache.remove_item(&tree, &b).unwrap(), "it is gone, and that is what was wanted");
+    assert!(cache.remove_candidate(&tree, &candidate("b")).unwrap());
+    assert!(cache.remove_candidate(&tree, &b).unwrap(), "it is gone, and that is what was wanted");
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn rings_and_long_chains_are_no_trouble() {
         let next = names[(at + 1) % names.len()].as_str();
         fs::write(path_of(&cache, name), entry(name, &[next], "h").library).unwrap();
     }
-    let done = cache.evict(&Limits { spared: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
+    let done = cache.evict(&Limits { min_idle: Duration::ZERO, ..limits(Some(0), None) }, NOW).unwrap();
     assert_eq!((done.removed.len(), done.kept, done.after), (300, 0, 0));
 }
 

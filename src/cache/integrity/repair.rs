@@ -45,6 +45,14 @@ impl Cache {
         finding: &Finding,
         really: bool,
     ) -> RepairOutcome {
+        if finding.what == FindingKind::LibraryVersion && really {
+            match self.remove_outdated(tree, signature) {
+                Ok(true) => return RepairOutcome::Done,
+                // In use, or of a newer version.
+                Ok(false) => {}
+                Err(error) => return RepairOutcome::Failed(error.message().to_owned()),
+            }
+        }
         self.undisturbed(tree, signature, really, || {
             let damage = match finding.what {
                 FindingKind::DependencyMissing | FindingKind::DependencyBroken | FindingKind::Cycle => {
@@ -84,8 +92,11 @@ impl Cache {
         self.undisturbed(tree, &finding.signature, really, || self.quarantine_file(tree, path))
     }
 
-    /// Removes what a program that has ended has begun: here, or in a place for temporary files.
+    /// Removes what a program that has ended has left unfinished, or the directory of an older layout.
     fn remove_leftover(&self, tree: &Tree, path: &Path) -> Result<()> {
+        if self.layout().is_old_dir(path) {
+            return self.remove_old_dir(tree, path).map(drop).map_err(|error| failed(path, &error));
+        }
         let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
         let gone = match self.staging_place(tree, dir) {
             Some(folder) => folder.remove_all(name),

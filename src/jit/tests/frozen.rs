@@ -4,7 +4,7 @@ use super::*;
 use crate::cache::explain::RequestState;
 
 /// A call on ranks with a frozen cache, in which generating is a mistake.
-fn frozen(rank: &Rank<'_>, name: &str) -> Result<Library> {
+pub(super) fn frozen(rank: &Rank<'_>, name: &str) -> Result<Library> {
     let mut params = rank.params.clone();
     params.set("cache.frozen", "true").unwrap();
     let params = params.resolve().unwrap();
@@ -12,7 +12,7 @@ fn frozen(rank: &Rank<'_>, name: &str) -> Result<Library> {
     rank.session.jit_on(rank.comm, &rank.agreed, Ok(Request { name, params: &params }), &mut callbacks)
 }
 
-fn fill(size: usize, setup: Setup<'_>) {
+pub(super) fn fill(size: usize, setup: Setup<'_>) {
     run(size, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap());
 }
 

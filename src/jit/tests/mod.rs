@@ -14,6 +14,7 @@ mod isa;
 mod late;
 mod matrix;
 mod nested;
+mod old_layout;
 mod refused;
 mod roles;
 mod stage;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::{env, fs, io};
 
 use dijitso::cache::EntryFiles;
+use dijitso::cache::build_spec::BuildSpec;
 use dijitso::cache::closure::Closure;
 use dijitso::cache::record::{EntryRecord, FileDigest, append_record};
 use dijitso::codec::Writer;
@@ -29,7 +30,7 @@ fn record() -> EntryRecord {
             isa: String::new(),
         },
         command: vec!["c++".to_owned(), "-O2".to_owned()],
-        recipe: None,
+        build_spec: BuildSpec::default(),
         generator: "{}".to_owned(),
         built_at: 1_700_000_000,
         seconds: 0.25,
