@@ -127,7 +127,7 @@ fn gc_goes_unnoticed_by_eight_programs_that_build_and_load() {
     let counts = cache.stats().total();
     assert!(removed > FORMS && rounds > 10, "{removed} removed in {rounds} rounds");
     assert!(counts.builds > FORMS as u64 && counts.failures == 0, "{counts:?}");
-    assert!(cache.check(&[], dijitso::cache::integrity::RepairMode::No, &|_, _| {}).unwrap().is_sound());
+    assert!(cache.check(&[], dijitso::cache::integrity::RepairMode::Off, &|_, _| {}).unwrap().is_sound());
     for left in ["lease", "lib", "tmp"] {
         let left = if left == "tmp" { dir.join(left) } else { dir.join("cache").join(left) };
         let unfinished = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with('.');

@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 const KNOWN: &[&str] = &[
     "docs/cache.md",
     "docs/troubleshooting.md",
-    "src/cache",
     "src/capi",
     "src/fsutil",
     "src/jit",

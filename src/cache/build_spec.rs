@@ -1,4 +1,5 @@
-//! The build parameters of an entry: parts of its signature, stored one by one so that two builds can be compared.
+//! The build parameters of an entry: parts of its signature, stored one by one so that two builds can be
+//! compared.
 
 #![forbid(unsafe_code)]
 

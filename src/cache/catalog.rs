@@ -1,7 +1,7 @@
-//! What is in the cache: entries with the sizes and ages of their files, and the files themselves.
+//! Lists, reads, stores, copies and removes entries and their files.
 //!
-//! A file belongs to an entry when its name is exactly one that this cache gives (see [`Layout::signature_of`]): what is
-//! staged, set aside or somebody else's is not listed. Listing opens no file.
+//! A file belongs to an entry if its name is exactly one that this cache gives (see
+//! [`Layout::signature_of`]). Staged, quarantined and foreign files are not listed. Listing opens no file.
 //!
 //! [`Layout::signature_of`]: super::layout::Layout::signature_of
 
@@ -31,15 +31,15 @@ use super::{Cache, FILE_MODE, unread};
 /// A file of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
-    /// What it is.
+    /// Its category.
     pub category: Category,
-    /// Where it is.
+    /// Its path.
     pub path: PathBuf,
     /// Bytes.
     pub size: u64,
     /// Bytes of the disk that it takes.
     pub allocated: u64,
-    /// When it was last changed, which for a file of the cache is when it was published.
+    /// The time of the last change: for a file of the cache that of its publication.
     pub modified: SystemTime,
 }
 
@@ -48,7 +48,7 @@ pub struct Listed {
 pub struct Entry {
     /// The signature.
     pub signature: String,
-    /// Its files: header, source, library, log, as far as they are there.
+    /// Its files: header, source, library and log, if they exist.
     pub files: Vec<Listed>,
 }
 
@@ -59,13 +59,13 @@ impl Entry {
         name_of(&self.signature)
     }
 
-    /// The library; without one this is no entry but what is left of one.
+    /// The library. Without one these files are orphans.
     #[must_use]
     pub fn library(&self) -> Option<&Listed> {
         self.files.iter().find(|file| file.category == Category::Lib)
     }
 
-    /// The files of these categories.
+    /// Returns the files of these categories.
     pub fn of(&self, categories: &[Category]) -> impl Iterator<Item = &Listed> {
         self.files.iter().filter(move |file| categories.contains(&file.category))
     }
@@ -82,14 +82,14 @@ impl Entry {
         self.files.iter().map(|file| file.allocated).sum()
     }
 
-    /// When it was published: the time of the library, else of its newest file.
+    /// The time of its publication: that of the library, else of its newest file.
     #[must_use]
     pub fn modified(&self) -> SystemTime {
         let newest = || self.files.iter().map(|file| file.modified).max();
         self.library().map(|file| file.modified).or_else(newest).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 
-    /// How long ago it was published.
+    /// The time since its publication.
     #[must_use]
     pub fn age(&self) -> Duration {
         self.modified().elapsed().unwrap_or_default()
@@ -101,31 +101,31 @@ impl Entry {
 pub struct Catalog {
     /// Signatures with a library.
     pub entries: Vec<Entry>,
-    /// Signatures without one: headers, sources and logs that are left.
+    /// Signatures without one: headers, sources and logs that remain.
     pub orphans: Vec<Entry>,
 }
 
 impl Catalog {
-    /// Entries and what is left of some.
+    /// Returns entries and orphans.
     pub fn all(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().chain(&self.orphans)
     }
 }
 
-/// What to do with files that stand where files are to be extracted.
+/// The treatment of existing files in the place of copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// Leave them and give up.
+    /// Keep them and fail.
     Keep,
     /// Replace them.
     Replace,
 }
 
 impl Cache {
-    /// The contents of the cache. One that is not there is empty.
+    /// Lists the contents of the cache. A missing cache is empty.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when a directory cannot be read.
+    /// [`Kind::Cache`] if a directory cannot be read.
     pub fn catalog(&self) -> Result<Catalog> {
         let mut all: BTreeMap<String, Vec<Listed>> = BTreeMap::new();
         for category in Category::ALL {
@@ -140,7 +140,7 @@ impl Cache {
                 let file = file.map_err(cannot)?;
                 let name = file.file_name();
                 let signature = name.to_str().and_then(|name| self.layout().signature_of(category, name));
-                // Whoever made it may have removed it again.
+                // It may have been removed since.
                 let (Some(signature), Ok(facts)) = (signature, file.metadata()) else { continue };
                 if !facts.is_file() {
                     continue;
@@ -156,7 +156,7 @@ impl Cache {
         Ok(Catalog { entries, orphans })
     }
 
-    /// The entries, sorted by signature.
+    /// Lists the entries, sorted by signature.
     ///
     /// # Errors
     /// As [`Cache::catalog`].
@@ -164,7 +164,7 @@ impl Cache {
         self.catalog().map(|catalog| catalog.entries)
     }
 
-    /// The caches below this one that single ranks have for themselves (strategy "process"), sorted.
+    /// Lists the caches of single ranks below this one (strategy "process"), sorted.
     #[must_use]
     pub fn of_processes(&self) -> Vec<PathBuf> {
         let is_rank = |file: &fs::DirEntry| {
@@ -178,37 +178,37 @@ impl Cache {
         dirs
     }
 
-    /// What is recorded in a library, read from its end alone and taken for what it says: for lists, not for loading.
-    /// `None` when there is no library, or one without a record of its own.
+    /// Reads the record at the end of a library, without checking its digest: for lists, not for loading.
+    /// `None` if there is no library, or it has no record of this signature and version.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when the library cannot be read, or others can have written it.
+    /// [`Kind::Cache`] if the library cannot be read, or other users can write it.
     pub fn record(&self, signature: &str) -> Result<Option<EntryRecord>> {
         let path = self.layout().lib(signature);
-        let file = fsutil::open_trusted(&path).map_err(|why| unread(&path, why))?;
+        let file = fsutil::open_trusted(&path).map_err(|error| unread(&path, error))?;
         let Some(file) = file else { return Ok(None) };
         let tail =
             record::read_record_tail(&file).map_err(|error| Error::io("cannot read", &path, &error))?;
         Ok(tail.record().filter(|record| record.signature == signature))
     }
 
-    /// The header.
+    /// Reads the header.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it is there and cannot be read, or others can have written it.
+    /// [`Kind::Cache`] if it exists and cannot be read, or other users can write it.
     pub fn read_header(&self, signature: &str) -> Result<Option<Vec<u8>>> {
         self.read_file(Category::Inc, signature)
     }
 
-    /// The source, as it was before it was compressed.
+    /// Reads the source, uncompressed.
     ///
     /// # Errors
-    /// As [`Cache::read_header`]; when it is compressed and damaged.
+    /// As [`Cache::read_header`]; [`Kind::Cache`] if it cannot be uncompressed, or is another source.
     pub fn read_source(&self, signature: &str) -> Result<Option<Vec<u8>>> {
         self.read_file(Category::Src, signature)
     }
 
-    /// The log.
+    /// Reads the log.
     ///
     /// # Errors
     /// As [`Cache::read_header`].
@@ -216,7 +216,7 @@ impl Cache {
         self.read_file(Category::Log, signature)
     }
 
-    /// A file of an entry; a compressed one as it was before.
+    /// Reads a file of an entry, uncompressed.
     ///
     /// # Errors
     /// As [`Cache::read_source`].
@@ -230,7 +230,7 @@ impl Cache {
         Ok(None)
     }
 
-    /// A file that was listed; a compressed one as it was before. `None` when it has been removed since.
+    /// Reads a file that was listed, uncompressed. `None` if it has been removed since.
     ///
     /// # Errors
     /// As [`Cache::read_source`].
@@ -240,10 +240,10 @@ impl Cache {
         self.read_checked(file.category, signature, &file.path)
     }
 
-    /// Writes the header of a signature that has no library: what is published is never changed.
+    /// Writes the header of a signature that has no library. A published entry is never changed.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be written, or a library was built with another one.
+    /// [`Kind::Cache`] if it cannot be written, or a library was built with another one.
     pub fn store_header(&self, signature: &str, text: &[u8]) -> Result<()> {
         check_signature(signature)?;
         let library = self.layout().lib(signature);
@@ -257,7 +257,7 @@ impl Cache {
     /// Writes the source of a signature, compressed unless `cache.src_storage` is "keep".
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be written, or a library was built from another one.
+    /// [`Kind::Cache`] if it cannot be written, or a library was built from another one.
     pub fn store_source(&self, signature: &str, text: &[u8]) -> Result<()> {
         check_signature(signature)?;
         if let Some(record) = self.record(signature)? {
@@ -268,7 +268,7 @@ impl Cache {
         let packed = self.layout().params().src_storage != SourceStorage::Keep;
         let path = self.layout().src(signature, packed);
         let tree = if packed { self.store(&path, &fsutil::gzip(text))? } else { self.store(&path, text)? };
-        // One source for each signature: another form of it would be taken for this one.
+        // A signature has one source: another form of it could be read instead of this one.
         for other in self.layout().candidates(Category::Src, signature) {
             if other != path {
                 delete(&tree, &other)?;
@@ -280,7 +280,7 @@ impl Cache {
     /// Writes the log of a signature.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be written.
+    /// [`Kind::Cache`] if it cannot be written.
     pub fn store_log(&self, signature: &str, text: &[u8]) -> Result<()> {
         check_signature(signature)?;
         self.store(&self.layout().log(signature), text).map(drop)
@@ -293,12 +293,12 @@ impl Cache {
         Ok(tree)
     }
 
-    /// Copies files of a signature to `dir`, which is created; the source is not compressed there. Gives the paths of
-    /// the copies, none when the signature has no such files.
+    /// Copies files of a signature to `dir`, which is created. The source is uncompressed. Returns the paths
+    /// of the copies, none if the signature has no such files.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when a file cannot be read or written, or stands there already and `existing` says to keep it;
-    /// nothing is written then.
+    /// [`Kind::Cache`] if a file cannot be read or written; if a copy exists already and `existing` says to
+    /// keep it, and nothing is written then.
     pub fn extract(
         &self,
         signature: &str,
@@ -321,7 +321,7 @@ impl Cache {
         }
         let in_the_way = copies.iter().find(|(path, ..)| path.symlink_metadata().is_ok());
         if let (Some((path, ..)), Existing::Keep) = (in_the_way, existing) {
-            return Err(stands_there(path));
+            return Err(exists_already(path));
         }
         if !copies.is_empty() {
             fs::create_dir_all(dir).map_err(|error| Error::io("cannot create", dir, &error))?;
@@ -332,52 +332,52 @@ impl Cache {
                 Existing::Replace => replace(path, data, *mode).map(|()| true),
             };
             if !written.map_err(|error| Error::io("cannot write", path, &error))? {
-                return Err(stands_there(path));
+                return Err(exists_already(path));
             }
         }
         Ok(copies.into_iter().map(|(path, ..)| path).collect())
     }
 
-    /// Removes files of a signature, the library first, so that others see a whole entry or none. Gives the paths of
-    /// what was removed.
+    /// Removes files of a signature, the library first, so that other programs see a complete entry or none.
+    /// Returns the paths of the files that it has removed.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when somebody is building it just now, or a file cannot be removed; as [`Cache::open`].
+    /// [`Kind::Cache`] if a program is building it, or a file cannot be removed; as [`Cache::open`].
     pub fn remove(&self, signature: &str, categories: &[Category]) -> Result<Vec<PathBuf>> {
         check_signature(signature)?;
         let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Vec::new()) };
         let path = self.layout().lease(signature);
-        let busy = |who: &str| Error::new(Kind::Cache, format!("{signature} is being built by {who}"));
-        if let Some(held) = lease::look(Some(&tree), &path).filter(|held| held.living) {
-            return Err(busy(&held.describe()));
+        if let Some(info) = lease::look(Some(&tree), &path).filter(|info| info.living) {
+            let text = format!("{signature} is being built by {}", info.describe());
+            return Err(Error::new(Kind::Cache, text));
         }
-        // Whoever comes to build it while we are at it waits. Where leases do not work, entries are safe all the same.
+        // A program that comes to build it waits. If leases do not work here, entries are safe all the same.
         let _lease = match lease::take(&tree, &path, Duration::from_millis(1), || false) {
             Acquire::Acquired(lease) => Some(lease),
             _ => None,
         };
         let library = self.layout().lib(signature);
-        let whole = categories.contains(&Category::Lib);
+        let with_library = categories.contains(&Category::Lib);
         let mut removed = Vec::new();
         let others = categories.iter().filter(|category| **category != Category::Lib);
         let others = others.flat_map(|category| self.layout().candidates(*category, signature));
-        for path in whole.then(|| library.clone()).into_iter().chain(others) {
-            // Who receives a library publishes it without a lease: its files are not ours any more.
-            if whole && path != library && library.symlink_metadata().is_ok() {
+        for path in with_library.then(|| library.clone()).into_iter().chain(others) {
+            // A rank that receives a library publishes it without a lease: these are its files now.
+            if with_library && path != library && library.symlink_metadata().is_ok() {
                 break;
             }
             if delete(&tree, &path)? {
                 removed.push(path);
             }
         }
-        if whole && library.symlink_metadata().is_err() {
+        if with_library && library.symlink_metadata().is_err() {
             delete(&tree, &self.layout().atime(signature))?;
         }
         Ok(removed)
     }
 }
 
-/// Removes a plain file. False when there is none.
+/// Removes a plain file; false if there is none.
 fn delete(tree: &Tree, path: &Path) -> Result<bool> {
     if !plain(tree, path)? {
         return Ok(false);
@@ -385,14 +385,14 @@ fn delete(tree: &Tree, path: &Path) -> Result<bool> {
     tree.remove(path).map_err(|error| cannot("cannot remove", path, &error))
 }
 
-/// Writes a copy in the place of an earlier one. What is no plain file there is not replaced.
+/// Writes a copy in the place of a plain file.
 fn replace(path: &Path, data: &[u8], mode: u32) -> io::Result<()> {
     let mut file = OutputFile::create(path, mode)?;
     file.write_all(data)?;
     file.finish()
 }
 
-fn stands_there(path: &Path) -> Error {
+fn exists_already(path: &Path) -> Error {
     let text = format!("{} is there already and is not overwritten", path.display());
     Error::new(Kind::Cache, text)
 }

@@ -1,9 +1,10 @@
-//! The closure: what travels from a builder to a receiver, or the news that there is nothing.
+//! The transitive dependency closure of an entry as one blob, which a builder sends to other ranks; or its
+//! error.
 //!
 //! ```text
 //! blob    := "DIJITSO-BLOB" u32 version (1)  bytes payload  digest
 //! digest  := SHA-256 of everything before it
-//! payload := u32 0  u64 count  entry*           what is needed comes before what needs it
+//! payload := u32 0  u64 count  entry*           dependencies first
 //!          | u32 1  bytes error                 the builder failed, see Error::to_bytes
 //! entry   := bytes signature  bytes library  file header  file source  file log
 //! file    := u32 0 | u32 1 bytes | u32 2 bytes          absent, plain, compressed
@@ -24,20 +25,20 @@ const DIGEST: usize = 32;
 /// Magic, version, and the length of the payload.
 const HEAD: usize = MAGIC.len() + 4 + 8;
 
-/// What a builder has to say.
+/// The message of a builder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Closure {
-    /// The library and all that it needs.
+    /// The entry and all that it needs.
     Entries(Vec<EntryFiles>),
-    /// Why there is none.
+    /// The reason why there is none.
     Failure(Error),
 }
 
 impl Closure {
-    /// The closure as one blob. Its memory is asked for at once and given up with an error: libraries may be large.
+    /// Encodes the closure as one blob. Memory is allocated once, because libraries may be large.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when there is not enough memory.
+    /// [`Kind::Cache`] if there is not enough memory.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let mut blob = begin(self.payload_size())?;
         match self {
@@ -61,7 +62,7 @@ impl Closure {
         Ok(end(blob.finish()))
     }
 
-    /// The blob of a builder that has failed. Without memory even for that it is empty, which no receiver accepts.
+    /// Encodes the error of a builder. Without enough memory the blob is empty, which no receiver accepts.
     #[must_use]
     pub fn failure(error: &Error) -> Vec<u8> {
         Self::Failure(error.clone()).encode().unwrap_or_default()
@@ -80,10 +81,10 @@ impl Closure {
         }
     }
 
-    /// The entries of a blob where they lie in it: they are not copied. The error that a blob brings is ours.
+    /// Borrows the entries of a blob.
     ///
     /// # Errors
-    /// That one, and [`Kind::Callback`] when it is not a whole blob of this version.
+    /// The error in the blob; [`Kind::Callback`] if it is not a complete blob of this version.
     pub fn entries(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
         match read(blob).ok_or_else(|| refused(blob, NO_BLOB))? {
             Payload::Entries(entries) => Ok(entries),
@@ -91,11 +92,11 @@ impl Closure {
         }
     }
 
-    /// Reads a blob.
+    /// Decodes a blob into copies.
     ///
     /// # Errors
-    /// [`Kind::Callback`] when it is not a whole blob of this version (it was cut, altered, or is something else), or
-    /// when there is not enough memory for what is in it.
+    /// [`Kind::Callback`] if it is not a complete blob of this version, or there is not enough memory for its
+    /// entries.
     pub fn decode(blob: &[u8]) -> Result<Self> {
         match read(blob).ok_or_else(|| refused(blob, NO_BLOB))? {
             Payload::Failure(error) => Ok(Self::Failure(Error::from_bytes(error))),
@@ -115,7 +116,7 @@ fn refused(blob: &[u8], reason: &str) -> Error {
     Error::new(Kind::Callback, format!("the {} bytes received {reason}", blob.len()))
 }
 
-/// The beginning of a blob with room for the rest of it.
+/// Begins a blob with capacity for all of it.
 pub(super) fn begin(payload: usize) -> Result<Writer> {
     let size = payload.saturating_add(HEAD + DIGEST);
     let mut blob = try_with_capacity(size).ok_or_else(|| no_room(size))?;
@@ -126,7 +127,7 @@ pub(super) fn begin(payload: usize) -> Result<Writer> {
     Ok(blob)
 }
 
-/// Completes what [`begin`] has begun, when the payload is in it.
+/// Completes a blob of [`begin`] after its payload.
 pub(super) fn end(mut blob: Vec<u8>) -> Vec<u8> {
     let payload = (blob.len() - HEAD) as u64;
     blob[HEAD - 8..HEAD].copy_from_slice(&payload.to_le_bytes());
@@ -150,13 +151,13 @@ fn file(writer: &mut Writer, data: Option<&[u8]>, packed: bool) {
     }
 }
 
-/// What a blob holds, where it lies.
+/// The contents of a blob, borrowed.
 enum Payload<'a> {
     Entries(Vec<EntryView<'a>>),
     Failure(&'a [u8]),
 }
 
-/// `None` when there is not enough memory.
+/// Copies an entry. `None` if there is not enough memory.
 fn copied(entry: &EntryView<'_>) -> Option<EntryFiles> {
     Some(EntryFiles {
         signature: entry.signature.to_owned(),
@@ -192,7 +193,7 @@ fn read(blob: &[u8]) -> Option<Payload<'_>> {
 
 fn read_entry<'a>(reader: &mut Reader<'a>) -> Option<EntryView<'a>> {
     let signature = reader.text()?;
-    // It becomes part of paths: what is no signature is no entry.
+    // A signature becomes part of paths.
     crate::signature::check_signature(signature).ok()?;
     let library = reader.bytes()?;
     let header = read_file(reader)?.map(|(data, _)| data);
@@ -230,14 +231,14 @@ mod tests {
     }
 
     #[test]
-    fn closures_and_failures_survive_the_way() {
+    fn closures_and_failures_are_decoded_as_they_were_encoded() {
         let failure = Closure::Failure(Error::new(Kind::Compile, "no"));
         for closure in [sample(), failure, Closure::Entries(Vec::new())] {
             assert_eq!(Closure::decode(&closure.encode().unwrap()), Ok(closure));
         }
     }
 
-    /// A receiver joins signatures to paths: a blob cannot make it write elsewhere.
+    /// A receiver puts signatures into paths: a blob cannot make it write elsewhere.
     #[test]
     fn a_signature_that_leaves_the_cache_is_refused() {
         let Closure::Entries(mut entries) = sample() else { unreachable!() };
@@ -255,11 +256,11 @@ mod tests {
         let signature = count + 8;
         let library = signature + 8 + "a_1".len();
         for (at, size) in [(payload, body.len() - payload - 8), (count, 2), (signature, 3), (library, 100)] {
-            let mut far = body.to_vec();
-            assert_eq!(far[at..at + 8], (size as u64).to_le_bytes(), "this is where it stands");
-            far[at + 4] = 1;
-            far.extend_from_slice(&digest(&far));
-            assert!(Closure::decode(&far).is_err(), "{size}");
+            let mut wrong = body.to_vec();
+            assert_eq!(wrong[at..at + 8], (size as u64).to_le_bytes(), "the size is here");
+            wrong[at + 4] = 1;
+            wrong.extend_from_slice(&digest(&wrong));
+            assert!(Closure::decode(&wrong).is_err(), "{size}");
         }
     }
 
@@ -290,9 +291,9 @@ mod tests {
             prop_assert_eq!(Closure::decode(&blob), Ok(closure));
         }
 
-        /// Lengths that lie, under a right digest.
+        /// Wrong lengths under a right digest.
         #[test]
-        fn any_payload_is_refused_or_read_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..64)) {
+        fn any_payload_is_read_without_a_panic(payload in prop::collection::vec(any::<u8>(), 0..64)) {
             let mut writer = Writer::new(MAGIC);
             writer.u32(VERSION);
             writer.bytes(&payload);

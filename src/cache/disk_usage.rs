@@ -1,6 +1,7 @@
-//! What a cache takes of its disk: the files of its entries, and all that lies beside them.
+//! Disk usage of a cache: the files of its entries, and all others.
 //!
-//! Every file is counted once, whatever names it has, and directories are counted too: the sum is what `du` tells.
+//! Every file is counted once, however many names it has, and directories are counted too: the total is that
+//! of `du`.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +18,8 @@ use super::layout::{Category, Layout};
 use super::open::cannot;
 use super::{Cache, lease, stats};
 
-/// What a cache keeps besides its entries. All of it can be removed: it is made again when it is needed.
+/// Files of a cache other than those of entries. All can be removed: they are made again when they are
+/// needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Auxiliary {
     /// Precompiled headers.
@@ -26,20 +28,20 @@ pub enum Auxiliary {
     Failures,
     /// Damaged files.
     Quarantine,
-    /// What is not finished, or was left so.
+    /// Unfinished files.
     Staging,
-    /// Who builds what just now, and files by which hosts find each other.
+    /// Leases of builds, and files by which hosts find each other.
     Leases,
-    /// What compilers said of themselves, counts, times of use, and refusals of compilers.
+    /// Toolchains, failures, statistics and times of use.
     Notes,
 }
 
 impl Auxiliary {
-    /// All of them, in the order in which they are listed.
+    /// All kinds, in the order in which they are listed.
     pub const ALL: [Self; 6] =
         [Self::Pch, Self::Failures, Self::Quarantine, Self::Staging, Self::Leases, Self::Notes];
 
-    /// Its name in lists of categories.
+    /// The name in lists of categories.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,32 +55,32 @@ impl Auxiliary {
     }
 }
 
-/// Kinds of files that are to be counted or removed.
+/// Kinds of files to count or remove.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Selection {
-    /// Of entries.
+    /// Files of entries.
     pub categories: Vec<Category>,
-    /// Besides.
+    /// Other files.
     pub auxiliary: Vec<Auxiliary>,
 }
 
 impl Selection {
-    /// Everything.
+    /// Selects everything.
     #[must_use]
     pub fn all() -> Self {
         Self { categories: Category::ALL.to_vec(), auxiliary: Auxiliary::ALL.to_vec() }
     }
 
-    /// Whether this is everything.
+    /// Returns true if everything is selected.
     #[must_use]
     pub fn is_all(&self) -> bool {
         *self == Self::all()
     }
 
-    /// The kinds of a list such as `src,pch`; `all` stands for everything.
+    /// Reads a list such as `src,pch`; `all` stands for everything.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`] that names the valid ones, the nearest first; an empty list.
+    /// [`Kind::InvalidArgument`] that names the valid names, the nearest first; also for an empty list.
     pub fn parse_list(list: &str) -> Result<Self> {
         let mut chosen = Self { categories: Vec::new(), auxiliary: Vec::new() };
         for name in list.split(',').map(str::trim) {
@@ -93,7 +95,7 @@ impl Selection {
                 }
             }
         }
-        // In their own order, each once.
+        // Each once, in the order of `ALL`.
         let categories = Category::ALL.into_iter().filter(|one| chosen.categories.contains(one)).collect();
         let auxiliary = Auxiliary::ALL.into_iter().filter(|one| chosen.auxiliary.contains(one)).collect();
         Ok(Self { categories, auxiliary })
@@ -113,16 +115,16 @@ fn unknown(name: &str) -> Error {
     Error::new(Kind::InvalidArgument, text)
 }
 
-/// A row of the account.
+/// A row of the table of disk usage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Row {
     /// Files of entries.
     Entry(Category),
-    /// What lies beside them.
+    /// Other files.
     Auxiliary(Auxiliary),
     /// Caches of single ranks (strategy "process").
     Ranks,
-    /// The directories of entries, the mark of the cache, and what is not from here.
+    /// The directories of entries, the mark of the cache, and foreign files.
     Other,
 }
 
@@ -136,7 +138,7 @@ impl Row {
         Self::of_kinds().chain([Self::Ranks, Self::Other])
     }
 
-    /// Its name: that of its category.
+    /// The name: that of its category.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -148,10 +150,10 @@ impl Row {
     }
 }
 
-/// A number of files and what they take.
+/// A number of files and their sizes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
-    /// How many files, without directories.
+    /// The number of files, without directories.
     pub files: usize,
     /// Their bytes.
     pub bytes: u64,
@@ -160,7 +162,7 @@ pub struct Sums {
 }
 
 impl Sums {
-    /// Adds others.
+    /// Adds other sums.
     pub fn add(&mut self, other: Self) {
         self.files += other.files;
         self.bytes += other.bytes;
@@ -173,23 +175,23 @@ impl Sums {
     }
 }
 
-/// What a cache takes.
+/// The disk usage of a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DiskUsage {
     rows: BTreeMap<Row, Sums>,
-    /// Precompiled headers of this user's caches on this host that lie elsewhere, and where: those of a cache on a
-    /// network disk.
+    /// The directory of precompiled headers if it is outside the cache, and its sums. It serves all caches of
+    /// this user on network disks.
     pub elsewhere: Option<(PathBuf, Sums)>,
 }
 
 impl DiskUsage {
-    /// What a row has.
+    /// The sums of a row.
     #[must_use]
     pub fn of(&self, row: Row) -> Sums {
         self.rows.get(&row).copied().unwrap_or_default()
     }
 
-    /// What the files of these entries take.
+    /// The sums of the files of these entries.
     #[must_use]
     pub fn of_entries(catalog: &Catalog) -> Self {
         let mut usage = Self::default();
@@ -200,7 +202,7 @@ impl DiskUsage {
         usage
     }
 
-    /// What some rows have together.
+    /// The total of some rows.
     pub fn sum(&self, rows: impl Iterator<Item = Row>) -> Sums {
         let mut sum = Sums::default();
         rows.for_each(|row| sum.add(self.of(row)));
@@ -221,7 +223,7 @@ impl DiskWalk<'_> {
         }
     }
 
-    /// Adds what is in a directory. What cannot be looked at, or has gone, is left out.
+    /// Adds the contents of a directory. Files that cannot be read or are gone are left out.
     fn walk(&mut self, dir: &Path, row: Row) {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let (path, Ok(facts)) = (entry.path(), entry.metadata()) else { continue };
@@ -233,7 +235,7 @@ impl DiskWalk<'_> {
         }
     }
 
-    /// The row of a path, if it is not that of its directory.
+    /// The row of a path, if it differs from that of its directory.
     fn row_of(&self, path: &Path, facts: &fs::Metadata) -> Option<Row> {
         let (dir, name) = (path.parent()?, path.file_name()?.to_str()?);
         if facts.is_dir() {
@@ -262,12 +264,12 @@ fn is_of_rank(name: &str) -> bool {
     name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok())
 }
 
-/// What a directory of the cache is for.
+/// The kind of files in a directory of the cache.
 fn auxiliary_of(layout: &Layout, dir: &Path) -> Option<Auxiliary> {
     Auxiliary::ALL.into_iter().find(|auxiliary| dirs(layout, *auxiliary).iter().any(|other| other == dir))
 }
 
-/// The directories of the cache that hold nothing else.
+/// The directories that hold only files of this kind.
 fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
     let root = layout.root();
     match auxiliary {
@@ -294,10 +296,10 @@ fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
 }
 
 impl Cache {
-    /// What the cache takes of its disk. One that is not there takes nothing.
+    /// Measures the disk usage of the cache. A missing cache uses nothing.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when the directory cannot be looked at.
+    /// [`Kind::Cache`] if the metadata of the directory cannot be read.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         let layout = self.layout();
         let root = layout.root();
@@ -319,14 +321,14 @@ impl Cache {
         Ok(usage)
     }
 
-    /// The directory of precompiled headers, if it is not in the cache.
+    /// The directory of precompiled headers, if it is outside the cache.
     fn pch_elsewhere(&self) -> Option<PathBuf> {
         let layout = self.layout();
         layout.preambles().filter(|dir| !dir.starts_with(layout.root()) && fsutil::exists_nofollow(dir))
     }
 
-    /// What can be removed of such files just now, by their names ours: each file or folder, and what it takes. What
-    /// others are at is left out.
+    /// Finds the files and folders of this kind that can be removed, with their sums. Files that a program
+    /// uses are left out.
     #[must_use]
     pub fn auxiliary(&self, tree: &Tree, auxiliary: Auxiliary) -> Vec<(PathBuf, Sums)> {
         let layout = self.layout();
@@ -346,7 +348,7 @@ impl Cache {
                 });
                 in_dirs().chain(elsewhere).filter(|path| is_pch(path)).collect()
             }
-            // Elsewhere they are not ours to remove.
+            // Outside the cache, they may belong to others.
             Auxiliary::Failures => {
                 let dir = &layout.params().fail_dir_root;
                 let all = if tree.holds(dir) { names(dir) } else { Vec::new() };
@@ -360,7 +362,7 @@ impl Cache {
                 all.filter(|unfinished| unfinished.left).map(|unfinished| unfinished.path).collect()
             }
             Auxiliary::Leases => {
-                let dead = |path: &PathBuf| lease::look(None, path).is_some_and(|held| !held.living);
+                let dead = |path: &PathBuf| lease::look(None, path).is_some_and(|info| !info.living);
                 let old = |path: &PathBuf| stats::age(path).is_some_and(|age| age >= super::gc::MIN_IDLE);
                 let comm = layout.comm();
                 in_dirs()
@@ -375,10 +377,10 @@ impl Cache {
         found.into_iter().map(with_sums).collect()
     }
 
-    /// Removes a file or folder that [`Cache::auxiliary`] has given. False when it has gone.
+    /// Removes a file or folder that [`Cache::auxiliary`] has found; false if it is gone.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be removed.
+    /// [`Kind::Cache`] if it cannot be removed.
     pub fn remove_auxiliary(&self, tree: &Tree, path: &Path) -> Result<bool> {
         let removed = if tree.holds(path) {
             tree.remove_all(path)
@@ -390,13 +392,14 @@ impl Cache {
     }
 }
 
-/// Whether this is the folder of a precompiled header. The file that is locked by whoever makes one stays.
+/// Returns true if this is the folder of a precompiled header. The lock file of the program that makes one
+/// stays.
 fn is_pch(path: &Path) -> bool {
     let name = path.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
     name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A file or folder with all that is in it.
+/// Sums up a file, or a folder with all its contents.
 fn below(path: &Path) -> Sums {
     let Ok(facts) = fs::symlink_metadata(path) else { return Sums::default() };
     let mut sums = Sums::of(&facts);

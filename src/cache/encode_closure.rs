@@ -1,8 +1,9 @@
-//! Encodes the transitive dependency closure of an entry into one buffer, into which its files are read directly.
+//! Encodes the transitive dependency closure of an entry into one buffer, into which its files are read
+//! directly.
 //!
-//! Libraries may be large, and a sender must not hold one twice. So the records at the ends of the libraries are read
-//! first: they name the other entries, and the sizes of the files give the size of the buffer. The bytes in the buffer
-//! are what is verified.
+//! Libraries may be large, and a sender must not hold one twice. So the records at the ends of the libraries
+//! are read first: they name the other entries, and the sizes of the files give the size of the buffer. The
+//! bytes in the buffer are what is verified.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +23,8 @@ impl Cache {
     /// Reads an entry with everything that has to travel with it, as the blob of a [`closure::Closure`].
     ///
     /// # Errors
-    /// [`Kind::Cache`] if a file of it is missing, cannot be read or is invalid, or there is not enough memory.
+    /// [`Kind::Cache`] if a file of it is missing, cannot be read or is invalid, or there is not enough
+    /// memory.
     pub fn pack(&self, signature: &str) -> Result<Vec<u8>> {
         let entries = DependencyWalk::default().visit(signature, |signature| self.encoded_size(signature));
         let entries = entries.map_err(|stopped| stopped.error)?;
@@ -44,7 +46,8 @@ impl Cache {
         Ok(closure::end(blob.finish()))
     }
 
-    /// Computes the bytes of an entry in a blob, by the sizes of its files; gives the signatures that it needs as well.
+    /// Computes the bytes of an entry in a blob, by the sizes of its files; gives the signatures that it
+    /// needs as well.
     fn encoded_size(&self, signature: &str) -> Result<(usize, Vec<String>)> {
         let path = self.layout.lib(signature);
         let file = fsutil::open_trusted(&path).map_err(|error| unread(&path, error))?;

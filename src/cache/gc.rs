@@ -1,13 +1,14 @@
 //! Eviction: removes the least recently used entries until the cache is below its limits.
 //!
-//! The time of the last use is that of `atime/<signature>` (see [`super::stats`]), or the time of publication if that is
-//! later. An entry counts as recently used as the latest of the entries that need it, so none loses a library that it is
-//! linked to before it goes itself. These stay in any case, with all that they need: entries that are being built;
-//! entries that were published or used within the last minutes, or since the oldest build in progress began.
+//! The time of the last use is that of `atime/<signature>` (see [`super::stats`]), or the time of publication
+//! if that is later. An entry counts as recently used as the latest of the entries that need it, so none
+//! loses a library that it is linked to before it goes itself. These stay in any case, with all that they
+//! need: entries that are being built; entries that were published or used within the last minutes, or since
+//! the oldest build in progress began.
 //!
-//! Running programs notice nothing. The library goes first, in one step, so others see a complete entry or none. A
-//! program that has loaded it keeps it. A program that has found it and not yet loaded it finds it gone, looks again,
-//! and builds.
+//! Running programs notice nothing. The library goes first, in one step, so others see a complete entry or
+//! none. A program that has loaded it keeps it. A program that has found it and not yet loaded it finds it
+//! gone, looks again, and builds.
 //!
 //! Entries and directories of older versions go whatever the limits are.
 //!
@@ -39,11 +40,12 @@ use super::stats::{self, RENEWED};
 use super::walk::DependencyWalk;
 use super::{Cache, FILE_MODE};
 
-/// Entries that were published or used within this time stay: a program may be about to load them or to link to them.
-/// Uses by builds are noted to the second (a hit, to the hour), and builds in progress are found by their leases.
+/// Entries that were published or used within this time stay: a program may be about to load them or to link
+/// to them. Uses by builds are noted to the second (a hit, to the hour), and builds in progress are found by
+/// their leases.
 pub(super) const MIN_IDLE: Duration = Duration::from_secs(600);
 
-/// How long a host waits after a build until it looks again.
+/// The time after an eviction in which a host does not look again.
 const INTERVAL: Duration = Duration::from_secs(300);
 
 /// By how much the times of a build and of a use may seem to be in the wrong order.
@@ -54,7 +56,7 @@ const SLACK: Duration = Duration::from_secs(120);
 pub struct Limits {
     /// The size in bytes, as the disk counts them, that the cache is brought below.
     pub max_size: Option<u64>,
-    /// How long an entry may go unused.
+    /// The time for which an entry may be unused.
     pub max_age: Option<Duration>,
     /// Entries that were published or used within this time stay.
     pub min_idle: Duration,
@@ -79,7 +81,7 @@ pub struct Removed {
     pub path: PathBuf,
     /// Bytes, as the disk counts them.
     pub bytes: u64,
-    /// How long neither it nor anything that needs it has been used.
+    /// The time since it, or an entry that needs it, was last used.
     pub idle: Duration,
 }
 
@@ -115,10 +117,12 @@ struct Candidate {
 }
 
 impl Cache {
-    /// Evicts entries until the cache is within `limits`. Waits up to `patience` for another program that evicts.
+    /// Evicts entries until the cache is within `limits`. Waits up to `patience` for another program that
+    /// evicts.
     ///
     /// # Errors
-    /// [`Kind::Cache`] if the cache cannot be read or changed, or another program evicts for longer than `patience`.
+    /// [`Kind::Cache`] if the cache cannot be read or changed, or another program evicts for longer than
+    /// `patience`.
     pub fn evict(&self, limits: &Limits, patience: Duration) -> Result<Evicted> {
         let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Evicted::default()) };
         self.check_trust()?;
@@ -176,8 +180,8 @@ impl Cache {
         Ok(done)
     }
 
-    /// Evicts after a build if the parameters set a limit and this host has not done so within [`INTERVAL`]. Logs the
-    /// result and never fails.
+    /// Evicts after a build if the parameters set a limit and this host has not done so within [`INTERVAL`].
+    /// Logs the result and never fails.
     pub fn evict_if_due(&self) {
         let limits = Limits::of(self.layout().params());
         if limits.max_size.is_none() && limits.max_age.is_none() {
@@ -223,7 +227,8 @@ impl Cache {
         Err(Error::new(Kind::Cache, text))
     }
 
-    /// The signatures that are being built, and the time since which builds in progress may have used entries.
+    /// The signatures that are being built, and the time since which builds in progress may have used
+    /// entries.
     fn being_built(&self, tree: &Tree, writes: bool) -> (HashSet<String>, Duration) {
         let dir = self.layout().lease("");
         let (mut busy, mut since) = (HashSet::new(), Duration::ZERO);
@@ -261,8 +266,8 @@ impl Cache {
         used.map_or(library.modified, |used| used.modified.max(library.modified))
     }
 
-    /// Files and folders that belong to no entry: quarantined files, failed builds, precompiled headers, times of use of
-    /// entries that are gone, directories of older layouts.
+    /// Files and folders that belong to no entry: quarantined files, failed builds, precompiled headers,
+    /// times of use of entries that are gone, directories of older layouts.
     fn other_candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let layout = self.layout();
         let pch = layout.root().join("pch");
@@ -303,7 +308,8 @@ impl Cache {
         candidates
     }
 
-    /// Removes the entry of `signature` if an older version has written it; false if it is another one, or in use.
+    /// Removes the entry of `signature` if an older version has written it; false if it is another one, or in
+    /// use.
     pub(super) fn remove_outdated(&self, tree: &Arc<Tree>, signature: &str) -> Result<bool> {
         let entry = self.candidate(tree, signature.to_owned(), self.layout().lib(signature));
         entry.filter(|entry| entry.outdated).map_or(Ok(false), |entry| self.remove_candidate(tree, &entry))
@@ -363,8 +369,9 @@ fn size_below(tree: &Tree, dir: &Path) -> u64 {
     names.into_iter().filter_map(size).sum()
 }
 
-/// The order in which entries may be removed, each before the entries that it needs, with the time at which it or an
-/// entry that needs it was last used; and the entries that stay because `stays` is true of one that needs them.
+/// The order in which entries may be removed, each before the entries that it needs, with the time at which
+/// it or an entry that needs it was last used; and the entries that stay because `stays` is true of one that
+/// needs them.
 fn order(
     entries: &[Candidate],
     stays: impl Fn(&Candidate) -> bool,

@@ -1,22 +1,22 @@
-//! Whether a cache is sound: every library, header and source against the record of its build, what they need, what
-//! the builds have read, and what lies around.
+//! Checks a cache: every library, header and source against its record, the entries that it needs, the files
+//! that its build has read, and files that belong to no entry.
 //!
-//! | name | how bad | what |
+//! | name | severity | meaning |
 //! |---|---|---|
-//! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not the whole library of its signature, or what its build wrote is no whole shared library |
-//! | `header-missing`, `header-altered` | broken | not the header that was built |
-//! | `dependency-missing`, `dependency-broken` | broken | what it is linked to, or was built with it |
-//! | `cycle` | broken | an entry needs itself |
-//! | `refused` | broken | somebody else can have written it, so it is not used |
-//! | `unreadable` | broken | the file system says no |
-//! | `input-changed`, `dependency-stale` | stale | what a build has read is not the same any more; it is built again at its next use |
-//! | `source-altered` | litter | a source that is not the one that was compiled |
-//! | `orphan` | litter | a header, source or log without a library, for longer than any build takes |
-//! | `leftover` | litter | begun by a program that has ended |
-//! | `foreign-file` | litter | not from here: another name than the files of a cache have, or a link or directory in the place of one |
+//! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not a valid library |
+//! | `header-missing`, `header-altered` | broken | the header that was built is missing or altered |
+//! | `dependency-missing`, `dependency-broken` | broken | an entry that it needs is missing or broken |
+//! | `cycle` | broken | the entry needs itself |
+//! | `refused` | broken | another user can write it, so it is not used |
+//! | `unreadable` | broken | it cannot be read |
+//! | `input-changed`, `dependency-stale` | stale | a file or entry that it needs has changed |
+//! | `source-altered` | leftover | the stored source is not the one that was compiled |
+//! | `orphan` | leftover | a header, source or log without a library, for longer than any build takes |
+//! | `leftover` | leftover | left by a program that has ended, or by an older version |
+//! | `foreign-file` | leftover | not made by dijitso: another name, or a link or directory |
 //!
-//! Mending sets aside what is broken, so that it is built again, and removes leftovers. What a living program is
-//! working on it leaves alone, as it does what is foreign.
+//! Repair moves broken entries to `quarantine/`, so that they are built again, and removes leftovers and
+//! entries of older versions. It changes no entry that a living program is building, and no foreign file.
 
 #![forbid(unsafe_code)]
 
@@ -42,56 +42,56 @@ use super::record::{EntryRecord, Invalid};
 use super::walk::DependencyWalk;
 use super::{Cache, check_source, file_digest, lease, record, stats};
 
-/// What to do about findings.
+/// The action of a check on its findings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RepairMode {
-    /// Nothing.
-    No,
-    /// Say what would be done.
-    Say,
-    /// Do it.
-    Do,
+    /// Reports only.
+    Off,
+    /// Reports what repair would do.
+    DryRun,
+    /// Repairs.
+    On,
 }
 
-/// For how long a header, source or log may be without a library: as long as any build may take.
+/// The time that a header, source or log may be without a library: longer than any build takes.
 const ORPHANED: Duration = Duration::from_secs(2 * 24 * 3600);
 
-/// What was found out about an entry by itself.
+/// The result of examining one entry by itself.
 #[derive(Default)]
 struct Examined {
     needs: Vec<String>,
-    /// Numbers of the inputs.
+    /// Numbers in [`Inputs`].
     inputs: Vec<usize>,
     findings: Vec<Finding>,
     bytes: u64,
 }
 
-/// The same header is an input of many entries, and looked at once.
+/// The inputs of all entries. The same header is an input of many, and is read once.
 #[derive(Default)]
 struct Inputs {
     numbers: HashMap<Input, usize>,
 }
 
 impl Cache {
-    /// Checks the entries of `signatures`, and those that they need; with none, all entries and everything else in
-    /// the cache. `progress` is told how many entries of how many have been looked at.
+    /// Checks the entries of `signatures` and those that they need; with none, all entries and everything
+    /// else in the cache. `progress` gets the numbers of entries examined and of all.
     ///
     /// # Errors
-    /// [`Kind::Cache`] for a signature that is not there, or when the cache cannot be read at all.
+    /// [`Kind::Cache`] for an unknown signature, or if the cache cannot be read at all.
     pub fn check(
         &self,
         signatures: &[String],
-        mend: RepairMode,
+        repair: RepairMode,
         progress: &(dyn Fn(usize, usize) + Sync),
     ) -> Result<CheckReport> {
         crate::inputs::invalidate();
-        let (tree, repairs) = match (mend, self.open()) {
-            (RepairMode::No, tree) => (None, tree.is_ok()),
-            (RepairMode::Say | RepairMode::Do, tree) => (tree?.map(Arc::new), true),
+        let (tree, repairable) = match (repair, self.open()) {
+            (RepairMode::Off, tree) => (None, tree.is_ok()),
+            (RepairMode::DryRun | RepairMode::On, tree) => (tree?.map(Arc::new), true),
         };
         let libraries = self.library_files()?;
-        let there: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
-        if let Some(unknown) = signatures.iter().find(|signature| !there.contains(signature.as_str())) {
+        let known: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
+        if let Some(unknown) = signatures.iter().find(|signature| !known.contains(signature.as_str())) {
             let text = format!("there is no entry {unknown} in {}", self.layout().root().display());
             return Err(Error::new(Kind::Cache, text));
         }
@@ -107,7 +107,7 @@ impl Cache {
             let done = in_parallel(&next, progress, |signature| self.examine(signature, &inputs));
             all.extend(next.into_iter().zip(done));
             let needed = all.values().flat_map(|examined| &examined.needs);
-            let new = needed.filter(|name| there.contains(name.as_str()) && !all.contains_key(*name));
+            let new = needed.filter(|name| known.contains(name.as_str()) && !all.contains_key(*name));
             next = new.cloned().collect::<BTreeSet<_>>().into_iter().collect();
         }
         self.changed(&mut all, recover(inputs.into_inner()));
@@ -118,20 +118,20 @@ impl Cache {
             report.findings.extend(examined.findings);
         }
         if signatures.is_empty() && !root_is_refused {
-            report.findings.extend(self.orphans(&there));
+            report.findings.extend(self.orphans(&known));
         }
         report.findings.sort_by(|a, b| {
             let key = |finding: &Finding| (finding.what.severity(), finding.signature.clone(), finding.what);
             key(a).cmp(&key(b)).then_with(|| a.path.cmp(&b.path))
         });
-        report.findings.iter_mut().for_each(|finding| finding.repairs = repairs);
+        report.findings.iter_mut().for_each(|finding| finding.repairable = repairable);
         if let Some(tree) = &tree {
-            self.repair(tree, &mut report.findings, mend == RepairMode::Do);
+            self.repair(tree, &mut report.findings, repair == RepairMode::On);
         }
         Ok(report)
     }
 
-    /// The directories that decide on whether anything is loaded from here.
+    /// Checks the directories without which nothing is loaded.
     fn directories(&self) -> Vec<Finding> {
         let mut findings = Vec::new();
         for dir in [self.layout().root().to_owned(), self.layout().dir(Category::Lib)] {
@@ -149,20 +149,20 @@ impl Cache {
         findings
     }
 
-    /// An entry by itself.
+    /// Examines one entry by itself.
     fn examine(&self, signature: &str, inputs: &Mutex<Inputs>) -> Examined {
         let mut examined = Examined::default();
         let lib = self.layout().lib(signature);
         let Some(file) = examined.read(signature, &lib) else { return examined };
         match record::open(&file, signature) {
             Ok(record) => {
-                // As the compiler left it. Older versions of this library have published what it had not finished.
+                // An older version may have published an unfinished file.
                 if let Err(reason) = elf::check(record::image_of(&file)) {
-                    let text = format!("what its build wrote is no whole shared library: {reason}");
+                    let text = format!("its build has not written a complete shared library: {reason}");
                     examined.findings.push(Finding::new(FindingKind::LibraryCut, signature, &lib, text));
                 }
                 drop(file);
-                self.examine_besides(&record, &mut examined);
+                self.examine_sidecars(&record, &mut examined);
                 examined.needs = record.needs().map(str::to_owned).collect();
                 let params = self.layout().params();
                 if params.check_inputs && !params.signature_is_name {
@@ -173,24 +173,24 @@ impl Cache {
                     }
                 }
             }
-            Err(damage) => {
-                let what = match damage {
+            Err(invalid) => {
+                let what = match invalid {
                     Invalid::Version => FindingKind::LibraryVersion,
                     Invalid::Altered => FindingKind::LibraryAltered,
                     Invalid::Foreign => FindingKind::LibraryForeign,
                     _ => FindingKind::LibraryCut,
                 };
-                examined.findings.push(Finding::new(what, signature, &lib, damage.describe()));
+                examined.findings.push(Finding::new(what, signature, &lib, invalid.describe()));
             }
         }
-        // Somebody has removed the entry while we looked at it.
+        // Another program has removed the entry meanwhile.
         if !examined.findings.is_empty() && !fsutil::exists_nofollow(&lib) {
             examined.findings.clear();
         }
         examined
     }
 
-    fn examine_besides(&self, record: &EntryRecord, examined: &mut Examined) {
+    fn examine_sidecars(&self, record: &EntryRecord, examined: &mut Examined) {
         let signature = &record.signature;
         if let Some(expected) = &record.header {
             let path = self.layout().inc(signature);
@@ -214,7 +214,7 @@ impl Cache {
         for path in self.layout().candidates(Category::Src, signature) {
             let before = examined.findings.len();
             let Some(data) = examined.read(signature, &path) else {
-                // Sources are for people: a library is as good without.
+                // Sources are for people: an entry is valid without.
                 examined.findings[before..]
                     .iter_mut()
                     .for_each(|finding| finding.what = FindingKind::SourceAltered);
@@ -227,7 +227,7 @@ impl Cache {
         }
     }
 
-    /// What the builds have read and is not the same any more.
+    /// Adds findings for changed inputs.
     fn changed(&self, all: &mut BTreeMap<String, Examined>, inputs: Inputs) {
         let mut inputs: Vec<(Input, usize)> = inputs.numbers.into_iter().collect();
         inputs.sort_by_key(|(_, number)| *number);
@@ -240,7 +240,7 @@ impl Cache {
         }
     }
 
-    /// What entries need, and whether it is well.
+    /// Adds findings for entries whose dependencies are missing, broken or stale, and for cycles.
     fn connections(&self, all: &mut BTreeMap<String, Examined>) {
         let worst = |examined: &Examined| {
             let severities = examined.findings.iter().map(|finding| finding.what.severity());
@@ -268,7 +268,7 @@ impl Cache {
             let lib = self.layout().lib(&signature);
             for needed in &all[&signature].needs {
                 let (what, text) = match state.get(needed) {
-                    // Removed while we looked, with what needed it.
+                    // Removed meanwhile, with the entry that needed it.
                     None if !fsutil::exists_nofollow(&lib) => continue,
                     None => {
                         (FindingKind::DependencyMissing, format!("it needs {needed}, which is not there"))
@@ -294,12 +294,12 @@ impl Cache {
         }
     }
 
-    /// What belongs to no entry.
-    fn orphans(&self, there: &HashSet<&str>) -> Vec<Finding> {
+    /// Finds files that belong to no entry.
+    fn orphans(&self, known: &HashSet<&str>) -> Vec<Finding> {
         let layout = self.layout();
         let mut findings = Vec::new();
         let names = |dir: &Path| -> Vec<(String, PathBuf)> {
-            // What changes something follows no link in a cache.
+            // No link in a cache is followed.
             let is_dir = dir == layout.root() || dir.symlink_metadata().is_ok_and(|facts| facts.is_dir());
             let entries = is_dir.then(|| std::fs::read_dir(dir).into_iter().flatten().flatten());
             let named =
@@ -322,12 +322,12 @@ impl Cache {
                 let signature = here.iter().find_map(|category| layout.signature_of(*category, &name));
                 match signature {
                     _ if inner || staged(&name) => {}
-                    Some(signature) if there.contains(signature) => {}
+                    Some(signature) if known.contains(signature) => {}
                     Some(signature) => {
                         let old = stats::age(&path).is_some_and(|age| age >= ORPHANED);
-                        // Removed, or built, while we looked.
+                        // It may have been removed or built meanwhile.
                         if old && !fsutil::exists_nofollow(&layout.lib(signature)) {
-                            let text = "there is no library that it belongs to";
+                            let text = "it belongs to no library";
                             findings.push(Finding::new(FindingKind::Orphan, signature, &path, text));
                         }
                     }
@@ -337,7 +337,7 @@ impl Cache {
         }
         for dir in layout.other_dirs().iter().chain(&dirs) {
             if dir.symlink_metadata().is_ok_and(|facts| !facts.is_dir()) {
-                let text = "it is a link or a file, and no directory: nothing in it is changed";
+                let text = "it is not a directory: nothing in it is changed";
                 findings.push(Finding::new(FindingKind::ForeignFile, "", dir, text));
             }
         }
@@ -353,14 +353,14 @@ impl Cache {
             }
         }
         for (name, path) in names(&layout.lease("")).into_iter().filter(|(_, path)| layout.names(path)) {
-            if let Some(held) = lease::look(None, &path).filter(|held| !held.living && !staged(&name)) {
-                let text = format!("{}, which was building it, has ended", held.describe());
+            if let Some(info) = lease::look(None, &path).filter(|info| !info.living && !staged(&name)) {
+                let text = format!("{}, which was building it, has ended", info.describe());
                 findings.push(Finding::new(FindingKind::Leftover, &name, &path, text));
             }
         }
         for (_, path) in names(&layout.comm()).into_iter().filter(|(_, path)| layout.names(path)) {
             if stats::age(&path).is_some_and(|age| age >= ORPHANED) {
-                let text = "hosts that looked for each other by it have long found each other";
+                let text = "hosts have used it to find each other, and do not need it any more";
                 findings.push(Finding::new(FindingKind::Leftover, "", &path, text));
             }
         }
@@ -380,7 +380,7 @@ impl Cache {
 }
 
 impl Examined {
-    /// The contents of a file; without, either there is none or a finding says why.
+    /// Reads a file. `None` if there is none, or a finding says why it cannot be read.
     fn read(&mut self, signature: &str, path: &Path) -> Option<Vec<u8>> {
         match fsutil::read_trusted(path) {
             Ok(data) => {
@@ -400,10 +400,10 @@ impl Examined {
 }
 
 fn foreign_file(path: &Path) -> Finding {
-    Finding::new(FindingKind::ForeignFile, "", path, "it is not from here, and is left alone")
+    Finding::new(FindingKind::ForeignFile, "", path, "dijitso has not made it, and does not change it")
 }
 
-/// The results of `each`, in the order of `items`, by as many threads as there are cores.
+/// Applies `each` to all items with as many threads as there are cores. Returns the results in order.
 fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     progress: &(dyn Fn(usize, usize) + Sync),
@@ -423,7 +423,7 @@ fn in_parallel<T: Sync, R: Send>(
         }
     };
     let mut results = std::thread::scope(|scope| {
-        // A thread that cannot be had is not needed: this one does the rest.
+        // Without other threads, this one does all.
         let others: Vec<_> =
             (1..threads).filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
         let mut results = work();

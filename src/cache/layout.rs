@@ -1,12 +1,12 @@
 //! The paths of a cache: the only place that joins them.
 //!
 //! ```text
-//! <cache_dir>/CACHEDIR.TAG                      first to appear: without it nothing in the directory is changed
+//! <cache_dir>/CACHEDIR.TAG                      made first: without it nothing here is changed
 //! <cache_dir>/include/<signature>.h
 //! <cache_dir>/src/<signature>.cpp.gz            (or .cpp, .c.gz, .c)
-//! <cache_dir>/lib/libdijitso-<signature>.so     last to appear: if it is there, the entry is complete
+//! <cache_dir>/lib/libdijitso-<signature>.so     published last: the entry is complete
 //! <cache_dir>/log/<signature>.txt
-//! <cache_dir>/comm/                             short-lived files by which hosts find out that they share the cache
+//! <cache_dir>/comm/                             files by which hosts find out that they share it
 //! <cache_dir>/toolchain/<key>                   what a compiler has said of itself
 //! <cache_dir>/lease/<signature>                 the process that is building it
 //! <cache_dir>/failed/<signature>                the last failure to build it
@@ -172,15 +172,15 @@ impl Layout {
         self.dirs().into_iter().chain(others).chain(staging).collect()
     }
 
-    /// Directories for private folders: the one that was asked for, and those that are used if other users can rename
-    /// what is in that one.
+    /// Directories for private folders: the one that was asked for, and those that are used if other users
+    /// can rename what is in that one.
     #[must_use]
     pub fn staging_places(&self) -> [PathBuf; 3] {
         [self.params.temp_dir_root.clone(), self.root.join("tmp"), PathBuf::from("/tmp")]
     }
 
-    /// Directories in memory in which builds may be staged, unless another directory was asked for. Nothing is loaded
-    /// from there.
+    /// Directories in memory in which builds may be staged, unless another directory was asked for. Nothing
+    /// is loaded from there.
     #[must_use]
     pub fn memory_places(&self) -> Vec<PathBuf> {
         if self.params.temp_dir_named {
@@ -190,7 +190,8 @@ impl Layout {
         [PathBuf::from("/dev/shm")].into_iter().chain(own).collect()
     }
 
-    /// Returns true if dijitso gives files in this directory such names. A file of another name is not touched.
+    /// Returns true if dijitso gives files in this directory such names. A file of another name is not
+    /// touched.
     #[must_use]
     pub fn names(&self, path: &Path) -> bool {
         let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(OsStr::to_str)) else {
@@ -307,8 +308,8 @@ impl Layout {
         others.into_iter().flat_map(|category| self.candidates(category, signature)).collect()
     }
 
-    /// The possible paths of a file of this category, the likeliest first: a source may be compressed or not, and of
-    /// another language than the parameters say.
+    /// The possible paths of a file of this category, the likeliest first: a source may be compressed or not,
+    /// and of another language than the parameters say.
     #[must_use]
     pub fn candidates(&self, category: Category, signature: &str) -> Vec<PathBuf> {
         match category {
@@ -329,8 +330,8 @@ impl Layout {
         if all.contains(&own) { all } else { vec![own] }
     }
 
-    /// Reads the signature from the name of a file in the directory of a category. `None` if this cache gives no such
-    /// name.
+    /// Reads the signature from the name of a file in the directory of a category. `None` if this cache gives
+    /// no such name.
     #[must_use]
     pub fn signature_of<'a>(&self, category: Category, name: &'a str) -> Option<&'a str> {
         let signature = match category {
@@ -374,8 +375,8 @@ impl Layout {
         self.root.join("toolchain").join(key)
     }
 
-    /// The directory of precompiled headers: in the cache if that is on a disk of this host, else in the directory for
-    /// temporary files; `None` if that is not on such a disk either.
+    /// The directory of precompiled headers: in the cache if that is on a disk of this host, else in the
+    /// directory for temporary files; `None` if that is not on such a disk either.
     #[must_use]
     pub fn preambles(&self) -> Option<PathBuf> {
         let in_cache = self.root.join("pch");

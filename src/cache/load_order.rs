@@ -31,8 +31,8 @@ pub(super) fn verified(libraries: Vec<(String, OwnDigest)>) -> Vec<VerifiedLib> 
     order
 }
 
-/// The library of `signature` and those that it is linked to, dependencies first, from the bytes of `entries` alone. The
-/// digests are those that [`super::Cache::lookup`] gives.
+/// The library of `signature` and those that it is linked to, dependencies first, from the bytes of `entries`
+/// alone. The digests are those that [`super::Cache::lookup`] gives.
 ///
 /// # Errors
 /// [`Kind::Cache`] if one is missing or invalid.

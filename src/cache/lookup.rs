@@ -1,4 +1,5 @@
-//! The lookup of an entry: its library, everything that it is linked to, and the files that the builds have read.
+//! The lookup of an entry: its library, everything that it is linked to, and the files that the builds have
+//! read.
 
 #![forbid(unsafe_code)]
 
@@ -12,12 +13,13 @@ use super::record::{self, EntryRecord, FileDigest, Invalid, LoadRecord};
 use super::walk::{DependencyWalk, Stopped};
 use super::{Cache, VerifiedLib, file_digest, read};
 
-/// How deep a lookup verifies.
+/// The depth of verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verify {
     /// For loading: digests of the libraries, sizes of the headers.
     ForLoad,
-    /// For linking to the entry or sending it on: also digests of the headers, and entries that it needs besides.
+    /// For linking to the entry or sending it on: also digests of the headers, and entries that it needs
+    /// besides.
     ForLink,
 }
 
@@ -55,7 +57,8 @@ impl Cache {
     /// Looks up an entry and everything that it is linked to.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it there.
+    /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
+    /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
         self.check_trust()?;
         let found = DependencyWalk::default().visit(signature, |signature| self.verify(signature, verify));
@@ -113,8 +116,8 @@ impl Cache {
 
     /// Says which of the files that the build has read has changed, if `cache.check_inputs` asks for it.
     ///
-    /// A file that is gone does not count: a cache that was filled where the headers are installed has to serve where
-    /// they are not. The loader reports a linked library that is gone.
+    /// A file that is gone does not count: a cache that was filled where the headers are installed has to
+    /// serve where they are not. The loader reports a linked library that is gone.
     pub(super) fn stale_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
         if !self.layout.params().tracks_inputs() {
             return None;
@@ -134,8 +137,8 @@ impl Cache {
         None
     }
 
-    /// The files that the build has read and that have changed, with the change in words, if `cache.check_inputs` asks
-    /// for it.
+    /// The files that the build has read and that have changed, with the change in words, if
+    /// `cache.check_inputs` asks for it.
     pub(super) fn changed_inputs<'a>(
         &self,
         record: &'a EntryRecord,

@@ -1,7 +1,7 @@
 //! The cache on disk: lookup, publication, repair.
 //!
-//! An entry once published is never changed in place, and the first publisher wins. Correctness rests on that and on
-//! digests, never on locks, nor on the order in which hosts see files.
+//! An entry once published is never changed in place, and the first publisher wins. Correctness rests on that
+//! and on digests, never on locks, nor on the order in which hosts see files.
 
 #![forbid(unsafe_code)]
 
@@ -170,7 +170,8 @@ impl Cache {
         Ok(())
     }
 
-    /// Removes what programs that have died have left unfinished in this cache and in its staging directories.
+    /// Removes what programs that have died have left unfinished in this cache and in its staging
+    /// directories.
     pub fn sweep(&self) {
         let Ok(Some(tree)) = self.open() else { return };
         for dir in self.staging_places() {
@@ -189,8 +190,8 @@ impl Cache {
         }
     }
 
-    /// Opens a directory in which unfinished files and folders may lie: one of the cache, or one in which other users
-    /// cannot rename the files of this one.
+    /// Opens a directory in which unfinished files and folders may lie: one of the cache, or one in which
+    /// other users cannot rename the files of this one.
     fn staging_place(&self, tree: &Tree, dir: &Path) -> Option<Arc<Folder>> {
         if tree.holds(dir) {
             return tree.enter(dir, false).ok().flatten();
@@ -246,8 +247,8 @@ impl Cache {
         }
     }
 
-    /// Says if libraries can be loaded by their paths. If the answer is [`PathTrust::Renamable`], other users can rename
-    /// a directory above the cache: load from a private copy of the verified bytes instead.
+    /// Says if libraries can be loaded by their paths. If the answer is [`PathTrust::Renamable`], other users
+    /// can rename a directory above the cache: load from a private copy of the verified bytes instead.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
@@ -255,7 +256,8 @@ impl Cache {
         self.lib_dir_trust(&mut TrustWalk::default())
     }
 
-    /// The reason why a compiler must not get the paths of headers and libraries in this cache, if there is one.
+    /// The reason why a compiler must not get the paths of headers and libraries in this cache, if there is
+    /// one.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
@@ -345,7 +347,8 @@ impl Cache {
         Ok((EntryFiles { signature: signature.to_owned(), library, header, source, log }, needs))
     }
 
-    /// Reads the transitive dependency closure of an entry: all that has to travel with it, dependencies first.
+    /// Reads the transitive dependency closure of an entry: all that has to travel with it, dependencies
+    /// first.
     ///
     /// # Errors
     /// As [`Cache::read_entry`].

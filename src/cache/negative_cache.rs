@@ -1,8 +1,9 @@
-//! Small files of the cache that are no entries: JSON, replaced in one step. Losing one costs time and nothing else.
+//! Negative cache and toolchain store: JSON files, replaced in one step. A lost file costs time and nothing
+//! else.
 //!
 //! ```text
-//! toolchain/<key>          what a compiler said of itself
-//! failed/<signature>       a build that failed, see Failed
+//! toolchain/<key>          what a compiler has said of itself
+//! failed/<signature>       the last build that failed, see FailureRecord
 //! ```
 
 #![forbid(unsafe_code)]
@@ -19,38 +20,38 @@ use crate::inputs::Input;
 use super::open::cannot;
 use super::{Cache, FILE_MODE, read};
 
-/// A build that would fail again: the compiler has refused the source.
+/// A build that the compiler has refused, with all that could make the next one succeed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureRecord {
     format: String,
-    /// Digest of the source, the header and all else that the command line does not show.
-    pub of: String,
+    /// The digest of source, header and everything else that is not in the command line.
+    pub key: String,
     /// Seconds since 1970.
-    pub at: u64,
-    /// Files that the compiler named, or looked into: when one changes, it may be content.
+    pub failed_at: u64,
+    /// Files that the compiler has named or read.
     pub inputs: Vec<Input>,
-    /// Directories it searched, with the time of their last change.
+    /// Directories that it has searched, with the time of their last change.
     pub searched: Vec<(String, i64)>,
-    /// What it said.
+    /// The error.
     pub error: Error,
 }
 
-const FAILED: &str = "dijitso failure 1";
+const FORMAT: &str = "dijitso failure 2";
 
 impl FailureRecord {
-    /// A failure of now.
+    /// Records a failure of this moment.
     #[must_use]
-    pub fn new(of: String, inputs: Vec<Input>, dirs: &[String], error: Error) -> Self {
+    pub fn new(key: String, inputs: Vec<Input>, dirs: &[String], error: Error) -> Self {
         let searched = dirs.iter().map(|dir| (dir.clone(), changed(dir))).collect();
-        Self { format: FAILED.to_owned(), of, at: now(), inputs, searched, error }
+        Self { format: FORMAT.to_owned(), key, failed_at: now(), inputs, searched, error }
     }
 
-    /// Whether the same would happen again, as far as can be seen.
-    fn applies(&self, of: &str, memory: Duration) -> bool {
-        let age = now().abs_diff(self.at);
-        self.format == FAILED
-            && self.of == of
-            && Duration::from_secs(age) < memory
+    /// Returns true if the same build would fail again: it is recent, and none of its files has changed.
+    fn applies(&self, key: &str, ttl: Duration) -> bool {
+        let age = now().abs_diff(self.failed_at);
+        self.format == FORMAT
+            && self.key == key
+            && Duration::from_secs(age) < ttl
             && self.inputs.iter().all(|input| input.change().is_none())
             && self.searched.iter().all(|(dir, time)| changed(dir) == *time)
     }
@@ -60,59 +61,59 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// The time of the last change of a directory; the same number as long as there is none.
+/// The time of the last change of a directory; -1 if it is missing.
 fn changed(dir: &str) -> i64 {
     FileStamp::of(Path::new(dir)).map_or(-1, |stamp| stamp.mtime)
 }
 
 impl Cache {
-    /// What a compiler said of itself.
+    /// Reads what a compiler has said of itself.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`] when it is there and cannot be read, or others can have written it.
+    /// [`crate::error::Kind::Cache`] if it cannot be read, or other users can write it.
     pub fn read_toolchain(&self, key: &str) -> Result<Option<Vec<u8>>> {
         read(&self.layout().toolchain(key))
     }
 
-    /// Writes such a file, in one step.
+    /// Writes what a compiler has said of itself.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`].
+    /// [`crate::error::Kind::Cache`] if it cannot be written.
     pub fn write_toolchain(&self, key: &str, data: &[u8]) -> Result<()> {
-        self.write_note(&self.layout().toolchain(key), data)
+        self.write_json(&self.layout().toolchain(key), data)
     }
 
-    /// The failure of the last build of `signature` from exactly this, if it is recent and nothing has changed since.
+    /// The error of the last build of `signature` with this key, if the next one would fail again.
     #[must_use]
-    pub fn remembered_failure(&self, signature: &str, of: &str) -> Option<Error> {
-        let memory = self.layout().params().failure_ttl;
-        if memory.is_zero() {
+    pub fn remembered_failure(&self, signature: &str, key: &str) -> Option<Error> {
+        let ttl = self.layout().params().failure_ttl;
+        if ttl.is_zero() {
             return None;
         }
         let data = read(&self.layout().failed(signature)).ok().flatten()?;
         let failed: FailureRecord = serde_json::from_slice(&data).ok()?;
-        failed.applies(of, memory).then_some(failed.error)
+        failed.applies(key, ttl).then_some(failed.error)
     }
 
-    /// The note of the last failure of `signature`, however old it is.
+    /// The last failure of `signature`, however old it is.
     #[must_use]
-    pub fn noted_failure(&self, signature: &str) -> Option<FailureRecord> {
+    pub fn last_failure(&self, signature: &str) -> Option<FailureRecord> {
         let data = read(&self.layout().failed(signature)).ok().flatten()?;
-        serde_json::from_slice(&data).ok().filter(|failed: &FailureRecord| failed.format == FAILED)
+        serde_json::from_slice(&data).ok().filter(|failed: &FailureRecord| failed.format == FORMAT)
     }
 
-    /// Remembers a failure, where that is wanted.
+    /// Writes a failure, unless `cache.failure_ttl` is 0.
     pub fn remember_failure(&self, signature: &str, failed: &FailureRecord) {
         if self.layout().params().failure_ttl.is_zero() {
             return;
         }
         let data = serde_json::to_vec(failed).expect("a failure consists of strings and numbers");
-        // Without the note the next program tries again.
-        self.write_note(&self.layout().failed(signature), &data)
+        // Without the file the next program tries again.
+        self.write_json(&self.layout().failed(signature), &data)
             .unwrap_or_else(|error| log::info!("{error}"));
     }
 
-    /// Forgets the failure of a signature, which has been built.
+    /// Removes the failure of a signature that has been built.
     pub fn forget_failure(&self, signature: &str) {
         let path = self.layout().failed(signature);
         if fsutil::exists_nofollow(&path)
@@ -122,7 +123,7 @@ impl Cache {
         }
     }
 
-    fn write_note(&self, path: &Path, data: &[u8]) -> Result<()> {
+    fn write_json(&self, path: &Path, data: &[u8]) -> Result<()> {
         self.open_or_make()?
             .replace_atomic(path, data, FILE_MODE, Durability::Volatile)
             .map_err(|error| cannot("cannot write", path, &error))
@@ -148,9 +149,9 @@ mod tests {
         let long = Duration::from_secs(100);
         assert!(failed.applies("digest", long));
         assert!(!failed.applies("other", long));
-        assert!(!FailureRecord { at: now() - 101, ..failed.clone() }.applies("digest", long));
+        assert!(!FailureRecord { failed_at: now() - 101, ..failed.clone() }.applies("digest", long));
         assert!(
-            !FailureRecord { at: now() + 101, ..failed.clone() }.applies("digest", long),
+            !FailureRecord { failed_at: now() + 101, ..failed.clone() }.applies("digest", long),
             "a clock that was wrong"
         );
         std::fs::write(searched.join("new.h"), "").unwrap();
@@ -161,9 +162,9 @@ mod tests {
         assert!(!failed.applies("digest", long));
     }
 
-    /// A host corrects a header and asks again at once.
+    /// A user corrects a header and calls again at once.
     #[test]
-    fn what_a_failure_depends_on_is_looked_at_each_time() {
+    fn the_files_of_a_failure_are_checked_each_time() {
         let dir = tempfile::tempdir().unwrap();
         let (there, missing) = (dir.path().join("there.h"), dir.path().join("missing.h"));
         std::fs::write(&there, "x").unwrap();

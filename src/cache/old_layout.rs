@@ -1,5 +1,5 @@
-//! Directories that only older versions have used. Nothing reads or writes them; `check --repair`, `gc` and `clean`
-//! remove them.
+//! Directories that only older versions have used. Nothing reads or writes them; `check --repair`, `gc` and
+//! `clean` remove them.
 
 #![forbid(unsafe_code)]
 
@@ -12,8 +12,8 @@ use super::Cache;
 use super::layout::OLD_DIRS;
 
 impl Cache {
-    /// The directories of older layouts, with the files and folders in them that dijitso has made. A directory in which
-    /// there are only other files is left out.
+    /// The directories of older layouts, with the files and folders in them that dijitso has made. A
+    /// directory in which there are only other files is left out.
     pub(super) fn old_dirs(&self, tree: &Tree) -> Vec<(PathBuf, Vec<PathBuf>)> {
         let root = self.layout().root();
         let own = rustix::process::geteuid().as_raw();
@@ -34,7 +34,8 @@ impl Cache {
         OLD_DIRS.iter().filter_map(|name| content(root.join(name))).collect()
     }
 
-    /// Removes what dijitso has made in a directory of an older layout, and the directory if nothing else is in it.
+    /// Removes what dijitso has made in a directory of an older layout, and the directory if nothing else is
+    /// in it.
     ///
     /// # Errors
     /// Those of the file system.

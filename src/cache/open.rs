@@ -1,13 +1,14 @@
 //! A cache that is open for changes: trusted, marked as a cache, and entered without following a link.
 //!
 //! ```text
-//! CACHEDIR.TAG := "Signature: 8a477f597d28d172789f06886806bc55" "\n"     by which programs that make backups know caches
+//! CACHEDIR.TAG := "Signature: 8a477f597d28d172789f06886806bc55" "\n"     for backup programs
 //!                 "# dijitso cache, format 1" "\n"
 //!                 text
 //! ```
-//! The mark is made before anything else, and never in a directory that has something under a name that a cache uses:
-//! after that, what is under these names is ours. Other files beside them do not matter. In a directory without the mark
-//! nothing is written, moved or removed. What is in it already is loaded all the same: that changes nothing.
+//! The mark is made first, and never in a directory that has something under a name that a cache uses. So
+//! everything under these names in a marked directory is dijitso's. Other files beside them do not matter. In
+//! a directory without the mark nothing is written, moved or removed. Entries in it are loaded all the same:
+//! that changes nothing.
 
 #![forbid(unsafe_code)]
 
@@ -23,30 +24,32 @@ use super::{Cache, FILE_MODE, path_trust::path_trust, refused};
 /// The name of the mark, in the cache directory itself.
 pub const MARK: &str = "CACHEDIR.TAG";
 
-/// What the mark begins with.
+/// The first lines of the mark. The format of the mark is that of all versions so far.
 pub(crate) const LINES: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# dijitso cache, format 1\n";
 
-/// What follows, for people.
-const TEXT: &str = "# Libraries that dijitso has built. Everything in this directory can be removed: it is built again.\n\
+/// The rest of the mark, for people.
+const TEXT: &str = "# Libraries that dijitso has built. Everything in this directory can be removed: it is \
+                    built again.\n\
                     # Without this file dijitso changes nothing here.\n";
 
-/// What the mark of a directory says.
+/// The kind of mark in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
-    /// It is a cache of ours.
+    /// The mark of a cache of dijitso.
     Ours,
-    /// It is a cache of another program, or of another version.
+    /// The mark of another program.
     Other,
-    /// There is none.
+    /// No mark.
     None,
 }
 
 impl Cache {
-    /// Opens the cache for changes. `None` when it is not there, or has nothing in it under a name that a cache uses.
+    /// Opens the cache for changes. `None` if it is missing, or has nothing in it under a name that a cache
+    /// uses.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when others can have written it or can replace it, when it is not marked as a cache, or when the
-    /// file system says no.
+    /// [`Kind::Cache`] if other users can write or replace it, it is not marked as a cache, or it cannot be
+    /// read.
     pub fn open(&self) -> Result<Option<Tree>> {
         let Some(tree) = self.trusted()? else { return Ok(None) };
         match self.mark(&tree)? {
@@ -58,14 +61,14 @@ impl Cache {
         }
     }
 
-    /// Opens the cache to put something into it; makes and marks it if need be.
+    /// Opens the cache to put something into it. Makes and marks it if necessary.
     ///
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_or_make(&self) -> Result<Tree> {
         const ATTEMPTS: usize = 50;
         let root = self.layout.root();
-        // Before it is made: what is on the way may be refused.
+        // Before it is made, because a directory above it may be refused.
         if self.trusted()?.is_none() {
             self.check_home()?;
             fsutil::create_dirs(root)
@@ -84,7 +87,7 @@ impl Cache {
                     tree.publish_noclobber(&root.join(MARK), text.as_bytes(), FILE_MODE, Durability::Synced)
                         .map_err(|error| cannot("cannot write", &root.join(MARK), &error))?;
                 }
-                // Another program has marked it since we looked, or a network disk has not shown it yet.
+                // Another program has just marked it, or a network disk has not shown the mark yet.
                 Some(name) if name == MARK => std::thread::sleep(Duration::from_millis(attempt as u64)),
                 Some(name) => return Err(self.unmarked(Mark::None, Some(&name))),
             }
@@ -93,7 +96,7 @@ impl Cache {
         Err(Error::new(Kind::Cache, text))
     }
 
-    /// Removes a cache directory that [`Cache::open_or_make`] has made and in which nothing else is.
+    /// Removes the cache directory if only the mark is in it.
     pub fn unmake(&self) {
         let (root, mark) = (self.layout.root(), self.layout.root().join(MARK));
         let Ok(Some(tree)) = self.open() else { return };
@@ -101,20 +104,20 @@ impl Cache {
             return;
         }
         if std::fs::remove_dir(root).is_err() {
-            // Another program has put something into it since: it stays a cache.
+            // Another program has put something into it, so it stays a cache.
             let text = format!("{LINES}{TEXT}");
             let _ = tree.publish_noclobber(&mark, text.as_bytes(), FILE_MODE, Durability::Synced);
         }
     }
 
-    /// The cache directory, if others can neither have written it nor replace it.
+    /// Opens the cache directory. Refuses it if other users can write or replace it.
     fn trusted(&self) -> Result<Option<Tree>> {
         let root = self.layout.root();
-        let standing = match path_trust(root, &mut TrustWalk::default())? {
+        let trust = match path_trust(root, &mut TrustWalk::default())? {
             PathTrust::Untrusted(reason) => return Err(refused(root, &reason)),
-            standing => standing,
+            trust => trust,
         };
-        let folder = fsutil::Folder::open_as(root, standing)
+        let folder = fsutil::Folder::open_as(root, trust)
             .map_err(|error| cannot("cannot use the cache directory", root, &error))?;
         Ok(folder.map(Tree::new))
     }
@@ -131,8 +134,8 @@ impl Cache {
         }
     }
 
-    /// The first name in the directory that a cache uses and under which there is something; the mark comes before all
-    /// others.
+    /// The first name in the directory that a cache uses and that is not an empty directory; the mark before
+    /// all others.
     fn content(&self, tree: &Tree) -> Result<Option<String>> {
         let root = self.layout.root();
         let names = tree.list(root).map_err(|error| cannot("cannot read", root, &error))?;
@@ -140,7 +143,7 @@ impl Cache {
             return Ok(Some(MARK.to_owned()));
         }
         let counts = |name: &&str| {
-            // The root of a rank of its own has a mark of its own.
+            // The cache of a single rank has a mark of its own.
             let of_rank = name.strip_prefix("process-").is_some_and(|rank| rank.parse::<usize>().is_ok());
             !of_rank
                 && self.layout.is_own(name)
@@ -152,7 +155,7 @@ impl Cache {
     fn unmarked(&self, mark: Mark, content: Option<&str>) -> Error {
         let root = self.layout.root().display();
         let why = match (mark, content) {
-            (Mark::Other, _) => format!("its {MARK} is that of another program or version"),
+            (Mark::Other, _) => format!("its {MARK} is that of another program"),
             (_, content) => {
                 format!(
                     "it has no {MARK} of dijitso, and has something called {}",
@@ -161,19 +164,19 @@ impl Cache {
             }
         };
         let text = format!(
-            "{root} is not a cache of dijitso: {why}. Nothing is built into it, and nothing in it is changed. Name another \
-             directory (DIJITSO_CACHE_DIR, cache.cache_dir, --cache-dir), or remove what is in this one"
+            "{root} is not a cache of dijitso: {why}. Nothing is built into it, and nothing in it is changed. \
+             Name another directory (DIJITSO_CACHE_DIR, cache.cache_dir, --cache-dir), or empty this one"
         );
         Error::new(Kind::Cache, text)
     }
 
-    /// A home directory that is not there is not made: it is that of nobody.
+    /// Refuses to make a missing home directory.
     fn check_home(&self) -> Result<()> {
         match &self.layout.params().home {
             Some(home) if self.layout.root().starts_with(home) && !home.is_dir() => {
                 let text = format!(
-                    "cannot create the cache directory {}: the directory {} is not there, and is not made; set \
-                     DIJITSO_CACHE_DIR, or create it",
+                    "cannot create the cache directory {}: the directory {} is not there, and is not made; \
+                     set DIJITSO_CACHE_DIR, or create it",
                     self.layout.root().display(),
                     home.display()
                 );
@@ -184,7 +187,7 @@ impl Cache {
     }
 }
 
-/// An error at a path of a cache; one that the file system has not given is a refusal.
+/// Makes the error of an operation in a cache. A reason that is not from the file system is a refusal.
 pub(super) fn cannot(doing: &str, path: &Path, error: &io::Error) -> Error {
     match error.get_ref() {
         Some(reason) if error.kind() == ErrorKind::PermissionDenied => refused(path, &reason.to_string()),

@@ -1,4 +1,4 @@
-//! How firmly the directories of caches stand: what others can put in their place.
+//! Remembers which directories of caches other users can rename or write.
 
 #![forbid(unsafe_code)]
 
@@ -12,15 +12,15 @@ use crate::error::{Error, Result};
 use crate::fsutil::{self, FileId, PathTrust, TrustWalk};
 use crate::sync::lock;
 
-/// How firmly a directory stands. The way to it is walked once for each directory of a process; the directory itself
-/// is looked at every time.
-pub(super) fn path_trust(dir: &Path, look: &mut TrustWalk) -> Result<PathTrust> {
+/// Says if other users can rename or write a directory. The directories above it are checked once in a
+/// process, the directory itself every time.
+pub(super) fn path_trust(dir: &Path, walk: &mut TrustWalk) -> Result<PathTrust> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (FileId, PathTrust)>> = Mutex::new(BTreeMap::new());
     let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
     let before = lock(&KNOWN).get(dir).cloned();
-    if let Some((id, standing)) = before {
-        // Without links on the way, one look tells both what the directory is and that it still is where it was.
-        let direct = matches!(&standing, PathTrust::Trusted(real) if real == dir);
+    if let Some((id, trust)) = before {
+        // Without links on the way, one call gives the directory and shows that it has not moved.
+        let direct = matches!(&trust, PathTrust::Trusted(real) if real == dir);
         let facts = match if direct { fs::symlink_metadata(dir) } else { fs::metadata(dir) } {
             Ok(facts) => facts,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathTrust::Missing),
@@ -28,20 +28,20 @@ pub(super) fn path_trust(dir: &Path, look: &mut TrustWalk) -> Result<PathTrust> 
         };
         let now = FileId::new(&facts);
         // The directory may have been moved, and a link on the way to it with it.
-        let moved = match &standing {
+        let moved = match &trust {
             PathTrust::Trusted(real) if !direct => {
                 !fs::symlink_metadata(real).is_ok_and(|facts| FileId::new(&facts) == now)
             }
             _ => false,
         };
         if id == now && !moved {
-            return Ok(fsutil::untrusted_reason(&facts).map_or(standing, PathTrust::Untrusted));
+            return Ok(fsutil::untrusted_reason(&facts).map_or(trust, PathTrust::Untrusted));
         }
     }
-    let (standing, id) = look.path_trust(dir).map_err(cannot)?;
-    // What is wrong may be mended while the program runs.
-    if !matches!(standing, PathTrust::Missing | PathTrust::Untrusted(_)) {
-        lock(&KNOWN).insert(dir.to_owned(), (id, standing.clone()));
+    let (trust, id) = walk.path_trust(dir).map_err(cannot)?;
+    // These may be repaired while the program runs.
+    if !matches!(trust, PathTrust::Missing | PathTrust::Untrusted(_)) {
+        lock(&KNOWN).insert(dir.to_owned(), (id, trust.clone()));
     }
-    Ok(standing)
+    Ok(trust)
 }

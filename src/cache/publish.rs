@@ -1,4 +1,4 @@
-//! Publication: how an entry comes into the cache, and how what is damaged goes out of its way.
+//! Publishes entries, and moves invalid ones to `quarantine/`.
 
 #![forbid(unsafe_code)]
 
@@ -16,74 +16,75 @@ use super::record::{self, EntryRecord, Invalid};
 use super::{Cache, EntryFiles, EntryView, FILE_MODE, LIB_MODE, Lookup, VerifiedLib, Verify, missing, read};
 
 impl Cache {
-    /// Moves a damaged library out of the way, so that a whole one can be published.
+    /// Moves an invalid library to `quarantine/`, so that a valid one can be published.
     ///
-    /// Another rank may have replaced it meanwhile: what was moved is looked at once more, and an entry that does not
-    /// have this damage goes back to its place.
+    /// Another rank may have replaced it meanwhile. So the moved file is verified again, and goes back if it
+    /// is valid.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be moved.
-    pub fn quarantine(&self, signature: &str, damage: &Invalid) -> Result<()> {
+    /// [`Kind::Cache`] if it cannot be moved.
+    pub fn quarantine(&self, signature: &str, invalid: &Invalid) -> Result<()> {
         match self.open()? {
-            Some(tree) => self.quarantine_in(&tree, signature, damage),
+            Some(tree) => self.quarantine_in(&tree, signature, invalid),
             None => Ok(()),
         }
     }
 
-    pub(super) fn quarantine_in(&self, tree: &Tree, signature: &str, damage: &Invalid) -> Result<()> {
+    pub(super) fn quarantine_in(&self, tree: &Tree, signature: &str, invalid: &Invalid) -> Result<()> {
         let path = self.layout.lib(signature);
-        let aside = self.layout.quarantine();
-        let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
+        let dir = self.layout.quarantine();
+        let failed = |error: io::Error| cannot("cannot write in", &dir, &error);
         movable(tree, &path)?;
-        // First to a name of our own, so that we look at exactly what we moved.
-        let folder = tree.enter(&aside, true).map_err(failed)?.ok_or_else(|| missing(&aside))?;
+        // First to a private name, so that exactly the moved file is verified.
+        let folder = tree.enter(&dir, true).map_err(failed)?.ok_or_else(|| missing(&dir))?;
         let own = folder.stage(FILE_MODE).map_err(failed)?;
-        let staged = aside.join(own.name());
+        let staged = dir.join(own.name());
         let moved = tree
             .rename(&path, &staged)
-            .map_err(|error| cannot("cannot set aside the damaged library", &path, &error))?;
+            .map_err(|error| cannot("cannot quarantine the library", &path, &error))?;
         if !moved {
             return Ok(());
         }
         let moved = match fsutil::read_trusted(&staged) {
             Ok(moved) => moved.unwrap_or_default(),
-            // Nobody will ever use it.
+            // No program will use it.
             Err(ReadError::Refused(_)) => Vec::new(),
-            // It cannot be judged now: it stays what it was.
+            // It may be valid, so it goes back.
             Err(ReadError::Failed(error)) => {
                 let _ = tree.link(&staged, &path);
                 return Err(Error::io("cannot read", &path, &error));
             }
         };
-        let whole = record::open(&moved, signature).is_ok_and(|record| {
+        let valid = record::open(&moved, signature).is_ok_and(|record| {
             elf::check(record::image_of(&moved)).is_ok()
                 && self.header_matches(signature, record.header.as_ref(), Verify::ForLink).unwrap_or(false)
                 && self.stale_input(signature, &record.inputs).is_none()
         });
-        let of_itself = !matches!(damage, Invalid::Dependency | Invalid::Source(_) | Invalid::Refused(_));
-        if whole && of_itself && tree.link(&staged, &path).is_ok() {
+        let by_itself = !matches!(invalid, Invalid::Dependency | Invalid::Source(_) | Invalid::Refused(_));
+        if valid && by_itself && tree.link(&staged, &path).is_ok() {
             return Ok(());
         }
-        log::warn!("{} is set aside in {}: {}", path.display(), aside.display(), damage.describe());
-        tree.rename(&staged, &aside.join(self.layout.lib_basename(signature))).map(drop).map_err(failed)
+        log::warn!("{} is moved to {}: {}", path.display(), dir.display(), invalid.describe());
+        tree.rename(&staged, &dir.join(self.layout.lib_basename(signature))).map(drop).map_err(failed)
     }
 
-    /// Moves a whole entry out of the way, because its source is out of date; not if another program has replaced it
-    /// meanwhile.
+    /// Moves a valid entry to `quarantine/` because its source is out of date, unless another program has
+    /// replaced it meanwhile.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when it cannot be moved.
-    pub fn retire(&self, record: &EntryRecord, why: &str) -> Result<()> {
+    /// [`Kind::Cache`] if it cannot be moved.
+    pub fn retire(&self, record: &EntryRecord, reason: &str) -> Result<()> {
         if self.record(&record.signature)?.as_ref() != Some(record) {
             return Ok(());
         }
-        self.quarantine(&record.signature, &Invalid::Source(why.to_owned()))
+        self.quarantine(&record.signature, &Invalid::Source(reason.to_owned()))
     }
 
-    /// Moves a library out of the way that the dynamic loader refuses, if it is still the one that was looked up.
+    /// Moves a library that the dynamic loader refuses to `quarantine/`, if it is still the one that was
+    /// looked up.
     ///
     /// # Errors
-    /// As [`Cache::set_aside`].
+    /// As [`Cache::quarantine`].
     pub fn quarantine_refused(&self, refused: &VerifiedLib, reason: &str) -> Result<()> {
         match self.lookup(&refused.signature, Verify::ForLoad)? {
             Lookup::Hit(order) if order.last() == Some(refused) => {
@@ -93,33 +94,33 @@ impl Cache {
         }
     }
 
-    /// Publishes an entry: header, source and log first, the library last. True when this call's library is the one
-    /// in the cache, false when a whole one was there before.
+    /// Publishes an entry: header, source and log first, the library last. Returns true if the library of
+    /// this call is in the cache now, false if another valid one was there before.
     ///
     /// # Errors
-    /// [`Kind::Cache`] when something cannot be written; then the library has not been published.
+    /// [`Kind::Cache`] if a file cannot be written; then the library has not been published.
     pub fn publish(&self, files: &EntryFiles) -> Result<bool> {
         self.publish_view(files.view())
     }
 
-    /// As [`Cache::publish`].
+    /// Does the same as [`Cache::publish`] with borrowed files.
     ///
     /// # Errors
-    /// As there.
+    /// As [`Cache::publish`].
     pub fn publish_view(&self, files: EntryView<'_>) -> Result<bool> {
         self.publish_if(files, |_| Ok(()))
     }
 
-    /// As [`Cache::publish`], if `admit` finds nothing wrong with the library. That lies then in the directory of
-    /// libraries, under a name of its own; it is this file that gets the name of the entry.
+    /// Publishes an entry as [`Cache::publish`] does if `admit` accepts the library. `admit` gets its path: a
+    /// staged file in the directory of libraries, which is then renamed.
     ///
     /// # Errors
-    /// As there, and those of `admit`; then nothing has been published.
+    /// As [`Cache::publish`], and those of `admit`; then nothing has been published.
     pub fn publish_if(&self, files: EntryView<'_>, admit: impl FnOnce(&Path) -> Result<()>) -> Result<bool> {
         const ATTEMPTS: usize = 4;
         let tree = &self.open_or_make()?;
         self.make_dirs(tree)?;
-        let besides = self.besides(files);
+        let sidecars = self.sidecar_files(files);
         let path = self.layout.lib(files.signature);
         let (dir, name) = (self.layout.dir(Category::Lib), self.layout.lib_basename(files.signature));
         let name = OsStr::new(&name);
@@ -129,29 +130,29 @@ impl Cache {
         admit(&dir.join(library.name()))?;
         for _ in 0..ATTEMPTS {
             let mut lost = Vec::new();
-            for (path, data) in &besides {
+            for (path, data) in &sidecars {
                 if !first(tree, path, data, FILE_MODE)? {
                     lost.push((path, *data));
                 }
             }
             if library.publish_noclobber(name).map_err(failed)? {
-                // Only one publisher gets here; where others were first with a file, ours belongs to the library.
+                // Only one publisher gets here. Its files replace those of others, who were first with them.
                 for (path, data) in lost {
-                    if read(path).is_ok_and(|there| there.as_deref() == Some(data)) {
+                    if read(path).is_ok_and(|found| found.as_deref() == Some(data)) {
                         continue;
                     }
-                    self.over(tree, path, data)?;
+                    self.replace_sidecar(tree, path, data)?;
                 }
                 return Ok(true);
             }
             match self.lookup(files.signature, Verify::ForLink)? {
                 Lookup::Hit(..) => return Ok(false),
                 Lookup::Miss => {}
-                // Whole, and perhaps about to be loaded by others, to whom it must not disappear.
+                // Other programs may be about to load it, so it must not disappear.
                 Lookup::Damaged(Invalid::Input(change)) => {
                     return self.replace(tree, files, &library, &change).map(|()| true);
                 }
-                Lookup::Damaged(damage) => self.quarantine_in(tree, files.signature, &damage)?,
+                Lookup::Damaged(invalid) => self.quarantine_in(tree, files.signature, &invalid)?,
             }
         }
         let text =
@@ -159,42 +160,45 @@ impl Cache {
         Err(Error::new(Kind::Cache, text))
     }
 
-    /// Puts an entry in the place of one that is whole, in one step for whoever looks; the old library is kept aside.
-    fn replace(&self, tree: &Tree, files: EntryView<'_>, library: &Staged<'_>, why: &str) -> Result<()> {
-        let (path, aside) = (self.layout.lib(files.signature), self.layout.quarantine());
-        let failed = |error: io::Error| cannot("cannot write in", &aside, &error);
-        let kept = aside.join(self.layout.lib_basename(files.signature));
-        let folder = tree.enter(&aside, true).map_err(failed)?.ok_or_else(|| missing(&aside))?;
+    /// Replaces a stale entry: for readers in one step. The old library stays in `quarantine/`.
+    fn replace(&self, tree: &Tree, files: EntryView<'_>, library: &Staged<'_>, reason: &str) -> Result<()> {
+        let (path, dir) = (self.layout.lib(files.signature), self.layout.quarantine());
+        let failed = |error: io::Error| cannot("cannot write in", &dir, &error);
+        let kept = dir.join(self.layout.lib_basename(files.signature));
+        let folder = tree.enter(&dir, true).map_err(failed)?.ok_or_else(|| missing(&dir))?;
         let own = folder.stage(FILE_MODE).map_err(failed)?;
-        let staged = aside.join(own.name());
-        // A second name for the old one, of which nobody can have a half; without it nothing but history is lost.
+        let staged = dir.join(own.name());
+        // A second name for the old library. If it cannot be made, only the old library is lost.
         let _ = tree.remove(&staged);
         if tree.link(&path, &staged).is_ok() {
             let _ = tree.rename(&staged, &kept);
         }
-        log::warn!("{} is replaced, the old one is in {}: {why}", path.display(), aside.display());
-        for (path, data) in self.besides(files) {
-            self.over(tree, &path, data)?;
+        log::warn!("{} is replaced, the old one is in {}: {reason}", path.display(), dir.display());
+        for (path, data) in self.sidecar_files(files) {
+            self.replace_sidecar(tree, &path, data)?;
         }
         library
             .replace_atomic(path.file_name().unwrap_or_default())
             .map_err(|error| cannot("cannot write", &path, &error))
     }
 
-    /// Writes a header, source or log in the place of another. A library is as good without source and log: where
-    /// something stands in the way of one that is no file, there is none.
-    fn over(&self, tree: &Tree, path: &Path, data: &[u8]) -> Result<()> {
+    /// Replaces a header, source or log. If something other than a file is in the place of a source or log,
+    /// the entry goes without it.
+    fn replace_sidecar(&self, tree: &Tree, path: &Path, data: &[u8]) -> Result<()> {
         let header = path.parent().is_some_and(|dir| dir == self.layout.dir(Category::Inc));
         if header || plain(tree, path)? {
             return tree
                 .replace_atomic(path, data, FILE_MODE, Durability::Synced)
                 .map_err(|error| cannot("cannot write", path, &error));
         }
-        log::warn!("{} is not written: what stands there is no file; move it elsewhere", path.display());
+        log::warn!(
+            "{} is not written: something other than a file is there; move it elsewhere",
+            path.display()
+        );
         Ok(())
     }
 
-    fn besides<'a>(&self, files: EntryView<'a>) -> Vec<(PathBuf, &'a [u8])> {
+    fn sidecar_files<'a>(&self, files: EntryView<'a>) -> Vec<(PathBuf, &'a [u8])> {
         let signature = files.signature;
         let header = files.header.map(|data| (self.layout.inc(signature), data));
         let source = files.source.map(|(data, packed)| (self.layout.src(signature, packed), data));
@@ -208,19 +212,19 @@ fn first(tree: &Tree, path: &Path, data: &[u8], mode: u32) -> Result<bool> {
         .map_err(|error| cannot("cannot write", path, &error))
 }
 
-/// Whether there is nothing at this path but a plain file, which may be moved or replaced.
+/// Returns true if there is a plain file at this path, or nothing: it may be moved or replaced.
 ///
 /// # Errors
-/// [`Kind::Cache`] when it cannot be looked at.
+/// [`Kind::Cache`] if its metadata cannot be read.
 pub(super) fn plain(tree: &Tree, path: &Path) -> Result<bool> {
     let facts = tree.metadata(path).map_err(|error| cannot("cannot look at", path, &error))?;
     Ok(facts.is_none_or(|facts| facts.is_file()))
 }
 
-/// Refuses to move what is neither a file nor a link: a directory is not from here, whatever its name.
+/// Refuses to move what is neither a file nor a link. A directory of such a name is not dijitso's.
 ///
 /// # Errors
-/// [`Kind::Cache`].
+/// [`Kind::Cache`] if it is another kind of file.
 pub(super) fn movable(tree: &Tree, path: &Path) -> Result<()> {
     let facts = tree.metadata(path).map_err(|error| cannot("cannot look at", path, &error))?;
     if facts.is_none_or(|facts| facts.is_file() || facts.kind == rustix::fs::FileType::Symlink) {

@@ -7,9 +7,10 @@
 //! footer  := digest  u64 length of record  u32 version (2)  "DIJITSO-SEAL"
 //! digest  := SHA-256 of everything before it and the three fields after it
 //! ```
-//! A dynamic loader maps what the ELF headers name and never reads what follows. So one file, published in one step,
-//! carries the code, its origin and the proof that both are complete. A library without a record, or with the record of
-//! another signature or version, is not loaded. All versions end with the same 12 bytes.
+//! A dynamic loader maps what the ELF headers name and never reads what follows. So one file, published in
+//! one step, carries the code, its origin and the proof that both are complete. A library without a record,
+//! or with the record of another signature or version, is not loaded. All versions end with the same 12
+//! bytes.
 
 #![forbid(unsafe_code)]
 
@@ -163,13 +164,13 @@ pub fn append_record(mut image: Vec<u8>, record: &EntryRecord) -> Result<Vec<u8>
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct LoadRecord {
     signature: String,
-    /// As [`EntryRecord::header`].
+    /// See [`EntryRecord::header`].
     pub header: Option<FileDigest>,
-    /// As [`EntryRecord::dependencies`].
+    /// See [`EntryRecord::dependencies`].
     pub dependencies: Vec<String>,
-    /// As [`EntryRecord::nested`].
+    /// See [`EntryRecord::nested`].
     pub nested: Vec<String>,
-    /// As [`EntryRecord::inputs`].
+    /// See [`EntryRecord::inputs`].
     pub inputs: Vec<Input>,
     seconds: f64,
 }
@@ -199,7 +200,8 @@ pub fn open(file: &[u8], signature: &str) -> std::result::Result<EntryRecord, In
     if record.signature == signature { Ok(record) } else { Err(Invalid::Foreign) }
 }
 
-/// Does the same as [`open`], but reads only the fields that loading needs: reading all takes three times as long.
+/// Does the same as [`open`], but reads only the fields that loading needs: reading all takes three times as
+/// long.
 ///
 /// # Errors
 /// As [`open`].
@@ -245,7 +247,8 @@ pub enum Tail {
     Unknown,
 }
 
-/// Reads the record at the end of a library file without checking its digest: enough to list and to sort, not to load.
+/// Reads the record at the end of a library file without checking its digest: enough to list and to sort, not
+/// to load.
 ///
 /// # Errors
 /// Those of the file system.
@@ -374,11 +377,15 @@ pub(crate) mod tests {
     #[test]
     fn the_bytes_of_the_format_are_those_of_version_2() {
         let json = concat!(
-            r#"{"signature":"s","name":"name","header":{"size":3,"sha256":"0a"},"source_sha256":"0b","text":"0c","#,
-            r#""dependencies":["dependency"],"nested":["nested"],"inputs":[{"path":"/h","size":1,"mtime":2,"ctime":3,"#,
-            r#""inode":4,"identity":"sha256 00"}],"toolchain":{"identity":"gcc","target":"x86_64","isa":"avx"},"#,
+            r#"{"signature":"s","name":"name","header":{"size":3,"sha256":"0a"},"source_sha256":"0b","#,
+            r#""text":"0c","#,
+            r#""dependencies":["dependency"],"nested":["nested"],"#,
+            r#""inputs":[{"path":"/h","size":1,"mtime":2,"ctime":3,"#,
+            r#""inode":4,"identity":"sha256 00"}],"#,
+            r#""toolchain":{"identity":"gcc","target":"x86_64","isa":"avx"},"#,
             r#""command":["c++"],"build_spec":{"language":"cxx","compiler":["c++"],"flags":["-O2"],"#,
-            r#""include_dirs":["/i"],"lib_dirs":["/l"],"rpath_dirs":["/r"],"libs":["m"],"debug":true,"cpu":"znver3"},"#,
+            r#""include_dirs":["/i"],"lib_dirs":["/l"],"rpath_dirs":["/r"],"libs":["m"],"#,
+            r#""debug":true,"cpu":"znver3"},"#,
             r#""generator":"{}","built_at":1,"seconds":0.5,"host":"host","dijitso":"0.1.0"}"#
         );
         let record: EntryRecord = serde_json::from_str(json).unwrap();

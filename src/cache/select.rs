@@ -1,7 +1,7 @@
-//! How people name entries.
+//! Selects entries by the words that people type.
 //!
-//! A word is, in this order: a signature; a name, which stands for all entries of it; a pattern with one of `* ? [`, which
-//! stands for all entries whose signature or name it matches; the beginning of one signature.
+//! A word is, in this order: a signature; a name, for all entries of that name; a pattern with one of `* ?
+//! [`, for all entries whose signature or name it matches; the beginning of one signature.
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +9,11 @@ use crate::error::{Error, Kind, Result};
 
 use super::catalog::{Catalog, Entry};
 
-/// How many candidates an error lists.
+/// The number of candidates that an error lists.
 const CANDIDATES: usize = 10;
 
 impl Catalog {
-    /// The entries that these words stand for, each once, in the order of the words.
+    /// Returns the entries that these words select, each once, in the order of the words.
     ///
     /// # Errors
     /// As [`Catalog::matching`].
@@ -29,11 +29,11 @@ impl Catalog {
         Ok(chosen)
     }
 
-    /// The entries that a word stands for, at least one; see the module.
+    /// Returns the entries that a word selects, at least one; see the module.
     ///
     /// # Errors
-    /// [`Kind::Cache`] if it stands for none, with the nearest signature, or is the beginning of several, with these;
-    /// [`Kind::InvalidArgument`] for a glob that is none.
+    /// [`Kind::Cache`] if it selects none (names the nearest signature) or is the beginning of several (names
+    /// them); [`Kind::InvalidArgument`] for an invalid pattern.
     pub fn matching(&self, word: &str) -> Result<Vec<&Entry>> {
         if let Some(entry) = self.all().find(|entry| entry.signature == word) {
             return Ok(vec![entry]);
@@ -77,7 +77,7 @@ impl Catalog {
     }
 }
 
-/// Whether a word is a pattern; no name and no signature is one.
+/// Returns true if a word is a pattern. No name and no signature is one.
 #[must_use]
 pub fn is_glob(word: &str) -> bool {
     word.contains(['*', '?', '['])

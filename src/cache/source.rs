@@ -1,4 +1,4 @@
-//! Stored sources, which are read only if they are the ones that were compiled.
+//! Reads stored sources, if they are the ones that were compiled.
 
 #![forbid(unsafe_code)]
 
@@ -14,11 +14,11 @@ use super::layout::Category;
 use super::record::EntryRecord;
 use super::{Cache, unread};
 
-/// Checks that a stored source is the one that was compiled. A record of before this was recorded takes any that is not
-/// too long.
+/// Checks that a stored source is the one that was compiled. A record without its digest accepts any that is
+/// not too long.
 ///
 /// # Errors
-/// The reason.
+/// The reason why it is another one.
 pub fn check_source(record: &EntryRecord, data: &[u8], packed: bool) -> std::result::Result<(), String> {
     let mut hasher = Sha256::new();
     if packed {
@@ -40,12 +40,12 @@ pub fn check_source(record: &EntryRecord, data: &[u8], packed: bool) -> std::res
     Err("it is not the source that this library was built from".to_owned())
 }
 
-/// A text of the cache as it was before it was compressed.
+/// Reads a text of the cache and uncompresses it.
 ///
 /// # Errors
 /// [`Kind::Cache`] if it cannot be read or unpacked, or is longer than [`fsutil::LONGEST_TEXT`].
 pub(super) fn read_text(path: &Path) -> Result<Option<Vec<u8>>> {
-    let data = fsutil::read_trusted_up_to(path, fsutil::LONGEST_TEXT).map_err(|why| unread(path, why))?;
+    let data = fsutil::read_trusted_up_to(path, fsutil::LONGEST_TEXT).map_err(|error| unread(path, error))?;
     match data {
         Some(data) if is_packed(path) => fsutil::gunzip(&data, fsutil::LONGEST_TEXT)
             .map(Some)
@@ -54,7 +54,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-/// Whether the name of a file says that it is compressed.
+/// Returns true if the name of a file says that it is compressed.
 pub(super) fn is_packed(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "gz")
 }
@@ -64,8 +64,8 @@ fn damaged(path: &Path, reason: &str) -> Error {
 }
 
 impl Cache {
-    /// A file of an entry as it was before it was compressed; a source only if it is the one that was compiled. `None`
-    /// if there is no such file.
+    /// Reads a file of an entry, uncompressed; a source only if it is the one that was compiled. `None` if
+    /// there is no such file.
     ///
     /// # Errors
     /// [`Kind::Cache`] if it cannot be read, is too long, or is another source.

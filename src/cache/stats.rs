@@ -1,27 +1,29 @@
-//! What a cache is used for: counts, and when each entry was last used. For people and for whoever makes room; nothing
-//! depends on it, nothing waits for it, and where it cannot be written it is not.
+//! Statistics of a cache, and the time of the last use of each entry. They are for people and for eviction.
+//! Nothing depends on them and nothing waits for them. If they cannot be written, they are not.
 //!
 //! ```text
 //! stats/<host>~<boot>.jsonl           appended to, by all processes of one host since its boot
-//! stats/<host>~<boot>~<part>.jsonl    what has been, moved away when it was long
-//! used/<signature>                    empty; its time is that of the last use, to the hour
+//! stats/<host>~<boot>~<part>.jsonl    earlier lines, moved away when the file was long
+//! atime/<signature>                   empty; its time is that of the last use, to the hour
 //!
 //! file   := line*
-//! line   := JSON "\n"                 written by one call; what is not a line of version 1 is passed over
+//! line   := JSON "\n"                 written by one call; other lines than those of version 1 are ignored
 //! JSON   := {"v": 1, "t": seconds since 1970, "e": event, ...}
-//! event  := "hit"       "s" signature, "ms" that the compiler took when it was built: found in the cache directory
-//!         | "build"     "s" signature, "ms": was not there and was built
-//!         | "failure"   "s" signature: was not there and could not be built
+//! event  := "hit"       "s" signature, "ms" that the compiler took: found in the cache directory
+//!         | "build"     "s" signature, "ms": was missing and was built
+//!         | "failure"   "s" signature: was missing and could not be built
 //!         | "received"  "s" signature: came from another rank
-//!         | "waited"    "s" signature: was not there, and another program built it meanwhile
-//!         | "memory"    nothing but what "m" says
-//!         | "sum"       "sum" counts by host, "since" seconds since 1970, "of" names of files: what their lines said
+//!         | "waited"    "s" signature: was missing, and another program built it meanwhile
+//!         | "memory"    only "m" counts
+//!         | "sum"       "sum" counts by host, "since" seconds since 1970, "of" names of files
 //! each   may have "m": calls that were answered from memory since the last line of the process
 //! ```
-//! Every host writes its own file, so none waits for another, and network disks need not append in order. A file that
-//! has become long is moved away, and what it says is summed up when the next one has become long: nobody appends to
-//! it any more. A sum names the files it stands for; as long as one of them is there, it is not counted again. Hits
-//! are written a little later, see the module `later`.
+//! Each host writes its own file, so none waits for another, and network disks need not append in order.
+//! Lines are appended without a lock: counters that are read, increased and written back would need one, and
+//! a stopped process that holds it, or a network disk without locks, would make others wait or lose counts. A
+//! long file is moved away, and summed up when the next one is long: no process appends to it any more. A sum
+//! names the files that it stands for; a file that is named in a sum is not counted again. Hits are written a
+//! little later, see the module `buffer`.
 
 #![forbid(unsafe_code)]
 
@@ -43,35 +45,35 @@ use super::{Cache, FILE_MODE, read};
 
 pub use buffer::write_all;
 
-/// From this size on a file of counts is moved away: some hundred lines.
+/// The size at which a file is moved away: some hundred lines.
 const LONG: u64 = 64 << 10;
 
-/// A larger one is not ours.
+/// The largest file that is read.
 const LONGEST: usize = 64 << 20;
 
-/// For how long nobody may have written to a file that has been moved away before it is summed up: whoever had it open
-/// has written by then.
+/// The time for which a file that was moved away must be unchanged before it is summed up. Processes that had
+/// it open have written by then.
 const SETTLED: Duration = Duration::from_secs(10);
 
-/// How many names a sum carries on.
+/// The number of names that a sum takes over from others.
 const NAMES: usize = 16;
 
-/// How old the time of a last use gets before it is renewed.
+/// The age at which the time of the last use is renewed.
 pub const RENEWED: Duration = Duration::from_secs(3600);
 
 const VERSION: u32 = 1;
 
-/// What is counted. Additions saturate.
+/// The counters. Additions saturate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Calls that were answered from memory, as far as they have been written down.
+    /// Calls that were answered from memory and have been written.
     pub memory_hits: u64,
     /// Calls for which the library was in the cache directory.
     pub disk_hits: u64,
     /// Calls that built.
     pub builds: u64,
-    /// Calls that could not build.
+    /// Calls that failed to build.
     pub failures: u64,
     /// Libraries that came from another rank.
     pub received: u64,
@@ -79,7 +81,7 @@ pub struct Counts {
     pub waited: u64,
     /// Milliseconds that compilers took.
     pub compiling_ms: u64,
-    /// Milliseconds that compilers took, once, for what was found in the cache directory.
+    /// Milliseconds that compilers had taken for the libraries that were found in the cache directory.
     pub saved_ms: u64,
 }
 
@@ -90,7 +92,7 @@ impl Counts {
         [self.failures, self.received, self.waited].iter().fold(self.builds, |sum, n| sum.saturating_add(*n))
     }
 
-    /// Adds what others have counted.
+    /// Adds other counters.
     pub fn add(&mut self, other: &Self) {
         let pairs = [
             (&mut self.memory_hits, other.memory_hits),
@@ -108,23 +110,23 @@ impl Counts {
     }
 }
 
-/// How a call was answered.
+/// The outcome of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Event {
-    /// It was in the cache directory.
+    /// The library was in the cache directory.
     Hit,
-    /// It was built.
+    /// The call built it.
     Build,
-    /// It could not be built.
+    /// The build failed.
     Failure,
     /// It came from another rank.
     Received,
     /// Another program built it.
     Waited,
-    /// From memory.
+    /// Calls were answered from memory.
     Memory,
-    /// What files that are no more have said.
+    /// The sum of files that have been removed.
     Sum,
 }
 
@@ -179,7 +181,7 @@ impl Line {
     }
 }
 
-/// The lines of a file, and how many were none.
+/// Reads the lines of a file, and counts those that are invalid.
 fn parse(data: &[u8]) -> (Vec<Line>, u64) {
     let (mut lines, mut torn) = (Vec::new(), 0);
     for text in data.split(|byte| *byte == b'\n').filter(|text| !text.is_empty()) {
@@ -194,7 +196,7 @@ fn parse(data: &[u8]) -> (Vec<Line>, u64) {
     (lines, torn)
 }
 
-/// A line, perhaps behind the beginning of one that was torn.
+/// Reads a line, even after the beginning of a torn one; false if there was such a beginning.
 fn line(text: &[u8]) -> Option<(Line, bool)> {
     const BEGIN: &[u8] = br#"{"v":"#;
     let parse = |text: &[u8]| serde_json::from_slice::<Line>(text).ok().filter(|line| line.v == VERSION);
@@ -205,19 +207,19 @@ fn line(text: &[u8]) -> Option<(Line, bool)> {
     parse(&text[at..]).map(|line| (line, false))
 }
 
-/// What has been counted in a cache.
+/// The statistics of a cache.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// By host.
+    /// The counters of each host.
     pub hosts: BTreeMap<String, Counts>,
-    /// Seconds since 1970 of the first thing counted; 0 when there is none.
+    /// Seconds since 1970 of the first event; 0 if there is none.
     pub since: u64,
-    /// Lines that could not be read.
+    /// The number of lines that could not be read.
     pub torn: u64,
 }
 
 impl Stats {
-    /// All hosts together.
+    /// Adds up all hosts.
     #[must_use]
     pub fn total(&self) -> Counts {
         let mut total = Counts::default();
@@ -231,8 +233,8 @@ impl Stats {
         }
     }
 
-    /// Takes in the lines of a host, of which the sums may stand for files that are there as well.
-    fn take_in(&mut self, host: &str, lines: &[Line], summed: &mut HashSet<String>) {
+    /// Adds the lines of a host. Sums of files in `summed` are ignored.
+    fn merge(&mut self, host: &str, lines: &[Line], summed: &mut HashSet<String>) {
         for line in lines {
             if line.e == Event::Sum {
                 // The same file, summed up by two processes at once.
@@ -255,16 +257,16 @@ impl Stats {
     }
 }
 
-/// What a process has yet to write down.
+/// The memory hits of a process that have not been written.
 #[derive(Debug, Default)]
 pub struct HitCounter {
     memory: [Shard; SHARDS],
 }
 
-/// Threads that count at once do not wait for each other, up to this many.
+/// The number of threads that count without waiting for each other.
 const SHARDS: usize = 16;
 
-/// Alone in what processors hand to each other.
+/// A counter in a cache line of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(AtomicU64);
@@ -276,21 +278,21 @@ impl HitCounter {
         thread_local! {
             static OWN: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
         }
-        // Where a thread is ending already, any will do.
+        // A thread that is ending may use any.
         let own = OWN.try_with(|own| *own).unwrap_or_default();
         self.memory[own].0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What has been counted since the last call of this.
+    /// Returns the hits since the last call, and resets them.
     #[must_use]
     pub fn take(&self) -> u64 {
-        // Most often there is nothing, and then nothing is written.
+        // Most often the counter is 0, and then it is not written.
         let take = |shard: &Shard| match shard.0.load(Ordering::Relaxed) {
             0 => 0,
             _ => shard.0.swap(0, Ordering::Relaxed),
         };
         let count = self.memory.iter().map(take).sum();
-        // A process that was forked off has a copy of what its parent has counted, and writes.
+        // A forked process has a copy of the hits of its parent, which the parent writes.
         if count > 0 && buffer::is_inherited() { 0 } else { count }
     }
 }
@@ -299,44 +301,44 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// How long ago a file was last changed; none at all, if another clock says that it will be. `None` without a file.
+/// The time since the last change of a file; 0 if that is in the future of this clock. `None` without a file.
 pub(super) fn age(path: &Path) -> Option<Duration> {
     let modified = path.symlink_metadata().and_then(|facts| facts.modified()).ok()?;
     Some(modified.elapsed().unwrap_or_default())
 }
 
-/// The name of this host since its boot, as a part of file names.
+/// The name and boot of this host, as a part of file names.
 pub(super) fn host_key() -> String {
-    let fine = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
-    let host: String = crate::host_name().chars().map(fine).take(64).collect();
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+    let host: String = crate::host_name().chars().map(safe).take(64).collect();
     format!("{host}~{}", owner::boot())
 }
 
-/// The host that a file of counts is of.
+/// The host in the name of a file of counters.
 fn host_of(name: &str) -> &str {
     name.split('~').next().unwrap_or_default()
 }
 
 impl Cache {
-    /// Counts an event, and calls that were answered from memory.
+    /// Counts an event and memory hits.
     pub fn count(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
         if self.layout().params().stats {
             let mut lines = buffer::take(self);
-            buffer::note_event(self);
+            buffer::set_last(self);
             lines.push(Line::new(event, signature, milliseconds, memory));
-            self.write_or_tell(&lines);
+            self.write_or_log(&lines);
         }
     }
 
-    /// Counts a hit, and calls that were answered from memory, a little later: see [`write_all`].
+    /// Counts a hit and memory hits a little later: see [`write_all`].
     pub fn count_later(&self, event: Event, signature: &str, milliseconds: u64, memory: u64) {
         if self.layout().params().stats {
-            buffer::keep(self, Line::new(event, signature, milliseconds, memory));
+            buffer::push(self, Line::new(event, signature, milliseconds, memory));
         }
     }
 
-    /// Nothing depends on counts.
-    fn write_or_tell(&self, lines: &[Line]) {
+    /// Writes lines. A failure is only logged, because nothing depends on counters.
+    fn write_or_log(&self, lines: &[Line]) {
         if let Err(error) = self.write(lines) {
             log::debug!("not counted: {error}");
         }
@@ -346,7 +348,7 @@ impl Cache {
         let key = host_key();
         let path = self.layout().stats_file(&key);
         let bytes: Vec<u8> = lines.iter().flat_map(Line::to_bytes).collect();
-        // Whoever removed the cache directory does not want it back.
+        // A cache directory that was removed is not made again.
         let Some(tree) = self.open().map_err(|error| std::io::Error::other(error.to_string()))? else {
             return Ok(());
         };
@@ -356,7 +358,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Sums up what this host has moved away before, and moves away its file.
+    /// Sums up the files that this host has moved away before, and moves away the present one.
     fn compact(&self, tree: &Tree, key: &str, path: &Path) -> std::io::Result<()> {
         let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
         let before = self.stats_files();
@@ -371,8 +373,8 @@ impl Cache {
             let (lines, _) = parse(&data);
             let mut usage = Stats::default();
             let mut names = HashSet::new();
-            usage.take_in(host_of(name), &lines, &mut names);
-            // The file itself comes first: by it a second sum of the same is known.
+            usage.merge(host_of(name), &lines, &mut names);
+            // The file itself comes first, so that a second sum of it is recognised.
             let carried = lines.iter().rev().flat_map(|line| &line.of).take(NAMES).cloned();
             let mut sum = Line::new(Event::Sum, "", 0, 0);
             (sum.since, sum.sum) = (usage.since, usage.hosts);
@@ -383,14 +385,14 @@ impl Cache {
         Ok(())
     }
 
-    fn write_what_is_kept(&self) {
+    fn flush_stats(&self) {
         let lines = buffer::take(self);
         if !lines.is_empty() {
-            self.write_or_tell(&lines);
+            self.write_or_log(&lines);
         }
     }
 
-    /// Names and paths of the files of counts, sorted.
+    /// The names and paths of the files of counters, sorted.
     fn stats_files(&self) -> Vec<(String, PathBuf)> {
         let mut files: Vec<_> = std::fs::read_dir(self.layout().stats())
             .into_iter()
@@ -403,10 +405,10 @@ impl Cache {
         files
     }
 
-    /// What has been counted, on all hosts. What cannot be read is left out.
+    /// Reads the statistics of all hosts. Files that cannot be read are left out.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.write_what_is_kept();
+        self.flush_stats();
         let mut usage = Stats::default();
         let mut files = Vec::new();
         for (name, path) in self.stats_files() {
@@ -425,18 +427,18 @@ impl Cache {
             files.iter().flat_map(|(_, lines)| lines).flat_map(|line| line.of.iter().cloned()).collect();
         let mut summed = HashSet::new();
         for (name, lines) in files.iter().filter(|(name, _)| !standing_for.contains(name)) {
-            usage.take_in(host_of(name), lines, &mut summed);
+            usage.merge(host_of(name), lines, &mut summed);
         }
         usage
     }
 
-    /// Forgets all counts. Gives the number of files that were removed.
+    /// Removes all statistics. Returns the number of files that it has removed.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`] when one cannot be removed; as [`Cache::open`].
+    /// [`crate::error::Kind::Cache`] if one cannot be removed; as [`Cache::open`].
     pub fn reset_stats(&self) -> Result<usize> {
         let Some(tree) = self.open()? else { return Ok(0) };
-        self.write_what_is_kept();
+        self.flush_stats();
         let files = self.files(&tree, &self.layout().stats());
         for (path, _) in &files {
             tree.remove(path).map_err(|error| cannot("cannot remove", path, &error))?;
@@ -444,19 +446,19 @@ impl Cache {
         Ok(files.len())
     }
 
-    /// Notes that an entry is used now, unless that was noted less than `renewed` ago. Costs one system call when it
-    /// was, and is not needed for anything but to keep what is used when room is made.
+    /// Sets the time of the last use of an entry, unless it is newer than `renewed`; then this is one system
+    /// call. Only eviction needs it.
     pub fn note_use(&self, signature: &str, renewed: Duration) {
         let path = self.layout().atime(signature);
         match age(&path) {
             Some(age) if age < renewed => return,
             _ => {}
         }
-        let noted = self.open().and_then(|tree| match tree {
+        let touched = self.open().and_then(|tree| match tree {
             Some(tree) => tree.touch(&path, FILE_MODE).map_err(|error| cannot("cannot write", &path, &error)),
             None => Ok(()),
         });
-        noted.unwrap_or_else(|error| log::debug!("not noted as used: {error}"));
+        touched.unwrap_or_else(|error| log::debug!("the time of use is not written: {error}"));
     }
 }
 

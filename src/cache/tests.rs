@@ -57,7 +57,8 @@ fn a_published_entry_is_found_with_its_dependencies_first() {
     assert_eq!(staged, 3, "nothing but libraries is left");
 }
 
-/// The room is asked for once and is enough: a second copy would not fit on a rank whose memory a large library fills.
+/// The room is asked for once and is enough: a second copy would not fit on a rank whose memory a large
+/// library fills.
 #[test]
 fn a_closure_is_packed_in_one_buffer_and_is_what_its_entries_say() {
     let dir = tempfile::tempdir().unwrap();
@@ -102,8 +103,8 @@ fn what_is_damaged_or_gone_is_not_packed() {
     assert!(cache.pack("a").is_ok());
 }
 
-/// Defects W5 and W6 of the original: leftovers of crashed programs were promoted, and a differing newcomer moved
-/// the good library away.
+/// Defects W5 and W6 of the original: leftovers of crashed programs were promoted, and a differing newcomer
+/// moved the good library away.
 #[test]
 fn w5_w6_the_first_whole_entry_stays() {
     let dir = tempfile::tempdir().unwrap();
@@ -144,7 +145,7 @@ fn a_stray_header_of_a_crashed_builder_is_replaced_by_the_winners() {
 }
 
 #[test]
-fn damage_is_set_aside_and_repaired() {
+fn invalid_libraries_are_quarantined_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     let good = entry("a", &[], "header");
@@ -170,11 +171,7 @@ fn damage_is_set_aside_and_repaired() {
         );
         fs::remove_file(&lib).unwrap();
     }
-    assert_eq!(
-        fs::read_dir(cache.layout().quarantine()).unwrap().count(),
-        1,
-        "what is set aside does not grow"
-    );
+    assert_eq!(fs::read_dir(cache.layout().quarantine()).unwrap().count(), 1, "the quarantine does not grow");
 }
 
 /// Defect C2 of the original: the reason why a rename had failed was lost.
@@ -195,7 +192,7 @@ fn c2_an_error_names_the_path_and_the_reason() {
 }
 
 #[test]
-fn setting_aside_what_was_repaired_meanwhile_loses_nothing() {
+fn quarantining_an_entry_that_was_repaired_meanwhile_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     cache.publish(&entry("a", &[], "header")).unwrap();
@@ -252,7 +249,7 @@ fn what_cannot_be_written_is_an_error_that_names_the_path() {
     assert_eq!(cache.identify().unwrap_err().kind(), Kind::Cache);
 }
 
-/// A link, a pipe, a directory or a file of somebody else in the place of a library is not read.
+/// A link, a pipe, a directory or a file of another user in the place of a library is not read.
 #[test]
 fn what_others_can_have_put_there_is_refused() {
     use std::os::unix::fs::{PermissionsExt, symlink};
@@ -304,9 +301,9 @@ fn leftovers_of_dead_programs_go_and_those_of_living_ones_stay() {
     assert_eq!(left, expected);
 }
 
-/// What is set aside because a header has changed may have been replaced by a fresh one meanwhile.
+/// An entry whose header has changed may have been replaced by a fresh one before it is quarantined.
 #[test]
-fn a_fresh_entry_is_not_set_aside_for_an_old_one() {
+fn a_fresh_entry_is_not_quarantined_for_an_old_one() {
     let dir = tempfile::tempdir().unwrap();
     let cache = cache(dir.path());
     let header = dir.path().join("ufc.h");

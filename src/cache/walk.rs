@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 
-/// Visits entries, dependencies first and each once. It does not recurse, because a chain of dependencies may be long.
+/// Visits entries, dependencies first and each once. It does not recurse, because a chain of dependencies may
+/// be long.
 #[derive(Debug, Default)]
 pub(super) struct DependencyWalk {
     /// The signatures visited so far; true while an entry is on the path from the root.
@@ -23,8 +24,8 @@ pub(super) struct Stopped<E> {
 }
 
 impl DependencyWalk {
-    /// Visits `root` and everything that it needs and that has not been visited before. `open` gives the contents of an
-    /// entry and the signatures that it needs. Returns the contents, dependencies first.
+    /// Visits `root` and everything that it needs and that has not been visited before. `open` gives the
+    /// contents of an entry and the signatures that it needs. Returns the contents, dependencies first.
     ///
     /// # Errors
     /// The first error of `open`. The entries on the path to it do not count as visited.

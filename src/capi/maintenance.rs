@@ -116,7 +116,7 @@ const EVICTION_WAIT: Duration = Duration::from_secs(60);
 
 /// Shows one finding. Returns true if the visit goes on.
 fn show(visitor: &Visitor<dijitso_finding>, finding: &Finding) -> bool {
-    let (repair, reason) = match &finding.mended {
+    let (repair, reason) = match &finding.outcome {
         RepairOutcome::No | RepairOutcome::Would => (DIJITSO_REPAIR_NO, ""),
         RepairOutcome::Done => (DIJITSO_REPAIR_DONE, ""),
         RepairOutcome::Busy(who) => (DIJITSO_REPAIR_BUSY, who.as_str()),
@@ -173,7 +173,7 @@ pub unsafe extern "C" fn dijitso_cache_check(
     unsafe {
         boundary::status(error_out, "dijitso_cache_check", || {
             let signature = optional_text(signature, "signature")?;
-            let mode = if flag(repair, "repair")? { RepairMode::Do } else { RepairMode::No };
+            let mode = if flag(repair, "repair")? { RepairMode::On } else { RepairMode::Off };
             let chosen: Vec<String> = signature.iter().map(|signature| (*signature).to_owned()).collect();
             let report = cache(params)?.check(&chosen, mode, &|_, _| ())?;
             if let Some(sound_out) = sound_out.as_mut() {

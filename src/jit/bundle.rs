@@ -79,7 +79,7 @@ pub fn export_into(
     to: &mut dyn Write,
     progress: &mut dyn FnMut(ExportProgress),
 ) -> Result<Exported> {
-    bundle::export(cache, signatures, lenient, notes, &mut BufWriter::new(WithoutSignals(to)), progress)
+    bundle::export(cache, signatures, lenient, toolchains, &mut BufWriter::new(WithoutSignals(to)), progress)
 }
 
 /// How long to wait for a program that writes to a FIFO.
@@ -132,7 +132,7 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
 
 /// What is to be known where the compilers of these entries are not: for each command, and each kind of processor that
 /// native flags stood for, what the latest of the entries was signed with.
-fn notes(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
+fn toolchains(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for record in records {
         let spec = &record.build_spec;
@@ -193,11 +193,11 @@ pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
              with cache.frozen = true they are used"
         ));
     }
-    if report.other_notes > 0 {
+    if report.other_toolchains > 0 {
         remarks.push(format!(
             "this cache knows {} of the compilers by another version than the bundle: it keeps that, and entries of \
              the other version are found only where the compiler is that one",
-            report.other_notes
+            report.other_toolchains
         ));
     }
     if !params.cache.frozen
@@ -255,7 +255,7 @@ mod tests {
             changed: vec!["/x.h has changed".into()],
             gone: vec!["/y.h".into()],
         };
-        let report = ImportReport { entries: vec![entry], new_notes: 0, other_notes: 1 };
+        let report = ImportReport { entries: vec![entry], new_toolchains: 0, other_toolchains: 1 };
         let told = remarks(&report, &params.resolve().unwrap()).remarks;
         assert_eq!(told.len(), 5, "{told:?}");
         params.set("cache.frozen", "true").unwrap();
@@ -269,14 +269,16 @@ mod tests {
     fn each_command_and_kind_of_processor_has_one_note_of_the_latest_entry() {
         let records =
             [record("gcc 2", 20, &[]), record("gcc 1", 10, &[]), record("gcc 2", 5, &["-march=native"])];
-        let found: BTreeMap<String, Toolchain> =
-            notes(&records).into_iter().map(|(key, data)| (key, toolchain::decode(&data).unwrap())).collect();
+        let found: BTreeMap<String, Toolchain> = toolchains(&records)
+            .into_iter()
+            .map(|(key, data)| (key, toolchain::decode(&data).unwrap()))
+            .collect();
         assert_eq!(found.len(), 2);
         let compiler = CompilerKeys::absent(&["c++".to_owned()]);
         assert_eq!(found[&compiler.command_key], records[0].toolchain);
         let native = compiler.on_machine(&["-march=native".to_owned()], "zen");
         assert_eq!(found[&native.command_key], records[2].toolchain);
         let unknown = EntryRecord { toolchain: Toolchain::unknown(), ..record("x", 1, &[]) };
-        assert!(notes(&[unknown]).is_empty());
+        assert!(toolchains(&[unknown]).is_empty());
     }
 }

@@ -110,7 +110,7 @@ fn why_answers_for_requests_and_for_entries() {
         let arguments = [&["why"], &base[..], more].concat();
         said(&dijitso(dir.path(), &cache, &arguments))
     };
-    assert_eq!(why(&["form"]), format!("{signature} is a hit: it is in {}, whole.\n", cache.display()));
+    assert_eq!(why(&["form"]), format!("{signature} is a hit: it is in {}, and valid.\n", cache.display()));
     let text = why(&["form", "--param", "generator.degree=2", "-p", "build.libs=m"]);
     assert!(
         text.contains(&format!("The nearest of 1 entry of this name is {signature}, built on ")),
@@ -124,7 +124,7 @@ fn why_answers_for_requests_and_for_entries() {
         serde_json::from_str(&why(&["form", "-p", "build.libs=m", "--json"])).unwrap();
     assert_eq!(json["nearest"]["differences"][0]["component"], "lib");
     let text = why(&[&signature]);
-    assert!(text.contains("  name       form\n") && text.contains("(linked; whole)"), "{text}");
+    assert!(text.contains("  name       form\n") && text.contains("(linked; valid)"), "{text}");
     let element = text.split("needs      ").nth(1).unwrap().split(' ').next().unwrap();
     assert!(why(&[element]).contains(&format!("  needed by  {signature}\n")));
     let nothing = dijitso(dir.path(), &cache, &["why", "a/b"]);

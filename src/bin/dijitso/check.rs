@@ -41,9 +41,9 @@ impl Arguments {
             entries.iter().map(|entry| entry.signature.clone()).collect()
         };
         let mode = match (self.repair, context.options.dry_run) {
-            (false, _) => RepairMode::No,
-            (true, true) => RepairMode::Say,
-            (true, false) => RepairMode::Do,
+            (false, _) => RepairMode::Off,
+            (true, true) => RepairMode::DryRun,
+            (true, false) => RepairMode::On,
         };
         let report = {
             let bar: Mutex<Option<ProgressBar>> = Mutex::default();
@@ -76,7 +76,7 @@ impl Arguments {
             for finding in findings {
                 let what = finding.what.name();
                 out.line(format_args!("  {what}: {}: {}", finding.path.display(), finding.text));
-                match &finding.mended {
+                match &finding.outcome {
                     RepairOutcome::No if self.repair && severity == Severity::Leftover => {}
                     RepairOutcome::No => out.line(format_args!("    {}", finding.advice())),
                     repaired => out.line(format_args!("    {}", in_words(repaired))),
@@ -85,7 +85,8 @@ impl Arguments {
         }
         let of =
             |severity| report.findings.iter().filter(|finding| finding.what.severity() == severity).count();
-        let repaired = report.findings.iter().filter(|finding| finding.mended == RepairOutcome::Done).count();
+        let repaired =
+            report.findings.iter().filter(|finding| finding.outcome == RepairOutcome::Done).count();
         let repaired = if repaired > 0 { format!("; {repaired} repaired") } else { String::new() };
         out.line(format_args!(
             "{}: {} checked ({} read): {} broken, {} stale, {} left over{repaired}",
@@ -111,7 +112,7 @@ fn in_words(repaired: &RepairOutcome) -> String {
 
 fn document(cache: &Cache, report: &CheckReport) -> Json {
     let finding = |finding: &Finding| {
-        let (state, detail) = match &finding.mended {
+        let (state, detail) = match &finding.outcome {
             RepairOutcome::No => ("no", None),
             RepairOutcome::Would => ("would", None),
             RepairOutcome::Done => ("done", None),

@@ -1,17 +1,17 @@
-//! Bundles: entries with all that they need in one file, to be carried to a machine without a compiler.
+//! Bundles: entries with all that they need in one file, for machines without a compiler.
 //!
 //! ```text
 //! bundle    := a tar file with these members in this order, see the module `tar`
 //!                dijitso-bundle.json       the manifest, see Manifest
-//!                for each entry            what is needed before what needs it
+//!                for each entry            dependencies first
 //!                  lib/libdijitso-<signature>.so
-//!                  include/<signature>.h   src/<signature>.cpp.gz   log/<signature>.txt      where there are such
-//!                toolchain/<key>           what compilers said of themselves, so that signatures can be computed
+//!                  include/<signature>.h   src/<signature>.cpp.gz   log/<signature>.txt      if they exist
+//!                toolchain/<key>           what compilers have said of themselves: signatures depend on it
 //!                dijitso-bundle.sha256     digests of all of these, as sha256sum writes them
 //! ```
-//! Equal entries make equal bundles. Unpacked by tar, a bundle is a cache; `import` reads it with care: everything is
-//! checked before anything is published, and the manifest says nothing about paths. Libraries are not signed: whoever
-//! imports a bundle trusts where it comes from.
+//! Equal entries make equal bundles. Unpacked by tar, a bundle is a cache. `import` checks everything before
+//! it publishes anything, and the manifest names no paths. Libraries are not signed: import only bundles from
+//! a source that you trust.
 
 #![forbid(unsafe_code)]
 
@@ -36,31 +36,31 @@ pub use read::{ImportOptions, ImportOutcome, ImportReport, Imported, import};
 pub use stream::Stream;
 pub use write::{ExportProgress, Exported, Skipped, export, select};
 
-const FORMAT: &str = "dijitso bundle 1";
+const FORMAT: &str = "dijitso bundle 2";
 const MANIFEST: &str = "dijitso-bundle.json";
 const DIGESTS: &str = "dijitso-bundle.sha256";
 
 /// The longest manifest: 64 MiB.
 const LONGEST_MANIFEST: u64 = 64 << 20;
 
-/// The most entries of a bundle.
+/// The largest number of entries.
 const MOST_ENTRIES: usize = 65_536;
 
 const LIB_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// What is in a bundle.
+/// The table of contents of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Manifest {
     format: String,
-    /// The version that made it.
+    /// The version of dijitso that made it.
     dijitso: String,
     naming: Naming,
     entries: Vec<BundleEntry>,
-    notes: Vec<ToolchainFile>,
+    toolchains: Vec<ToolchainFile>,
 }
 
-/// How files are named: libraries name each other, so this cannot change on the way.
+/// The names of files. Libraries name each other, so import cannot change them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Naming {
     lib_prefix: String,
@@ -81,7 +81,7 @@ impl Naming {
         }
     }
 
-    /// The parameters of a cache that names its files so, in the directories of a bundle.
+    /// The parameters of a cache with these names and the directories of a bundle.
     fn params(&self, like: &CacheParams, src_postfix: &str) -> CacheParams {
         CacheParams {
             inc_dir: "include".to_owned(),
@@ -99,7 +99,7 @@ impl Naming {
     }
 }
 
-/// An entry.
+/// An entry in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BundleEntry {
     signature: String,
@@ -116,13 +116,13 @@ struct BundleEntry {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct BundleSource {
-    /// End of its name, without that of compression.
+    /// The end of its name, without `.gz`.
     postfix: String,
     packed: bool,
     file: FileDigest,
 }
 
-/// What a compiler said of itself: the file `toolchain/<key>`.
+/// The file `toolchain/<key>` with what a compiler has said of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct ToolchainFile {
     key: String,
@@ -137,7 +137,7 @@ struct Member<'a> {
     part: MemberKind,
 }
 
-/// What of an entry a member is.
+/// The kind of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum MemberKind {
     Library,
@@ -148,7 +148,7 @@ enum MemberKind {
 }
 
 impl BundleEntry {
-    /// Its members in order; the postfix of the source is to be trusted.
+    /// Returns the members in order. The postfix of the source must have been checked.
     fn members(&self, naming: &Naming, like: &CacheParams) -> Vec<Member<'_>> {
         let postfix = self.source.as_ref().map_or(".cpp", |source| source.postfix.as_str());
         let layout = Layout::new(std::path::Path::new(""), Arc::new(naming.params(like, postfix)));
@@ -183,13 +183,13 @@ impl ToolchainFile {
 }
 
 impl Manifest {
-    /// All members but the manifest and the digests.
+    /// Returns all members but the manifest and the digests.
     fn members<'a>(&'a self, like: &CacheParams) -> Vec<Member<'a>> {
         let entries = self.entries.iter().flat_map(|item| item.members(&self.naming, like));
-        entries.chain(self.notes.iter().map(|note| note.member(like))).collect()
+        entries.chain(self.toolchains.iter().map(|toolchain| toolchain.member(like))).collect()
     }
 
-    /// The last member: lines of `sha256sum`.
+    /// Makes the last member: lines of `sha256sum`.
     fn digests(&self, manifest: &[u8], like: &CacheParams) -> String {
         let own = format!("{}  {MANIFEST}\n", hex(&digest(manifest)));
         let line = |member: Member<'_>| format!("{}  {}\n", member.file.sha256, member.path);
@@ -197,7 +197,8 @@ impl Manifest {
     }
 }
 
-/// Returns the end of the name of an entry's source: that of its language, unless the parameters name another.
+/// Returns the end of the name of an entry's source: that of its language, unless the parameters name
+/// another.
 fn src_postfix(record: &EntryRecord, params: &CacheParams) -> String {
     let postfix = params.src_postfix.as_str();
     let language = Language::named(&record.build_spec.language);
@@ -205,7 +206,7 @@ fn src_postfix(record: &EntryRecord, params: &CacheParams) -> String {
     language.map_or(postfix, |language| language.suffix()).to_owned()
 }
 
-/// A failure that is about a bundle.
+/// Makes an error about a bundle.
 fn failed(text: impl Into<String>) -> Error {
     Error::new(Kind::Cache, text)
 }

@@ -1,4 +1,4 @@
-//! Reading a bundle: everything is checked first, published afterwards.
+//! Imports a bundle: checks everything first and publishes afterwards.
 
 #![forbid(unsafe_code)]
 
@@ -27,77 +27,77 @@ use super::{
     MemberKind, Naming, failed, tar,
 };
 
-/// How to import.
+/// Options of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportOptions {
-    /// Also what was built for another machine.
+    /// Imports entries for another machine, too.
     pub force: bool,
-    /// Only look, and say what would be done.
+    /// Reports what an import would do, and changes nothing.
     pub dry_run: bool,
 }
 
-/// What became of an entry.
+/// The result for an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ImportOutcome {
-    /// It was not there, and is now.
+    /// It is new in the cache.
     New,
-    /// The same was there.
+    /// The cache has the same library.
     There,
-    /// A whole entry of this signature was there, with other contents; it stays.
+    /// The cache has a valid entry of this signature with another library, which stays.
     Other,
-    /// It cannot be used here.
+    /// It cannot be used here, for this reason.
     Refused(String),
 }
 
 /// An entry of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Imported {
-    /// Its signature.
+    /// The signature.
     pub signature: String,
-    /// What became of it.
+    /// The result.
     pub outcome: ImportOutcome,
     /// The machine that it was built for.
     pub target: String,
-    /// What flags such as `-march=native` stood for where it was built.
+    /// The instruction sets that flags such as `-march=native` stood for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub isa: String,
     /// The kind of processor that they stood for.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub cpu: String,
-    /// Headers and libraries that it was built with and that are other ones here.
+    /// Headers and libraries that it was built with and that differ here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub changed: Vec<String>,
-    /// Those that are not here at all.
+    /// Headers and libraries that it was built with and that do not exist here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<String>,
 }
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImportReport {
-    /// The entries of the bundle, in its order.
+    /// The entries in the order of the bundle.
     pub entries: Vec<Imported>,
-    /// Notes on compilers that are new here.
-    pub new_notes: usize,
-    /// Commands of compilers of which this cache has another note, which stays.
-    pub other_notes: usize,
+    /// The number of toolchains that are new here.
+    pub new_toolchains: usize,
+    /// The number of compilers for which this cache has another toolchain, which stays.
+    pub other_toolchains: usize,
 }
 
-/// The longest note.
-const LONGEST_NOTE: u64 = 64 << 10;
+/// The longest toolchain file.
+const LONGEST_TOOLCHAIN: u64 = 64 << 10;
 
-/// The most notes.
-const MOST_NOTES: usize = 4096;
+/// The largest number of toolchains.
+const MOST_TOOLCHAINS: usize = 4096;
 
 /// The longest name of a machine or list of its instruction sets.
 const LONGEST_FIELD: usize = 64 << 10;
 
-/// Puts the entries of a bundle into a cache. All of the bundle is checked first: one that is cut short, altered, or of
-/// another version is refused as a whole. The first publisher wins, so that what is there stays.
+/// Imports the entries of a bundle into a cache. Checks all of the bundle first: one that is cut short,
+/// altered, or of another version is refused as a whole. Existing entries stay.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] when the bundle is refused, or something cannot be written.
+/// [`crate::error::Kind::Cache`] if the bundle is refused, or a file cannot be written.
 pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOptions) -> Result<ImportReport> {
     let params = cache.layout().params();
     let (manifest, mut facts) = verify(from, params).map_err(refused)?;
@@ -107,12 +107,12 @@ pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOption
     if libraries(&here) != libraries(&manifest.naming) {
         let [prefix, basename, postfix] = libraries(&manifest.naming);
         let text = format!(
-            "its libraries are named otherwise than here; set cache.lib_prefix = \"{prefix}\", \
+            "its libraries have other names than here; set cache.lib_prefix = \"{prefix}\", \
              cache.lib_basename = \"{basename}\" and cache.lib_postfix = \"{postfix}\""
         );
         return Err(refused(text));
     }
-    judge(&manifest, &mut facts, options);
+    refuse_unusable(&manifest, &mut facts, options);
     if !options.dry_run {
         cache.ensure_dirs()?;
     }
@@ -131,15 +131,15 @@ pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOption
             gone: facts.gone,
         });
     }
-    for note in &manifest.notes {
-        let data = member(from, &note.member(params)).map_err(refused)?;
-        match cache.read_toolchain(&note.key)? {
-            Some(there) if there == data => {}
-            Some(_) => report.other_notes += 1,
+    for toolchain in &manifest.toolchains {
+        let data = member(from, &toolchain.member(params)).map_err(refused)?;
+        match cache.read_toolchain(&toolchain.key)? {
+            Some(known) if known == data => {}
+            Some(_) => report.other_toolchains += 1,
             None => {
-                report.new_notes += 1;
+                report.new_toolchains += 1;
                 if !options.dry_run {
-                    cache.write_toolchain(&note.key, &data)?;
+                    cache.write_toolchain(&toolchain.key, &data)?;
                 }
             }
         }
@@ -151,9 +151,9 @@ pub(super) fn refused(reason: impl AsRef<str>) -> Error {
     failed(format!("the bundle is refused: {}; nothing was imported", reason.as_ref()))
 }
 
-/// What was found out of an entry while it was checked.
+/// The result of checking an entry.
 struct EntryCheck {
-    /// The machine that its ELF header names.
+    /// The machine in its ELF header.
     machine: Option<[u8; 4]>,
     cpu: String,
     changed: Vec<String>,
@@ -161,8 +161,8 @@ struct EntryCheck {
     refused: Option<String>,
 }
 
-/// Decides which entries cannot be used here; what needs such a one cannot be used either.
-fn judge(manifest: &Manifest, facts: &mut [EntryCheck], options: ImportOptions) {
+/// Refuses entries for another machine, and those that need them.
+fn refuse_unusable(manifest: &Manifest, facts: &mut [EntryCheck], options: ImportOptions) {
     let own = File::open("/proc/self/exe").ok().and_then(|mut file| {
         let mut head = [0; 20];
         file.read_exact(&mut head).ok()?;
@@ -183,7 +183,7 @@ fn judge(manifest: &Manifest, facts: &mut [EntryCheck], options: ImportOptions) 
     }
 }
 
-/// Class, byte order and machine of an ELF file.
+/// Returns class, byte order and machine of an ELF file.
 fn machine(head: &[u8]) -> Option<[u8; 4]> {
     (head.len() >= 20 && head.starts_with(b"\x7fELF")).then(|| [head[4], head[5], head[18], head[19]])
 }
@@ -204,7 +204,7 @@ fn publish<R: Read + Seek>(
         log: None,
     };
     for expected in item.members(&manifest.naming, cache.layout().params()) {
-        // Checked once more: the file may have been written to since.
+        // Checked again, because the file may have been written to since.
         let data = member(from, &expected).map_err(refused)?;
         match expected.part {
             MemberKind::Library => files.library = data,
@@ -229,8 +229,8 @@ fn publish<R: Read + Seek>(
     if new {
         return Ok(ImportOutcome::New);
     }
-    let there = super::super::read(&cache.layout().lib(&item.signature))?;
-    Ok(if there.is_some_and(|there| there == files.library) {
+    let found = crate::cache::read(&cache.layout().lib(&item.signature))?;
+    Ok(if found.is_some_and(|found| found == files.library) {
         ImportOutcome::There
     } else {
         ImportOutcome::Other
@@ -267,8 +267,8 @@ fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> BundleResult<(Man
             }
         }
     }
-    for note in &manifest.notes {
-        skim(from, &note.member(like))?;
+    for toolchain in &manifest.toolchains {
+        skim(from, &toolchain.member(like))?;
     }
     let digests = manifest.digests(&text, like);
     let mut end = tar::front(DIGESTS, digests.len() as u64, FILE_MODE);
@@ -291,13 +291,13 @@ fn cut(error: &io::Error) -> String {
     }
 }
 
-/// What is read of a manifest first.
+/// The part of a manifest that is read first.
 #[derive(Deserialize)]
 struct Head {
     format: Option<String>,
 }
 
-/// The first member.
+/// Reads the first member.
 pub(super) fn read_manifest(from: &mut impl Read) -> BundleResult<(Manifest, Vec<u8>)> {
     let size = tar::first_size(from, MANIFEST, FILE_MODE).map_err(|error| cut(&error))?;
     let size = size.filter(|size| *size <= LONGEST_MANIFEST).ok_or("it is not a bundle of dijitso")?;
@@ -305,7 +305,7 @@ pub(super) fn read_manifest(from: &mut impl Read) -> BundleResult<(Manifest, Vec
     if !tar::expect(from, &tar::padding(size)).map_err(|error| cut(&error))? {
         return Err("it is altered".to_owned());
     }
-    // Without a tree of values, which takes many times as much memory as the text.
+    // A tree of values would take many times the memory of the text.
     let head: Head = serde_json::from_slice(&text).map_err(|error| match error.classify() {
         Category::Data => "it is not a bundle of dijitso".to_owned(),
         _ => "its manifest is not JSON".to_owned(),
@@ -323,7 +323,7 @@ pub(super) fn read_manifest(from: &mut impl Read) -> BundleResult<(Manifest, Vec
     Ok((manifest, text))
 }
 
-/// What can be said of a manifest without its files.
+/// Checks a manifest without its files.
 pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> BundleResult<()> {
     let naming = &manifest.naming;
     let parts = [
@@ -334,10 +334,10 @@ pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> BundleR
         &naming.log_postfix,
     ];
     if parts.iter().any(|part| part.contains(['/', '\0', '\n']) || part.len() > 255) {
-        return Err("a part of a file name is none".to_owned());
+        return Err("a part of a file name is invalid".to_owned());
     }
-    if manifest.entries.len() > MOST_ENTRIES || manifest.notes.len() > MOST_NOTES {
-        return Err(format!("it has more than {MOST_ENTRIES} entries, or {MOST_NOTES} notes on compilers"));
+    if manifest.entries.len() > MOST_ENTRIES || manifest.toolchains.len() > MOST_TOOLCHAINS {
+        return Err(format!("it has more than {MOST_ENTRIES} entries, or {MOST_TOOLCHAINS} toolchains"));
     }
     let mut before: HashSet<&str> = HashSet::new();
     for item in &manifest.entries {
@@ -358,17 +358,17 @@ pub(super) fn check_manifest(manifest: &Manifest, like: &CacheParams) -> BundleR
             return Err(format!("{} is in it twice", item.signature));
         }
     }
-    for note in &manifest.notes {
-        let key = note.key.as_str();
+    for toolchain in &manifest.toolchains {
+        let key = toolchain.key.as_str();
         let is_key = key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_key || note.file.size > LONGEST_NOTE {
-            return Err("a note on a compiler is none".to_owned());
+        if !is_key || toolchain.file.size > LONGEST_TOOLCHAIN {
+            return Err("a toolchain file is invalid".to_owned());
         }
     }
     Ok(())
 }
 
-/// What an entry may have of each: nothing of it is read before.
+/// Checks the sizes and digests that the manifest gives for an entry, before any of its files is read.
 fn check_sizes(item: &BundleEntry) -> BundleResult<()> {
     let source = item.source.as_ref().map(|source| &source.file);
     let texts = [item.header.as_ref(), source, item.log.as_ref()];
@@ -379,29 +379,29 @@ fn check_sizes(item: &BundleEntry) -> BundleResult<()> {
             return Err(format!("{text}, and {longest} are allowed"));
         }
         if file.sha256.len() != 64 || !file.sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(format!("a digest of {} is none", item.signature));
+            return Err(format!("a digest of {} is invalid", item.signature));
         }
     }
     if item.target.len() > LONGEST_FIELD || item.isa.len() > LONGEST_FIELD {
-        return Err(format!("what {} says of its machine is too long", item.signature));
+        return Err(format!("the machine of {} has too long a description", item.signature));
     }
     Ok(())
 }
 
-/// Whether a library is what the manifest says of it.
+/// Checks a library against the manifest.
 fn check_library(item: &BundleEntry, library: &[u8]) -> BundleResult<(EntryRecord, EntryCheck)> {
     let signature = &item.signature;
     let record = record::open(library, signature)
-        .map_err(|damage| format!("the library of {signature} is not whole: {}", damage.describe()))?;
-    // The machine is judged later, for some import what is for another one.
+        .map_err(|invalid| format!("the library of {signature} is invalid: {}", invalid.describe()))?;
+    // The machine is checked later: with `force`, entries for another one are imported.
     elf::check(record::image_of(library))
-        .map_err(|reason| format!("the library of {signature} is no whole shared library: {reason}"))?;
-    let agrees = record.name == item.name
+        .map_err(|reason| format!("the library of {signature} is not a complete shared library: {reason}"))?;
+    let matches = record.name == item.name
         && record.needs().eq(item.needs.iter().map(String::as_str))
         && record.header == item.header
         && record.toolchain.target == item.target
         && record.toolchain.isa == item.isa;
-    if !agrees {
+    if !matches {
         return Err(format!("the manifest and the library of {signature} contradict each other"));
     }
     let cpu = record.build_spec.cpu.clone();
@@ -417,7 +417,7 @@ fn check_library(item: &BundleEntry, library: &[u8]) -> BundleResult<(EntryRecor
     Ok((record, facts))
 }
 
-/// The contents of the next member, which has to be this one.
+/// Reads the next member, which has to be this one.
 fn member(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<Vec<u8>> {
     begin(from, expected)?;
     let data = contents(from, expected.file.size)?;
@@ -425,7 +425,7 @@ fn member(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<Vec<u8>> 
     Ok(data)
 }
 
-/// Reads past the next member, which has to be this one.
+/// Checks the next member, which has to be this one, without keeping its contents.
 fn skim(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<()> {
     begin(from, expected)?;
     let mut hasher = Sha256::new();
@@ -444,7 +444,7 @@ fn begin(from: &mut impl Read, expected: &Member<'_>) -> BundleResult<()> {
     let FileDigest { size, .. } = expected.file;
     let front = tar::front(&expected.path, *size, expected.mode);
     let found = tar::expect(from, &front).map_err(|error| cut(&error))?;
-    if found { Ok(()) } else { Err(format!("in the place of {} there is something else", expected.path)) }
+    if found { Ok(()) } else { Err(format!("there is something else in the place of {}", expected.path)) }
 }
 
 fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> BundleResult<()> {
@@ -455,7 +455,7 @@ fn end(from: &mut impl Read, expected: &Member<'_>, sha256: &str) -> BundleResul
     if padding { Ok(()) } else { Err("it is altered".to_owned()) }
 }
 
-/// So many bytes; memory is taken only as they come, whatever a size claims.
+/// Reads `size` bytes. Memory is allocated as they arrive, because a wrong size may be huge.
 fn contents(from: &mut impl Read, size: u64) -> BundleResult<Vec<u8>> {
     const STEP: u64 = 16 << 20;
     let mut data = Vec::new();

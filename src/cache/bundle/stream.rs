@@ -1,4 +1,4 @@
-//! A bundle that can be read once, as from a pipe.
+//! Bundles that can be read only once, as from a pipe.
 
 #![forbid(unsafe_code)]
 
@@ -10,7 +10,7 @@ use crate::params::resolved::CacheParams;
 use super::read::{check_manifest, read_manifest, refused};
 use super::{DIGESTS, FILE_MODE, MANIFEST, tar};
 
-/// The beginning of a bundle that can be read once, and how long it is to be.
+/// The beginning of a bundle, and the length of the rest.
 pub struct Stream {
     begin: Vec<u8>,
     rest: u64,
@@ -20,7 +20,7 @@ impl Stream {
     /// Reads the manifest.
     ///
     /// # Errors
-    /// [`crate::error::Kind::Cache`] if it is not that of a bundle.
+    /// [`crate::error::Kind::Cache`] if it is not the manifest of a bundle.
     pub fn begin(from: &mut dyn Read, like: &CacheParams) -> Result<Self> {
         let mut from = from;
         let (manifest, text) = read_manifest(&mut from).map_err(refused)?;
@@ -28,7 +28,7 @@ impl Stream {
         let mut begin = tar::front(MANIFEST, text.len() as u64, FILE_MODE);
         begin.extend(&text);
         begin.extend(tar::padding(text.len() as u64));
-        // Sizes are limited, and so is their number.
+        // No overflow: sizes are limited, and so is their number.
         let length = |path: &str, size: u64| {
             (tar::front(path, size, FILE_MODE).len() + tar::padding(size).len()) as u64 + size
         };
@@ -38,13 +38,13 @@ impl Stream {
         Ok(Self { begin, rest: members + length(DIGESTS, digests) + tar::END.len() as u64 })
     }
 
-    /// Bytes of the whole bundle.
+    /// The size of the bundle in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.begin.len() as u64 + self.rest
     }
 
-    /// Copies all of it, and at most one byte of what follows.
+    /// Copies the bundle, and at most one byte after it.
     ///
     /// # Errors
     /// Those of reading and writing.

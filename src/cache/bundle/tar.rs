@@ -1,9 +1,9 @@
-//! As much of the tar format as a bundle needs, to the byte: what a reader expects it makes itself and compares, so
-//! that there is nothing to be tricked with (links, devices, sparse files, other names).
+//! The part of the tar format that a bundle needs, to the byte: a reader makes the headers that it expects
+//! and compares. So links, devices, sparse files and other names cannot trick it.
 //!
 //! ```text
 //! member  := [ long ] header contents zeros up to a multiple of 512
-//! long    := header of "././@LongLink" of type L  name  zero bytes          for names of more than 100 bytes (GNU)
+//! long    := header of "././@LongLink" of type L  name  zero bytes          for names over 100 bytes (GNU)
 //! header  := 512 bytes: name, mode, owner 0, time 0, size, checksum, type 0
 //! end     := 1024 zeros
 //! ```
@@ -17,7 +17,7 @@ const BLOCK: usize = 512;
 /// The longest name that a header holds.
 const NAME: usize = 100;
 
-/// What stands before the contents of a member.
+/// Makes the headers before the contents of a member.
 pub(super) fn front(name: &str, size: u64, mode: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     if name.len() > NAME {
@@ -30,13 +30,13 @@ pub(super) fn front(name: &str, size: u64, mode: u32) -> Vec<u8> {
     bytes
 }
 
-/// Zeros behind the contents of a member.
+/// Makes the zeros after the contents of a member.
 pub(super) fn padding(size: u64) -> Vec<u8> {
     let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
     vec![0; (BLOCK - over) % BLOCK]
 }
 
-/// What stands at the end of a file.
+/// The end of a file.
 pub(super) const END: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 fn header(name: &str, size: u64, mode: u32, kind: u8) -> [u8; BLOCK] {
@@ -62,7 +62,7 @@ fn header(name: &str, size: u64, mode: u32, kind: u8) -> [u8; BLOCK] {
     block
 }
 
-/// The size in the header of a first member of this name; `None` where there is another.
+/// Reads the size from the header of the first member; `None` if that has another name.
 pub(super) fn first_size(from: &mut impl Read, name: &str, mode: u32) -> io::Result<Option<u64>> {
     let mut block = [0; BLOCK];
     from.read_exact(&mut block)?;
@@ -71,14 +71,14 @@ pub(super) fn first_size(from: &mut impl Read, name: &str, mode: u32) -> io::Res
     Ok(size.filter(|size| header(name, *size, mode, b'0') == block))
 }
 
-/// Whether exactly these bytes come next.
+/// Returns true if exactly these bytes come next.
 pub(super) fn expect(from: &mut impl Read, bytes: &[u8]) -> io::Result<bool> {
     let mut found = vec![0; bytes.len()];
     from.read_exact(&mut found)?;
     Ok(found == bytes)
 }
 
-/// Writes a whole member.
+/// Writes a member.
 pub(super) fn write(to: &mut dyn Write, name: &str, mode: u32, data: &[u8]) -> io::Result<()> {
     to.write_all(&front(name, data.len() as u64, mode))?;
     to.write_all(data)?;

@@ -34,7 +34,8 @@ fn entry(signature: &str, needs: &[&str], image: Vec<u8>) -> EntryFiles {
     }
 }
 
-const LONG: &str = "a_name_that_is_longer_than_what_the_header_of_a_tar_file_has_room_for_so_that_another_member_has_to_say_it_0123456789";
+const LONG: &str = "a_name_that_is_longer_than_the_header_of_a_tar_file_has_room_for_so_that_another_\
+    member_has_to_give_it_0123456789";
 
 fn filled(root: &Path) -> Cache {
     let cache = cache_at(root, &[]);
@@ -66,7 +67,7 @@ fn outcomes(report: &ImportReport) -> Vec<(&str, &ImportOutcome)> {
     report.entries.iter().map(|entry| (entry.signature.as_str(), &entry.outcome)).collect()
 }
 
-/// What is in a directory and below it: paths and contents.
+/// Lists a directory and everything below it: paths and contents.
 fn contents(dir: &Path) -> Vec<(String, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -89,7 +90,7 @@ fn a_bundle_carries_the_closure_to_another_cache() {
     let new = cache_at(to.path(), &[]);
     let report = imported(&new, &bundle).unwrap();
     assert_eq!(outcomes(&report), [(LONG, &ImportOutcome::New), ("b", &ImportOutcome::New)]);
-    assert_eq!((report.new_notes, report.other_notes), (1, 0));
+    assert_eq!((report.new_toolchains, report.other_toolchains), (1, 0));
     assert!(matches!(new.lookup("b", Verify::ForLink).unwrap(), Lookup::Hit(..)));
     assert_eq!(new.lookup("c", Verify::ForLink).unwrap(), Lookup::Miss);
     for signature in ["b", LONG] {
@@ -101,7 +102,7 @@ fn a_bundle_carries_the_closure_to_another_cache() {
     }
     let again = imported(&new, &bundle).unwrap();
     assert!(again.entries.iter().all(|entry| entry.outcome == ImportOutcome::There), "{again:?}");
-    assert_eq!((again.new_notes, again.other_notes), (0, 0));
+    assert_eq!((again.new_toolchains, again.other_toolchains), (0, 0));
 }
 
 /// The members are what they are called: `tar xf` makes a cache of a bundle.
@@ -138,7 +139,7 @@ fn what_is_there_stays() {
         outcomes(&report),
         [(LONG, &ImportOutcome::New), ("b", &ImportOutcome::New), ("c", &ImportOutcome::Other)]
     );
-    assert_eq!((report.new_notes, report.other_notes), (0, 1));
+    assert_eq!((report.new_toolchains, report.other_toolchains), (0, 1));
     assert_eq!(new.read_entry("c").unwrap(), other);
     // A damaged one gives way.
     fs::write(new.layout().lib("c"), "cut").unwrap();
@@ -230,7 +231,7 @@ fn a_library_that_its_compiler_had_not_finished_is_refused() {
     old.publish(&entry("whole", &[], elf(false))).unwrap();
     old.publish(&entry("half", &[], elf(false)[..200].to_vec())).unwrap();
     let error = imported(&cache_at(to.path(), &[]), &exported(&old, &["whole", "half"])).unwrap_err();
-    for part in ["half is no whole shared library", "cut short", "nothing was imported"] {
+    for part in ["half is not a complete shared library", "cut short", "nothing was imported"] {
         assert!(error.contains(part), "{part}: {error}");
     }
     assert!(contents(to.path()).is_empty());
@@ -282,12 +283,12 @@ fn a_bundle_that_lies_is_refused_whole() {
     let with = |change: fn(&mut serde_json::Value)| refusal(&lie(&bundle, change));
     for (change, reason) in [
         (
-            (|json| json["format"] = "dijitso bundle 2".into()) as fn(&mut serde_json::Value),
-            "it is of another version (\"dijitso bundle 2\"",
+            (|json| json["format"] = "dijitso bundle 1".into()) as fn(&mut serde_json::Value),
+            "it is of another version (\"dijitso bundle 1\"",
         ),
         (|json| json["entries"][0]["signature"] = "../../evil".into(), "cannot be used"),
         (|json| json["entries"][1]["signature"] = "other".into(), "something else"),
-        (|json| json["naming"]["lib_prefix"] = "../lib".into(), "a part of a file name is none"),
+        (|json| json["naming"]["lib_prefix"] = "../lib".into(), "a part of a file name is invalid"),
         (|json| json["entries"][0]["source"]["postfix"] = "/../x".into(), "is named"),
         (|json| json["entries"][1]["needs"] = serde_json::json!(["c"]), "does not come before it"),
         (|json| json["entries"][1]["needs"] = serde_json::json!([]), "contradict each other"),
@@ -297,9 +298,9 @@ fn a_bundle_that_lies_is_refused_whole() {
         (|json| json["entries"][0]["library"]["size"] = 1.into(), "something else"),
         (|json| json["entries"][0]["library"]["size"] = u64::MAX.into(), "are allowed"),
         (|json| json["entries"][1] = json["entries"][0].clone(), "is in it twice"),
-        (|json| json["notes"][0]["key"] = "../../../../evil".into(), "a note on a compiler is none"),
-        (|json| json["notes"][0]["file"]["size"] = (1 << 20).into(), "a note on a compiler is none"),
-        (|json| json["notes"] = serde_json::json!([]), "digests are not those of its contents"),
+        (|json| json["toolchains"][0]["key"] = "../../../../evil".into(), "a toolchain file is invalid"),
+        (|json| json["toolchains"][0]["file"]["size"] = (1 << 20).into(), "a toolchain file is invalid"),
+        (|json| json["toolchains"] = serde_json::json!([]), "digests are not those of its contents"),
         (|json| json["dijitso"] = "9.9".into(), "digests are not those of its contents"),
         (|json| json["entries"] = "none".into(), "not that of a bundle"),
         (|json| *json = serde_json::json!([1]), "it is not a bundle of dijitso"),
@@ -393,7 +394,7 @@ fn with_source(cache: &Cache, source: &[u8]) -> (Manifest, Vec<u8>) {
         dijitso: "0".to_owned(),
         naming: Naming::of(like),
         entries: vec![item],
-        notes: Vec::new(),
+        toolchains: Vec::new(),
     };
     let bundle = forged(&manifest, like, &[&library, source]);
     (manifest, bundle)
@@ -436,8 +437,11 @@ fn what_a_manifest_claims_has_limits() {
     };
     refused(&|manifest| manifest.entries[0].library.size = u64::MAX, "are allowed");
     refused(&|manifest| manifest.entries[0].source.as_mut().unwrap().file.size = 1 << 40, "are allowed");
-    refused(&|manifest| manifest.entries[0].library.sha256 = "\u{1b}[2J".repeat(8), "a digest of s is none");
-    refused(&|manifest| manifest.entries[0].target = "x".repeat(1 << 20), "is too long");
+    refused(
+        &|manifest| manifest.entries[0].library.sha256 = "\u{1b}[2J".repeat(8),
+        "a digest of s is invalid",
+    );
+    refused(&|manifest| manifest.entries[0].target = "x".repeat(1 << 20), "too long a description");
     let many = |manifest: &mut Manifest| {
         let one = manifest.entries[0].clone();
         manifest.entries = vec![BundleEntry { source: None, ..one }; MOST_ENTRIES + 1];

@@ -1,4 +1,4 @@
-//! Writing a bundle.
+//! Exports entries into a bundle.
 
 #![forbid(unsafe_code)]
 
@@ -18,60 +18,60 @@ use super::{
     src_postfix, tar,
 };
 
-/// An entry that was asked for by `all` and is not in the bundle.
+/// An entry that `all` asks for and that is not in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Skipped {
-    /// Its signature.
+    /// The signature.
     pub signature: String,
-    /// Why it is not whole.
+    /// Why it is not valid.
     pub reason: String,
 }
 
-/// What was written.
+/// The result of an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Exported {
-    /// Signatures of the entries in it, what is needed before what needs it.
+    /// The signatures of the entries, dependencies first.
     pub entries: Vec<String>,
-    /// Bytes of the bundle.
+    /// The size of the bundle in bytes.
     pub bytes: u64,
-    /// Entries that are not whole, where all were asked for.
+    /// Entries that are not valid, if all were asked for.
     pub skipped: Vec<Skipped>,
 }
 
-/// How far an export is.
+/// The progress of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportProgress {
-    /// How many entries are done.
+    /// The number of entries that are done.
     pub done: usize,
-    /// Of how many.
+    /// The number of all entries.
     pub total: usize,
-    /// Bytes that have been written; 0 as long as entries are checked.
+    /// The bytes that have been written; 0 while entries are checked.
     pub bytes: u64,
 }
 
-/// The signatures of the libraries that words stand for; see [`crate::cache::select`].
+/// Returns the signatures of the libraries that words select; see [`crate::cache::select`].
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] for a word that stands for none, or for several without saying so, and if the cache
-/// cannot be read.
+/// [`crate::error::Kind::Cache`] for a word that selects none or is ambiguous, and if the cache cannot be
+/// read.
 pub fn select(cache: &Cache, words: &[String]) -> Result<Vec<String>> {
-    // What is left of an entry cannot travel, and refused directories are not looked at.
+    // Orphans cannot be exported, and refused directories are not read.
     cache.check_trust()?;
     let catalog = Catalog { entries: cache.entries()?, orphans: Vec::new() };
     Ok(catalog.select(words)?.into_iter().map(|entry| entry.signature.clone()).collect())
 }
 
-/// Writes these entries, and all that they need, as a bundle; each is read twice, and no two are in memory at once.
-/// With `lenient`, entries that are not whole are left out, else they are an error. `notes` gives what is to be known
-/// of the compilers of these entries where there are none: keys and contents of files in `toolchain`.
+/// Writes these entries and all that they need as a bundle. Reads each twice and holds one in memory at a
+/// time. With `lenient`, invalid entries are left out, else they are an error. `toolchains` gives the files
+/// in `toolchain` that the entries need: keys and contents.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] when an entry is not whole, changes meanwhile, or when writing fails.
+/// [`crate::error::Kind::Cache`] if an entry is invalid or changes meanwhile, or writing fails.
 pub fn export(
     cache: &Cache,
     signatures: &[String],
     lenient: bool,
-    notes: impl FnOnce(&[EntryRecord]) -> Vec<(String, Vec<u8>)>,
+    toolchains: impl FnOnce(&[EntryRecord]) -> Vec<(String, Vec<u8>)>,
     out: &mut dyn Write,
     progress: &mut dyn FnMut(ExportProgress),
 ) -> Result<Exported> {
@@ -87,7 +87,7 @@ pub fn export(
     if !lenient && !skipped.is_empty() {
         let reasons: Vec<String> =
             skipped.iter().map(|skipped| format!("{}: {}", skipped.signature, skipped.reason)).collect();
-        return Err(failed(format!("not all that is to be exported is whole: {}", reasons.join("; "))));
+        return Err(failed(format!("not all entries can be exported: {}", reasons.join("; "))));
     }
     let (records, entries): (Vec<EntryRecord>, Vec<BundleEntry>) = entries.into_iter().unzip();
     if entries.len() > MOST_ENTRIES {
@@ -96,13 +96,13 @@ pub fn export(
         return Err(failed(format!("{text}; write several bundles")));
     }
     let params = cache.layout().params();
-    let notes = notes(&records);
+    let toolchains = toolchains(&records);
     let manifest = Manifest {
         format: FORMAT.to_owned(),
         dijitso: env!("CARGO_PKG_VERSION").to_owned(),
         naming: Naming::of(params),
         entries,
-        notes: notes
+        toolchains: toolchains
             .iter()
             .map(|(key, data)| ToolchainFile { key: key.clone(), file: file_digest(data) })
             .collect(),
@@ -130,8 +130,8 @@ pub fn export(
             tar::write(&mut out, &member.path, member.mode, data).map_err(cannot)?;
         }
     }
-    for (note, (_, data)) in manifest.notes.iter().zip(&notes) {
-        let member = note.member(params);
+    for (toolchain, (_, data)) in manifest.toolchains.iter().zip(&toolchains) {
+        let member = toolchain.member(params);
         tar::write(&mut out, &member.path, member.mode, data).map_err(cannot)?;
     }
     let digests = manifest.digests(&text, params);
@@ -150,8 +150,8 @@ struct Gathering<'a> {
 }
 
 impl Gathering<'_> {
-    /// Reads an entry and all that it needs and that has not been read before, dependencies first. The error is why one
-    /// of them cannot be exported.
+    /// Reads an entry and all that it needs and that has not been read before, dependencies first. The error
+    /// is why one of them cannot be exported.
     fn visit(&mut self, signature: &str) -> std::result::Result<Vec<(EntryRecord, BundleEntry)>, String> {
         let Self { cache, walk, invalid } = self;
         let cycles = walk.cycles.len();
@@ -205,20 +205,20 @@ fn open(
     Ok(((record, entry), needs))
 }
 
-/// The files of a whole entry, and what a manifest says of them.
+/// Reads the files of a valid entry, and describes them for a manifest.
 fn read(cache: &Cache, record: &EntryRecord) -> Result<(EntryFiles, BundleEntry)> {
     let signature = &record.signature;
     let postfix = src_postfix(record, cache.layout().params());
     let mut files = cache.with_src_postfix(&postfix).read_entry(signature)?;
     files.source = files.source.filter(|(data, packed)| match check_source(record, data, *packed) {
         Ok(()) => true,
-        // Sources are for people: a library is as good without, and with another one it would be refused.
+        // Sources are for people: an entry is valid without, and with another one import would refuse it.
         Err(reason) => {
             log::warn!("the source of {signature} is left out: {reason}");
             false
         }
     });
-    // What was read at the end of the file before its digest was looked at.
+    // The record was read before without checking its digest.
     if record::open(&files.library, signature).as_ref() != Ok(record) {
         return Err(failed(format!("{signature} has changed while it was exported; run again")));
     }
@@ -241,7 +241,7 @@ fn read(cache: &Cache, record: &EntryRecord) -> Result<(EntryFiles, BundleEntry)
     Ok((files, item))
 }
 
-/// Counts what goes through.
+/// Counts the bytes written.
 struct Counted<'a> {
     to: &'a mut dyn Write,
     bytes: u64,

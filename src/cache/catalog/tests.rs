@@ -1,4 +1,4 @@
-//! What is listed is what is there, and what is removed is removed whole.
+//! Listing shows exactly the files of entries, and removal removes all of them.
 
 use super::*;
 use crate::cache::tests::{cache, entry};

@@ -1,4 +1,4 @@
-//! In what two builds differ, component by component. Pure.
+//! Compares two builds component by component. Pure.
 
 #![forbid(unsafe_code)]
 
@@ -10,10 +10,10 @@ use crate::signature::Toolchain;
 
 use super::difference::{Component, Difference};
 
-/// What is compared of a build.
+/// The inputs of a build that are compared.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ComparedBuild {
-    /// Whether the signature is the name alone.
+    /// True if the signature is the name alone.
     pub by_name: bool,
     /// The build parameters.
     pub build_spec: BuildSpec,
@@ -21,12 +21,12 @@ pub struct ComparedBuild {
     pub toolchain: Toolchain,
     /// The generator parameters, as JSON text.
     pub generator: String,
-    /// What stands for the text in the signature, if the call gives one.
+    /// The digest of the text in the signature, if the call gives one.
     pub text: Option<String>,
 }
 
 impl ComparedBuild {
-    /// That of an entry.
+    /// Takes the inputs of an entry.
     #[must_use]
     pub fn of(record: &EntryRecord) -> Self {
         Self {
@@ -39,7 +39,7 @@ impl ComparedBuild {
     }
 }
 
-/// In what `after` differs from `before`.
+/// Returns the differences of `after` from `before`.
 #[must_use]
 pub fn differences(before: &ComparedBuild, after: &ComparedBuild) -> Vec<Difference> {
     let mut found = Vec::new();
@@ -55,7 +55,7 @@ pub fn differences(before: &ComparedBuild, after: &ComparedBuild) -> Vec<Differe
         ));
     }
     build_specs(&before.build_spec, &after.build_spec, &mut found);
-    // An entry that is found by its name was perhaps made without asking the compiler.
+    // An entry that is found by its name may have been made without asking the compiler.
     if !(before.by_name || after.by_name) {
         toolchains(&before.toolchain, &after.toolchain, &mut found);
     }
@@ -85,7 +85,7 @@ fn flag(set: bool) -> &'static str {
     if set { "true" } else { "false" }
 }
 
-/// Flags with their arguments: `-isystem /x` is one.
+/// Joins flags and their arguments: `-isystem /x` is one.
 fn options(words: &[String]) -> Vec<String> {
     const WITH_ARGUMENT: [&str; 19] = [
         "-I",
@@ -151,7 +151,7 @@ fn lists(component: Component, before: &[String], after: &[String], found: &mut 
     }
 }
 
-/// The noun without the letter that makes it a plural.
+/// The plural of the noun without its `s`.
 fn plural(component: Component) -> &'static str {
     match component {
         Component::IncludeDir => "include directorie",
@@ -178,7 +178,7 @@ fn toolchains(before: &Toolchain, after: &Toolchain, found: &mut Vec<Difference>
     }
 }
 
-/// Of dozens of processor features, those that differ.
+/// Describes the processor features that differ, out of dozens.
 fn isa(before: &str, after: &str) -> Difference {
     let words = |text: &str| options(&text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
     let mut parts = Vec::new();
@@ -189,12 +189,12 @@ fn isa(before: &str, after: &str) -> Difference {
         _ => "another order".to_owned(),
     };
     const SHOWN: usize = 8;
-    let mut told: Vec<String> = parts.iter().take(SHOWN).map(part).collect();
+    let mut shown: Vec<String> = parts.iter().take(SHOWN).map(part).collect();
     if parts.len() > SHOWN {
-        told.push(format!("{} more", parts.len() - SHOWN));
+        shown.push(format!("{} more", parts.len() - SHOWN));
     }
     let text =
-        format!("native flags such as -march=native stand for another processor here: {}", told.join(", "));
+        format!("native flags such as -march=native stand for another processor here: {}", shown.join(", "));
     Difference::new(Component::Isa, "", Some(before), Some(after), text)
 }
 
@@ -208,7 +208,7 @@ fn texts(before: Option<&str>, after: Option<&str>, found: &mut Vec<Difference>)
     found.push(Difference::new(Component::Text, "", before, after, text.to_owned()));
 }
 
-/// Key by key, as deep as both are objects.
+/// Compares generator parameters key by key, in nested objects too.
 fn generators(before: &str, after: &str, found: &mut Vec<Difference>) {
     if before == after {
         return;
@@ -244,7 +244,7 @@ fn values(key: &str, before: Option<&Json>, after: Option<&Json>, found: &mut Ve
     found.push(Difference::new(Component::Generator, key, before.as_deref(), after.as_deref(), words));
 }
 
-/// A value that is as long as a file is not repeated in a sentence.
+/// Shortens a long value.
 fn brief(text: &str) -> String {
     const LIMIT: usize = 120;
     match text.char_indices().nth(LIMIT) {
@@ -285,7 +285,7 @@ mod tests {
         }
     }
 
-    /// What is said when this is done to the build.
+    /// Returns the differences after this change.
     fn told(change: impl FnOnce(&mut ComparedBuild, &mut BuildSpec)) -> Vec<String> {
         let mut after = build();
         let mut spec = after.build_spec.clone();
@@ -313,9 +313,8 @@ mod tests {
         );
         assert_eq!(
             told(|_, spec| spec.flags = words("-fPIC -shared -O2 -isystem /usr/x")),
-            [
-                "the same flags in another order: -shared -fPIC -O2 -isystem /usr/x -> -fPIC -shared -O2 -isystem /usr/x"
-            ]
+            ["the same flags in another order: -shared -fPIC -O2 -isystem /usr/x -> \
+                 -fPIC -shared -O2 -isystem /usr/x"]
         );
         assert_eq!(told(|_, spec| spec.flags.push("-O2".into())), ["flag -O2 was added"]);
     }

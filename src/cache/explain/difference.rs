@@ -1,10 +1,10 @@
-//! A difference between two builds, as values and in words.
+//! Differences between two builds, as values and in words.
 
 #![forbid(unsafe_code)]
 
 use serde::Serialize;
 
-/// All that a signature depends on, or that makes an entry of that signature useless.
+/// A component of a signature, or a file that makes an entry of that signature invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Component {
@@ -14,13 +14,13 @@ pub enum Component {
     Language,
     /// `build.debug`.
     Debug,
-    /// The command that calls the compiler.
+    /// The compiler command.
     CompilerCommand,
-    /// What the compiler says of itself.
+    /// The identity of the compiler.
     Compiler,
-    /// The machine that is built for.
+    /// The target machine.
     Target,
-    /// What flags such as `-march=native` stand for.
+    /// The instruction sets that flags such as `-march=native` stand for.
     Isa,
     /// A flag of the compiler.
     Flag,
@@ -49,7 +49,7 @@ pub enum Component {
 }
 
 impl Component {
-    /// What it is called in a sentence.
+    /// The noun for it.
     pub(super) fn noun(self) -> &'static str {
         match self {
             Self::SignatureMode => "cache.signature",
@@ -78,21 +78,21 @@ impl Component {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// In which component.
+    /// The component.
     pub component: Component,
-    /// Which one, where there are several: the key of a generator parameter, the path of a header.
+    /// The key of a generator parameter or the path of a header, for example.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub what: String,
-    /// What it was; `None` where it is new.
+    /// The value before; `None` if it is new.
     pub before: Option<String>,
-    /// What it is now; `None` where it is gone.
+    /// The value now; `None` if it is gone.
     pub after: Option<String>,
-    /// The same in words.
+    /// The difference in words.
     pub text: String,
 }
 
 impl Difference {
-    /// A value that was another one before.
+    /// Makes the difference of a value.
     pub(super) fn changed(component: Component, what: &str, before: &str, after: &str) -> Self {
         let noun = component.noun();
         let blank = if what.is_empty() { "" } else { " " };
@@ -100,7 +100,7 @@ impl Difference {
         Self::new(component, what, Some(before), Some(after), text)
     }
 
-    /// A word that is new, or is gone.
+    /// Makes the difference of a word that is new or gone.
     pub(super) fn word(component: Component, word: &str, added: bool) -> Self {
         let text = format!("{} {word} was {}", component.noun(), if added { "added" } else { "removed" });
         let (before, after) = if added { (None, Some(word)) } else { (Some(word), None) };

@@ -1,4 +1,4 @@
-//! What is known of one entry: what it was built from, whether it is whole, what it needs and what needs it.
+//! Reports on one entry: its inputs, its state, the entries that it needs, and those that need it.
 
 #![forbid(unsafe_code)]
 
@@ -12,48 +12,48 @@ use crate::human::size;
 use super::difference::Difference;
 use super::{FailedBuild, failure, reasons};
 
-/// Another entry, and whether it is whole.
+/// An entry that another needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Need {
-    /// Its signature.
+    /// The signature.
     pub signature: String,
-    /// `linked` or `besides`: linked to the entry, or only asked for while it was generated.
+    /// `linked` if the entry is linked to it, `besides` if `generate` asked for it.
     pub how: &'static str,
-    /// Whether it is whole.
+    /// True if it is valid.
     pub whole: bool,
 }
 
-/// What is known of an entry.
+/// The report on an entry.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EntryReport {
     /// The signature.
     pub signature: String,
     /// The cache directory.
     pub cache_dir: String,
-    /// Whether there is an entry at all.
+    /// True if there is such an entry.
     pub present: bool,
-    /// Why it would be built again; nothing when it is whole.
+    /// The reasons why it would be built again; none if it is valid.
     pub reasons: Vec<Difference>,
-    /// Its record; `None` where there is none, or it cannot be read.
+    /// Its record; `None` if there is none, or it cannot be read.
     pub record: Option<EntryRecord>,
-    /// What it needs.
+    /// The entries that it needs.
     pub needs: Vec<Need>,
     /// Entries that need it.
     pub needed_by: Vec<String>,
-    /// The last build of this signature, if that failed and there is no entry.
+    /// The last build of this signature, if it failed and there is no entry.
     pub failure: Option<FailedBuild>,
 }
 
-/// Gives the account of a signature. Reads all records of the cache, and changes nothing.
+/// Reports on a signature. Reads all records of the cache and changes nothing.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] when the cache cannot be read, or is refused.
+/// [`crate::error::Kind::Cache`] if the cache cannot be read, or is refused.
 pub fn entry_report(cache: &Cache, signature: &str) -> Result<EntryReport> {
     crate::signature::check_signature(signature)?;
     let (present, reasons) = match cache.lookup(signature, Verify::ForLink)? {
         Lookup::Hit(..) => (true, Vec::new()),
         Lookup::Miss => (false, Vec::new()),
-        Lookup::Damaged(damage) => (true, reasons(cache, signature, &damage)),
+        Lookup::Damaged(invalid) => (true, reasons(cache, signature, &invalid)),
     };
     let record = cache.record(signature)?;
     let need = |how| {
@@ -88,20 +88,20 @@ pub fn entry_report(cache: &Cache, signature: &str) -> Result<EntryReport> {
 }
 
 impl EntryReport {
-    /// The account for people: several lines.
+    /// Formats the report in several lines.
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = Vec::new();
         match (self.present, self.reasons.is_empty()) {
             (false, _) => lines.push(format!("{} is not in {}.", self.signature, self.cache_dir)),
-            (true, true) => lines.push(format!("{} is in {}, whole.", self.signature, self.cache_dir)),
+            (true, true) => lines.push(format!("{} is in {}, and valid.", self.signature, self.cache_dir)),
             (true, false) => {
                 lines.push(format!("{} is in {} and would be built again:", self.signature, self.cache_dir));
                 lines.extend(self.reasons.iter().map(|reason| format!("  {}", reason.text)));
             }
         }
         if let Some(record) = &self.record {
-            self.tell(record, &mut lines);
+            self.describe_record(record, &mut lines);
         }
         if let Some(failure) = &self.failure {
             lines.extend(failure.lines());
@@ -109,7 +109,7 @@ impl EntryReport {
         lines.join("\n")
     }
 
-    fn tell(&self, record: &EntryRecord, lines: &mut Vec<String>) {
+    fn describe_record(&self, record: &EntryRecord, lines: &mut Vec<String>) {
         let mut field = |name: &str, text: &str| lines.push(format!("  {name:<11}{text}"));
         field("name", &record.name);
         field(
@@ -138,8 +138,8 @@ impl EntryReport {
             field("has read", &format!("{} ({})", input.path, input.identity));
         }
         for need in &self.needs {
-            let how = if need.how == "linked" { "linked" } else { "asked for besides" };
-            let state = if need.whole { "whole" } else { "missing or damaged" };
+            let how = if need.how == "linked" { "linked" } else { "asked for by generate" };
+            let state = if need.whole { "valid" } else { "missing or damaged" };
             field("needs", &format!("{} ({how}; {state})", need.signature));
         }
         for other in &self.needed_by {
@@ -147,14 +147,14 @@ impl EntryReport {
         }
     }
 
-    /// The account as JSON.
+    /// Converts the report to JSON.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()
     }
 }
 
-/// A time since 1970 as people read it.
+/// Formats seconds since 1970.
 #[must_use]
 pub fn utc(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);

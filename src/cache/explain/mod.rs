@@ -1,4 +1,5 @@
-//! Why a request is a miss, against the nearest entry of the same name; and what is known of an entry.
+//! Explains why a request is a miss, compared with the nearest entry of the same name; and reports on
+//! entries.
 
 #![forbid(unsafe_code)]
 
@@ -23,46 +24,46 @@ use difference::{Component, Difference};
 
 pub use entry_report::{EntryReport, Need, entry_report, utc};
 
-/// A request, as far as it can be compared with entries.
+/// A request to compare with entries.
 #[derive(Clone, Debug)]
 pub struct ExplainRequest {
     /// The name.
     pub name: String,
-    /// The signature that it has here.
+    /// Its signature on this machine.
     pub signature: String,
-    /// What it is to be built by.
+    /// The inputs of its build.
     pub build: ComparedBuild,
 }
 
-/// What a request comes to.
+/// The state of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RequestState {
-    /// A whole entry answers it.
+    /// A valid entry exists.
     Hit,
     /// There is no entry of its signature.
     Miss,
-    /// There is one, which would be built again.
+    /// There is one that would be built again.
     Damaged,
 }
 
 /// An entry that a request is compared with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NearestEntry {
-    /// Its signature.
+    /// The signature.
     pub signature: String,
     /// Seconds since 1970.
     pub built_at: u64,
     /// The host that built it.
     pub host: String,
-    /// In what the request differs from it.
+    /// The differences of the request from it.
     pub differences: Vec<Difference>,
 }
 
 /// A build that failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailedBuild {
-    /// What was said, the compiler's first error included.
+    /// The error, with the first error of the compiler.
     pub error: String,
     /// The folder that reproduces it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +72,7 @@ pub struct FailedBuild {
     pub at: u64,
 }
 
-/// Why a request is answered, or is not.
+/// The explanation of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Explanation {
     /// The name.
@@ -80,36 +81,36 @@ pub struct Explanation {
     pub signature: String,
     /// The cache directory.
     pub cache_dir: String,
-    /// What the request comes to.
+    /// The state of the request.
     pub state: RequestState,
-    /// Why the entry of this signature would be built again.
+    /// The reasons why the entry of this signature would be built again.
     pub reasons: Vec<Difference>,
-    /// Entries of this name.
+    /// The number of entries of this name.
     pub of_this_name: usize,
-    /// The entry of this name with the fewest differences: of other signature; or of the same one, where that is the
-    /// name alone.
+    /// The entry of this name with the fewest differences. It has another signature, unless the signature is
+    /// the name alone.
     pub nearest: Option<NearestEntry>,
-    /// A name that looks like this one, where there is no entry of this name.
+    /// A similar name, if there is no entry of this name.
     pub did_you_mean: Option<String>,
     /// The last build of this signature, if it failed.
     pub failure: Option<FailedBuild>,
 }
 
-/// Entries of one name that are looked at, the latest first: who sweeps a parameter has thousands.
+/// The number of entries of one name that are compared, the latest first: a parameter sweep makes thousands.
 const MOST_COMPARED: usize = 1000;
 
-/// Looks for the reasons. Reads, and changes nothing.
+/// Explains a request. Changes nothing.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] when the cache cannot be read, or is refused.
+/// [`crate::error::Kind::Cache`] if the cache cannot be read, or is refused.
 pub fn explain(cache: &Cache, wanted: &ExplainRequest) -> Result<Explanation> {
-    // Whoever asks has perhaps just changed something.
+    // The user may just have changed an input.
     crate::inputs::invalidate();
     let signatures = cache.signatures()?;
     let (state, reasons) = match cache.lookup(&wanted.signature, Verify::ForLink)? {
         Lookup::Hit(..) => (RequestState::Hit, Vec::new()),
         Lookup::Miss => (RequestState::Miss, Vec::new()),
-        Lookup::Damaged(damage) => (RequestState::Damaged, reasons(cache, &wanted.signature, &damage)),
+        Lookup::Damaged(invalid) => (RequestState::Damaged, reasons(cache, &wanted.signature, &invalid)),
     };
     let of_this_name: Vec<&String> =
         signatures.iter().filter(|signature| name_of(signature) == wanted.name).collect();
@@ -141,7 +142,7 @@ fn nearest(cache: &Cache, wanted: &ExplainRequest, candidates: &[&String]) -> Op
         .filter_map(|signature| cache.record(signature).ok().flatten())
         .filter(|record| record.name == wanted.name)
         .collect();
-    // Of equally near ones the latest.
+    // Of equally near entries the latest wins.
     records.sort_by_key(|record| std::cmp::Reverse(record.built_at));
     let compared = records.into_iter().map(|record| {
         let mut found = differences(&ComparedBuild::of(&record), &wanted.build);
@@ -164,7 +165,7 @@ fn unknown(record: &EntryRecord) -> Difference {
     Difference::new(Component::Unknown, "", None, None, text)
 }
 
-/// An existing name that was perhaps meant.
+/// Finds an existing name that is similar.
 fn similar(name: &str, signatures: &[String]) -> Option<String> {
     const ENOUGH: f64 = 0.8;
     signatures
@@ -220,7 +221,7 @@ fn dependency(signature: &str, what: &str) -> Difference {
     Difference::new(Component::Dependency, signature, Some(signature), None, text)
 }
 
-/// A header or library that is not what it was.
+/// Describes a header or library that has changed.
 fn changed_file((input, change): (&Input, String)) -> Difference {
     let is_library = input.identity.starts_with("build-id")
         || [".so", ".a"].iter().any(|end| input.path.ends_with(end) || input.path.contains(".so."));
@@ -233,12 +234,12 @@ fn changed_file((input, change): (&Input, String)) -> Difference {
     Difference::new(component, &input.path, Some(&input.identity), after, text)
 }
 
-/// The failure of the last build of a signature: what the folder says that reproduces it, else the note of a failure
-/// that has just been.
+/// Reads the failure of the last build of a signature: from the folder that reproduces it, else from the
+/// negative cache.
 pub(super) fn failure(cache: &Cache, signature: &str) -> Option<FailedBuild> {
     let folder = cache.layout().failure(signature);
     let readme = super::read(&folder.join("README")).ok().flatten();
-    let noted = cache.noted_failure(signature);
+    let last = cache.last_failure(signature);
     if let Some(readme) = readme {
         let text = String::from_utf8_lossy(&readme);
         let first = text.lines().next().unwrap_or_default();
@@ -249,8 +250,8 @@ pub(super) fn failure(cache: &Cache, signature: &str) -> Option<FailedBuild> {
             at: changed_at(&folder.join("README")),
         });
     }
-    let noted = noted?;
-    Some(FailedBuild { error: noted.error.message().to_owned(), folder: None, at: noted.at })
+    let last = last?;
+    Some(FailedBuild { error: last.error.message().to_owned(), folder: None, at: last.failed_at })
 }
 
 fn changed_at(path: &Path) -> u64 {
@@ -259,7 +260,7 @@ fn changed_at(path: &Path) -> u64 {
 }
 
 impl FailedBuild {
-    /// For people, in lines.
+    /// Describes the failure in lines.
     fn lines(&self) -> Vec<String> {
         let mut lines = vec![format!("Building it failed on {}: {}", utc(self.at), self.error)];
         if let Some(folder) = &self.folder {
@@ -270,7 +271,7 @@ impl FailedBuild {
 }
 
 impl Explanation {
-    /// The explanation for people: several lines.
+    /// Formats the explanation in several lines.
     #[must_use]
     pub fn text(&self) -> String {
         let mut lines = vec![self.headline()];
@@ -278,7 +279,8 @@ impl Explanation {
         match &self.nearest {
             Some(nearest) if self.state == RequestState::Miss => {
                 lines.push(format!(
-                    "The nearest of {} of this name is {}, built on {} by {}. The request differs from it in:",
+                    "The nearest of {} of this name is {}, built on {} by {}. The request \
+                     differs from it in:",
                     count(self.of_this_name, "entry", "entries"),
                     nearest.signature,
                     utc(nearest.built_at),
@@ -288,7 +290,7 @@ impl Explanation {
             }
             Some(nearest) if !nearest.differences.is_empty() => {
                 lines.push(
-                    "It was built otherwise than the request says; with cache.signature = \"name\" nobody looks at:"
+                    "It differs from the request in these, which cache.signature = \"name\" ignores:"
                         .to_owned(),
                 );
                 lines.extend(nearest.differences.iter().map(|found| format!("  {}", found.text)));
@@ -304,7 +306,7 @@ impl Explanation {
     fn headline(&self) -> String {
         let (signature, dir) = (&self.signature, &self.cache_dir);
         match self.state {
-            RequestState::Hit => format!("{signature} is a hit: it is in {dir}, whole."),
+            RequestState::Hit => format!("{signature} is a hit: it is in {dir}, and valid."),
             RequestState::Damaged => format!("{signature} is in {dir} and would be built again:"),
             RequestState::Miss if self.of_this_name == 0 => {
                 let mut text = format!("{signature} is a miss: {dir} has no entry of the name {}", self.name);
@@ -319,7 +321,7 @@ impl Explanation {
         }
     }
 
-    /// The explanation in one line, for logs and errors.
+    /// Formats the explanation in one line, for logs and errors.
     #[must_use]
     pub fn brief(&self) -> String {
         let list = |found: &[Difference]| {
@@ -345,7 +347,7 @@ impl Explanation {
         }
     }
 
-    /// The explanation as JSON.
+    /// Converts the explanation to JSON.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::to_value(self).unwrap_or_default()

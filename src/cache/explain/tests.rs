@@ -116,7 +116,7 @@ fn a_hit_is_said_to_be_one() {
     let now = build("-O2", "{}");
     publish(&cache, &hashed("f", 'a'), &now, |_| {});
     let text = told(&cache, dir.path(), &hashed("f", 'a'), &now);
-    assert_eq!(text, "f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa is a hit: it is in @/cache, whole.");
+    assert_eq!(text, "f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa is a hit: it is in @/cache, and valid.");
 }
 
 #[test]
@@ -193,8 +193,8 @@ fn with_the_name_for_a_signature_nothing_else_is_looked_at_and_that_is_said() {
     let old = ComparedBuild { by_name: true, ..build("-O2", r#"{"degree":1}"#) };
     publish(&cache, "form", &old, |_| {});
     let now = ComparedBuild { by_name: true, ..build("-O3", r#"{"degree":1}"#) };
-    let expected = "form is a hit: it is in @/cache, whole.\n\
-        It was built otherwise than the request says; with cache.signature = \"name\" nobody looks at:\n  \
+    let expected = "form is a hit: it is in @/cache, and valid.\n\
+        It differs from the request in these, which cache.signature = \"name\" ignores:\n  \
         flag -O2 was removed\n  flag -O3 was added";
     assert_eq!(told(&cache, dir.path(), "form", &now), expected);
     // The same name in the other mode.
@@ -249,7 +249,7 @@ fn the_account_of_an_entry() {
     });
     publish(&cache, &names[0], &now, |record| record.nested = vec![names[1].clone()]);
     let found = entry_report(&cache, &names[1]).unwrap();
-    let expected = "f_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is in @/cache, whole.\n  \
+    let expected = "f_bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb is in @/cache, and valid.\n  \
         name       f\n  \
         built      2023-11-14 22:13 UTC on host, in 0.50 s, by dijitso 0.1.0\n  \
         compiler   gcc version 12.2.0\n  \
@@ -259,7 +259,7 @@ fn the_account_of_an_entry() {
         source     sha256 \n  \
         header     6 B, sha256 afe0cb5a1acf1ed1ae69b58d9ba9b5d3a15fb8cfd0a0a4a9f2d2d5c4a2d7d0ab\n  \
         has read   @/ufc.h (sha256 7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed)\n  \
-        needs      f_cccccccccccccccccccccccccccccccc (linked; whole)\n  \
+        needs      f_cccccccccccccccccccccccccccccccc (linked; valid)\n  \
         needed by  f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     let expected = expected.replace(
         "afe0cb5a1acf1ed1ae69b58d9ba9b5d3a15fb8cfd0a0a4a9f2d2d5c4a2d7d0ab",

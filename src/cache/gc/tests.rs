@@ -1,4 +1,4 @@
-//! What goes, in which order, and what stays.
+//! Evicts in the right order, and keeps entries in use.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -106,7 +106,7 @@ fn what_is_fresh_or_being_built_stays_whatever_the_limit() {
     assert!(is_hit(&cache, "fresh"));
 }
 
-/// What a build has found it links to at its end, however long it takes.
+/// A build links at its end to the entries that it has found, however long it takes.
 #[test]
 fn what_was_used_since_a_build_began_stays() {
     let dir = tempfile::tempdir().unwrap();
@@ -186,7 +186,7 @@ fn damaged_files_failed_builds_and_notes_go_when_they_are_old() {
     assert_eq!(done.kept, 1);
 }
 
-/// Between the look at an entry and its removal somebody may have used it, or built it again.
+/// Between the look at an entry and its removal another program may have used it, or built it again.
 #[test]
 fn what_has_changed_since_it_was_looked_at_stays() {
     let dir = tempfile::tempdir().unwrap();

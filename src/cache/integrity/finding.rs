@@ -1,17 +1,17 @@
-//! What a check finds, how bad it is, and what to do about it.
+//! Findings of a check, their severity, and advice.
 
 #![forbid(unsafe_code)]
 
 use std::path::{Path, PathBuf};
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It cannot be used.
+    /// The entry cannot be used.
     Broken,
-    /// It is built again at its next use.
+    /// The entry is built again at its next use.
     Stale,
-    /// It takes room.
+    /// A file that takes space.
     Leftover,
 }
 
@@ -22,12 +22,12 @@ impl Severity {
         match self {
             Self::Broken => "broken",
             Self::Stale => "stale",
-            Self::Leftover => "litter",
+            Self::Leftover => "leftover",
         }
     }
 }
 
-/// What is found.
+/// The kind of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(missing_docs, reason = "the table in the module above")]
 pub enum FindingKind {
@@ -75,7 +75,7 @@ impl FindingKind {
         }
     }
 
-    /// How bad it is.
+    /// The severity.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self {
@@ -88,62 +88,65 @@ impl FindingKind {
     fn advice(self) -> &'static str {
         match self {
             Self::InputChanged | Self::DependencyStale => "nothing: it is built again at its next use",
-            Self::ForeignFile => "move it elsewhere if it is needed, else remove it",
+            Self::ForeignFile => "move it elsewhere if you need it, else remove it",
             Self::Refused => {
-                "find out who has written it; then take the rights of others away, or --repair sets it aside"
+                "find out who has written it; then remove the write permission of others, or --repair \
+                 quarantines it"
             }
-            Self::Unreadable => "look at the rights and at the disk; --repair sets it aside",
-            Self::Orphan | Self::SourceAltered => "--repair sets it aside",
+            Self::Unreadable => "check the permissions and the disk; --repair quarantines it",
+            Self::Orphan | Self::SourceAltered => "--repair quarantines it",
             Self::Leftover => "--repair removes it",
-            _ => "--repair sets it aside, and it is built again at its next use",
+            Self::LibraryVersion => "--repair removes it if it is older; it is built again at its next use",
+            _ => "--repair quarantines it, and it is built again at its next use",
         }
     }
 }
 
-/// What has become of a finding.
+/// The result of repairing a finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RepairOutcome {
-    /// Nothing was tried, or there is nothing that this library does about it.
+    /// Nothing was tried, or repair does nothing about it.
     No,
-    /// It would be mended.
+    /// It would be repaired.
     Would,
-    /// It has been set aside or removed.
+    /// It has been quarantined or removed.
     Done,
-    /// A living program, which is named, is working on it.
+    /// A living program, which is named, is building it.
     Busy(String),
-    /// Why it could not be.
+    /// It could not be repaired, for this reason.
     Failed(String),
 }
 
-/// Something that is not as it should be.
+/// A finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// What it is.
+    /// The kind.
     pub what: FindingKind,
-    /// The entry; empty for what belongs to none.
+    /// The signature of the entry; empty if it belongs to none.
     pub signature: String,
     /// The file.
     pub path: PathBuf,
-    /// In words.
+    /// The finding in words.
     pub text: String,
-    /// What has become of it.
-    pub mended: RepairOutcome,
-    /// Whether anything is repaired in this cache; not in one that is refused, or in what is no cache.
-    pub repairs: bool,
+    /// The result of its repair.
+    pub outcome: RepairOutcome,
+    /// False if the directory is refused or is not a cache: nothing is repaired in it.
+    pub repairable: bool,
 }
 
 impl Finding {
-    /// What to do about it.
+    /// Advises what to do about it.
     #[must_use]
     pub fn advice(&self) -> &'static str {
-        // A directory: nothing in it is changed before its owner has made it safe.
+        // Nothing in a directory is changed before its owner has made it safe.
         let is_dir = self.signature.is_empty();
         match self.what {
             FindingKind::Refused if is_dir => {
-                "find out who can write it; then make it yours alone (chown, chmod go-w), or name another cache directory"
+                "find out who can write it; then make it yours alone (chown, chmod go-w), or name another \
+                 cache directory"
             }
-            FindingKind::Unreadable if is_dir => "look at the rights and at the disk",
-            what if !self.repairs && what.advice().contains("--repair") => {
+            FindingKind::Unreadable if is_dir => "check the permissions and the disk",
+            what if !self.repairable && what.advice().contains("--repair") => {
                 "nothing is repaired here: the directory is refused, or is no cache of dijitso"
             }
             what => what.advice(),
@@ -152,26 +155,26 @@ impl Finding {
 
     pub(super) fn new(what: FindingKind, signature: &str, path: &Path, text: impl Into<String>) -> Self {
         let (signature, path) = (signature.to_owned(), path.to_owned());
-        Self { what, signature, path, text: text.into(), mended: RepairOutcome::No, repairs: true }
+        Self { what, signature, path, text: text.into(), outcome: RepairOutcome::No, repairable: true }
     }
 }
 
 /// The result of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CheckReport {
-    /// Entries that were looked at.
+    /// The number of entries that were examined.
     pub entries: usize,
     /// Bytes that were read.
     pub bytes: u64,
-    /// What is not as it should be: the worst first, then by signature.
+    /// The findings, the most severe first, then by signature.
     pub findings: Vec<Finding>,
 }
 
 impl CheckReport {
-    /// Whether nothing is broken any more.
+    /// Returns true if nothing is broken, or everything broken has been repaired.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let left = |finding: &Finding| finding.mended != RepairOutcome::Done;
+        let left = |finding: &Finding| finding.outcome != RepairOutcome::Done;
         !self.findings.iter().any(|finding| finding.what.severity() == Severity::Broken && left(finding))
     }
 }

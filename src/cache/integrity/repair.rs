@@ -1,4 +1,4 @@
-//! Setting aside and removing what a check has found.
+//! Quarantines or removes what a check has found.
 
 #![forbid(unsafe_code)]
 
@@ -16,36 +16,30 @@ use crate::cache::open::cannot;
 use crate::cache::publish::movable;
 
 impl Cache {
-    /// Does, or says, what can be done about findings.
-    pub(super) fn repair(&self, tree: &Arc<Tree>, findings: &mut [Finding], really: bool) {
-        // An entry is set aside once, whatever is wrong with it.
+    /// Repairs findings; with `act` false, finds out what would be repaired.
+    pub(super) fn repair(&self, tree: &Arc<Tree>, findings: &mut [Finding], act: bool) {
+        // An entry is repaired once, whatever is wrong with it.
         let mut entries: HashMap<String, RepairOutcome> = HashMap::new();
         for finding in findings {
             let signature = finding.signature.clone();
             let broken = finding.what.severity() == Severity::Broken;
-            finding.mended = match finding.what {
+            finding.outcome = match finding.what {
                 FindingKind::InputChanged | FindingKind::DependencyStale | FindingKind::ForeignFile => {
                     RepairOutcome::No
                 }
-                // A directory: whoever may do something about it is not a program.
+                // A directory: only its owner can make it safe.
                 _ if broken && signature.is_empty() => RepairOutcome::No,
                 _ if broken => entries
                     .entry(signature)
-                    .or_insert_with_key(|signature| self.repair_entry(tree, signature, finding, really))
+                    .or_insert_with_key(|signature| self.repair_entry(tree, signature, finding, act))
                     .clone(),
-                _ => self.repair_leftover(tree, finding, really),
+                _ => self.repair_leftover(tree, finding, act),
             };
         }
     }
 
-    fn repair_entry(
-        &self,
-        tree: &Arc<Tree>,
-        signature: &str,
-        finding: &Finding,
-        really: bool,
-    ) -> RepairOutcome {
-        if finding.what == FindingKind::LibraryVersion && really {
+    fn repair_entry(&self, tree: &Arc<Tree>, signature: &str, finding: &Finding, act: bool) -> RepairOutcome {
+        if finding.what == FindingKind::LibraryVersion && act {
             match self.remove_outdated(tree, signature) {
                 Ok(true) => return RepairOutcome::Done,
                 // In use, or of a newer version.
@@ -53,16 +47,16 @@ impl Cache {
                 Err(error) => return RepairOutcome::Failed(error.message().to_owned()),
             }
         }
-        self.undisturbed(tree, signature, really, || {
-            let damage = match finding.what {
+        self.undisturbed(tree, signature, act, || {
+            let invalid = match finding.what {
                 FindingKind::DependencyMissing | FindingKind::DependencyBroken | FindingKind::Cycle => {
                     Invalid::Dependency
                 }
                 FindingKind::HeaderMissing | FindingKind::HeaderAltered => Invalid::Header,
                 _ => Invalid::Altered,
             };
-            self.quarantine_in(tree, signature, &damage)?;
-            // What was repaired meanwhile went back to its place.
+            self.quarantine_in(tree, signature, &invalid)?;
+            // A library that was repaired meanwhile is back in its place.
             if !fsutil::exists_nofollow(&self.layout().lib(signature)) {
                 self.layout()
                     .sidecars(signature)
@@ -73,23 +67,23 @@ impl Cache {
         })
     }
 
-    fn repair_leftover(&self, tree: &Arc<Tree>, finding: &Finding, really: bool) -> RepairOutcome {
+    fn repair_leftover(&self, tree: &Arc<Tree>, finding: &Finding, act: bool) -> RepairOutcome {
         let path = &finding.path;
         let lease = self.layout().lease(&finding.signature);
         if *path == lease {
-            return match lease::look(Some(tree).filter(|_| really).map(Arc::as_ref), path) {
-                Some(held) if held.living => RepairOutcome::Busy(held.describe()),
-                Some(held) if really => {
-                    outcome(lease::clear(tree, path, &held).map_err(|error| failed(path, &error)))
+            return match lease::look(Some(tree).filter(|_| act).map(Arc::as_ref), path) {
+                Some(info) if info.living => RepairOutcome::Busy(info.describe()),
+                Some(info) if act => {
+                    outcome(lease::clear(tree, path, &info).map_err(|error| failed(path, &error)))
                 }
                 Some(_) => RepairOutcome::Would,
                 None => RepairOutcome::Done,
             };
         }
         if finding.signature.is_empty() {
-            return if really { outcome(self.remove_leftover(tree, path)) } else { RepairOutcome::Would };
+            return if act { outcome(self.remove_leftover(tree, path)) } else { RepairOutcome::Would };
         }
-        self.undisturbed(tree, &finding.signature, really, || self.quarantine_file(tree, path))
+        self.undisturbed(tree, &finding.signature, act, || self.quarantine_file(tree, path))
     }
 
     /// Removes what a program that has ended has left unfinished, or the directory of an older layout.
@@ -105,40 +99,40 @@ impl Cache {
         gone.map(drop).map_err(|error| failed(path, &error))
     }
 
-    /// Does something to an entry while nobody is building it.
+    /// Repairs an entry while no program is building it.
     fn undisturbed(
         &self,
         tree: &Arc<Tree>,
         signature: &str,
-        really: bool,
-        act: impl FnOnce() -> Result<()>,
+        act: bool,
+        repair: impl FnOnce() -> Result<()>,
     ) -> RepairOutcome {
         let path = self.layout().lease(signature);
-        let writes = Some(tree).filter(|_| really).map(Arc::as_ref);
-        if let Some(held) = lease::look(writes, &path).filter(|held| held.living) {
-            return RepairOutcome::Busy(held.describe());
+        let writes = Some(tree).filter(|_| act).map(Arc::as_ref);
+        if let Some(info) = lease::look(writes, &path).filter(|info| info.living) {
+            return RepairOutcome::Busy(info.describe());
         }
-        if !really {
+        if !act {
             return RepairOutcome::Would;
         }
-        let why = match lease::take(tree, &path, Duration::from_millis(100), || false) {
-            Acquire::Acquired(_lease) => return outcome(act()),
-            Acquire::Unavailable(why) => why,
+        let reason = match lease::take(tree, &path, Duration::from_millis(100), || false) {
+            Acquire::Acquired(_lease) => return outcome(repair()),
+            Acquire::Unavailable(reason) => reason,
             Acquire::AlreadyBuilt => String::new(),
         };
-        match lease::look(writes, &path).filter(|held| held.living) {
-            Some(held) => RepairOutcome::Busy(held.describe()),
-            None => RepairOutcome::Failed(format!("cannot write {}: {why}", path.display())),
+        match lease::look(writes, &path).filter(|info| info.living) {
+            Some(info) => RepairOutcome::Busy(info.describe()),
+            None => RepairOutcome::Failed(format!("cannot write {}: {reason}", path.display())),
         }
     }
 
-    /// Moves a file to where damaged files go. That there is none is fine.
+    /// Moves a file to `quarantine/`, if it exists.
     fn quarantine_file(&self, tree: &Tree, path: &Path) -> Result<()> {
         let Some(name) = path.file_name() else { return Ok(()) };
         movable(tree, path)?;
         tree.rename(path, &self.layout().quarantine().join(name))
             .map(drop)
-            .map_err(|error| cannot("cannot set aside", path, &error))
+            .map_err(|error| cannot("cannot quarantine", path, &error))
     }
 }
 

@@ -56,18 +56,19 @@ fn age(path: &Path) {
 fn a_sound_cache_has_no_findings_and_is_not_touched() {
     let dir = tempfile::tempdir().unwrap();
     let empty = cache(dir.path());
-    assert_eq!(check(&empty, RepairMode::Do), CheckReport::default());
+    assert_eq!(check(&empty, RepairMode::On), CheckReport::default());
     assert!(!empty.layout().root().exists());
     let cache = filled(dir.path());
     let told = Mutex::new(Vec::new());
-    let report = cache.check(&[], RepairMode::No, &|done, of| told.lock().unwrap().push((done, of))).unwrap();
+    let report =
+        cache.check(&[], RepairMode::Off, &|done, of| told.lock().unwrap().push((done, of))).unwrap();
     assert_eq!((report.entries, report.findings.len(), report.is_sound()), (4, 0, true));
     assert!(report.bytes > 0);
     assert_eq!(told.into_inner().unwrap().last(), Some(&(4, 4)));
     assert!(!cache.layout().lease("").exists() && !cache.layout().quarantine().exists());
 }
 
-/// What a compiler had not finished was sealed, and nothing was wrong with the seal.
+/// An unfinished library got a record, and the record was valid.
 #[test]
 fn a_sealed_file_that_is_no_whole_library_is_broken() {
     let dir = tempfile::tempdir().unwrap();
@@ -82,13 +83,15 @@ fn a_sealed_file_that_is_no_whole_library_is_broken() {
         assert!(cache.publish(&files).unwrap());
     }
     let expected = [("library-cut", "cut"), ("library-cut", "text")];
-    let report = check(&cache, RepairMode::No);
+    let report = check(&cache, RepairMode::Off);
     assert_eq!(found(&report), expected);
-    assert!(report.findings.iter().all(|finding| finding.text.contains("no whole shared library")));
-    let mended = check(&cache, RepairMode::Do);
-    assert!(mended.findings.iter().all(|finding| finding.mended == RepairOutcome::Done), "{mended:?}");
+    assert!(
+        report.findings.iter().all(|finding| finding.text.contains("not written a complete shared library"))
+    );
+    let repaired = check(&cache, RepairMode::On);
+    assert!(repaired.findings.iter().all(|finding| finding.outcome == RepairOutcome::Done), "{repaired:?}");
     assert!(["cut", "text"].iter().all(|signature| !cache.layout().lib(signature).exists()));
-    assert!(check(&cache, RepairMode::No).is_sound());
+    assert!(check(&cache, RepairMode::Off).is_sound());
 }
 
 /// Defect W15 of the original: it looked at libraries in the current directory, and found nothing, ever.
@@ -97,7 +100,7 @@ fn w15_a_missing_library_of_this_cache_is_found_from_anywhere() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::remove_file(cache.layout().lib("c")).unwrap();
-    let report = check(&cache, RepairMode::No);
+    let report = check(&cache, RepairMode::Off);
     let expected = [("dependency-broken", "a"), ("dependency-missing", "a"), ("dependency-missing", "b")];
     let mut got = found(&report);
     got.sort_unstable();
@@ -107,7 +110,7 @@ fn w15_a_missing_library_of_this_cache_is_found_from_anywhere() {
 }
 
 #[test]
-fn every_damage_has_its_name_and_is_mended() {
+fn every_kind_of_damage_has_its_name_and_is_repaired() {
     type Harm = fn(&Cache);
     let cases: [(Harm, &str); 9] = [
         (|cache| fs::write(cache.layout().lib("d"), "short").unwrap(), "library-cut"),
@@ -154,16 +157,16 @@ fn every_damage_has_its_name_and_is_mended() {
         let dir = tempfile::tempdir().unwrap();
         let cache = filled(dir.path());
         harm(&cache);
-        let report = check(&cache, RepairMode::No);
+        let report = check(&cache, RepairMode::Off);
         assert_eq!(found(&report), [(name, "d")], "case {at}: {report:?}");
         assert!(!report.is_sound());
-        let said = check(&cache, RepairMode::Say);
-        assert_eq!(said.findings[0].mended, RepairOutcome::Would, "case {at}");
+        let said = check(&cache, RepairMode::DryRun);
+        assert_eq!(said.findings[0].outcome, RepairOutcome::Would, "case {at}");
         assert!(!said.is_sound() && !cache.layout().quarantine().exists());
-        let mended = check(&cache, RepairMode::Do);
-        assert_eq!(mended.findings[0].mended, RepairOutcome::Done, "case {at}: {mended:?}");
-        assert!(mended.is_sound());
-        assert_eq!(check(&cache, RepairMode::No).findings, [], "case {at}");
+        let repaired = check(&cache, RepairMode::On);
+        assert_eq!(repaired.findings[0].outcome, RepairOutcome::Done, "case {at}: {repaired:?}");
+        assert!(repaired.is_sound());
+        assert_eq!(check(&cache, RepairMode::Off).findings, [], "case {at}");
         assert_eq!(cache.lookup("d", Verify::ForLoad).unwrap(), Lookup::Miss);
         assert!(cache.layout().quarantine().join("libdijitso-d.so").exists());
         assert!(
@@ -171,20 +174,20 @@ fn every_damage_has_its_name_and_is_mended() {
             "the rest is untouched"
         );
         assert!(cache.publish(&with_source(entry("d", &[], "d"))).unwrap());
-        assert_eq!(check(&cache, RepairMode::No).findings, []);
+        assert_eq!(check(&cache, RepairMode::Off).findings, []);
     }
 }
 
 #[test]
-fn what_needs_something_broken_is_set_aside_with_it() {
+fn entries_that_need_a_broken_one_are_quarantined_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().lib("c"), "short").unwrap();
-    let report = check(&cache, RepairMode::Do);
+    let report = check(&cache, RepairMode::On);
     let broken: BTreeSet<&str> = report.findings.iter().map(|finding| &*finding.signature).collect();
     assert_eq!(broken.into_iter().collect::<Vec<_>>(), ["a", "b", "c"]);
     assert!(report.is_sound(), "{report:?}");
-    let after = check(&cache, RepairMode::No);
+    let after = check(&cache, RepairMode::Off);
     assert_eq!((after.entries, after.findings.len()), (1, 0));
 }
 
@@ -199,7 +202,7 @@ fn an_entry_that_needs_itself_is_found() {
         fs::write(cache.layout().inc(name), "h").unwrap();
         fs::set_permissions(cache.layout().inc(name), PermissionsExt::from_mode(0o600)).unwrap();
     }
-    let report = check(&cache, RepairMode::Do);
+    let report = check(&cache, RepairMode::On);
     let cycles: Vec<_> =
         report.findings.iter().filter(|finding| finding.what == FindingKind::Cycle).collect();
     assert_eq!(cycles.len(), 2, "{report:?}");
@@ -223,12 +226,12 @@ fn headers_that_have_changed_make_stale_and_not_broken() {
         let library = record::append_record(sample(b""), &record).unwrap();
         assert!(cache.publish(&EntryFiles { library, ..files }).unwrap());
     }
-    assert_eq!(check(&cache, RepairMode::No).findings, []);
+    assert_eq!(check(&cache, RepairMode::Off).findings, []);
     fs::write(&header, "changed").unwrap();
-    let report = check(&cache, RepairMode::Do);
+    let report = check(&cache, RepairMode::On);
     assert_eq!(found(&report), [("input-changed", "element"), ("dependency-stale", "form")]);
     assert!(report.findings[0].text.contains("ufc.h has changed"));
-    assert!(report.is_sound() && report.findings.iter().all(|finding| finding.mended == RepairOutcome::No));
+    assert!(report.is_sound() && report.findings.iter().all(|finding| finding.outcome == RepairOutcome::No));
 }
 
 #[test]
@@ -275,20 +278,20 @@ fn what_lies_around_is_found_and_only_what_nobody_needs_is_moved() {
         (FindingKind::Orphan, layout.src("gone", true), RepairOutcome::Done),
         (FindingKind::SourceAltered, layout.src("d", true), RepairOutcome::Done),
     ];
-    let report = check(&cache, RepairMode::Do);
-    assert!(report.is_sound(), "litter breaks nothing");
+    let report = check(&cache, RepairMode::On);
+    assert!(report.is_sound(), "leftovers break nothing");
     let busy = report.findings.iter().find(|finding| finding.signature == "busy").unwrap();
-    assert!(matches!(&busy.mended, RepairOutcome::Busy(who) if who.contains("process")), "{busy:?}");
+    assert!(matches!(&busy.outcome, RepairOutcome::Busy(who) if who.contains("process")), "{busy:?}");
     for wanted in expected {
         let one = |finding: &&Finding| {
-            (finding.what, &finding.path, &finding.mended) == (wanted.0, &wanted.1, &wanted.2)
+            (finding.what, &finding.path, &finding.outcome) == (wanted.0, &wanted.1, &wanted.2)
         };
         assert_eq!(report.findings.iter().filter(one).count(), 1, "{wanted:?}: {:#?}", report.findings);
     }
     assert_eq!(report.findings.len(), 9);
     drop(lease);
     assert!(living.exists() && !staged.exists() && foreign[0].exists() && layout.inc("young").exists());
-    let again = check(&cache, RepairMode::Do);
+    let again = check(&cache, RepairMode::On);
     assert_eq!(
         again.findings.iter().filter(|finding| finding.what != FindingKind::ForeignFile).count(),
         1,
@@ -307,13 +310,13 @@ fn a_living_builder_is_left_alone() {
         Duration::from_secs(60),
         || false,
     );
-    for mend in [RepairMode::Say, RepairMode::Do] {
+    for mend in [RepairMode::DryRun, RepairMode::On] {
         let report = check(&cache, mend);
-        assert!(matches!(report.findings[0].mended, RepairOutcome::Busy(_)));
+        assert!(matches!(report.findings[0].outcome, RepairOutcome::Busy(_)));
         assert!(!report.is_sound() && cache.layout().lib("d").exists());
     }
     drop(lease);
-    assert!(check(&cache, RepairMode::Do).is_sound());
+    assert!(check(&cache, RepairMode::On).is_sound());
 }
 
 #[test]
@@ -321,7 +324,7 @@ fn some_entries_are_checked_with_what_they_need() {
     let dir = tempfile::tempdir().unwrap();
     let cache = filled(dir.path());
     fs::write(cache.layout().lib("c"), "short").unwrap();
-    let of = |name: &str| cache.check(&[name.to_owned()], RepairMode::No, &|_, _| {});
+    let of = |name: &str| cache.check(&[name.to_owned()], RepairMode::Off, &|_, _| {});
     assert_eq!(of("d").unwrap().findings, []);
     assert_eq!(of("a").unwrap().entries, 3);
     assert!(!of("a").unwrap().is_sound());
@@ -335,9 +338,9 @@ fn a_directory_that_others_can_write_is_found_and_not_touched() {
     let cache = filled(dir.path());
     let lib = cache.layout().dir(Category::Lib);
     fs::set_permissions(&lib, PermissionsExt::from_mode(0o777)).unwrap();
-    let report = check(&cache, RepairMode::Do);
+    let report = check(&cache, RepairMode::On);
     assert_eq!(found(&report), [("refused", "")]);
-    assert!(!report.is_sound() && report.findings[0].mended == RepairOutcome::No);
+    assert!(!report.is_sound() && report.findings[0].outcome == RepairOutcome::No);
     fs::set_permissions(&lib, PermissionsExt::from_mode(0o700)).unwrap();
-    assert!(check(&cache, RepairMode::No).is_sound());
+    assert!(check(&cache, RepairMode::Off).is_sound());
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 const LONG: Duration = Duration::from_secs(60);
 
-/// That of the first directory above this path that is there.
+/// The cache tree at the first existing directory above this path.
 fn tree(path: &Path) -> Arc<Tree> {
     let dir = path.ancestors().skip(1).find(|dir| dir.is_dir()).unwrap();
     Arc::new(Tree::open(dir).unwrap().unwrap())
@@ -124,7 +124,7 @@ fn a_place_that_cannot_be_written_costs_the_lease_and_no_time() {
     assert!(matches!(taken, Acquire::Unavailable(_)));
 }
 
-/// What cannot be removed is not tried again and again: here a folder stands in the place of the lease.
+/// A lease that cannot be removed is not tried again and again: here a folder is in its place.
 #[test]
 fn a_leftover_that_cannot_be_removed_costs_the_lease_and_no_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -148,7 +148,7 @@ fn an_owner_elsewhere_that_has_been_silent_for_long_is_not_waited_for() {
     assert!(begin.elapsed() < LONG / 2);
 }
 
-/// As a process that a user has stopped, in the middle of a compile.
+/// Stops a process as a user may do in the middle of a compile.
 #[test]
 fn a_stopped_owner_is_waited_for_a_few_seconds() {
     let dir = tempfile::tempdir().unwrap();

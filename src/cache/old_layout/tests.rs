@@ -62,14 +62,14 @@ fn a_check_finds_it_and_repair_clears_it() {
         let of = |what| report.findings.iter().filter(|found| found.what == what).count();
         assert_eq!((of(FindingKind::LibraryVersion), of(FindingKind::Leftover)), (2, 3));
         assert_eq!(report.findings.len(), 5, "{:?}", report.findings);
-        assert!(report.findings.iter().all(|found| found.mended == *outcome), "{:?}", report.findings);
+        assert!(report.findings.iter().all(|found| found.outcome == *outcome), "{:?}", report.findings);
     };
-    count(RepairMode::No, &RepairOutcome::No);
-    count(RepairMode::Say, &RepairOutcome::Would);
-    count(RepairMode::Do, &RepairOutcome::Done);
+    count(RepairMode::Off, &RepairOutcome::No);
+    count(RepairMode::DryRun, &RepairOutcome::Would);
+    count(RepairMode::On, &RepairOutcome::Done);
     assert!(is_clear(&cache));
     assert!(!cache.layout().quarantine().exists(), "entries of older versions are of no interest");
-    assert!(cache.check(&[], RepairMode::No, &|_, _| {}).unwrap().findings.is_empty());
+    assert!(cache.check(&[], RepairMode::Off, &|_, _| {}).unwrap().findings.is_empty());
 }
 
 #[test]
@@ -91,11 +91,11 @@ fn other_files_in_its_directories_stay() {
     let mine = cache.layout().root().join("aside/notes.md");
     fs::write(&mine, "mine").unwrap();
     for _ in 0..2 {
-        let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
+        let report = cache.check(&[], RepairMode::On, &|_, _| {}).unwrap();
         assert!(report.is_sound());
         assert_eq!(fs::read_to_string(&mine).unwrap(), "mine");
     }
-    let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::On, &|_, _| {}).unwrap();
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
     assert_eq!(report.findings[0].what, FindingKind::ForeignFile);
 }
@@ -112,7 +112,7 @@ fn in_a_directory_that_cannot_be_written_it_is_a_miss_as_well() {
     };
     mode(0o500);
     assert_eq!(cache.lookup("b", Verify::ForLoad).unwrap(), Lookup::Damaged(Invalid::Version));
-    let report = cache.check(&[], RepairMode::No, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::Off, &|_, _| {}).unwrap();
     assert_eq!(report.findings.len(), 5, "{:?}", report.findings);
     mode(0o700);
 }

@@ -1,4 +1,4 @@
-//! What is a cache and may be changed, and what is not.
+//! Tells which directories are caches and may be changed.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -26,7 +26,7 @@ fn changes(cache: &Cache) -> Vec<Error> {
         cache.store_log("a", b"log"),
         cache.write_toolchain("key", b"{}"),
         cache.remove("a", &Category::ALL).map(drop),
-        cache.check(&[], RepairMode::Do, &|_, _| {}).map(drop),
+        cache.check(&[], RepairMode::On, &|_, _| {}).map(drop),
         cache.evict(&limits, Duration::from_millis(1)).map(drop),
         cache.reset_stats().map(drop),
     ];
@@ -61,7 +61,7 @@ fn a_directory_that_is_missing_or_empty_is_marked_before_anything_else() {
     fs::create_dir_all(root(&cache).join("lost+found")).unwrap();
     assert!(cache.open().unwrap().is_none());
     cache.lookup("a", crate::cache::Verify::ForLoad).unwrap();
-    cache.check(&[], RepairMode::No, &|_, _| {}).unwrap();
+    cache.check(&[], RepairMode::Off, &|_, _| {}).unwrap();
     assert!(!root(&cache).join(MARK).exists(), "only looked at");
     cache.identify().unwrap();
     let mark = fs::read_to_string(root(&cache).join(MARK)).unwrap();
@@ -83,7 +83,7 @@ fn other_files_beside_a_cache_do_not_matter_and_stay() {
     assert!(cache.open().unwrap().is_none());
     cache.publish(&entry("a", &[], "h")).unwrap();
     assert!(cache.open().unwrap().is_some());
-    let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::On, &|_, _| {}).unwrap();
     assert!(report.findings.iter().all(|finding| finding.path.starts_with(root(&cache))));
     cache.remove("a", &Category::ALL).unwrap();
     for file in ["results/u.csv", "program"] {
@@ -143,7 +143,7 @@ fn folders_of_a_cache_that_are_links_are_not_followed() {
         let _ = cache.publish(&entry("a", &[], "h"));
         let _ = cache.write_toolchain("a", b"{}");
         let _ = cache.remove("a", &Category::ALL);
-        let _ = cache.check(&[], RepairMode::Do, &|_, _| {});
+        let _ = cache.check(&[], RepairMode::On, &|_, _| {});
         let _ = cache.reset_stats();
         let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
         let _ = cache.evict(&limits, Duration::from_millis(1));
@@ -179,8 +179,8 @@ fn a_refused_directory_gets_nothing_written_and_loses_nothing() {
     }
 }
 
-/// A directory or a link in the place of a file: what is good for people only does not stop a build, and nothing of it
-/// is touched.
+/// A directory or a link in the place of a file: what is good for people only does not stop a build, and
+/// nothing of it is touched.
 #[test]
 fn what_stands_in_the_place_of_a_log_or_source_stops_no_build() {
     let dir = tempfile::tempdir().unwrap();
@@ -219,7 +219,7 @@ fn in_a_cache_only_names_of_its_own_are_touched() {
     cache.sweep();
     cache.reset_stats().unwrap();
     cache.remove("a", &Category::ALL).unwrap();
-    let report = cache.check(&[], RepairMode::Do, &|_, _| {}).unwrap();
+    let report = cache.check(&[], RepairMode::On, &|_, _| {}).unwrap();
     for path in foreign {
         assert!(path.exists(), "{}", path.display());
         assert!(report.findings.iter().any(|finding| finding.path == path), "{}", path.display());

@@ -1,12 +1,12 @@
-//! Hits are written down a little later, several at once: opening and writing a file takes as long as loading a small
+//! Buffers hits and writes several at once: opening and writing a file takes as long as loading a small
 //! library.
 //!
-//! They are written with the next event of the cache that is not a hit, with the first hit a second or more after the
-//! oldest, when there are many, when somebody of this process asks for the counts, and at the end of the process. One
-//! that is killed takes with it what it has not written.
+//! They are written with the next event of the cache that is not a hit; with the first hit a second or more
+//! after the oldest; if there are many; if this process reads the statistics; and at the end of the process.
+//! A process that is killed loses its buffer.
 //!
-//! Calls that were answered from memory since the last event are written at the end of the process too, as calls on the
-//! cache of that event.
+//! Memory hits since the last event are also written at the end of the process, as calls on the cache of that
+//! event.
 
 #![forbid(unsafe_code)]
 
@@ -19,14 +19,14 @@ use crate::sync::try_lock;
 
 use super::{Event, Line};
 
-/// How old a hit may get before the next one writes it down.
+/// The age at which a hit is written with the next one.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// So many are written at once: less than a page of them.
+/// The number of lines that are written at once: less than a page.
 const MOST: usize = 32;
 
 struct Buffer {
-    /// Whose these are: a process that is forked off begins without any.
+    /// The process that has added the lines: a forked one begins without any.
     process: u32,
     oldest: Option<Instant>,
     lines: Vec<(Cache, Line)>,
@@ -39,7 +39,7 @@ static LATER: Mutex<Buffer> = Mutex::new(Buffer { process: 0, oldest: None, line
 /// The process of the last event; 0 before the first.
 static PROCESS: AtomicU32 = AtomicU32::new(0);
 
-/// Whether what has been counted since the last event may have been counted by the process that this one was forked
+/// Returns true if hits since the last event may have been counted by the process that this one was forked
 /// from.
 pub(super) fn is_inherited() -> bool {
     let last = PROCESS.load(Ordering::Relaxed);
@@ -55,18 +55,18 @@ fn own(mut later: MutexGuard<'_, Buffer>) -> MutexGuard<'_, Buffer> {
     later
 }
 
-/// `None` where another thread has it, which may have stayed behind in the parent of a forked process, or have been
-/// stopped at the end of this one.
+/// `None` where another thread has it, which may have stayed behind in the parent of a forked process, or
+/// have been stopped at the end of this one.
 fn later() -> Option<MutexGuard<'static, Buffer>> {
     try_lock(&LATER).map(own)
 }
 
-/// Keeps a line for later, or writes all that there are.
-pub(super) fn keep(cache: &Cache, line: Line) {
-    keep_at(cache, line, Instant::now());
+/// Adds a line to the buffer, or writes all lines.
+pub(super) fn push(cache: &Cache, line: Line) {
+    push_at(cache, line, Instant::now());
 }
 
-fn keep_at(cache: &Cache, line: Line, now: Instant) {
+fn push_at(cache: &Cache, line: Line, now: Instant) {
     let Some(mut later) = later() else {
         return write(vec![(cache.clone(), line)]);
     };
@@ -80,7 +80,7 @@ fn keep_at(cache: &Cache, line: Line, now: Instant) {
     }
 }
 
-/// The lines that are kept for this cache: whoever takes them writes them.
+/// Takes the lines of this cache out of the buffer; the caller writes them.
 pub(super) fn take(cache: &Cache) -> Vec<Line> {
     let Some(mut later) = later() else { return Vec::new() };
     let (own, others): (Vec<_>, Vec<_>) =
@@ -92,8 +92,8 @@ pub(super) fn take(cache: &Cache) -> Vec<Line> {
     own.into_iter().map(|(_, line)| line).collect()
 }
 
-/// Remembers that an event of this cache is written now.
-pub(super) fn note_event(cache: &Cache) {
+/// Remembers that an event of this cache is being written.
+pub(super) fn set_last(cache: &Cache) {
     if let Some(mut later) = later() {
         later.last = Some(cache.clone());
     }
@@ -104,7 +104,7 @@ fn take_all(later: &mut Buffer) -> Vec<(Cache, Line)> {
     std::mem::take(&mut later.lines)
 }
 
-/// Writes all lines that are kept, with calls that were answered from memory since. Waits for nobody.
+/// Writes all lines and the memory hits since. Waits for no other thread or process.
 pub fn write_all(memory: impl FnOnce() -> u64) {
     let Some(mut later) = later() else { return };
     let mut lines = take_all(&mut later);
@@ -113,7 +113,7 @@ pub fn write_all(memory: impl FnOnce() -> u64) {
     if let Some((_, line)) = lines.last_mut() {
         line.m = line.m.saturating_add(memory());
     } else if let Some(cache) = last {
-        // A process that has built has written that at once, and nothing since.
+        // A build has been written at once, and nothing since.
         let memory = memory();
         if memory > 0 {
             lines.push((cache, Line::new(Event::Memory, "", 0, memory)));
@@ -128,7 +128,7 @@ fn write(mut lines: Vec<(Cache, Line)>) {
         let same = |(of, _): &(Cache, Line)| of.layout().root() == cache.layout().root();
         let (own, others): (Vec<_>, Vec<_>) = lines.into_iter().partition(same);
         let own: Vec<Line> = own.into_iter().map(|(_, line)| line).collect();
-        cache.write_or_tell(&own);
+        cache.write_or_log(&own);
         lines = others;
     }
 }
@@ -143,7 +143,7 @@ mod tests {
         files.map(|file| std::fs::read_to_string(file.path()).unwrap().lines().count()).sum()
     }
 
-    /// Other tests of this process write down what is kept, too.
+    /// Other tests of this process write the buffer, too.
     #[test]
     fn hits_are_written_together_and_none_is_lost_or_written_twice() {
         let dir = tempfile::tempdir().unwrap();
@@ -151,20 +151,20 @@ mod tests {
         cache.ensure_dirs().unwrap();
         let hit = || Line::new(Event::Hit, "a", 1, 0);
         let now = Instant::now();
-        keep_at(&cache, hit(), now);
-        keep_at(&cache, hit(), now + LONGEST);
+        push_at(&cache, hit(), now);
+        push_at(&cache, hit(), now + LONGEST);
         assert_eq!(written(&cache), 2, "the oldest was a second old");
         for _ in 0..MOST {
-            keep_at(&cache, hit(), now);
+            push_at(&cache, hit(), now);
         }
         assert!(written(&cache) > 2, "many are written at once");
-        keep_at(&cache, hit(), now);
-        assert_eq!(cache.stats().total().disk_hits, 3 + MOST as u64, "whoever asks is told of all");
-        keep_at(&cache, hit(), now);
+        push_at(&cache, hit(), now);
+        assert_eq!(cache.stats().total().disk_hits, 3 + MOST as u64, "all are read");
+        push_at(&cache, hit(), now);
         cache.count(Event::Build, "b", 1, 0);
         assert_eq!(written(&cache), 5 + MOST, "with the next event");
-        keep_at(&cache, hit(), now);
+        push_at(&cache, hit(), now);
         assert_eq!(cache.reset_stats().unwrap(), 1);
-        assert_eq!(cache.stats().total().disk_hits, 0, "what is forgotten does not come back");
+        assert_eq!(cache.stats().total().disk_hits, 0, "what was removed does not come back");
     }
 }

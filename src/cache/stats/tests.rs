@@ -178,7 +178,7 @@ proptest! {
         prop_assert_eq!(parse(&bytes), (vec![line.clone()], 0));
         // No sum overflows.
         let mut usage = Stats::default();
-        usage.take_in("h", &[line.clone(), line], &mut HashSet::new());
+        usage.merge("h", &[line.clone(), line], &mut HashSet::new());
         let _ = usage.total().misses();
     }
 
