@@ -4,7 +4,7 @@
 //! jitfailure-<signature>/
 //!     <source>  <header>      as they were handed to the compiler
 //!     include/  lib/          headers and libraries of the dependencies
-//!     error.log               what the compiler said
+//!     error.log               output of the compiler
 //!     recompile.sh            the command, to be run from anywhere
 //!     README
 //! ```

@@ -63,7 +63,7 @@ pub struct Job<'a> {
     /// True if the files that the compiler reads are recorded.
     pub tracks_inputs: bool,
     /// Store of precompiled headers; `None` if none are used.
-    pub preambles: Option<pch::Store>,
+    pub pch_store: Option<pch::Store>,
     /// Deadline and cores of the build, and the flags that cancel or hurry it.
     pub context: &'a ExecContext,
 }
@@ -353,9 +353,9 @@ fn failed(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Error {
 /// Returns the error of a library that the dynamic loader refuses, and keeps a failure folder. The failure is
 /// not recorded in the cache: it is not the compiler's, and another process may load the library.
 #[must_use]
-pub fn not_loaded(job: &Job<'_>, argv: &[String], said: &str, error: &Error) -> Error {
+pub fn not_loaded(job: &Job<'_>, argv: &[String], output: &str, error: &Error) -> Error {
     let what = format!("it was built, and {}", error.message());
-    let output = with_note(Some(error.message()), said.as_bytes());
+    let output = with_note(Some(error.message()), output.as_bytes());
     let kept = failed(job, argv, &what, &output);
     let message = format!("{}; it was not published", kept.message());
     Error::new(error.kind(), message).with_log(output).with_path(kept.path())

@@ -218,8 +218,8 @@ impl CompilerRun {
 
     /// Returns true if the run failed because the file system was full.
     pub(super) fn lacked_room(&self) -> bool {
-        let said = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
-        self.image.is_none() && diagnostics::lacks_room(&String::from_utf8_lossy(said))
+        let output = self.outcome.as_ref().map_or(&[][..], |outcome| &outcome.output);
+        self.image.is_none() && diagnostics::lacks_room(&String::from_utf8_lossy(output))
     }
 
     /// Describes how the compiler was killed or crashed; `None` if it did its work or ran into our time
@@ -233,9 +233,9 @@ impl CompilerRun {
             Exit::Code(0) | Exit::TimedOut => None,
             Exit::Code(_) | Exit::Unknown => {
                 let output = String::from_utf8_lossy(&outcome.output);
-                let said = diagnostics::crash(&output).map(|line| format!("crashed: {line}"));
+                let crash = diagnostics::crash(&output).map(|line| format!("crashed: {line}"));
                 let reported = matches!(outcome.exit, Exit::Code(code) if SIGNALS.contains(&code));
-                said.or_else(|| reported.then(|| outcome.exit.describe()))
+                crash.or_else(|| reported.then(|| outcome.exit.describe()))
             }
         }
     }

@@ -69,7 +69,7 @@ impl Bench {
             failure_dir: &self.path("fail/jitfailure-sig"),
             tracks_inputs: self.minds_inputs,
             memory_roots: &[],
-            preambles: None,
+            pch_store: None,
             context: &ExecContext::default(),
         };
         build(&job, runner)

@@ -324,7 +324,7 @@ impl Cache {
     /// The directory of precompiled headers, if it is outside the cache.
     fn pch_elsewhere(&self) -> Option<PathBuf> {
         let layout = self.layout();
-        layout.preambles().filter(|dir| !dir.starts_with(layout.root()) && fsutil::exists_nofollow(dir))
+        layout.pch_dir().filter(|dir| !dir.starts_with(layout.root()) && fsutil::exists_nofollow(dir))
     }
 
     /// Finds the files and folders of this kind that can be removed, with their sums. Files that a program

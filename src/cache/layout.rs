@@ -378,7 +378,7 @@ impl Layout {
     /// The directory of precompiled headers: in the cache if that is on a disk of this host, else in the
     /// directory for temporary files; `None` if that is not on such a disk either.
     #[must_use]
-    pub fn preambles(&self) -> Option<PathBuf> {
+    pub fn pch_dir(&self) -> Option<PathBuf> {
         let in_cache = self.root.join("pch");
         if fsutil::is_local(&self.root) {
             return Some(in_cache);

@@ -222,7 +222,7 @@ impl BuildInput {
             memory_roots: &layout.memory_places(),
             failure_dir: &layout.failure(signature),
             tracks_inputs: layout.params().tracks_inputs(),
-            preambles: preambles(layout),
+            pch_store: pch_store(layout),
             context,
         };
         let doing = format!("compiling \"{name}\"");
@@ -437,10 +437,10 @@ fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result
 const ELSEWHERE: u64 = 256 << 20;
 
 /// Where precompiled headers are kept.
-fn preambles(layout: &Layout) -> Option<Store> {
+fn pch_store(layout: &Layout) -> Option<Store> {
     let params = layout.params();
     let mut max_size = params.pch_max_size;
-    let dir = if max_size > 0 { layout.preambles()? } else { return None };
+    let dir = if max_size > 0 { layout.pch_dir()? } else { return None };
     if !params.pch_max_size_named && !dir.starts_with(layout.root()) {
         max_size = max_size.min(ELSEWHERE);
     }
@@ -520,7 +520,7 @@ mod tests {
             params.set("cache.temp_dir_root", temp.path().to_str().unwrap()).unwrap();
             settings.iter().for_each(|(key, value)| params.set(key, value).unwrap());
             let params = params.resolve().unwrap().cache;
-            preambles(&Layout::new(cache, params)).map(|store| (store.dir.starts_with(cache), store.max_size))
+            pch_store(&Layout::new(cache, params)).map(|store| (store.dir.starts_with(cache), store.max_size))
         };
         let (near, far) = (temp.path(), std::path::Path::new("/nonexistent/cache"));
         assert_eq!(size(near, &[]), Some((true, 1 << 30)));
@@ -555,7 +555,7 @@ mod tests {
             failure_dir: nowhere,
             tracks_inputs: true,
             memory_roots: &[],
-            preambles: None,
+            pch_store: None,
             context: &ExecContext::default(),
         };
         let plain = failure_key(&job, |_| None);

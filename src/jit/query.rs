@@ -64,7 +64,7 @@ impl Session {
             copies: None,
             tracks_inputs: cache.layout().params().tracks_inputs(),
             memory_roots: &[],
-            preambles: None,
+            pch_store: None,
             failure_dir: &layout.failure(signature),
             context: &ExecContext::default(),
         }))

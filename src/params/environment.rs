@@ -153,8 +153,8 @@ mod tests {
             ("DIJITSO_BUILDON", "set parallel.buildon in"),
             ("DIJITSO_CXXFLAG", "dijitso config shows"),
         ] {
-            let said = unknown_variable_warning(name).unwrap_or_default();
-            assert!(said.contains(name) && said.contains(part), "{said}");
+            let warning = unknown_variable_warning(name).unwrap_or_default();
+            assert!(warning.contains(name) && warning.contains(part), "{warning}");
         }
         let ours = Environment::names().filter(|name| name.starts_with("DIJITSO_"));
         for name in ours.chain([

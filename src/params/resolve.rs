@@ -174,7 +174,7 @@ impl Params {
                 "always" => Precompile::Always,
                 _ => Precompile::Auto,
             },
-            preamble: self
+            pch_headers: self
                 .list("build.pch_headers")
                 .iter()
                 .map(|name| header_name(name).to_owned())

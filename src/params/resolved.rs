@@ -183,7 +183,7 @@ pub struct BuildParams {
     /// When to precompile headers.
     pub precompile: Precompile,
     /// Names of the headers to precompile; empty for all.
-    pub preamble: Vec<String>,
+    pub pch_headers: Vec<String>,
     /// Linker: `auto` for the fastest, empty for that of the compiler, else its name.
     pub linker: String,
 }

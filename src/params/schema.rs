@@ -250,10 +250,10 @@ pub fn nearest(name: &str) -> &'static str {
     // A name without its section ("cxxflags") is near to the key that ends so.
     let last = |text: &str| text.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
     // The comparison takes time and memory for each pair of characters.
-    let whole = super::shortened(name).to_ascii_lowercase();
+    let lowercase = super::shortened(name).to_ascii_lowercase();
     let likeness = |key: &str| {
-        strsim::normalized_damerau_levenshtein(key, &whole)
-            .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&whole)))
+        strsim::normalized_damerau_levenshtein(key, &lowercase)
+            .max(strsim::normalized_damerau_levenshtein(&last(key), &last(&lowercase)))
     };
     names
         .map(|key| (likeness(key), key))

@@ -95,7 +95,7 @@ const TOO_FEW_HEADERS: &str = "it has too few headers to save time";
 #[derive(Debug, Serialize, Deserialize)]
 struct PchPlan {
     began: RunStart,
-    /// PchRecord of the headers, without the result.
+    /// Record of the headers, without the result.
     record: PchRecord,
 }
 
@@ -149,18 +149,18 @@ fn queue() -> MutexGuard<'static, Queue> {
 }
 
 /// Returns true if this process builds it, or will.
-pub(super) fn is_queued(work: &PchJob) -> bool {
-    queue().waiting.iter().any(|(other, _)| other.is_same(work))
+pub(super) fn is_queued(job: &PchJob) -> bool {
+    queue().waiting.iter().any(|(other, _)| other.is_same(job))
 }
 
 /// Builds a precompiled header in the background, with lower priority, in a compiler slot of this host.
-pub(super) fn queue_build(work: PchJob, slot_choice: Option<SlotChoice>, run: RunDetached) {
+pub(super) fn queue_build(job: PchJob, slot_choice: Option<SlotChoice>, run: RunDetached) {
     let mut queue = queue();
-    if queue.waiting.iter().any(|(other, _)| other.is_same(&work)) {
+    if queue.waiting.iter().any(|(other, _)| other.is_same(&job)) {
         return;
     }
-    let dir = work.store.dir.clone();
-    queue.waiting.push((work, slot_choice));
+    let dir = job.store.dir.clone();
+    queue.waiting.push((job, slot_choice));
     if queue.busy.contains(&dir) {
         return;
     }
@@ -168,7 +168,7 @@ pub(super) fn queue_build(work: PchJob, slot_choice: Option<SlotChoice>, run: Ru
     let of = dir.clone();
     let thread = std::thread::Builder::new().name("dijitso-pch".to_owned());
     if thread.spawn(move || run_queue(&of, run)).is_err() {
-        queue.waiting.retain(|(work, _)| work.store.dir != dir);
+        queue.waiting.retain(|(job, _)| job.store.dir != dir);
         queue.busy.retain(|other| *other != dir);
     }
 }
@@ -176,9 +176,9 @@ pub(super) fn queue_build(work: PchJob, slot_choice: Option<SlotChoice>, run: Ru
 fn run_queue(dir: &Path, run: RunDetached) {
     // Of this thread and its children. Not the lowest, because it holds a compiler slot.
     let _ = rustix::process::setpriority_process(None, 5);
-    while let Some((work, slot_choice)) = next_job(dir) {
-        build_in_slot(&work, slot_choice.as_ref(), run);
-        queue().waiting.retain(|(other, _)| !other.is_same(&work));
+    while let Some((job, slot_choice)) = next_job(dir) {
+        build_in_slot(&job, slot_choice.as_ref(), run);
+        queue().waiting.retain(|(other, _)| !other.is_same(&job));
     }
 }
 
@@ -186,28 +186,28 @@ fn run_queue(dir: &Path, run: RunDetached) {
 /// ones.
 fn next_job(dir: &Path) -> Option<(PchJob, Option<SlotChoice>)> {
     let mut queue = queue();
-    let next = queue.waiting.iter().find(|(work, _)| work.store.dir == dir).cloned();
+    let next = queue.waiting.iter().find(|(job, _)| job.store.dir == dir).cloned();
     if next.is_none() {
         queue.busy.retain(|other| other != dir);
     }
     next
 }
 
-fn build_in_slot(work: &PchJob, slot_choice: Option<&SlotChoice>, run: RunDetached) {
-    let place = match slot_choice {
+fn build_in_slot(job: &PchJob, slot_choice: Option<&SlotChoice>, run: RunDetached) {
+    let slot = match slot_choice {
         Some(SlotChoice { dir, choices }) => {
             match slots::take_spare(&SlotRequest { dir, choices, patience: MAX_SLOT_WAIT }) {
-                None => return work.log("no compiler slot became free"),
-                place => place,
+                None => return job.log("no compiler slot became free"),
+                slot => slot,
             }
         }
         None => None,
     };
     // Another program may have built it meanwhile.
-    if work.needs_build() {
-        build(work, run, MAX_LOCK_WAIT);
+    if job.needs_build() {
+        build(job, run, MAX_LOCK_WAIT);
     }
-    drop(place);
+    drop(slot);
 }
 
 /// Reason why none was built.
@@ -225,10 +225,10 @@ impl PchRefusal {
 
     /// Returns the reason after a failed compiler run. It is transient unless the compiler has refused the
     /// text.
-    fn of_compiler(what: &str, said: &str) -> Self {
-        let line = diagnostics::first_error(said);
+    fn of_compiler(what: &str, output: &str) -> Self {
+        let line = diagnostics::first_error(output);
         let why = line.map_or_else(|| what.to_owned(), |line| format!("{what}: {line}"));
-        Self { why, is_transient: !diagnostics::is_refusal(said) }
+        Self { why, is_transient: !diagnostics::is_refusal(output) }
     }
 }
 
@@ -240,30 +240,30 @@ impl From<io::Error> for PchRefusal {
 
 /// Builds a precompiled header, or completes what another program has left, and logs why there is none. Waits
 /// at most for `patience` for another program that builds one.
-pub(super) fn build(work: &PchJob, run: RunDetached, patience: Duration) {
-    if let Err(refusal) = try_build(work, run, patience) {
-        work.log(&refusal.why);
+pub(super) fn build(job: &PchJob, run: RunDetached, patience: Duration) {
+    if let Err(refusal) = try_build(job, run, patience) {
+        job.log(&refusal.why);
     }
 }
 
-fn try_build(work: &PchJob, run: RunDetached, patience: Duration) -> Result<(), PchRefusal> {
-    if !work.store.dir.parent().is_some_and(Path::is_dir) {
+fn try_build(job: &PchJob, run: RunDetached, patience: Duration) -> Result<(), PchRefusal> {
+    if !job.store.dir.parent().is_some_and(Path::is_dir) {
         // The cache was removed meanwhile: do not recreate it.
         return Ok(());
     }
-    fsutil::create_dirs(&work.store.dir)?;
+    fsutil::create_dirs(&job.store.dir)?;
     let untrusted = || PchRefusal::permanent("other users can change its directory");
-    let dir = trusted_path(&work.store.dir).ok_or_else(untrusted)?;
-    let Some(lock) = take_lock(&dir.join(LOCK), &work.folder(), patience)? else { return Ok(()) };
+    let dir = trusted_path(&job.store.dir).ok_or_else(untrusted)?;
+    let Some(lock) = take_lock(&dir.join(LOCK), &job.folder(), patience)? else { return Ok(()) };
     let begin = Instant::now();
-    let made = build_locked(work, run, &lock);
-    if let Err(PchRefusal { why, is_transient }) = &made {
-        refuse(work, why, if *is_transient { PAUSE.max(begin.elapsed() * FAILURE_FACTOR) } else { REFUSAL });
+    let result = build_locked(job, run, &lock);
+    if let Err(PchRefusal { why, is_transient }) = &result {
+        refuse(job, why, if *is_transient { PAUSE.max(begin.elapsed() * FAILURE_FACTOR) } else { REFUSAL });
     }
-    evict(&work.store, &work.key);
+    evict(&job.store, &job.key);
     // Explicitly: a forked process of the host may have a copy of the open file.
     let _ = flock(&lock, FlockOperation::Unlock);
-    made
+    result
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -276,68 +276,68 @@ fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Optio
     let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();
-    let mut say_after = Duration::from_secs(3);
-    let mut nap = Duration::from_millis(5);
+    let mut warn_after = Duration::from_secs(3);
+    let mut delay = Duration::from_millis(5);
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if read_record(folder) == before => return Ok(Some(file)),
             Ok(()) => return Ok(None),
             Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
-                if begin.elapsed() >= say_after {
+                if begin.elapsed() >= warn_after {
                     let (path, seconds) = (path.display(), patience.as_secs());
                     log::warn!(
                         "waiting for another program that precompiles headers ({path}), {seconds} s at most"
                     );
-                    say_after *= 8;
+                    warn_after *= 8;
                 }
             }
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         }
-        std::thread::sleep(nap);
-        nap = (nap * 2).min(Duration::from_millis(250));
+        std::thread::sleep(delay);
+        delay = (delay * 2).min(Duration::from_millis(250));
     }
 }
 
-fn build_locked(work: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchRefusal> {
-    let folder = work.folder();
-    if let Some(plan) = leftover_plan(work, &folder)
-        && complete(work, &folder, plan).is_ok()
+fn build_locked(job: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchRefusal> {
+    let folder = job.folder();
+    if let Some(plan) = leftover_plan(job, &folder)
+        && complete(job, &folder, plan).is_ok()
     {
         return Ok(());
     }
-    remove(&work.store, &work.key)?;
+    remove(&job.store, &job.key)?;
     fs::DirBuilder::new().mode(0o700).create(&folder)?;
     let began = RunStart::now(&folder);
     let write = |name: &str, text: &str| fsutil::write(&folder.join(name), text);
     let run = |arguments: &[&str], what: &str| {
-        let mut argv = work.argv.clone();
+        let mut argv = job.argv.clone();
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
-        let PchJob { environment, limit, cores, .. } = work;
+        let PchJob { environment, limit, cores, .. } = job;
         let (limit, cores) = (*limit, *cores);
         match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit, cores, environment })? {
-            DetachedExit::Success(said) => Ok(said),
-            DetachedExit::Failure(said) => Err(PchRefusal::of_compiler(what, &said)),
+            DetachedExit::Success(output) => Ok(output),
+            DetachedExit::Failure(output) => Err(PchRefusal::of_compiler(what, &output)),
         }
     };
-    write(HEADER, &work.text)?;
+    write(HEADER, &job.text)?;
     // A second inclusion must have no effect, because the source includes the headers again.
-    write(TWICE_HEADER, &format!("{}{MARK}{}", work.text, work.text))?;
+    write(TWICE_HEADER, &format!("{}{MARK}{}", job.text, job.text))?;
     let arguments = [
         "-v",
         "-MD",
         "-MF",
         TWICE_DEPFILE,
         "-x",
-        work.language,
+        job.language,
         "-E",
         "-dD",
         TWICE_HEADER,
         "-o",
         TWICE_OUTPUT,
     ];
-    let said = run(&arguments, "the compiler cannot read it")?;
+    let output = run(&arguments, "the compiler cannot read it")?;
     let twice = fsutil::read_plain(&folder.join(TWICE_OUTPUT), LONGEST_TEXT)?;
     let text = String::from_utf8_lossy(&twice);
     if !is_idempotent(&text, MARK) {
@@ -349,13 +349,13 @@ fn build_locked(work: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchR
     drop(text);
     drop(twice);
     let silent = || PchRefusal::permanent("the compiler does not print its search directories");
-    let mut searched = environment::searched(&said).ok_or_else(silent)?;
-    searched.extend(work.searched.iter().cloned());
+    let mut searched = environment::searched(&output).ok_or_else(silent)?;
+    searched.extend(job.searched.iter().cloned());
     // Before compiling, so that changes meanwhile are noticed.
     let headers = inputs::all_headers(&fsutil::read_plain_text(&folder.join(TWICE_DEPFILE))?);
     let count = headers.len();
-    let record = PchRecord::now(&work.key, &work.text, headers, &searched);
-    if count < work.min_headers {
+    let record = PchRecord::now(&job.key, &job.text, headers, &searched);
+    if count < job.min_headers {
         return Err(PchRefusal::permanent(TOO_FEW_HEADERS));
     }
     if let Some(why) = record.refused {
@@ -366,7 +366,7 @@ fn build_locked(work: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchR
         fs::remove_file(folder.join(name))?;
     }
     write(PLAN, &serde_json::to_string(&plan).map_err(io::Error::from)?)?;
-    let language = format!("{}-header", work.language);
+    let language = format!("{}-header", job.language);
     // The path without links: clang compares it with the path of the header.
     let real =
         trusted_path(&folder).ok_or_else(|| PchRefusal::permanent("other users can change its folder"))?;
@@ -374,22 +374,22 @@ fn build_locked(work: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchR
     // Without `-c`, a driver with libraries among its flags would link.
     let arguments = ["-c", "-MD", "-MF", DEPFILE, "-x", &language, &header, "-o", PRECOMPILED];
     run(&arguments, "the compiler cannot precompile it")?;
-    complete(work, &folder, plan)
+    complete(job, &folder, plan)
 }
 
 /// Returns the plan of a compiler that has outlived its program, if it was about the same preamble.
-fn leftover_plan(work: &PchJob, folder: &Path) -> Option<PchPlan> {
+fn leftover_plan(job: &PchJob, folder: &Path) -> Option<PchPlan> {
     if read_record(folder).is_some() || trusted_path(folder).is_none() {
         return None;
     }
     let plan = fsutil::read_trusted(&folder.join(PLAN)).ok().flatten()?;
     // The compiler writes it last.
     let depfile = fs::metadata(folder.join(DEPFILE)).is_ok_and(|facts| facts.len() > 0);
-    serde_json::from_slice(&plan).ok().filter(|plan: &PchPlan| depfile && plan.record.is_about(&work.key))
+    serde_json::from_slice(&plan).ok().filter(|plan: &PchPlan| depfile && plan.record.is_about(&job.key))
 }
 
 /// Checks what the compiler has made, and writes its record.
-fn complete(work: &PchJob, folder: &Path, plan: PchPlan) -> Result<(), PchRefusal> {
+fn complete(job: &PchJob, folder: &Path, plan: PchPlan) -> Result<(), PchRefusal> {
     let PchPlan { began, mut record } = plan;
     let depfile = fsutil::read_plain_text(&folder.join(DEPFILE))?;
     let mut headers = inputs::all_headers(&depfile);
@@ -408,7 +408,7 @@ fn complete(work: &PchJob, folder: &Path, plan: PchPlan) -> Result<(), PchRefusa
     if size == 0 {
         return Err(PchRefusal::permanent("the compiler has written nothing"));
     }
-    if size > work.store.max_size {
+    if size > job.store.max_size {
         return Err(PchRefusal::permanent(format!(
             "it takes {}, more than cache.pch_max_size",
             human::size(size)
@@ -425,7 +425,7 @@ fn complete(work: &PchJob, folder: &Path, plan: PchPlan) -> Result<(), PchRefusa
         return Err(PchRefusal::permanent("another user may have written the result"));
     }
     write_record(folder, &record)?;
-    work.log("built");
+    job.log("built");
     Ok(())
 }
 
@@ -447,20 +447,20 @@ fn write_record(folder: &Path, record: &PchRecord) -> io::Result<()> {
 
 /// Marks the result as unusable if `is_there` holds and no program is building: else the next build will see.
 pub(super) fn mark_unusable(
-    work: &PchJob,
+    job: &PchJob,
     why: &str,
     pause: Duration,
     is_there: impl Fn(&Path) -> bool,
 ) -> bool {
-    let Some(lock) = trusted_path(&work.store.dir).and_then(|dir| open_lock(&dir.join(LOCK)).ok()) else {
+    let Some(lock) = trusted_path(&job.store.dir).and_then(|dir| open_lock(&dir.join(LOCK)).ok()) else {
         return false;
     };
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
         return false;
     }
-    let given_up = is_there(&work.folder());
+    let given_up = is_there(&job.folder());
     if given_up {
-        refuse(work, why, pause);
+        refuse(job, why, pause);
     }
     let _ = flock(&lock, FlockOperation::Unlock);
     given_up
@@ -468,8 +468,8 @@ pub(super) fn mark_unusable(
 
 /// Replaces the result by a record that it is not to be used, nor built again before a pause. Requires the
 /// lock.
-fn refuse(work: &PchJob, why: &str, pause: Duration) {
-    let folder = work.folder();
+fn refuse(job: &PchJob, why: &str, pause: Duration) {
+    let folder = job.folder();
     let before = read_record(&folder);
     // Of the compilation, else of the test of idempotence.
     let depfile = [DEPFILE, TWICE_DEPFILE];
@@ -477,9 +477,9 @@ fn refuse(work: &PchJob, why: &str, pause: Duration) {
     let depfile = depfile.unwrap_or_default();
     let headers =
         before.map_or_else(|| inputs::all_headers(&depfile), |before| before.headers.into_keys().collect());
-    let _ = remove(&work.store, &work.key);
+    let _ = remove(&job.store, &job.key);
     if fs::DirBuilder::new().mode(0o700).create(&folder).is_ok() {
-        let mut record = PchRecord::now(&work.key, &work.text, headers, &work.searched);
+        let mut record = PchRecord::now(&job.key, &job.text, headers, &job.searched);
         record.refused = Some(why.to_owned());
         record.pause = pause.as_secs();
         let _ = write_record(&folder, &record);
@@ -535,15 +535,15 @@ mod tests {
 
     #[test]
     fn only_what_a_compiler_says_of_the_text_is_a_reason_to_give_up() {
-        let is_transient = |said: &str| PchRefusal::of_compiler("it failed", said).is_transient;
+        let is_transient = |output: &str| PchRefusal::of_compiler("it failed", output).is_transient;
         assert!(!is_transient("x.h:1:2: error: expected ';'\n"));
-        for said in [
+        for output in [
             "",
             "g++: fatal error: Killed signal terminated program cc1plus\ncompilation terminated.\n",
             "preamble.h: fatal error: cannot write preamble.h.gch: No space left on device\n",
             "clang: error: unable to execute command: Killed\n",
         ] {
-            assert!(is_transient(said), "{said}");
+            assert!(is_transient(output), "{output}");
         }
         let refusal = PchRefusal::of_compiler("it failed", "note\nx.h:1:2: error: expected ';'\n");
         assert_eq!(refusal.why, "it failed: x.h:1:2: error: expected ';'");

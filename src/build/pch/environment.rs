@@ -44,11 +44,11 @@ pub(super) fn matters(name: &OsStr) -> bool {
 
 /// Returns the directories that a compiler searches for headers, and those that it would search if they
 /// existed, from its output with `-v`; `None` if it names none.
-pub(super) fn searched(said: &str) -> Option<Vec<PathBuf>> {
+pub(super) fn searched(output: &str) -> Option<Vec<PathBuf>> {
     let mut found = None::<Vec<&str>>;
     let mut missing = Vec::new();
     let mut within = false;
-    for line in said.lines() {
+    for line in output.lines() {
         if line.starts_with("#include ") && line.ends_with("search starts here:") {
             within = true;
             found.get_or_insert_default();
@@ -83,12 +83,12 @@ mod tests {
 
     #[test]
     fn a_compiler_says_where_it_searches() {
-        let said = "Using built-in specs.\n  /not\nignoring nonexistent directory \"/usr/local/include/x\"\n\
+        let output = "Using built-in specs.\n  /not\nignoring nonexistent directory \"/usr/local/include/x\"\n\
                     ignoring duplicate directory \"/twice\"\n#include \"...\" search starts here:\n /quoted\n\
                     #include <...> search starts here:\n .\n /usr/include/c++/12\n /with blank\n\
                     End of search list.\n /after\n";
         let expected = ["/quoted", "/usr/include/c++/12", "/with blank", "/usr/local/include/x"];
-        assert_eq!(searched(said), Some(expected.map(PathBuf::from).to_vec()));
+        assert_eq!(searched(output), Some(expected.map(PathBuf::from).to_vec()));
         assert_eq!(searched("clang version 99\n /x\n"), None);
     }
 }

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 
-/// IncludeNames that some headers ask for.
+/// Names that some headers ask for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct IncludeNames {
     /// The names, as `vector` and `sys/types.h`.

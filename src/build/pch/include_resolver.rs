@@ -36,7 +36,7 @@ pub(super) fn preamble(job: &Job<'_>, source: &str) -> Option<PreambleText> {
 /// precompiled.
 pub(super) fn are_guards_mentioned(job: &Job<'_>, guards: &[String], record: &PchRecord) -> bool {
     // No other header knows the guard of a generated header.
-    if guards.is_empty() || job.params.preamble.is_empty() {
+    if guards.is_empty() || job.params.pch_headers.is_empty() {
         return false;
     }
     record.headers.keys().any(|path| {
@@ -50,7 +50,7 @@ pub(super) fn are_guards_mentioned(job: &Job<'_>, guards: &[String], record: &Pc
 fn resolve(job: &Job<'_>, dirs: &[(&str, PathBuf)], words: &str, from: &Path) -> Include {
     let name = header_name(words);
     let path = Path::new(name);
-    let named = &job.params.preamble;
+    let named = &job.params.pch_headers;
     let is_wanted = named.is_empty() || named.iter().any(|other| other == name);
     if path.is_absolute() {
         return if is_wanted { Include::Common } else { own_header(path.to_owned()) };

@@ -105,7 +105,7 @@ pub(super) struct Preamble<'a> {
 impl<'a> Preamble<'a> {
     /// Returns the preamble of a job, if it has one, precompiling is enabled, and its flags allow it.
     pub(super) fn of(job: &'a Job<'a>) -> Option<Self> {
-        let store = job.preambles.as_ref()?;
+        let store = job.pch_store.as_ref()?;
         if job.params.precompile == Precompile::Never || job.copies.is_some() || !is_suitable(job) {
             return None;
         }
@@ -118,7 +118,7 @@ impl<'a> Preamble<'a> {
         argv.extend(job.params.flags.iter().cloned());
         argv.push("-I.".to_owned());
         argv.extend(job.params.include_dirs.iter().map(|dir| format!("-I{dir}")));
-        let chosen = job.params.precompile == Precompile::Always || !job.params.preamble.is_empty();
+        let chosen = job.params.precompile == Precompile::Always || !job.params.pch_headers.is_empty();
         let pch_job = PchJob {
             store: store.clone(),
             key,
@@ -204,17 +204,17 @@ impl<'a> Preamble<'a> {
 
     /// Marks it as unusable, after a run that failed with it, or did not use it, and succeeded without. A
     /// transient error makes the mark a short one.
-    pub(super) fn discard(&self, ready: &UsablePch, said: &str) {
+    pub(super) fn discard(&self, pch: &UsablePch, output: &str) {
         let text = "a source compiles without it, but not with it";
-        let passes = !said.contains(INVALID) && !diagnostics::is_refusal(said);
+        let is_transient = !output.contains(INVALID) && !diagnostics::is_refusal(output);
         // The reason may be that another program has removed or replaced it.
         let is_there = |folder: &Path| {
             let record = read_record(folder).filter(|record| record.refused.is_none());
             record.is_some_and(|record| {
-                record.made == ready.made && has_recorded_stamps(folder, &record) && record.is_current()
+                record.made == pch.made && has_recorded_stamps(folder, &record) && record.is_current()
             })
         };
-        if build::mark_unusable(&self.pch_job, text, if passes { PAUSE } else { REFUSAL }, is_there) {
+        if build::mark_unusable(&self.pch_job, text, if is_transient { PAUSE } else { REFUSAL }, is_there) {
             self.pch_job.log(text);
         }
     }

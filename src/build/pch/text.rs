@@ -40,7 +40,7 @@ pub(super) struct PreambleText {
 /// Depth to which generated headers are followed.
 const DEPTH: usize = 16;
 
-/// IncludeNames whose meaning depends on file or position, and syntax that is not read here: raw strings,
+/// Names whose meaning depends on file or position, and syntax that is not read here: raw strings,
 /// trigraphs, pragma operators.
 const SPECIAL: [&str; 13] = [
     "__FILE__",
@@ -99,9 +99,9 @@ impl PreambleReader<'_> {
         if has_unsupported_syntax(text) {
             return false;
         }
-        let (mut lines, whole) = leading_directives(text);
+        let (mut lines, no_code) = leading_directives(text);
         if is_header {
-            let guard = remove_guard(&mut lines, whole);
+            let guard = remove_guard(&mut lines, no_code);
             self.headers_read.insert(path.to_owned(), guard != IncludeGuard::None);
             if let IncludeGuard::Name(name) = guard {
                 if self.guards.contains(&name) {
@@ -150,7 +150,7 @@ impl PreambleReader<'_> {
             }
             at += 1;
         }
-        whole
+        no_code
     }
 }
 
@@ -215,7 +215,7 @@ enum IncludeGuard {
 
 /// Removes the protection of a generated header from being read twice: a pragma, or a condition around all of
 /// it.
-fn remove_guard(lines: &mut Vec<String>, whole: bool) -> IncludeGuard {
+fn remove_guard(lines: &mut Vec<String>, no_code: bool) -> IncludeGuard {
     let mut guard = IncludeGuard::None;
     if lines.first().is_some_and(|line| split(line) == ("pragma", "once")) {
         lines.remove(0);
@@ -224,12 +224,12 @@ fn remove_guard(lines: &mut Vec<String>, whole: bool) -> IncludeGuard {
     let [first, second, ..] = lines.as_slice() else { return guard };
     let (condition, name) = split(first);
     let around = match endif_of(lines, 0) {
-        Some(end) => whole && end + 1 == lines.len(),
-        None => !whole,
+        Some(end) => no_code && end + 1 == lines.len(),
+        None => !no_code,
     };
     if condition == "ifndef" && split(second) == ("define", name) && around {
         guard = IncludeGuard::Name(name.to_owned());
-        if whole {
+        if no_code {
             lines.pop();
         }
         lines.drain(..2);

@@ -114,7 +114,7 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         copies: None,
         tracks_inputs: false,
         memory_roots: &[],
-        preambles: None,
+        pch_store: None,
         failure_dir: &dir.join("failure"),
         context: &ExecContext::default(),
     };
