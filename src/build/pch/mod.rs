@@ -27,6 +27,7 @@ mod environment;
 mod include_names;
 mod include_resolver;
 mod pragmas;
+mod queue;
 mod record;
 mod text;
 mod volatile_macros;
@@ -45,8 +46,9 @@ use crate::process::{self, Runner, slots};
 use crate::sync::lock;
 
 use super::{Job, diagnostics, toolchain};
-use build::{PchJob, SlotChoice};
+use build::PchJob;
 use environment::CompilerEnv;
+use queue::SlotChoice;
 use record::PchRecord;
 use text::PreambleText;
 
@@ -178,7 +180,7 @@ impl<'a> Preamble<'a> {
 
     /// Builds it in the background, after a build without it that took this many seconds.
     pub(super) fn build_pch_later(&self, runner: &dyn Runner, seconds: f64) {
-        if self.is_for_later() && (build::is_queued(&self.pch_job) || self.pch_job.needs_build()) {
+        if self.is_for_later() && (queue::contains(&self.pch_job) || self.pch_job.needs_build()) {
             let mut builds_without = lock(&BUILDS_WITHOUT);
             if builds_without.len() >= MAX_COUNTED {
                 builds_without.clear();
@@ -199,7 +201,7 @@ impl<'a> Preamble<'a> {
         let Some(run) = runner.detached() else { return };
         let choices = || slots::choices(params.max_compilers, params.cores);
         let places = params.slots_dir.clone().map(|dir| SlotChoice { dir, choices: choices() });
-        build::queue_build(self.pch_job.clone(), places, run);
+        queue::push(self.pch_job.clone(), places, run);
     }
 
     /// Marks it as unusable, after a run that failed with it, or did not use it, and succeeded without. A
@@ -245,7 +247,7 @@ pub(super) fn wait_for_build(job: &Job<'_>) {
     let Some((count, seconds)) = lock(&BUILDS_WITHOUT).get(&preamble.pch_job.folder()).copied() else {
         return;
     };
-    if count < FREE_BUILDS || !build::is_queued(&preamble.pch_job) {
+    if count < FREE_BUILDS || !queue::contains(&preamble.pch_job) {
         return;
     }
     let limit = Duration::try_from_secs_f64(seconds * WAIT_FACTOR).unwrap_or_default().min(PAUSE);
@@ -254,14 +256,14 @@ pub(super) fn wait_for_build(job: &Job<'_>) {
     }
     preamble.pch_job.log(&format!("{} waits for it, at most {:.0} s", job.signature, limit.as_secs_f64()));
     let begin = Instant::now();
-    while build::is_queued(&preamble.pch_job)
+    while queue::contains(&preamble.pch_job)
         && begin.elapsed() < limit
         && !job.context.is_cancelled()
         && !job.context.is_hurried()
     {
         std::thread::sleep(Duration::from_millis(5));
     }
-    if build::is_queued(&preamble.pch_job) {
+    if queue::contains(&preamble.pch_job) {
         // After one wait in vain, no further build of this process waits.
         lock(&BUILDS_WITHOUT).insert(preamble.pch_job.folder(), (count, f64::NEG_INFINITY));
     }
