@@ -88,7 +88,7 @@ impl Folder {
         Self::open_as(path, path_trust(path)?)
     }
 
-    /// As [`Folder::open`], for a directory whose path trust is known.
+    /// Opens a directory whose path trust is known, as [`Folder::open`] does.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -159,7 +159,7 @@ impl Folder {
         }
     }
 
-    /// As [`Folder::sub`]; makes the directory if it does not exist, for this user only.
+    /// Opens a directory in this one, as [`Folder::sub`] does. Makes it if it does not exist, for this user only.
     ///
     /// # Errors
     /// As [`Folder::open`].

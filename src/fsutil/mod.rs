@@ -47,7 +47,7 @@ const STAGED_PREFIX: &str = ".staged-";
 /// Begins the names of private directories. The tag of the process follows.
 const PRIVATE_PREFIX: &str = "dijitso-";
 
-/// What a file may contain after the power has failed.
+/// The contents that a file has for certain after a power failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// All of its contents: they reach the disk before the name does.
@@ -250,7 +250,7 @@ pub fn exists_nofollow(path: &Path) -> bool {
 /// A file or directory that a process has begun and not finished.
 #[derive(Clone, Debug)]
 pub struct Unfinished {
-    /// Where it is.
+    /// The path of the file or directory.
     pub path: PathBuf,
     /// True if the process has ended, so that it stays unfinished.
     pub left: bool,

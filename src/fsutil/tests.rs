@@ -133,7 +133,7 @@ fn an_output_that_is_not_finished_leaves_what_was_there() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
-/// What a name leads to is never entered by a link, and what is removed is what stands in the open directory.
+/// No link is followed into a directory, and removal acts on the open directory.
 #[test]
 fn a_tree_is_entered_without_links_and_emptied_by_its_descriptors() {
     use std::os::unix::fs::symlink;

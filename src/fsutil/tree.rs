@@ -97,7 +97,7 @@ impl Tree {
         Ok(names)
     }
 
-    /// As [`Folder::metadata`].
+    /// Reads the metadata of a path, as [`Folder::metadata`] does.
     ///
     /// # Errors
     /// As [`Folder::metadata`].
@@ -105,7 +105,7 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.metadata(name))
     }
 
-    /// As [`Folder::remove`].
+    /// Removes a file, as [`Folder::remove`] does.
     ///
     /// # Errors
     /// As [`Folder::remove`].
@@ -113,7 +113,7 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(false), |(folder, name)| folder.remove(name))
     }
 
-    /// As [`Folder::remove_all`].
+    /// Removes a file or directory, as [`Folder::remove_all`] does.
     ///
     /// # Errors
     /// As [`Folder::remove_all`].
@@ -121,7 +121,7 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(false), |(folder, name)| folder.remove_all(name))
     }
 
-    /// As [`Folder::rename`]; makes the directory of `to` if it does not exist.
+    /// Renames a file, as [`Folder::rename`] does. Makes the directory of `to` if it does not exist.
     ///
     /// # Errors
     /// As [`Folder::rename`].
@@ -131,7 +131,7 @@ impl Tree {
         folder.rename(name, &other, new)
     }
 
-    /// As [`Folder::link`].
+    /// Makes a hard link, as [`Folder::link`] does.
     ///
     /// # Errors
     /// As [`Folder::link`].
@@ -143,7 +143,7 @@ impl Tree {
         folder.link(name, &other, new)
     }
 
-    /// As [`Folder::open_file`].
+    /// Opens a file, as [`Folder::open_file`] does.
     ///
     /// # Errors
     /// As [`Folder::open_file`].
@@ -151,7 +151,7 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.open_file(name))
     }
 
-    /// As [`Folder::read`].
+    /// Reads a file, as [`Folder::read`] does.
     ///
     /// # Errors
     /// As [`Folder::read`].
@@ -159,7 +159,8 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.read(name, most))
     }
 
-    /// As [`Folder::publish_noclobber`]; makes the directory if it does not exist, as the functions below.
+    /// Publishes a file, as [`Folder::publish_noclobber`] does. Makes its directory if it does not exist, as the functions
+    /// below do.
     ///
     /// # Errors
     /// As [`Folder::publish_noclobber`].
@@ -174,7 +175,7 @@ impl Tree {
         folder.publish_noclobber(name, data, mode, durability)
     }
 
-    /// As [`Folder::replace_atomic`].
+    /// Replaces a file, as [`Folder::replace_atomic`] does.
     ///
     /// # Errors
     /// As [`Folder::replace_atomic`].
@@ -189,7 +190,7 @@ impl Tree {
         folder.replace_atomic(name, data, mode, durability)
     }
 
-    /// As [`Folder::append`].
+    /// Appends to a file, as [`Folder::append`] does.
     ///
     /// # Errors
     /// As [`Folder::append`].
@@ -198,7 +199,7 @@ impl Tree {
         folder.append(name, data, mode)
     }
 
-    /// As [`Folder::touch`].
+    /// Touches a file, as [`Folder::touch`] does.
     ///
     /// # Errors
     /// As [`Folder::touch`].

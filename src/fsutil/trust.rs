@@ -191,7 +191,7 @@ pub struct TrustWalk {
 }
 
 impl TrustWalk {
-    /// As [`path_trust`], with the identity of the directory if it exists.
+    /// Checks a directory, as [`path_trust`] does. Returns its identity too, if it exists.
     ///
     /// # Errors
     /// As [`path_trust`].
