@@ -32,7 +32,7 @@ fn check_capacity(ours: &MpiComm, capacity: usize) -> Result<()> {
     if capacity >= ours.size() {
         return Ok(());
     }
-    Err(invalid(format!("capacity is {capacity}; it must be at least the {} ranks", ours.size())))
+    Err(invalid(format!("capacity is {capacity}; it must be at least the size of comm, {}", ours.size())))
 }
 
 pub(super) fn discover(comm: MPI_Comm, path: Result<&str>, capacity: usize) -> Result<Vec<i32>> {
