@@ -5,7 +5,7 @@
 use std::sync::LazyLock;
 
 use dijitso::codec::digest;
-use dijitso::params::{Environment, ValueOrigin, Params};
+use dijitso::params::{Environment, Params, ValueOrigin};
 use serde_json::Value;
 
 /// Returns the default parameters, independent of the files and variables of this machine.
