@@ -20,7 +20,8 @@ pub struct ProcessId {
     /// Digest of the boot identifier: the host, since it was started.
     pub boot: String,
     /// The PID namespace: containers have their own.
-    pub space: u64,
+    #[serde(rename = "space")]
+    pub pid_namespace: u64,
     /// The number of the process in that namespace.
     pub pid: u32,
     /// Time of its start, in clock ticks since the boot.
@@ -47,18 +48,18 @@ impl ProcessId {
     pub fn current() -> Self {
         let pid = std::process::id();
         match (namespace(), stat(pid)) {
-            (Some((boot, space)), Ok(stat)) => {
-                Self { boot: boot.clone(), space: *space, pid, start: stat.start }
+            (Some((boot, pid_namespace)), Ok(stat)) => {
+                Self { boot: boot.clone(), pid_namespace: *pid_namespace, pid, start: stat.start }
             }
-            _ => Self { boot: UNKNOWN_BOOT.to_owned(), space: 0, pid, start: 0 },
+            _ => Self { boot: UNKNOWN_BOOT.to_owned(), pid_namespace: 0, pid, start: 0 },
         }
     }
 
     /// Returns the state of the process. `Dead` only if that is certain.
     #[must_use]
     pub fn liveness(&self) -> Liveness {
-        let Some((boot, space)) = namespace() else { return Liveness::Unknown };
-        if self.boot != *boot || self.space != *space {
+        let Some((boot, pid_namespace)) = namespace() else { return Liveness::Unknown };
+        if self.boot != *boot || self.pid_namespace != *pid_namespace {
             return Liveness::Unknown;
         }
         match stat(self.pid) {
@@ -76,7 +77,7 @@ impl ProcessId {
     /// Returns the identity as a part of a file name; see [`ProcessId::from_tag`].
     #[must_use]
     pub fn tag(&self) -> String {
-        format!("{}.{:x}.{}.{}", self.boot, self.space, self.pid, self.start)
+        format!("{}.{:x}.{}.{}", self.boot, self.pid_namespace, self.pid, self.start)
     }
 
     /// Reads a [`ProcessId::tag`] at the beginning of a text. Ignores all that follows a `-`.
@@ -84,10 +85,10 @@ impl ProcessId {
     pub fn from_tag(text: &str) -> Option<Self> {
         let mut fields = text.split('-').next()?.split('.');
         let boot = fields.next().filter(|boot| boot.len() == 12)?.to_owned();
-        let space = u64::from_str_radix(fields.next()?, 16).ok()?;
+        let pid_namespace = u64::from_str_radix(fields.next()?, 16).ok()?;
         let pid = fields.next()?.parse().ok()?;
         let start = fields.next()?.parse().ok()?;
-        fields.next().is_none().then_some(Self { boot, space, pid, start })
+        fields.next().is_none().then_some(Self { boot, pid_namespace, pid, start })
     }
 }
 
@@ -147,8 +148,8 @@ fn namespace() -> Option<&'static (String, u64)> {
         if own.to_str()?.parse() != Ok(std::process::id()) {
             return None;
         }
-        let space = fs::metadata("/proc/self/ns/pid").ok()?.ino();
-        Some((boot(), space))
+        let pid_namespace = fs::metadata("/proc/self/ns/pid").ok()?.ino();
+        Some((boot(), pid_namespace))
     };
     NAMESPACE.get_or_init(find).as_ref()
 }

@@ -55,7 +55,7 @@ impl LeaseRecord {
     /// The contents of a file that cannot be read. It was made in one step, so its owner went down with the
     /// host.
     fn unreadable() -> Self {
-        let owner = ProcessId { boot: String::new(), space: 0, pid: 0, start: 0 };
+        let owner = ProcessId { boot: String::new(), pid_namespace: 0, pid: 0, start: 0 };
         Self { format: String::new(), owner, host: "an unknown host".to_owned(), number: 0 }
     }
 
