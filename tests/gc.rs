@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use dijitso::cache::Cache;
 use dijitso::cache::gc::Limits;
+use dijitso::jit::CommState;
 use dijitso::jit::callbacks::GenerateRequest;
-use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Request, Session, Source};
 use dijitso::parallel::threads::ThreadComm;
 use dijitso::params::Params;

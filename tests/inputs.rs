@@ -8,8 +8,8 @@ use std::process::Command;
 
 use dijitso::error::Result;
 use dijitso::inputs;
+use dijitso::jit::CommState;
 use dijitso::jit::callbacks::GenerateRequest;
-use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::parallel::threads::ThreadComm;
 use dijitso::params::Params;

@@ -25,8 +25,8 @@ use std::time::Duration;
 use std::{fs, io};
 
 use dijitso::error::{Error, Result};
+use dijitso::jit::CommState;
 use dijitso::jit::callbacks::GenerateRequest;
-use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Request, Session, Source};
 use dijitso::load::{Image, Loader};
 use dijitso::parallel::Communicator;

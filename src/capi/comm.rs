@@ -8,7 +8,7 @@ mod with_mpi {
     use std::time::Duration;
 
     use super::{Error, Kind, Result};
-    use crate::jit::ranks::CommState;
+    use crate::jit::CommState;
     use crate::parallel::mpi::{self, MpiComm};
 
     pub(in crate::capi) use mpi::RawComm as MPI_Comm;

@@ -146,7 +146,7 @@ fn on_communicator(
 ) -> Result<Library> {
     use crate::parallel::Communicator;
 
-    let (name, timeout) = crate::jit::ranks::waits(&request);
+    let (name, timeout) = crate::jit::name_and_timeout(&request);
     let comm = comm::attached(comm, name, timeout)?;
     comm.check_alive()?;
     let state = comm::state(&comm)?;

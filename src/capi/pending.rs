@@ -173,7 +173,7 @@ fn start_on_communicator(
 ) -> Result<dijitso_pending> {
     use crate::parallel::Communicator;
 
-    let (name, timeout) = crate::jit::ranks::waits(&request);
+    let (name, timeout) = crate::jit::name_and_timeout(&request);
     let comm = comm::attached(comm, name, timeout)?;
     comm.check_alive()?;
     let (session, state) = (Session::of_process(), comm::state(&comm)?);

@@ -1,4 +1,4 @@
-//! Bundles as files: what `dijitso export` and `dijitso import` do.
+//! Bundles as files, for `dijitso export` and `dijitso import`.
 
 #![forbid(unsafe_code)]
 
@@ -22,13 +22,13 @@ use crate::params::resolved::Resolved;
 use crate::signals::WithoutSignals;
 use crate::signature::Toolchain;
 
-/// Mode of a bundle, but for what the umask takes away: it is made to be given to others.
+/// The mode of a bundle, without the bits of the umask. Other users may read it.
 const MODE: u32 = 0o644;
 
-/// The signatures that `words` stand for (see [`crate::cache::select`]), else all.
+/// Returns the signatures that `words` select (see [`crate::cache::select`]); all if there are no words.
 ///
 /// # Errors
-/// For a word that stands for nothing, and when the cache cannot be read.
+/// `Kind::InvalidArgument` for a word that selects nothing, `Kind::Cache` if the cache cannot be read.
 pub fn select(cache: &Cache, words: Option<&[String]>) -> Result<Vec<String>> {
     match words {
         Some(words) => bundle::select(cache, words),
@@ -40,11 +40,11 @@ pub fn select(cache: &Cache, words: Option<&[String]>) -> Result<Vec<String>> {
     }
 }
 
-/// Writes these entries with all that they need to the file `to`, which appears whole or not at all; see
-/// [`OutputFile`] for what is no plain file. With `lenient`, what is not whole is left out.
+/// Writes these entries and their dependencies to the file `to`, which appears complete or not at all; see
+/// [`OutputFile`] for other kinds of files. With `lenient`, damaged entries are left out.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`].
+/// `Kind::Cache` if an entry is damaged, or the file cannot be written.
 pub fn export(cache: &Cache, signatures: &[String], lenient: bool, to: &Path) -> Result<Exported> {
     let mut file = create(to)?;
     let done = export_into(cache, signatures, lenient, &mut file, &mut |_| {})?;
@@ -52,26 +52,26 @@ pub fn export(cache: &Cache, signatures: &[String], lenient: bool, to: &Path) ->
     Ok(done)
 }
 
-/// Begins to write a bundle; see [`export`].
+/// Creates the file of a bundle; see [`export`].
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`].
+/// `Kind::Cache` if it cannot be created.
 pub fn create(to: &Path) -> Result<OutputFile> {
     OutputFile::create(to, MODE).map_err(|error| Error::file("cannot write", to, &error))
 }
 
-/// Ends a bundle.
+/// Completes the file of a bundle.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`].
+/// `Kind::Cache` if it cannot be written.
 pub fn finish(file: OutputFile, to: &Path) -> Result<()> {
     file.finish().map_err(|error| Error::file("cannot write", to, &error))
 }
 
-/// The same to something that is open, which says how far it is.
+/// Like [`export`], to an open stream. Reports each step to `progress`.
 ///
 /// # Errors
-/// As [`export`].
+/// `Kind::Cache` if an entry is damaged, or the stream cannot be written.
 pub fn export_into(
     cache: &Cache,
     signatures: &[String],
@@ -82,13 +82,13 @@ pub fn export_into(
     bundle::export(cache, signatures, lenient, toolchains, &mut BufWriter::new(WithoutSignals(to)), progress)
 }
 
-/// How long to wait for a program that writes to a FIFO.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+/// The longest wait for a program that writes to a FIFO.
+const FIFO_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Puts the entries of the bundle `from` into a cache.
 ///
 /// # Errors
-/// [`crate::error::Kind::Cache`] when it cannot be read, or is refused.
+/// `Kind::Cache` if the bundle cannot be read, is damaged, or cannot be published.
 pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<ImportReport> {
     let cannot = |error: io::Error| Error::file("cannot read", from, &error);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
@@ -99,7 +99,7 @@ pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<Impo
     }
     if kind.is_fifo() {
         let mut ready = [PollFd::new(&file, PollFlags::IN)];
-        if poll(&mut ready, Some(&PATIENCE)).map_err(|error| cannot(error.into()))? == 0 {
+        if poll(&mut ready, Some(&FIFO_TIMEOUT)).map_err(|error| cannot(error.into()))? == 0 {
             return Err(cannot(io::Error::other("no program writes to it")));
         }
     } else if !kind.is_char_device() {
@@ -110,11 +110,11 @@ pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<Impo
     import_from(cache, &mut file, options)
 }
 
-/// The same from something that can be read once, as a pipe: it is copied to an unnamed file first. No more is copied
-/// than its manifest says, and nothing if there is no room for it.
+/// Like [`import`], from a stream that can be read once, such as a pipe. Copies it to an unnamed file first: as many bytes
+/// as its manifest says, and none if the disk has not enough room.
 ///
 /// # Errors
-/// As [`import`].
+/// `Kind::Cache` if the stream cannot be copied, is damaged, or cannot be published.
 pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -> Result<ImportReport> {
     let params = cache.layout().params();
     let root = &params.temp_dir_root;
@@ -130,8 +130,8 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
     bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
 }
 
-/// What is to be known where the compilers of these entries are not: for each command, and each kind of processor that
-/// native flags stood for, what the latest of the entries was signed with.
+/// Returns the toolchains that an importing host without these compilers needs: for each command, and each kind of
+/// processor that native flags stood for, the toolchain in the signature of the latest entry.
 fn toolchains(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for record in records {
@@ -157,14 +157,14 @@ fn toolchains(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     latest.into_iter().map(|(key, (_, data))| (key, data)).collect()
 }
 
-/// What of an import a person should know besides.
+/// Remarks on an import, for people.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Remarks {
-    /// Sentences.
+    /// One sentence or two each.
     pub remarks: Vec<String>,
 }
 
-/// Looks at an import with the eyes of this machine.
+/// Returns what an import means for this host.
 #[must_use]
 pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
     let mut remarks = Vec::new();
@@ -180,14 +180,15 @@ pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
         let those: Vec<&Imported> = report.entries.iter().filter(|entry| !pick(entry).is_empty()).collect();
         those.first().map(|entry| (those.len(), pick(entry)[0].clone()))
     };
-    let looks = params.cache.check_inputs && !params.cache.signature_is_name;
-    if let Some((count, change)) = first(|entry| &entry.changed).filter(|_| looks) {
+    let checks_inputs = params.cache.check_inputs && !params.cache.signature_is_name;
+    if let Some((count, change)) = first(|entry| &entry.changed).filter(|_| checks_inputs) {
         remarks.push(format!(
             "{count} were built with headers or libraries that are other ones here ({change}), so they will not be \
              used; cache.check_inputs = false takes them as they are"
         ));
     }
-    if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| looks && !params.cache.frozen) {
+    if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| checks_inputs && !params.cache.frozen)
+    {
         remarks.push(format!(
             "{count} were built with headers or libraries that are not here ({path}), so they will be built again; \
              with cache.frozen = true they are used"
@@ -217,6 +218,7 @@ mod tests {
     use super::*;
     use crate::cache::build_spec::BuildSpec;
     use crate::cache::record;
+    use crate::jit::tests::test_params;
 
     fn record(version: &str, built_at: u64, flags: &[&str]) -> EntryRecord {
         EntryRecord {
@@ -237,15 +239,8 @@ mod tests {
     }
 
     #[test]
-    fn what_will_not_be_found_here_is_remarked() {
-        let around = crate::params::Environment {
-            variables: [("HOME", "/h".to_owned())].into(),
-            cwd: "/c".into(),
-            uid: 0,
-            system_dir: "/nonexistent".into(),
-        };
-        let mut params = crate::params::Params::in_environment(&around).unwrap();
-        params.set("build.cxx", "/nonexistent/c++").unwrap();
+    fn remarks_name_entries_that_this_host_cannot_use() {
+        let mut params = test_params(Path::new("/nonexistent"), &[("build.cxx", "/nonexistent/c++")]);
         let entry = Imported {
             signature: "s".into(),
             outcome: bundle::ImportOutcome::New,
@@ -256,8 +251,8 @@ mod tests {
             gone: vec!["/y.h".into()],
         };
         let report = ImportReport { entries: vec![entry], new_toolchains: 0, other_toolchains: 1 };
-        let told = remarks(&report, &params.resolve().unwrap()).remarks;
-        assert_eq!(told.len(), 5, "{told:?}");
+        let all = remarks(&report, &params.resolve().unwrap()).remarks;
+        assert_eq!(all.len(), 5, "{all:?}");
         params.set("cache.frozen", "true").unwrap();
         let frozen = remarks(&report, &params.resolve().unwrap()).remarks;
         assert_eq!(frozen.len(), 3, "{frozen:?}");
@@ -266,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_and_kind_of_processor_has_one_note_of_the_latest_entry() {
+    fn each_command_and_kind_of_processor_has_the_toolchain_of_the_latest_entry() {
         let records =
             [record("gcc 2", 20, &[]), record("gcc 1", 10, &[]), record("gcc 2", 5, &["-march=native"])];
         let found: BTreeMap<String, Toolchain> = toolchains(&records)

@@ -1,4 +1,4 @@
-//! What a host does for us: generate, and perhaps transport.
+//! The callbacks of a host: generate, and perhaps transport.
 
 #![forbid(unsafe_code)]
 
@@ -6,25 +6,25 @@ use crate::codec::copy;
 use crate::error::{Error, Kind, Result};
 use crate::signature::SourceText;
 
-/// What a generator hands over.
+/// The source that `generate` sets.
 #[derive(Clone, Debug, Default)]
 pub struct Source {
     /// The source code.
     pub code: Option<Vec<u8>>,
     /// The header, which the source and dependants may include as `<signature>.h`.
     pub header: Option<Vec<u8>>,
-    /// Signatures of completed calls; the library is linked to these.
+    /// Signatures of completed calls, to which the library is linked.
     pub dependencies: Vec<String>,
-    /// The reason, when the generator fails.
+    /// The reason, if the generator fails.
     pub error: Option<String>,
 }
 
-/// What a generator is told.
+/// The request that `generate` gets.
 #[derive(Clone, Copy, Debug)]
 pub struct GenerateRequest<'a> {
     /// The name.
     pub name: &'a str,
-    /// The signature; files are named after it.
+    /// The signature, which names the files.
     pub signature: &'a str,
     /// Section `generator` as JSON.
     pub generator: &'a str,
@@ -43,16 +43,16 @@ type WaitFn<'a> = dyn FnMut() -> std::result::Result<(), Code> + 'a;
 pub struct Callbacks<'a> {
     /// Makes source code; called on builders only and only on a miss.
     pub generate: Option<Box<GenerateFn<'a>>>,
-    /// Sends a blob to whoever receives.
+    /// Sends a closure to the receivers.
     pub send: Option<Box<SendFn<'a>>>,
-    /// Receives the blob that `send` was given.
+    /// Receives the closure that `send` got.
     pub receive: Option<Box<ReceiveFn<'a>>>,
     /// Returns when all ranks have called it.
     pub wait: Option<Box<WaitFn<'a>>>,
 }
 
 impl<'a> Callbacks<'a> {
-    /// Those of a call that gives the text itself, whose parameters are made by
+    /// Makes the callbacks of a call that gives the source text. Its parameters are made by
     /// [`with_text`](crate::params::resolved::Resolved::with_text).
     #[must_use]
     pub fn of_text(text: SourceText<'a>) -> Self {
@@ -70,20 +70,20 @@ impl<'a> Callbacks<'a> {
         Self { generate: Some(Box::new(generate)), ..Self::default() }
     }
 
-    /// Which callbacks are set, as a number that is compared between ranks.
+    /// Returns the callbacks that are set, as bits that ranks compare.
     pub(super) fn mask(&self) -> u32 {
         let set = [self.generate.is_some(), self.send.is_some(), self.receive.is_some(), self.wait.is_some()];
         set.iter().rev().fold(0, |mask, set| mask << 1 | u32::from(*set))
     }
 
-    /// The callbacks of a mask, by name.
+    /// Returns the names of the callbacks in a mask.
     pub(super) fn names(mask: u32) -> Vec<&'static str> {
         let all = ["generate", "send", "receive", "wait"];
         all.into_iter().enumerate().filter(|(at, _)| mask >> at & 1 == 1).map(|(_, name)| name).collect()
     }
 
-    pub(super) fn send(&mut self, blob: &[u8]) -> Result<()> {
-        self.send.as_mut().map_or(Ok(()), |send| send(blob)).map_err(|code| failed("send", code))
+    pub(super) fn send(&mut self, closure: &[u8]) -> Result<()> {
+        self.send.as_mut().map_or(Ok(()), |send| send(closure)).map_err(|code| failed("send", code))
     }
 
     pub(super) fn receive(&mut self) -> Result<Vec<u8>> {

@@ -1,8 +1,8 @@
-//! Whether `generate` would give something else than what an entry was built from (`cache.check_source`).
+//! `cache.check_source`: does `generate` return something else than what an entry was built from?
 //!
-//! The key of an entry is the name, so a generator that has changed is not asked on a hit. People who work on one have
-//! it asked all the same: by the process itself, on a communicator by rank 0, once for each name and process, because
-//! what memory answers has been checked before.
+//! The key of an entry is the name, so a hit does not ask a generator that has changed. If this parameter is set, it is
+//! asked all the same: by the process itself, on a communicator by rank 0; once for each name and process, because a
+//! memory hit has been checked before.
 
 #![forbid(unsafe_code)]
 
@@ -16,42 +16,38 @@ use crate::error::{Error, Kind, Result};
 use crate::parallel::{agree_min, on_root};
 use crate::params::resolved::{CheckSource, Resolved};
 
-use super::Session;
-use super::build_step::{SignedRequest, generate};
+use super::call::Call;
 use super::callbacks::Callbacks;
+use super::generate::generate;
 use super::nested;
-use super::ranks::Call;
+use super::request::SignedRequest;
 
 const STEP: &str = "asking generate whether the source has changed";
 
-/// What `generate` gives now, as far as records have it.
+/// Facts of the source that `generate` returns now, for comparison with records.
 #[derive(Serialize, Deserialize)]
-struct Given {
+struct CurrentSource {
+    /// Digest of the code.
     code: String,
+    /// Digest of the header.
     header: Option<String>,
     dependencies: Vec<String>,
-    /// Whether a call within it has built a library again.
+    /// True if a call within it has built a library again.
     rebuilt: bool,
 }
 
-impl Given {
-    fn ask(ticket: &SignedRequest<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<Self> {
-        let (source, nested) = generate(ticket, cache, callbacks, &ticket.context())?;
-        let mut dependencies: Vec<String> = Vec::new();
-        for dependency in source.dependencies {
-            if !dependencies.contains(&dependency) {
-                dependencies.push(dependency);
-            }
-        }
+impl CurrentSource {
+    fn generate(signed: &SignedRequest<'_>, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<Self> {
+        let (source, nested) = generate(signed, cache, callbacks, &signed.context())?;
         Ok(Self {
             code: hex(&digest(&source.code.unwrap_or_default())),
             header: source.header.map(|text| file_digest(&text).sha256),
-            dependencies,
+            dependencies: source.dependencies,
             rebuilt: nested.rebuilt,
         })
     }
 
-    /// In what it differs from what an entry was built from, in words.
+    /// Says in what it differs from the source of an entry; `None` if in nothing.
     fn changes(&self, record: &EntryRecord) -> Option<String> {
         let changed = [
             ("other code", self.code != record.source_sha256),
@@ -72,10 +68,10 @@ impl Given {
     }
 }
 
-/// Whether and how a call checks what it finds; the same on all ranks.
+/// Returns how a call checks what it finds; the same on all ranks.
 fn mode(params: &Resolved, callbacks: &Callbacks<'_>) -> CheckSource {
     if callbacks.generate.is_none() || params.text.is_some() {
-        // Nobody to ask, or a key that is the text.
+        // There is no generator to ask, or the source text is part of the key.
         return CheckSource::Never;
     }
     match params.cache.check_source {
@@ -84,101 +80,97 @@ fn mode(params: &Resolved, callbacks: &Callbacks<'_>) -> CheckSource {
     }
 }
 
-fn warn(ticket: &SignedRequest<'_>, change: &str) {
+fn warn(signed: &SignedRequest<'_>, change: &str) {
     log::warn!(
         "{}: {change}; the entry is used all the same (cache.check_source = warn): remove it (dijitso clean), call it \
          otherwise, or set cache.check_source = rebuild",
-        ticket.signature
+        signed.signature
     );
 }
 
-impl Session {
-    /// Checks what this process has found. True when it was taken out of the way and has to be built.
-    pub(super) fn check_source(
-        &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<bool> {
-        let mode = mode(ticket.request.params, callbacks);
-        if mode == CheckSource::Never {
-            return Ok(false);
-        }
-        let Some(record) = cache.record(&ticket.signature)? else { return Ok(false) };
-        let Some(change) = Given::ask(ticket, cache, callbacks)?.changes(&record) else { return Ok(false) };
-        // Processes that this one tells what it has built have perhaps found the entry, and listen to nobody.
-        let alone = callbacks.send.is_none() && callbacks.wait.is_none();
-        if mode == CheckSource::Warn || !(alone || nested::is_nested()) {
-            warn(ticket, &change);
-            return Ok(false);
-        }
-        cache.retire(&record, &change)?;
-        nested::note_rebuilt();
-        Ok(true)
+/// Checks the entry that this process has found. Returns true if it was out of date and retired, so that it is built
+/// again.
+pub(super) fn check_source(
+    signed: &SignedRequest<'_>,
+    cache: &Cache,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<bool> {
+    let mode = mode(signed.request.params, callbacks);
+    if mode == CheckSource::Never {
+        return Ok(false);
     }
+    let Some(record) = cache.record(&signed.signature)? else { return Ok(false) };
+    let source = CurrentSource::generate(signed, cache, callbacks)?;
+    let Some(change) = source.changes(&record) else { return Ok(false) };
+    // With `send` or `wait`, other processes may have found the entry already and do not wait for a new one.
+    let alone = callbacks.send.is_none() && callbacks.wait.is_none();
+    if mode == CheckSource::Warn || !(alone || nested::is_nested()) {
+        warn(signed, &change);
+        return Ok(false);
+    }
+    cache.retire(&record, &change)?;
+    nested::note_rebuilt();
+    Ok(true)
 }
 
-impl Call<'_> {
-    /// Checks what the ranks will find. Entries that are out of date are out of the way afterwards if they are to be
-    /// built again. Collective; what comes next does not depend on it.
-    pub(super) fn check_source(
-        &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<()> {
-        let mode = mode(self.request.params, callbacks);
-        if mode == CheckSource::Never {
-            return Ok(());
-        }
-        self.agree_all_groups(STEP, self.check_source_of_class(mode, ticket, cache, callbacks))
+/// Checks the entries that the ranks of a call will find, and retires those that are out of date and to be built again.
+/// Collective; the next collective does not depend on the result.
+pub(super) fn check_source_on(
+    call: &Call<'_>,
+    signed: &SignedRequest<'_>,
+    cache: &Cache,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<()> {
+    let mode = mode(call.request.params, callbacks);
+    if mode == CheckSource::Never {
+        return Ok(());
     }
+    call.agree_all_groups(STEP, check_source_of_group(call, mode, signed, cache, callbacks))
+}
 
-    fn check_source_of_class(
-        &self,
-        mode: CheckSource,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<()> {
-        let (comm, signature) = (self.comm(), ticket.signature.as_str());
-        let looks = !self.is_follower();
-        let mut record = None;
-        // The minimum of the complement: whether any rank has an entry.
-        let mut none = [0];
-        agree_min(comm, "looking into the cache", &mut none, |none| {
-            record = if looks { cache.record(signature)? } else { None };
-            none[0] = u64::from(record.is_none());
-            Ok(())
-        })?;
-        if none == [1] {
-            return Ok(());
-        }
-        let given = on_root(comm, STEP, || {
-            let given = Given::ask(ticket, cache, callbacks)?;
-            serde_json::to_vec(&given).map_err(|error| Error::new(Kind::Internal, error.to_string()))
-        })?;
-        let mut change = None;
-        let mut first = [u64::MAX];
-        agree_min(comm, STEP, &mut first, |first| {
-            let given: Given = serde_json::from_slice(&given)
-                .map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
-            change = record.as_ref().and_then(|record| given.changes(record));
-            if let (Some(record), Some(change)) = (&record, &change) {
-                first[0] = comm.rank() as u64;
-                if mode == CheckSource::Rebuild {
-                    cache.retire(record, change)?;
-                }
-            }
-            Ok(())
-        })?;
-        if mode == CheckSource::Warn && first[0] != u64::MAX {
-            let mut text = change.unwrap_or_default().into_bytes();
-            comm.broadcast(usize::try_from(first[0]).unwrap_or_default(), &mut text)?;
-            if comm.rank() == 0 {
-                warn(ticket, &String::from_utf8_lossy(&text));
+fn check_source_of_group(
+    call: &Call<'_>,
+    mode: CheckSource,
+    signed: &SignedRequest<'_>,
+    cache: &Cache,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<()> {
+    let (comm, signature) = (call.comm(), signed.signature.as_str());
+    let mut record = None;
+    // 0 if any rank has an entry.
+    let mut all_miss = [0];
+    agree_min(comm, "looking into the cache", &mut all_miss, |all_miss| {
+        record = if call.is_follower() { None } else { cache.record(signature)? };
+        all_miss[0] = u64::from(record.is_none());
+        Ok(())
+    })?;
+    if all_miss == [1] {
+        return Ok(());
+    }
+    let source = on_root(comm, STEP, || {
+        let source = CurrentSource::generate(signed, cache, callbacks)?;
+        serde_json::to_vec(&source).map_err(|error| Error::new(Kind::Internal, error.to_string()))
+    })?;
+    let mut change = None;
+    let mut first_changed = [u64::MAX];
+    agree_min(comm, STEP, &mut first_changed, |first_changed| {
+        let source: CurrentSource =
+            serde_json::from_slice(&source).map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
+        change = record.as_ref().and_then(|record| source.changes(record));
+        if let (Some(record), Some(change)) = (&record, &change) {
+            first_changed[0] = comm.rank() as u64;
+            if mode == CheckSource::Rebuild {
+                cache.retire(record, change)?;
             }
         }
         Ok(())
+    })?;
+    if mode == CheckSource::Warn && first_changed[0] != u64::MAX {
+        let mut text = change.unwrap_or_default().into_bytes();
+        comm.broadcast(usize::try_from(first_changed[0]).unwrap_or_default(), &mut text)?;
+        if comm.rank() == 0 {
+            warn(signed, &String::from_utf8_lossy(&text));
+        }
     }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! What a process answers from memory: loaded libraries, each once, and the calls that they answer.
+//! Memory hits: the libraries that a process has loaded, each once, and the calls that they answer.
 
 #![forbid(unsafe_code)]
 
@@ -14,64 +14,61 @@ use std::sync::{Arc, Mutex, RwLock};
 use foldhash::fast::FixedState;
 
 use crate::codec::Digest32;
-use crate::sync::recover;
+use crate::sync::{lock, recover};
 
 use super::library::Library;
-use super::lock;
 
-/// Libraries that calls with the same name and parameters are answered with. What was put in stays as it is.
+/// The libraries of earlier calls, by name and parameters. An entry never changes.
 ///
-/// A look mostly neither locks, nor allocates, nor writes anything that other threads read: each thread remembers what
-/// it was told last.
+/// A lookup mostly neither locks, nor allocates, nor writes anything that other threads read: each thread has a small
+/// table of its last hits.
 pub(crate) struct HitCache {
-    /// No other has it, not even when this is gone: by it threads know what they remember from here.
-    number: u64,
+    /// Unique in the process, also after the cache is dropped: it marks the hits of this cache in the tables of threads.
+    id: u64,
     by_params: RwLock<HashMap<Digest32, ByName>>,
 }
 
 type ByName = HashMap<Arc<[u8]>, Library>;
 
-/// What a thread remembers: an answer in each place, which belongs to the hash of the question.
-struct Answer {
-    number: u64,
+/// A hit in the table of a thread. Its slot follows from the hash of name and parameters.
+struct MemoryHit {
+    cache: u64,
     params: Digest32,
     name: Arc<[u8]>,
     library: Library,
 }
 
-/// How many answers a thread remembers, of some ninety bytes each.
-const REMEMBERED: usize = 256;
+/// The slots in the table of a thread, of some ninety bytes each.
+const SLOTS: usize = 256;
 
 thread_local! {
-    static ANSWERS: RefCell<Vec<Option<Answer>>> = const { RefCell::new(Vec::new()) };
+    static HITS: RefCell<Vec<Option<MemoryHit>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Default for HitCache {
     fn default() -> Self {
-        static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        Self { number: NUMBERS.fetch_add(1, Ordering::Relaxed), by_params: RwLock::default() }
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT_ID.fetch_add(1, Ordering::Relaxed), by_params: RwLock::default() }
     }
 }
 
 impl HitCache {
-    /// Gives `take` the library that such a call was answered with. Of names that cannot be there is none.
+    /// Gives `take` the library of such a call; `None` if there was none. The name may be invalid.
     pub(crate) fn get<T>(
         &self,
         name: &[u8],
         params: &Digest32,
         take: impl FnOnce(&Library) -> T,
     ) -> Option<T> {
-        let at = self.slot(name, params);
-        let is_it = |answer: &&Answer| {
-            answer.number == self.number && *answer.name == *name && answer.params == *params
-        };
+        let slot = self.slot(name, params);
+        let matches = |hit: &&MemoryHit| hit.cache == self.id && *hit.name == *name && hit.params == *params;
         let mut take = Some(take);
-        let remembered = ANSWERS.try_with(|answers| {
-            let answers = answers.try_borrow().ok()?;
-            let answer = answers.get(at)?.as_ref().filter(is_it)?;
-            take.take().map(|take| take(&answer.library))
+        let of_thread = HITS.try_with(|hits| {
+            let hits = hits.try_borrow().ok()?;
+            let hit = hits.get(slot)?.as_ref().filter(matches)?;
+            take.take().map(|take| take(&hit.library))
         });
-        if let Ok(Some(taken)) = remembered {
+        if let Ok(Some(taken)) = of_thread {
             return Some(taken);
         }
         let (name, library) = {
@@ -80,44 +77,44 @@ impl HitCache {
             (Arc::clone(name), library.clone())
         };
         let taken = take.map(|take| take(&library));
-        let answer = Answer { number: self.number, params: *params, name, library };
-        // A thread that is ending has nothing to remember.
-        let _ = ANSWERS.try_with(|answers| {
-            if let Ok(mut answers) = answers.try_borrow_mut() {
-                if answers.is_empty() {
-                    answers.resize_with(REMEMBERED, || None);
+        let hit = MemoryHit { cache: self.id, params: *params, name, library };
+        // The table of a thread that is ending is gone.
+        let _ = HITS.try_with(|hits| {
+            if let Ok(mut hits) = hits.try_borrow_mut() {
+                if hits.is_empty() {
+                    hits.resize_with(SLOTS, || None);
                 }
-                answers[at] = Some(answer);
+                hits[slot] = Some(hit);
             }
         });
         taken
     }
 
     fn slot(&self, name: &[u8], params: &Digest32) -> usize {
-        // Of a digest any part will do.
+        // Any part of a digest is a hash.
         let [a, b, c, d, e, f, g, h, ..] = *params;
-        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ self.number;
+        let seed = u64::from_le_bytes([a, b, c, d, e, f, g, h]) ^ self.id;
         let mut hasher = FixedState::with_seed(0).build_hasher();
         hasher.write_u64(seed);
         hasher.write(name);
-        usize::try_from(hasher.finish() % REMEMBERED as u64).unwrap_or_default()
+        usize::try_from(hasher.finish() % SLOTS as u64).unwrap_or_default()
     }
 
     pub(crate) fn put(&self, name: &str, params: Digest32, library: &Library) {
         let mut by_params = recover(self.by_params.write());
         let by_name = by_params.entry(params).or_default();
-        // Where two threads have made the same call, what the first one was given stays.
+        // If two threads have made the same call, the library of the first stays.
         by_name.entry(name.as_bytes().into()).or_insert_with(|| library.clone());
     }
 }
 
-/// The libraries of a process by path, told apart by the digests of their files.
+/// The libraries of a process, by path and by the digest of the file.
 #[derive(Default)]
 pub(super) struct LoadedLibraries {
     by_path: Mutex<HashSet<Versions>>,
 }
 
-/// At least one library, of one path: that stands in the libraries.
+/// The libraries of one path; at least one. The path is that of the libraries.
 struct Versions(Vec<(Digest32, Library)>);
 
 impl Versions {
@@ -127,7 +124,8 @@ impl Versions {
     }
 }
 
-/// By the bytes of the path, which are taken in ten times faster than its parts: all paths come from the same place.
+/// Borrows the path as bytes, which are hashed ten times faster than its components. All paths come from `Layout`, so
+/// the same path always has the same bytes.
 impl Borrow<OsStr> for Versions {
     fn borrow(&self) -> &OsStr {
         self.0.first().map_or(OsStr::new(""), |(_, library)| library.path().as_os_str())
@@ -149,12 +147,12 @@ impl PartialEq for Versions {
 impl Eq for Versions {}
 
 impl LoadedLibraries {
-    /// The library of this path and digest, as it is when it is loaded, or as it is when it is not.
+    /// Returns the library of this path and digest that is loaded, or the one that is not.
     pub(super) fn get(&self, path: &Path, digest: &Digest32, loaded: bool) -> Option<Library> {
         lock(&self.by_path).get(path.as_os_str())?.find(digest, loaded).cloned()
     }
 
-    /// Whether any library of this path has been loaded.
+    /// Returns whether any library of this path has been loaded.
     pub(super) fn has(&self, path: &Path) -> bool {
         let by_path = lock(&self.by_path);
         by_path
@@ -162,16 +160,16 @@ impl LoadedLibraries {
             .is_some_and(|versions| versions.0.iter().any(|(_, library)| library.is_loaded()))
     }
 
-    /// Keeps a library. Gives the one that is kept: that of another thread, where it was faster.
-    pub(super) fn keep(&self, digest: Digest32, library: Library) -> Library {
+    /// Stores a library. Returns the stored one, which is that of another thread if it was faster.
+    pub(super) fn intern(&self, digest: Digest32, library: Library) -> Library {
         let mut by_path = lock(&self.by_path);
         let mut versions =
             by_path.take(library.path().as_os_str()).unwrap_or_else(|| Versions(Vec::with_capacity(1)));
-        let kept = versions.find(&digest, library.is_loaded()).cloned().unwrap_or_else(|| {
+        let interned = versions.find(&digest, library.is_loaded()).cloned().unwrap_or_else(|| {
             versions.0.push((digest, library.clone()));
             library
         });
         by_path.insert(versions);
-        kept
+        interned
     }
 }

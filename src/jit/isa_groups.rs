@@ -1,29 +1,29 @@
-//! Kinds of machines among the ranks, and classes of ranks that share a signature.
+//! Groups of ranks that need the same library, because the compiler builds the same code on their hosts.
 //!
-//! Flags such as `-march=native` give other code on other processors, so that ranks on different kinds of machines
-//! need libraries of different signatures. Whether there are different kinds is found out in the reduction that begins
-//! every call: where all machines are alike, as they mostly are, this costs nothing.
+//! Flags such as `-march=native` give different code on different processors, so ranks on different kinds of hosts need
+//! libraries with different signatures. The reduction that begins every call finds out whether there are different
+//! kinds: if all hosts are alike, as they mostly are, this costs nothing.
 //!
-//! Where they are not, one rank of each kind asks its compiler what the flags stand for. Kinds with the same answer
-//! are one class; a class has one signature, and a communicator of its own for as long as its ranks work on it.
+//! If they are not, one rank of each kind asks its compiler what the flags stand for. Kinds with the same answer are
+//! one group. A group has one signature, and a communicator of its own while its ranks build.
 
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::build::toolchain::{cpu, native};
 use crate::codec::{Digest32, Writer, digest};
 use crate::error::{Error, Kind, Result};
-use crate::parallel::{Communicator, agree, all_same, gather_bytes, on_root, same_votes};
+use crate::parallel::{Communicator, agree, gather_bytes, on_root, same_votes};
 use crate::params::resolved::Resolved;
 use crate::signature::Toolchain;
+use crate::sync::lock;
 
-use super::lock;
+use super::epoch_cache::{EpochCache, SharedComm, SubComms};
 
-/// What a rank's machine is as far as a call is concerned, and for which compiler and flags.
+/// The host of a rank, as a call sees it: its architecture, and its processor if the flags depend on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct HostIsa {
     compiler: Vec<String>,
@@ -32,11 +32,11 @@ pub(super) struct HostIsa {
 }
 
 impl HostIsa {
-    /// This rank's machine under these parameters.
+    /// Describes the host of this rank for a call with these parameters.
     pub(super) fn new(params: &Resolved) -> Self {
         let flags = native::flags(&params.build);
         let mut writer = Writer::new(b"machine");
-        // With the name alone for a signature, the caller answers for everything.
+        // If the signature is the name, the caller answers for everything.
         if !params.cache.signature_is_name {
             writer.bytes(std::env::consts::ARCH.as_bytes());
             if flags.is_some() {
@@ -45,29 +45,32 @@ impl HostIsa {
         }
         Self { compiler: params.build.compiler.clone(), flags, digest: digest(&writer.finish()) }
     }
-}
 
-/// How many votes [`Kinds::votes`] has.
-pub(super) const VOTES: usize = 10;
+    /// Returns votes, to be reduced to their minimum, on whether all hosts are alike.
+    pub(super) fn votes(&self) -> [u64; 8] {
+        same_votes(&self.digest)
+    }
+}
 
 /// The ranks that share a signature with this one.
 #[derive(Clone)]
 pub(super) struct IsaGroup {
-    /// What they sign with.
+    /// The toolchain that goes into their signature.
     pub(super) toolchain: Toolchain,
-    /// `None` when they are all ranks.
-    pub(super) part: Option<Arc<SubComm>>,
+    /// `None` if the group is all ranks.
+    pub(super) sub_comm: Option<Arc<SubComm>>,
 }
 
 impl IsaGroup {
-    /// All ranks, who sign with this.
+    /// The group of all ranks.
     pub(super) fn all(toolchain: Toolchain) -> Self {
-        Self { toolchain, part: None }
+        Self { toolchain, sub_comm: None }
     }
 
-    /// For each rank of the class the lowest of the class that shares its directory, from the same for all ranks.
+    /// For each rank of the group, the lowest rank of the group that shares its directory; both are numbered within the
+    /// group. `of_all` is the same for all ranks.
     pub(super) fn leaders(&self, of_all: &[usize]) -> Vec<usize> {
-        self.part.as_ref().map_or_else(|| of_all.to_vec(), |part| restrict(of_all, &part.members))
+        self.sub_comm.as_ref().map_or_else(|| of_all.to_vec(), |sub_comm| restrict(of_all, &sub_comm.members))
     }
 }
 
@@ -77,118 +80,106 @@ fn restrict(leaders: &[usize], members: &[usize]) -> Vec<usize> {
     members.iter().map(|member| first(&leader(member))).collect()
 }
 
-/// What the ranks of a communicator have agreed on about their machines; the same on all of them.
+/// Knowledge of the ranks of a communicator about the processors of their hosts.
 #[derive(Default)]
 pub(super) struct IsaGroups {
-    /// Where all machines are alike.
+    /// The toolchain, if all hosts are alike.
     toolchains: Mutex<HashMap<HostIsa, Toolchain>>,
-    /// Where they are not; with the number of the finding, by which ranks see that they mean the same one.
-    classes: Mutex<HashMap<HostIsa, (u64, IsaGroup)>>,
-    findings: AtomicU64,
-    /// By the class of each rank, named by its lowest rank.
-    parts: Mutex<HashMap<Vec<usize>, Arc<SubComm>>>,
+    /// The group of this rank, if they are not.
+    groups: EpochCache<HostIsa, IsaGroup>,
+    sub_comms: SubComms,
 }
 
 impl IsaGroups {
-    /// Votes to be reduced to their minimum: whether all ranks have the same machine, and else whether all have the
-    /// same classes in mind.
-    pub(super) fn votes(&self, machine: &HostIsa) -> [u64; VOTES] {
-        let number = lock(&self.classes).get(machine).map_or(u64::MAX, |(number, _)| *number);
-        let mut votes = [0; VOTES];
-        let (same, known) = votes.split_at_mut(8);
-        same.copy_from_slice(&same_votes(&machine.digest));
-        known.copy_from_slice(&[number, !number]);
-        votes
+    /// Returns votes, to be reduced to their minimum, on whether all ranks know the same groups.
+    pub(super) fn votes(&self, isa: &HostIsa) -> [u64; 2] {
+        self.groups.votes(isa)
     }
 
-    /// The class of this rank. Collective, where the ranks have not agreed on it before.
+    /// Returns the group of this rank. Collective if the ranks have not agreed on it before.
     ///
-    /// `votes` are the reduced ones; `ask` finds out what the compiler is on this machine.
-    pub(super) fn group(
+    /// `all_alike` and `votes` come from the reduction; `ask` asks the compiler of this host what it is.
+    pub(super) fn get(
         &self,
         comm: &dyn Communicator,
-        machine: &HostIsa,
-        votes: &[u64],
+        isa: &HostIsa,
+        all_alike: bool,
+        votes: &[u64; 2],
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<IsaGroup> {
-        let (same, known) = votes.split_at(8);
-        if all_same(same) {
-            return self.of_one_isa(comm, machine, ask).map(IsaGroup::all);
+        if all_alike {
+            return self.toolchain_of_all(comm, isa, ask).map(IsaGroup::all);
         }
-        let class = lock(&self.classes).get(machine).cloned();
-        match class {
-            Some((_, class)) if all_same(known) => Ok(class),
-            _ => self.of_several_isas(comm, machine, ask),
+        match self.groups.agreed(isa, votes) {
+            Some(group) => Ok(group),
+            None => self.discover(comm, isa, ask),
         }
     }
 
     /// Rank 0 asks, once for each communicator and compiler.
-    fn of_one_isa(
+    fn toolchain_of_all(
         &self,
         comm: &dyn Communicator,
-        machine: &HostIsa,
+        isa: &HostIsa,
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<Toolchain> {
-        let known = lock(&self.toolchains).get(machine).cloned();
+        let known = lock(&self.toolchains).get(isa).cloned();
         if let Some(toolchain) = known {
             return Ok(toolchain);
         }
         let toolchain = decode(&on_root(comm, ASKING, || encode(&ask()))?)?;
-        // A compiler that is not there may be there at the next call.
+        // A missing compiler may be there at the next call.
         if !toolchain.is_unknown() {
-            lock(&self.toolchains).insert(machine.clone(), toolchain.clone());
+            lock(&self.toolchains).insert(isa.clone(), toolchain.clone());
         }
         Ok(toolchain)
     }
 
-    /// The lowest rank of each kind asks; those who get the same answer are a class.
-    fn of_several_isas(
+    /// The lowest rank of each kind of host asks; kinds with the same answer are a group.
+    fn discover(
         &self,
         comm: &dyn Communicator,
-        machine: &HostIsa,
+        isa: &HostIsa,
         ask: impl FnOnce() -> Toolchain,
     ) -> Result<IsaGroup> {
         let rank = comm.rank();
         comm.enter(ASKING);
-        let kinds = comm.all_gather(&machine.digest)?;
-        let kinds: Vec<&[u8]> = kinds.chunks_exact(machine.digest.len()).collect();
+        let kinds = comm.all_gather(&isa.digest)?;
+        let kinds: Vec<&[u8]> = kinds.chunks_exact(isa.digest.len()).collect();
         let speaker = |rank: usize| kinds.iter().position(|kind| *kind == kinds[rank]).unwrap_or(rank);
-        let mine =
+        let own =
             agree(comm, ASKING, || if speaker(rank) == rank { encode(&ask()) } else { Ok(Vec::new()) })?;
-        let answers = gather_bytes(comm, &mine)?;
+        let answers = gather_bytes(comm, &own)?;
 
         // From here to the split everything is computed from the same bytes on all ranks.
         let answer = |rank: usize| &answers[speaker(rank)];
-        let class = |rank: usize| (0..rank).find(|other| answer(*other) == answer(rank)).unwrap_or(rank);
-        let classes: Vec<usize> = (0..answers.len()).map(class).collect();
+        let group = |rank: usize| (0..rank).find(|other| answer(*other) == answer(rank)).unwrap_or(rank);
+        let groups: Vec<usize> = (0..answers.len()).map(group).collect();
         let toolchains: Vec<Toolchain> =
             (0..answers.len()).map(|rank| decode(answer(rank))).collect::<Result<_>>()?;
-        let part =
-            if classes.iter().all(|class| *class == 0) { None } else { Some(self.part(comm, &classes)?) };
-        let class = IsaGroup { toolchain: toolchains[rank].clone(), part };
-        // A compiler that is not there may be there at the next call.
+        let sub_comm = if groups.iter().all(|group| *group == 0) {
+            None
+        } else {
+            Some(Arc::new(self.sub_comm(comm, &groups)?))
+        };
+        let group = IsaGroup { toolchain: toolchains[rank].clone(), sub_comm };
+        // A missing compiler may be there at the next call.
         if !toolchains.iter().any(Toolchain::is_unknown) {
-            let number = self.findings.fetch_add(1, Ordering::Relaxed);
-            lock(&self.classes).insert(machine.clone(), (number, class.clone()));
+            self.groups.insert(isa.clone(), group.clone());
         }
-        Ok(class)
+        Ok(group)
     }
 
-    /// The communicator of this rank's class, made once for each division of the ranks.
-    fn part(&self, comm: &dyn Communicator, classes: &[usize]) -> Result<Arc<SubComm>> {
-        let known = lock(&self.parts).get(classes).cloned();
-        if let Some(part) = known {
-            return Ok(part);
-        }
+    /// Returns the communicator of this rank's group. `groups` names the group of each rank by its lowest rank.
+    fn sub_comm(&self, comm: &dyn Communicator, groups: &[usize]) -> Result<SubComm> {
         let rank = comm.rank();
-        let part = comm.split(classes[rank]);
-        let part = Arc::new(SubComm {
-            comm: agree(comm, "making a communicator of the ranks on one kind of machine", || part)?,
-            members: (0..classes.len()).filter(|other| classes[*other] == classes[rank]).collect(),
-            whole: (rank, comm.size()),
-        });
-        lock(&self.parts).insert(classes.to_vec(), Arc::clone(&part));
-        Ok(part)
+        let sub_comm = self.sub_comms.split(
+            comm,
+            groups,
+            "making a communicator of the ranks on one kind of machine",
+        )?;
+        let members = (0..groups.len()).filter(|other| groups[*other] == groups[rank]).collect();
+        Ok(SubComm { comm: sub_comm, members, rank, size: comm.size() })
     }
 }
 
@@ -202,13 +193,15 @@ fn decode(bytes: &[u8]) -> Result<Toolchain> {
     serde_json::from_slice(bytes).map_err(|error| Error::new(Kind::Internal, error.to_string()))
 }
 
-/// Some ranks of a communicator, who keep the numbers that they have there in what they say of themselves.
+/// Some ranks of a communicator. Error messages give their ranks in the whole communicator.
 pub(super) struct SubComm {
-    comm: Arc<dyn Communicator + Send + Sync>,
-    /// Their ranks in the whole.
+    comm: SharedComm,
+    /// The ranks of the members in the whole communicator.
     members: Vec<usize>,
-    /// This rank in the whole, and its size.
-    whole: (usize, usize),
+    /// This rank in the whole communicator.
+    rank: usize,
+    /// The size of the whole communicator.
+    size: usize,
 }
 
 impl Communicator for SubComm {
@@ -265,17 +258,18 @@ impl Communicator for SubComm {
     }
 
     fn locate(&self, error: Error) -> Error {
-        error.on_rank(self.whole.0, self.whole.1, self.host())
+        error.on_rank(self.rank, self.size, self.host())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::parallel::all_same;
     use crate::parallel::threads::run;
 
     #[test]
-    fn leaders_of_a_class_are_counted_within_it() {
+    fn leaders_of_a_group_are_numbered_within_it() {
         // Directories: ranks 0 1 3 and 2 4 5.
         let leaders = [0, 0, 2, 0, 2, 2];
         assert_eq!(restrict(&leaders, &[1, 3, 4, 5]), [0, 0, 2, 2]);
@@ -283,42 +277,49 @@ mod tests {
         assert_eq!(restrict(&leaders, &[0, 1, 2, 3, 4, 5]), leaders);
     }
 
-    fn machine(kind: usize) -> HostIsa {
+    fn isa(kind: usize) -> HostIsa {
         HostIsa { compiler: vec!["c++".into()], flags: Some(Vec::new()), digest: digest(&[kind as u8]) }
     }
 
-    /// One call on ranks of these kinds, where the compiler on each kind gives this answer: the class's members (empty
-    /// for all) and answer, how often this rank was asked, and the number of collectives.
-    fn class(
+    /// Returns whether all hosts are alike, and the votes on the groups, after one reduction.
+    fn reduced_votes(comm: &dyn Communicator, groups: &IsaGroups, isa: &HostIsa) -> (bool, [u64; 2]) {
+        let mut votes = [&isa.votes()[..], &groups.votes(isa)].concat();
+        comm.min(&mut votes).unwrap();
+        let (alike, groups) = votes.split_at(8);
+        (all_same(alike), groups.try_into().unwrap())
+    }
+
+    /// Makes one call on ranks of these kinds; the compiler of each kind gives one of `answers`. Returns the members of
+    /// the group (empty if all) and its answer, how often this rank was asked, and the number of collectives.
+    fn group(
         comm: &crate::parallel::threads::ThreadComm,
-        kinds: &IsaGroups,
+        groups: &IsaGroups,
         of_rank: &[usize],
         answers: &[&str],
     ) -> (Vec<usize>, String, usize, usize) {
         let kind = of_rank[comm.rank()];
-        let machine = machine(kind);
+        let isa = isa(kind);
         let before = comm.collectives();
-        let mut votes = kinds.votes(&machine);
-        comm.min(&mut votes).unwrap();
+        let (all_alike, votes) = reduced_votes(comm, groups, &isa);
         let mut asked = 0;
-        let class = kinds.group(comm, &machine, &votes, || {
+        let group = groups.get(comm, &isa, all_alike, &votes, || {
             asked += 1;
             let identity = if answers[kind] == "unknown" { "unknown" } else { "c++ 1" };
             Toolchain { identity: identity.into(), target: "t".into(), isa: answers[kind].into() }
         });
-        let class = class.unwrap();
-        // All have left the class's collectives.
+        let group = group.unwrap();
+        // All have left the collectives of the group.
         comm.min(&mut [0]).unwrap();
-        let members = class.part.map(|part| part.members.clone()).unwrap_or_default();
-        (members, class.toolchain.isa, asked, comm.collectives() - before - 1)
+        let members = group.sub_comm.map(|sub_comm| sub_comm.members.clone()).unwrap_or_default();
+        (members, group.toolchain.isa, asked, comm.collectives() - before - 1)
     }
 
     #[test]
-    fn machines_that_are_alike_cost_one_broadcast_and_later_nothing() {
+    fn hosts_that_are_alike_cost_one_broadcast_and_later_nothing() {
         let results = run(3, |comm| {
-            let kinds = IsaGroups::default();
-            let first = class(comm, &kinds, &[0, 0, 0], &["a"]);
-            (first, class(comm, &kinds, &[0, 0, 0], &["a"]))
+            let groups = IsaGroups::default();
+            let first = group(comm, &groups, &[0, 0, 0], &["a"]);
+            (first, group(comm, &groups, &[0, 0, 0], &["a"]))
         });
         for (rank, (first, second)) in results.into_iter().enumerate() {
             assert_eq!(first, (vec![], "a".into(), usize::from(rank == 0), 2));
@@ -327,12 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn kinds_with_other_answers_are_classes_and_are_remembered() {
+    fn kinds_with_different_answers_are_groups_and_are_remembered() {
         let results = run(5, |comm| {
-            let kinds = IsaGroups::default();
+            let groups = IsaGroups::default();
             let of_rank = [2, 0, 0, 2, 1];
-            let first = class(comm, &kinds, &of_rank, &["a", "b", "c"]);
-            (first, class(comm, &kinds, &of_rank, &["", "", ""]))
+            let first = group(comm, &groups, &of_rank, &["a", "b", "c"]);
+            (first, group(comm, &groups, &of_rank, &["", "", ""]))
         });
         let members = [vec![0, 3], vec![1, 2], vec![1, 2], vec![0, 3], vec![4]];
         for (rank, (first, second)) in results.into_iter().enumerate() {
@@ -349,12 +350,12 @@ mod tests {
 
     /// Kernels describe the same processor in different words; what counts is what the compiler makes of it.
     #[test]
-    fn kinds_with_the_same_answer_are_one_class() {
+    fn kinds_with_the_same_answer_are_one_group() {
         let results = run(4, |comm| {
-            let kinds = IsaGroups::default();
-            let first = class(comm, &kinds, &[0, 1, 0, 2], &["a", "a", "a"]);
-            let second = class(comm, &kinds, &[0, 1, 0, 2], &["", "", ""]);
-            let third = class(comm, &kinds, &[1, 2, 2, 1], &["", "a", "b"]);
+            let groups = IsaGroups::default();
+            let first = group(comm, &groups, &[0, 1, 0, 2], &["a", "a", "a"]);
+            let second = group(comm, &groups, &[0, 1, 0, 2], &["", "", ""]);
+            let third = group(comm, &groups, &[1, 2, 2, 1], &["", "a", "b"]);
             (first.0, first.1, second.3, third.0)
         });
         let third = [vec![0, 3], vec![1, 2], vec![1, 2], vec![0, 3]];
@@ -366,8 +367,8 @@ mod tests {
     #[test]
     fn a_rank_that_has_changed_its_kind_makes_all_look_again() {
         let results = run(3, |comm| {
-            let kinds = IsaGroups::default();
-            let of = |of_rank: &[usize]| class(comm, &kinds, of_rank, &["a", "b", "c"]);
+            let groups = IsaGroups::default();
+            let of = |of_rank: &[usize]| group(comm, &groups, of_rank, &["a", "b", "c"]);
             [of(&[0, 1, 1]), of(&[0, 0, 1]), of(&[0, 1, 1]), of(&[1, 1, 1])].map(|found| (found.0, found.1))
         });
         let expected = |members: &[usize], isa: &str| (members.to_vec(), isa.to_owned());
@@ -384,8 +385,8 @@ mod tests {
     #[test]
     fn a_compiler_that_is_not_there_is_asked_again() {
         let asked = run(2, |comm| {
-            let kinds = IsaGroups::default();
-            let of = |answers: &[&str]| class(comm, &kinds, &[0, 1], answers).2;
+            let groups = IsaGroups::default();
+            let of = |answers: &[&str]| group(comm, &groups, &[0, 1], answers).2;
             [of(&["a", "unknown"]), of(&["a", "b"]), of(&["a", "b"])]
         });
         assert_eq!(asked, [[1, 1, 0]; 2]);
@@ -394,12 +395,11 @@ mod tests {
     #[test]
     fn a_question_that_fails_on_one_kind_fails_all() {
         let results = run(3, |comm| {
-            let kinds = IsaGroups::default();
-            let machine = machine(usize::from(comm.rank() > 0));
-            let mut votes = kinds.votes(&machine);
-            comm.min(&mut votes).unwrap();
+            let groups = IsaGroups::default();
+            let isa = isa(usize::from(comm.rank() > 0));
+            let (all_alike, votes) = reduced_votes(comm, &groups, &isa);
             let ask = || if comm.rank() == 1 { panic!("breaks") } else { Toolchain::unknown() };
-            kinds.group(comm, &machine, &votes, ask).map(drop).unwrap_err()
+            groups.get(comm, &isa, all_alike, &votes, ask).map(drop).unwrap_err()
         });
         assert!(results.iter().all(|error| *error == results[0] && error.rank() == 1), "{results:?}");
     }
@@ -407,12 +407,13 @@ mod tests {
     /// Defect C21 of the original: communicators were made and never freed. Here they live as long as the host's, so
     /// there must not be one more with each call.
     #[test]
-    fn c21_a_class_gets_the_communicator_that_it_had_before() {
+    fn c21_a_division_is_split_once() {
         let reused = run(4, |comm| {
-            let kinds = IsaGroups::default();
-            let first = [[0, 1, 0, 1], [0, 0, 2, 2]].map(|classes| kinds.part(comm, &classes).unwrap());
+            let sub_comms = SubComms::default();
+            let split = |colors: [usize; 4]| sub_comms.split(comm, &colors, "splitting").unwrap();
+            let first = [[0, 1, 0, 1], [0, 0, 2, 2]].map(split);
             let before = comm.collectives();
-            let again = [[0, 1, 0, 1], [0, 0, 2, 2]].map(|classes| kinds.part(comm, &classes).unwrap());
+            let again = [[0, 1, 0, 1], [0, 0, 2, 2]].map(split);
             let same = first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again));
             same && comm.collectives() == before
         });
@@ -420,10 +421,10 @@ mod tests {
     }
 
     #[test]
-    fn ranks_of_a_part_name_themselves_as_in_the_whole() {
+    fn ranks_of_a_group_are_named_as_in_the_whole_communicator() {
         let errors = run(4, |comm| {
-            let part = IsaGroups::default().part(comm, &[0, 1, 0, 1]).unwrap();
-            let verdict = agree(part.as_ref(), "testing", || {
+            let sub_comm = IsaGroups::default().sub_comm(comm, &[0, 1, 0, 1]).unwrap();
+            let verdict = agree(&sub_comm, "testing", || {
                 if comm.rank() == 3 { Err(Error::new(Kind::Compile, "no")) } else { Ok(()) }
             });
             agree(comm, "testing", || verdict).unwrap_err()

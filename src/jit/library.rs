@@ -1,4 +1,4 @@
-//! A library that a call was answered with.
+//! Libraries that calls return.
 
 #![forbid(unsafe_code)]
 
@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fsutil;
 use crate::load::Image;
 
-/// How a call got its library.
+/// The origin of a library in a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Origin {
@@ -30,7 +30,7 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// The origin in one word.
+    /// Returns the origin in one word.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -42,18 +42,19 @@ impl Origin {
     }
 }
 
-/// A loaded library; clones share it. The code stays loaded when the last of them is gone.
+/// A loaded library; clones share it. The code stays loaded when the last clone is dropped.
 #[derive(Clone)]
 pub struct Library {
-    shared: Arc<Shared>,
+    data: Arc<LibraryData>,
     origin: Origin,
 }
 
-/// There are as many of these as loaded libraries, and those may be many: each text is there once, and as C wants it.
-struct Shared {
+/// A process may have many libraries, so each text is stored once, as a C string.
+struct LibraryData {
     signature: CString,
     path: CString,
     image: Option<Arc<dyn Image>>,
+    /// See [`Library::kept`].
     kept: OnceLock<&'static (dyn Any + Send + Sync)>,
 }
 
@@ -67,7 +68,7 @@ impl std::fmt::Debug for Library {
     }
 }
 
-/// From when an entry is that does not do, and what can be done; nothing if it has no record.
+/// Says when and where an unfit entry was built, and what to do; an empty text if it has no record.
 pub(super) fn provenance(path: &Path) -> String {
     let file = fsutil::open_trusted(path).ok().flatten();
     let Some(record) = file.and_then(|file| record::read_record_tail(&file).ok()?.record()) else {
@@ -76,7 +77,7 @@ pub(super) fn provenance(path: &Path) -> String {
     let by_text = if record.text.is_some() {
         ""
     } else {
-        "; if generate gives something else by now, remove the entry (dijitso clean), call it otherwise, use \
+        "; if generate returns something else by now, remove the entry (dijitso clean), call it otherwise, use \
          dijitso_jit_source, or set cache.check_source = rebuild"
     };
     format!(
@@ -89,66 +90,66 @@ pub(super) fn provenance(path: &Path) -> String {
 
 impl Library {
     pub(super) fn new(signature: &str, path: &Path, image: Option<Arc<dyn Image>>, origin: Origin) -> Self {
-        // No file has a name with a NUL in it.
+        // Neither a signature nor a path contains a NUL.
         let text = |text: &[u8]| CString::new(text).unwrap_or_default();
         let (signature, path) = (text(signature.as_bytes()), text(path.as_os_str().as_bytes()));
-        Self { shared: Arc::new(Shared { signature, path, image, kept: OnceLock::new() }), origin }
+        Self { data: Arc::new(LibraryData { signature, path, image, kept: OnceLock::new() }), origin }
     }
 
-    /// The same library, as a call gives it that got it so.
+    /// Returns the same library with another origin.
     #[must_use]
     pub fn with_origin(&self, origin: Origin) -> Self {
-        Self { shared: Arc::clone(&self.shared), origin }
+        Self { data: Arc::clone(&self.data), origin }
     }
 
-    /// The signature.
+    /// Returns the signature.
     #[must_use]
     pub fn signature(&self) -> &str {
-        self.shared.signature.to_str().unwrap_or_default()
+        self.data.signature.to_str().unwrap_or_default()
     }
 
-    /// The signature, as a C string.
+    /// Returns the signature as a C string.
     #[must_use]
     pub fn signature_in_c(&self) -> &CStr {
-        &self.shared.signature
+        &self.data.signature
     }
 
-    /// The file in the cache.
+    /// Returns the path of the file in the cache.
     #[must_use]
     pub fn path(&self) -> &Path {
-        Path::new(OsStr::from_bytes(self.shared.path.to_bytes()))
+        Path::new(OsStr::from_bytes(self.data.path.to_bytes()))
     }
 
-    /// The file in the cache, as a C string.
+    /// Returns the path of the file in the cache as a C string.
     #[must_use]
     pub fn path_in_c(&self) -> &CStr {
-        &self.shared.path
+        &self.data.path
     }
 
-    /// What the caller wants to keep with this library, made when it is first asked for; as libraries are never
-    /// unloaded, it lives as long as the process. `None` when something of another type is kept already.
+    /// Returns a value that the caller keeps with this library; `make` makes it at the first call. It lives as long as
+    /// the process, because libraries are never unloaded. `None` if a value of another type is kept already.
     pub fn kept<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Option<&'static T> {
-        self.shared.kept.get_or_init(|| Box::leak(Box::new(make(self)))).downcast_ref()
+        self.data.kept.get_or_init(|| Box::leak(Box::new(make(self)))).downcast_ref()
     }
 
-    /// The image, if it was loaded.
+    /// Returns whether it was loaded, and not only built.
     pub(super) fn is_loaded(&self) -> bool {
-        self.shared.image.is_some()
+        self.data.image.is_some()
     }
 
-    /// How the call that returned this value got the library.
+    /// Returns how the call got the library.
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
-    /// The address of a symbol.
+    /// Returns the address of a symbol.
     ///
     /// # Errors
-    /// [`Kind::Symbol`] when the library has no such symbol, [`Kind::State`] when it was built and not loaded
+    /// [`Kind::Symbol`] if the library has no such symbol, [`Kind::State`] if it was built and not loaded
     /// (`cache.lib_loader = "import"`).
     pub fn symbol(&self, name: &str) -> Result<*const c_void> {
-        let Some(image) = &self.shared.image else {
+        let Some(image) = &self.data.image else {
             let text = format!("{} is not loaded (cache.lib_loader is \"import\")", self.path().display());
             return Err(Error::new(Kind::State, text));
         };

@@ -1,9 +1,10 @@
-//! Loading: by path from a cache that stands firmly, else from private copies of what was checked.
+//! Loading: in place if only this user and root can rename the path; otherwise from private copies of the verified
+//! bytes.
 //!
-//! A library is loaded once in a process, whatever is linked to it, so that its static variables are there once. The
-//! dynamic loader tells libraries apart by their files. Where two libraries that are loaded from copies are linked to
-//! a third, the folder of the second has a link to the copy of the first. That file has no name any more by then and
-//! is reached by a descriptor that is kept open.
+//! A process loads a library once, so that its static variables exist once. The dynamic loader identifies libraries by
+//! their files. If two libraries are loaded from copies and linked to a third, the folder of the second has a link to
+//! the copy of the third that the first has loaded. That file has no name any more; an open descriptor keeps it
+//! reachable.
 
 #![forbid(unsafe_code)]
 
@@ -13,122 +14,157 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, load_order};
 use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Durability, FileId, PathTrust};
-use crate::load::Image;
+use crate::load::{Image, Loader};
+use crate::sync::lock;
 
-use super::library::provenance;
-use super::quarantine::Refusal;
-use super::{Library, Origin, Session, lock};
+use super::hit_cache::LoadedLibraries;
+use super::library::{Library, Origin, provenance};
+use super::refusal::LoadRefusal;
 
-/// Copies of libraries that are or will be loaded, by path in the cache and digest.
-pub(super) type Copies = HashMap<(PathBuf, Digest32), File>;
+/// The result of loading.
+pub(super) type LoadResult = std::result::Result<Library, LoadRefusal>;
 
-/// From where libraries are loaded.
-pub(super) enum Place {
-    /// From the directory of libraries, as it is called without links.
-    Real(PathBuf),
-    /// From private copies, for this reason.
+/// The libraries of a process: what it has loaded, and from which files.
+pub(super) struct Libraries {
+    pub(super) loader: Arc<dyn Loader>,
+    loaded: LoadedLibraries,
+    /// Files of libraries that are or will be loaded from somewhere else than a cache, by path in the cache and digest.
+    copies: Mutex<HashMap<(PathBuf, Digest32), File>>,
+}
+
+/// The place that libraries are loaded from.
+pub(super) enum LoadFrom {
+    /// The directory of libraries, by its path without links: others who can change a link on the declared path change
+    /// nothing between verification and loading.
+    Cache(PathBuf),
+    /// Private copies, for this reason.
     Copies(String),
 }
 
-impl Session {
+impl Libraries {
+    pub(super) fn new(loader: Arc<dyn Loader>) -> Self {
+        Self { loader, loaded: LoadedLibraries::default(), copies: Mutex::default() }
+    }
+
+    /// Returns exactly this library, if it has been loaded.
+    pub(super) fn get(&self, cache: &Cache, lib: &VerifiedLib) -> Option<Library> {
+        self.loaded.get(&cache.layout().lib(&lib.signature), &lib.digest, true)
+    }
+
+    /// Returns the origin of a library that the cache has: memory, if it has been loaded.
+    pub(super) fn hit_origin(&self, cache: &Cache, order: &[VerifiedLib]) -> Origin {
+        let loaded = order.last().is_some_and(|lib| self.get(cache, lib).is_some());
+        if loaded { Origin::Memory } else { Origin::Disk }
+    }
+
     /// Loads the libraries of a lookup, dependencies first, each once.
-    pub(super) fn load(
-        &self,
-        cache: &Cache,
-        order: &[VerifiedLib],
-        origin: Origin,
-    ) -> std::result::Result<Library, Refusal> {
-        let Some(last) = order.last() else {
-            return Err(Error::new(Kind::Internal, "nothing to load").into());
-        };
+    pub(super) fn load(&self, cache: &Cache, order: &[VerifiedLib], origin: Origin) -> LoadResult {
+        let last = order.last().ok_or_else(nothing_to_load)?;
         if !cache.layout().params().load {
             return Ok(self.intern(cache, last, None, origin));
         }
-        if let Some(library) = self.loaded(cache, last) {
+        if let Some(library) = self.get(cache, last) {
             return Ok(library.with_origin(origin));
         }
-        let why = match self.place(cache, order)? {
-            Place::Real(real) => return self.load_in_place(cache, order, &real, origin),
-            Place::Copies(why) => why,
+        let why = match self.choose_place(cache, order)? {
+            LoadFrom::Cache(dir) => return self.load_in_place(cache, order, &dir, origin),
+            LoadFrom::Copies(why) => why,
         };
         let entries = cache.read_closure(&last.signature)?;
         let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
         self.load_copies(&entries, &last.signature, cache, origin, &why)
     }
 
-    /// From where libraries that have been looked up are loaded.
-    pub(super) fn place(&self, cache: &Cache, order: &[VerifiedLib]) -> Result<Place> {
-        // The dynamic loader knows libraries by their paths: of one that was built again it would give the old one.
-        let replaced = |whole: &&VerifiedLib| {
-            self.images.has(&cache.layout().lib(&whole.signature)) && self.loaded(cache, whole).is_none()
+    /// Decides from where libraries that have been looked up are loaded.
+    pub(super) fn choose_place(&self, cache: &Cache, order: &[VerifiedLib]) -> Result<LoadFrom> {
+        // The dynamic loader identifies libraries by path: for one that was built again it would return the old one.
+        let is_replaced = |lib: &&VerifiedLib| {
+            self.loaded.has(&cache.layout().lib(&lib.signature)) && self.get(cache, lib).is_none()
         };
-        // The files in the cache would be others than those that are loaded.
-        let copied = |whole: &&VerifiedLib| {
-            lock(&self.copies).contains_key(&(cache.layout().lib(&whole.signature), whole.digest))
+        // Loading the file in the cache would load the library twice.
+        let is_copied = |lib: &&VerifiedLib| {
+            lock(&self.copies).contains_key(&(cache.layout().lib(&lib.signature), lib.digest))
         };
-        let elsewhere = order.iter().find(replaced).or_else(|| order.iter().find(copied));
+        let elsewhere = order.iter().find(is_replaced).or_else(|| order.iter().find(is_copied));
         match (cache.libraries()?, elsewhere) {
-            (PathTrust::Renamable(reason), _) => Ok(Place::Copies(reason)),
-            (_, Some(whole)) => {
-                Ok(Place::Copies(format!("{} has been loaded from elsewhere already", whole.signature)))
+            (PathTrust::Renamable(reason), _) => Ok(LoadFrom::Copies(reason)),
+            (_, Some(lib)) => {
+                Ok(LoadFrom::Copies(format!("{} has been loaded from elsewhere already", lib.signature)))
             }
-            (PathTrust::Trusted(real), None) => Ok(Place::Real(real)),
+            (PathTrust::Trusted(dir), None) => Ok(LoadFrom::Cache(dir)),
             (PathTrust::Missing | PathTrust::Untrusted(_), None) => {
                 let path = cache.layout().lib(order.last().map_or("", |last| &last.signature));
-                let text = format!("cannot load {}: it has gone meanwhile", path.display());
+                let text = format!("cannot load {}: it has been removed meanwhile", path.display());
                 Err(Error::new(Kind::Cache, text))
             }
         }
     }
 
-    /// Loads from `real`, the directory of libraries as it is called without links: whoever can change a link on the
-    /// way to it changes nothing between the check and the loading.
+    /// Loads from `dir`, the directory of libraries.
     pub(super) fn load_in_place(
         &self,
         cache: &Cache,
         order: &[VerifiedLib],
-        real: &Path,
+        dir: &Path,
         origin: Origin,
-    ) -> std::result::Result<Library, Refusal> {
-        let mut library = None;
-        for whole in order {
-            library = match self.loaded(cache, whole) {
-                Some(library) => Some(library.with_origin(origin)),
-                None => {
-                    // Not under the lock: initialisers of a library may do anything.
-                    let file = real.join(cache.layout().lib_basename(&whole.signature));
-                    let image = self.loader.load(&file).map_err(|error| {
-                        let built = matches!(origin, Origin::Built | Origin::Received);
-                        let from = if built { String::new() } else { provenance(&file) };
-                        let error = Error::new(error.kind(), format!("{}{from}", error.message()));
-                        self.refusal(error, &file, whole)
-                    })?;
-                    Some(self.intern(cache, whole, Some(image), origin))
-                }
-            };
-        }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
+    ) -> LoadResult {
+        self.load_each(cache, order, dir, origin, |error, file, _| {
+            let is_new = matches!(origin, Origin::Built | Origin::Received);
+            let from = if is_new { String::new() } else { provenance(file) };
+            Error::new(error.kind(), format!("{}{from}", error.message()))
+        })
     }
 
-    pub(super) fn intern(
+    /// Loads from the files in `folder` what has not been loaded before. `explain` adds to the error of the loader.
+    pub(super) fn load_each(
         &self,
         cache: &Cache,
-        whole: &VerifiedLib,
+        order: &[VerifiedLib],
+        folder: &Path,
+        origin: Origin,
+        explain: impl Fn(Error, &Path, &VerifiedLib) -> Error,
+    ) -> LoadResult {
+        let mut library = Err(nothing_to_load().into());
+        for lib in order {
+            library = Ok(match self.get(cache, lib) {
+                Some(library) => library.with_origin(origin),
+                None => {
+                    let file = folder.join(cache.layout().lib_basename(&lib.signature));
+                    // Without a lock: initialisers of a library may do anything.
+                    let image = self.loader.load(&file).map_err(|error| {
+                        let error = explain(error, &file, lib);
+                        // Resolved only after a failure, so that a success pays nothing.
+                        let at_fault = error.kind() == Kind::Load
+                            && file.exists()
+                            && self.loader.resolve(&file).is_err();
+                        LoadRefusal { error, culprit: at_fault.then(|| Box::new(lib.clone())) }
+                    })?;
+                    self.intern(cache, lib, Some(image), origin)
+                }
+            });
+        }
+        library
+    }
+
+    fn intern(
+        &self,
+        cache: &Cache,
+        lib: &VerifiedLib,
         image: Option<Arc<dyn Image>>,
         origin: Origin,
     ) -> Library {
-        let path = cache.layout().lib(&whole.signature);
-        let library = Library::new(&whole.signature, &path, image, origin);
-        self.images.keep(whole.digest, library).with_origin(origin)
+        let path = cache.layout().lib(&lib.signature);
+        let library = Library::new(&lib.signature, &path, image, origin);
+        self.loaded.intern(lib.digest, library).with_origin(origin)
     }
 
-    /// Loads a library from bytes that this host's directory does not show.
+    /// Loads a library from bytes that the directory of this host does not show.
     pub(super) fn load_bytes(
         &self,
         entries: &[EntryView<'_>],
@@ -144,87 +180,101 @@ impl Session {
         Ok(self.load_copies(entries, signature, cache, origin, &why)?)
     }
 
-    /// Loads a library and what it is linked to from a private folder that is gone afterwards.
-    pub(super) fn load_copies(
+    /// Loads a library and what it is linked to from a private folder, which is removed afterwards.
+    fn load_copies(
         &self,
         entries: &[EntryView<'_>],
         signature: &str,
         cache: &Cache,
         origin: Origin,
         why: &str,
-    ) -> std::result::Result<Library, Refusal> {
+    ) -> LoadResult {
         let places = cache.layout().staging_places();
         let private = fsutil::staging_dir(&places).map_err(|error| {
             Error::io("cannot make a private folder in", &places[0], &error).context(&format!(
                 "{signature} has to be loaded from a private copy, because {why}; set cache.temp_dir_root or TMPDIR to \
-                 a directory of yours that nobody else can rename"
+                 a directory of yours that no other user can rename"
             ))
         })?;
         let order = load_order::order(entries, signature)?;
-        for whole in &order {
-            let bytes = load_order::library(entries, &whole.signature).unwrap_or_default();
-            // It is gone in a moment, and so is a host that loses its power.
+        for lib in &order {
+            let bytes = load_order::library(entries, &lib.signature).unwrap_or_default();
+            // It is removed in a moment, so it need not survive a crash of the host.
             let copy =
                 |path: &Path| fsutil::publish_noclobber(path, bytes, 0o700, Durability::Volatile).map(drop);
-            self.materialize(cache, whole, private.path(), copy)?;
+            self.materialize(cache, lib, private.path(), copy)?;
         }
-        let mut library = None;
-        for whole in &order {
-            let file = private.path().join(cache.layout().lib_basename(&whole.signature));
-            if let Some(known) = self.loaded(cache, whole) {
-                library = Some(known.with_origin(origin));
-                continue;
-            }
-            let image = self.loader.load(&file).map_err(|error| {
-                let error = error.with_note(&format!("this is a private copy, made because {why}"));
-                self.refusal(error, &file, whole)
-            })?;
-            library = Some(self.intern(cache, whole, Some(image), origin));
-        }
-        library.ok_or_else(|| Error::new(Kind::Internal, "nothing to load").into())
+        self.load_each(cache, &order, private.path(), origin, |error, _, _| {
+            error.with_note(&format!("this is a private copy, made because {why}"))
+        })
     }
 
-    /// Holds the files of libraries that are about to be loaded, unless one of them has been loaded before from another
-    /// file: then nothing is held.
+    /// Loads a library that has just been built from the file that is to be published.
+    pub(super) fn load_staged_build(
+        &self,
+        cache: &Cache,
+        entries: &[EntryView<'_>],
+        order: &[VerifiedLib],
+        staged: &Path,
+    ) -> Result<()> {
+        let Some((last, dependencies)) = order.split_last() else { return Ok(()) };
+        match self.choose_place(cache, order)? {
+            LoadFrom::Cache(dir) => {
+                if !dependencies.is_empty() {
+                    self.load_in_place(cache, dependencies, &dir, Origin::Disk)?;
+                }
+                let file = dir.join(staged.file_name().unwrap_or_default());
+                let image = self.loader.load(&file)?;
+                self.intern(cache, last, Some(image), Origin::Built);
+            }
+            LoadFrom::Copies(why) => {
+                self.load_copies(entries, &last.signature, cache, Origin::Built, &why)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Registers the files of libraries that are about to be loaded. Returns false and registers none if one of the
+    /// libraries has been loaded before from another file.
     pub(super) fn register_copies(&self, cache: &Cache, order: &[VerifiedLib], files: Vec<File>) -> bool {
-        let keys: Vec<_> = order.iter().map(|w| (cache.layout().lib(&w.signature), w.digest)).collect();
-        // Held until all are known: two threads must not load from one file each.
+        let keys: Vec<_> = order.iter().map(|lib| (cache.layout().lib(&lib.signature), lib.digest)).collect();
+        // Locked until all are registered: two threads must not load from one file each.
         let mut copies = lock(&self.copies);
-        if keys.iter().any(|key| copies.contains_key(key) || self.images.has(&key.0)) {
+        if keys.iter().any(|key| copies.contains_key(key) || self.loaded.has(&key.0)) {
             return false;
         }
-        let room = most_held().saturating_sub(copies.len());
+        let room = max_open_copies().saturating_sub(copies.len());
         copies.extend(keys.into_iter().zip(files).take(room));
         true
     }
 
-    /// Puts a library into `folder`: a link to the file of which it has been loaded or is just being loaded, else one
-    /// that `make` puts there.
+    /// Puts a library into `folder`: a link to the file that it has been or is being loaded from; otherwise `make` puts
+    /// a file there.
     pub(super) fn materialize(
         &self,
         cache: &Cache,
-        whole: &VerifiedLib,
+        lib: &VerifiedLib,
         folder: &Path,
         make: impl FnOnce(&Path) -> io::Result<()>,
     ) -> Result<()> {
-        let path = folder.join(cache.layout().lib_basename(&whole.signature));
-        let in_cache = cache.layout().lib(&whole.signature);
-        // Held until the file is known: two threads must not make one each.
+        let basename = cache.layout().lib_basename(&lib.signature);
+        let path = folder.join(&basename);
+        let key = (cache.layout().lib(&lib.signature), lib.digest);
+        // Locked until the file is registered: two threads must not make one each.
         let mut copies = lock(&self.copies);
-        let key = (in_cache, whole.digest);
-        if let Some(held) = copies.get(&key) {
-            if link(&path, &PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd())), held) {
+        if let Some(open) = copies.get(&key) {
+            if link(&path, &PathBuf::from(format!("/proc/self/fd/{}", open.as_raw_fd())), open) {
                 return Ok(());
             }
-        } else if self.loaded(cache, whole).is_some()
-            && let PathTrust::Trusted(real) = cache.libraries()?
-            && let Ok(file) = File::open(real.join(cache.layout().lib_basename(&whole.signature)))
-            && link(&path, &real.join(cache.layout().lib_basename(&whole.signature)), &file)
+        } else if self.get(cache, lib).is_some()
+            && let PathTrust::Trusted(dir) = cache.libraries()?
+            && let Ok(file) = File::open(dir.join(&basename))
+            && link(&path, &dir.join(&basename), &file)
         {
             return Ok(());
         }
         make(&path).map_err(|error| Error::io("cannot write", &path, &error))?;
-        if copies.len() < most_held()
+        if copies.len() < max_open_copies()
             && let Ok(file) = File::open(&path)
         {
             copies.insert(key, file);
@@ -233,22 +283,26 @@ impl Session {
     }
 }
 
-/// Makes a link at `path` to `target`, if it then leads to this file.
+fn nothing_to_load() -> Error {
+    Error::new(Kind::Internal, "nothing to load")
+}
+
+/// Makes a link at `path` to `target`. Returns whether it leads to this file.
 fn link(path: &Path, target: &Path, file: &File) -> bool {
-    let same = || Some(FileId::of(path).ok()? == FileId::new(&file.metadata().ok()?));
+    let same_file = || Some(FileId::of(path).ok()? == FileId::new(&file.metadata().ok()?));
     if symlink(target, path).is_err() {
         return false;
     }
-    let leads = same() == Some(true);
-    if !leads {
+    let same = same_file() == Some(true);
+    if !same {
         let _ = fs::remove_file(path);
     }
-    leads
+    same
 }
 
-/// How many descriptors of copies may be held: the host program needs some too. Without, a library that is needed again
-/// gets a second copy.
-fn most_held() -> usize {
+/// Returns how many copies may be kept open: the host program needs descriptors, too. A library whose copy is not kept
+/// open gets a second copy if it is needed again.
+fn max_open_copies() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX))
 }

@@ -1,4 +1,4 @@
-//! Calls without a communicator: the role follows from the callbacks, as dijitso documents.
+//! Calls without a communicator: the role follows from the callbacks.
 
 #![forbid(unsafe_code)]
 
@@ -8,196 +8,221 @@ use crate::cache::{Cache, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result, catch};
 use crate::params::resolved::Resolved;
 
-use super::build_step::SignedRequest;
+use super::build_pool::StartedBuild;
+use super::build_step::complete;
 use super::callbacks::Callbacks;
-use super::counting::{HIT_TOUCH_INTERVAL, LINK_TOUCH_INTERVAL};
+use super::check::check_source;
+use super::counting::{HIT_TOUCH_INTERVAL, LINK_TOUCH_INTERVAL, count_hit};
 use super::library::{Library, Origin};
-use super::pending::StartedBuild;
-use super::quarantine::{Refusal, quarantine};
-use super::removed::removed;
-use super::{MAX_LOOKUPS, Request, Session, find, nested, no_generator, was_evicted};
+use super::loading::LoadResult;
+use super::lookup::{MAX_LOOKUPS, find, no_generator, removed_error, was_evicted};
+use super::nested;
+use super::request::{Request, SignedRequest};
+use super::session::Session;
+use super::transport::{publish_received, send};
 
-impl Session {
-    /// Gives `take` what a call without a communicator has been answered with before; nothing within a `generate`
-    /// callback. Neither locks nor allocates.
-    pub fn memory_hit<T>(
-        &self,
-        name: &[u8],
-        params: &Resolved,
-        take: impl FnOnce(&Library) -> T,
-    ) -> Option<T> {
-        if nested::is_nested() {
-            return None;
-        }
-        let known = self.memory.get(name, &params.request_digest, take);
-        known.inspect(|_| self.tally.memory_hit())
+/// Gives `take` the library of a memory hit; `None` within a `generate` callback. Neither locks nor allocates.
+pub(super) fn memory_hit<T>(
+    session: &Session,
+    name: &[u8],
+    params: &Resolved,
+    take: impl FnOnce(&Library) -> T,
+) -> Option<T> {
+    if nested::is_nested() {
+        return None;
     }
+    let hit = session.hits.get(name, &params.request_digest, take);
+    hit.inspect(|_| session.counter.memory_hit())
+}
 
-    /// What a call without a communicator has been answered before, as [`Session::recall`].
-    #[must_use]
-    pub fn from_memory(&self, request: Request<'_>) -> Option<Library> {
-        let take = |library: &Library| library.with_origin(Origin::Memory);
-        self.memory_hit(request.name.as_bytes(), request.params, take)
-    }
-
-    /// Gets the library of a request without talking to anybody but the host's callbacks, and these on a miss only.
-    ///
-    /// With `generate` this process is a builder, which also calls `send` if set; with `receive` a receiver; with
-    /// neither a waiter. All call `wait` if set before they load. A builder that fails still calls `send` and `wait`,
-    /// with a blob that carries its error, so that receivers report it.
-    ///
-    /// Within a `generate` callback the call is local to the builder: only `generate` is used.
-    ///
-    /// An error in place of the request (say, parameters that could not be read) is a failure like any other: the part
-    /// that the callbacks give to this process is played all the same, or others would wait for it.
-    ///
-    /// # Errors
-    /// Any of [`Kind`].
-    pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
-        if nested::is_nested() {
-            return self.jit_nested(request?, callbacks);
-        }
-        if callbacks.generate.is_some() && callbacks.receive.is_some() {
-            let text = "both generate and receive are set: a rank is a builder or a receiver";
-            return Err(Error::new(Kind::InvalidArgument, text));
-        }
-        if let Some(library) = request.as_ref().ok().and_then(|request| self.from_memory(*request)) {
+/// Gets the library of a request; see [`Session::jit`].
+pub(super) fn jit(
+    session: &Session,
+    request: Result<Request<'_>>,
+    callbacks: &mut Callbacks<'_>,
+) -> Result<Library> {
+    let found = if nested::is_nested() {
+        LocalCall::look_up_nested(session, request?)?
+    } else {
+        check_roles(callbacks)?;
+        if let Some(library) = request.as_ref().ok().and_then(|request| session.from_memory(*request)) {
             return Ok(library);
         }
         let builds = callbacks.generate.is_some();
-        let looked = request.and_then(|request| {
-            let cache = Cache::sharing(&request.params.cache.cache_dir, &request.params.cache);
-            let (ticket, found) = self.look_up(request, &cache, Verify::ForLoad, builds)?;
-            Ok((ticket, cache, found))
-        });
-        let (ticket, cache, found) = match looked {
-            Ok(looked) => looked,
-            Err(error) => return Err(run_failure_callbacks(error, callbacks)),
-        };
-        self.answer_and_store(&ticket, &cache, found, StartedBuild::Nothing, callbacks)
-    }
+        request
+            .and_then(|request| LocalCall::look_up(session, request, Verify::ForLoad, builds))
+            .map_err(|error| run_failure_callbacks(error, callbacks))?
+    };
+    let (call, found) = found;
+    call.answer(found, StartedBuild::Nothing, callbacks)
+}
 
-    /// The ticket of a request, and what the cache has for it. Before something is built, the compiler is looked at
-    /// again: nothing must be called after another compiler than the one that builds it.
-    pub(super) fn look_up<'a>(
-        &self,
+/// Refuses callbacks of two roles.
+pub(super) fn check_roles(callbacks: &Callbacks<'_>) -> Result<()> {
+    if callbacks.generate.is_some() && callbacks.receive.is_some() {
+        let text = "both generate and receive are set: a rank is a builder or a receiver";
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    Ok(())
+}
+
+/// The libraries that a lookup has found, dependencies first.
+pub(super) type FoundLibs = Option<Vec<VerifiedLib>>;
+
+/// A call without a communicator.
+pub(super) struct LocalCall<'a> {
+    pub(super) session: &'a Session,
+    pub(super) signed: SignedRequest<'a>,
+    pub(super) cache: Cache,
+}
+
+impl<'a> LocalCall<'a> {
+    /// Signs a request and looks it up. If it is missing and this process `builds` it, the compiler is looked at anew: a
+    /// library must be signed with the compiler that builds it.
+    pub(super) fn look_up(
+        session: &'a Session,
         request: Request<'a>,
-        cache: &Cache,
-        check: Verify,
+        verify: Verify,
         builds: bool,
-    ) -> Result<(SignedRequest<'a>, Option<Vec<VerifiedLib>>)> {
-        let ticket = self.ticket(request)?;
-        let found = find(cache, &ticket.signature, check)?;
+    ) -> Result<(Self, FoundLibs)> {
+        let root = nested::effective_dir(&request.params.cache.cache_dir);
+        let cache = Cache::sharing(&root, &request.params.cache);
+        let signed = session.toolchains.sign(request)?;
+        let found = find(&cache, &signed.signature, verify)?;
         if found.is_some() || !builds || nested::is_nested() {
-            return Ok((ticket, found));
+            return Ok((Self { session, signed, cache }, found));
         }
         toolchain::invalidate();
-        let again = self.ticket(request)?;
-        let same = again.signature == ticket.signature;
-        let found = if same { None } else { find(cache, &again.signature, check)? };
-        Ok((again, found))
+        let again = session.toolchains.sign(request)?;
+        let same = again.signature == signed.signature;
+        let found = if same { None } else { find(&cache, &again.signature, verify)? };
+        Ok((Self { session, signed: again, cache }, found))
     }
 
-    /// The library, by what was found and begun, for this call and those to come.
-    pub(super) fn answer_and_store(
-        &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        found: Option<Vec<VerifiedLib>>,
-        mut begun: StartedBuild,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<Library> {
-        // What a host tells others by its callbacks is told once.
-        let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
-        let mut looks = if alone { MAX_LOOKUPS } else { 1 };
-        let mut builds = alone && callbacks.generate.is_some() && !ticket.request.params.cache.frozen;
-        let mut found = match found {
-            Some(_) if self.check_source(ticket, cache, callbacks)? => None,
-            found => found,
-        };
-        let library = loop {
-            looks -= 1;
-            let (mut lost, hit) = (false, found.is_some());
-            match self.answer(ticket, cache, found, &mut begun, callbacks, &mut lost) {
-                Err(refusal) if lost && looks > 0 => log::info!("looking again: {}", refusal.error),
-                // If hosts have roles of their own, other processes may count on what is there.
-                Err(refusal) if alone && refusal.culprit.is_some() && (builds || !hit) => {
-                    let again = std::mem::take(&mut builds) && hit;
-                    quarantine(cache, refusal, again)?;
-                    looks += 1;
-                }
-                answer => break answer?,
-            }
-            found = find(cache, &ticket.signature, Verify::ForLoad)?;
-        };
-        self.memory.put(ticket.request.name, ticket.request.params.request_digest, &library);
-        Ok(library)
-    }
-
-    /// The library, by what was found. `lost` says whether a failure is that something was there and is gone.
-    fn answer(
-        &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        found: Option<Vec<VerifiedLib>>,
-        begun: &mut StartedBuild,
-        callbacks: &mut Callbacks<'_>,
-        lost: &mut bool,
-    ) -> std::result::Result<Library, Refusal> {
-        let (order, origin) = match found {
-            Some(order) => {
-                let origin = self.origin(cache, &order);
-                self.count_hit(cache, &order, origin, HIT_TOUCH_INTERVAL);
-                (order, origin)
-            }
-            None => self.miss(ticket, cache, begun, callbacks, lost)?,
-        };
-        self.load(cache, &order, origin).map_err(|refusal| {
-            *lost = was_evicted(cache, &order);
-            refusal.of(Some(origin), &order)
+    /// The same within `generate`. The parent links to the library and sends it on, so it must be whole on disk: a
+    /// library in memory is not enough.
+    fn look_up_nested(session: &'a Session, request: Request<'a>) -> Result<(Self, FoundLibs)> {
+        Self::look_up(session, request, Verify::ForLink, false).inspect_err(|error| {
+            let root = nested::effective_dir(&request.params.cache.cache_dir);
+            nested::note(Cache::sharing(&root, &request.params.cache).layout(), Err(error));
         })
     }
 
-    /// The part of a process that has not found the library.
+    /// Returns the library, by what was found and started.
+    pub(super) fn answer(
+        &self,
+        found: FoundLibs,
+        started: StartedBuild,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        if nested::is_nested() {
+            let result = self.answer_nested(found, started, callbacks);
+            nested::note(self.cache.layout(), result.as_ref().map(Library::signature));
+            return result;
+        }
+        let library = self.answer_and_retry(found, started, callbacks)?;
+        let request = self.signed.request;
+        self.session.hits.put(request.name, request.params.request_digest, &library);
+        Ok(library)
+    }
+
+    fn answer_and_retry(
+        &self,
+        mut found: FoundLibs,
+        mut started: StartedBuild,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        // Callbacks that tell other processes are called once.
+        let alone = callbacks.send.is_none() && callbacks.receive.is_none() && callbacks.wait.is_none();
+        let mut lookups_left = if alone { MAX_LOOKUPS } else { 1 };
+        let mut rebuilds = alone && self.can_build(callbacks);
+        if found.is_some() && check_source(&self.signed, &self.cache, callbacks)? {
+            found = None;
+        }
+        loop {
+            lookups_left -= 1;
+            let (mut evicted, hit) = (false, found.is_some());
+            match self.load_or_build(found, &mut started, callbacks, &mut evicted) {
+                Err(refusal) if evicted && lookups_left > 0 => log::info!("looking again: {}", refusal.error),
+                // If hosts have roles of their own, other processes may use the entry.
+                Err(refusal) if alone && refusal.culprit.is_some() && (rebuilds || !hit) => {
+                    let rebuild = std::mem::take(&mut rebuilds) && hit;
+                    refusal.quarantine(&self.cache, rebuild)?;
+                    lookups_left += 1;
+                }
+                loaded => return Ok(loaded?),
+            }
+            found = find(&self.cache, &self.signed.signature, Verify::ForLoad)?;
+        }
+    }
+
+    fn can_build(&self, callbacks: &Callbacks<'_>) -> bool {
+        callbacks.generate.is_some() && !self.signed.request.params.cache.frozen
+    }
+
+    /// Loads what was found; on a miss plays the role of this process first. Sets `evicted` if it fails because
+    /// something was there and is gone.
+    fn load_or_build(
+        &self,
+        found: FoundLibs,
+        started: &mut StartedBuild,
+        callbacks: &mut Callbacks<'_>,
+        evicted: &mut bool,
+    ) -> LoadResult {
+        let (order, origin) = match found {
+            Some(order) => self.hit(order, HIT_TOUCH_INTERVAL),
+            None => self.miss(started, callbacks, evicted)?,
+        };
+        self.session.libraries.load(&self.cache, &order, origin).map_err(|refusal| {
+            *evicted = was_evicted(&self.cache, &order);
+            refusal.blame_built(Some(origin), &order)
+        })
+    }
+
+    fn hit(
+        &self,
+        order: Vec<VerifiedLib>,
+        touch_interval: std::time::Duration,
+    ) -> (Vec<VerifiedLib>, Origin) {
+        let origin = self.session.libraries.hit_origin(&self.cache, &order);
+        count_hit(&self.session.counter, &self.cache, &order, origin, touch_interval);
+        (order, origin)
+    }
+
+    /// Plays the role of a process that has not found the library.
     fn miss(
         &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        begun: &mut StartedBuild,
+        started: &mut StartedBuild,
         callbacks: &mut Callbacks<'_>,
-        lost: &mut bool,
+        evicted: &mut bool,
     ) -> Result<(Vec<VerifiedLib>, Origin)> {
-        let signature = &ticket.signature;
+        let (signature, cache) = (&self.signed.signature, &self.cache);
         let (outcome, origin) = if callbacks.generate.is_some() {
-            let begun = std::mem::take(begun);
-            let made =
-                catch("building", || self.complete(begun, ticket, cache, callbacks, &ticket.context()));
-            let sent = match &made {
-                Ok(_) => super::transport::send(signature, cache, callbacks),
+            let built = catch("building", || self.build(std::mem::take(started), callbacks));
+            let sent = match &built {
+                Ok(_) => send(signature, cache, callbacks),
                 Err(error) => callbacks.send(&Closure::failure(error)),
             };
-            let origin = if made == Ok(true) { Origin::Built } else { Origin::Disk };
-            (made.and(sent), origin)
+            let origin = *built.as_ref().unwrap_or(&Origin::Disk);
+            (built.and(sent), origin)
         } else if callbacks.receive.is_some() {
-            let accepted = callbacks.receive().and_then(|blob| {
-                catch("publishing what was received", || {
-                    super::transport::publish_received(&blob, signature, cache)
-                })
+            let received = callbacks.receive().and_then(|closure| {
+                catch("publishing what was received", || publish_received(&closure, signature, cache))
             });
-            (accepted, Origin::Received)
+            (received, Origin::Received)
         } else if callbacks.wait.is_some() {
             (Ok(()), Origin::Disk)
-        } else if ticket.request.params.cache.frozen {
-            return Err(self.frozen(ticket, cache, true));
+        } else if self.signed.request.params.cache.frozen {
+            return Err(self.session.frozen_misses.error(&self.signed, cache, true));
         } else {
             return Err(no_generator(signature, cache.layout().root()));
         };
-        // Others wait for this process, whatever has become of it.
+        // Others wait for this process, whatever its outcome.
         let waited = callbacks.wait();
         outcome?;
         waited?;
         let order = find(cache, signature, Verify::ForLoad)?.ok_or_else(|| {
-            *lost = true;
+            *evicted = true;
             let text = format!(
                 "after waiting, {signature} is not in {}: its builder failed, or does not share this directory",
                 cache.layout().root().display()
@@ -207,73 +232,33 @@ impl Session {
         Ok((order, origin))
     }
 
-    fn jit_nested(&self, request: Request<'_>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
-        let root = nested::effective_dir(&request.params.cache.cache_dir);
-        let cache = Cache::sharing(&root, &request.params.cache);
-        let looked = self.ticket(request).and_then(|ticket| {
-            // It will be linked to and sent on, so it has to be on disk, whole; memory does not count.
-            let found = find(&cache, &ticket.signature, Verify::ForLink)?;
-            Ok((ticket, found))
-        });
-        match looked {
-            Ok((ticket, found)) => {
-                self.answer_nested(&ticket, &cache, found, StartedBuild::Nothing, callbacks)
-            }
-            Err(error) => {
-                nested::note(cache.layout(), Err(&error));
-                Err(error)
-            }
-        }
+    fn build(&self, started: StartedBuild, callbacks: &mut Callbacks<'_>) -> Result<Origin> {
+        let context = self.signed.context();
+        let built = complete(self.session, started, &self.signed, &self.cache, callbacks, &context)?;
+        Ok(if built { Origin::Built } else { Origin::Disk })
     }
 
-    /// The library of a call within `generate`, by what was found, whole, and begun.
-    pub(super) fn answer_nested(
+    /// Answers a call within `generate`.
+    fn answer_nested(
         &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        found: Option<Vec<VerifiedLib>>,
-        begun: StartedBuild,
+        mut found: FoundLibs,
+        mut started: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
-        let result = self.answer_nested_in(ticket, cache, found, begun, callbacks);
-        nested::note(cache.layout(), result.as_ref().map(Library::signature));
-        result
-    }
-
-    fn answer_nested_in(
-        &self,
-        ticket: &SignedRequest<'_>,
-        cache: &Cache,
-        found: Option<Vec<VerifiedLib>>,
-        begun: StartedBuild,
-        callbacks: &mut Callbacks<'_>,
-    ) -> Result<Library> {
-        let signature = &ticket.signature;
-        let (mut found, mut begun) = (found, begun);
-        if found.is_some() && self.check_source(ticket, cache, callbacks)? {
+        let (signature, cache) = (&self.signed.signature, &self.cache);
+        if found.is_some() && check_source(&self.signed, cache, callbacks)? {
             found = None;
         }
-        let mut builds = callbacks.generate.is_some() && !ticket.request.params.cache.frozen;
-        for look in 1.. {
+        let mut rebuilds = self.can_build(callbacks);
+        for lookup in 1.. {
             let hit = found.is_some();
             let (order, origin) = match found {
-                Some(order) => {
-                    let origin = self.origin(cache, &order);
-                    self.count_hit(cache, &order, origin, LINK_TOUCH_INTERVAL);
-                    (order, origin)
-                }
+                Some(order) => self.hit(order, LINK_TOUCH_INTERVAL),
                 None => {
-                    let built = self.complete(
-                        std::mem::take(&mut begun),
-                        ticket,
-                        cache,
-                        callbacks,
-                        &ticket.context(),
-                    )?;
-                    let origin = if built { Origin::Built } else { Origin::Disk };
+                    let origin = self.build(std::mem::take(&mut started), callbacks)?;
                     match find(cache, signature, Verify::ForLink)? {
                         Some(order) => (order, origin),
-                        None if look < MAX_LOOKUPS => {
+                        None if lookup < MAX_LOOKUPS => {
                             log::info!("{signature} has been removed since it was built: building it again");
                             found = None;
                             continue;
@@ -282,22 +267,24 @@ impl Session {
                     }
                 }
             };
-            match self.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
-                Err(refusal) if look < MAX_LOOKUPS && was_evicted(cache, &order) => {
+            let loaded = self.session.libraries.load(cache, &order, origin);
+            match loaded.map_err(|refusal| refusal.blame_built(Some(origin), &order)) {
+                Err(refusal) if lookup < MAX_LOOKUPS && was_evicted(cache, &order) => {
                     log::info!("looking again: {}", refusal.error);
                 }
-                Err(refusal) if refusal.culprit.is_some() && (builds || !hit) => {
-                    quarantine(cache, refusal, std::mem::take(&mut builds) && hit)?;
+                Err(refusal) if refusal.culprit.is_some() && (rebuilds || !hit) => {
+                    refusal.quarantine(cache, std::mem::take(&mut rebuilds) && hit)?;
                 }
                 loaded => return Ok(loaded?),
             }
             found = find(cache, signature, Verify::ForLink)?;
         }
-        Err(removed(signature, cache))
+        Err(removed_error(signature, cache))
     }
 }
 
-/// The part of a process that failed before it could know whether the library is there: nobody waits for it in vain.
+/// Plays the role of a process that failed before it knew whether the library is there, so that other processes do not
+/// wait for it. Returns the error.
 pub(super) fn run_failure_callbacks(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
     let played = if callbacks.generate.is_some() {
         callbacks.send(&Closure::failure(&error))
@@ -308,7 +295,6 @@ pub(super) fn run_failure_callbacks(error: Error, callbacks: &mut Callbacks<'_>)
     };
     let waited = callbacks.wait();
     if let Err(also) = played.and(waited) {
-        // The error itself is returned.
         log::warn!("after a failure: {also}");
     }
     error

@@ -1,167 +1,242 @@
 //! Just-in-time building: from a name and a callback to a loaded library.
 //!
-//! [`ranks`] is the collective way, [`local`] the way without a communicator. Both end in `make` on a builder. [`ahead`]
-//! is either of them in two parts, between which other calls can be started.
+//! [`Session`] has the calls. `ranks` runs those on a communicator, as a fixed list of agreed steps; `local` those
+//! without one. Both end in `build_step` on a builder. `pending` runs either in two parts, between which other calls can
+//! be started. Files import downwards only: shared types are below, executors above.
 
 #![forbid(unsafe_code)]
 
 mod admission;
+mod build_input;
+mod build_pool;
 mod build_step;
 pub mod bundle;
+mod call;
 pub mod callbacks;
 mod check;
+mod comm_state;
 mod counting;
+mod epoch_cache;
 mod explain;
+mod generate;
 mod hit_cache;
 mod isa_groups;
 mod library;
 mod loading;
-pub mod local;
+mod local;
+mod lookup;
 mod nested;
+mod node_groups;
 mod node_staging;
 pub mod pending;
 mod preflight;
 mod quarantine;
 pub mod query;
-pub mod ranks;
-mod removed;
+mod ranks;
+mod refusal;
+mod request;
+mod session;
 mod toolchain;
 mod transport;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use crate::cache::Cache;
+use crate::cache::explain::Explanation;
+use crate::cache::stats::{Event, write_all};
+use crate::error::Result;
+use crate::parallel::Communicator;
+use crate::params::resolved::{CacheParams, Resolved};
 
-use crate::cache::stats::HitCounter;
-use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
-use crate::error::{Error, Kind, Result};
-use crate::load::{Loader, System};
-use crate::params::resolved::Resolved;
-use crate::process::{Runner, SystemRunner};
-use crate::signature::Toolchain;
-use crate::sync::lock;
-
+pub use call::name_and_timeout;
 pub use callbacks::{Callbacks, Source};
-use hit_cache::{HitCache, LoadedLibraries};
+pub use comm_state::CommState;
 pub use library::{Library, Origin};
 pub use nested::is_nested;
+use pending::Pending;
+pub use request::Request;
+pub use session::Session;
 
-/// What a process keeps between calls: loaded libraries, answers of compilers.
-pub struct Session {
-    runner: Arc<dyn Runner>,
-    loader: Arc<dyn Loader>,
-    /// Libraries that calls have been answered with.
-    images: LoadedLibraries,
-    /// Files of which libraries have been loaded that were not loaded from a cache directory.
-    copies: Mutex<loading::Copies>,
-    /// Caches from which leftovers of dead programs have been removed.
-    swept: Mutex<HashSet<PathBuf>>,
-    /// Builds that other threads of this process do.
-    under_way: Mutex<pending::InFlight>,
-    /// Answers of compilers by their files.
-    toolchains: Mutex<HashMap<String, Toolchain>>,
-    /// What calls without a communicator have been answered.
-    memory: HitCache,
-    /// What has been counted and not written down.
-    tally: HitCounter,
-    /// Signatures that frozen caches did not have.
-    missing: Mutex<BTreeSet<String>>,
-    /// Whether answers of compilers are noted in the cache.
-    takes_notes: bool,
-}
-
-impl Default for Session {
-    fn default() -> Self {
-        Self::new(Arc::new(SystemRunner), Arc::new(System))
-    }
-}
-
+/// Calls without a communicator.
 impl Session {
-    /// A session that runs compilers and loads libraries by these.
+    /// Gives `take` the library that an earlier call has returned; `None` within a `generate` callback. Neither locks
+    /// nor allocates.
+    pub fn memory_hit<T>(
+        &self,
+        name: &[u8],
+        params: &Resolved,
+        take: impl FnOnce(&Library) -> T,
+    ) -> Option<T> {
+        local::memory_hit(self, name, params, take)
+    }
+
+    /// Returns the library that an earlier call has returned; see [`Session::memory_hit`].
     #[must_use]
-    pub fn new(runner: Arc<dyn Runner>, loader: Arc<dyn Loader>) -> Self {
-        Self {
-            runner,
-            loader,
-            images: LoadedLibraries::default(),
-            copies: Mutex::default(),
-            swept: Mutex::default(),
-            under_way: Mutex::default(),
-            toolchains: Mutex::default(),
-            memory: HitCache::default(),
-            tally: HitCounter::default(),
-            missing: Mutex::default(),
-            takes_notes: true,
+    pub fn from_memory(&self, request: Request<'_>) -> Option<Library> {
+        self.memory_hit(request.name.as_bytes(), request.params, |library| {
+            library.with_origin(Origin::Memory)
+        })
+    }
+
+    /// Gets the library of a request. Communicates by the callbacks of the host alone, and only on a miss.
+    ///
+    /// With `generate` this process is a builder, which also calls `send` if set; with `receive` a receiver; with
+    /// neither a waiter. All call `wait` if set before they load. A builder that fails still calls `send` and `wait`,
+    /// with a closure that carries its error, so that receivers report it.
+    ///
+    /// Within a `generate` callback the call is local to the builder: only `generate` is used.
+    ///
+    /// An error in place of the request (say, parameters that could not be read) is a failure like any other: this
+    /// process plays the role that its callbacks give it, because other processes wait for it.
+    ///
+    /// # Errors
+    /// Any [`Kind`](crate::error::Kind).
+    pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        local::jit(self, request, callbacks)
+    }
+
+    /// Starts a call: looks the library up, and on a miss calls `generate`, at once and on this thread, and leaves the
+    /// rest to other threads. Calls no other callback, unless it fails.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad name or bad callbacks, `Kind::Cache` if the cache cannot be read. Errors of
+    /// generating and compiling are returned by [`Session::finish`].
+    pub fn start(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
+        pending::start(self, request, callbacks)
+    }
+
+    /// Finishes what [`Session::start`] has started, like [`Session::jit`]. The callbacks are those of the start. Calls
+    /// `generate` only if another program was to build and has failed, or if what was found has been removed.
+    ///
+    /// # Errors
+    /// Any [`Kind`](crate::error::Kind).
+    pub fn finish(&self, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        pending::finish(self, pending, callbacks)
+    }
+}
+
+/// Calls on a communicator.
+impl Session {
+    /// Gives `take` the library that an earlier call on the communicator has returned. Neither communicates nor locks
+    /// nor allocates.
+    pub fn memory_hit_on<T>(
+        &self,
+        state: &CommState,
+        name: &[u8],
+        params: &Resolved,
+        take: impl FnOnce(&Library) -> T,
+    ) -> Option<T> {
+        ranks::memory_hit_on(self, state, name, params, take)
+    }
+
+    /// Returns the library that an earlier call on the communicator has returned. Does not communicate.
+    #[must_use]
+    pub fn jit_from_memory(&self, request: Request<'_>, state: &CommState) -> Option<Library> {
+        let take = |library: &Library| library.with_origin(Origin::Memory);
+        self.memory_hit_on(state, request.name.as_bytes(), request.params, take)
+    }
+
+    /// Gets the library of a request on all ranks of `comm`. Collective, except for memory hits.
+    ///
+    /// `request` and `callbacks` are those of this rank. An error in place of the request (say, parameters that could
+    /// not be read) is agreed on like any other.
+    ///
+    /// # Errors
+    /// Any [`Kind`](crate::error::Kind); the same on every rank.
+    pub fn jit_on(
+        &self,
+        comm: &dyn Communicator,
+        state: &CommState,
+        request: Result<Request<'_>>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        ranks::jit_on(self, comm, state, request, callbacks)
+    }
+
+    /// Starts a call on all ranks of `comm`; see [`Session::start`]. Collective, except for memory hits.
+    ///
+    /// # Errors
+    /// Any [`Kind`](crate::error::Kind) that a call has before it builds; the same on every rank. Errors of generating
+    /// and compiling are returned by [`Session::finish_on`].
+    pub fn start_on(
+        &self,
+        comm: &dyn Communicator,
+        state: &CommState,
+        request: Result<Request<'_>>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Pending> {
+        pending::start_on(self, comm, state, request, callbacks)
+    }
+
+    /// Finishes what [`Session::start_on`] has started on the same communicator. Collective, except for memory hits of
+    /// the start.
+    ///
+    /// `arguments` is an error of this rank alone, say a bad argument, which is agreed on like any other.
+    ///
+    /// # Errors
+    /// Any [`Kind`](crate::error::Kind); the same on every rank.
+    pub fn finish_on(
+        &self,
+        comm: &dyn Communicator,
+        state: &CommState,
+        pending: Pending,
+        arguments: Result<()>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Library> {
+        pending::finish_on(self, comm, state, pending, arguments, callbacks)
+    }
+}
+
+/// Queries, and counts.
+impl Session {
+    /// Returns the signature that a call would use on this host. May ask the compiler what it is.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad name.
+    pub fn signature(&self, request: Request<'_>) -> Result<String> {
+        self.toolchains.sign(request).map(|signed| signed.signature)
+    }
+
+    /// Loads an entry of the cache by its signature, and what it is linked to.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad signature, `Kind::Cache` if the entry is missing or damaged, `Kind::Load`.
+    pub fn open(&self, params: &CacheParams, signature: &str) -> Result<Library> {
+        query::open(self, params, signature)
+    }
+
+    /// Returns the command that would build a library, in the folder of its source, linked to `dependencies` in the
+    /// cache. May ask the compiler what it is.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad signature.
+    pub fn command(&self, params: &Resolved, signature: &str, dependencies: &[&str]) -> Result<Vec<String>> {
+        query::command(self, params, signature, dependencies)
+    }
+
+    /// Explains why the library of a request is, or is not, in the cache directory of its parameters: compares it with
+    /// the nearest entry of the same name, component by component. Communicates with no rank and builds nothing.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad name, `Kind::Cache` if the cache cannot be read.
+    pub fn explain(&self, request: Request<'_>) -> Result<Explanation> {
+        // The user may just have changed the compiler.
+        crate::build::toolchain::invalidate();
+        let cache = Cache::new(&request.params.cache.cache_dir, &request.params.cache);
+        explain::explain(&self.toolchains.sign(request)?, &cache)
+    }
+
+    /// Writes all hits that are kept for later. For the end of the process.
+    pub fn write_hits(&self) {
+        write_all(|| self.counter.take());
+    }
+
+    /// Writes the memory hits since the last event, if there are any. Events write them, too; a host that is about to
+    /// end may call this for those after the last event.
+    pub fn flush_counts(&self, cache: &Cache) {
+        let hits = self.counter.take();
+        if hits > 0 {
+            cache.count(Event::Memory, "", 0, hits);
         }
     }
-
-    /// A session that leaves caches as they are: for those who only look.
-    #[must_use]
-    pub fn read_only() -> Self {
-        Self { takes_notes: false, ..Self::default() }
-    }
-
-    /// The session of this process.
-    #[must_use]
-    pub fn of_process() -> &'static Self {
-        static SESSION: std::sync::OnceLock<Session> = std::sync::OnceLock::new();
-        SESSION.get_or_init(Self::default)
-    }
-
-    fn loader(&self) -> &dyn Loader {
-        self.loader.as_ref()
-    }
-
-    /// Exactly this library, if it has been loaded.
-    fn loaded(&self, cache: &Cache, whole: &VerifiedLib) -> Option<Library> {
-        self.images.get(&cache.layout().lib(&whole.signature), &whole.digest, true)
-    }
-
-    /// Where a library that a cache has comes from: memory, if it has been loaded.
-    fn origin(&self, cache: &Cache, order: &[VerifiedLib]) -> Origin {
-        let loaded = order.last().is_some_and(|whole| self.loaded(cache, whole).is_some());
-        if loaded { Origin::Memory } else { Origin::Disk }
-    }
-}
-
-/// What is asked for.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// The name; see [`crate::signature::check_name`].
-    pub name: &'a str,
-    /// The parameters.
-    pub params: &'a Resolved,
-}
-
-/// The libraries to load for a signature, dependencies first; a damaged entry counts as a miss.
-///
-/// It is left where it is: whoever publishes sets it aside, knowing what takes its place. A rank that merely looks
-/// may see damage where a network disk has not shown everything yet.
-fn find(cache: &Cache, signature: &str, check: Verify) -> Result<Option<Vec<VerifiedLib>>> {
-    match cache.lookup(signature, check)? {
-        Lookup::Hit(order) => Ok(Some(order)),
-        Lookup::Miss => Ok(None),
-        Lookup::Damaged(damage) => {
-            log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());
-            Ok(None)
-        }
-    }
-}
-
-/// How often a call looks again when what it has found is gone before it is loaded: somebody makes room in the cache.
-const MAX_LOOKUPS: usize = 3;
-
-/// Whether what was found is not there any more.
-fn was_evicted(cache: &Cache, order: &[VerifiedLib]) -> bool {
-    order.iter().any(|whole| !cache.layout().lib(&whole.signature).exists())
-}
-
-fn no_generator(signature: &str, root: &Path) -> Error {
-    let text = format!(
-        "{signature} is not (or not whole) in the cache {}, and there is no generate callback to make it",
-        root.display()
-    );
-    Error::new(Kind::InvalidArgument, text)
 }
 
 #[cfg(test)]

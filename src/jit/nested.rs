@@ -1,4 +1,4 @@
-//! Calls within `generate`: local to the builder, and what they ask for travels with the parent.
+//! Calls within `generate`: they are local to the builder, and their libraries travel with the parent.
 
 #![forbid(unsafe_code)]
 
@@ -14,35 +14,36 @@ use crate::error::{Error, Kind};
 use crate::params::resolved::BuildParams;
 use crate::signature::Toolchain;
 
-/// A `generate` under way on this thread.
+/// A `generate` that is running on this thread.
 struct Frame {
-    /// Tells it apart from all others of this process; never 0.
+    /// Unique in the process; never 0.
     number: u64,
-    /// What is generated.
+    /// The name and signature of the library that is generated.
     name: String,
     signature: String,
-    /// How many builds have been started in it and not been finished.
+    /// The number of builds that were started in it and not finished.
     pending: usize,
     /// When the ranks that wait for it stop waiting.
     deadline: Option<Instant>,
-    /// The cache directory of the parameters, and where the parent really puts its files.
+    /// The cache directory of the parameters.
     declared: PathBuf,
+    /// The directory that the parent uses.
     effective: Layout,
-    /// What the parent was signed with.
+    /// The toolchain of the parent's signature.
     toolchain: Option<ParentToolchain>,
     /// Signatures that nested calls were answered with.
     asked: Vec<String>,
     /// The error of the last nested call that failed.
     failed: Option<Error>,
-    /// Whether a nested call has found an entry that was out of date, and builds it again.
+    /// True if a nested call has retired an entry that was out of date.
     rebuilt: bool,
 }
 
-/// What a compiler is, and for which command and flags it was found out.
+/// A toolchain, with the command and flags of the compiler that was asked.
 #[derive(Clone, Debug)]
 pub(super) struct ParentToolchain {
     compiler: Vec<String>,
-    /// The flags that concern the machine, if one of them stands for that which builds.
+    /// The flags that concern the processor, if one of them is native.
     flags: Option<Vec<String>>,
     toolchain: Toolchain,
 }
@@ -54,33 +55,36 @@ impl ParentToolchain {
 }
 
 thread_local! {
-    /// Without a destructor, so that calls from static destructors still find it. It is empty between calls.
+    /// Without a destructor, so that calls from static destructors can use it. It is empty between calls.
     static FRAMES: RefCell<ManuallyDrop<Vec<Frame>>> = const { RefCell::new(ManuallyDrop::new(Vec::new())) };
 }
 
-/// So many `generate` callbacks may be under way within each other: each takes its part of the stack.
-pub(super) const DEEPEST: usize = 64;
+/// The most `generate` callbacks that may run within each other: each takes its part of the stack.
+pub(super) const MAX_DEPTH: usize = 64;
 
-/// What nested calls did during a `generate`.
+/// The nested calls of a `generate`.
 pub(super) struct Nested {
+    /// Signatures that they were answered with.
     pub(super) asked: Vec<String>,
+    /// The error of the last one that failed.
     pub(super) failed: Option<Error>,
+    /// True if one has retired an entry that was out of date.
     pub(super) rebuilt: bool,
-    /// How many builds it has started and not finished.
+    /// The number of builds that were started and not finished.
     pub(super) pending: usize,
 }
 
-/// The number of the innermost `generate` on this thread; 0 outside of any.
+/// Returns the number of the innermost `generate` on this thread; 0 outside of any.
 pub(super) fn current() -> u64 {
     FRAMES.with_borrow(|frames| frames.last().map_or(0, |frame| frame.number))
 }
 
-/// When the ranks that wait for the innermost `generate` on this thread stop waiting; `None` is never.
+/// Returns when the ranks that wait for the innermost `generate` on this thread stop waiting; `None` is never.
 pub(super) fn deadline() -> Option<Instant> {
     FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.deadline))
 }
 
-/// Notes that a build has been started in the `generate` of this number, or that one is finished or given up.
+/// Counts a build that is started (1) in the `generate` of this number, or finished or cancelled (-1).
 pub(super) fn count_pending(number: u64, change: isize) {
     FRAMES.with_borrow_mut(|frames| {
         if let Some(frame) = frames.iter_mut().find(|frame| frame.number == number) {
@@ -89,23 +93,24 @@ pub(super) fn count_pending(number: u64, change: isize) {
     });
 }
 
-/// Whether this thread is within a `generate` callback.
+/// Returns whether this thread is within a `generate` callback.
 #[must_use]
 pub fn is_nested() -> bool {
     FRAMES.with_borrow(|frames| !frames.is_empty())
 }
 
-/// Refuses to generate what is just being generated on this thread, which would have no end, and what would be too
-/// deep within other callbacks. The same name is fine if its signature is another one.
+/// Refuses to generate what this thread is generating already, which would not end, and more than [`MAX_DEPTH`] callbacks
+/// within each other. The same name with another signature is allowed.
+///
+/// # Errors
+/// [`Kind::Generate`]
 pub(super) fn check_chain(name: &str, signature: &str, layout: &Layout) -> Result<(), Error> {
     FRAMES.with_borrow(|frames| {
         let same = |frame: &Frame| frame.signature == signature && frame.effective.same_places(layout);
         let reason = if frames.iter().any(same) {
             format!("{name} cannot be generated, because it is asked for within its own generate callback")
-        } else if frames.len() >= DEEPEST {
-            format!(
-                "{name} cannot be generated: {DEEPEST} generate callbacks are under way within each other"
-            )
+        } else if frames.len() >= MAX_DEPTH {
+            format!("{name} cannot be generated: {MAX_DEPTH} generate callbacks run within each other")
         } else {
             return Ok(());
         };
@@ -114,7 +119,7 @@ pub(super) fn check_chain(name: &str, signature: &str, layout: &Layout) -> Resul
     })
 }
 
-/// Names with arrows between them. The middle of a long chain is left out.
+/// Joins names with arrows. Leaves out the middle of a long chain.
 fn chain(names: &[&str]) -> String {
     const ENDS: usize = 5;
     if names.len() <= 2 * ENDS {
@@ -124,7 +129,7 @@ fn chain(names: &[&str]) -> String {
     format!("{} -> ... -> {}", first.join(" -> "), last.join(" -> "))
 }
 
-/// Runs `generate` such that calls within know whose they are.
+/// Runs `generate`. Calls within it find their parent.
 pub(super) fn within<T>(
     (name, signature): (&str, &str),
     declared: &Path,
@@ -133,23 +138,23 @@ pub(super) fn within<T>(
     deadline: Option<Instant>,
     generate: impl FnOnce() -> T,
 ) -> (T, Nested) {
-    /// Takes the frame away even when `generate` panics.
-    struct Guard;
-    impl Drop for Guard {
+    /// Removes the frame, also if `generate` panics.
+    struct FrameGuard;
+    impl Drop for FrameGuard {
         fn drop(&mut self) {
             FRAMES.with_borrow_mut(|frames| {
                 frames.pop();
                 if frames.is_empty() {
-                    // Nothing frees it when the thread ends.
+                    // Without a destructor, nothing else frees it when the thread ends.
                     drop(std::mem::take(&mut **frames));
                 }
             });
         }
     }
-    static NUMBERS: AtomicU64 = AtomicU64::new(1);
+    static NEXT: AtomicU64 = AtomicU64::new(1);
     FRAMES.with_borrow_mut(|frames| {
         frames.push(Frame {
-            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+            number: NEXT.fetch_add(1, Ordering::Relaxed),
             name: name.to_owned(),
             signature: signature.to_owned(),
             pending: 0,
@@ -162,7 +167,7 @@ pub(super) fn within<T>(
             rebuilt: false,
         });
     });
-    let guard = Guard;
+    let guard = FrameGuard;
     let result = generate();
     let nested = FRAMES.with_borrow_mut(|frames| {
         let frame = frames.last_mut().expect("pushed above, popped by the guard below");
@@ -173,7 +178,7 @@ pub(super) fn within<T>(
     (result, nested)
 }
 
-/// Notes that an entry was out of date and is built again, if a `generate` has asked for it.
+/// Notes that a nested call has retired an entry that was out of date.
 pub(super) fn note_rebuilt() {
     FRAMES.with_borrow_mut(|frames| {
         if let Some(frame) = frames.last_mut() {
@@ -182,7 +187,7 @@ pub(super) fn note_rebuilt() {
     });
 }
 
-/// The directory that a nested call uses instead of `declared`: that of its parent.
+/// Returns the directory that a nested call uses instead of `declared`: that of its parent.
 pub(super) fn effective_dir(declared: &Path) -> PathBuf {
     FRAMES.with_borrow(|frames| {
         let parent = frames.iter().rev().find(|frame| frame.declared == declared);
@@ -190,8 +195,8 @@ pub(super) fn effective_dir(declared: &Path) -> PathBuf {
     })
 }
 
-/// What the compiler of a nested call is, if a parent has the same: both sign with the same answer, wherever the
-/// compiler was asked. And whether that holds for the flags of the nested call, too.
+/// Returns the toolchain of a parent with the same compiler, so that both signatures have the same answer, on whatever
+/// host the compiler was asked; and whether the flags that concern the processor are the same, too.
 pub(super) fn toolchain_of_parent(params: &BuildParams) -> Option<(Toolchain, bool)> {
     FRAMES.with_borrow(|frames| {
         let same = |frame: &Frame| frame.toolchain.clone().filter(|known| known.compiler == params.compiler);
@@ -200,8 +205,8 @@ pub(super) fn toolchain_of_parent(params: &BuildParams) -> Option<(Toolchain, bo
     })
 }
 
-/// Notes what a nested call was answered with. What lies in another cache, or is named otherwise, cannot travel with
-/// the parent.
+/// Notes the result of a nested call. A library in another cache, or with another file name, cannot travel with the
+/// parent.
 pub(super) fn note(layout: &Layout, result: Result<&str, &Error>) {
     FRAMES.with_borrow_mut(|frames| {
         let Some(frame) = frames.last_mut() else { return };

@@ -1,53 +1,88 @@
-//! What the compiler is, asked at most once per compiler and cache; and what its native flags stand for, asked once
-//! more for each kind of processor.
+//! The toolchains of a process: each compiler is asked at most once per cache what it is, and once more for each kind of
+//! processor what its native flags stand for.
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
 use crate::build::toolchain::{self, CompilerKeys, cpu, native};
 use crate::cache::Cache;
+use crate::error::Result;
 use crate::params::resolved::Resolved;
-use crate::signature::Toolchain;
+use crate::process::Runner;
+use crate::signature::{Toolchain, signature};
+use crate::sync::lock;
 
-use super::{Session, lock};
+use super::nested;
+use super::request::{Request, SignedRequest};
 
-impl Session {
-    /// From memory, from the cache, or by running the compiler; never an error, because a hit needs no compiler.
+/// The toolchains that a process knows.
+pub(super) struct Toolchains {
+    pub(super) runner: Arc<dyn Runner>,
+    /// By the keys of compiler files.
+    known: Mutex<HashMap<String, Toolchain>>,
+    /// True if new answers are written into the cache.
+    persists: bool,
+}
+
+impl Toolchains {
+    pub(super) fn new(runner: Arc<dyn Runner>, persists: bool) -> Self {
+        Self { runner, known: Mutex::default(), persists }
+    }
+
+    /// Signs a request by what this process knows.
     ///
-    /// When the compiler is not there, or the cache is frozen, it is taken for what it was when this cache last saw it.
-    pub(super) fn toolchain(&self, params: &Resolved) -> Toolchain {
+    /// # Errors
+    /// `Kind::InvalidArgument` for a bad name.
+    pub(super) fn sign<'a>(&self, request: Request<'a>) -> Result<SignedRequest<'a>> {
+        let mut toolchain = Toolchain::unknown();
+        let signature = signature(request.name, request.params, || {
+            toolchain = match nested::toolchain_of_parent(&request.params.build) {
+                Some((toolchain, true)) => toolchain,
+                Some((parent, false)) => {
+                    // The same compiler with other flags that concern the processor.
+                    let plain = Toolchain { isa: String::new(), ..parent };
+                    self.resolve_native(request.params, plain, &toolchain::inspect(&request.params.build))
+                }
+                None => self.get(request.params),
+            };
+            Ok(toolchain.clone())
+        })?;
+        Ok(SignedRequest { request, signature, toolchain })
+    }
+
+    /// Returns the toolchain of these parameters: from memory, from the cache, or by running the compiler. Never an
+    /// error, because a hit needs no compiler.
+    ///
+    /// If there is no compiler, or the cache is frozen, it is what this cache last knew.
+    pub(super) fn get(&self, params: &Resolved) -> Toolchain {
         let compiler = toolchain::inspect(&params.build);
-        let plain = self.recorded(params, &compiler, Toolchain::unknown(), || {
+        let plain = self.recall_or_ask(params, &compiler, Toolchain::unknown(), || {
             toolchain::probe(&params.build, self.runner.as_ref())
         });
-        self.on_this_machine(params, plain, &compiler)
+        self.resolve_native(params, plain, &compiler)
     }
 
-    /// The toolchain of a call within the `generate` of one with this toolchain and the same compiler, but other flags
-    /// that concern the machine.
-    pub(super) fn nested_toolchain(&self, params: &Resolved, parent: &Toolchain) -> Toolchain {
-        let plain = Toolchain { isa: String::new(), ..parent.clone() };
-        self.on_this_machine(params, plain, &toolchain::inspect(&params.build))
-    }
-
-    /// Adds what flags such as `-march=native` stand for on this machine, if there are any.
-    fn on_this_machine(&self, params: &Resolved, plain: Toolchain, compiler: &CompilerKeys) -> Toolchain {
+    /// Adds what flags such as `-march=native` stand for on this host, if there are any.
+    fn resolve_native(&self, params: &Resolved, plain: Toolchain, compiler: &CompilerKeys) -> Toolchain {
         let Some(flags) = native::flags(&params.build) else { return plain };
-        let of_machine = compiler.on_machine(&flags, &cpu::key(&params.build));
+        let on_host = compiler.on_machine(&flags, &cpu::key(&params.build));
         let absent = Toolchain { isa: native::unresolved(&params.build), ..plain.clone() };
-        // A compiler that did not even say what it is has nothing to say, and the ranks are waiting.
+        // A compiler that does not say what it is will not answer this either, and the ranks are waiting.
         if plain.is_unknown() {
             return absent;
         }
-        let found = self.recorded(params, &of_machine, absent, || {
+        let found = self.recall_or_ask(params, &on_host, absent, || {
             let isa = native::resolve(&params.build, &flags, self.runner.as_ref());
             Toolchain { isa, ..plain.clone() }
         });
         Toolchain { isa: found.isa, ..plain }
     }
 
-    /// What memory or the cache knows by the keys of `compiler`, else the answer to `ask`, which is then recorded;
-    /// `absent` for a compiler that is not there and never was.
-    fn recorded(
+    /// Returns what memory or the cache has for the keys of `compiler`, otherwise the answer to `ask`, which is stored;
+    /// `absent` if there is no compiler and never was.
+    fn recall_or_ask(
         &self,
         params: &Resolved,
         compiler: &CompilerKeys,
@@ -57,7 +92,7 @@ impl Session {
         let cache = Cache::sharing(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
-        // Where nothing is built, the compiler is the one that built what is there, whatever is installed here.
+        // A frozen cache builds nothing: the compiler is the one that built its entries, whatever is installed here.
         if params.cache.frozen
             && let Some(found) = saved(&compiler.command_key)
         {
@@ -66,21 +101,21 @@ impl Session {
         let Some(key) = &compiler.file_key else {
             return saved(&compiler.command_key).unwrap_or(absent);
         };
-        if let Some(known) = lock(&self.toolchains).get(key) {
+        if let Some(known) = lock(&self.known).get(key) {
             return known.clone();
         }
         let found = saved(key).unwrap_or_else(|| {
             let found = ask();
             let record = toolchain::encode(&params.build.compiler, &found);
             let keys = [key, &compiler.command_key];
-            for key in keys.into_iter().filter(|_| self.takes_notes) {
+            for key in keys.into_iter().filter(|_| self.persists) {
                 // Without a record the next program asks again.
                 let written = cache.write_toolchain(key, &record);
                 written.unwrap_or_else(|error| log::info!("{error}"));
             }
             found
         });
-        lock(&self.toolchains).insert(key.clone(), found.clone());
+        lock(&self.known).insert(key.clone(), found.clone());
         found
     }
 }

@@ -1,4 +1,4 @@
-//! What was built goes to where it is needed: over the communicator, or by the host's own transport.
+//! Transport of what was built to the ranks that need it: over the communicator, or by the callbacks of the host.
 
 #![forbid(unsafe_code)]
 
@@ -10,112 +10,117 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::roles;
 use crate::parallel::{agree, agree_min};
 
+use super::call::{Call, LoadOutcome};
 use super::callbacks::Callbacks;
-use super::find;
 use super::library::Origin;
-use super::ranks::{Call, Outcome};
+use super::lookup::find;
 
-impl Call<'_> {
-    /// The closure goes from a rank that has it to the ranks that have not, whose leaders publish it. A rank
-    /// whose directory does not show it even then (network disks may take their time) loads the bytes themselves.
-    pub(super) fn distribute(
-        &self,
-        signature: &str,
-        cache: &Cache,
-        leaders: &[usize],
-        found: Option<Vec<VerifiedLib>>,
-        origin: Origin,
-    ) -> Result<Outcome> {
-        let (comm, rank) = (self.comm(), self.comm().rank());
-        let have = self.gather_presence(signature, cache)?;
-        let Some(source) = roles::source(&have) else {
-            let text =
-                format!("{signature} was built and is on no rank's disk any more: who empties the cache?");
-            return Err(Error::new(Kind::Cache, text));
+/// Distributes the transitive dependency closure from a rank that has it to the ranks that miss it, whose leaders
+/// publish it, and loads it. A rank whose directory does not show it even then (network disks may be late) loads it
+/// from the bytes. `found` is what this rank has found before. Collective.
+pub(super) fn distribute(
+    call: &Call<'_>,
+    signature: &str,
+    cache: &Cache,
+    leaders: &[usize],
+    found: Option<Vec<VerifiedLib>>,
+    origin: Origin,
+) -> Result<LoadOutcome> {
+    let (comm, rank) = (call.comm(), call.comm().rank());
+    let libraries = &call.session.libraries;
+    let on_disk = call.gather_presence(signature, cache)?;
+    let Some(source) = roles::source(&on_disk) else {
+        let text = format!(
+            "{signature} was built and is gone from the disks of all ranks: another program removes entries from the \
+             cache"
+        );
+        return Err(Error::new(Kind::Cache, text));
+    };
+    let receivers = roles::receivers(leaders, &on_disk);
+    let receives = receivers.contains(&rank);
+    // All ranks know the receivers.
+    let mut closure = if receivers.is_empty() {
+        Vec::new()
+    } else {
+        broadcast_closure(call, signature, cache, source, receives)?
+    };
+    agree(comm, "publishing what was received", || {
+        let closure = std::mem::take(&mut closure);
+        if receives { publish_received(&closure, signature, cache) } else { Ok(()) }
+    })?;
+    // 0 if a rank has not found it; 0 if a loader has refused it.
+    let mut votes = [1, 1];
+    let mut refused = None;
+    let library = agree_min(comm, "loading", &mut votes, |votes| {
+        let origin = if found.is_none() && receives { Origin::Received } else { origin };
+        let found = if found.is_some() { found } else { find(cache, signature, Verify::ForLoad)? };
+        let Some(order) = found else {
+            votes[0] = 0;
+            return Ok(None);
         };
-        let receivers = roles::receivers(leaders, &have);
-        let receives = receivers.contains(&rank);
-        let mut blob = match receivers.len() {
-            // All ranks know it.
-            0 => Vec::new(),
-            _ => self.broadcast_closure(signature, cache, source, receives)?,
-        };
-        agree(comm, "publishing what was received", || {
-            let blob = std::mem::take(&mut blob);
-            if receives { publish_received(&blob, signature, cache) } else { Ok(()) }
-        })?;
-        let session = self.session;
-        // Whether all have found it, and whether no loader has refused it.
-        let mut votes = [1, 1];
-        let mut refused = None;
-        let library = agree_min(comm, "loading", &mut votes, |votes| {
-            let origin = if found.is_none() && receives { Origin::Received } else { origin };
-            let found = if found.is_some() { found } else { find(cache, signature, Verify::ForLoad)? };
-            let Some(order) = found else {
-                votes[0] = 0;
-                return Ok(None);
-            };
-            match session.load(cache, &order, origin).map_err(|refusal| refusal.of(Some(origin), &order)) {
-                // With several groups it is an error: the others may have loaded theirs, and do not come to a quarantine.
-                Err(refusal) if self.class.part.is_none() && refusal.is_told(self.builds, true) => {
-                    votes[1] = 0;
-                    refused = Some(refusal);
-                    Ok(None)
-                }
-                loaded => Ok(Some(loaded?)),
+        let loaded = libraries.load(cache, &order, origin);
+        match loaded.map_err(|refusal| refusal.blame_built(Some(origin), &order)) {
+            // With several groups it is an error: the others may have loaded theirs, and do not come to a quarantine.
+            Err(refusal)
+                if call.group.sub_comm.is_none() && refusal.needs_quarantine(call.rebuilds, true) =>
+            {
+                votes[1] = 0;
+                refused = Some(refusal);
+                Ok(None)
             }
-        })?;
-        match (&library, votes) {
-            (_, [_, 0]) => return Ok(Outcome::Refused(refused)),
-            (Some(library), [1, _]) => return Ok(Outcome::Loaded(library.clone())),
-            _ => {}
+            loaded => Ok(Some(loaded?)),
         }
-        // Once more, for those whose directories do not show it.
-        let blob = self.broadcast_closure(signature, cache, source, library.is_none())?;
-        agree(comm, "loading", || match library {
-            Some(library) => Ok(library),
-            None => session.load_bytes(&entries_of(&blob)?, signature, cache, Origin::Received),
-        })
-        .map(Outcome::Loaded)
+    })?;
+    match (&library, votes) {
+        (_, [_, 0]) => return Ok(LoadOutcome::Refused(refused)),
+        (Some(library), [1, _]) => return Ok(LoadOutcome::Loaded(library.clone())),
+        _ => {}
     }
-
-    /// The closure, on the ranks that want it; the others never hold all of it.
-    fn broadcast_closure(
-        &self,
-        signature: &str,
-        cache: &Cache,
-        source: usize,
-        wants: bool,
-    ) -> Result<Vec<u8>> {
-        let (comm, rank) = (self.comm(), self.comm().rank());
-        let mut blob = agree(comm, "reading what was built", || {
-            if rank == source { cache.pack(signature) } else { Ok(Vec::new()) }
-        })?;
-        comm.enter("handing over what was built");
-        comm.broadcast_to_some(source, &mut blob, wants)?;
-        Ok(blob)
-    }
+    // Once more, for the ranks whose directories do not show it.
+    let closure = broadcast_closure(call, signature, cache, source, library.is_none())?;
+    agree(comm, "loading", || match library {
+        Some(library) => Ok(library),
+        None => libraries.load_bytes(&received_entries(&closure)?, signature, cache, Origin::Received),
+    })
+    .map(LoadOutcome::Loaded)
 }
 
-/// Sends the closure by the host's transport; when it cannot be read, the reason, since others wait for something.
+/// Broadcasts the transitive dependency closure from `source`. Ranks that do not want it never hold all of it.
+/// Collective.
+fn broadcast_closure(
+    call: &Call<'_>,
+    signature: &str,
+    cache: &Cache,
+    source: usize,
+    wants: bool,
+) -> Result<Vec<u8>> {
+    let (comm, rank) = (call.comm(), call.comm().rank());
+    let mut closure = agree(comm, "reading what was built", || {
+        if rank == source { cache.pack(signature) } else { Ok(Vec::new()) }
+    })?;
+    comm.enter("distributing what was built");
+    comm.broadcast_to_some(source, &mut closure, wants)?;
+    Ok(closure)
+}
+
+/// Sends the closure by the `send` callback. If it cannot be read, sends the error, because the receivers wait.
 pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
     if callbacks.send.is_none() {
         return Ok(());
     }
-    let blob = catch("reading what was built", || cache.pack(signature));
-    match blob {
-        Ok(blob) => callbacks.send(&blob),
+    match catch("reading what was built", || cache.pack(signature)) {
+        Ok(closure) => callbacks.send(&closure),
         Err(error) => {
-            // That its sending fails too is no news.
+            // The first error is returned, also if sending it fails.
             let _ = callbacks.send(&Closure::failure(&error));
             Err(error)
         }
     }
 }
 
-/// What a blob brings. Its digest says that it is what was sent, not that a loader of this machine can map it.
-fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
-    let entries = Closure::entries(blob)?;
+/// Decodes a received closure. Its digest tells that it is what was sent, not that the loader of this host can map it.
+fn received_entries(closure: &[u8]) -> Result<Vec<EntryView<'_>>> {
+    let entries = Closure::entries(closure)?;
     for entry in &entries {
         elf::check_native(record::image_of(entry.library)).map_err(|reason| {
             let text =
@@ -126,9 +131,9 @@ fn entries_of(blob: &[u8]) -> Result<Vec<EntryView<'_>>> {
     Ok(entries)
 }
 
-/// Publishes what a blob brings; the error that it brings is ours.
-pub(super) fn publish_received(blob: &[u8], signature: &str, cache: &Cache) -> Result<()> {
-    let entries = entries_of(blob)?;
+/// Publishes a received closure. If it contains an error, returns that.
+pub(super) fn publish_received(closure: &[u8], signature: &str, cache: &Cache) -> Result<()> {
+    let entries = received_entries(closure)?;
     if entries.last().is_none_or(|last| last.signature != signature) {
         let text = format!("received a library, but not {signature}");
         return Err(Error::new(Kind::Callback, text));

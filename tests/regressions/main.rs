@@ -26,8 +26,8 @@ use sample::sample;
 
 use dijitso::capi;
 use dijitso::error::{Error, Kind, Result};
+use dijitso::jit::CommState;
 use dijitso::jit::callbacks::GenerateRequest;
-use dijitso::jit::ranks::CommState;
 use dijitso::jit::{Callbacks, Library, Origin, Request, Session, Source};
 use dijitso::load::{Image, Loader, System};
 use dijitso::parallel::Communicator;

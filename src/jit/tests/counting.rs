@@ -1,45 +1,24 @@
-//! Who counts, what is noted as used, and libraries that go between a look and a load.
+//! Statistics, touched entries, and eviction between a lookup and a load.
 
 use super::*;
 use crate::cache::stats::Counts;
 
-/// A loader before whose first load somebody makes room.
-struct Thief {
-    takes: AtomicUsize,
-}
-
-impl Loader for Thief {
-    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
-        let left = self.takes.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
-        if left.is_ok() {
-            fs::remove_file(path).unwrap();
-        }
-        FakeLoader { fails: false }.load(path)
-    }
-}
-
 fn counts(root: &Path, dir: usize) -> Counts {
-    let params = Params::in_environment(&Environment {
-        variables: [("HOME", "/nonexistent".to_owned())].into(),
-        cwd: root.to_owned(),
-        uid: 0,
-        system_dir: "/nonexistent".into(),
-    });
-    let params = params.unwrap().resolve().unwrap();
+    let params = test_params(root, &[]).resolve().unwrap();
     Cache::new(&root.join(format!("cache{dir}")), &params.cache).stats().total()
 }
 
-/// A hundred thousand ranks must not write to one disk: one of those that share it counts for all.
+/// A hundred thousand ranks must not write to one disk: one of the ranks that share it counts.
 #[test]
-fn one_rank_of_a_directory_counts_and_the_others_note_the_use_at_most() {
+fn one_rank_of_a_directory_counts_and_the_others_touch_at_most() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
     let jit = || {
         run(4, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             rank.jit("form", Fault::None).unwrap();
             rank.jit("form", Fault::None).unwrap();
-            // Written down with the next event: this one.
+            // The next event writes it: this one.
             rank.jit("other", Fault::None).unwrap();
         });
     };
@@ -52,7 +31,7 @@ fn one_rank_of_a_directory_counts_and_the_others_note_the_use_at_most() {
     jit();
     let warm = counts(root.path(), 0);
     assert_eq!((warm.builds, warm.disk_hits, warm.memory_hits), (2, 2, 2));
-    assert_eq!(counts(root.path(), 1), Counts { received: 2, ..zero }, "who shares it was not asked");
+    assert_eq!(counts(root.path(), 1), Counts { received: 2, ..zero }, "nothing has asked who shares it");
     if crate::fsutil::is_local(root.path()) {
         for dir in 0..2 {
             assert!(root.path().join(format!("cache{dir}/atime/form")).exists(), "{dir}");
@@ -63,22 +42,19 @@ fn one_rank_of_a_directory_counts_and_the_others_note_the_use_at_most() {
 #[test]
 fn failures_and_nested_calls_are_counted() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(2, |comm| {
-        let rank = Rank::new(comm, setup, Fault::CompileError);
+        let rank = TestRank::new(comm, setup, Fault::CompileError);
         assert!(rank.jit("form", Fault::CompileError).is_err());
     });
     let failed = counts(root.path(), 0);
     assert_eq!((failed.failures, failed.misses(), failed.builds), (1, 1, 0));
     run(1, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         for name in ["first", "second"] {
             let params = rank.params.resolve().unwrap();
             let mut callbacks = generator(|_, source| {
-                let mut inner = generator(|_, source| {
-                    source.code = Some(b"element".to_vec());
-                    Ok(())
-                });
+                let mut inner = generates(b"element");
                 let request = Request { name: "element", params: &params };
                 let element = rank.session.jit(Ok(request), &mut inner).unwrap();
                 source.dependencies.push(element.signature().to_owned());
@@ -94,23 +70,22 @@ fn failures_and_nested_calls_are_counted() {
     assert!(root.path().join("cache0/atime/element").exists(), "it must not go before it is linked");
 }
 
-/// Whoever makes room does not ask: a rank may lose what all have found, and then all look again.
+/// Eviction may take from a rank what all have found: then all look again.
 #[test]
-fn what_goes_between_the_look_and_the_load_is_built_again() {
+fn an_entry_that_is_evicted_between_lookup_and_load_is_built_again() {
     for size in [1, 3] {
         for victim in [0, size - 1] {
             let root = scratch();
-            let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-            run(size, |comm| drop(Rank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap()));
+            let setup = Setup::one_dir(root.path());
+            run(size, |comm| drop(TestRank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap()));
             let builds: usize = run(size, |comm| {
-                let mut rank = Rank::new(comm, setup, Fault::None);
+                let mut rank = TestRank::new(comm, setup, Fault::None);
                 if comm.rank() == victim {
-                    let thief = Thief { takes: AtomicUsize::new(1) };
-                    rank.session = Session::new(rank.compiler.clone(), Arc::new(thief));
+                    rank.set_loader(EvictingLoader::new(None, 1));
                 }
                 let library = rank.jit("form", Fault::None).unwrap();
                 assert!(library.path().is_file());
-                rank.compiler.builds.load(Ordering::SeqCst)
+                rank.builds()
             })
             .into_iter()
             .sum();
@@ -120,26 +95,22 @@ fn what_goes_between_the_look_and_the_load_is_built_again() {
 }
 
 #[test]
-fn without_a_communicator_it_is_built_again_too_and_not_for_ever() {
-    // The second that is taken is what was built and has no name yet.
-    for (takes, works) in [(1, true), (2, false)] {
+fn without_a_communicator_it_is_built_again_once() {
+    // The second eviction takes what was built and has no name yet.
+    for (evictions, works) in [(1, true), (2, false)] {
         let root = scratch();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let setup = Setup::one_dir(root.path());
         run(1, |comm| {
-            Rank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap();
-            let mut rank = Rank::new(comm, setup, Fault::None);
-            let thief = Thief { takes: AtomicUsize::new(takes) };
-            rank.session = Session::new(rank.compiler.clone(), Arc::new(thief));
+            TestRank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap();
+            let mut rank = TestRank::new(comm, setup, Fault::None);
+            rank.set_loader(EvictingLoader::new(None, evictions));
             let params = rank.params.resolve().unwrap();
-            let mut callbacks = generator(|_, source| {
-                source.code = Some(b"form".to_vec());
-                Ok(())
-            });
+            let mut callbacks = generates(b"form");
             let request = Request { name: "form", params: &params };
             let result = rank.session.jit(Ok(request), &mut callbacks);
-            assert_eq!(result.is_ok(), works, "{takes}: {result:?}");
+            assert_eq!(result.is_ok(), works, "{evictions}: {result:?}");
             assert!(result.err().is_none_or(|error| error.message().contains("another program has removed")));
-            assert_eq!(rank.compiler.builds.load(Ordering::SeqCst), 1);
+            assert_eq!(rank.builds(), 1);
         });
     }
 }

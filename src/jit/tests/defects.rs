@@ -1,45 +1,47 @@
-//! Defects of the original that show between ranks; `docs/defects.md` lists all of them.
+//! Defects of the original between ranks; `docs/defects.md` lists all of them.
 
 use std::sync::atomic::AtomicBool;
 
 use super::*;
 
-/// How `generate` ends on one rank.
+/// The end of `generate` on one rank.
 #[derive(Clone, Copy, Debug)]
-enum End {
+enum GenerateEnd {
     Code,
     Text,
-    /// As when an exception of another language, which carries an object, gets this far.
+    /// Like an exception of another language, which carries an object.
     Object,
     Nothing,
     Nested,
 }
 
-/// Ends a callback as told; the reason is in `source` where there is one.
-fn end(end: End, source: &mut Source, nested: impl FnOnce() -> i32) -> std::result::Result<(), i32> {
+/// Ends a callback in this way.
+fn end(end: GenerateEnd, source: &mut Source, nested: impl FnOnce() -> i32) -> std::result::Result<(), i32> {
     match end {
-        End::Code => Err(-1),
-        End::Text => panic!("interrupted"),
-        End::Object => std::panic::panic_any(42),
-        End::Nothing => Ok(()),
-        End::Nested => {
+        GenerateEnd::Code => Err(-1),
+        GenerateEnd::Text => panic!("interrupted"),
+        GenerateEnd::Object => std::panic::panic_any(42),
+        GenerateEnd::Nothing => Ok(()),
+        GenerateEnd::Nested => {
             source.code = Some(b"code".to_vec());
             Err(nested())
         }
     }
 }
 
-/// Defect H8 of the original, in a program that used it: what was not an ordinary exception, or happened on another
-/// rank than the root, was raised there alone, and the others waited.
+/// Defect H8 of the original: an error that was no ordinary exception, or was on another rank than the root, was raised on
+/// that rank alone, and the others waited.
 #[test]
 fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
-    for how in [End::Code, End::Text, End::Object, End::Nothing, End::Nested] {
+    for how in
+        [GenerateEnd::Code, GenerateEnd::Text, GenerateEnd::Object, GenerateEnd::Nothing, GenerateEnd::Nested]
+    {
         everywhere(|size, setup| {
             let called: Vec<AtomicBool> = (0..size).map(|_| AtomicBool::new(false)).collect();
             let results = run(size, |comm| {
-                let rank = Rank::new(comm, setup, Fault::None);
+                let rank = TestRank::new(comm, setup, Fault::None);
                 let params = rank.params.resolve().unwrap();
-                // One call after the other on the same communicator: each has to leave it as it was.
+                // One call after the other on the same communicator: each must leave it usable.
                 let of_bad = |bad: usize| {
                     let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                         if comm.rank() == bad {
@@ -60,7 +62,7 @@ fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
                     });
                     let name = format!("form{bad}");
                     let request = Request { name: &name, params: &params };
-                    rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks)
+                    rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks)
                 };
                 (0..size).map(of_bad).collect::<Vec<_>>()
             });
@@ -73,7 +75,7 @@ fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
                 }
                 let error = same_error(&of_bad, &context);
                 assert_eq!(usize::try_from(error.rank()), Ok(bad), "{context}: {error}");
-                let panics = matches!(how, End::Text | End::Object);
+                let panics = matches!(how, GenerateEnd::Text | GenerateEnd::Object);
                 let kind = if panics { Kind::Internal } else { Kind::Generate };
                 assert_eq!(error.kind(), kind, "{context}: {error}");
             }
@@ -88,7 +90,7 @@ fn h8_a_rank_that_cannot_load_fails_all_whichever_it_is() {
     everywhere(|size, setup| {
         for bad in 0..size {
             let fault = Fault::LoadFails(bad);
-            let results = run(size, |comm| Rank::new(comm, setup, fault).jit("form", fault));
+            let results = run(size, |comm| TestRank::new(comm, setup, fault).jit("form", fault));
             let context = format!("rank {bad} of {size}, {setup:?}");
             let error = same_error(&results, &context);
             assert_eq!(
@@ -105,7 +107,7 @@ fn h8_a_rank_that_cannot_load_fails_all_whichever_it_is() {
 fn h8_a_hit_takes_no_communication() {
     everywhere(|size, setup| {
         run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             rank.jit("form", Fault::None).unwrap();
             agree(comm, "all have it", || Ok(())).unwrap();
             let before = comm.collectives();
@@ -128,10 +130,10 @@ fn w16_strategy_process_gives_every_rank_a_directory_of_its_own() {
         let context = format!("{size} {setup:?}");
         let program = |fault| {
             run(size, |comm| {
-                let rank = Rank::new(comm, setup, Fault::None);
+                let rank = TestRank::new(comm, setup, Fault::None);
                 let library = rank.jit("form", fault).unwrap();
                 let own = library.path().parent().unwrap().parent().unwrap().to_owned();
-                (own, library.origin(), rank.compiler.builds.load(Ordering::SeqCst))
+                (own, library.origin(), rank.builds())
             })
         };
         let cold = program(Fault::None);

@@ -1,64 +1,65 @@
-//! A frozen cache: what is there is served, what is not is the same error everywhere, and nothing is ever generated.
+//! Frozen caches: hits are served, a miss is the same error on all ranks, and nothing is generated.
 
 use super::*;
 use crate::cache::explain::RequestState;
 
-/// A call on ranks with a frozen cache, in which generating is a mistake.
-pub(super) fn frozen(rank: &Rank<'_>, name: &str) -> Result<Library> {
+/// Makes a call with a frozen cache. Calling generate is a mistake.
+pub(super) fn frozen(rank: &TestRank<'_>, name: &str) -> Result<Library> {
     let mut params = rank.params.clone();
     params.set("cache.frozen", "true").unwrap();
     let params = params.resolve().unwrap();
     let mut callbacks = generator(|_: GenerateRequest<'_>, _: &mut Source| panic!("generate is called"));
-    rank.session.jit_on(rank.comm, &rank.agreed, Ok(Request { name, params: &params }), &mut callbacks)
+    rank.session.jit_on(rank.comm, &rank.state, Ok(Request { name, params: &params }), &mut callbacks)
 }
 
 pub(super) fn fill(size: usize, setup: Setup<'_>) {
-    run(size, |comm| Rank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap());
+    run(size, |comm| TestRank::new(comm, setup, Fault::None).jit("form", Fault::None).unwrap());
 }
 
 #[test]
-fn what_is_there_is_served() {
+fn hits_are_served() {
     everywhere(|size, setup| {
         fill(size, setup);
         let found = run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let origin = frozen(&rank, "form").unwrap().origin();
-            (origin, rank.compiler.builds.load(Ordering::SeqCst))
+            (origin, rank.builds())
         });
         assert!(found.iter().all(|found| *found == (Origin::Disk, 0)), "{setup:?}: {found:?}");
     });
 }
 
 #[test]
-fn a_directory_without_it_is_handed_it_by_another() {
+fn a_directory_without_the_entry_receives_it() {
     for buildon in ["node", "root", "process"] {
         let root = scratch();
         let setup = Setup { root: root.path(), dirs: 3, buildon };
         fill(3, setup);
         fs::remove_dir_all(root.path().join("cache1")).unwrap();
         let found = run(3, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let library = frozen(&rank, "form").unwrap();
-            (library.origin(), rank.compiler.builds.load(Ordering::SeqCst))
+            (library.origin(), rank.builds())
         });
         let expected = [(Origin::Disk, 0), (Origin::Received, 0), (Origin::Disk, 0)];
         assert_eq!(found, expected, "{buildon}");
-        let again = run(3, |comm| frozen(&Rank::new(comm, setup, Fault::None), "form").map(|l| l.origin()));
+        let again =
+            run(3, |comm| frozen(&TestRank::new(comm, setup, Fault::None), "form").map(|l| l.origin()));
         assert!(again.iter().all(|origin| *origin == Ok(Origin::Disk)), "{buildon}: {again:?}");
     }
 }
 
 #[test]
-fn what_is_missing_everywhere_is_the_same_error_everywhere() {
+fn a_miss_is_the_same_error_on_all_ranks() {
     everywhere(|size, setup| {
         fill(size, setup);
         let results = run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let first = frozen(&rank, "mass");
             let second = frozen(&rank, "form.2");
-            // What is there is still served.
+            // Hits are still served.
             assert!(frozen(&rank, "form").is_ok());
-            (first, second, rank.compiler.builds.load(Ordering::SeqCst))
+            (first, second, rank.builds())
         });
         let context = format!("{size} {setup:?}");
         let firsts: Vec<_> = results.iter().map(|result| result.0.clone()).collect();
@@ -77,11 +78,11 @@ fn what_is_missing_everywhere_is_the_same_error_everywhere() {
 }
 
 #[test]
-fn the_error_names_what_the_entry_needs_and_has_not_got() {
+fn the_error_names_a_missing_dependency() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let results = run(2, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let params = rank.params.resolve().unwrap();
         let code = |_: GenerateRequest<'_>, source: &mut Source| {
             source.code = Some(b"code".to_vec());
@@ -94,30 +95,30 @@ fn the_error_names_what_the_entry_needs_and_has_not_got() {
             code(asked, source)
         });
         let request = Request { name: "form", params: &params };
-        rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).unwrap();
+        rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks).unwrap();
         comm.min(&mut [0]).unwrap();
         let _ = fs::remove_file(root.path().join("cache0/lib/libdijitso-element.so"));
         comm.min(&mut [0]).unwrap();
-        frozen(&Rank::new(comm, setup, Fault::None), "form")
+        frozen(&TestRank::new(comm, setup, Fault::None), "form")
     });
     let error = same_error(&results, "dependency");
     assert!(error.message().contains("dependency element is missing"), "{error}");
 }
 
 #[test]
-fn without_a_communicator_a_builder_sends_the_error_of_its_sealed_cache() {
+fn without_a_communicator_a_builder_sends_the_error_of_its_frozen_cache() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(1, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let mut params = rank.params.clone();
         params.set("cache.frozen", "true").unwrap();
         let params = params.resolve().unwrap();
         let request = Request { name: "form", params: &params };
         let mut sent = Vec::new();
         let mut callbacks = generator(|_: GenerateRequest<'_>, _: &mut Source| panic!("generate is called"));
-        callbacks.send = Some(Box::new(|blob: &[u8]| {
-            sent = blob.to_vec();
+        callbacks.send = Some(Box::new(|closure: &[u8]| {
+            sent = closure.to_vec();
             Ok(())
         }));
         let error = rank.session.jit(Ok(request), &mut callbacks).unwrap_err();
@@ -129,16 +130,16 @@ fn without_a_communicator_a_builder_sends_the_error_of_its_sealed_cache() {
         drop(callbacks);
         let silent = rank.session.jit(Ok(request), &mut Callbacks::default()).unwrap_err();
         assert_eq!(silent.kind(), Kind::Cache, "{silent}");
-        assert!(!root.path().join("cache0/lease").exists(), "nobody takes a lease on what is not built");
+        assert!(!root.path().join("cache0/lease").exists(), "no lease is taken if nothing is built");
     });
 }
 
 #[test]
 fn a_request_is_explained_without_building_or_writing() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(1, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let mut params = rank.params.clone();
         params.set("cache.signature", "hash").unwrap();
         let of = |params: &Params| {
@@ -148,20 +149,17 @@ fn a_request_is_explained_without_building_or_writing() {
         assert_eq!(of(&params).state, RequestState::Miss);
         assert!(!root.path().join("cache0").exists());
         let resolved = params.resolve().unwrap();
-        let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
-            source.code = Some(b"code".to_vec());
-            Ok(())
-        });
+        let mut callbacks = generates(b"code");
         let request = Request { name: "form", params: &resolved };
-        rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).unwrap();
+        rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks).unwrap();
         assert_eq!(of(&params).state, RequestState::Hit);
         params.set("build.cxxflags_opt", "-O1").unwrap();
         params.set("build.debug", "false").unwrap();
         params.set("generator.degree", "2").unwrap();
-        let told = of(&params).nearest.unwrap().differences;
-        let told: Vec<&str> = told.iter().map(|difference| difference.text.as_str()).collect();
-        assert_eq!(told.first(), Some(&"flag -O3 was removed"), "{told:?}");
-        assert!(told.contains(&"flag -O1 was added"), "{told:?}");
-        assert!(told.contains(&"generator parameter degree was added: 2"), "{told:?}");
+        let differences = of(&params).nearest.unwrap().differences;
+        let differences: Vec<&str> = differences.iter().map(|difference| difference.text.as_str()).collect();
+        assert_eq!(differences.first(), Some(&"flag -O3 was removed"), "{differences:?}");
+        assert!(differences.contains(&"flag -O1 was added"), "{differences:?}");
+        assert!(differences.contains(&"generator parameter degree was added: 2"), "{differences:?}");
     });
 }

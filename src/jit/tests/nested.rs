@@ -1,28 +1,28 @@
-//! Calls within `generate` that have no end, or whose libraries are removed meanwhile.
+//! Calls within `generate` that would not end, or whose libraries are removed meanwhile.
 
-use super::super::nested::DEEPEST;
+use super::super::nested::MAX_DEPTH;
 use super::*;
 
-/// How a call within `generate` is made.
+/// The functions by which a call within `generate` is made.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Way {
+enum CallStyle {
     Jit,
     StartFinish,
 }
 
-/// Asks for a library whose `generate` asks for `next(name)` first.
+/// Calls for a library whose `generate` calls for `next(name)` first.
 fn ask(
-    rank: &Rank<'_>,
+    rank: &TestRank<'_>,
     params: &Params,
     name: &str,
-    way: Way,
+    style: CallStyle,
     next: &dyn Fn(&str) -> Option<(String, Params)>,
 ) -> Result<Library> {
     let resolved = params.resolve().unwrap();
     let request = Request { name, params: &resolved };
     let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
         if let Some((inner, params)) = next(asked.name)
-            && let Err(error) = ask(rank, &params, &inner, way, next)
+            && let Err(error) = ask(rank, &params, &inner, style, next)
         {
             source.error = Some(error.message().to_owned());
             return Err(1);
@@ -30,24 +30,24 @@ fn ask(
         source.code = Some(asked.signature.as_bytes().to_vec());
         Ok(())
     });
-    match way {
-        Way::Jit if is_nested() => rank.session.jit(Ok(request), &mut callbacks),
-        Way::Jit => rank.session.jit_on(rank.comm, &rank.agreed, Ok(request), &mut callbacks),
-        Way::StartFinish if is_nested() => {
+    match style {
+        CallStyle::Jit if is_nested() => rank.session.jit(Ok(request), &mut callbacks),
+        CallStyle::Jit => rank.session.jit_on(rank.comm, &rank.state, Ok(request), &mut callbacks),
+        CallStyle::StartFinish if is_nested() => {
             let pending = rank.session.start(Ok(request), &mut callbacks)?;
             rank.session.finish(pending, &mut callbacks)
         }
-        Way::StartFinish => {
-            let pending = rank.session.start_on(rank.comm, &rank.agreed, Ok(request), &mut callbacks)?;
-            rank.session.finish_on(rank.comm, &rank.agreed, pending, Ok(()), &mut callbacks)
+        CallStyle::StartFinish => {
+            let pending = rank.session.start_on(rank.comm, &rank.state, Ok(request), &mut callbacks)?;
+            rank.session.finish_on(rank.comm, &rank.state, pending, Ok(()), &mut callbacks)
         }
     }
 }
 
-/// It took the stack until the program was ended.
+/// Such a call used up the stack.
 #[test]
-fn what_asks_for_itself_while_it_is_generated_is_an_error_that_shows_the_chain() {
-    // What a name asks for; the first is what the program asks for.
+fn a_library_that_asks_for_itself_is_an_error_that_shows_the_chain() {
+    // Each name with the name that it asks for; the program asks for the first.
     let chains: [(&[(&str, &str)], &str); 3] = [
         (&[("a", "a")], "a -> a"),
         (&[("a", "b"), ("b", "a")], "a -> b -> a"),
@@ -56,25 +56,25 @@ fn what_asks_for_itself_while_it_is_generated_is_an_error_that_shows_the_chain()
             "form -> element -> table -> element",
         ),
     ];
-    for way in [Way::Jit, Way::StartFinish] {
+    for style in [CallStyle::Jit, CallStyle::StartFinish] {
         for (asks, chain) in chains {
             for (size, dirs) in [(1, 1), (3, 1), (3, 2)] {
                 let root = scratch();
                 let setup = Setup { root: root.path(), dirs, buildon: "node" };
-                let context = format!("{chain} {way:?} {size} {setup:?}");
+                let context = format!("{chain} {style:?} {size} {setup:?}");
                 let results = run(size, |comm| {
-                    let rank = Rank::new(comm, setup, Fault::None);
+                    let rank = TestRank::new(comm, setup, Fault::None);
                     let next = |name: &str| {
                         let (_, next) = asks.iter().find(|(asking, _)| *asking == name)?;
                         Some(((*next).to_owned(), rank.params.clone()))
                     };
-                    ask(&rank, &rank.params, asks[0].0, way, &next)
+                    ask(&rank, &rank.params, asks[0].0, style, &next)
                 });
                 let error = same_error(&results, &context);
                 assert_eq!(error.kind(), Kind::Generate, "{context}: {error}");
                 assert!(error.message().contains(chain), "{context}: {error}");
                 let healthy =
-                    run(size, |comm| Rank::new(comm, setup, Fault::None).jit(asks[0].0, Fault::None));
+                    run(size, |comm| TestRank::new(comm, setup, Fault::None).jit(asks[0].0, Fault::None));
                 assert!(healthy.iter().all(Result::is_ok), "{context}: {healthy:?}");
             }
         }
@@ -90,25 +90,25 @@ fn the_same_name_with_other_parameters_is_another_library() {
         params.set("build.cxxflags", &format!("-DDEGREE={degree}")).unwrap();
         params
     };
-    for way in [Way::Jit, Way::StartFinish] {
-        for (deepest, fails) in [(3_usize, false), (DEEPEST - 1, false), (DEEPEST, true)] {
+    for style in [CallStyle::Jit, CallStyle::StartFinish] {
+        for (deepest, fails) in [(3_usize, false), (MAX_DEPTH - 1, false), (MAX_DEPTH, true)] {
             let root = scratch();
-            let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+            let setup = Setup::one_dir(root.path());
             let results = run(1, |comm| {
-                let rank = Rank::new(comm, setup, Fault::None);
+                let rank = TestRank::new(comm, setup, Fault::None);
                 let left = std::cell::Cell::new(deepest);
                 let next = |name: &str| {
                     let degree_now = left.get().checked_sub(1)?;
                     left.set(degree_now);
                     Some((name.to_owned(), degree(&rank.params, degree_now)))
                 };
-                ask(&rank, &degree(&rank.params, deepest), "element", way, &next)
+                ask(&rank, &degree(&rank.params, deepest), "element", style, &next)
             });
             match &results[0] {
-                Ok(_) => assert!(!fails, "{way:?} {deepest}"),
+                Ok(_) => assert!(!fails, "{style:?} {deepest}"),
                 Err(error) => {
-                    assert!(fails && error.kind() == Kind::Generate, "{way:?} {deepest}: {error}");
-                    let text = "64 generate callbacks are under way within each other: element -> element";
+                    assert!(fails && error.kind() == Kind::Generate, "{style:?} {deepest}: {error}");
+                    let text = "64 generate callbacks run within each other: element -> element";
                     assert!(
                         error.message().contains(text) && error.message().contains("-> ... ->"),
                         "{error}"
@@ -119,22 +119,22 @@ fn the_same_name_with_other_parameters_is_another_library() {
     }
 }
 
-/// Of two threads each waited for what the other was to build.
+/// Each of two threads waited for the build of the other.
 #[test]
 fn a_circle_over_two_threads_ends() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-    let meet = std::sync::Barrier::new(2);
+    let setup = Setup::one_dir(root.path());
+    let barrier = std::sync::Barrier::new(2);
     let results = run(2, |comm| {
-        let mut rank = Rank::new(comm, setup, Fault::None);
+        let mut rank = TestRank::new(comm, setup, Fault::None);
         rank.params.set("build.lease_timeout", "1").unwrap();
         let other = |name: &str| if name == "a" { "b" } else { "a" };
         let params = rank.params.resolve().unwrap();
         let name = if comm.rank() == 0 { "a" } else { "b" };
         let mut outer = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
-            meet.wait();
+            barrier.wait();
             let next = |name: &str| Some((other(name).to_owned(), rank.params.clone()));
-            ask(&rank, &rank.params, other(asked.name), Way::Jit, &next).map(drop).map_err(|error| {
+            ask(&rank, &rank.params, other(asked.name), CallStyle::Jit, &next).map(drop).map_err(|error| {
                 source.error = Some(error.message().to_owned());
                 1
             })
@@ -165,14 +165,14 @@ fn wait_for(path: &Path) {
     }
 }
 
-/// It said that there was no generate callback.
+/// The error was that there is no generate callback.
 #[test]
-fn what_is_removed_between_a_nested_build_and_its_end_is_built_again() {
+fn a_nested_library_that_is_removed_before_its_finish_is_built_again() {
     for size in [1, 3] {
         let root = scratch();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let setup = Setup::one_dir(root.path());
         let results = run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                 let request = Request { name: "element", params: &params };
@@ -198,31 +198,31 @@ fn what_is_removed_between_a_nested_build_and_its_end_is_built_again() {
                 Ok(())
             });
             let request = Request { name: "form", params: &params };
-            let library = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks);
-            (library, rank.compiler.builds.load(Ordering::SeqCst))
+            let library = rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks);
+            (library, rank.builds())
         });
         assert!(results.iter().all(|(library, _)| library.is_ok()), "{size}: {results:?}");
         assert_eq!(results.iter().map(|(_, builds)| builds).sum::<usize>(), 3, "{size}");
     }
 }
 
-/// A nested library goes before its parent is linked to it: `generate` is asked once more, and if it goes again all
-/// ranks learn what has happened.
+/// If a nested library is removed before its parent is linked to it, `generate` is called once more; if it is removed
+/// again, all ranks have an error that says so.
 #[test]
-fn what_is_removed_between_a_nested_build_and_its_use_is_built_again_once() {
-    for way in [Way::Jit, Way::StartFinish] {
+fn a_nested_library_that_is_removed_before_its_use_is_built_again_once() {
+    for style in [CallStyle::Jit, CallStyle::StartFinish] {
         for size in [1, 3] {
             for removals in [1, 2] {
                 let root = scratch();
-                let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-                let context = format!("{way:?} {size} {removals}");
+                let setup = Setup::one_dir(root.path());
+                let context = format!("{style:?} {size} {removals}");
                 let results = run(size, |comm| {
-                    let rank = Rank::new(comm, setup, Fault::None);
+                    let rank = TestRank::new(comm, setup, Fault::None);
                     let left = std::cell::Cell::new(removals);
                     let resolved = rank.params.resolve().unwrap();
                     let request = Request { name: "form", params: &resolved };
                     let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
-                        let element = ask(&rank, &rank.params, "element", way, &|_| None).map_err(|_| 1)?;
+                        let element = ask(&rank, &rank.params, "element", style, &|_| None).map_err(|_| 1)?;
                         if left.get() > 0 {
                             left.set(left.get() - 1);
                             remove(setup, "element");
@@ -231,18 +231,18 @@ fn what_is_removed_between_a_nested_build_and_its_use_is_built_again_once() {
                         source.code = Some(asked.name.as_bytes().to_vec());
                         Ok(())
                     });
-                    match way {
-                        Way::Jit => rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks),
-                        Way::StartFinish => {
+                    match style {
+                        CallStyle::Jit => rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks),
+                        CallStyle::StartFinish => {
                             let pending =
-                                rank.session.start_on(comm, &rank.agreed, Ok(request), &mut callbacks)?;
-                            rank.session.finish_on(comm, &rank.agreed, pending, Ok(()), &mut callbacks)
+                                rank.session.start_on(comm, &rank.state, Ok(request), &mut callbacks)?;
+                            rank.session.finish_on(comm, &rank.state, pending, Ok(()), &mut callbacks)
                         }
                     }
                 });
                 if removals == 1 {
                     assert!(results.iter().all(Result::is_ok), "{context}: {results:?}");
-                } else if way == Way::Jit {
+                } else if style == CallStyle::Jit {
                     let error = same_error(&results, &context);
                     assert_eq!(error.kind(), Kind::Cache, "{context}: {error}");
                     for part in ["another program has removed", "libdijitso-element.so", "cannot build form"]

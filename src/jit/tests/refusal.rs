@@ -1,33 +1,32 @@
-//! Libraries that the dynamic loader refuses: before they are published, and when they are found later.
+//! Libraries that the dynamic loader refuses, before publication and later.
 
 use super::*;
 use crate::jit::pending::Pending;
 
-/// How the loader of a process takes a file in which this text is.
+/// The fault of a loader. Those with a text concern files that contain the text.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Taken {
-    /// Nothing is wrong.
-    Well,
+enum LoaderFault {
+    None,
     /// The file is at fault.
-    Refused(&'static str),
+    BadFile(&'static str),
     /// The process is at fault: another one could load the file.
-    Failed(&'static str),
+    BadProcess(&'static str),
     /// The file cannot be loaded, and resolving does not show it.
-    Unseen(&'static str),
+    Unresolved(&'static str),
 }
 
-struct Picky {
-    taken: Taken,
+struct RefusingLoader {
+    fault: LoaderFault,
     loads: AtomicUsize,
     resolved: AtomicUsize,
 }
 
-impl Picky {
-    fn new(taken: Taken) -> Arc<Self> {
-        Arc::new(Self { taken, loads: AtomicUsize::new(0), resolved: AtomicUsize::new(0) })
+impl RefusingLoader {
+    fn new(fault: LoaderFault) -> Arc<Self> {
+        Arc::new(Self { fault, loads: AtomicUsize::new(0), resolved: AtomicUsize::new(0) })
     }
 
-    fn says(path: &Path, text: &str) -> Result<()> {
+    fn check(path: &Path, text: &str) -> Result<()> {
         let file = fs::read(path).unwrap_or_default();
         if file.is_empty() || String::from_utf8_lossy(&file).contains(text) {
             let reason = "undefined symbol: other";
@@ -37,52 +36,43 @@ impl Picky {
     }
 }
 
-impl Loader for Picky {
+impl Loader for RefusingLoader {
     fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
         self.loads.fetch_add(1, Ordering::SeqCst);
-        match self.taken {
-            Taken::Well => {}
-            Taken::Refused(text) | Taken::Failed(text) | Taken::Unseen(text) => Self::says(path, text)?,
+        match self.fault {
+            LoaderFault::None => {}
+            LoaderFault::BadFile(text) | LoaderFault::BadProcess(text) | LoaderFault::Unresolved(text) => {
+                Self::check(path, text)?
+            }
         }
         FakeLoader { fails: false }.load(path)
     }
 
     fn resolve(&self, path: &Path) -> Result<()> {
         self.resolved.fetch_add(1, Ordering::SeqCst);
-        match self.taken {
-            Taken::Refused(text) => Self::says(path, text),
+        match self.fault {
+            LoaderFault::BadFile(text) => Self::check(path, text),
             _ => Ok(()),
         }
     }
 }
 
-impl Rank<'_> {
-    fn taking(mut self, taken: Taken) -> Self {
-        self.session = Session::new(self.compiler.clone(), Picky::new(taken));
+impl TestRank<'_> {
+    fn with_loader_fault(mut self, fault: LoaderFault) -> Self {
+        self.set_loader(RefusingLoader::new(fault));
         self
     }
 
-    /// A call whose source is this text.
+    /// Makes a call whose source is this text.
     fn call(&self, text: &'static str) -> Result<Library> {
         let params = self.params.resolve().unwrap();
-        let mut callbacks = writes(text);
+        let mut callbacks = generates(text.as_bytes());
         let request = Request { name: "form", params: &params };
         self.session.jit_on(self.comm, &CommState::default(), Ok(request), &mut callbacks)
     }
-
-    fn compiled(&self) -> usize {
-        self.compiler.builds.load(Ordering::SeqCst)
-    }
 }
 
-fn writes<'a>(text: &'static str) -> Callbacks<'a> {
-    generator(move |_, source| {
-        source.code = Some(text.as_bytes().to_vec());
-        Ok(())
-    })
-}
-
-/// The libraries below a directory, and what was staged for them.
+/// Returns the published and staged libraries below a directory.
 fn libraries(root: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root).into_iter().flatten().flatten() {
@@ -107,13 +97,14 @@ fn everywhere_small(program: impl Fn(usize, Setup<'_>)) {
     }
 }
 
-/// It was published and served for ever: the corrected source was never built.
+/// Such a library was published, and the corrected source never built.
 #[test]
-fn what_the_loader_refuses_is_not_published_and_a_corrected_source_is_built() {
+fn a_refused_library_is_not_published_and_a_corrected_source_is_built() {
     everywhere_small(|size, setup| {
         let context = format!("{size} {setup:?}");
         let results = run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None).taking(Taken::Refused("broken"));
+            let rank =
+                TestRank::new(comm, setup, Fault::None).with_loader_fault(LoaderFault::BadFile("broken"));
             let first = rank.call("broken");
             agree(comm, "all have failed", || Ok(())).unwrap();
             if comm.rank() == 0 {
@@ -144,9 +135,10 @@ fn one_builder_that_cannot_load_fails_all_and_publishes_nothing() {
         for bad in 0..size {
             let context = format!("rank {bad} of {size} {setup:?}");
             let results = run(size, |comm| {
-                let taken = if comm.rank() == bad { Taken::Failed("form") } else { Taken::Well };
-                let rank = Rank::new(comm, setup, Fault::None).taking(taken);
-                (rank.call("form"), rank.compiled())
+                let fault =
+                    if comm.rank() == bad { LoaderFault::BadProcess("form") } else { LoaderFault::None };
+                let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(fault);
+                (rank.call("form"), rank.builds())
             });
             let built = results[bad].1 > 0;
             let results: Vec<_> = results.into_iter().map(|(result, _)| result).collect();
@@ -162,31 +154,31 @@ fn one_builder_that_cannot_load_fails_all_and_publishes_nothing() {
     });
 }
 
-/// A library of the system is gone, or older on this host.
+/// A system library may be missing or older on one host.
 #[test]
 fn an_entry_that_one_rank_refuses_is_built_again_once() {
     everywhere_small(|size, setup| {
         for bad in 0..size {
             let context = format!("rank {bad} of {size} {setup:?}");
-            run(size, |comm| Rank::new(comm, setup, Fault::None).call("old").unwrap());
+            run(size, |comm| TestRank::new(comm, setup, Fault::None).call("old").unwrap());
             let results = run(size, |comm| {
-                let taken = if comm.rank() == bad { Taken::Refused("old") } else { Taken::Well };
-                let rank = Rank::new(comm, setup, Fault::None).taking(taken);
+                let fault = if comm.rank() == bad { LoaderFault::BadFile("old") } else { LoaderFault::None };
+                let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(fault);
                 let library = rank.call("new").expect(&context);
                 let text = fs::read(library.path()).unwrap();
-                (rank.compiled(), String::from_utf8_lossy(&text).contains("new"), library.path().to_owned())
+                (rank.builds(), String::from_utf8_lossy(&text).contains("new"), library.path().to_owned())
             });
             assert!(results[bad].1, "{context}");
             let builds: usize = results.iter().map(|(builds, ..)| builds).sum();
             assert!((1..=size).contains(&builds), "{context}: {results:?}");
             let own = results[bad].2.parent().unwrap().parent().unwrap();
             assert!(own.join("quarantine/libdijitso-form.so").is_file(), "{context}");
-            // All are content with what there is now.
+            // All ranks can load the new entry.
             let warm = run(size, |comm| {
-                let taken = if comm.rank() == bad { Taken::Refused("old") } else { Taken::Well };
-                let rank = Rank::new(comm, setup, Fault::None).taking(taken);
+                let fault = if comm.rank() == bad { LoaderFault::BadFile("old") } else { LoaderFault::None };
+                let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(fault);
                 rank.call("newer").expect(&context);
-                rank.compiled()
+                rank.builds()
             });
             assert_eq!(warm, vec![0; size], "{context}");
             (0..size).for_each(|rank| drop(fs::remove_dir_all(setup.root.join(format!("cache{rank}")))));
@@ -195,14 +187,14 @@ fn an_entry_that_one_rank_refuses_is_built_again_once() {
 }
 
 #[test]
-fn a_new_one_that_is_refused_too_is_an_error_on_all_ranks_and_goes() {
+fn a_rebuilt_library_that_is_refused_too_is_an_error_on_all_ranks_and_is_quarantined() {
     everywhere_small(|size, setup| {
         let bad = size - 1;
         let context = format!("rank {bad} of {size} {setup:?}");
-        run(size, |comm| Rank::new(comm, setup, Fault::None).call("old form").unwrap());
+        run(size, |comm| TestRank::new(comm, setup, Fault::None).call("old form").unwrap());
         let results = run(size, |comm| {
-            let taken = if comm.rank() == bad { Taken::Refused("form") } else { Taken::Well };
-            let rank = Rank::new(comm, setup, Fault::None).taking(taken);
+            let fault = if comm.rank() == bad { LoaderFault::BadFile("form") } else { LoaderFault::None };
+            let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(fault);
             rank.call("new form")
         });
         let error = same_error(&results, &context);
@@ -218,24 +210,24 @@ fn a_new_one_that_is_refused_too_is_an_error_on_all_ranks_and_goes() {
             own
         };
         assert_eq!(libraries(&own.join("lib")).len(), 0, "{context}");
-        let healthy = run(size, |comm| Rank::new(comm, setup, Fault::None).call("new form"));
+        let healthy = run(size, |comm| TestRank::new(comm, setup, Fault::None).call("new form"));
         assert!(healthy.iter().all(Result::is_ok), "{context}: {healthy:?}");
     });
 }
 
-/// No memory, no room for thread-local variables, a disk from which nothing may be run.
+/// The process may have no memory, no room for thread-local variables, or a disk that is mounted noexec.
 #[test]
-fn an_entry_that_a_process_cannot_load_for_its_own_trouble_stays() {
+fn an_entry_stays_if_the_process_is_at_fault() {
     everywhere_small(|size, setup| {
         let bad = size - 1;
         let context = format!("rank {bad} of {size} {setup:?}");
-        run(size, |comm| Rank::new(comm, setup, Fault::None).call("form").unwrap());
+        run(size, |comm| TestRank::new(comm, setup, Fault::None).call("form").unwrap());
         let before = libraries(setup.root);
         let results = run(size, |comm| {
-            let taken = if comm.rank() == bad { Taken::Failed("form") } else { Taken::Well };
-            let rank = Rank::new(comm, setup, Fault::None).taking(taken);
+            let fault = if comm.rank() == bad { LoaderFault::BadProcess("form") } else { LoaderFault::None };
+            let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(fault);
             let result = rank.call("form");
-            assert_eq!(rank.compiled(), 0, "{context}");
+            assert_eq!(rank.builds(), 0, "{context}");
             result
         });
         assert_eq!(same_error(&results, &context).kind(), Kind::Load, "{context}");
@@ -243,15 +235,16 @@ fn an_entry_that_a_process_cannot_load_for_its_own_trouble_stays() {
     });
 }
 
-/// Nothing could be built in its place.
+/// Nothing can replace the entry.
 #[test]
-fn without_a_callback_and_from_a_sealed_cache_an_entry_is_refused_and_stays() {
+fn a_refused_entry_stays_without_a_callback_and_in_a_frozen_cache() {
     for frozen in [false, true] {
         let root = scratch();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-        run(2, |comm| Rank::new(comm, setup, Fault::None).call("form").unwrap());
+        let setup = Setup::one_dir(root.path());
+        run(2, |comm| TestRank::new(comm, setup, Fault::None).call("form").unwrap());
         let results = run(2, |comm| {
-            let mut rank = Rank::new(comm, setup, Fault::None).taking(Taken::Refused("form"));
+            let mut rank =
+                TestRank::new(comm, setup, Fault::None).with_loader_fault(LoaderFault::BadFile("form"));
             if frozen {
                 rank.params.set("cache.frozen", "true").unwrap();
                 return rank.call("form");
@@ -264,23 +257,26 @@ fn without_a_callback_and_from_a_sealed_cache_an_entry_is_refused_and_stays() {
 }
 
 #[test]
-fn builds_ahead_are_resolved_and_loaded_by_the_finish() {
-    for (taken, ok) in [(Taken::Well, true), (Taken::Refused("form"), false), (Taken::Unseen("form"), false)]
-    {
+fn background_builds_are_resolved_and_loaded_by_the_finish() {
+    for (fault, ok) in [
+        (LoaderFault::None, true),
+        (LoaderFault::BadFile("form"), false),
+        (LoaderFault::Unresolved("form"), false),
+    ] {
         everywhere_small(|size, setup| {
-            let context = format!("{taken:?} {size} {setup:?}");
+            let context = format!("{fault:?} {size} {setup:?}");
             let results = run(size, |comm| {
-                let mut rank = Rank::new(comm, setup, Fault::None);
-                let picky = Picky::new(taken);
-                rank.session = Session::new(rank.compiler.clone(), picky.clone());
+                let mut rank = TestRank::new(comm, setup, Fault::None);
+                let loader = RefusingLoader::new(fault);
+                rank.set_loader(loader.clone());
                 let params = rank.params.resolve().unwrap();
                 let request = Request { name: "form", params: &params };
-                let agreed = CommState::default();
+                let state = CommState::default();
                 let pending: Pending =
-                    rank.session.start_on(comm, &agreed, Ok(request), &mut writes("form")).unwrap();
-                let result = rank.session.finish_on(comm, &agreed, pending, Ok(()), &mut writes("form"));
-                let resolved = picky.resolved.load(Ordering::SeqCst);
-                assert!(rank.compiled() == 0 || resolved > 0, "{context}");
+                    rank.session.start_on(comm, &state, Ok(request), &mut generates(b"form")).unwrap();
+                let result = rank.session.finish_on(comm, &state, pending, Ok(()), &mut generates(b"form"));
+                let resolved = loader.resolved.load(Ordering::SeqCst);
+                assert!(rank.builds() == 0 || resolved > 0, "{context}");
                 result
             });
             if ok {
@@ -296,22 +292,22 @@ fn builds_ahead_are_resolved_and_loaded_by_the_finish() {
 
 /// Without a communicator, and within `generate`.
 #[test]
-fn alone_and_nested_calls_build_again_what_is_refused() {
+fn local_and_nested_calls_build_again_what_is_refused() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let jit = |session: &Session, params: &Params, name: &str, text: &'static str| {
         let params = params.resolve().unwrap();
-        session.jit(Ok(Request { name, params: &params }), &mut writes(text))
+        session.jit(Ok(Request { name, params: &params }), &mut generates(text.as_bytes()))
     };
     run(1, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         for name in ["form", "element"] {
             jit(&rank.session, &rank.params, name, "old").unwrap();
         }
-        let rank = Rank::new(comm, setup, Fault::None).taking(Taken::Refused("old"));
+        let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(LoaderFault::BadFile("old"));
         let library = jit(&rank.session, &rank.params, "form", "new").unwrap();
-        assert_eq!((library.origin(), rank.compiled()), (Origin::Built, 1));
-        // An element that is refused, needed for another form.
+        assert_eq!((library.origin(), rank.builds()), (Origin::Built, 1));
+        // A refused element that another form needs.
         let params = rank.params.resolve().unwrap();
         let mut callbacks = generator(|_, source| {
             jit(&rank.session, &rank.params, "element", "new").map_err(|error| error.kind().code())?;
@@ -321,27 +317,27 @@ fn alone_and_nested_calls_build_again_what_is_refused() {
         });
         let request = Request { name: "other", params: &params };
         rank.session.jit(Ok(request), &mut callbacks).unwrap();
-        assert_eq!(rank.compiled(), 3);
-        // What is refused whatever is built is tried once more and no longer.
-        let rank = Rank::new(comm, setup, Fault::None).taking(Taken::Refused("new"));
+        assert_eq!(rank.builds(), 3);
+        // If the rebuilt library is refused, too, it is not built again.
+        let rank = TestRank::new(comm, setup, Fault::None).with_loader_fault(LoaderFault::BadFile("new"));
         let error = jit(&rank.session, &rank.params, "form", "new").unwrap_err();
-        assert_eq!((error.kind(), rank.compiled()), (Kind::Load, 1), "{error}");
+        assert_eq!((error.kind(), rank.builds()), (Kind::Load, 1), "{error}");
         assert!(!setup.root.join("cache0/lib/libdijitso-form.so").exists());
     });
 }
 
 #[test]
-fn what_is_not_to_be_loaded_is_resolved_and_never_loaded() {
+fn with_the_loader_import_a_library_is_resolved_and_never_loaded() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(1, |comm| {
-        let mut rank = Rank::new(comm, setup, Fault::None);
+        let mut rank = TestRank::new(comm, setup, Fault::None);
         rank.params.set("cache.lib_loader", "import").unwrap();
-        let picky = Picky::new(Taken::Refused("broken"));
-        rank.session = Session::new(rank.compiler.clone(), picky.clone());
+        let loader = RefusingLoader::new(LoaderFault::BadFile("broken"));
+        rank.set_loader(loader.clone());
         assert_eq!(rank.call("broken").unwrap_err().kind(), Kind::Load);
         assert_eq!(libraries(root.path()).len(), 0);
         rank.call("correct").unwrap();
-        assert_eq!((picky.loads.load(Ordering::SeqCst), picky.resolved.load(Ordering::SeqCst)), (0, 2));
+        assert_eq!((loader.loads.load(Ordering::SeqCst), loader.resolved.load(Ordering::SeqCst)), (0, 2));
     });
 }

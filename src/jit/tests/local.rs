@@ -4,18 +4,10 @@ use std::cell::RefCell;
 
 use super::*;
 
-/// A process with a cache of its own.
+/// Returns a process with a cache of its own.
 fn process(root: &Path, fault: Fault) -> (Session, Params) {
-    let compiler = Arc::new(FakeCompiler { fault, builds: AtomicUsize::new(0), probes: AtomicUsize::new(0) });
-    let around = Environment {
-        variables: [("HOME", root.display().to_string())].into(),
-        cwd: root.to_owned(),
-        uid: rustix::process::geteuid().as_raw(),
-        system_dir: "/nonexistent".into(),
-    };
-    let mut params = Params::in_environment(&around).unwrap();
-    params.set("cache.signature", "name").unwrap();
-    (Session::new(compiler, Arc::new(FakeLoader { fails: false })), params)
+    let params = test_params(root, &[("cache.cache_dir", "cache"), ("cache.signature", "name")]);
+    (Session::new(FakeCompiler::new(fault), Arc::new(FakeLoader { fails: false })), params)
 }
 
 fn code(_: GenerateRequest<'_>, source: &mut Source) -> std::result::Result<(), i32> {
@@ -23,12 +15,13 @@ fn code(_: GenerateRequest<'_>, source: &mut Source) -> std::result::Result<(), 
     Ok(())
 }
 
-/// A builder, then a receiver that gets what the builder sent; what they return, and how often each waited.
+/// Makes the call of a builder, then that of a receiver of what the builder has sent. Returns their results, and how often
+/// they waited.
 fn send_and_receive(
     builder: &(Session, Params),
     receiver: &(Session, Params),
 ) -> (Vec<Result<Library>>, usize) {
-    let post = RefCell::new(None);
+    let sent = RefCell::new(None);
     let waits = AtomicUsize::new(0);
     let wait = || {
         waits.fetch_add(1, Ordering::SeqCst);
@@ -40,13 +33,13 @@ fn send_and_receive(
     };
     let mut sends = generator(code);
     sends.send = Some(Box::new(|data: &[u8]| {
-        *post.borrow_mut() = Some(data.to_vec());
+        *sent.borrow_mut() = Some(data.to_vec());
         Ok(())
     }));
     sends.wait = Some(Box::new(wait));
     let built = call(builder, &mut sends);
     let mut receives = Callbacks {
-        receive: Some(Box::new(|| post.borrow_mut().take().ok_or(9))),
+        receive: Some(Box::new(|| sent.borrow_mut().take().ok_or(9))),
         wait: Some(Box::new(wait)),
         ..Callbacks::default()
     };
@@ -73,11 +66,11 @@ fn h2_w8_a_builder_that_fails_sends_its_error_and_waits() {
     assert!(error.log().contains("100 %"));
 }
 
-/// Not even a cache that cannot be used makes a rank leave the others alone.
+/// With a cache that cannot be used, too, a process plays its role.
 #[test]
 fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
     let break_cache = |root: &Path| {
-        let lib = root.join(".cache/dijitso/lib/libdijitso-form.so");
+        let lib = root.join("cache/lib/libdijitso-form.so");
         fs::create_dir_all(lib).unwrap();
     };
     let (a, b) = (scratch(), scratch());
@@ -92,7 +85,7 @@ fn h1_a_rank_that_cannot_look_still_sends_receives_and_waits() {
     assert_eq!((results[1].as_ref().unwrap_err().kind(), waits), (Kind::Cache, 2));
 }
 
-/// Parameters that cannot be read on one host, say: the part is played all the same.
+/// With parameters that cannot be read, too, a process plays its role.
 #[test]
 fn h1_a_rank_with_bad_arguments_still_sends_receives_and_waits() {
     let dir = scratch();
@@ -110,8 +103,10 @@ fn h1_a_rank_with_bad_arguments_still_sends_receives_and_waits() {
     }));
     builder.wait = Some(Box::new(count));
     assert_eq!(session.jit(bad(), &mut builder).unwrap_err().kind(), Kind::Params);
-    let blob = crate::cache::closure::Closure::decode(&sent.borrow()).unwrap();
-    assert!(matches!(blob, crate::cache::closure::Closure::Failure(error) if error.kind() == Kind::Params));
+    let closure = crate::cache::closure::Closure::decode(&sent.borrow()).unwrap();
+    assert!(
+        matches!(closure, crate::cache::closure::Closure::Failure(error) if error.kind() == Kind::Params)
+    );
     let mut receiver = Callbacks {
         receive: Some(Box::new(|| count().map(|()| Vec::new()))),
         wait: Some(Box::new(count)),

@@ -3,58 +3,63 @@
 use std::sync::Condvar;
 use std::time::{Duration, Instant};
 
+use super::fakes::source_of;
 use super::*;
 use crate::cache::lease::{self, Acquire};
 use crate::jit::pending::Pending;
 
-/// A compiler that refuses some sources, and can be made to wait for company.
-struct Company {
+/// A compiler that refuses some sources, and can wait until several runs overlap.
+struct OverlapCompiler {
     builds: AtomicUsize,
-    /// Runs end when as many are under way, or after a while.
-    wanted: usize,
-    inside: Mutex<usize>,
-    most: AtomicUsize,
+    /// Runs end when so many have overlapped, or after a minute.
+    min_overlap: usize,
+    running: Mutex<usize>,
+    max_running: AtomicUsize,
     changed: Condvar,
 }
 
-impl Company {
-    fn of(wanted: usize) -> Arc<Self> {
-        let (builds, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        Arc::new(Self { builds, wanted, inside: Mutex::new(0), most, changed: Condvar::new() })
+impl OverlapCompiler {
+    fn new(min_overlap: usize) -> Arc<Self> {
+        Arc::new(Self {
+            builds: AtomicUsize::new(0),
+            min_overlap,
+            running: Mutex::new(0),
+            max_running: AtomicUsize::new(0),
+            changed: Condvar::new(),
+        })
     }
 }
 
-impl Runner for Company {
+impl Runner for OverlapCompiler {
     fn run(&self, command: &Command) -> io::Result<Outcome> {
-        let at = command.argv.iter().position(|word| word == "-o").unwrap();
-        let source = command.argv.iter().find(|word| word.ends_with(".cpp")).unwrap();
-        let text = fs::read_to_string(command.cwd.join(source))?;
+        let text = String::from_utf8(source_of(command)?).unwrap();
         let begin = Instant::now();
         while text.contains("endless") && !command.context.is_cancelled() {
-            assert!(begin.elapsed() < Duration::from_secs(60), "nobody gives it up");
+            assert!(begin.elapsed() < Duration::from_secs(60), "the build is not cancelled");
             std::thread::sleep(Duration::from_millis(1));
         }
         if text.contains("endless") {
             return Ok(Outcome { exit: Exit::Signal(9), output: Vec::new() });
         }
         self.builds.fetch_add(1, Ordering::SeqCst);
-        let mut inside = self.inside.lock().unwrap();
-        *inside += 1;
-        self.most.fetch_max(*inside, Ordering::SeqCst);
+        let mut running = self.running.lock().unwrap();
+        *running += 1;
+        self.max_running.fetch_max(*running, Ordering::SeqCst);
         self.changed.notify_all();
-        while self.most.load(Ordering::SeqCst) < self.wanted && begin.elapsed() < Duration::from_secs(60) {
-            inside = self.changed.wait_timeout(inside, Duration::from_millis(50)).unwrap().0;
+        let overlap = || self.max_running.load(Ordering::SeqCst);
+        while overlap() < self.min_overlap && begin.elapsed() < Duration::from_secs(60) {
+            running = self.changed.wait_timeout(running, Duration::from_millis(50)).unwrap().0;
         }
-        *inside -= 1;
+        *running -= 1;
         if text.contains("refused") {
             return Ok(Outcome { exit: Exit::Code(1), output: b"x.cpp:1: error: refused\n".to_vec() });
         }
-        pass_off(command, source, at)?;
+        fake_library(command)?;
         Ok(Outcome { exit: Exit::Code(0), output: Vec::new() })
     }
 }
 
-/// A host that generates what its names say.
+/// Returns the callbacks of a host that generates what the names say.
 fn host<'a>() -> Callbacks<'a> {
     generator(|asked, source| {
         if asked.name.starts_with("ungenerated") {
@@ -67,8 +72,8 @@ fn host<'a>() -> Callbacks<'a> {
     })
 }
 
-impl Rank<'_> {
-    fn with(mut self, runner: &Arc<Company>) -> Self {
+impl TestRank<'_> {
+    fn with(mut self, runner: &Arc<OverlapCompiler>) -> Self {
         self.session =
             Session::new(Arc::clone(runner) as Arc<dyn Runner>, Arc::new(FakeLoader { fails: false }));
         self.params.set("build.max_compilers", "4").unwrap();
@@ -78,17 +83,17 @@ impl Rank<'_> {
     fn start(&self, name: &str) -> Result<Pending> {
         let params = self.params.resolve().unwrap();
         let request = Ok(Request { name, params: &params });
-        self.session.start_on(self.comm, &self.agreed, request, &mut host())
+        self.session.start_on(self.comm, &self.state, request, &mut host())
     }
 
     fn finish(&self, pending: Pending) -> Result<Library> {
-        self.session.finish_on(self.comm, &self.agreed, pending, Ok(()), &mut host())
+        self.session.finish_on(self.comm, &self.state, pending, Ok(()), &mut host())
     }
 
     fn whole(&self, name: &str) -> Result<Library> {
         let params = self.params.resolve().unwrap();
         let request = Ok(Request { name, params: &params });
-        self.session.jit_on(self.comm, &self.agreed, request, &mut host())
+        self.session.jit_on(self.comm, &self.state, request, &mut host())
     }
 }
 
@@ -104,8 +109,8 @@ fn nine_modules_are_started_and_finished_in_another_order() {
     everywhere(|size, setup| {
         let context = format!("{size} {setup:?}");
         let builds = run(size, |comm| {
-            let company = Company::of(1);
-            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let compiler = OverlapCompiler::new(1);
+            let rank = TestRank::new(comm, setup, Fault::None).with(&compiler);
             let mut pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
             // The middle, then from the end.
             let middle = pending.remove(4);
@@ -116,23 +121,23 @@ fn nine_modules_are_started_and_finished_in_another_order() {
             let before = comm.collectives();
             let again = rank.finish(rank.start("c").unwrap()).unwrap();
             assert_eq!((again.origin(), comm.collectives()), (Origin::Memory, before), "{context}");
-            company.builds.load(Ordering::SeqCst)
+            compiler.builds.load(Ordering::SeqCst)
         });
         assert_eq!(builds.iter().sum::<usize>(), 9 * expected_builds(size, setup), "{context}: {builds:?}");
         if setup.buildon == "node" {
             let (most, least) = (builds.iter().max().unwrap(), builds.iter().min().unwrap());
-            assert!(most - least <= 1 || setup.dirs > 1, "dealt out: {context}: {builds:?}");
+            assert!(most - least <= 1 || setup.dirs > 1, "assigned in turn: {context}: {builds:?}");
             assert!(*least > 0, "{context}: {builds:?}");
         }
         assert_eq!(leases(setup), 0, "{context}");
         let warm = run(size, |comm| {
-            let company = Company::of(1);
-            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let compiler = OverlapCompiler::new(1);
+            let rank = TestRank::new(comm, setup, Fault::None).with(&compiler);
             let pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
             for pending in pending {
                 assert_eq!(rank.finish(pending).unwrap().origin(), Origin::Disk);
             }
-            company.builds.load(Ordering::SeqCst)
+            compiler.builds.load(Ordering::SeqCst)
         });
         assert!(warm.iter().all(|builds| *builds == 0), "{context}");
     });
@@ -141,15 +146,15 @@ fn nine_modules_are_started_and_finished_in_another_order() {
 #[test]
 fn compilers_run_at_the_same_time() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-    let company = Company::of(3);
+    let setup = Setup::one_dir(root.path());
+    let compiler = OverlapCompiler::new(3);
     run(1, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None).with(&company);
+        let rank = TestRank::new(comm, setup, Fault::None).with(&compiler);
         let pending: Vec<Pending> = NINE.iter().map(|name| rank.start(name).unwrap()).collect();
         pending.into_iter().for_each(|pending| drop(rank.finish(pending).unwrap()));
     });
-    // No more than there are places for.
-    let most = company.most.load(Ordering::SeqCst);
+    // No more than there are slots for.
+    let most = compiler.max_running.load(Ordering::SeqCst);
     assert!((3..=4).contains(&most), "{most}");
 }
 
@@ -164,7 +169,7 @@ fn one_of_three_that_fails_is_the_same_error_everywhere_and_leaves_the_others_al
         everywhere(|size, setup| {
             let context = format!("{bad} {size} {setup:?}");
             let results = run(size, |comm| {
-                let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+                let rank = TestRank::new(comm, setup, Fault::None).with(&OverlapCompiler::new(1));
                 let pending: Vec<Pending> =
                     ["first", bad, "third"].iter().map(|name| rank.start(name).unwrap()).collect();
                 let mut results: Vec<Result<Library>> =
@@ -181,10 +186,10 @@ fn one_of_three_that_fails_is_the_same_error_everywhere_and_leaves_the_others_al
     }
 }
 
-/// The last rank does something else: all are told, and can go on.
+/// If the last rank makes another call, all ranks have the error, and can go on.
 #[test]
-fn ranks_that_do_not_do_the_same_find_out_together() {
-    type Other = fn(&Rank<'_>, Vec<Pending>) -> Result<Library>;
+fn ranks_that_make_different_calls_find_out_together() {
+    type Other = fn(&TestRank<'_>, Vec<Pending>) -> Result<Library>;
     let others: [(&str, Other); 4] = [
         ("finishes the build of \"a\", rank 2 that of \"b\"", |rank, mut pending| {
             rank.finish(pending.remove(1))
@@ -195,14 +200,14 @@ fn ranks_that_do_not_do_the_same_find_out_together() {
         }),
         ("bad on this rank", |rank, mut pending| {
             let bad = Err(Error::new(Kind::RanksDisagree, "bad on this rank"));
-            rank.session.finish_on(rank.comm, &rank.agreed, pending.remove(0), bad, &mut host())
+            rank.session.finish_on(rank.comm, &rank.state, pending.remove(0), bad, &mut host())
         }),
     ];
     for (words, other) in others {
         let root = scratch();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let setup = Setup::one_dir(root.path());
         let results = run(3, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+            let rank = TestRank::new(comm, setup, Fault::None).with(&OverlapCompiler::new(1));
             let mut pending = vec![rank.start("a").unwrap(), rank.start("b").unwrap()];
             let result =
                 if comm.rank() == 2 { other(&rank, pending) } else { rank.finish(pending.swap_remove(0)) };
@@ -214,20 +219,20 @@ fn ranks_that_do_not_do_the_same_find_out_together() {
         assert!(error.message().contains(words), "{words}: {error}");
     }
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let results = run(3, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
+        let rank = TestRank::new(comm, setup, Fault::None).with(&OverlapCompiler::new(1));
         rank.start(if comm.rank() == 1 { "b" } else { "a" }).and_then(|pending| rank.finish(pending))
     });
     assert_eq!(same_error(&results, "names").kind(), Kind::RanksDisagree);
 }
 
 #[test]
-fn what_is_given_up_is_ended_and_leaves_nothing_behind() {
+fn a_cancelled_build_ends_and_leaves_no_files() {
     everywhere(|size, setup| {
         run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None).with(&Company::of(1));
-            // More than there are threads: some never begin.
+            let rank = TestRank::new(comm, setup, Fault::None).with(&OverlapCompiler::new(1));
+            // More than there are threads: some never run.
             let endless: Vec<Pending> =
                 (0..6).map(|number| rank.start(&format!("endless{number}")).unwrap()).collect();
             let wanted = rank.start("wanted").unwrap();
@@ -254,30 +259,33 @@ fn a_library_that_is_started_twice_is_built_once() {
     everywhere(|size, setup| {
         let context = format!("{size} {setup:?}");
         let builds = run(size, |comm| {
-            let company = Company::of(1);
-            let rank = Rank::new(comm, setup, Fault::None).with(&company);
+            let compiler = OverlapCompiler::new(1);
+            let rank = TestRank::new(comm, setup, Fault::None).with(&compiler);
             let (first, second) = (rank.start("a").unwrap(), rank.start("a").unwrap());
             // A whole call between them waits for the same build.
             let whole = rank.whole("a").unwrap();
             let again = rank.finish(second).unwrap();
             assert_eq!(again.path(), whole.path());
             assert_eq!(rank.finish(first).unwrap().path(), whole.path());
-            company.builds.load(Ordering::SeqCst)
+            compiler.builds.load(Ordering::SeqCst)
         });
         assert_eq!(builds.iter().sum::<usize>(), expected_builds(size, setup), "{context}: {builds:?}");
     });
 }
 
 /// Without a communicator, and within `generate`.
-mod alone {
+mod without_communicator {
     use super::*;
 
-    /// Runs a program of one process, with a compiler that waits for company, in a cache of its own.
-    fn program<T: Send>(company: &Arc<Company>, with: impl Fn(&Rank<'_>, &Resolved) -> T + Sync) -> T {
+    /// Runs a program of one process with this compiler, in a cache of its own.
+    fn program<T: Send>(
+        compiler: &Arc<OverlapCompiler>,
+        with: impl Fn(&TestRank<'_>, &Resolved) -> T + Sync,
+    ) -> T {
         let root = scratch();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+        let setup = Setup::one_dir(root.path());
         let mut results = run(1, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None).with(company);
+            let rank = TestRank::new(comm, setup, Fault::None).with(compiler);
             let params = rank.params.resolve().unwrap();
             with(&rank, &params)
         });
@@ -286,8 +294,8 @@ mod alone {
 
     #[test]
     fn calls_without_a_communicator_are_started_too() {
-        let company = Company::of(2);
-        program(&company, |rank, params| {
+        let compiler = OverlapCompiler::new(2);
+        program(&compiler, |rank, params| {
             let start = |name| rank.session.start(Ok(Request { name, params }), &mut host()).unwrap();
             let pending = [start("a"), start("refused"), start("b")];
             let results: Vec<Result<Library>> =
@@ -298,19 +306,19 @@ mod alone {
             let again = rank.session.finish(start("a"), &mut host()).unwrap();
             assert_eq!(again.origin(), Origin::Memory);
         });
-        assert!(company.most.load(Ordering::SeqCst) >= 2);
+        assert!(compiler.max_running.load(Ordering::SeqCst) >= 2);
     }
 
-    /// Another program builds it: the start does not wait, the finish does, and builds when that one gives up.
+    /// If another program builds the library, the start does not wait. The finish waits, and builds if that one fails.
     #[test]
-    fn a_build_of_another_program_is_waited_for_in_the_second_part() {
-        program(&Company::of(1), |rank, params| {
+    fn a_build_of_another_program_is_awaited_by_the_finish() {
+        program(&OverlapCompiler::new(1), |rank, params| {
             let cache = Cache::new(&params.cache.cache_dir, &params.cache);
             let path = cache.layout().lease("a");
             let tree = Arc::new(cache.open_or_make().unwrap());
             let other =
                 std::thread::spawn(move || lease::take(&tree, &path, Duration::from_secs(60), || false));
-            let Acquire::Acquired(lease) = other.join().unwrap() else { panic!("not ours") };
+            let Acquire::Acquired(lease) = other.join().unwrap() else { panic!("not acquired") };
             let asked = AtomicUsize::new(0);
             let callbacks = || {
                 generator(|_, source| {
@@ -328,28 +336,28 @@ mod alone {
         });
     }
 
-    /// What a `generate` does with two further libraries that it wants.
+    /// The end of two nested builds that a `generate` has started.
     #[derive(Clone, Copy, PartialEq)]
-    enum Does {
-        FinishesBoth,
-        FinishesOne,
-        GivesOneUp,
+    enum NestedEnd {
+        BothFinished,
+        OneLeft,
+        OneDropped,
     }
 
-    fn parent(rank: &Rank<'_>, params: &Resolved, does: Does) -> Result<Library> {
+    fn parent(rank: &TestRank<'_>, params: &Resolved, end: NestedEnd) -> Result<Library> {
         let mut left = None;
         let mut callbacks = generator(|_, source| {
             let start = |name| rank.session.start(Ok(Request { name, params }), &mut host()).map_err(|_| 1);
             let (one, two) = (start("one")?, start("two")?);
             let one = rank.session.finish(one, &mut host()).map_err(|_| 2)?;
             source.dependencies.push(one.signature().to_owned());
-            match does {
-                Does::FinishesBoth => {
+            match end {
+                NestedEnd::BothFinished => {
                     let two = rank.session.finish(two, &mut host()).map_err(|_| 2)?;
                     source.dependencies.push(two.signature().to_owned());
                 }
-                Does::FinishesOne => left = Some(two),
-                Does::GivesOneUp => drop(two),
+                NestedEnd::OneLeft => left = Some(two),
+                NestedEnd::OneDropped => drop(two),
             }
             source.code = Some(b"parent".to_vec());
             Ok(())
@@ -364,31 +372,31 @@ mod alone {
     }
 
     #[test]
-    fn what_a_generate_wants_is_built_at_the_same_time() {
-        let company = Company::of(2);
-        program(&company, |rank, params| {
-            assert!(parent(rank, params, Does::FinishesBoth).is_ok());
+    fn nested_builds_run_at_the_same_time() {
+        let compiler = OverlapCompiler::new(2);
+        program(&compiler, |rank, params| {
+            assert!(parent(rank, params, NestedEnd::BothFinished).is_ok());
         });
-        assert!(company.most.load(Ordering::SeqCst) >= 2);
-        let company = Company::of(1);
-        program(&company, |rank, params| {
-            assert!(parent(rank, params, Does::GivesOneUp).is_ok());
+        assert!(compiler.max_running.load(Ordering::SeqCst) >= 2);
+        let compiler = OverlapCompiler::new(1);
+        program(&compiler, |rank, params| {
+            assert!(parent(rank, params, NestedEnd::OneDropped).is_ok());
         });
     }
 
     #[test]
-    fn a_generate_that_leaves_builds_behind_fails_and_says_so() {
-        program(&Company::of(1), |rank, params| {
-            let error = parent(rank, params, Does::FinishesOne).unwrap_err();
+    fn a_generate_that_leaves_builds_unfinished_fails() {
+        program(&OverlapCompiler::new(1), |rank, params| {
+            let error = parent(rank, params, NestedEnd::OneLeft).unwrap_err();
             assert_eq!(error.kind(), Kind::Generate, "{error}");
             assert!(error.message().contains("has started 1 builds that it has not finished"), "{error}");
-            assert!(parent(rank, params, Does::FinishesBoth).is_ok());
+            assert!(parent(rank, params, NestedEnd::BothFinished).is_ok());
         });
     }
 
     #[test]
-    fn a_build_from_outside_is_not_finished_within_a_generate() {
-        program(&Company::of(1), |rank, params| {
+    fn a_build_from_outside_cannot_be_finished_within_a_generate() {
+        program(&OverlapCompiler::new(1), |rank, params| {
             let outside = rank.session.start(Ok(Request { name: "outside", params }), &mut host()).unwrap();
             let mut outside = Some(outside);
             let mut callbacks = generator(|_, source| {

@@ -1,17 +1,13 @@
-//! Calls that give the text itself.
+//! Calls that give the source text.
 
 use super::*;
 use crate::signature::SourceText;
 
-impl Rank<'_> {
+impl TestRank<'_> {
     fn jit_text(&self, text: SourceText<'_>) -> Result<Library> {
         let params = self.params.resolve().unwrap().with_text(text.digest());
         let request = Ok(Request { name: "square", params: &params });
-        self.session.jit_on(self.comm, &self.agreed, request, &mut Callbacks::of_text(text))
-    }
-
-    fn builds(&self) -> usize {
-        self.compiler.builds.load(Ordering::SeqCst)
+        self.session.jit_on(self.comm, &self.state, request, &mut Callbacks::of_text(text))
     }
 }
 
@@ -19,13 +15,13 @@ fn text(code: &str) -> SourceText<'_> {
     SourceText { code: code.as_bytes(), ..SourceText::default() }
 }
 
-/// The shortest program gave 9 again when x*x had become x*x*x.
+/// A program that changed x*x to x*x*x got the old library.
 #[test]
 fn another_text_is_another_library_and_the_same_one_is_built_once() {
     everywhere(|size, setup| {
         for mode in ["hash", "name"] {
             let results = run(size, |comm| {
-                let mut rank = Rank::new(comm, setup, Fault::None);
+                let mut rank = TestRank::new(comm, setup, Fault::None);
                 rank.params.set("cache.signature", mode).unwrap();
                 let first = rank.jit_text(text("x*x")).unwrap();
                 let second = rank.jit_text(text("x*x*x")).unwrap();
@@ -45,7 +41,7 @@ fn another_text_is_another_library_and_the_same_one_is_built_once() {
 }
 
 #[test]
-fn ranks_that_give_different_texts_are_told_so() {
+fn ranks_that_give_different_texts_have_an_error() {
     let base = SourceText { code: b"x", header: Some(b"h"), dependencies: &["d"] };
     let others = [
         SourceText { code: b"y", ..base },
@@ -57,13 +53,13 @@ fn ranks_that_give_different_texts_are_told_so() {
         for differs in 0..size {
             for other in others {
                 let root = scratch();
-                let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+                let setup = Setup::one_dir(root.path());
                 let results = run(size, |comm| {
-                    let rank = Rank::new(comm, setup, Fault::None);
+                    let rank = TestRank::new(comm, setup, Fault::None);
                     let given = if comm.rank() == differs { other } else { base };
                     let result = rank.jit_text(given);
                     assert_eq!(rank.builds(), 0);
-                    // The communicator is none the worse for it.
+                    // The communicator can still be used.
                     rank.jit_text(text("x")).unwrap();
                     result
                 });
@@ -78,9 +74,9 @@ fn ranks_that_give_different_texts_are_told_so() {
 #[test]
 fn a_text_on_one_rank_and_a_callback_on_another_are_different_calls() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let results = run(2, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         if comm.rank() == 0 { rank.jit_text(text("x")) } else { rank.jit("square", Fault::None) }
     });
     let error = same_error(&results, "text and callback");
@@ -88,12 +84,12 @@ fn a_text_on_one_rank_and_a_callback_on_another_are_different_calls() {
     assert!(error.message().contains("rank 0 gives a text, rank 1 gives no text"), "{error}");
 }
 
-/// What a text is linked to is checked by the builder, and travels with it as with any other entry.
+/// The builder checks the dependencies of a text. They travel with it, as with any other entry.
 #[test]
 fn a_text_may_be_linked_to_another() {
     everywhere(|size, setup| {
         run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let base = rank.jit_text(text("base")).unwrap();
             let dependencies = [base.signature()];
             rank.jit_text(SourceText { code: b"derived", header: Some(b"h"), dependencies: &dependencies })

@@ -1,16 +1,16 @@
-//! What travels with a library, and by whose transport.
+//! Transport of libraries and their dependencies.
 
 use super::*;
 use crate::cache::EntryFiles;
 
-/// Defect H7 of the original: calls within `generate` did not go together with sending and receiving.
-/// Defects W10 and W11: the library alone was sent, without header, source, log and what it is linked to.
+/// Defect H7 of the original: calls within `generate` did not work with sending and receiving.
+/// Defects W10 and W11: the library alone was sent, without header, source, log and dependencies.
 #[test]
 fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
     everywhere(|size, setup| {
         let context = format!("{size} {setup:?}");
         let results = run(size, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             let plain = |asked: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(asked.name.as_bytes().to_vec());
@@ -25,7 +25,7 @@ fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
                 plain(asked, source)
             });
             let request = Request { name: "form", params: &params };
-            let library = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks)?;
+            let library = rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks)?;
             let cache = library.path().parent().unwrap().parent().unwrap().to_owned();
             let there = ["element", "besides", "form"].iter().all(|name| {
                 cache.join(format!("include/{name}.h")).is_file()
@@ -34,7 +34,7 @@ fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
                     && cache.join(format!("lib/libdijitso-{name}.so")).is_file()
             });
             agree(comm, "comparing", || Ok(()))?;
-            Ok((there, rank.compiler.builds.load(Ordering::SeqCst)))
+            Ok((there, rank.builds()))
         });
         let results: Vec<(bool, usize)> =
             results.into_iter().map(|found: Result<_>| found.expect(&context)).collect();
@@ -49,7 +49,7 @@ fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
     let results = run(3, |comm| {
-        let rank = Rank::new(comm, setup, Fault::CompileError);
+        let rank = TestRank::new(comm, setup, Fault::CompileError);
         let params = rank.params.resolve().unwrap();
         let mut callbacks = generator(|_: GenerateRequest<'_>, _: &mut Source| {
             let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
@@ -59,7 +59,7 @@ fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
             let request = Request { name: "element", params: &params };
             rank.session.jit(Ok(request), &mut callbacks).map(drop).map_err(|error| error.kind().code())
         });
-        rank.session.jit_on(comm, &rank.agreed, Ok(Request { name: "form", params: &params }), &mut callbacks)
+        rank.session.jit_on(comm, &rank.state, Ok(Request { name: "form", params: &params }), &mut callbacks)
     });
     let error = same_error(&results, "nested");
     assert_eq!(error.kind(), Kind::Generate);
@@ -69,16 +69,16 @@ fn a_nested_call_that_fails_is_part_of_the_message_everywhere() {
     assert!(error.log().contains("wrong") && error.path().contains("jitfailure-element"));
 }
 
-/// The host's own transport, made of the ranks' communicator: the same picture as MPI_Bcast on a host's communicator.
+/// A transport by callbacks of the host, which stand for an MPI_Bcast on its communicator.
 #[test]
 fn a_transport_of_the_host_carries_the_library() {
     everywhere(|size, setup| {
         let context = format!("{size} {setup:?}");
         for warm in [false, true] {
             let results = run(size, |comm| {
-                let rank = Rank::new(comm, setup, Fault::None);
+                let rank = TestRank::new(comm, setup, Fault::None);
                 let params = rank.params.resolve().unwrap();
-                let post = setup.root.join("post");
+                let file = setup.root.join("sent");
                 let (mut sent, mut received, mut waited) = (0, 0, 0);
                 let mut callbacks = Callbacks {
                     generate: Some(Box::new(|_: GenerateRequest<'_>, source: &mut Source| {
@@ -87,14 +87,14 @@ fn a_transport_of_the_host_carries_the_library() {
                     })),
                     send: Some(Box::new(|data: &[u8]| {
                         sent += 1;
-                        fs::write(&post, data).map_err(|_| 1)
+                        fs::write(&file, data).map_err(|_| 1)
                     })),
                     receive: Some(Box::new(|| {
                         received += 1;
                         let begin = std::time::Instant::now();
-                        // The file appears in one step in no real post box; here a short wait will do.
+                        // The file may be incomplete at first.
                         while begin.elapsed().as_secs() < 20 {
-                            if let Ok(data) = fs::read(&post)
+                            if let Ok(data) = fs::read(&file)
                                 && crate::cache::closure::Closure::decode(&data).is_ok()
                             {
                                 return Ok(data);
@@ -109,11 +109,11 @@ fn a_transport_of_the_host_carries_the_library() {
                     })),
                 };
                 let request = Request { name: "form", params: &params };
-                let library = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks);
+                let library = rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks);
                 drop(callbacks);
                 (library, sent, received, waited)
             });
-            let _ = fs::remove_file(setup.root.join("post"));
+            let _ = fs::remove_file(setup.root.join("sent"));
             assert!(results.iter().all(|found| found.0.is_ok()), "{context}: {results:?}");
             let transfers = !warm && setup.buildon == "root" && setup.dirs.min(size) > 1;
             let sent: usize = results.iter().map(|found| found.1).sum();
@@ -125,55 +125,52 @@ fn a_transport_of_the_host_carries_the_library() {
     });
 }
 
-/// What cannot be read back is not sent; the receivers get the reason instead of waiting for ever.
+/// If the sender cannot read the closure, the receivers get its error and do not wait for ever.
 #[test]
 fn h2_a_sender_that_cannot_read_sends_its_error() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
-    let post = Mutex::new(None);
+    let sent = Mutex::new(None);
     let results = run(3, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let params = rank.params.resolve().unwrap();
         let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
-            let mut nested = generator(|_: GenerateRequest<'_>, source: &mut Source| {
-                source.code = Some(b"besides".to_vec());
-                Ok(())
-            });
+            let mut nested = generates(b"besides");
             let request = Request { name: "besides", params: &params };
             let library = rank.session.jit(Ok(request), &mut nested).map_err(|_| 1)?;
-            // Somebody empties the cache behind our back.
+            // Another program removes it.
             fs::remove_file(library.path()).map_err(|_| 2)?;
             source.code = Some(b"code".to_vec());
             Ok(())
         });
         callbacks.send = Some(Box::new(|data: &[u8]| {
-            *lock(&post) = Some(data.to_vec());
+            *lock(&sent) = Some(data.to_vec());
             Ok(())
         }));
         callbacks.receive = Some(Box::new(|| {
             let begin = std::time::Instant::now();
             while begin.elapsed().as_secs() < 20 {
-                if let Some(data) = lock(&post).clone() {
+                if let Some(data) = lock(&sent).clone() {
                     return Ok(data);
                 }
                 std::thread::yield_now();
             }
             Err(5)
         }));
-        rank.session.jit_on(comm, &rank.agreed, Ok(Request { name: "form", params: &params }), &mut callbacks)
+        rank.session.jit_on(comm, &rank.state, Ok(Request { name: "form", params: &params }), &mut callbacks)
     });
     let error = same_error(&results, "sender");
     assert_eq!((error.kind(), error.rank()), (Kind::Cache, 0), "{error}");
     assert!(error.message().contains("besides"), "{error}");
 }
 
-/// A nested module that is named otherwise is the business of the builder alone.
+/// A nested library with another file name does not travel.
 #[test]
-fn a_nested_library_of_another_naming_does_not_spoil_its_parent() {
+fn a_nested_library_with_another_file_name_does_not_stop_its_parent() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "root" };
     let results = run(2, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let params = rank.params.resolve().unwrap();
         let mut other = rank.params.clone();
         other.set("cache.lib_prefix", "").unwrap();
@@ -188,18 +185,18 @@ fn a_nested_library_of_another_naming_does_not_spoil_its_parent() {
             code(asked, source)
         });
         let request = Request { name: "form", params: &params };
-        rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).map(|library| library.origin())
+        rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks).map(|library| library.origin())
     });
     assert_eq!(results, [Ok(Origin::Built), Ok(Origin::Received)]);
 }
 
 #[test]
 fn a_transport_that_fails_or_lies_fails_all_ranks() {
-    for lie in [None, Some(b"not a blob".to_vec())] {
+    for lie in [None, Some(b"not a closure".to_vec())] {
         let root = scratch();
         let setup = Setup { root: root.path(), dirs: 3, buildon: "root" };
         let results = run(3, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             let mut callbacks = Callbacks {
                 generate: Some(Box::new(|_: GenerateRequest<'_>, source: &mut Source| {
@@ -211,20 +208,20 @@ fn a_transport_that_fails_or_lies_fails_all_ranks() {
                 wait: None,
             };
             let request = Request { name: "form", params: &params };
-            rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks)
+            rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks)
         });
         let error = same_error(&results, "transport");
         assert_eq!((error.kind(), error.rank()), (Kind::Callback, 1), "{error}");
     }
 }
 
-/// A disk that does not show what was published: the ranks that miss it get the bytes.
+/// If a disk does not show what was published, the ranks that miss it receive the bytes.
 #[test]
-fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
+fn bytes_are_loaded_if_a_directory_does_not_show_them() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(2, |comm| {
-        let rank = Rank::new(comm, setup, Fault::None);
+        let rank = TestRank::new(comm, setup, Fault::None);
         let library = rank.jit("form", Fault::None).unwrap();
         let cache = Cache::new(
             library.path().parent().unwrap().parent().unwrap(),
@@ -233,7 +230,7 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
         let entries = cache.read_closure("form").unwrap();
         let hidden = Cache::new(&setup.root.join("hidden"), cache.layout().params());
         let views: Vec<_> = entries.iter().map(EntryFiles::view).collect();
-        let loaded = rank.session.load_bytes(&views, "form", &hidden, Origin::Received).unwrap();
+        let loaded = rank.session.libraries.load_bytes(&views, "form", &hidden, Origin::Received).unwrap();
         assert_eq!(loaded.path(), hidden.layout().lib("form"));
         assert_eq!(loaded.origin(), Origin::Received);
         assert!(!hidden.layout().dir(Category::Lib).exists());
@@ -241,10 +238,10 @@ fn bytes_are_handed_over_when_a_directory_does_not_show_them() {
     });
 }
 
-/// As above, on the way of a whole call: the ranks share a directory, and when it is known that they do, some look into
-/// another one.
+/// The same in a whole call: the ranks share a directory, and when they have found out that they do, some read another
+/// one.
 #[test]
-fn ranks_that_are_not_shown_what_was_built_get_it_from_the_others() {
+fn ranks_whose_directory_does_not_show_the_entry_receive_it() {
     use std::os::unix::fs::symlink;
     for size in [2, 3, 5] {
         let root = scratch();
@@ -254,7 +251,7 @@ fn ranks_that_are_not_shown_what_was_built_get_it_from_the_others() {
         let origins = run(size, |comm| {
             let own = root.path().join(format!("cache{}", comm.rank()));
             symlink(root.path().join("shared"), &own).unwrap();
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             rank.jit("before", Fault::None).unwrap();
             if comm.rank() % 2 == 1 {
                 fs::remove_file(&own).unwrap();
@@ -276,7 +273,7 @@ fn ranks_that_are_not_shown_what_was_built_get_it_from_the_others() {
     }
 }
 
-/// What an older version of this library has published on another host may be half a library.
+/// An older version of this crate may have published half a library on another host.
 #[test]
 fn half_a_library_is_not_received() {
     for (half, ok) in [(false, true), (true, false)] {
@@ -287,7 +284,7 @@ fn half_a_library_is_not_received() {
             image.truncate(image.len() - 30);
         }
         let results = run(2, |comm| {
-            let rank = Rank::new(comm, setup, Fault::None);
+            let rank = TestRank::new(comm, setup, Fault::None);
             let params = rank.params.resolve().unwrap();
             if comm.rank() == 0 {
                 let record =

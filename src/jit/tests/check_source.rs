@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::*;
 
-/// What generate gives, and how often it was asked.
+/// A generator, and how often it was asked.
 struct Generator {
     code: &'static str,
     header: Option<&'static str>,
@@ -26,27 +26,27 @@ impl Generator {
     }
 }
 
-/// A call of a new process on each rank: what it got, how often generate was asked, and what was built.
+/// Makes a call of a new process on each rank. Returns its result, how often generate was asked, and the builds.
 fn call(
     comm: &ThreadComm,
     setup: Setup<'_>,
     mode: &str,
     given: &Generator,
 ) -> (Result<Library>, usize, usize) {
-    let mut rank = Rank::new(comm, setup, Fault::None);
+    let mut rank = TestRank::new(comm, setup, Fault::None);
     rank.params.set("cache.check_source", mode).unwrap();
     let params = rank.params.resolve().unwrap();
     let request = Request { name: "form", params: &params };
-    let result = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut given.callbacks());
+    let result = rank.session.jit_on(comm, &rank.state, Ok(request), &mut given.callbacks());
     let asked = given.asked.get();
     if result.is_ok() {
-        let again = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut given.callbacks()).unwrap();
+        let again = rank.session.jit_on(comm, &rank.state, Ok(request), &mut given.callbacks()).unwrap();
         assert_eq!((again.origin(), given.asked.get()), (Origin::Memory, asked), "once for each process");
     }
-    (result, asked, rank.compiler.builds.load(Ordering::SeqCst))
+    (result, asked, rank.builds())
 }
 
-/// For all ranks: origins, questions and builds.
+/// Makes a call on all ranks. Returns the origins, and how often generate was asked and the compiler run.
 fn all(size: usize, setup: Setup<'_>, mode: &str, code: &'static str) -> (Vec<Origin>, usize, usize) {
     let results = run(size, |comm| {
         let (result, asked, builds) = call(comm, setup, mode, &Generator::new(code));
@@ -75,13 +75,13 @@ fn a_changed_generator_is_built_again_on_all_ranks() {
 }
 
 #[test]
-fn an_entry_that_is_out_of_date_in_one_directory_alone_is_found_out() {
+fn an_entry_that_is_out_of_date_in_one_directory_is_built_again() {
     let root = scratch();
     let setup = Setup { root: root.path(), dirs: 2, buildon: "node" };
     all(4, setup, "never", "new");
     let lib = root.path().join("cache1/lib/libdijitso-form.so");
     fs::remove_file(lib).unwrap();
-    // Rank 1 alone has the other directory, and an old generator.
+    // TestRank 1 alone has the other directory, and an old generator.
     run(4, |comm| {
         let code = if comm.rank() == 1 { "old" } else { "new" };
         call(comm, setup, "never", &Generator::new(code)).0.unwrap();
@@ -99,14 +99,14 @@ fn a_generate_that_fails_when_it_is_asked_fails_on_all_ranks() {
             let error = same_error(&results, mode);
             assert_eq!((error.kind(), error.rank()), (Kind::Generate, 0));
         }
-        assert_eq!(all(size, setup, "rebuild", "code").2, 0, "what was there stays");
+        assert_eq!(all(size, setup, "rebuild", "code").2, 0, "the entry stays");
     });
 }
 
 #[test]
 fn ranks_that_check_differently_make_different_calls() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let results = run(2, |comm| {
         let mode = if comm.rank() == 0 { "rebuild" } else { "never" };
         call(comm, setup, mode, &Generator::new("code")).0
@@ -114,14 +114,14 @@ fn ranks_that_check_differently_make_different_calls() {
     assert_eq!(same_error(&results, "modes").kind(), Kind::RanksDisagree);
 }
 
-/// Without a communicator: header and code count, a frozen cache is only warned of, a text needs no question.
+/// Without a communicator: header and code count, a frozen cache has a warning, a source text needs no check.
 #[test]
-fn a_process_alone_checks_what_it_finds() {
+fn a_call_without_a_communicator_checks_what_it_finds() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     run(1, |comm| {
         let alone = |settings: &[(&str, &str)], given: &Generator| {
-            let mut rank = Rank::new(comm, setup, Fault::None);
+            let mut rank = TestRank::new(comm, setup, Fault::None);
             for (key, value) in settings {
                 rank.params.set(key, value).unwrap();
             }
@@ -141,7 +141,7 @@ fn a_process_alone_checks_what_it_finds() {
         assert_eq!(alone(&[rebuild], &Generator::new("code")), (Origin::Built, 2));
         let text = crate::signature::SourceText { code: b"text", ..Default::default() };
         for origin in [Origin::Built, Origin::Disk] {
-            let mut rank = Rank::new(comm, setup, Fault::None);
+            let mut rank = TestRank::new(comm, setup, Fault::None);
             rank.params.set("cache.check_source", "rebuild").unwrap();
             let params = rank.params.resolve().unwrap().with_text(text.digest());
             let request = Request { name: "form", params: &params };
@@ -151,14 +151,14 @@ fn a_process_alone_checks_what_it_finds() {
     });
 }
 
-/// A library that is built again within generate is one more reason.
+/// A parent is out of date if a call within its generate has built a library again.
 #[test]
-fn a_parent_is_built_again_with_what_it_needs() {
+fn a_parent_is_built_again_with_its_dependency() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let built = |code: &'static str| {
         run(2, |comm| {
-            let mut rank = Rank::new(comm, setup, Fault::None);
+            let mut rank = TestRank::new(comm, setup, Fault::None);
             rank.params.set("cache.check_source", "rebuild").unwrap();
             let params = rank.params.resolve().unwrap();
             let mut callbacks = generator(|_, source| {
@@ -169,8 +169,8 @@ fn a_parent_is_built_again_with_what_it_needs() {
                 Ok(())
             });
             let request = Request { name: "parent", params: &params };
-            rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).unwrap();
-            rank.compiler.builds.load(Ordering::SeqCst)
+            rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks).unwrap();
+            rank.builds()
         })
         .into_iter()
         .sum::<usize>()
@@ -178,11 +178,11 @@ fn a_parent_is_built_again_with_what_it_needs() {
     assert_eq!([built("old"), built("old"), built("new"), built("new")], [2, 0, 2, 0]);
 }
 
-/// A symbol that is not there: from when the library is, and what to do.
+/// The error of a missing symbol says when the library was built, and what to do.
 #[test]
-fn what_is_missing_in_a_library_from_disk_is_explained() {
+fn a_missing_symbol_of_a_library_from_disk_is_explained() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     all(1, setup, "never", "code");
     run(1, |comm| {
         let library = call(comm, setup, "never", &Generator::new("code")).0.unwrap();
@@ -195,8 +195,8 @@ fn what_is_missing_in_a_library_from_disk_is_explained() {
         ] {
             assert!(error.message().contains(part), "{part}: {error}");
         }
-        let mut rank = Rank::new(comm, setup, Fault::None);
-        rank.session = Session::new(rank.compiler.clone(), Arc::new(FakeLoader { fails: true }));
+        let mut rank = TestRank::new(comm, setup, Fault::None);
+        rank.set_loader(Arc::new(FakeLoader { fails: true }));
         let error = rank.jit("form", Fault::None).unwrap_err();
         assert!(error.message().contains("was not built by this call"), "{error}");
     });

@@ -1,31 +1,42 @@
-//! Ranks on different kinds of machines: each gets the library of its own kind, whoever shares a directory with whom.
+//! Ranks on different kinds of hosts: each gets the library of its kind, also if different kinds share a directory.
 
 use super::*;
 use std::collections::HashSet;
 
-/// A compiler on a machine of some kind: libraries say of which; flags stand for the kind's name.
-struct Native {
+/// A compiler on a host of some kind. Libraries contain the kind; native flags stand for its name.
+struct NativeCompiler {
     kind: &'static str,
-    /// Whether this kind's compiler refuses everything.
+    /// True if the compiler refuses everything.
     broken: bool,
-    /// Whether it says what native flags stand for.
-    tells: bool,
+    /// True if it says what native flags stand for.
+    resolves: bool,
     builds: AtomicUsize,
     versions: AtomicUsize,
     questions: AtomicUsize,
 }
 
-impl Runner for Native {
+impl NativeCompiler {
+    fn new(kind: &'static str, broken: bool, resolves: bool) -> Arc<Self> {
+        let [builds, versions, questions] = std::array::from_fn(|_| AtomicUsize::new(0));
+        Arc::new(Self { kind, broken, resolves, builds, versions, questions })
+    }
+}
+
+impl Runner for NativeCompiler {
     fn run(&self, command: &Command) -> io::Result<Outcome> {
         let done = |exit, output: String| Ok(Outcome { exit, output: output.into_bytes() });
         let has = |word: &str| command.argv.iter().any(|other| other == word);
         if has("-###") {
-            assert!(has("-march=native"), "only then there is something to ask: {:?}", command.argv);
+            assert!(has("-march=native"), "only native flags are asked about: {:?}", command.argv);
             assert!(!has("-O3") && !has("-shared"), "other flags do not matter: {:?}", command.argv);
             self.questions.fetch_add(1, Ordering::SeqCst);
-            let told =
+            let answer =
                 format!(" /lib/cc1plus -E \"-march={}\" -mavx --param \"l1-cache-size=32\"\n", self.kind);
-            return if self.tells { done(Exit::Code(0), told) } else { done(Exit::Code(1), "what?".into()) };
+            return if self.resolves {
+                done(Exit::Code(0), answer)
+            } else {
+                done(Exit::Code(1), "what?".into())
+            };
         }
         let Some(at) = command.argv.iter().position(|word| word == "-o") else {
             self.versions.fetch_add(1, Ordering::SeqCst);
@@ -43,21 +54,21 @@ impl Runner for Native {
     }
 }
 
-/// What the ranks of a scenario are.
+/// The hosts of the ranks of a scenario.
 #[derive(Clone, Copy)]
-struct Machines<'a> {
+struct Hosts<'a> {
     kinds: &'a [&'static str],
     /// The kind whose compiler refuses everything.
     broken: &'static str,
-    tells: bool,
+    resolves: bool,
     flags: &'static str,
 }
 
 const NATIVE: &str = "-O3 -shared -march=native";
 
-/// What a rank went through.
+/// The result of calls on one rank, with counts.
 #[derive(Debug)]
-struct Seen {
+struct IsaCall {
     result: Result<Library>,
     builds: usize,
     versions: usize,
@@ -69,7 +80,7 @@ struct Seen {
     collectives: usize,
 }
 
-impl Seen {
+impl IsaCall {
     fn library(&self) -> &Library {
         self.result.as_ref().unwrap()
     }
@@ -79,35 +90,28 @@ impl Seen {
     }
 }
 
-/// Calls for these names one after the other, on ranks that have just been started.
-fn jit(machines: Machines<'_>, setup: Setup<'_>, names: &[&str]) -> Vec<Seen> {
+/// Makes calls for these names one after the other, on new ranks.
+fn jit(hosts: Hosts<'_>, setup: Setup<'_>, names: &[&str]) -> Vec<IsaCall> {
     let fake = setup.root.join("fake");
     if !fake.exists() {
         fs::write(&fake, "").unwrap();
         fs::set_permissions(&fake, fs::Permissions::from_mode(0o700)).unwrap();
     }
-    run(machines.kinds.len(), |comm| {
-        let kind = machines.kinds[comm.rank()];
-        let compiler = Arc::new(Native {
-            kind,
-            broken: kind == machines.broken,
-            tells: machines.tells,
-            builds: AtomicUsize::new(0),
-            versions: AtomicUsize::new(0),
-            questions: AtomicUsize::new(0),
-        });
-        let mut rank = Rank::new(comm, setup, Fault::None);
+    run(hosts.kinds.len(), |comm| {
+        let kind = hosts.kinds[comm.rank()];
+        let compiler = NativeCompiler::new(kind, kind == hosts.broken, hosts.resolves);
+        let mut rank = TestRank::new(comm, setup, Fault::None);
         rank.session = Session::new(compiler.clone(), Arc::new(FakeLoader { fails: false }));
         for (key, value) in [
             ("cache.signature", "hash"),
             ("build.cxx", fake.to_str().unwrap()),
-            ("build.cxxflags", machines.flags),
+            ("build.cxxflags", hosts.flags),
             ("build.cpu", kind),
         ] {
             rank.params.set(key, value).unwrap();
         }
         let params = rank.params.resolve().unwrap();
-        let mut seen = Seen {
+        let mut seen = IsaCall {
             result: Err(Error::new(Kind::Internal, "no call")),
             builds: 0,
             versions: 0,
@@ -138,7 +142,7 @@ fn jit(machines: Machines<'_>, setup: Setup<'_>, names: &[&str]) -> Vec<Seen> {
                 comm.min(&mut [0]).map_err(|_| 1)
             }));
             let request = Request { name, params: &params };
-            let result = rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks);
+            let result = rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks);
             drop(callbacks);
             seen.result = result;
             seen.collectives = comm.collectives() - before;
@@ -147,17 +151,17 @@ fn jit(machines: Machines<'_>, setup: Setup<'_>, names: &[&str]) -> Vec<Seen> {
         seen.builds = count(&compiler.builds);
         seen.versions = count(&compiler.versions);
         seen.questions = count(&compiler.questions);
-        // A part's ranks leave together.
+        // The ranks of a group leave together.
         comm.min(&mut [0]).unwrap();
         seen
     })
 }
 
-fn sum(seen: &[Seen], count: impl Fn(&Seen) -> usize) -> usize {
+fn sum(seen: &[IsaCall], count: impl Fn(&IsaCall) -> usize) -> usize {
     seen.iter().map(count).sum()
 }
 
-/// The ways in which two kinds may lie on these ranks.
+/// Returns distributions of two kinds over the ranks.
 fn mixtures(size: usize) -> Vec<Vec<&'static str>> {
     let kind = |second: bool| if second { "beta" } else { "alpha" };
     vec![
@@ -195,8 +199,8 @@ fn builds_of_two_kinds(kinds: &[&str], setup: Setup<'_>) -> usize {
 #[test]
 fn every_rank_gets_the_library_of_its_kind() {
     on_mixtures(|kinds, setup, context| {
-        let machines = Machines { kinds, broken: "", tells: true, flags: NATIVE };
-        let cold = jit(machines, setup, &["form"]);
+        let hosts = Hosts { kinds, broken: "", resolves: true, flags: NATIVE };
+        let cold = jit(hosts, setup, &["form"]);
         for (seen, kind) in cold.iter().zip(kinds) {
             assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}: {}", seen.text());
             assert_eq!((seen.sends, seen.receives, seen.waits), (0, 0, 1), "{context}");
@@ -207,7 +211,7 @@ fn every_rank_gets_the_library_of_its_kind() {
         assert_eq!(sum(&cold, |seen| seen.questions), 2, "{context}: one rank of each kind");
         assert!((1..=2).contains(&sum(&cold, |seen| seen.versions)), "{context}");
 
-        let warm = jit(machines, setup, &["form", "form"]);
+        let warm = jit(hosts, setup, &["form", "form"]);
         for (seen, before) in warm.iter().zip(&cold) {
             assert_eq!(seen.library().signature(), before.library().signature(), "{context}");
             assert_eq!(seen.library().path(), before.library().path(), "{context}");
@@ -218,27 +222,26 @@ fn every_rank_gets_the_library_of_its_kind() {
     });
 }
 
-/// Machines that are alike take as many collectives with native flags as without; of classes, those that are known
-/// take none to find.
+/// Hosts that are alike take as many collectives with native flags as without; known groups take none to find.
 #[test]
-fn machines_that_are_alike_pay_nothing() {
+fn hosts_that_are_alike_pay_nothing() {
     for buildon in ["node", "root", "process"] {
         let collectives = |kinds: &[&'static str], flags: &'static str, expected: usize| {
             let root = scratch();
             let setup = Setup { root: root.path(), dirs: 1, buildon };
-            let seen = jit(Machines { kinds, broken: "", tells: true, flags }, setup, &["first", "second"]);
+            let seen = jit(Hosts { kinds, broken: "", resolves: true, flags }, setup, &["first", "second"]);
             let signatures: HashSet<_> = seen.iter().map(|seen| seen.library().signature()).collect();
             assert_eq!(signatures.len(), expected, "{buildon} {kinds:?} {flags}");
             (seen[0].collectives, sum(&seen, |seen| seen.questions))
         };
         let alike = ["alpha"; 4];
         let (plain, none) = collectives(&alike, "-shared", 1);
-        assert_eq!(none, 0, "without native flags nobody asks");
+        assert_eq!(none, 0, "without native flags no rank asks");
         assert_eq!(collectives(&["alpha", "beta", "alpha", "beta"], "-shared", 1), (plain, 0));
         assert_eq!(collectives(&alike, NATIVE, 1), (plain, 1));
-        // Building and transport are the class's own; two verdicts of all ranks are added.
-        let (classes, _) = collectives(&["alpha", "beta", "alpha", "beta"], NATIVE, 2);
-        assert!(classes <= plain + 2, "{classes} {plain}");
+        // Building and transport are the group's own; two agreements of all ranks are added.
+        let (groups, _) = collectives(&["alpha", "beta", "alpha", "beta"], NATIVE, 2);
+        assert!(groups <= plain + 2, "{groups} {plain}");
     }
 }
 
@@ -246,9 +249,9 @@ fn machines_that_are_alike_pay_nothing() {
 fn a_kind_that_cannot_build_fails_all_ranks_with_its_error() {
     on_mixtures(|kinds, setup, context| {
         for broken in ["alpha", "beta"] {
-            let machines = Machines { kinds, broken, tells: true, flags: NATIVE };
+            let hosts = Hosts { kinds, broken, resolves: true, flags: NATIVE };
             let name = format!("form_{broken}");
-            let failed = jit(machines, setup, &[&name]);
+            let failed = jit(hosts, setup, &[&name]);
             let results: Vec<_> = failed.iter().map(|seen| seen.result.clone()).collect();
             let error = same_error(&results, context);
             let first = kinds.iter().position(|kind| *kind == broken).unwrap();
@@ -258,8 +261,8 @@ fn a_kind_that_cannot_build_fails_all_ranks_with_its_error() {
             assert!(error.message().contains(&format!("{broken} cannot do this")), "{context}: {error}");
             assert!(failed.iter().all(|seen| seen.waits == 0), "{context}");
 
-            // The other kind has its library: now one class hits and the other misses.
-            let healthy = jit(Machines { broken: "", ..machines }, setup, &[&name]);
+            // The other kind has its library: now one group hits and the other misses.
+            let healthy = jit(Hosts { broken: "", ..hosts }, setup, &[&name]);
             for (seen, kind) in healthy.iter().zip(kinds) {
                 assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}");
                 assert_eq!((seen.builds > 0, seen.waits), (seen.library().origin() == Origin::Built, 1));
@@ -271,53 +274,46 @@ fn a_kind_that_cannot_build_fails_all_ranks_with_its_error() {
 }
 
 #[test]
-fn a_compiler_that_does_not_tell_gives_a_library_to_each_kind_of_processor() {
+fn a_compiler_that_does_not_resolve_flags_builds_for_each_kind_of_processor() {
     on_mixtures(|kinds, setup, context| {
-        let machines = Machines { kinds, broken: "", tells: false, flags: NATIVE };
-        let cold = jit(machines, setup, &["form"]);
+        let hosts = Hosts { kinds, broken: "", resolves: false, flags: NATIVE };
+        let cold = jit(hosts, setup, &["form"]);
         for (seen, kind) in cold.iter().zip(kinds) {
             assert!(seen.text().contains(&format!("\0for {kind}\n")), "{context}: {}", seen.text());
         }
-        let warm = jit(machines, setup, &["form"]);
+        let warm = jit(hosts, setup, &["form"]);
         assert_eq!(sum(&warm, |seen| seen.builds + seen.questions), 0, "{context}");
     });
 }
 
-/// Programs that share a cache and are not connected.
+/// Programs that share a cache and do not communicate.
 #[test]
-fn programs_on_different_machines_do_not_load_each_others_libraries() {
+fn programs_on_different_hosts_do_not_load_each_others_libraries() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let mut signatures = HashSet::new();
     for kind in ["alpha", "beta", "alpha"] {
-        let seen = jit(Machines { kinds: &[kind], broken: "", tells: true, flags: NATIVE }, setup, &["form"]);
+        let seen = jit(Hosts { kinds: &[kind], broken: "", resolves: true, flags: NATIVE }, setup, &["form"]);
         assert!(seen[0].text().contains(&format!("\0for {kind}\n")));
         signatures.insert(seen[0].library().signature().to_owned());
-        // The version is the compiler's, what flags stand for the machine's.
+        // Each compiler is asked once for its version, and on each kind of host for its flags.
         assert_eq!(seen[0].versions, usize::from(kind == "alpha" && signatures.len() == 1));
     }
     assert_eq!(signatures.len(), 2);
 }
 
-/// Within `generate` the same compiler is the parent's; flags that it was not asked about are asked about.
+/// Within `generate` the same compiler has the toolchain of the parent; it is asked about other flags.
 #[test]
 fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
     let root = scratch();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     fs::write(root.path().join("fake"), "").unwrap();
     fs::set_permissions(root.path().join("fake"), fs::Permissions::from_mode(0o700)).unwrap();
     let nested_flags = ["-O3 -march=native", "-O3", "-O3 -march=native -mno-avx"];
     let signatures = |parent: Option<&'static str>| {
         run(1, |comm| {
-            let compiler = Arc::new(Native {
-                kind: "alpha",
-                broken: false,
-                tells: true,
-                builds: AtomicUsize::new(0),
-                versions: AtomicUsize::new(0),
-                questions: AtomicUsize::new(0),
-            });
-            let mut rank = Rank::new(comm, setup, Fault::None);
+            let compiler = NativeCompiler::new("alpha", false, true);
+            let mut rank = TestRank::new(comm, setup, Fault::None);
             rank.session = Session::new(compiler.clone(), Arc::new(FakeLoader { fails: false }));
             rank.params.set("cache.signature", "hash").unwrap();
             rank.params.set("build.cxx", root.path().join("fake").to_str().unwrap()).unwrap();
@@ -344,7 +340,7 @@ fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
                 code(asked, source)
             });
             let request = Request { name: "form", params: &with(parent) };
-            rank.session.jit_on(comm, &rank.agreed, Ok(request), &mut callbacks).unwrap();
+            rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks).unwrap();
             drop(callbacks);
             found
         })
@@ -352,6 +348,6 @@ fn nested_calls_are_signed_with_what_their_own_flags_stand_for() {
     let within = [signatures(Some(nested_flags[0])), signatures(Some("-O3 -g"))];
     let alone = signatures(None);
     assert_eq!(alone[0].iter().collect::<HashSet<_>>().len(), 3);
-    // The second parent found its name in no cache, so that its callback ran too.
+    // The second parent was in no cache, so that its callback ran, too.
     assert_eq!(within, [alone.clone(), alone]);
 }

@@ -1,6 +1,7 @@
-//! Ranks that do not come, or come late.
+//! Ranks that are late, or do not call at all.
 
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use super::*;
 
@@ -8,29 +9,30 @@ use super::*;
 fn a_stuck_builder_gives_all_others_the_same_error_and_itself_when_it_comes() {
     for size in [2, 5] {
         let root = tempfile::tempdir().unwrap();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-        let (gone, held) = channel::<()>();
-        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let setup = Setup::one_dir(root.path());
+        let (done, wait_for_done) = channel::<()>();
+        let (done, wait_for_done) = (Mutex::new(done), Mutex::new(wait_for_done));
         let results = run(size, |comm| {
-            let mut rank = Rank::new(comm, setup, Fault::None);
+            let mut rank = TestRank::new(comm, setup, Fault::None);
+            rank.params.set("parallel.timeout", "100").unwrap();
+            let healthy = rank.jit("healthy", Fault::None);
+            assert!(healthy.is_ok(), "{healthy:?}");
             rank.params.set("parallel.timeout", "1").unwrap();
-            let remembered = rank.jit("healthy", Fault::None);
-            assert!(remembered.is_ok(), "{remembered:?}");
             let mut callbacks = generator(|_, source| {
-                // Stuck, until the others have made all their calls.
-                (1..size).for_each(|_| held.lock().unwrap().recv().unwrap());
+                // Stuck until the others have made all their calls.
+                (1..size).for_each(|_| wait_for_done.lock().unwrap().recv().unwrap());
                 source.code = Some(b"code".to_vec());
                 Ok(())
             });
             let params = rank.params.resolve().unwrap();
             let request = Ok(Request { name: "form", params: &params });
-            let first = rank.session.jit_on(comm, &rank.agreed, request, &mut callbacks).unwrap_err();
+            let first = rank.session.jit_on(comm, &rank.state, request, &mut callbacks).unwrap_err();
             let before = comm.collectives();
             let again = rank.jit("form", Fault::None).unwrap_err();
             let memory = rank.jit("healthy", Fault::None).unwrap_err();
             assert_eq!(comm.collectives(), before);
             if comm.rank() != 0 {
-                gone.lock().unwrap().send(()).unwrap();
+                done.lock().unwrap().send(()).unwrap();
             }
             [first, again, memory]
         });
@@ -50,17 +52,17 @@ fn a_stuck_builder_gives_all_others_the_same_error_and_itself_when_it_comes() {
 fn a_rank_that_does_not_call_is_late() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup { root: root.path(), dirs: 1, buildon: "root" };
-    let (gone, held) = channel::<()>();
-    let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+    let (done, wait_for_done) = channel::<()>();
+    let (done, wait_for_done) = (Mutex::new(done), Mutex::new(wait_for_done));
     let results = run(3, |comm| {
-        let mut rank = Rank::new(comm, setup, Fault::None);
-        rank.params.set("parallel.timeout", "0.3").unwrap();
+        let mut rank = TestRank::new(comm, setup, Fault::None);
+        rank.params.set("parallel.timeout", "1").unwrap();
         if comm.rank() == 1 {
-            (0..2).for_each(|_| held.lock().unwrap().recv().unwrap());
+            (0..2).for_each(|_| wait_for_done.lock().unwrap().recv().unwrap());
         }
         let result = rank.jit("form", Fault::None);
         if comm.rank() != 1 {
-            gone.lock().unwrap().send(()).unwrap();
+            done.lock().unwrap().send(()).unwrap();
         }
         result
     });
@@ -72,54 +74,52 @@ fn a_rank_that_does_not_call_is_late() {
 #[test]
 fn a_slow_builder_within_the_limit_is_no_error() {
     let root = tempfile::tempdir().unwrap();
-    let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
+    let setup = Setup::one_dir(root.path());
     let results = run(3, |comm| {
-        let mut rank = Rank::new(comm, setup, Fault::None);
+        let mut rank = TestRank::new(comm, setup, Fault::None);
         rank.params.set("parallel.timeout", "100").unwrap();
         let params = rank.params.resolve().unwrap();
         let mut callbacks = generator(|_, source| {
-            std::thread::sleep(std::time::Duration::from_millis(100));
+            std::thread::sleep(Duration::from_millis(100));
             source.code = Some(b"code".to_vec());
             Ok(())
         });
         let request = Ok(Request { name: "form", params: &params });
-        rank.session.jit_on(comm, &rank.agreed, request, &mut callbacks).map(drop)
+        rank.session.jit_on(comm, &rank.state, request, &mut callbacks).map(drop)
     });
     assert_eq!(results, vec![Ok(()); 3]);
 }
 
-/// The time between the two parts of a call is the host's; who does not come to the second is late there.
+/// The time between start and finish does not count; a rank that does not finish is late at the finish.
 #[test]
 fn a_rank_that_has_started_and_does_not_finish_is_late() {
     for size in [2, 3, 5] {
         let root = tempfile::tempdir().unwrap();
-        let setup = Setup { root: root.path(), dirs: 1, buildon: "node" };
-        let (gone, held) = channel::<()>();
-        let (gone, held) = (Mutex::new(gone), Mutex::new(held));
+        let setup = Setup::one_dir(root.path());
+        let (done, wait_for_done) = channel::<()>();
+        let (done, wait_for_done) = (Mutex::new(done), Mutex::new(wait_for_done));
         let last = size - 1;
         let results = run(size, |comm| {
-            let mut rank = Rank::new(comm, setup, Fault::None);
-            rank.params.set("parallel.timeout", "1").unwrap();
+            let mut rank = TestRank::new(comm, setup, Fault::None);
+            rank.params.set("parallel.timeout", "100").unwrap();
             let params = rank.params.resolve().unwrap();
-            let mut host = generator(|_, source| {
-                source.code = Some(b"code".to_vec());
-                Ok(())
-            });
+            let mut host = generates(b"code");
             let mut start = |name| {
                 let request = Ok(Request { name, params: &params });
-                rank.session.start_on(comm, &rank.agreed, request, &mut host)
+                rank.session.start_on(comm, &rank.state, request, &mut host)
             };
             let (first, second) = (start("first").unwrap(), start("second").unwrap());
             if comm.rank() == last {
-                // Until all others have given up both.
-                (0..last).for_each(|_| held.lock().unwrap().recv().unwrap());
+                // Until all others have failed both.
+                (0..last).for_each(|_| wait_for_done.lock().unwrap().recv().unwrap());
             }
-            let finish = |pending| {
-                rank.session.finish_on(comm, &rank.agreed, pending, Ok(()), &mut Callbacks::default())
+            let finish = |mut pending: Pending| {
+                pending.set_timeout(Duration::from_secs(1));
+                rank.session.finish_on(comm, &rank.state, pending, Ok(()), &mut Callbacks::default())
             };
             let errors = [finish(first).unwrap_err(), finish(second).unwrap_err()];
             if comm.rank() != last {
-                gone.lock().unwrap().send(()).unwrap();
+                done.lock().unwrap().send(()).unwrap();
             }
             errors
         });
@@ -127,7 +127,7 @@ fn a_rank_that_has_started_and_does_not_finish_is_late() {
         assert_eq!((first.kind(), first.rank()), (Kind::Timeout, i32::try_from(last).unwrap()), "{first}");
         assert!(first.message().contains("of \"first\""), "{first}");
         assert!(second.kind() == Kind::Timeout && second.message().ends_with(first.message()), "{second}");
-        // The last one comes to a communicator that has failed before.
+        // For the last rank the communicator has failed before.
         assert!(results[..last].iter().all(|errors| errors == &results[0]));
         assert!(results[last].iter().all(|error| error.message().ends_with(first.message())));
     }

@@ -1,0 +1,61 @@
+//! Looking for entries in a cache that other programs change at the same time.
+
+#![forbid(unsafe_code)]
+
+use std::path::Path;
+
+use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
+use crate::error::{Error, Kind, Result};
+
+/// The most lookups of a call, if eviction takes what it has found.
+pub(super) const MAX_LOOKUPS: usize = 3;
+
+/// Returns the libraries to load for a signature, dependencies first; `None` also if the entry is damaged.
+///
+/// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that does not
+/// show everything yet, a whole entry may look damaged.
+pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<Vec<VerifiedLib>>> {
+    match cache.lookup(signature, verify)? {
+        Lookup::Hit(order) => Ok(Some(order)),
+        Lookup::Miss => Ok(None),
+        Lookup::Damaged(damage) => {
+            log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());
+            Ok(None)
+        }
+    }
+}
+
+/// Returns whether the entry is there and verifies; an error counts as no.
+pub(super) fn is_present(cache: &Cache, signature: &str, verify: Verify) -> bool {
+    matches!(cache.lookup(signature, verify), Ok(Lookup::Hit(..)))
+}
+
+/// Returns whether one of the libraries that were found is gone.
+pub(super) fn was_evicted(cache: &Cache, order: &[VerifiedLib]) -> bool {
+    order.iter().any(|lib| !cache.layout().lib(&lib.signature).exists())
+}
+
+/// Returns the first of these entries that is no longer in the cache.
+pub(super) fn first_removed(cache: &Cache, signatures: &[String]) -> Option<String> {
+    signatures.iter().find(|signature| !is_present(cache, signature, Verify::ForLoad)).cloned()
+}
+
+/// The error of an entry that was built or found during a call, and is gone when it is needed.
+pub(super) fn removed_error(signature: &str, cache: &Cache) -> Error {
+    let text = format!(
+        "another program has removed {} during this call (dijitso clean, dijitso gc, rm), and again after it was \
+         built anew: call again when that program has ended, or use a cache directory of your own \
+         (DIJITSO_CACHE_DIR)",
+        cache.layout().lib(signature).display()
+    );
+    Error::new(Kind::Cache, text)
+}
+
+/// The error of a miss that no callback can build.
+pub(super) fn no_generator(signature: &str, root: &Path) -> Error {
+    let text = format!(
+        "{signature} is missing or damaged in the cache {}, and there is no generate callback to build it",
+        root.display()
+    );
+    Error::new(Kind::InvalidArgument, text)
+}

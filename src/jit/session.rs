@@ -1,0 +1,70 @@
+//! The state of a process between calls.
+
+#![forbid(unsafe_code)]
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use crate::cache::stats::HitCounter;
+use crate::load::{Loader, System};
+use crate::process::{Runner, SystemRunner};
+
+use super::build_pool::InFlightBuilds;
+use super::explain::FrozenMisses;
+use super::hit_cache::HitCache;
+use super::loading::Libraries;
+use super::toolchain::Toolchains;
+
+/// The state of a process between calls: loaded libraries, toolchains, builds in flight, counts.
+pub struct Session {
+    pub(super) libraries: Libraries,
+    pub(super) toolchains: Toolchains,
+    pub(super) in_flight: InFlightBuilds,
+    /// Hits of calls without a communicator.
+    pub(super) hits: HitCache,
+    /// Memory hits that are not written into a cache yet.
+    pub(super) counter: HitCounter,
+    pub(super) frozen_misses: FrozenMisses,
+    /// Directories from which leftovers of dead processes have been removed.
+    pub(super) swept: Mutex<HashSet<PathBuf>>,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self::new(Arc::new(SystemRunner), Arc::new(System))
+    }
+}
+
+impl Session {
+    /// Makes a session that runs compilers by `runner` and loads libraries by `loader`.
+    #[must_use]
+    pub fn new(runner: Arc<dyn Runner>, loader: Arc<dyn Loader>) -> Self {
+        Self::with(Toolchains::new(runner, true), loader)
+    }
+
+    /// Makes a session that does not write what it learns about compilers into a cache.
+    #[must_use]
+    pub fn read_only() -> Self {
+        Self::with(Toolchains::new(Arc::new(SystemRunner), false), Arc::new(System))
+    }
+
+    fn with(toolchains: Toolchains, loader: Arc<dyn Loader>) -> Self {
+        Self {
+            libraries: Libraries::new(loader),
+            toolchains,
+            in_flight: InFlightBuilds::default(),
+            hits: HitCache::default(),
+            counter: HitCounter::default(),
+            frozen_misses: FrozenMisses::default(),
+            swept: Mutex::default(),
+        }
+    }
+
+    /// Returns the session of this process.
+    #[must_use]
+    pub fn of_process() -> &'static Self {
+        static SESSION: std::sync::OnceLock<Session> = std::sync::OnceLock::new();
+        SESSION.get_or_init(Self::default)
+    }
+}
