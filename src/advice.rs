@@ -79,8 +79,8 @@ const LOADERS: &[(&str, &str)] = &[
     ),
 ];
 
-/// Returns the advice on a failed operation on a file of the cache or of a build. Errors that the system did not raise have
-/// none: their text says it.
+/// Returns the advice on a failed operation on a file of the cache or of a build. Errors that the system did
+/// not raise have none: their text says it.
 #[must_use]
 pub fn of_cause(cause: &io::Error) -> Option<&'static str> {
     use io::ErrorKind;
@@ -102,8 +102,8 @@ pub fn of_cause(cause: &io::Error) -> Option<&'static str> {
     }
 }
 
-/// Returns the advice on a compiler or linker that failed with this output. `killed`: by signal 9, with which the system
-/// ends a process that takes too much memory.
+/// Returns the advice on a compiler or linker that failed with this output. `killed`: by signal 9, with which
+/// the system ends a process that takes too much memory.
 #[must_use]
 pub fn of_compiler(output: &str, killed: bool) -> Option<&'static str> {
     let lines = || output.lines().map(str::trim);

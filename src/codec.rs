@@ -116,7 +116,8 @@ impl Writer {
     }
 }
 
-/// Decodes fields one after the other. Each method returns `None` if the rest of the input is too short or invalid.
+/// Decodes fields one after the other. Each method returns `None` if the rest of the input is too short or
+/// invalid.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],

@@ -1,7 +1,7 @@
 //! The error type of the crate.
 //!
-//! [`crate::parallel::agree`] sends the error of the lowest failing rank to all others. So an error is plain text, and is
-//! the same on all ranks.
+//! [`crate::parallel::agree`] sends the error of the lowest failing rank to all others. So an error is plain
+//! text, and is the same on all ranks.
 
 #![forbid(unsafe_code)]
 
@@ -68,16 +68,18 @@ pub struct Error {
 /// The result of functions of this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The largest encoded error: the output of a compiler ([`crate::process::OUTPUT_LIMIT`]) with each byte escaped.
+/// The largest encoded error: the output of a compiler ([`crate::process::OUTPUT_LIMIT`]) with each byte
+/// escaped.
 const MAX_SIZE: usize = 64 << 20;
 
 impl Error {
-    /// Makes an error. `message` says which operation failed, on which object, and what to do next. Line breaks in it
-    /// become blanks, and control characters become escapes.
+    /// Makes an error. `message` says which operation failed, on which object, and what to do next. Line
+    /// breaks in it become blanks, and control characters become escapes.
     #[must_use]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         let message: String = message.into();
-        // It contains paths, output of compilers and fields of records, and host programs print it on terminals.
+        // It contains paths, output of compilers and fields of records, and host programs print it on
+        // terminals.
         let message = match escape::paragraph(&message) {
             Cow::Borrowed(_) => message,
             Cow::Owned(escaped) => escaped,
@@ -85,7 +87,8 @@ impl Error {
         Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
     }
 
-    /// Makes the error of a failed operation (`doing`: "cannot read") on a file of the cache or of a build, with advice.
+    /// Makes the error of a failed operation (`doing`: "cannot read") on a file of the cache or of a build,
+    /// with advice.
     #[must_use]
     pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
         let error = Self::file(doing, path, cause);
@@ -149,7 +152,8 @@ impl Error {
         self.kind
     }
 
-    /// Returns the message: the failed operation, its object, the first words of the compiler, and what to do next.
+    /// Returns the message: the failed operation, its object, the first words of the compiler, and what to do
+    /// next.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message

@@ -1,8 +1,8 @@
 //! Escapes untrusted text before it is shown: compiler output, fields of records, paths.
 //!
-//! A terminal obeys control characters: they move the cursor, set the title, or type input. Some characters of Unicode
-//! reverse the direction of a line, so that it reads as another text. Both become escapes (`\x1b`, `\u{202e}`). Escaping a
-//! second time changes nothing.
+//! A terminal obeys control characters: they move the cursor, set the title, or type input. Some characters
+//! of Unicode reverse the direction of a line, so that it reads as another text. Both become escapes (`\x1b`,
+//! `\u{202e}`). Escaping a second time changes nothing.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,8 @@
 //! Checks that a file is a shared library that a dynamic loader can map without reading past its end.
 //!
-//! The loader trusts the headers of a file. If a segment is not in the file, the host program dies of a signal at the first
-//! access to it, in every run. So only libraries that pass this check are published, received or imported.
+//! The loader trusts the headers of a file. If a segment is not in the file, the host program dies of a
+//! signal at the first access to it, in every run. So only libraries that pass this check are published,
+//! received or imported.
 
 #![forbid(unsafe_code)]
 

@@ -25,7 +25,8 @@ pub use symbols::explain_missing;
 pub struct DynamicInfo {
     /// The name by which other libraries need it; empty if it has none.
     pub soname: String,
-    /// Directories in which the loader searches needed libraries, in this order: DT_RUNPATH, or DT_RPATH without that.
+    /// Directories in which the loader searches needed libraries, in this order: DT_RUNPATH, or DT_RPATH
+    /// without that.
     pub runpath: Vec<String>,
     /// The identifier that the linker gave to this build, in hexadecimal digits; empty if there is none.
     pub build_id: String,

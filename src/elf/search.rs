@@ -1,5 +1,6 @@
-//! Finds a needed library as the dynamic loader would: a name with a slash is a path; any other name is searched in
-//! `LD_LIBRARY_PATH`, the directories of the file that needs it, the loader's cache, and the directories of the system.
+//! Finds a needed library as the dynamic loader would: a name with a slash is a path; any other name is
+//! searched in `LD_LIBRARY_PATH`, the directories of the file that needs it, the loader's cache, and the
+//! directories of the system.
 //!
 //! ```text
 //! cache := [ old part ] "glibc-ld.so.cache1.1" u32 count  u32 length of strings  20 bytes  entry*  strings
@@ -27,7 +28,8 @@ pub(super) struct Search {
 }
 
 impl Search {
-    /// Makes the search for the libraries that the one at `path` needs. `runpath` has the directories that it names.
+    /// Makes the search for the libraries that the one at `path` needs. `runpath` has the directories that it
+    /// names.
     pub(super) fn new(path: &Path, runpath: &[String]) -> Self {
         let absolute = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let origin = absolute.parent().unwrap_or(Path::new("/")).to_owned();

@@ -15,8 +15,8 @@ const MAX_NAMES: usize = 3;
 /// Symbols that linkers put into each library.
 const LINKER_SYMBOLS: [&str; 6] = ["_init", "_fini", "_edata", "_end", "__bss_start", "_DYNAMIC"];
 
-/// Explains why a library may lack a symbol, as the end of a message: the function may have a C++ name, may not be
-/// exported, or may be misspelt. Empty if the file cannot be read.
+/// Explains why a library may lack a symbol, as the end of a message: the function may have a C++ name, may
+/// not be exported, or may be misspelt. Empty if the file cannot be read.
 #[must_use]
 pub fn explain_missing(library: &Path, wanted: &str) -> String {
     let explanation = std::fs::read(library).ok().and_then(|data| explain(&data, wanted));
@@ -67,7 +67,8 @@ fn explain(data: &[u8], wanted: &str) -> Option<String> {
     })
 }
 
-/// Tells if a symbol is the C++ name of the function `name` in any namespace or class: `_Z6squared`, `_ZN4poly6squareEd`.
+/// Tells if a symbol is the C++ name of the function `name` in any namespace or class: `_Z6squared`,
+/// `_ZN4poly6squareEd`.
 fn is_mangled(symbol: &str, name: &str) -> bool {
     let part = format!("{}{name}", name.len());
     let Some(rest) = symbol.strip_prefix("_Z") else { return false };

@@ -1,5 +1,5 @@
-//! Roles for programs that organise builds themselves: which ranks share a directory, the role of each rank, and how a
-//! library gets from rank to rank.
+//! Roles for programs that organise builds themselves: which ranks share a directory, the role of each rank,
+//! and how a library gets from rank to rank.
 
 #![forbid(unsafe_code)]
 
@@ -52,8 +52,8 @@ impl<C: Copy> HostComms<C> {
     }
 }
 
-/// Finds out which ranks share a directory. Each rank names it with its own `path`, at which it is created if needed.
-/// Collective.
+/// Finds out which ranks share a directory. Each rank names it with its own `path`, at which it is created if
+/// needed. Collective.
 ///
 /// # Errors
 /// [`Kind::Cache`] on all ranks if one rank cannot use its directory.
@@ -80,12 +80,12 @@ pub fn role(buildon: BuildOn, rank: usize, leaders: &[usize]) -> Role {
     }
 }
 
-/// Sends `data`, of any length, from rank 0 to all ranks. Rank 0 passes it and gets `None`; all others pass `None` and get
-/// it. Collective.
+/// Sends `data`, of any length, from rank 0 to all ranks. Rank 0 passes it and gets `None`; all others pass
+/// `None` and get it. Collective.
 ///
 /// # Errors
-/// The same on all ranks: [`Kind::InvalidArgument`] if another rank sends or rank 0 does not, [`Kind::Cache`] if a rank has
-/// not enough memory, and those of the communicator.
+/// The same on all ranks: [`Kind::InvalidArgument`] if another rank sends or rank 0 does not, [`Kind::Cache`]
+/// if a rank has not enough memory, and those of the communicator.
 pub fn transfer(comm: &dyn Communicator, data: Result<Option<&[u8]>>) -> Result<Option<Vec<u8>>> {
     let sends = comm.rank() == ROOT;
     let mut length = [u64::MAX];
@@ -142,7 +142,8 @@ pub fn gather_numbers(comm: &dyn Communicator, mine: u64) -> Result<Vec<u64>> {
     Ok(all.chunks_exact(8).map(number).collect())
 }
 
-/// Checks that all ranks pass the same value, named `what`. The value comes with the bytes to compare. Collective.
+/// Checks that all ranks pass the same value, named `what`. The value comes with the bytes to compare.
+/// Collective.
 ///
 /// # Errors
 /// The error of the lowest rank that passes one; [`Kind::RanksDisagree`] if the values differ.

@@ -1,11 +1,12 @@
 //! Which ranks share a physical directory.
 //!
-//! Paths do not tell: the same path may be a local disk on each host, and different paths may lead to one network disk.
-//! On one machine, device and inode tell. Between machines, one rank for each machine and directory creates a marker
-//! file with a random name, and lists the markers of the others. A rank that sees a marker shares the directory with its
-//! creator, even if that rank, on a slow disk, does not see the marker of this one. All ranks get the union of what each
-//! of them sees, so all give the same answer. If a shared directory is not recognised, its library is built once more
-//! than needed, and nothing else happens: publication does not rely on this answer.
+//! Paths do not tell: the same path may be a local disk on each host, and different paths may lead to one
+//! network disk. On one machine, device and inode tell. Between machines, one rank for each machine and
+//! directory creates a marker file with a random name, and lists the markers of the others. A rank that sees
+//! a marker shares the directory with its creator, even if that rank, on a slow disk, does not see the marker
+//! of this one. All ranks get the union of what each of them sees, so all give the same answer. If a shared
+//! directory is not recognised, its library is built once more than needed, and nothing else happens:
+//! publication does not rely on this answer.
 
 #![forbid(unsafe_code)]
 
@@ -52,9 +53,10 @@ impl CacheDomains {
 
 /// Finds out which ranks share a directory. Collective.
 ///
-/// `identify` creates the directory `dir` if needed and returns its identity. Markers are created in `marker_dir`
-/// (`dir` or a directory below it), only if there are several machines, by one rank of each machine and directory.
-/// `observer_of` has for each rank the rank whose result of `identify` counts for it; `None`: its own.
+/// `identify` creates the directory `dir` if needed and returns its identity. Markers are created in
+/// `marker_dir` (`dir` or a directory below it), only if there are several machines, by one rank of each
+/// machine and directory. `observer_of` has for each rank the rank whose result of `identify` counts for it;
+/// `None`: its own.
 ///
 /// # Errors
 /// Those of `identify`, on all ranks; [`Kind::Unsupported`] if the system has no random numbers; those of the
@@ -102,7 +104,8 @@ pub fn discover(
         Ok(())
     })?;
     let seen = tree.as_ref().map_or_else(Vec::new, |tree| list(tree, marker_dir, &token));
-    // One word for each rank, however many hosts there are: lists would be too long with a hundred thousand ranks.
+    // One word for each rank, however many hosts there are: lists would be too long with a hundred thousand
+    // ranks.
     let mut labels = labels(comm.rank(), comm.size(), &seen);
     comm.min(&mut labels)?;
     if let Some(tree) = tree {
@@ -151,7 +154,8 @@ fn list(tree: &Tree, dir: &Path, token: &str) -> Vec<usize> {
         .collect()
 }
 
-/// Returns random bytes of the system: no other user can guess them, and no leftover marker has them in its name.
+/// Returns random bytes of the system: no other user can guess them, and no leftover marker has them in its
+/// name.
 pub(super) fn random<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| {

@@ -11,7 +11,8 @@ use crate::sync::lock;
 
 use super::timeout::{Waiting, truncate};
 
-/// Returns the time after which a waiting rank logs a warning: a quarter of the timeout, within 3 to 30 seconds.
+/// Returns the time after which a waiting rank logs a warning: a quarter of the timeout, within 3 to 30
+/// seconds.
 #[must_use]
 pub fn warn_after(timeout: Option<Duration>) -> Duration {
     const SHORTEST: Duration = Duration::from_secs(3);

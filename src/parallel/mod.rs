@@ -1,7 +1,7 @@
 //! Ranks: how they communicate and agree.
 //!
-//! The one rule: between two collectives there is no early return except inside [`agree`], and which collective comes
-//! next depends only on values that are already agreed.
+//! The one rule: between two collectives there is no early return except inside [`agree`], and which
+//! collective comes next depends only on values that are already agreed.
 
 #![deny(unsafe_code)]
 
@@ -24,8 +24,9 @@ use crate::error::{Error, Result, catch};
 
 /// A group of ranks that call the same functions in the same order.
 ///
-/// `min`, `broadcast`, `broadcast_to_some`, `all_gather` and `split` are collective: each rank has to call them, with
-/// arguments that fit together. If one of them fails, the communicator is broken, and every further call fails.
+/// `min`, `broadcast`, `broadcast_to_some`, `all_gather` and `split` are collective: each rank has to call
+/// them, with arguments that fit together. If one of them fails, the communicator is broken, and every
+/// further call fails.
 pub trait Communicator {
     /// Returns this rank, from 0.
     fn rank(&self) -> usize;
@@ -36,7 +37,8 @@ pub trait Communicator {
     /// Returns the name of this rank's host, for messages.
     fn host(&self) -> &str;
 
-    /// Returns a number that is equal on two ranks if and only if they run on one machine since the same boot.
+    /// Returns a number that is equal on two ranks if and only if they run on one machine since the same
+    /// boot.
     fn machine(&self) -> u64;
 
     /// Computes the element-wise minimum over all ranks. All pass the same number of elements.
@@ -51,8 +53,8 @@ pub trait Communicator {
     /// `Kind::Mpi`, `Kind::Timeout`.
     fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()>;
 
-    /// Sends the data of `root`, which may be large, to the ranks that want it. On the others, `root` included, `data` is
-    /// empty afterwards; a communicator that can need not hold all of it there.
+    /// Sends the data of `root`, which may be large, to the ranks that want it. On the others, `root`
+    /// included, `data` is empty afterwards; a communicator that can need not hold all of it there.
     ///
     /// # Errors
     /// `Kind::Mpi`, `Kind::Timeout`.
@@ -70,19 +72,20 @@ pub trait Communicator {
     /// `Kind::Mpi`, `Kind::Timeout`.
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>>;
 
-    /// Makes a communicator of the ranks that pass the same color, in the order of their ranks here. It lives as long as
-    /// this one: callers keep it and do not split again.
+    /// Makes a communicator of the ranks that pass the same color, in the order of their ranks here. It lives
+    /// as long as this one: callers keep it and do not split again.
     ///
     /// # Errors
     /// `Kind::Mpi`, `Kind::Timeout`.
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>>;
 
-    /// Begins a call, in each step of which this rank waits `timeout` at most; without limit if `None`. When that time
-    /// is over, the waiting ranks agree on which ranks are late, all get an error of `Kind::Timeout`, and the
-    /// communicator is broken. Not collective.
+    /// Begins a call, in each step of which this rank waits `timeout` at most; without limit if `None`. When
+    /// that time is over, the waiting ranks agree on which ranks are late, all get an error of
+    /// `Kind::Timeout`, and the communicator is broken. Not collective.
     fn begin(&self, _call: &str, _timeout: Option<Duration>) {}
 
-    /// Begins a step of the call, which the next collective ends. Errors and warnings name it. Not collective.
+    /// Begins a step of the call, which the next collective ends. Errors and warnings name it. Not
+    /// collective.
     fn enter(&self, _step: &str) {}
 
     /// Begins a step in which the ranks `builders` compile. Warnings of waiting ranks say so. Not collective.
@@ -102,8 +105,8 @@ pub trait Communicator {
     }
 }
 
-/// Runs a rank-local step, turns its error or panic into a value, and returns the same on all ranks: success only if all
-/// succeeded, else the error of the lowest failing rank. Collective.
+/// Runs a rank-local step, turns its error or panic into a value, and returns the same on all ranks: success
+/// only if all succeeded, else the error of the lowest failing rank. Collective.
 ///
 /// # Errors
 /// The error of the lowest failing rank, and those of the communicator.
@@ -111,7 +114,8 @@ pub fn agree<T>(comm: &dyn Communicator, step: &str, local: impl FnOnce() -> Res
     agree_min(comm, step, &mut [], |_| local())
 }
 
-/// Runs [`agree`], and reduces `votes`, which `local` fills in, to their minimum in the same communication. Collective.
+/// Runs [`agree`], and reduces `votes`, which `local` fills in, to their minimum in the same communication.
+/// Collective.
 ///
 /// # Errors
 /// Those of [`agree`].
@@ -224,8 +228,8 @@ pub fn all_same(votes: &[u64]) -> bool {
     votes.chunks_exact(2).all(|pair| pair[0] == !pair[1])
 }
 
-/// Makes two votes for each word of a digest: the word and its complement. Their minima are complements of each other if
-/// and only if the word is the same on all ranks.
+/// Makes two votes for each word of a digest: the word and its complement. Their minima are complements of
+/// each other if and only if the word is the same on all ranks.
 #[must_use]
 pub fn same_votes(digest: &[u8; 32]) -> [u64; 8] {
     let mut votes = [0; 8];

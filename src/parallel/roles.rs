@@ -22,8 +22,8 @@ pub struct RoleInput<'a> {
 pub struct RolePlan {
     /// Ranks that generate and compile.
     pub builders: Vec<usize>,
-    /// Set if the host's transport is used: [`ROOT`] sends and all other ranks receive. All of them, because the
-    /// transport may be a collective, and the host does not know which ranks need the library.
+    /// Set if the host's transport is used: [`ROOT`] sends and all other ranks receive. All of them, because
+    /// the transport may be a collective, and the host does not know which ranks need the library.
     pub transport: bool,
 }
 
@@ -55,8 +55,8 @@ pub fn plan(input: &RoleInput<'_>) -> RolePlan {
 
 /// Returns the ranks that do the build `index` of several in place of `builders`, one for each directory.
 ///
-/// Builds go round the hosts that share a directory, first to one rank of each host, then to a second one: compilers of
-/// one host share its cores, and each rank runs one generator at a time.
+/// Builds go round the hosts that share a directory, first to one rank of each host, then to a second one:
+/// compilers of one host share its cores, and each rank runs one generator at a time.
 #[must_use]
 pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize], index: u64) -> Vec<usize> {
     let assigned = |builder: &usize| {

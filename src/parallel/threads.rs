@@ -1,7 +1,8 @@
 //! Ranks that are threads of one process: a test double.
 //!
-//! A mistake is an error and does not hang: if ranks are in different collectives, or if one leaves while others wait, all
-//! of them get an error at once. Late ranks are seen directly, so time-outs need no failure detector.
+//! A mistake is an error and does not hang: if ranks are in different collectives, or if one leaves while
+//! others wait, all of them get an error at once. Late ranks are seen directly, so time-outs need no failure
+//! detector.
 
 #![forbid(unsafe_code)]
 
@@ -177,7 +178,8 @@ impl ThreadComm {
 impl Drop for ThreadComm {
     fn drop(&mut self) {
         let mut state = self.group.lock();
-        // Ranks that wait, now or later, wait for a rank that is gone. A complete collective can still be fetched.
+        // Ranks that wait, now or later, wait for a rank that is gone. A complete collective can still be
+        // fetched.
         let waiting = state.complete.is_none() && state.arrived.iter().any(Option::is_some);
         let reason = format!("rank {} has left while others wait for it", self.rank);
         state.arrived[self.rank] = Some((reason.clone(), Vec::new()));

@@ -1,4 +1,5 @@
-//! Late ranks: their hosts and processes, the step in which the others wait, and the texts of errors and warnings.
+//! Late ranks: their hosts and processes, the step in which the others wait, and the texts of errors and
+//! warnings.
 
 #![forbid(unsafe_code)]
 
@@ -21,7 +22,8 @@ pub struct RankTable {
 }
 
 impl RankTable {
-    /// Makes the entry of a process: its id (a `u32`) and the name of its host, truncated or padded with zeros.
+    /// Makes the entry of a process: its id (a `u32`) and the name of its host, truncated or padded with
+    /// zeros.
     #[must_use]
     pub fn entry(process: u32, host: &str) -> [u8; ENTRY_SIZE] {
         let mut entry = [0; ENTRY_SIZE];
@@ -94,7 +96,8 @@ impl Waiting {
     }
 }
 
-/// Makes the error of ranks that stop waiting. Without late ranks, it says that MPI does not complete the collective.
+/// Makes the error of ranks that stop waiting. Without late ranks, it says that MPI does not complete the
+/// collective.
 #[must_use]
 pub fn timeout_error(rank_table: &RankTable, late: &[usize], waiting: &Waiting) -> Error {
     let size = rank_table.size();

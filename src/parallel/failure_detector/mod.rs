@@ -1,18 +1,18 @@
 //! Failure detector: the ranks that wait find out together which ranks are late, without hearing from those.
 //!
-//! A rank that has waited too long opens an *epoch*: it sends the set of ranks that it knows to be waiting (at first
-//! only itself) to peers at distances that are powers of two. A waiting rank that receives the set joins the epoch, adds
-//! itself and forwards what it has learnt. The present ranks share out the ranks that have not been heard of and ping
-//! them directly, so that they find each other whichever other ranks are missing. After a grace period the lowest rank
-//! that has timed out takes all silent ranks for late and sends its *decision* to all: the error, whose text is made
-//! once and forwarded unchanged. Late ranks get it too, so that a rank that wakes up does not wait for ranks that have
-//! given up.
+//! A rank that has waited too long opens an *epoch*: it sends the set of ranks that it knows to be waiting
+//! (at first only itself) to peers at distances that are powers of two. A waiting rank that receives the set
+//! joins the epoch, adds itself and forwards what it has learnt. The present ranks share out the ranks that
+//! have not been heard of and ping them directly, so that they find each other whichever other ranks are
+//! missing. After a grace period the lowest rank that has timed out takes all silent ranks for late and sends
+//! its *decision* to all: the error, whose text is made once and forwarded unchanged. Late ranks get it too,
+//! so that a rank that wakes up does not wait for ranks that have given up.
 //!
-//! Presence may be overstated, but is never understated for long: a rank that was present and has left counts as present
-//! until the next epoch. So a decision never names a rank that answered; it may come one epoch late. It is not certain
-//! that all ranks get the decision: if a late rank arrives while the others time out, the collective may complete on some
-//! of them, whose next wait then fails with the same decision. A rank that loses all contact while the decision is made
-//! may make one of its own.
+//! Presence may be overstated, but is never understated for long: a rank that was present and has left counts
+//! as present until the next epoch. So a decision never names a rank that answered; it may come one epoch
+//! late. It is not certain that all ranks get the decision: if a late rank arrives while the others time out,
+//! the collective may complete on some of them, whose next wait then fails with the same decision. A rank
+//! that loses all contact while the decision is made may make one of its own.
 //!
 //! This code is pure: messages come in and go out as bytes, and the time is an argument.
 
@@ -380,7 +380,8 @@ impl FailureDetector {
         to.sort_unstable();
         to.dedup();
         let error = match wait.timeout {
-            // A late rank may get past the step in which the others gave up the first call. Its error must be theirs.
+            // A late rank may get past the step in which the others gave up the first call. Its error must be
+            // theirs.
             Some(timeout) if !self.rank_table.is_known() && !late.is_empty() => {
                 first_call_timeout(self.rank_table.size(), &waiting.call, timeout)
             }

@@ -24,8 +24,8 @@ fn free(mut comm: MPI_Comm) {
     }
 }
 
-/// Makes a communicator for each color, with the ranks in the order of `key`; null for ranks without a color. It gets the
-/// error handler of `of`, the host's communicator, of which `ours` is the duplicate. Collective.
+/// Makes a communicator for each color, with the ranks in the order of `key`; null for ranks without a color.
+/// It gets the error handler of `of`, the host's communicator, of which `ours` is the duplicate. Collective.
 fn split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) -> Result<RawComm> {
     let made = start_split(ours, of, color, key);
     let agreed = agree(ours, "making a communicator", || made.clone().map(drop));
@@ -61,7 +61,8 @@ fn start_split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) ->
     Ok(comm)
 }
 
-/// Makes the communicator of the ranks that share a directory. `leaders` has for each rank the lowest of them. Collective.
+/// Makes the communicator of the ranks that share a directory. `leaders` has for each rank the lowest of
+/// them. Collective.
 ///
 /// # Errors
 /// The same on all ranks: [`Kind::Mpi`], [`Kind::Timeout`].
@@ -78,11 +79,12 @@ pub fn subcomm(ours: &MpiComm, of: RawComm, ranks: &[usize]) -> Result<RawComm> 
     split(ours, of, place.map(|_| 0), place.unwrap_or_default())
 }
 
-/// Makes a communicator of the first ranks of all nodes; null for the others. Each rank passes the first rank of its node.
-/// Collective.
+/// Makes a communicator of the first ranks of all nodes; null for the others. Each rank passes the first rank
+/// of its node. Collective.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] on all ranks if one of them passes no rank of the communicator; those of [`node_comm`].
+/// [`Kind::InvalidArgument`] on all ranks if one of them passes no rank of the communicator; those of
+/// [`node_comm`].
 pub fn node_roots_comm(ours: &MpiComm, of: RawComm, node_root: Result<i32>) -> Result<RawComm> {
     let root = agree(ours, "checking the call", || {
         let root = node_root?;
@@ -94,8 +96,8 @@ pub fn node_roots_comm(ours: &MpiComm, of: RawComm, node_root: Result<i32>) -> R
     split(ours, of, (root == ours.rank()).then_some(0), ours.rank())
 }
 
-/// Makes the communicators of a strategy, and returns them with the role of this rank. `leaders` has for each rank the
-/// lowest rank that shares its directory. Collective.
+/// Makes the communicators of a strategy, and returns them with the role of this rank. `leaders` has for each
+/// rank the lowest rank that shares its directory. Collective.
 ///
 /// # Errors
 /// Those of [`node_comm`].
@@ -117,8 +119,8 @@ pub fn plan(ours: &MpiComm, of: RawComm, buildon: BuildOn, leaders: &[usize]) ->
     Ok(HostComms { copy: copy?, wait, ..alone })
 }
 
-/// Returns for each rank the lowest rank that shares its directory. Each rank passes its communicator of [`node_comm`], and
-/// the rank in `ours` of the first rank in that. Collective.
+/// Returns for each rank the lowest rank that shares its directory. Each rank passes its communicator of
+/// [`node_comm`], and the rank in `ours` of the first rank in that. Collective.
 ///
 /// # Errors
 /// [`Kind::InvalidArgument`] on all ranks if the arguments of one of them contradict those of others.

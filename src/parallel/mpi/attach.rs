@@ -1,4 +1,5 @@
-//! Duplicates of host communicators: made at the first call, kept in an attribute, freed with the communicator.
+//! Duplicates of host communicators: made at the first call, kept in an attribute, freed with the
+//! communicator.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -23,8 +24,8 @@ use super::request::{check, null_request};
 use super::wait::wait;
 use super::{MpiComm, RawComm, null};
 
-/// Returns the library's duplicate of a communicator. The first call on a communicator makes it, with `extra`, and is
-/// collective: this rank waits `timeout` at most, and errors name the call `call`.
+/// Returns the library's duplicate of a communicator. The first call on a communicator makes it, with
+/// `extra`, and is collective: this rank waits `timeout` at most, and errors name the call `call`.
 ///
 /// # Errors
 /// [`Kind::State`] if MPI is not initialised or already finalised, [`Kind::InvalidArgument`] for an
@@ -40,14 +41,15 @@ pub fn attached(
     let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
     let mut value: *mut c_void = std::ptr::null_mut();
     let mut found: c_int = 0;
-    // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void pointer.
+    // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void
+    // pointer.
     let code = unsafe { MPI_Comm_get_attr(comm, keyval, (&raw mut value).cast(), &raw mut found) };
     check(code, "MPI_Comm_get_attr")?;
     if found != 0 {
         let attached = value.cast_const().cast::<MpiComm>();
         remember(CachedLookup { comm, free_epoch, attached });
-        // SAFETY: the attribute holds a pointer from Arc::into_raw, and one count, until the communicator is freed,
-        // which the host program does not do during a call on it.
+        // SAFETY: the attribute holds a pointer from Arc::into_raw, and one count, until the communicator is
+        // freed, which the host program does not do during a call on it.
         return Ok(unsafe {
             Arc::increment_strong_count(attached);
             Arc::from_raw(attached)
@@ -92,19 +94,21 @@ fn remember(lookup: CachedLookup) {
     });
 }
 
-/// Passes the duplicate of a communicator to `take`, if this thread has looked it up since a communicator was freed last.
-/// Does not call MPI, which may lock.
+/// Passes the duplicate of a communicator to `take`, if this thread has looked it up since a communicator was
+/// freed last. Does not call MPI, which may lock.
 pub fn lookup_cached<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
-    // The host program orders its own calls: a communicator that it has freed before this call has changed the epoch.
+    // The host program orders its own calls: a communicator that it has freed before this call has changed
+    // the epoch.
     let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
     let valid = |lookup: &CachedLookup| lookup.comm == comm && lookup.free_epoch == free_epoch;
     let lookup = CACHED.with(|slots| slots.iter().find_map(|slot| slot.get().filter(valid)))?;
-    // SAFETY: no delete callback has begun since the lookup, so the attribute of that communicator still has its count;
-    // and the host program does not free the communicator during a call on it.
+    // SAFETY: no delete callback has begun since the lookup, so the attribute of that communicator still has
+    // its count; and the host program does not free the communicator during a call on it.
     Some(take(unsafe { &*lookup.attached }))
 }
 
-/// Checks that this process is not a forked child: messages that it sent would arrive in place of its parent's.
+/// Checks that this process is not a forked child: messages that it sent would arrive in place of its
+/// parent's.
 pub(super) fn check_process() -> Result<()> {
     static OWNER: OnceLock<Creator> = OnceLock::new();
     // Not noticed if the first use of MPI through this library is in a child.
@@ -195,7 +199,8 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
         std::mem::forget(ours);
         return Err(error);
     }
-    // SAFETY: our own communicator: its errors are returned to us. The handler of the host's communicator does not change.
+    // SAFETY: our own communicator: its errors are returned to us. The handler of the host's communicator
+    // does not change.
     unsafe { MPI_Comm_set_errhandler(*ours, RSMPI_ERRORS_RETURN) };
     Ok(*ours)
 }
@@ -213,8 +218,8 @@ fn live() -> std::sync::MutexGuard<'static, Vec<Weak<MpiComm>>> {
 
 /// Returns the key of our attribute, made once for each process.
 ///
-/// An attribute of `MPI_COMM_SELF` is made with it. `MPI_Finalize` deletes that first, while MPI still works: then the
-/// duplicates of communicators that the host program never frees (`MPI_COMM_WORLD`) are freed.
+/// An attribute of `MPI_COMM_SELF` is made with it. `MPI_Finalize` deletes that first, while MPI still works:
+/// then the duplicates of communicators that the host program never frees (`MPI_COMM_WORLD`) are freed.
 fn keyval() -> Result<c_int> {
     static KEYVAL: OnceLock<Result<c_int>> = OnceLock::new();
     let create = |delete| {

@@ -1,7 +1,7 @@
 //! Point-to-point messages of the failure detector, beside the collectives.
 //!
-//! Sends are synchronous: a complete one has been received. So a rank knows if all its messages have left the network.
-//! A communicator must not be freed before that, because MPI gives its number to the next one.
+//! Sends are synchronous: a complete one has been received. So a rank knows if all its messages have left the
+//! network. A communicator must not be freed before that, because MPI gives its number to the next one.
 
 use std::ffi::c_int;
 
@@ -42,12 +42,14 @@ impl Mailbox {
         Ok(arrived)
     }
 
-    /// Sends a message. If that fails it is lost: its receiver is late or dead, which other ranks find out as well.
+    /// Sends a message. If that fails it is lost: its receiver is late or dead, which other ranks find out as
+    /// well.
     pub(super) fn send(&mut self, comm: MPI_Comm, to: usize, message: Vec<u8>) {
         let (Ok(to), Ok(length)) = (c_int::try_from(to), c_int::try_from(message.len())) else { return };
         let mut request = null_request();
         let start = message.as_ptr().cast();
-        // SAFETY: the message stays in place until the request is complete, or is leaked when the mailbox is dropped.
+        // SAFETY: the message stays in place until the request is complete, or is leaked when the mailbox is
+        // dropped.
         let code = unsafe { MPI_Issend(start, length, RSMPI_UINT8_T, to, TAG, comm, &raw mut request) };
         if code == 0 {
             self.sends.push((request, message));

@@ -1,12 +1,12 @@
 //! Communicators of MPI. Only the files of this module use `mpi_sys`.
 //!
-//! The library communicates on a duplicate of the host program's communicator. The duplicate is made at the first call,
-//! kept as an attribute of the communicator and freed with it. A wait tests a non-blocking collective with growing sleeps
-//! in between, so that a rank that waits for a compiler leaves its core to the compiler and reads the messages of the
-//! [failure detector](super::failure_detector).
+//! The library communicates on a duplicate of the host program's communicator. The duplicate is made at the
+//! first call, kept as an attribute of the communicator and freed with it. A wait tests a non-blocking
+//! collective with growing sleeps in between, so that a rank that waits for a compiler leaves its core to the
+//! compiler and reads the messages of the [failure detector](super::failure_detector).
 //!
-//! If a collective is given up, MPI may still write into its buffers: they are never freed, and neither is the
-//! communicator.
+//! If a collective is given up, MPI may still write into its buffers: they are never freed, and neither is
+//! the communicator.
 
 pub mod app_roles;
 mod attach;
@@ -63,9 +63,9 @@ pub struct MpiComm {
     sub_comms: Mutex<Vec<Arc<MpiComm>>>,
 }
 
-// SAFETY: handles of communicators and requests are integers or pointers that only MPI dereferences. MPI functions may be
-// called with them from any thread at the thread level that the host program has asked MPI for, as the documentation of
-// the interface says. All mutable state is behind locks.
+// SAFETY: handles of communicators and requests are integers or pointers that only MPI dereferences. MPI
+// functions may be called with them from any thread at the thread level that the host program has asked MPI
+// for, as the documentation of the interface says. All mutable state is behind locks.
 unsafe impl Send for MpiComm {}
 // SAFETY: as above.
 unsafe impl Sync for MpiComm {}
@@ -115,12 +115,13 @@ impl MpiComm {
     fn free(&self) {
         std::mem::take(&mut *lock(&self.sub_comms)).iter().for_each(|sub_comm| sub_comm.free());
         let comm = self.handle().take();
-        // With messages in transit the communicator is leaked, so that MPI does not give its number to another one.
+        // With messages in transit the communicator is leaked, so that MPI does not give its number to
+        // another one.
         if let Some(mut comm) = comm
             && self.state.is_quiet(comm)
         {
-            // SAFETY: our own duplicate, taken out above, so that it is freed once. MPI is not finalised: this runs in
-            // delete callbacks only.
+            // SAFETY: our own duplicate, taken out above, so that it is freed once. MPI is not finalised:
+            // this runs in delete callbacks only.
             unsafe { MPI_Comm_free(&raw mut comm) };
         }
     }
@@ -145,7 +146,8 @@ fn machine() -> u64 {
     u64::from_le_bytes(digest[..8].try_into().expect("a digest has 32 bytes"))
 }
 
-/// Returns the buffers of a complete collective. After an error they are leaked, because MPI may still use them.
+/// Returns the buffers of a complete collective. After an error they are leaked, because MPI may still use
+/// them.
 fn release_or_leak<T>(result: Result<()>, buffers: T) -> Result<T> {
     match result {
         Ok(()) => Ok(buffers),
@@ -203,13 +205,15 @@ impl Communicator for MpiComm {
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
-        // Maps to signed numbers in the same order: MPICH 4.0 computes the minimum of MPI_UINT64_T as if it were signed.
+        // Maps to signed numbers in the same order: MPICH 4.0 computes the minimum of MPI_UINT64_T as if it
+        // were signed.
         const TOP: u64 = 1 << 63;
         let mine: Vec<u64> = values.iter().map(|value| value ^ TOP).collect();
         let mut least = vec![0_u64; mine.len()];
         let (from, to, length) = (mine.as_ptr(), least.as_mut_ptr(), count(mine.len())?);
         let result = self.collective("MPI_Iallreduce", |comm, request| {
-            // SAFETY: both buffers have that many elements, and stay in place until the request is complete, or for ever.
+            // SAFETY: both buffers have that many elements, and stay in place until the request is complete,
+            // or for ever.
             unsafe { MPI_Iallreduce(from.cast(), to.cast(), length, RSMPI_INT64_T, RSMPI_MIN, comm, request) }
         });
         let (_, least) = release_or_leak(result, (mine, least))?;
@@ -277,15 +281,15 @@ impl Communicator for MpiComm {
         let (from, to, length) = (mine.as_ptr(), all.as_mut_ptr(), count(mine.len())?);
         let result = self.collective("MPI_Iallgather", |comm, request| {
             let (from, to) = (from.cast(), to.cast());
-            // SAFETY: the receive buffer has room for the bytes of each rank; both stay in place until the request is
-            // complete, or for ever.
+            // SAFETY: the receive buffer has room for the bytes of each rank; both stay in place until the
+            // request is complete, or for ever.
             unsafe { MPI_Iallgather(from, length, RSMPI_UINT8_T, to, length, RSMPI_UINT8_T, comm, request) }
         });
         Ok(release_or_leak(result, (mine, all))?.1)
     }
 
-    /// Blocks, because MPI has no non-blocking split: callers split just after another collective, when all ranks are
-    /// present.
+    /// Blocks, because MPI has no non-blocking split: callers split just after another collective, when all
+    /// ranks are present.
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
         self.check_alive()?;
         let (color, key) = (count(color)?, count(self.rank)?);

@@ -19,7 +19,8 @@ use super::mailbox::Mailbox;
 use super::request::{check, is_complete, null_request};
 use super::wakeup::{NodeWakeup, WakeFutex};
 
-/// A rank that was away or waiting for so long reads its messages before it goes on: the others may have given up.
+/// A rank that was away or waiting for so long reads its messages before it goes on: the others may have
+/// given up.
 const RESYNC_AFTER: Duration = Duration::from_millis(20);
 
 /// The state of a communicator's waits.
@@ -122,8 +123,8 @@ impl Waiter {
 }
 
 impl MpiComm {
-    /// Starts a non-blocking collective with the MPI function `function` and waits until it is complete. After an error
-    /// the communicator is broken, and MPI may still use the buffers.
+    /// Starts a non-blocking collective with the MPI function `function` and waits until it is complete.
+    /// After an error the communicator is broken, and MPI may still use the buffers.
     pub(super) fn collective(
         &self,
         function: &str,
@@ -162,8 +163,8 @@ impl MpiComm {
                 futex.wake_all();
             }
             if let Err(error) = state.poll_decision(comm) {
-                // The others have given up this collective. They may want to finalise MPI, which is easier if it is
-                // complete.
+                // The others have given up this collective. They may want to finalise MPI, which is easier if
+                // it is complete.
                 let end = Instant::now() + RESYNC_AFTER;
                 let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
                 wait(&mut request, function, None, patience)?;
@@ -194,8 +195,8 @@ impl MpiComm {
     }
 }
 
-/// Tests a request, with growing sleeps between the tests, until it is complete or `after_sleep` fails. Returns the
-/// futex' generation before the last test.
+/// Tests a request, with growing sleeps between the tests, until it is complete or `after_sleep` fails.
+/// Returns the futex' generation before the last test.
 pub(super) fn wait(
     request: &mut MPI_Request,
     function: &str,
@@ -205,8 +206,8 @@ pub(super) fn wait(
     // Most collectives are short: test often at first. Later sleep, which leaves the core to the compiler.
     const YIELDS: u32 = 20;
     const SHORTEST: Duration = Duration::from_micros(20);
-    // A collective takes about log2(P) hops and each peer may be asleep; capping a sleep at 1/250 of the time already
-    // waited bounds the added latency.
+    // A collective takes about log2(P) hops and each peer may be asleep; capping a sleep at 1/250 of the time
+    // already waited bounds the added latency.
     const SLEEP_FRACTION: u32 = 250;
     // If any rank that arrives wakes this one, the cap only matters for ranks that are not woken.
     const SLEEP_FRACTION_WITH_WAKEUP: u32 = 10;
@@ -233,7 +234,8 @@ pub(super) fn wait(
         };
         let next = (sleep * 3 / 2).min((since.elapsed() / fraction).clamp(LONG_ENOUGH, LONGEST));
         sleep = match (futex, before) {
-            // Short sleeps are not on the futex: ranks that arrive soon after each other do not wake each other.
+            // Short sleeps are not on the futex: ranks that arrive soon after each other do not wake each
+            // other.
             (Some(futex), Some(before)) if sleep >= LONG_ENOUGH => {
                 futex.wait(before, sleep);
                 // After a wake-up the collective proceeds through other ranks that were just woken too.

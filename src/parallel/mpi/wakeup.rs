@@ -1,9 +1,11 @@
-//! Wakes the ranks of a host that wait in a collective: a counter in shared memory that they sleep on (a futex).
+//! Wakes the ranks of a host that wait in a collective: a counter in shared memory that they sleep on (a
+//! futex).
 //!
-//! A rank that was away for long wakes all when it arrives, so that sleepers need not poll at short intervals. Nothing but
-//! the length of a sleep depends on the counter. It is in a file without a name, of the lowest rank of the host, which
-//! goes with its last user. The others open that file by process id and descriptor, and recognise it by its inode. If
-//! that fails (another user, another pid namespace, no `/proc`), a rank has no futex and sleeps by the clock.
+//! A rank that was away for long wakes all when it arrives, so that sleepers need not poll at short
+//! intervals. Nothing but the length of a sleep depends on the counter. It is in a file without a name, of
+//! the lowest rank of the host, which goes with its last user. The others open that file by process id and
+//! descriptor, and recognise it by its inode. If that fails (another user, another pid namespace, no
+//! `/proc`), a rank has no futex and sleeps by the clock.
 
 use std::fs::{self, File};
 use std::io;
@@ -54,14 +56,15 @@ impl WakeFutex {
             Err(Errno::INVAL) => memfd_create(NAME, flags)?,
             made => made?,
         };
-        // Memory is allocated now, so that its lack is an error here and not a signal at the first access; and sealed, so
-        // that no process takes it away.
+        // Memory is allocated now, so that its lack is an error here and not a signal at the first access;
+        // and sealed, so that no process takes it away.
         without_signals(|| Ok(fallocate(&file, FallocateFlags::empty(), 0, SIZE as u64)?))?;
         fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         Self::map(File::from(file))
     }
 
-    /// Returns the handle by which other processes open a futex: its descriptor and inode, or zeros if there is none.
+    /// Returns the handle by which other processes open a futex: its descriptor and inode, or zeros if there
+    /// is none.
     fn handle(futex: Option<&Self>) -> [u8; HANDLE_SIZE] {
         let mut handle = [0; HANDLE_SIZE];
         let Some(futex) = futex else { return handle };
@@ -74,8 +77,8 @@ impl WakeFutex {
         handle
     }
 
-    /// Opens the futex of another process of this host. All memory files of a machine are in one file system, that of
-    /// `own`.
+    /// Opens the futex of another process of this host. All memory files of a machine are in one file system,
+    /// that of `own`.
     fn open(own: &Self, process: u32, handle: [u8; HANDLE_SIZE]) -> io::Result<Self> {
         let (descriptor, inode) = handle.split_at(4);
         let descriptor = u32::from_le_bytes(descriptor.try_into().unwrap_or_default());
@@ -111,13 +114,13 @@ impl WakeFutex {
     }
 
     fn page(&self) -> &Page {
-        // SAFETY: mapped until this is dropped and aligned to a page. All processes use it as atomic numbers only, and the
-        // seal keeps the file from becoming shorter.
+        // SAFETY: mapped until this is dropped and aligned to a page. All processes use it as atomic numbers
+        // only, and the seal keeps the file from becoming shorter.
         unsafe { &*self.memory.as_ptr().cast() }
     }
 
-    /// Tells if so many ranks have mapped it. Then no other will open it, and its file is closed: the host program needs
-    /// its descriptors.
+    /// Tells if so many ranks have mapped it. Then no other will open it, and its file is closed: the host
+    /// program needs its descriptors.
     fn is_shared_by(&self, ranks: usize) -> bool {
         let all = self.page().ranks.load(Ordering::Acquire) as usize >= ranks;
         if all {

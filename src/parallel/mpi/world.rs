@@ -42,8 +42,8 @@ impl Drop for World {
     }
 }
 
-/// Initialises MPI, for the call `call`, in which this rank waits `timeout` at most. Collective over all ranks that were
-/// started together.
+/// Initialises MPI, for the call `call`, in which this rank waits `timeout` at most. Collective over all
+/// ranks that were started together.
 ///
 /// # Errors
 /// [`Kind::State`] if MPI was initialised before in this process; those of [`attached`].
@@ -63,7 +63,8 @@ pub fn world(call: &str, timeout: Option<Duration>) -> Result<World> {
     let handle = unsafe { RSMPI_COMM_WORLD };
     let comm = attached(handle, call, timeout, || Box::new(()));
     comm.map(|comm| World { comm }).inspect_err(|_| {
-        // SAFETY: MPI is initialised. As not all ranks arrived, or MPI failed, MPI_Finalize could wait without limit.
+        // SAFETY: MPI is initialised. As not all ranks arrived, or MPI failed, MPI_Finalize could wait
+        // without limit.
         unsafe { MPI_Abort(handle, 1) };
     })
 }
