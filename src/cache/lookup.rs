@@ -4,8 +4,10 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::ops::Deref;
 
 use crate::error::{Error, Result};
+use crate::fsutil::PathTrust;
 use crate::inputs::{Input, InputState};
 
 use super::load_order::{self, OwnDigest};
@@ -23,11 +25,29 @@ pub enum Verify {
     ForLink,
 }
 
+/// An entry that was looked up, as its verified libraries: dependencies first, the entry itself last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VerifiedEntry {
+    /// The libraries.
+    pub libs: Vec<VerifiedLib>,
+    /// Trust in the directory of libraries, checked before they were opened; `None` if it is not known here. See
+    /// [`Cache::lib_dir_trust`].
+    pub lib_dir: Option<PathTrust>,
+}
+
+impl Deref for VerifiedEntry {
+    type Target = [VerifiedLib];
+
+    fn deref(&self) -> &Self::Target {
+        &self.libs
+    }
+}
+
 /// The result of a lookup.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookup {
-    /// The verified libraries to load, dependencies first, the entry itself last.
-    Hit(Vec<VerifiedLib>),
+    /// It can be used.
+    Hit(VerifiedEntry),
     /// There is no such library.
     Miss,
     /// There is one that is not used.
@@ -60,10 +80,13 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
-        self.check_trust()?;
+        let lib_dir = self.check_trust()?;
         let found = DependencyWalk::default().visit(signature, |signature| self.verify(signature, verify));
         match found {
-            Ok(libraries) => Ok(Lookup::Hit(load_order::verified(libraries))),
+            Ok(libraries) => Ok(Lookup::Hit(VerifiedEntry {
+                libs: load_order::verified(libraries),
+                lib_dir: Some(lib_dir),
+            })),
             Err(Stopped { error: NoHit::Failed(error), .. }) => Err(error),
             Err(Stopped { path, .. }) if path.len() > 1 => Ok(Lookup::Damaged(Invalid::Dependency)),
             Err(Stopped { error: NoHit::Invalid(invalid), .. }) => Ok(Lookup::Damaged(invalid)),

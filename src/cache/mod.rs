@@ -47,7 +47,7 @@ use path_trust::path_trust;
 use record::FileDigest;
 use walk::DependencyWalk;
 
-pub use lookup::{Lookup, Verify};
+pub use lookup::{Lookup, VerifiedEntry, Verify};
 pub use source::check_source;
 
 const LIB_MODE: u32 = 0o700;
@@ -218,20 +218,21 @@ impl Cache {
         self.layout.places().into_iter().chain(staging).chain(self.layout.memory_places()).collect()
     }
 
-    /// Refuses directories in which another user can put libraries: loading a library runs its code.
+    /// Refuses directories in which another user can put libraries: loading a library runs its code. Returns the trust in
+    /// the directory of libraries.
     ///
     /// # Errors
     /// [`Kind::Cache`] with the owner or the mode of the directory.
-    fn check_trust(&self) -> Result<()> {
+    fn check_trust(&self) -> Result<PathTrust> {
         let mut walk = TrustWalk::default();
         let root = self.layout.root();
         if let PathTrust::Untrusted(reason) = path_trust(root, &mut walk)? {
             return Err(refused(root, &reason));
         }
-        self.lib_dir_trust(&mut walk).map(drop)
+        self.walk_lib_dir(&mut walk)
     }
 
-    fn lib_dir_trust(&self, walk: &mut TrustWalk) -> Result<PathTrust> {
+    fn walk_lib_dir(&self, walk: &mut TrustWalk) -> Result<PathTrust> {
         let dir = self.layout.dir(Category::Lib);
         match path_trust(&dir, walk)? {
             PathTrust::Untrusted(reason) => Err(refused(&dir, &reason)),
@@ -252,8 +253,8 @@ impl Cache {
     ///
     /// # Errors
     /// As [`Cache::lookup`].
-    pub fn libraries(&self) -> Result<PathTrust> {
-        self.lib_dir_trust(&mut TrustWalk::default())
+    pub fn lib_dir_trust(&self) -> Result<PathTrust> {
+        self.walk_lib_dir(&mut TrustWalk::default())
     }
 
     /// The reason why a compiler must not get the paths of headers and libraries in this cache, if there is

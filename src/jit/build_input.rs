@@ -227,7 +227,7 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
         crate::signature::check_signature(dependency)
             .map_err(|error| error.context("dijitso_source_add_dependency"))?;
         match cache.lookup(dependency, Verify::ForLink)? {
-            Lookup::Hit(order) => all.extend(order.into_iter().map(|lib| lib.signature)),
+            Lookup::Hit(order) => all.extend(order.libs.into_iter().map(|lib| lib.signature)),
             Lookup::Miss | Lookup::Damaged(_) => {
                 let text = format!(
                     "the dependency {dependency} is missing or damaged in {}: build it by dijitso_jit within generate; \

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::build::toolchain;
 use crate::cache::layout::Layout;
-use crate::cache::{Cache, VerifiedLib, Verify};
+use crate::cache::{Cache, VerifiedEntry, Verify};
 use crate::error::Result;
 use crate::fsutil::FileId;
 use crate::parallel::cache_domains::{CacheDomains, discover};
@@ -53,7 +53,7 @@ pub(super) enum LoadOutcome {
     /// All have the library.
     Loaded(Library),
     /// Not all have found it. Contains what this rank has found.
-    Missing(Option<Vec<VerifiedLib>>),
+    Missing(Option<VerifiedEntry>),
     /// One has lost what it had found: all look again.
     Evicted,
     /// The loader of some rank has refused an entry that is itself at fault. Contains the refusal of this rank.

@@ -16,7 +16,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, load_order};
+use crate::cache::{Cache, EntryFiles, EntryView, VerifiedEntry, VerifiedLib, load_order};
 use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Durability, FileId, PathTrust};
@@ -63,17 +63,18 @@ impl Libraries {
         if loaded { Origin::Memory } else { Origin::Disk }
     }
 
-    /// Loads the libraries of a lookup, dependencies first, each once.
-    pub(super) fn load(&self, cache: &Cache, order: &[VerifiedLib], origin: Origin) -> LoadResult {
-        let last = order.last().ok_or_else(nothing_to_load)?;
+    /// Loads the libraries of an entry that was looked up, dependencies first, each once.
+    pub(super) fn load(&self, cache: &Cache, entry: &VerifiedEntry, origin: Origin) -> LoadResult {
+        let last = entry.last().ok_or_else(nothing_to_load)?;
         if !cache.layout().params().load {
             return Ok(self.intern(cache, last, None, origin));
         }
         if let Some(library) = self.get(cache, last) {
             return Ok(library.with_origin(origin));
         }
-        let why = match self.choose_place(cache, order)? {
-            LoadFrom::Cache(dir) => return self.load_in_place(cache, order, &dir, origin),
+        let lib_dir = entry.lib_dir.clone().map_or_else(|| cache.lib_dir_trust(), Ok)?;
+        let why = match self.choose_place(cache, entry, lib_dir)? {
+            LoadFrom::Cache(dir) => return self.load_in_place(cache, entry, &dir, origin),
             LoadFrom::Copies(why) => why,
         };
         let entries = cache.read_closure(&last.signature)?;
@@ -82,7 +83,7 @@ impl Libraries {
     }
 
     /// Decides from where libraries that have been looked up are loaded.
-    pub(super) fn choose_place(&self, cache: &Cache, order: &[VerifiedLib]) -> Result<LoadFrom> {
+    fn choose_place(&self, cache: &Cache, order: &[VerifiedLib], lib_dir: PathTrust) -> Result<LoadFrom> {
         // The dynamic loader identifies libraries by path: for one that was built again it would return the old one.
         let is_replaced = |lib: &&VerifiedLib| {
             self.loaded.has(&cache.layout().lib(&lib.signature)) && self.get(cache, lib).is_none()
@@ -92,7 +93,7 @@ impl Libraries {
             lock(&self.copies).contains_key(&(cache.layout().lib(&lib.signature), lib.digest))
         };
         let elsewhere = order.iter().find(is_replaced).or_else(|| order.iter().find(is_copied));
-        match (cache.libraries()?, elsewhere) {
+        match (lib_dir, elsewhere) {
             (PathTrust::Renamable(reason), _) => Ok(LoadFrom::Copies(reason)),
             (_, Some(lib)) => {
                 Ok(LoadFrom::Copies(format!("{} has been loaded from elsewhere already", lib.signature)))
@@ -218,7 +219,7 @@ impl Libraries {
         staged: &Path,
     ) -> Result<()> {
         let Some((last, dependencies)) = order.split_last() else { return Ok(()) };
-        match self.choose_place(cache, order)? {
+        match self.choose_place(cache, order, cache.lib_dir_trust()?)? {
             LoadFrom::Cache(dir) => {
                 if !dependencies.is_empty() {
                     self.load_in_place(cache, dependencies, &dir, Origin::Disk)?;
@@ -267,7 +268,7 @@ impl Libraries {
                 return Ok(());
             }
         } else if self.get(cache, lib).is_some()
-            && let PathTrust::Trusted(dir) = cache.libraries()?
+            && let PathTrust::Trusted(dir) = cache.lib_dir_trust()?
             && let Ok(file) = File::open(dir.join(&basename))
             && link(&path, &dir.join(&basename), &file)
         {

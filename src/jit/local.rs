@@ -4,7 +4,7 @@
 
 use crate::build::toolchain;
 use crate::cache::closure::Closure;
-use crate::cache::{Cache, VerifiedLib, Verify};
+use crate::cache::{Cache, VerifiedEntry, Verify};
 use crate::error::{Error, Kind, Result, catch};
 use crate::params::resolved::Resolved;
 
@@ -66,9 +66,6 @@ pub(super) fn check_roles(callbacks: &Callbacks<'_>) -> Result<()> {
     Ok(())
 }
 
-/// The libraries that a lookup has found, dependencies first.
-pub(super) type FoundLibs = Option<Vec<VerifiedLib>>;
-
 /// A call without a communicator.
 pub(super) struct LocalCall<'a> {
     pub(super) session: &'a Session,
@@ -84,7 +81,7 @@ impl<'a> LocalCall<'a> {
         request: Request<'a>,
         verify: Verify,
         builds: bool,
-    ) -> Result<(Self, FoundLibs)> {
+    ) -> Result<(Self, Option<VerifiedEntry>)> {
         let root = nested::effective_dir(&request.params.cache.cache_dir);
         let cache = Cache::sharing(&root, &request.params.cache);
         let signed = session.toolchains.sign(request)?;
@@ -101,7 +98,7 @@ impl<'a> LocalCall<'a> {
 
     /// The same within `generate`. The parent links to the library and sends it on, so it must be whole on disk: a
     /// library in memory is not enough.
-    fn look_up_nested(session: &'a Session, request: Request<'a>) -> Result<(Self, FoundLibs)> {
+    fn look_up_nested(session: &'a Session, request: Request<'a>) -> Result<(Self, Option<VerifiedEntry>)> {
         Self::look_up(session, request, Verify::ForLink, false).inspect_err(|error| {
             let root = nested::effective_dir(&request.params.cache.cache_dir);
             nested::note(Cache::sharing(&root, &request.params.cache).layout(), Err(error));
@@ -111,7 +108,7 @@ impl<'a> LocalCall<'a> {
     /// Returns the library, by what was found and started.
     pub(super) fn answer(
         &self,
-        found: FoundLibs,
+        found: Option<VerifiedEntry>,
         started: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
@@ -128,7 +125,7 @@ impl<'a> LocalCall<'a> {
 
     fn answer_and_retry(
         &self,
-        mut found: FoundLibs,
+        mut found: Option<VerifiedEntry>,
         mut started: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
@@ -164,7 +161,7 @@ impl<'a> LocalCall<'a> {
     /// something was there and is gone.
     fn load_or_build(
         &self,
-        found: FoundLibs,
+        found: Option<VerifiedEntry>,
         started: &mut StartedBuild,
         callbacks: &mut Callbacks<'_>,
         evicted: &mut bool,
@@ -179,11 +176,7 @@ impl<'a> LocalCall<'a> {
         })
     }
 
-    fn hit(
-        &self,
-        order: Vec<VerifiedLib>,
-        touch_interval: std::time::Duration,
-    ) -> (Vec<VerifiedLib>, Origin) {
+    fn hit(&self, order: VerifiedEntry, touch_interval: std::time::Duration) -> (VerifiedEntry, Origin) {
         let origin = self.session.libraries.hit_origin(&self.cache, &order);
         count_hit(&self.session.counter, &self.cache, &order, origin, touch_interval);
         (order, origin)
@@ -195,7 +188,7 @@ impl<'a> LocalCall<'a> {
         started: &mut StartedBuild,
         callbacks: &mut Callbacks<'_>,
         evicted: &mut bool,
-    ) -> Result<(Vec<VerifiedLib>, Origin)> {
+    ) -> Result<(VerifiedEntry, Origin)> {
         let (signature, cache) = (&self.signed.signature, &self.cache);
         let (outcome, origin) = if callbacks.generate.is_some() {
             let built = catch("building", || self.build(std::mem::take(started), callbacks));
@@ -241,7 +234,7 @@ impl<'a> LocalCall<'a> {
     /// Answers a call within `generate`.
     fn answer_nested(
         &self,
-        mut found: FoundLibs,
+        mut found: Option<VerifiedEntry>,
         mut started: StartedBuild,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {

@@ -4,19 +4,19 @@
 
 use std::path::Path;
 
-use crate::cache::{Cache, Lookup, VerifiedLib, Verify};
+use crate::cache::{Cache, Lookup, VerifiedEntry, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result};
 
 /// The most lookups of a call, if eviction takes what it has found.
 pub(super) const MAX_LOOKUPS: usize = 3;
 
-/// Returns the libraries to load for a signature, dependencies first; `None` also if the entry is damaged.
+/// Returns the verified entry of a signature; `None` also if the entry is damaged.
 ///
 /// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that does not
 /// show everything yet, a whole entry may look damaged.
-pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<Vec<VerifiedLib>>> {
+pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
     match cache.lookup(signature, verify)? {
-        Lookup::Hit(order) => Ok(Some(order)),
+        Lookup::Hit(entry) => Ok(Some(entry)),
         Lookup::Miss => Ok(None),
         Lookup::Damaged(damage) => {
             log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::cache::{Cache, EntryFiles, EntryView, VerifiedLib, Verify, load_order};
+use crate::cache::{Cache, EntryFiles, EntryView, VerifiedEntry, VerifiedLib, Verify, load_order};
 use crate::codec::{Reader, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Durability, FileId, Folder, ReadError};
@@ -42,7 +42,7 @@ pub(super) enum Found {
     /// Nothing.
     Nothing,
     /// Libraries in the cache.
-    Cache(Vec<VerifiedLib>),
+    Cache(VerifiedEntry),
     /// Libraries in the cache, with copies of them on this host.
     Staged(StagedSet),
     /// Another rank of this host looks it up.
@@ -99,11 +99,11 @@ impl Found {
         matches!(self, Self::Nothing | Self::Follower(Follower::Wait))
     }
 
-    /// Returns the libraries in the cache.
-    pub(super) fn order(&self) -> Option<Vec<VerifiedLib>> {
+    /// Returns the entry in the cache.
+    pub(super) fn entry(&self) -> Option<VerifiedEntry> {
         match self {
-            Self::Cache(order) => Some(order.clone()),
-            Self::Staged(staged) => Some(staged.order()),
+            Self::Cache(entry) => Some(entry.clone()),
+            Self::Staged(staged) => Some(VerifiedEntry { libs: staged.order(), lib_dir: None }),
             Self::Nothing | Self::Follower(_) => None,
         }
     }

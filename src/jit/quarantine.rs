@@ -31,8 +31,8 @@ pub(super) fn quarantine(
             return refusal.quarantine(cache, rebuild);
         }
         // The same file in another directory is no better, and would be distributed.
-        let order = find(cache, signature, Verify::ForLoad)?.unwrap_or_default();
-        match order.into_iter().find(|lib| lib.digest != none && culprits.contains(&lib.digest)) {
+        let libs = find(cache, signature, Verify::ForLoad)?.map(|entry| entry.libs).unwrap_or_default();
+        match libs.into_iter().find(|lib| lib.digest != none && culprits.contains(&lib.digest)) {
             Some(lib) => cache.quarantine_refused(&lib, "the dynamic loader of another rank refuses it"),
             None => Ok(()),
         }

@@ -160,10 +160,10 @@ fn attempt(
         let found = found.as_ref().map_err(Clone::clone)?;
         let is_found = u64::from(!found.is_miss());
         votes.copy_from_slice(&[is_found, 1, 1]);
-        let order = || found.order().unwrap_or_default();
+        let libs = || found.entry().map(|entry| entry.libs).unwrap_or_default();
         let loaded = found.load(&session.libraries, rank, cache, signature, origin);
-        match loaded.map_err(|refusal| refusal.blame_built(origin, &order())) {
-            Err(LoadRefusal { error, .. }) if can_retry && was_evicted(cache, &order()) => {
+        match loaded.map_err(|refusal| refusal.blame_built(origin, &libs())) {
+            Err(LoadRefusal { error, .. }) if can_retry && was_evicted(cache, &libs()) => {
                 log::info!("looking again: {error}");
                 votes[1] = 0;
                 Ok(None)
@@ -179,13 +179,13 @@ fn attempt(
         }
     })?;
     // A follower has not looked itself, and its leader counts.
-    let order = found.ok().filter(|_| !call.is_follower()).and_then(|found| found.order());
+    let entry = found.ok().filter(|_| !call.is_follower()).and_then(|found| found.entry());
     match (votes, loaded) {
         ([_, _, 0], _) => Ok(LoadOutcome::Refused(refused)),
-        ([0, ..], _) => Ok(LoadOutcome::Missing(order)),
+        ([0, ..], _) => Ok(LoadOutcome::Missing(entry)),
         ([_, 1, _], Some(library)) => {
-            if let (Some(order), None) = (order, origin) {
-                note_hit(call, cache, &order, library.origin());
+            if let (Some(entry), None) = (entry, origin) {
+                note_hit(call, cache, &entry, library.origin());
             }
             Ok(LoadOutcome::Loaded(library))
         }

@@ -4,7 +4,7 @@
 
 use crate::cache::closure::Closure;
 use crate::cache::stats::Event;
-use crate::cache::{Cache, EntryView, VerifiedLib, Verify, record};
+use crate::cache::{Cache, EntryView, VerifiedEntry, Verify, record};
 use crate::elf;
 use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::roles;
@@ -23,7 +23,7 @@ pub(super) fn distribute(
     signature: &str,
     cache: &Cache,
     leaders: &[usize],
-    found: Option<Vec<VerifiedLib>>,
+    found: Option<VerifiedEntry>,
     origin: Origin,
 ) -> Result<LoadOutcome> {
     let (comm, rank) = (call.comm(), call.comm().rank());

@@ -2,13 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cache::{Cache, Verify};
+use crate::cache::{Cache, VerifiedEntry, Verify};
 use crate::error::{Error, Kind, Result};
 use crate::jit::build_pool::StartedBuild;
 use crate::jit::build_step::start_build;
 use crate::jit::callbacks::Callbacks;
 use crate::jit::library::Library;
-use crate::jit::local::{FoundLibs, LocalCall, check_roles, run_failure_callbacks};
+use crate::jit::local::{LocalCall, check_roles, run_failure_callbacks};
 use crate::jit::nested;
 use crate::jit::request::{Request, SignedRequest};
 use crate::jit::session::Session;
@@ -21,8 +21,8 @@ pub(super) struct LocalPending {
     signature: String,
     toolchain: Toolchain,
     cache: Cache,
-    /// The libraries that were in the cache at the start.
-    found: FoundLibs,
+    /// The entry that was in the cache at the start.
+    found: Option<VerifiedEntry>,
     started: StartedBuild,
 }
 
@@ -50,6 +50,8 @@ pub(in crate::jit) fn start(
             start_build(session, &signed, &cache, callbacks, None)
         };
         let SignedRequest { signature, toolchain, .. } = signed;
+        // Others may have renamed the directory when the call is finished: it is checked again.
+        let found = found.map(|entry| VerifiedEntry { lib_dir: None, ..entry });
         let pending = LocalPending { signature, toolchain, cache, found, started };
         Ok(Pending::new(request, Stage::Local(Box::new(pending))))
     };
