@@ -7,19 +7,23 @@
 use std::io;
 
 /// The disk is full.
-const FULL: &str = "the disk or its quota is full: make room (dijitso gc, dijitso clean), or name directories on another \
+const FULL: &str = "the disk or its quota is full: make room (dijitso gc, dijitso clean), or name \
+     directories on another \
                     disk (DIJITSO_CACHE_DIR for the cache, cache.temp_dir_root for builds)";
 
 /// The disk cannot be written.
-const READ_ONLY: &str = "the disk is read-only: name a cache that can be written (DIJITSO_CACHE_DIR), or set cache.frozen \
+const READ_ONLY: &str = "the disk is read-only: name a cache that can be written (DIJITSO_CACHE_DIR), or \
+     set cache.frozen \
                          to use only what is in this one";
 
 /// The file belongs to another user.
-const NOT_PERMITTED: &str = "this user may not do that there: name a directory of yours (DIJITSO_CACHE_DIR for the cache, \
+const NOT_PERMITTED: &str = "this user may not do that there: name a directory of yours (DIJITSO_CACHE_DIR \
+     for the cache, \
                              cache.temp_dir_root for builds), or change its owner or mode";
 
 /// Memory is short.
-const MEMORY: &str = "memory is short: run fewer compilers at once (build.max_compilers), ask for less optimisation \
+const MEMORY: &str = "memory is short: run fewer compilers at once (build.max_compilers), ask for less \
+     optimisation \
                       (build.cxxflags_opt), or raise build.memory_limit if it is set";
 
 /// A header is not found.

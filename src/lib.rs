@@ -1,17 +1,18 @@
-//! Distributed just-in-time building of shared libraries, for simulation codes that generate code while they run.
+//! Distributed just-in-time building of shared libraries, for simulation codes that generate code while they
+//! run.
 //!
-//! A program hands over a name and a callback that generates C or C++ source; it gets back a loaded shared library:
-//! from memory, from the disk cache, or by generating, compiling, distributing and loading it, on every rank.
+//! A program hands over a name and a callback that generates C or C++ source; it gets back a loaded shared
+//! library: from memory, from the disk cache, or by generating, compiling, distributing and loading it, on
+//! every rank.
 //!
-//! The product is the C interface, `include/dijitso.h`. The modules below are its parts, in layers whose imports
-//! point downwards only:
+//! The product is the C interface, `include/dijitso.h`. The modules below are its parts, in layers whose
+//! imports point downwards only:
 //!
-//! | layer | modules |
-//! |---|---|
-//! | 3, door | [`capi`]: the C interface |
-//! | 2, policy | [`jit`]: the fixed sequence of agreed steps |
-//! | 1, siblings | [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`] |
-//! | 0, facts | [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`], [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`], [`sync`] |
+//! * 3, door: [`capi`], the C interface;
+//! * 2, policy: [`jit`], the fixed sequence of agreed steps;
+//! * 1, siblings: [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`];
+//! * 0, facts: [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`],
+//!   [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`], [`sync`].
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!

@@ -1,5 +1,5 @@
-//! Checks the pages against the code: generated parts are up to date, named functions, parameters, files and messages
-//! exist, and blocks of code are in files that other tests compile.
+//! Checks the pages against the code: generated parts are up to date, named functions, parameters, files and
+//! messages exist, and blocks of code are in files that other tests compile.
 //!
 //! `DIJITSO_RENEW_DOCS=1 cargo test --test book` writes the generated parts.
 

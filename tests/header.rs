@@ -1,5 +1,5 @@
-//! `include/dijitso.h` is `include/dijitso.h.in` with what cbindgen makes of `src/capi`; every exported function goes
-//! through the boundary and stands in one tier.
+//! `include/dijitso.h` is `include/dijitso.h.in` with what cbindgen makes of `src/capi`; every exported
+//! function goes through the boundary and stands in one tier.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
@@ -168,7 +168,8 @@ fn the_exported_names_are_these() {
     assert_eq!(names.join("\n") + "\n", expected, "tests/exports.txt is the list of exported functions");
 }
 
-/// Each function stands in one tier: core, tools or host roles. The core is what `dijitso_jit` needs, and stays small.
+/// Each function stands in one tier: core, tools or host roles. The core is what `dijitso_jit` needs, and
+/// stays small.
 #[test]
 fn every_function_stands_in_one_tier() {
     let header = generate();

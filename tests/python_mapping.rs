@@ -1,5 +1,5 @@
-//! `docs/mapping.md` tells users of the Python module where everything is: it knows every documented name, and every
-//! function of the header.
+//! `docs/mapping.md` tells users of the Python module where everything is: it knows every documented name,
+//! and every function of the header.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

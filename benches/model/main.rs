@@ -1,9 +1,9 @@
 //! Computes the cost of a call with many ranks: messages, depth, bytes, accesses to the shared directory.
 //!
-//! Runs the real code on thread ranks, with a fake compiler and a fake loader, and counts the collectives of a call. The
-//! bytes of each are linear in the numbers of ranks and hosts: three runs give the coefficients, and a fourth run of
-//! another shape checks them. The costs of a collective are those of the usual algorithms: recursive doubling,
-//! binomial trees, Bruck's all-gather.
+//! Runs the real code on thread ranks, with a fake compiler and a fake loader, and counts the collectives of
+//! a call. The bytes of each are linear in the numbers of ranks and hosts: three runs give the coefficients,
+//! and a fourth run of another shape checks them. The costs of a collective are those of the usual
+//! algorithms: recursive doubling, binomial trees, Bruck's all-gather.
 //!
 //! usage: model call RANKS HOSTS DIRECTORY STAGE_DIR     one call (benches/model/run counts its system calls)
 //!        model report ACCESSES SVG                      the table, from the lines of that file; and the curve

@@ -30,8 +30,8 @@ pub enum Verify {
 pub struct VerifiedEntry {
     /// The libraries.
     pub libs: Vec<VerifiedLib>,
-    /// Trust in the directory of libraries, checked before they were opened; `None` if it is not known here. See
-    /// [`Cache::lib_dir_trust`].
+    /// Trust in the directory of libraries, checked before they were opened; `None` if it is not known here.
+    /// See [`Cache::lib_dir_trust`].
     pub lib_dir: Option<PathTrust>,
 }
 

@@ -218,8 +218,8 @@ impl Cache {
         self.layout.places().into_iter().chain(staging).chain(self.layout.memory_places()).collect()
     }
 
-    /// Refuses directories in which another user can put libraries: loading a library runs its code. Returns the trust in
-    /// the directory of libraries.
+    /// Refuses directories in which another user can put libraries: loading a library runs its code. Returns
+    /// the trust in the directory of libraries.
     ///
     /// # Errors
     /// [`Kind::Cache`] with the owner or the mode of the directory.
@@ -372,7 +372,7 @@ fn altered_header(path: &Path) -> Error {
 
 fn refused(path: &Path, reason: &str) -> Error {
     let text =
-        format!("{} is refused, because whoever can write it can run code here: {reason}", path.display());
+        format!("{} is refused, because users who can write it can run code here: {reason}", path.display());
     Error::new(Kind::Cache, text)
 }
 

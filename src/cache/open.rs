@@ -164,7 +164,8 @@ impl Cache {
             }
         };
         let text = format!(
-            "{root} is not a cache of dijitso: {why}. Nothing is built into it, and nothing in it is changed. \
+            "{root} is not a cache of dijitso: {why}. Nothing is built into it, and nothing in it is \
+             changed. \
              Name another directory (DIJITSO_CACHE_DIR, cache.cache_dir, --cache-dir), or empty this one"
         );
         Error::new(Kind::Cache, text)

@@ -44,7 +44,8 @@ fn explain(data: &[u8], wanted: &str) -> Option<String> {
     // Local symbols too; a stripped library has none.
     if let Some(found) = names(true).iter().find(|name| **name == wanted || is_mangled(name, wanted)) {
         return Some(format!(
-            "it has {found}, which is not exported: declare it neither static nor hidden, and extern \"C\" if it is C++"
+            "it has {found}, which is not exported: declare it neither static nor hidden, and extern \"C\" \
+             if it is C++"
         ));
     }
     let mut near: Vec<(f64, &str)> = exported
@@ -121,7 +122,8 @@ mod tests {
                 "not exported",
             ),
             (
-                "extern \"C\" __attribute__((visibility(\"hidden\"))) double square(double x) { return x * x; }\n",
+                "extern \"C\" __attribute__((visibility(\"hidden\"))) double square(double x) { return x * \
+                 x; }\n",
                 "square",
                 "not exported",
             ),

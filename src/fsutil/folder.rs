@@ -1,5 +1,5 @@
-//! Open directories. Operations go by the descriptor, so they reach this directory even if its path leads elsewhere
-//! by then. They follow no link, and refuse files that other users can have written.
+//! Open directories. Operations go by the descriptor, so they reach this directory even if its path leads
+//! elsewhere by then. They follow no link, and refuse files that other users can have written.
 
 #![forbid(unsafe_code)]
 
@@ -82,8 +82,8 @@ impl Folder {
     /// Opens a directory that only this user and root can write. `None` if it does not exist.
     ///
     /// # Errors
-    /// [`io::ErrorKind::PermissionDenied`] with the reason if the directory is not trusted (see [`path_trust`]); any I/O
-    /// error.
+    /// [`io::ErrorKind::PermissionDenied`] with the reason if the directory is not trusted (see
+    /// [`path_trust`]); any I/O error.
     pub fn open(path: &Path) -> io::Result<Option<Self>> {
         Self::open_as(path, path_trust(path)?)
     }
@@ -114,8 +114,8 @@ impl Folder {
         Ok(Self { dir, path: path.to_owned() })
     }
 
-    /// Opens a temporary directory: others may write to it, but cannot rename what is not theirs. `None` if it does not
-    /// exist.
+    /// Opens a temporary directory: others may write to it, but cannot rename what is not theirs. `None` if
+    /// it does not exist.
     ///
     /// # Errors
     /// As [`Folder::open`], also if others can rename what is in it.
@@ -130,8 +130,8 @@ impl Folder {
         }
     }
 
-    /// Opens a directory in this one, which must not be a link, and which only this user and root can write. `None` if
-    /// it does not exist.
+    /// Opens a directory in this one, which must not be a link, and which only this user and root can write.
+    /// `None` if it does not exist.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -159,7 +159,8 @@ impl Folder {
         }
     }
 
-    /// Opens a directory in this one, as [`Folder::sub`] does. Makes it if it does not exist, for this user only.
+    /// Opens a directory in this one, as [`Folder::sub`] does. Makes it if it does not exist, for this user
+    /// only.
     ///
     /// # Errors
     /// As [`Folder::open`].
@@ -248,9 +249,11 @@ impl Folder {
         removed(rustix::fs::unlinkat(&self.dir, name, AtFlags::REMOVEDIR))
     }
 
-    /// Removes all that is in it. No other user can interfere, because none can enter the directory that holds this one.
+    /// Removes all that is in it. No other user can interfere, because none can enter the directory that
+    /// holds this one.
     fn empty(&self, depth: usize) -> io::Result<()> {
-        /// Each level takes a descriptor. Neither this library nor a compiler makes directories as deep as this.
+        /// Each level takes a descriptor. Neither this library nor a compiler makes directories as deep as
+        /// this.
         const MAX_DEPTH: usize = 64;
         for name in self.list()? {
             match rustix::fs::unlinkat(&self.dir, &name, AtFlags::empty()) {
@@ -267,7 +270,8 @@ impl Folder {
         Ok(())
     }
 
-    /// Moves a file to a name in a directory, and replaces what has that name. Returns false if there is no such file.
+    /// Moves a file to a name in a directory, and replaces what has that name. Returns false if there is no
+    /// such file.
     ///
     /// # Errors
     /// Any I/O error.
@@ -331,8 +335,8 @@ impl Folder {
         Ok(staged)
     }
 
-    /// Publishes these contents as `name` unless the name is taken, as [`Staged::publish_noclobber`]. Returns true if this
-    /// call made the file.
+    /// Publishes these contents as `name` unless the name is taken, as [`Staged::publish_noclobber`]. Returns
+    /// true if this call made the file.
     ///
     /// # Errors
     /// Any I/O error.
@@ -394,7 +398,8 @@ impl Folder {
     /// As [`Folder::open_file`]; [`io::ErrorKind::FileTooLarge`].
     pub fn read(&self, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
         const ATTEMPTS: usize = 3;
-        // The file was replaced on the server of a network disk while it was open. The name leads to the new one.
+        // The file was replaced on the server of a network disk while it was open. The name leads to the new
+        // one.
         let is_stale = |read: &io::Result<_>| {
             read.as_ref().is_err_and(|error: &io::Error| error.raw_os_error() == Some(libc::ESTALE))
         };
@@ -418,7 +423,8 @@ impl Folder {
         Ok(Some(data))
     }
 
-    /// Appends to a plain file, in one step for all that write to it from this host. Returns its size before that.
+    /// Appends to a plain file, in one step for all that write to it from this host. Returns its size before
+    /// that.
     ///
     /// # Errors
     /// [`io::ErrorKind::StorageFull`] if only a part was written; any I/O error.
@@ -512,9 +518,9 @@ impl Staged<'_> {
 
     /// Gives it this name unless the name is taken. Returns true if it has the name.
     ///
-    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link), and nothing is replaced. A
-    /// network disk may report a failure although it gave the name, if the first answer was lost. So after a failure the
-    /// file that has the name is compared with this one.
+    /// The file appears whole, in one step (a rename that refuses to overwrite, or a hard link), and nothing
+    /// is replaced. A network disk may report a failure although it gave the name, if the first answer was
+    /// lost. So after a failure the file that has the name is compared with this one.
     ///
     /// # Errors
     /// Any I/O error.

@@ -16,8 +16,8 @@ pub fn gzip(data: &[u8]) -> Vec<u8> {
 /// Decompresses a gzip file part by part. Returns the number of bytes.
 ///
 /// # Errors
-/// Any I/O error if it is no gzip file, is truncated or damaged; [`io::ErrorKind::FileTooLarge`] if it holds more than
-/// `longest` bytes; errors of `take`.
+/// Any I/O error if it is no gzip file, is truncated or damaged; [`io::ErrorKind::FileTooLarge`] if it holds
+/// more than `longest` bytes; errors of `take`.
 pub fn gunzip_parts(
     data: &[u8],
     longest: u64,

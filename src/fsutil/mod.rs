@@ -1,5 +1,5 @@
-//! Atomic publication of files, reading of files that only this user can have written, and gzip. Nothing here depends on
-//! the layout of a cache.
+//! Atomic publication of files, reading of files that only this user can have written, and gzip. Nothing here
+//! depends on the layout of a cache.
 
 #![forbid(unsafe_code)]
 
@@ -41,7 +41,8 @@ pub use plain::{
 pub use tree::Tree;
 pub use trust::{PathTrust, TrustWalk, path_trust, staging_trust, untrusted_reason};
 
-/// Begins the hidden names of unfinished files. The tag of the process follows, so that others can tell if it still runs.
+/// Begins the hidden names of unfinished files. The tag of the process follows, so that others can tell if it
+/// still runs.
 const STAGED_PREFIX: &str = ".staged-";
 
 /// Begins the names of private directories. The tag of the process follows.
@@ -145,7 +146,8 @@ pub fn read_trusted_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, 
     Ok(read_trusted_part(path, longest, &mut data)?.then_some(data))
 }
 
-/// Appends the contents of such a file to `data`. Returns false if there is none. After an error `data` is as it was.
+/// Appends the contents of such a file to `data`. Returns false if there is none. After an error `data` is as
+/// it was.
 ///
 /// # Errors
 /// As [`read_trusted`].
@@ -160,7 +162,8 @@ fn read_trusted_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bo
     loop {
         match read_once(path, longest, data) {
             Ok(there) => return Ok(there),
-            // The file was replaced on the server of a network disk while it was open. The name leads to the new one.
+            // The file was replaced on the server of a network disk while it was open. The name leads to the
+            // new one.
             Err(ReadError::Failed(error))
                 if attempt < ATTEMPTS && error.raw_os_error() == Some(libc::ESTALE) =>
             {
@@ -292,7 +295,8 @@ pub fn unfinished(dir: &Folder) -> Vec<Unfinished> {
     all
 }
 
-/// Removes from a directory what ended processes left unfinished. Errors are only logged: the next sweep tries again.
+/// Removes from a directory what ended processes left unfinished. Errors are only logged: the next sweep
+/// tries again.
 pub fn sweep(dir: &Folder) {
     for unfinished in unfinished(dir).into_iter().filter(|unfinished| unfinished.left) {
         let path = &unfinished.path;
@@ -309,11 +313,12 @@ pub fn is_staged(path: &Path) -> bool {
     path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with(STAGED_PREFIX))
 }
 
-/// Makes a directory that only this user can enter, which is removed with its contents when the value is dropped.
+/// Makes a directory that only this user can enter, which is removed with its contents when the value is
+/// dropped.
 ///
 /// # Errors
-/// [`io::ErrorKind::PermissionDenied`] if others can rename what is in `root` or above it, because they could replace the
-/// directory while a program writes to it by its path; any I/O error.
+/// [`io::ErrorKind::PermissionDenied`] if others can rename what is in `root` or above it, because they could
+/// replace the directory while a program writes to it by its path; any I/O error.
 pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
     match staging_trust(root)? {
         PathTrust::Trusted(real) => folder_in(&real),
@@ -324,11 +329,12 @@ pub fn private_dir(root: &Path) -> io::Result<tempfile::TempDir> {
     }
 }
 
-/// Makes a private directory in the first of `places` in which no other user can replace it. Places after the first are
-/// made if they do not exist.
+/// Makes a private directory in the first of `places` in which no other user can replace it. Places after the
+/// first are made if they do not exist.
 ///
 /// # Errors
-/// Any I/O error at the chosen place; if none is safe, [`io::ErrorKind::PermissionDenied`] with what is wrong with the first.
+/// Any I/O error at the chosen place; if none is safe, [`io::ErrorKind::PermissionDenied`] with what is wrong
+/// with the first.
 pub fn staging_dir(places: &[PathBuf]) -> io::Result<tempfile::TempDir> {
     let mut why_not: Option<(&Path, String)> = None;
     for place in places {
@@ -367,7 +373,8 @@ fn log_once(wanted: &Path, taken: &Path, reason: &str) {
     }
 }
 
-/// Makes a directory that only this user can enter, for what is not read again, so that others may be able to rename it.
+/// Makes a directory that only this user can enter, for what is not read again, so that others may be able to
+/// rename it.
 ///
 /// # Errors
 /// [`io::ErrorKind::PermissionDenied`] if any user can rename what is in `root`; any I/O error.

@@ -1,7 +1,7 @@
 //! Output files that a user has named.
 //!
-//! A plain file appears whole or not at all. `/dev/null`, `/dev/stdout`, a FIFO and a terminal are written to and never
-//! replaced. A link to a plain file is followed, and the plain file is replaced.
+//! A plain file appears whole or not at all. `/dev/null`, `/dev/stdout`, a FIFO and a terminal are written to
+//! and never replaced. A link to a plain file is followed, and the plain file is replaced.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +26,8 @@ const FIFO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Number of links that are followed, as by Linux.
 const MAX_LINKS: usize = 40;
 
-/// A file that is being written. If it is dropped before [`OutputFile::finish`], a plain file stays as it was.
+/// A file that is being written. If it is dropped before [`OutputFile::finish`], a plain file stays as it
+/// was.
 #[derive(Debug)]
 pub struct OutputFile {
     file: File,
@@ -56,12 +57,12 @@ enum Target {
 }
 
 impl OutputFile {
-    /// Begins to write the file at `path`. A new file gets `mode` without the bits of the umask; a file that is replaced
-    /// keeps its mode.
+    /// Begins to write the file at `path`. A new file gets `mode` without the bits of the umask; a file that
+    /// is replaced keeps its mode.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for a directory, a socket, a block device, a link to nothing, and a FIFO that no
-    /// program reads within 10 seconds; any I/O error.
+    /// [`io::ErrorKind::InvalidInput`] for a directory, a socket, a block device, a link to nothing, and a
+    /// FIFO that no program reads within 10 seconds; any I/O error.
     pub fn create(path: &Path, mode: u32) -> io::Result<Self> {
         allow(Op::Create, path)?;
         match target_of(path)? {
@@ -148,8 +149,8 @@ impl Write for OutputFile {
     }
 }
 
-/// Opens a log to append to: a plain file (made if there is none), a terminal or another device, or the standard output
-/// or error of this process. Not a FIFO, which would wait for its reader.
+/// Opens a log to append to: a plain file (made if there is none), a terminal or another device, or the
+/// standard output or error of this process. Not a FIFO, which would wait for its reader.
 ///
 /// # Errors
 /// [`io::ErrorKind::InvalidInput`] for other kinds of files; any I/O error.

@@ -1,5 +1,5 @@
-//! Reads plain files at paths that may lead to something else: a FIFO, on which an open or a read waits for ever, a device
-//! that never ends, a socket.
+//! Reads plain files at paths that may lead to something else: a FIFO, on which an open or a read waits for
+//! ever, a device that never ends, a socket.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Open directories below one directory, by path. Each is opened from the one above it without following a link, checked,
-//! and kept open.
+//! Open directories below one directory, by path. Each is opened from the one above it without following a
+//! link, checked, and kept open.
 
 #![forbid(unsafe_code)]
 
@@ -48,7 +48,8 @@ impl Tree {
         path.starts_with(self.top.path())
     }
 
-    /// Opens a directory below this one. If `make` is true, makes it and those above it. `None` if it does not exist.
+    /// Opens a directory below this one. If `make` is true, makes it and those above it. `None` if it does
+    /// not exist.
     ///
     /// # Errors
     /// As [`Folder::sub`].
@@ -159,8 +160,8 @@ impl Tree {
         self.place(path, false)?.map_or(Ok(None), |(folder, name)| folder.read(name, most))
     }
 
-    /// Publishes a file, as [`Folder::publish_noclobber`] does. Makes its directory if it does not exist, as the functions
-    /// below do.
+    /// Publishes a file, as [`Folder::publish_noclobber`] does. Makes its directory if it does not exist, as
+    /// the functions below do.
     ///
     /// # Errors
     /// As [`Folder::publish_noclobber`].

@@ -12,7 +12,8 @@ use std::sync::OnceLock;
 
 use crate::fsutil::FileId;
 
-/// Returns why another user may have written the file with this metadata; `None` if only this user and root can have.
+/// Returns why another user may have written the file with this metadata; `None` if only this user and root
+/// can have.
 #[must_use]
 pub fn untrusted_reason(metadata: &fs::Metadata) -> Option<String> {
     Credentials::current().untrusted_reason(metadata.uid(), metadata.mode())
@@ -22,8 +23,8 @@ pub fn untrusted_reason(metadata: &fs::Metadata) -> Option<String> {
 #[derive(Clone, Copy, Debug)]
 struct Credentials {
     own: u32,
-    /// Shown as the owner of files whose owner the user namespace does not map; `None` if it maps all users, as outside
-    /// of namespaces. On the host such an owner may be root or any other user.
+    /// Shown as the owner of files whose owner the user namespace does not map; `None` if it maps all users,
+    /// as outside of namespaces. On the host such an owner may be root or any other user.
     overflow_uid: Option<u32>,
     /// True if the namespace does not map this user either. Files of others then look like its own.
     unmapped: bool,
@@ -100,7 +101,8 @@ impl Credentials {
 
     fn untrusted_reason(self, owner: u32, mode: u32) -> Option<String> {
         if self.unmapped {
-            let text = "its owner is unknown in a user namespace that does not map this user (/proc/self/uid_map): map it \
+            let text = "its owner is unknown in a user namespace that does not map this user \
+                 (/proc/self/uid_map): map it \
                         (unshare --map-current-user)";
             return Some(text.to_owned());
         }
@@ -115,7 +117,8 @@ impl Credentials {
     fn name(self, user: u32) -> String {
         if self.overflow_uid == Some(user) {
             return format!(
-                "user {user} (in this user namespace: any user whom /proc/self/uid_map does not name, also root of the \
+                "user {user} (in this user namespace: any user whom /proc/self/uid_map does not name, also \
+                 root of the \
                  host)"
             );
         }
@@ -124,13 +127,15 @@ impl Credentials {
 
     /// Tells if a directory belongs to this user or root.
     fn trusts(self, dir: &Path, owner: u32) -> bool {
-        // An unmapped owner is trusted only for directories that always belong to root: others may be of any user.
+        // An unmapped owner is trusted only for directories that always belong to root: others may be of any
+        // user.
         let roots =
             || self.overflow_uid == Some(owner) && ROOT_DIRS.iter().any(|root| dir == Path::new(root));
         !self.unmapped && (owner == self.own || owner == 0 || roots())
     }
 
-    /// Tells if a link belongs to this user or root. `holder` is owner and mode of the directory that it is in.
+    /// Tells if a link belongs to this user or root. `holder` is owner and mode of the directory that it is
+    /// in.
     fn trusts_link(self, dir: &Path, holder: (u32, u32), owner: u32) -> bool {
         if owner == self.own || owner == 0 {
             return !self.unmapped;
@@ -140,7 +145,8 @@ impl Credentials {
         self.overflow_uid == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
     }
 
-    /// Returns how far a directory of this owner and mode lowers the trust in what is in it; `None`: not at all.
+    /// Returns how far a directory of this owner and mode lowers the trust in what is in it; `None`: not at
+    /// all.
     fn below(self, dir: &Path, owner: u32, mode: u32) -> Option<PathTrust> {
         // In a directory with the sticky bit, users can rename only what is theirs.
         let sticky = mode & 0o1000 != 0;
@@ -169,8 +175,8 @@ pub enum PathTrust {
     Missing,
     /// Only this user and root can rename the path, given here without links.
     Trusted(PathBuf),
-    /// The directory belongs to this user, but others can rename a directory or a link on the way to it. Between the
-    /// check of a file in it and its use, another file may take its place.
+    /// The directory belongs to this user, but others can rename a directory or a link on the way to it.
+    /// Between the check of a file in it and its use, another file may take its place.
     Renamable(String),
     /// The directory, or a link on the way to it, belongs to another user; or any user can replace it.
     Untrusted(String),
@@ -223,8 +229,8 @@ impl TrustWalk {
     }
 }
 
-/// Returns the trust in a directory that this user makes in `dir`, which may belong to root and be open to all if it
-/// has the sticky bit.
+/// Returns the trust in a directory that this user makes in `dir`, which may belong to root and be open to
+/// all if it has the sticky bit.
 ///
 /// # Errors
 /// Any I/O error, except that the directory does not exist.
@@ -255,7 +261,8 @@ enum Walked {
     Ended(PathTrust),
 }
 
-/// Follows a path name by name, as the system does, and checks each directory before it looks up the next name in it.
+/// Follows a path name by name, as the system does, and checks each directory before it looks up the next
+/// name in it.
 fn walk(path: &Path, who: Credentials, walk: &mut TrustWalk) -> io::Result<Walked> {
     /// The limit of Linux.
     const MAX_LINKS: usize = 40;
@@ -462,7 +469,8 @@ mod tests {
         }
     }
 
-    /// If root of the host shows as the overflow user, only directories that always belong to root are taken for root's.
+    /// If root of the host shows as the overflow user, only directories that always belong to root are taken
+    /// for root's.
     #[test]
     fn the_overflow_user_is_root_in_directories_that_belong_to_root() {
         assert_eq!(

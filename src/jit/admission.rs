@@ -1,8 +1,9 @@
 //! The check between the build of a library and its publication: the dynamic loader accepts it.
 //!
-//! A build of the calling thread is loaded, from the file that is then published under its name. So its initialisers
-//! run on the thread that asks for the library, like those of any other. A build of another thread, or one that this
-//! process must not load, is resolved by the loader in a process of its own, which runs none of its code.
+//! A build of the calling thread is loaded, from the file that is then published under its name. So its
+//! initialisers run on the thread that asks for the library, like those of any other. A build of another
+//! thread, or one that this process must not load, is resolved by the loader in a process of its own, which
+//! runs none of its code.
 
 #![forbid(unsafe_code)]
 

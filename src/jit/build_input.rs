@@ -189,8 +189,9 @@ pub(super) fn build_spec(params: &BuildParams) -> BuildSpec {
     BuildSpec::new(params, cpu.as_deref().unwrap_or_default())
 }
 
-/// Returns the key of a failure in the negative cache: a digest of everything that a build is made from, apart from the
-/// files that it reads. The signature is no such key, because it comes from the name and the parameters alone.
+/// Returns the key of a failure in the negative cache: a digest of everything that a build is made from,
+/// apart from the files that it reads. The signature is no such key, because it comes from the name and the
+/// parameters alone.
 fn failure_key(job: &Job<'_>, variable: impl Fn(&str) -> Option<OsString>) -> String {
     let mut writer = Writer::new(b"dijitso build");
     // Digests, because sources may be large.
@@ -230,7 +231,8 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
             Lookup::Hit(order) => all.extend(order.libs.into_iter().map(|lib| lib.signature)),
             Lookup::Miss | Lookup::Damaged(_) => {
                 let text = format!(
-                    "the dependency {dependency} is missing or damaged in {}: build it by dijitso_jit within generate; \
+                    "the dependency {dependency} is missing or damaged in {}: build it by dijitso_jit \
+                     within generate; \
                      another program may have removed it",
                     cache.layout().root().display()
                 );
@@ -241,8 +243,8 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
     Ok(all)
 }
 
-/// Reads headers and libraries of these entries and of their closures, if others can rename the path of the cache, so
-/// that the compiler must not read there; otherwise returns `None`.
+/// Reads headers and libraries of these entries and of their closures, if others can rename the path of the
+/// cache, so that the compiler must not read there; otherwise returns `None`.
 fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result<Option<DependencyCopies>> {
     if cache.is_loose()?.is_none() {
         return Ok(None);
@@ -341,7 +343,8 @@ mod tests {
     use super::*;
     use crate::jit::tests::test_params;
 
-    /// If the cache is not known to be on a disk of this host, precompiled headers are in the directory for temporary files.
+    /// If the cache is not known to be on a disk of this host, precompiled headers are in the directory for
+    /// temporary files.
     #[test]
     fn precompiled_headers_outside_of_the_cache_have_a_lower_limit() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
-//! Builds in other threads: as many at once as there are slots for compilers. The threads end when nothing is left to
-//! build.
+//! Builds in other threads: as many at once as there are slots for compilers. The threads end when nothing is
+//! left to build.
 //!
-//! They run compilers and write to the cache. They call nothing of the host and no function of MPI, and load nothing,
-//! because initialisers of a library may call anything.
+//! They run compilers and write to the cache. They call nothing of the host and no function of MPI, and load
+//! nothing, because initialisers of a library may call anything.
 
 #![forbid(unsafe_code)]
 
@@ -41,8 +41,8 @@ pub(super) struct BuildTask {
 /// The longest time that an awaited build waits for other programs.
 const MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
-/// A build in another thread. Several calls of this process may wait for it; when all of them have dropped it, it is
-/// cancelled.
+/// A build in another thread. Several calls of this process may wait for it; when all of them have dropped
+/// it, it is cancelled.
 pub(super) struct InFlightBuild {
     build: Arc<BackgroundBuild>,
     /// Signatures that calls within its `generate` were answered with.
@@ -183,8 +183,8 @@ impl BackgroundBuild {
             }
             let left = limit.saturating_sub(begin.elapsed());
             if left.is_zero() {
-                // Other ranks wait, so from now on it waits for no other program. A running compiler goes on: its
-                // library is there for the next call, whatever the ranks do.
+                // Other ranks wait, so from now on it waits for no other program. A running compiler goes on:
+                // its library is there for the next call, whatever the ranks do.
                 self.context.hurry();
                 state = recover(self.ended.wait(state));
             } else {
@@ -236,7 +236,8 @@ impl Pool {
         lock(&POOL).clone().filter(|pool| pool.creator.is_current())
     }
 
-    /// Returns the pool of this process. The pool of the parent of a fork is of no use: its threads are not here.
+    /// Returns the pool of this process. The pool of the parent of a fork is of no use: its threads are not
+    /// here.
     fn get() -> Arc<Self> {
         let mut pool = lock(&POOL);
         if let Some(pool) = pool.as_ref().filter(|pool| pool.creator.is_current()) {
@@ -295,7 +296,8 @@ impl Pool {
         }
     }
 
-    /// Cancels everything. Waits, a few seconds at most, until the compilers have ended and have left no files.
+    /// Cancels everything. Waits, a few seconds at most, until the compilers have ended and have left no
+    /// files.
     fn close(&self) {
         const MAX_CLOSE: Duration = Duration::from_secs(10);
         let mut queue = lock(&self.queue);

@@ -29,8 +29,8 @@ use super::session::Session;
 /// The longest wait of a call within `generate` for another program that builds the same.
 const MAX_NESTED_WAIT: Duration = Duration::from_secs(60);
 
-/// Starts a build, without waiting for any program: the source is generated at once, by this thread, and the rest is
-/// left to other threads. `rank_and_size` are those of the call, for the log.
+/// Starts a build, without waiting for any program: the source is generated at once, by this thread, and the
+/// rest is left to other threads. `rank_and_size` are those of the call, for the log.
 pub(super) fn start_build(
     session: &Session,
     signed: &SignedRequest<'_>,
@@ -93,8 +93,8 @@ pub(super) fn start_build(
     StartedBuild::InFlight(build)
 }
 
-/// Completes what was started, so that the entry is in `cache`. Returns true if this call has built it, false if
-/// another program or call has.
+/// Completes what was started, so that the entry is in `cache`. Returns true if this call has built it, false
+/// if another program or call has.
 pub(super) fn complete(
     session: &Session,
     started: StartedBuild,
@@ -181,7 +181,8 @@ fn record_outcome(
     built.map(|seconds| seconds.is_some())
 }
 
-/// Generates and builds; once more if an entry that `generate` had asked for is removed before the build uses it.
+/// Generates and builds; once more if an entry that `generate` had asked for is removed before the build uses
+/// it.
 fn generate_and_build(
     session: &Session,
     signed: &SignedRequest<'_>,

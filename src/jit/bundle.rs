@@ -110,8 +110,8 @@ pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<Impo
     import_from(cache, &mut file, options)
 }
 
-/// Like [`import`], from a stream that can be read once, such as a pipe. Copies it to an unnamed file first: as many bytes
-/// as its manifest says, and none if the disk has not enough room.
+/// Like [`import`], from a stream that can be read once, such as a pipe. Copies it to an unnamed file first:
+/// as many bytes as its manifest says, and none if the disk has not enough room.
 ///
 /// # Errors
 /// `Kind::Cache` if the stream cannot be copied, is damaged, or cannot be published.
@@ -130,8 +130,8 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
     bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
 }
 
-/// Returns the toolchains that an importing host without these compilers needs: for each command, and each kind of
-/// processor that native flags stood for, the toolchain in the signature of the latest entry.
+/// Returns the toolchains that an importing host without these compilers needs: for each command, and each
+/// kind of processor that native flags stood for, the toolchain in the signature of the latest entry.
 fn toolchains(records: &[EntryRecord]) -> Vec<(String, Vec<u8>)> {
     let mut latest: BTreeMap<String, (u64, Vec<u8>)> = BTreeMap::new();
     for record in records {
@@ -172,7 +172,8 @@ pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
     let elsewhere = report.entries.iter().filter(|entry| !entry.cpu.is_empty() && entry.cpu != own).count();
     if elsewhere > 0 {
         remarks.push(format!(
-            "{elsewhere} were built with flags such as -march=native for another kind of processor than this one: \
+            "{elsewhere} were built with flags such as -march=native for another kind of processor than \
+             this one: \
              machines of that kind will find them, this one will not (build.cpu gives kinds a name)"
         ));
     }
@@ -183,20 +184,23 @@ pub fn remarks(report: &ImportReport, params: &Resolved) -> Remarks {
     let checks_inputs = params.cache.check_inputs && !params.cache.signature_is_name;
     if let Some((count, change)) = first(|entry| &entry.changed).filter(|_| checks_inputs) {
         remarks.push(format!(
-            "{count} were built with headers or libraries that are other ones here ({change}), so they will not be \
+            "{count} were built with headers or libraries that are other ones here ({change}), so they will \
+             not be \
              used; cache.check_inputs = false takes them as they are"
         ));
     }
     if let Some((count, path)) = first(|entry| &entry.gone).filter(|_| checks_inputs && !params.cache.frozen)
     {
         remarks.push(format!(
-            "{count} were built with headers or libraries that are not here ({path}), so they will be built again; \
+            "{count} were built with headers or libraries that are not here ({path}), so they will be built \
+             again; \
              with cache.frozen = true they are used"
         ));
     }
     if report.other_toolchains > 0 {
         remarks.push(format!(
-            "this cache knows {} of the compilers by another version than the bundle: it keeps that, and entries of \
+            "this cache knows {} of the compilers by another version than the bundle: it keeps that, and \
+             entries of \
              the other version are found only where the compiler is that one",
             report.other_toolchains
         ));

@@ -30,7 +30,8 @@ use super::session::Session;
 
 /// A call on a communicator.
 ///
-/// Every method that takes part in a collective says so. What comes next depends only on values that all ranks share.
+/// Every method that takes part in a collective says so. What comes next depends only on values that all
+/// ranks share.
 pub(super) struct Call<'a> {
     pub(super) session: &'a Session,
     pub(super) state: &'a CommState,
@@ -38,8 +39,8 @@ pub(super) struct Call<'a> {
     pub(super) all: &'a dyn Communicator,
     /// The ranks that need the same library as this one.
     pub(super) group: IsaGroup,
-    /// The ranks by hosts, if one rank of each host reads the cache for the others; `None` if there are several
-    /// groups.
+    /// The ranks by hosts, if one rank of each host reads the cache for the others; `None` if there are
+    /// several groups.
     pub(super) nodes: Option<Arc<NodeGroup>>,
     /// The reduced votes on who shares the cache directory.
     domain_votes: [u64; 2],
@@ -56,12 +57,13 @@ pub(super) enum LoadOutcome {
     Missing(Option<VerifiedEntry>),
     /// One has lost what it had found: all look again.
     Evicted,
-    /// The loader of some rank has refused an entry that is itself at fault. Contains the refusal of this rank.
+    /// The loader of some rank has refused an entry that is itself at fault. Contains the refusal of this
+    /// rank.
     Refused(Option<LoadRefusal>),
 }
 
-/// Returns the name of a call that others wait in, and how long this rank waits for them: the default if its parameters
-/// could not be read.
+/// Returns the name of a call that others wait in, and how long this rank waits for them: the default if its
+/// parameters could not be read.
 #[must_use]
 pub fn name_and_timeout<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<Duration>) {
     match request {
@@ -71,8 +73,8 @@ pub fn name_and_timeout<'a>(request: &Result<Request<'a>>) -> (&'a str, Option<D
 }
 
 impl<'a> Call<'a> {
-    /// Step 1: checks that all ranks make the same call, and finds the groups of this rank. `group` is given if it is
-    /// known from the start of the call. Collective.
+    /// Step 1: checks that all ranks make the same call, and finds the groups of this rank. `group` is given
+    /// if it is known from the start of the call. Collective.
     pub(super) fn enter(
         session: &'a Session,
         all: &'a dyn Communicator,
@@ -149,7 +151,8 @@ impl<'a> Call<'a> {
         self.group.sub_comm.as_deref().map_or(self.all, |sub_comm| sub_comm)
     }
 
-    /// Makes the result of this rank's group that of all ranks. Collective; every group comes here, whatever its result.
+    /// Makes the result of this rank's group that of all ranks. Collective; every group comes here, whatever
+    /// its result.
     pub(super) fn agree_all_groups<T>(&self, step: &str, result: Result<T>) -> Result<T> {
         if self.group.sub_comm.is_none() { result } else { agree(self.all, step, || result) }
     }
@@ -160,8 +163,8 @@ impl<'a> Call<'a> {
         self.nodes.as_ref().is_some_and(|nodes| nodes.leaders[rank] != rank)
     }
 
-    /// Returns whether this rank counts for its directory, so that many ranks do not write to one disk: the lowest of
-    /// its group that shares the directory; rank 0 if it is not known who shares it.
+    /// Returns whether this rank counts for its directory, so that many ranks do not write to one disk: the
+    /// lowest of its group that shares the directory; rank 0 if it is not known who shares it.
     pub(super) fn counts(&self) -> bool {
         let rank = self.comm().rank();
         match self.state.domains.get(&self.request.params.cache.cache_dir) {

@@ -1,8 +1,8 @@
 //! `cache.check_source`: does `generate` return something else than what an entry was built from?
 //!
-//! The key of an entry is the name, so a hit does not ask a generator that has changed. If this parameter is set, it is
-//! asked all the same: by the process itself, on a communicator by rank 0; once for each name and process, because a
-//! memory hit has been checked before.
+//! The key of an entry is the name, so a hit does not ask a generator that has changed. If this parameter is
+//! set, it is asked all the same: by the process itself, on a communicator by rank 0; once for each name and
+//! process, because a memory hit has been checked before.
 
 #![forbid(unsafe_code)]
 
@@ -82,14 +82,15 @@ fn mode(params: &Resolved, callbacks: &Callbacks<'_>) -> CheckSource {
 
 fn warn(signed: &SignedRequest<'_>, change: &str) {
     log::warn!(
-        "{}: {change}; the entry is used all the same (cache.check_source = warn): remove it (dijitso clean), call it \
+        "{}: {change}; the entry is used all the same (cache.check_source = warn): remove it (dijitso \
+         clean), call it \
          otherwise, or set cache.check_source = rebuild",
         signed.signature
     );
 }
 
-/// Checks the entry that this process has found. Returns true if it was out of date and retired, so that it is built
-/// again.
+/// Checks the entry that this process has found. Returns true if it was out of date and retired, so that it
+/// is built again.
 pub(super) fn check_source(
     signed: &SignedRequest<'_>,
     cache: &Cache,
@@ -113,8 +114,8 @@ pub(super) fn check_source(
     Ok(true)
 }
 
-/// Checks the entries that the ranks of a call will find, and retires those that are out of date and to be built again.
-/// Collective; the next collective does not depend on the result.
+/// Checks the entries that the ranks of a call will find, and retires those that are out of date and to be
+/// built again. Collective; the next collective does not depend on the result.
 pub(super) fn check_source_on(
     call: &Call<'_>,
     signed: &SignedRequest<'_>,

@@ -13,7 +13,8 @@ use super::hit_cache::HitCache;
 use super::isa_groups::IsaGroups;
 use super::node_groups::NodeGroups;
 
-/// The values that the ranks of a communicator have agreed on so far: the same on all of them, except for paths.
+/// The values that the ranks of a communicator have agreed on so far: the same on all of them, except for
+/// paths.
 #[derive(Default)]
 pub struct CommState {
     pub(super) hits: HitCache,

@@ -13,8 +13,8 @@ use super::library::Origin;
 /// The shortest time between two touches of an entry by hits.
 pub(super) const HIT_TOUCH_INTERVAL: Duration = RENEWED;
 
-/// The shortest time between two touches of an entry that builds link to. It must not be evicted before the build is visibly under way,
-/// so this is much shorter than the idle time that eviction requires.
+/// The shortest time between two touches of an entry that builds link to. It must not be evicted before the
+/// build is visibly under way, so this is much shorter than the idle time that eviction requires.
 pub(super) const LINK_TOUCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Counts a library that was found in the cache, and touches it and what it is linked to.
@@ -34,8 +34,8 @@ pub(super) fn count_hit(
     note_use(cache, order, touch_interval);
 }
 
-/// Counts a library that was missing and that this process had to build. `built` is the seconds that it took; `None` if
-/// another program has built it meanwhile.
+/// Counts a library that was missing and that this process had to build. `built` is the seconds that it took;
+/// `None` if another program has built it meanwhile.
 pub(super) fn count_build(counter: &HitCounter, cache: &Cache, signature: &str, built: &Result<Option<f64>>) {
     let (event, seconds) = match built {
         Ok(Some(seconds)) => (Event::Build, *seconds),

@@ -14,8 +14,9 @@ use crate::sync::lock;
 
 /// Values that the ranks of a communicator have found out together, by key.
 ///
-/// An insertion is part of a collective, so it has the same epoch on all ranks. The ranks mean the same value if and
-/// only if the epochs of their keys are the same; keys and values (paths, say) may differ between ranks.
+/// An insertion is part of a collective, so it has the same epoch on all ranks. The ranks mean the same value
+/// if and only if the epochs of their keys are the same; keys and values (paths, say) may differ between
+/// ranks.
 pub(super) struct EpochCache<K, V> {
     entries: Mutex<HashMap<K, (u64, V)>>,
     next_epoch: AtomicU64,
@@ -28,7 +29,8 @@ impl<K, V> Default for EpochCache<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> EpochCache<K, V> {
-    /// Returns votes; their minimum over the ranks tells [`EpochCache::agreed`] whether all have the same epoch.
+    /// Returns votes; their minimum over the ranks tells [`EpochCache::agreed`] whether all have the same
+    /// epoch.
     pub(super) fn votes<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> [u64; 2]
     where
         K: Borrow<Q>,
@@ -63,13 +65,14 @@ impl<K: Eq + Hash, V: Clone> EpochCache<K, V> {
 /// A communicator that other threads may use.
 pub(super) type SharedComm = Arc<dyn Communicator + Send + Sync>;
 
-/// Communicators of some of the ranks, by the division of the ranks. They last as long as the communicator that they
-/// were split from, so each division is split once.
+/// Communicators of some of the ranks, by the division of the ranks. They last as long as the communicator
+/// that they were split from, so each division is split once.
 #[derive(Default)]
 pub(super) struct SubComms(Mutex<HashMap<Vec<usize>, SharedComm>>);
 
 impl SubComms {
-    /// Returns the communicator of the ranks with the color of this one. `colors` is the same on all ranks. Collective.
+    /// Returns the communicator of the ranks with the color of this one. `colors` is the same on all ranks.
+    /// Collective.
     pub(super) fn split(&self, comm: &dyn Communicator, colors: &[usize], step: &str) -> Result<SharedComm> {
         let known = lock(&self.0).get(colors).cloned();
         if let Some(known) = known {

@@ -15,8 +15,8 @@ use crate::sync::lock;
 use super::build_input::build_spec;
 use super::request::SignedRequest;
 
-/// Explains why the library of a request is, or is not, in the cache: compares it with the nearest entry of the same
-/// name, component by component. Builds nothing.
+/// Explains why the library of a request is, or is not, in the cache: compares it with the nearest entry of
+/// the same name, component by component. Builds nothing.
 ///
 /// # Errors
 /// `Kind::Cache` if the cache cannot be read.
@@ -57,8 +57,8 @@ const MAX_NAMED: usize = 100;
 pub(super) struct FrozenMisses(Mutex<BTreeSet<String>>);
 
 impl FrozenMisses {
-    /// Notes a miss in a frozen cache. The error says what is missing, why, and what was missing before in this
-    /// process. Only ranks whose error is reported `explain` it, because that reads the cache.
+    /// Notes a miss in a frozen cache. The error says what is missing, why, and what was missing before in
+    /// this process. Only ranks whose error is reported `explain` it, because that reads the cache.
     pub(super) fn error(&self, signed: &SignedRequest<'_>, cache: &Cache, explains: bool) -> Error {
         let others: Vec<String> = {
             let mut missing = lock(&self.0);

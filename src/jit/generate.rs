@@ -16,7 +16,8 @@ use super::request::SignedRequest;
 /// Calls the generate callback. Also returns what calls within it did. Each dependency is returned once.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] if there is no callback, [`Kind::Internal`] if it panics, otherwise [`Kind::Generate`].
+/// [`Kind::InvalidArgument`] if there is no callback, [`Kind::Internal`] if it panics, otherwise
+/// [`Kind::Generate`].
 pub(super) fn generate(
     signed: &SignedRequest<'_>,
     cache: &Cache,
@@ -44,7 +45,8 @@ pub(super) fn generate(
     let Err(code) = result? else {
         if nested.pending > 0 {
             let text = format!(
-                "the generate callback for {signature} has started {} builds that it has not finished: within it call \
+                "the generate callback for {signature} has started {} builds that it has not finished: \
+                 within it call \
                  dijitso_jit_finish or dijitso_pending_free for each dijitso_jit_start",
                 nested.pending
             );

@@ -20,10 +20,11 @@ use super::library::Library;
 
 /// The libraries of earlier calls, by name and parameters. An entry never changes.
 ///
-/// A lookup mostly neither locks, nor allocates, nor writes anything that other threads read: each thread has a small
-/// table of its last hits.
+/// A lookup mostly neither locks, nor allocates, nor writes anything that other threads read: each thread has
+/// a small table of its last hits.
 pub(crate) struct HitCache {
-    /// Unique in the process, also after the cache is dropped: it marks the hits of this cache in the tables of threads.
+    /// Unique in the process, also after the cache is dropped: it marks the hits of this cache in the tables
+    /// of threads.
     id: u64,
     by_params: RwLock<HashMap<Digest32, ByName>>,
 }
@@ -124,8 +125,8 @@ impl Versions {
     }
 }
 
-/// Borrows the path as bytes, which are hashed ten times faster than its components. All paths come from `Layout`, so
-/// the same path always has the same bytes.
+/// Borrows the path as bytes, which are hashed ten times faster than its components. All paths come from
+/// `Layout`, so the same path always has the same bytes.
 impl Borrow<OsStr> for Versions {
     fn borrow(&self) -> &OsStr {
         self.0.first().map_or(OsStr::new(""), |(_, library)| library.path().as_os_str())

@@ -1,11 +1,11 @@
 //! Groups of ranks that need the same library, because the compiler builds the same code on their hosts.
 //!
-//! Flags such as `-march=native` give different code on different processors, so ranks on different kinds of hosts need
-//! libraries with different signatures. The reduction that begins every call finds out whether there are different
-//! kinds: if all hosts are alike, as they mostly are, this costs nothing.
+//! Flags such as `-march=native` give different code on different processors, so ranks on different kinds of
+//! hosts need libraries with different signatures. The reduction that begins every call finds out whether
+//! there are different kinds: if all hosts are alike, as they mostly are, this costs nothing.
 //!
-//! If they are not, one rank of each kind asks its compiler what the flags stand for. Kinds with the same answer are
-//! one group. A group has one signature, and a communicator of its own while its ranks build.
+//! If they are not, one rank of each kind asks its compiler what the flags stand for. Kinds with the same
+//! answer are one group. A group has one signature, and a communicator of its own while its ranks build.
 
 #![forbid(unsafe_code)]
 
@@ -67,8 +67,8 @@ impl IsaGroup {
         Self { toolchain, sub_comm: None }
     }
 
-    /// For each rank of the group, the lowest rank of the group that shares its directory; both are numbered within the
-    /// group. `of_all` is the same for all ranks.
+    /// For each rank of the group, the lowest rank of the group that shares its directory; both are numbered
+    /// within the group. `of_all` is the same for all ranks.
     pub(super) fn leaders(&self, of_all: &[usize]) -> Vec<usize> {
         self.sub_comm.as_ref().map_or_else(|| of_all.to_vec(), |sub_comm| restrict(of_all, &sub_comm.members))
     }
@@ -170,7 +170,8 @@ impl IsaGroups {
         Ok(group)
     }
 
-    /// Returns the communicator of this rank's group. `groups` names the group of each rank by its lowest rank.
+    /// Returns the communicator of this rank's group. `groups` names the group of each rank by its lowest
+    /// rank.
     fn sub_comm(&self, comm: &dyn Communicator, groups: &[usize]) -> Result<SubComm> {
         let rank = comm.rank();
         let sub_comm = self.sub_comms.split(
@@ -289,8 +290,9 @@ mod tests {
         (all_same(alike), groups.try_into().unwrap())
     }
 
-    /// Makes one call on ranks of these kinds; the compiler of each kind gives one of `answers`. Returns the members of
-    /// the group (empty if all) and its answer, how often this rank was asked, and the number of collectives.
+    /// Makes one call on ranks of these kinds; the compiler of each kind gives one of `answers`. Returns the
+    /// members of the group (empty if all) and its answer, how often this rank was asked, and the number of
+    /// collectives.
     fn group(
         comm: &crate::parallel::threads::ThreadComm,
         groups: &IsaGroups,
@@ -404,8 +406,8 @@ mod tests {
         assert!(results.iter().all(|error| *error == results[0] && error.rank() == 1), "{results:?}");
     }
 
-    /// Defect C21 of the original: communicators were made and never freed. Here they live as long as the host's, so
-    /// there must not be one more with each call.
+    /// Defect C21 of the original: communicators were made and never freed. Here they live as long as the
+    /// host's, so there must not be one more with each call.
     #[test]
     fn c21_a_division_is_split_once() {
         let reused = run(4, |comm| {

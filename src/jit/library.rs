@@ -77,7 +77,8 @@ pub(super) fn provenance(path: &Path) -> String {
     let by_text = if record.text.is_some() {
         ""
     } else {
-        "; if generate returns something else by now, remove the entry (dijitso clean), call it otherwise, use \
+        "; if generate returns something else by now, remove the entry (dijitso clean), call it otherwise, \
+         use \
          dijitso_jit_source, or set cache.check_source = rebuild"
     };
     format!(
@@ -126,8 +127,9 @@ impl Library {
         &self.data.path
     }
 
-    /// Returns a value that the caller keeps with this library; `make` makes it at the first call. It lives as long as
-    /// the process, because libraries are never unloaded. `None` if a value of another type is kept already.
+    /// Returns a value that the caller keeps with this library; `make` makes it at the first call. It lives
+    /// as long as the process, because libraries are never unloaded. `None` if a value of another type is
+    /// kept already.
     pub fn kept<T: Any + Send + Sync>(&self, make: impl FnOnce(&Self) -> T) -> Option<&'static T> {
         self.data.kept.get_or_init(|| Box::leak(Box::new(make(self)))).downcast_ref()
     }

@@ -1,10 +1,10 @@
-//! Loading: in place if only this user and root can rename the path; otherwise from private copies of the verified
-//! bytes.
+//! Loading: in place if only this user and root can rename the path; otherwise from private copies of the
+//! verified bytes.
 //!
-//! A process loads a library once, so that its static variables exist once. The dynamic loader identifies libraries by
-//! their files. If two libraries are loaded from copies and linked to a third, the folder of the second has a link to
-//! the copy of the third that the first has loaded. That file has no name any more; an open descriptor keeps it
-//! reachable.
+//! A process loads a library once, so that its static variables exist once. The dynamic loader identifies
+//! libraries by their files. If two libraries are loaded from copies and linked to a third, the folder of the
+//! second has a link to the copy of the third that the first has loaded. That file has no name any more; an
+//! open descriptor keeps it reachable.
 
 #![forbid(unsafe_code)]
 
@@ -34,14 +34,15 @@ pub(super) type LoadResult = std::result::Result<Library, LoadRefusal>;
 pub(super) struct Libraries {
     pub(super) loader: Arc<dyn Loader>,
     loaded: LoadedLibraries,
-    /// Files of libraries that are or will be loaded from somewhere else than a cache, by path in the cache and digest.
+    /// Files of libraries that are or will be loaded from somewhere else than a cache, by path in the cache
+    /// and digest.
     copies: Mutex<HashMap<(PathBuf, Digest32), File>>,
 }
 
 /// The place that libraries are loaded from.
 pub(super) enum LoadFrom {
-    /// The directory of libraries, by its path without links: others who can change a link on the declared path change
-    /// nothing between verification and loading.
+    /// The directory of libraries, by its path without links: others who can change a link on the declared
+    /// path change nothing between verification and loading.
     Cache(PathBuf),
     /// Private copies, for this reason.
     Copies(String),
@@ -84,7 +85,8 @@ impl Libraries {
 
     /// Decides from where libraries that have been looked up are loaded.
     fn choose_place(&self, cache: &Cache, order: &[VerifiedLib], lib_dir: PathTrust) -> Result<LoadFrom> {
-        // The dynamic loader identifies libraries by path: for one that was built again it would return the old one.
+        // The dynamic loader identifies libraries by path: for one that was built again it would return the
+        // old one.
         let is_replaced = |lib: &&VerifiedLib| {
             self.loaded.has(&cache.layout().lib(&lib.signature)) && self.get(cache, lib).is_none()
         };
@@ -122,7 +124,8 @@ impl Libraries {
         })
     }
 
-    /// Loads from the files in `folder` what has not been loaded before. `explain` adds to the error of the loader.
+    /// Loads from the files in `folder` what has not been loaded before. `explain` adds to the error of the
+    /// loader.
     pub(super) fn load_each(
         &self,
         cache: &Cache,
@@ -193,7 +196,8 @@ impl Libraries {
         let places = cache.layout().staging_places();
         let private = fsutil::staging_dir(&places).map_err(|error| {
             Error::io("cannot make a private folder in", &places[0], &error).context(&format!(
-                "{signature} has to be loaded from a private copy, because {why}; set cache.temp_dir_root or TMPDIR to \
+                "{signature} has to be loaded from a private copy, because {why}; set cache.temp_dir_root \
+                 or TMPDIR to \
                  a directory of yours that no other user can rename"
             ))
         })?;
@@ -235,8 +239,8 @@ impl Libraries {
         Ok(())
     }
 
-    /// Registers the files of libraries that are about to be loaded. Returns false and registers none if one of the
-    /// libraries has been loaded before from another file.
+    /// Registers the files of libraries that are about to be loaded. Returns false and registers none if one
+    /// of the libraries has been loaded before from another file.
     pub(super) fn register_copies(&self, cache: &Cache, order: &[VerifiedLib], files: Vec<File>) -> bool {
         let keys: Vec<_> = order.iter().map(|lib| (cache.layout().lib(&lib.signature), lib.digest)).collect();
         // Locked until all are registered: two threads must not load from one file each.
@@ -249,8 +253,8 @@ impl Libraries {
         true
     }
 
-    /// Puts a library into `folder`: a link to the file that it has been or is being loaded from; otherwise `make` puts
-    /// a file there.
+    /// Puts a library into `folder`: a link to the file that it has been or is being loaded from; otherwise
+    /// `make` puts a file there.
     pub(super) fn materialize(
         &self,
         cache: &Cache,
@@ -301,8 +305,8 @@ fn link(path: &Path, target: &Path, file: &File) -> bool {
     same
 }
 
-/// Returns how many copies may be kept open: the host program needs descriptors, too. A library whose copy is not kept
-/// open gets a second copy if it is needed again.
+/// Returns how many copies may be kept open: the host program needs descriptors, too. A library whose copy is
+/// not kept open gets a second copy if it is needed again.
 fn max_open_copies() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     limit.map_or(usize::MAX, |limit| usize::try_from(limit / 4).unwrap_or(usize::MAX))

@@ -21,7 +21,8 @@ use super::request::{Request, SignedRequest};
 use super::session::Session;
 use super::transport::{publish_received, send};
 
-/// Gives `take` the library of a memory hit; `None` within a `generate` callback. Neither locks nor allocates.
+/// Gives `take` the library of a memory hit; `None` within a `generate` callback. Neither locks nor
+/// allocates.
 pub(super) fn memory_hit<T>(
     session: &Session,
     name: &[u8],
@@ -74,8 +75,8 @@ pub(super) struct LocalCall<'a> {
 }
 
 impl<'a> LocalCall<'a> {
-    /// Signs a request and looks it up. If it is missing and this process `builds` it, the compiler is looked at anew: a
-    /// library must be signed with the compiler that builds it.
+    /// Signs a request and looks it up. If it is missing and this process `builds` it, the compiler is looked
+    /// at anew: a library must be signed with the compiler that builds it.
     pub(super) fn look_up(
         session: &'a Session,
         request: Request<'a>,
@@ -96,8 +97,8 @@ impl<'a> LocalCall<'a> {
         Ok((Self { session, signed: again, cache }, found))
     }
 
-    /// The same within `generate`. The parent links to the library and sends it on, so it must be whole on disk: a
-    /// library in memory is not enough.
+    /// The same within `generate`. The parent links to the library and sends it on, so it must be whole on
+    /// disk: a library in memory is not enough.
     fn look_up_nested(session: &'a Session, request: Request<'a>) -> Result<(Self, Option<VerifiedEntry>)> {
         Self::look_up(session, request, Verify::ForLink, false).inspect_err(|error| {
             let root = nested::effective_dir(&request.params.cache.cache_dir);
@@ -157,8 +158,8 @@ impl<'a> LocalCall<'a> {
         callbacks.generate.is_some() && !self.signed.request.params.cache.frozen
     }
 
-    /// Loads what was found; on a miss plays the role of this process first. Sets `evicted` if it fails because
-    /// something was there and is gone.
+    /// Loads what was found; on a miss plays the role of this process first. Sets `evicted` if it fails
+    /// because something was there and is gone.
     fn load_or_build(
         &self,
         found: Option<VerifiedEntry>,
@@ -217,7 +218,8 @@ impl<'a> LocalCall<'a> {
         let order = find(cache, signature, Verify::ForLoad)?.ok_or_else(|| {
             *evicted = true;
             let text = format!(
-                "after waiting, {signature} is not in {}: its builder failed, or does not share this directory",
+                "after waiting, {signature} is not in {}: its builder failed, or does not share this \
+                 directory",
                 cache.layout().root().display()
             );
             Error::new(Kind::Cache, text)
@@ -276,8 +278,8 @@ impl<'a> LocalCall<'a> {
     }
 }
 
-/// Plays the role of a process that failed before it knew whether the library is there, so that other processes do not
-/// wait for it. Returns the error.
+/// Plays the role of a process that failed before it knew whether the library is there, so that other
+/// processes do not wait for it. Returns the error.
 pub(super) fn run_failure_callbacks(error: Error, callbacks: &mut Callbacks<'_>) -> Error {
     let played = if callbacks.generate.is_some() {
         callbacks.send(&Closure::failure(&error))

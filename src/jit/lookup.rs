@@ -12,8 +12,8 @@ pub(super) const MAX_LOOKUPS: usize = 3;
 
 /// Returns the verified entry of a signature; `None` also if the entry is damaged.
 ///
-/// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that does not
-/// show everything yet, a whole entry may look damaged.
+/// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that
+/// does not show everything yet, a whole entry may look damaged.
 pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
     match cache.lookup(signature, verify)? {
         Lookup::Hit(entry) => Ok(Some(entry)),
@@ -43,7 +43,8 @@ pub(super) fn first_removed(cache: &Cache, signatures: &[String]) -> Option<Stri
 /// The error of an entry that was built or found during a call, and is gone when it is needed.
 pub(super) fn removed_error(signature: &str, cache: &Cache) -> Error {
     let text = format!(
-        "another program has removed {} during this call (dijitso clean, dijitso gc, rm), and again after it was \
+        "another program has removed {} during this call (dijitso clean, dijitso gc, rm), and again after \
+         it was \
          built anew: call again when that program has ended, or use a cache directory of your own \
          (DIJITSO_CACHE_DIR)",
         cache.layout().lib(signature).display()

@@ -1,8 +1,8 @@
 //! Just-in-time building: from a name and a callback to a loaded library.
 //!
-//! [`Session`] has the calls. `ranks` runs those on a communicator, as a fixed list of agreed steps; `local` those
-//! without one. Both end in `build_step` on a builder. `pending` runs either in two parts, between which other calls can
-//! be started. Files import downwards only: shared types are below, executors above.
+//! [`Session`] has the calls. `ranks` runs those on a communicator, as a fixed list of agreed steps; `local`
+//! those without one. Both end in `build_step` on a builder. `pending` runs either in two parts, between
+//! which other calls can be started. Files import downwards only: shared types are below, executors above.
 
 #![forbid(unsafe_code)]
 
@@ -57,8 +57,8 @@ pub use session::Session;
 
 /// Calls without a communicator.
 impl Session {
-    /// Gives `take` the library that an earlier call has returned; `None` within a `generate` callback. Neither locks
-    /// nor allocates.
+    /// Gives `take` the library that an earlier call has returned; `None` within a `generate` callback.
+    /// Neither locks nor allocates.
     pub fn memory_hit<T>(
         &self,
         name: &[u8],
@@ -78,14 +78,14 @@ impl Session {
 
     /// Gets the library of a request. Communicates by the callbacks of the host alone, and only on a miss.
     ///
-    /// With `generate` this process is a builder, which also calls `send` if set; with `receive` a receiver; with
-    /// neither a waiter. All call `wait` if set before they load. A builder that fails still calls `send` and `wait`,
-    /// with a closure that carries its error, so that receivers report it.
+    /// With `generate` this process is a builder, which also calls `send` if set; with `receive` a receiver;
+    /// with neither a waiter. All call `wait` if set before they load. A builder that fails still calls
+    /// `send` and `wait`, with a closure that carries its error, so that receivers report it.
     ///
     /// Within a `generate` callback the call is local to the builder: only `generate` is used.
     ///
-    /// An error in place of the request (say, parameters that could not be read) is a failure like any other: this
-    /// process plays the role that its callbacks give it, because other processes wait for it.
+    /// An error in place of the request (say, parameters that could not be read) is a failure like any other:
+    /// this process plays the role that its callbacks give it, because other processes wait for it.
     ///
     /// # Errors
     /// Any [`Kind`](crate::error::Kind).
@@ -93,18 +93,19 @@ impl Session {
         local::jit(self, request, callbacks)
     }
 
-    /// Starts a call: looks the library up, and on a miss calls `generate`, at once and on this thread, and leaves the
-    /// rest to other threads. Calls no other callback, unless it fails.
+    /// Starts a call: looks the library up, and on a miss calls `generate`, at once and on this thread, and
+    /// leaves the rest to other threads. Calls no other callback, unless it fails.
     ///
     /// # Errors
-    /// `Kind::InvalidArgument` for a bad name or bad callbacks, `Kind::Cache` if the cache cannot be read. Errors of
-    /// generating and compiling are returned by [`Session::finish`].
+    /// `Kind::InvalidArgument` for a bad name or bad callbacks, `Kind::Cache` if the cache cannot be read.
+    /// Errors of generating and compiling are returned by [`Session::finish`].
     pub fn start(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
         pending::start(self, request, callbacks)
     }
 
-    /// Finishes what [`Session::start`] has started, like [`Session::jit`]. The callbacks are those of the start. Calls
-    /// `generate` only if another program was to build and has failed, or if what was found has been removed.
+    /// Finishes what [`Session::start`] has started, like [`Session::jit`]. The callbacks are those of the
+    /// start. Calls `generate` only if another program was to build and has failed, or if what was found has
+    /// been removed.
     ///
     /// # Errors
     /// Any [`Kind`](crate::error::Kind).
@@ -115,8 +116,8 @@ impl Session {
 
 /// Calls on a communicator.
 impl Session {
-    /// Gives `take` the library that an earlier call on the communicator has returned. Neither communicates nor locks
-    /// nor allocates.
+    /// Gives `take` the library that an earlier call on the communicator has returned. Neither communicates
+    /// nor locks nor allocates.
     pub fn memory_hit_on<T>(
         &self,
         state: &CommState,
@@ -136,8 +137,8 @@ impl Session {
 
     /// Gets the library of a request on all ranks of `comm`. Collective, except for memory hits.
     ///
-    /// `request` and `callbacks` are those of this rank. An error in place of the request (say, parameters that could
-    /// not be read) is agreed on like any other.
+    /// `request` and `callbacks` are those of this rank. An error in place of the request (say, parameters
+    /// that could not be read) is agreed on like any other.
     ///
     /// # Errors
     /// Any [`Kind`](crate::error::Kind); the same on every rank.
@@ -154,8 +155,8 @@ impl Session {
     /// Starts a call on all ranks of `comm`; see [`Session::start`]. Collective, except for memory hits.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind) that a call has before it builds; the same on every rank. Errors of generating
-    /// and compiling are returned by [`Session::finish_on`].
+    /// Any [`Kind`](crate::error::Kind) that a call has before it builds; the same on every rank. Errors of
+    /// generating and compiling are returned by [`Session::finish_on`].
     pub fn start_on(
         &self,
         comm: &dyn Communicator,
@@ -166,8 +167,8 @@ impl Session {
         pending::start_on(self, comm, state, request, callbacks)
     }
 
-    /// Finishes what [`Session::start_on`] has started on the same communicator. Collective, except for memory hits of
-    /// the start.
+    /// Finishes what [`Session::start_on`] has started on the same communicator. Collective, except for
+    /// memory hits of the start.
     ///
     /// `arguments` is an error of this rank alone, say a bad argument, which is agreed on like any other.
     ///
@@ -198,13 +199,14 @@ impl Session {
     /// Loads an entry of the cache by its signature, and what it is linked to.
     ///
     /// # Errors
-    /// `Kind::InvalidArgument` for a bad signature, `Kind::Cache` if the entry is missing or damaged, `Kind::Load`.
+    /// `Kind::InvalidArgument` for a bad signature, `Kind::Cache` if the entry is missing or damaged,
+    /// `Kind::Load`.
     pub fn open(&self, params: &CacheParams, signature: &str) -> Result<Library> {
         query::open(self, params, signature)
     }
 
-    /// Returns the command that would build a library, in the folder of its source, linked to `dependencies` in the
-    /// cache. May ask the compiler what it is.
+    /// Returns the command that would build a library, in the folder of its source, linked to `dependencies`
+    /// in the cache. May ask the compiler what it is.
     ///
     /// # Errors
     /// `Kind::InvalidArgument` for a bad signature.
@@ -212,8 +214,9 @@ impl Session {
         query::command(self, params, signature, dependencies)
     }
 
-    /// Explains why the library of a request is, or is not, in the cache directory of its parameters: compares it with
-    /// the nearest entry of the same name, component by component. Communicates with no rank and builds nothing.
+    /// Explains why the library of a request is, or is not, in the cache directory of its parameters:
+    /// compares it with the nearest entry of the same name, component by component. Communicates with no rank
+    /// and builds nothing.
     ///
     /// # Errors
     /// `Kind::InvalidArgument` for a bad name, `Kind::Cache` if the cache cannot be read.
@@ -229,8 +232,8 @@ impl Session {
         write_all(|| self.counter.take());
     }
 
-    /// Writes the memory hits since the last event, if there are any. Events write them, too; a host that is about to
-    /// end may call this for those after the last event.
+    /// Writes the memory hits since the last event, if there are any. Events write them, too; a host that is
+    /// about to end may call this for those after the last event.
     pub fn flush_counts(&self, cache: &Cache) {
         let hits = self.counter.take();
         if hits > 0 {

@@ -79,7 +79,8 @@ pub(super) fn current() -> u64 {
     FRAMES.with_borrow(|frames| frames.last().map_or(0, |frame| frame.number))
 }
 
-/// Returns when the ranks that wait for the innermost `generate` on this thread stop waiting; `None` is never.
+/// Returns when the ranks that wait for the innermost `generate` on this thread stop waiting; `None` is
+/// never.
 pub(super) fn deadline() -> Option<Instant> {
     FRAMES.with_borrow(|frames| frames.last().and_then(|frame| frame.deadline))
 }
@@ -99,8 +100,8 @@ pub fn is_nested() -> bool {
     FRAMES.with_borrow(|frames| !frames.is_empty())
 }
 
-/// Refuses to generate what this thread is generating already, which would not end, and more than [`MAX_DEPTH`] callbacks
-/// within each other. The same name with another signature is allowed.
+/// Refuses to generate what this thread is generating already, which would not end, and more than
+/// [`MAX_DEPTH`] callbacks within each other. The same name with another signature is allowed.
 ///
 /// # Errors
 /// [`Kind::Generate`]
@@ -195,8 +196,8 @@ pub(super) fn effective_dir(declared: &Path) -> PathBuf {
     })
 }
 
-/// Returns the toolchain of a parent with the same compiler, so that both signatures have the same answer, on whatever
-/// host the compiler was asked; and whether the flags that concern the processor are the same, too.
+/// Returns the toolchain of a parent with the same compiler, so that both signatures have the same answer, on
+/// whatever host the compiler was asked; and whether the flags that concern the processor are the same, too.
 pub(super) fn toolchain_of_parent(params: &BuildParams) -> Option<(Toolchain, bool)> {
     FRAMES.with_borrow(|frames| {
         let same = |frame: &Frame| frame.toolchain.clone().filter(|known| known.compiler == params.compiler);
@@ -205,8 +206,8 @@ pub(super) fn toolchain_of_parent(params: &BuildParams) -> Option<(Toolchain, bo
     })
 }
 
-/// Notes the result of a nested call. A library in another cache, or with another file name, cannot travel with the
-/// parent.
+/// Notes the result of a nested call. A library in another cache, or with another file name, cannot travel
+/// with the parent.
 pub(super) fn note(layout: &Layout, result: Result<&str, &Error>) {
     FRAMES.with_borrow_mut(|frames| {
         let Some(frame) = frames.last_mut() else { return };

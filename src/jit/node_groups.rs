@@ -37,8 +37,8 @@ impl NodeGroups {
         self.groups.votes(&params.cache.cache_dir)
     }
 
-    /// Returns the ranks by hosts; `None` if every rank is alone. `votes` are the reduced ones. Collective if the ranks
-    /// do not know the same groups.
+    /// Returns the ranks by hosts; `None` if every rank is alone. `votes` are the reduced ones. Collective if
+    /// the ranks do not know the same groups.
     pub(super) fn get(
         &self,
         comm: &dyn Communicator,
@@ -66,8 +66,8 @@ impl NodeGroups {
     }
 }
 
-/// Returns whether the leaders of the hosts read the cache for the others, as far as this rank is concerned; rank 0
-/// decides. With strategy "process" each rank has a directory of its own.
+/// Returns whether the leaders of the hosts read the cache for the others, as far as this rank is concerned;
+/// rank 0 decides. With strategy "process" each rank has a directory of its own.
 pub(super) fn wants_staging(params: &Resolved) -> bool {
     if params.buildon == BuildOn::Process || !params.cache.load {
         return false;
@@ -85,8 +85,8 @@ pub(super) fn wants_staging(params: &Resolved) -> bool {
 /// Bytes of [`visibility_key`].
 const VISIBILITY_KEY_SIZE: usize = 16;
 
-/// Returns a key that two ranks have in common if and only if a path is the same file to both, and both may use it: a
-/// digest of machine, user, mount namespace, root directory and the path of the cache directory.
+/// Returns a key that two ranks have in common if and only if a path is the same file to both, and both may
+/// use it: a digest of machine, user, mount namespace, root directory and the path of the cache directory.
 fn visibility_key(machine: u64, dir: &Path) -> [u8; VISIBILITY_KEY_SIZE] {
     let id = |path: &str| FileId::of(Path::new(path)).unwrap_or_default();
     let mut writer = Writer::new(b"visibility");

@@ -1,14 +1,14 @@
-//! Node-local staging: on a network disk one rank of each host reads the cache, and the others load what it has staged
-//! in the memory or on the disk of the host.
+//! Node-local staging: on a network disk one rank of each host reads the cache, and the others load what it
+//! has staged in the memory or on the disk of the host.
 //!
-//! A shared file system is slowest when a thousand ranks open, read and verify the same files. So the lowest rank of
-//! each host and cache directory is the leader. It looks up, reads and verifies, puts the libraries into a private
-//! folder that only this user can enter, and tells the followers what is in it. They check that they see the same files
-//! (device and inode) and load them. When all ranks have loaded, which the call agrees on anyway, the folder is removed;
-//! the libraries stay loaded.
+//! A shared file system is slowest when a thousand ranks open, read and verify the same files. So the lowest
+//! rank of each host and cache directory is the leader. It looks up, reads and verifies, puts the libraries
+//! into a private folder that only this user can enter, and tells the followers what is in it. They check
+//! that they see the same files (device and inode) and load them. When all ranks have loaded, which the call
+//! agrees on anyway, the folder is removed; the libraries stay loaded.
 //!
-//! Rank 0 decides whether this is done, which costs no message of its own. On a host without a place or room for it all
-//! ranks read the cache; so does a rank that does not see the files.
+//! Rank 0 decides whether this is done, which costs no message of its own. On a host without a place or room
+//! for it all ranks read the cache; so does a rank that does not see the files.
 
 #![forbid(unsafe_code)]
 
@@ -108,8 +108,8 @@ impl Found {
         }
     }
 
-    /// Tells the followers of this host what their leader has found. Collective for the ranks of a host, whatever their
-    /// results.
+    /// Tells the followers of this host what their leader has found. Collective for the ranks of a host,
+    /// whatever their results.
     ///
     /// # Errors
     /// The error of this rank, or `Kind::Mpi` if communication fails.
@@ -132,8 +132,8 @@ impl Found {
         }
     }
 
-    /// Loads what was found; `None` if nothing was. The library has the `origin`, if it is given; otherwise that of a
-    /// hit.
+    /// Loads what was found; `None` if nothing was. The library has the `origin`, if it is given; otherwise
+    /// that of a hit.
     pub(super) fn load(
         &self,
         libraries: &Libraries,
@@ -252,8 +252,8 @@ impl StagedSet {
         })
     }
 
-    /// Makes a folder for this rank within the staged one: with links to what has been loaded before, and hard links to
-    /// the rest.
+    /// Makes a folder for this rank within the staged one: with links to what has been loaded before, and
+    /// hard links to the rest.
     fn folder_of_rank(&self, libraries: &Libraries, rank: usize, cache: &Cache) -> Result<PathBuf> {
         let folder = self.folder.join(format!("rank-{rank}"));
         DirBuilder::new()
@@ -302,8 +302,8 @@ fn stage(session: &Session, cache: &Cache, signature: &str, found: &[VerifiedLib
     Err(Error::new(Kind::Cache, text))
 }
 
-/// Returns the places for staging in order of preference: `cache.node_stage_dir` alone if it is set; otherwise places
-/// in the memory or on a disk of this host.
+/// Returns the places for staging in order of preference: `cache.node_stage_dir` alone if it is set;
+/// otherwise places in the memory or on a disk of this host.
 fn stage_places(cache: &Cache) -> Vec<PathBuf> {
     let params = cache.layout().params();
     if let StageDir::At(dir) = &params.node_stage_dir {

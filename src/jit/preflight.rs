@@ -108,12 +108,12 @@ pub(super) struct SameCall<'a> {
     pub(super) domains: [u64; 2],
 }
 
-/// Step 1: checks that no rank has an error and that all ranks make the same call. One reduction, which also carries
-/// the votes on what the ranks know of each other.
+/// Step 1: checks that no rank has an error and that all ranks make the same call. One reduction, which also
+/// carries the votes on what the ranks know of each other.
 ///
 /// # Errors
-/// The same on every rank: the error of `request`, [`Kind::InvalidArgument`] for a bad name or bad callbacks, or
-/// [`Kind::RanksDisagree`].
+/// The same on every rank: the error of `request`, [`Kind::InvalidArgument`] for a bad name or bad callbacks,
+/// or [`Kind::RanksDisagree`].
 pub(super) fn check_same_call<'a>(
     comm: &dyn Communicator,
     state: &CommState,
@@ -174,7 +174,8 @@ fn explain_difference(comm: &dyn Communicator, request: &Request<'_>, own: &[u8]
     let count = calls.iter().filter(|call| **call != calls[0]).count();
     let verb = if count == 1 { "rank differs" } else { "ranks differ" };
     let text = format!(
-        "the {} ranks of the communicator do not make the same call: {difference} ({count} {verb} from rank 0)",
+        "the {} ranks of the communicator do not make the same call: {difference} ({count} {verb} from rank \
+         0)",
         calls.len()
     );
     Ok(Error::new(Kind::RanksDisagree, text))
@@ -233,7 +234,8 @@ impl CallSummary {
         }
         if self.number != other.number {
             return Some(format!(
-                "rank 0 finishes the build of \"{name}\", rank {other_rank} that of \"{other_name}\" (start {} and \
+                "rank 0 finishes the build of \"{name}\", rank {other_rank} that of \"{other_name}\" (start \
+                 {} and \
                  start {} on this communicator)",
                 self.number, other.number
             ));
@@ -248,7 +250,8 @@ impl CallSummary {
             let gives = |call: &Self| if call.text.is_empty() { "gives no text" } else { "gives a text" };
             return Some(if self.text.is_empty() == other.text.is_empty() {
                 format!(
-                    "for \"{name}\" rank 0 and rank {other_rank} give different texts (code, header or dependencies)"
+                    "for \"{name}\" rank 0 and rank {other_rank} give different texts (code, header or \
+                     dependencies)"
                 )
             } else {
                 format!("for \"{name}\" rank 0 {}, rank {other_rank} {}", gives(self), gives(other))

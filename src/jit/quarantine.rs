@@ -11,8 +11,8 @@ use super::call::Call;
 use super::lookup::find;
 use super::refusal::LoadRefusal;
 
-/// Quarantines on all ranks what was refused on some; `refusal` is that of this rank. Fails with the refusal unless the
-/// entry is built again (`rebuild`). Collective.
+/// Quarantines on all ranks what was refused on some; `refusal` is that of this rank. Fails with the refusal
+/// unless the entry is built again (`rebuild`). Collective.
 pub(super) fn quarantine(
     call: &Call<'_>,
     signature: &str,

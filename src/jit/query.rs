@@ -69,8 +69,8 @@ fn cache_of(params: &CacheParams, signature: &str) -> Result<Cache> {
 /// Reads an entry with its transitive dependency closure, as the bytes that a builder sends.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] for a bad signature; [`Kind::Cache`] if the entry is missing, damaged, or does not fit into
-/// memory.
+/// [`Kind::InvalidArgument`] for a bad signature; [`Kind::Cache`] if the entry is missing, damaged, or does
+/// not fit into memory.
 pub fn read_binary(params: &CacheParams, signature: &str) -> Result<Vec<u8>> {
     cache_of(params, signature)?.pack(signature)
 }
@@ -78,8 +78,8 @@ pub fn read_binary(params: &CacheParams, signature: &str) -> Result<Vec<u8>> {
 /// Publishes the bytes of [`read_binary`] in another cache.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] for a bad signature; [`Kind::Cache`] if the bytes are damaged, contain another library, or
-/// cannot be written; the error of the builder if they contain that.
+/// [`Kind::InvalidArgument`] for a bad signature; [`Kind::Cache`] if the bytes are damaged, contain another
+/// library, or cannot be written; the error of the builder if they contain that.
 pub fn write_binary(params: &CacheParams, signature: &str, closure: &[u8]) -> Result<()> {
     let cache = cache_of(params, signature)?;
     publish_received(closure, signature, &cache).map_err(|error| match error.kind() {

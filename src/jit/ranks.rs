@@ -1,6 +1,7 @@
 //! Calls on a communicator: a fixed sequence of agreed steps.
 //!
-//! Every function here that takes a call is collective, and what comes next depends only on values that all ranks share.
+//! Every function here that takes a call is collective, and what comes next depends only on values that all
+//! ranks share.
 
 #![forbid(unsafe_code)]
 
@@ -85,8 +86,8 @@ pub(super) fn jit_on(
     serve(&mut call, &signed, &cache, None, callbacks)
 }
 
-/// Returns the library, loaded on all ranks. If a start has found it missing, `started` is who builds and what this
-/// rank has started.
+/// Returns the library, loaded on all ranks. If a start has found it missing, `started` is who builds and
+/// what this rank has started.
 pub(super) fn serve(
     call: &mut Call<'_>,
     signed: &SignedRequest<'_>,
@@ -137,8 +138,8 @@ pub(super) fn all_have(call: &Call<'_>, signature: &str, cache: &Cache) -> Resul
     Ok(all_hit == [1])
 }
 
-/// Step 4: all ranks look the library up, and those that find it load it. `origin` is given if it was built in this
-/// call.
+/// Step 4: all ranks look the library up, and those that find it load it. `origin` is given if it was built
+/// in this call.
 ///
 /// One agreement for both: it is all that a call takes if every rank finds the library.
 fn attempt(
@@ -203,7 +204,8 @@ fn note_hit(call: &Call<'_>, cache: &Cache, order: &[VerifiedLib], origin: Origi
     }
 }
 
-/// Steps 5 to 7: roles, building, transport. Each group builds and transports for itself, and all groups wait together.
+/// Steps 5 to 7: roles, building, transport. Each group builds and transports for itself, and all groups wait
+/// together.
 fn miss(
     call: &Call<'_>,
     signed: &SignedRequest<'_>,
@@ -231,7 +233,8 @@ fn miss(
     }
 }
 
-/// Step 5: assigns roles. With a `turn`, the builds of a directory are assigned in turn to the ranks that share it.
+/// Step 5: assigns roles. With a `turn`, the builds of a directory are assigned in turn to the ranks that
+/// share it.
 pub(super) fn assign_roles(
     call: &Call<'_>,
     signed: &SignedRequest<'_>,

@@ -1,9 +1,9 @@
 //! Libraries that the dynamic loader refuses.
 //!
-//! A refusal is the fault of an entry if the loader refuses the file in a process of its own, too: a symbol or library
-//! is missing, a version is not there, the file is damaged. Otherwise it is the fault of this process: it has no
-//! memory, mappings or thread-local storage left, or may not run files of that disk. Then the call fails, and the
-//! entry stays for others.
+//! A refusal is the fault of an entry if the loader refuses the file in a process of its own, too: a symbol
+//! or library is missing, a version is not there, the file is damaged. Otherwise it is the fault of this
+//! process: it has no memory, mappings or thread-local storage left, or may not run files of that disk. Then
+//! the call fails, and the entry stays for others.
 
 #![forbid(unsafe_code)]
 
@@ -33,8 +33,8 @@ impl From<LoadRefusal> for Error {
 }
 
 impl LoadRefusal {
-    /// Returns whether the ranks agree on quarantining the entry, and not on the error alone. What this call has built
-    /// (`fresh`) is quarantined if its builder cannot load it, even if other ranks can.
+    /// Returns whether the ranks agree on quarantining the entry, and not on the error alone. What this call
+    /// has built (`fresh`) is quarantined if its builder cannot load it, even if other ranks can.
     pub(super) fn needs_quarantine(&self, rebuilds: bool, fresh: bool) -> bool {
         self.error.kind() == Kind::Load && (fresh || (rebuilds && self.culprit.is_some()))
     }
@@ -47,8 +47,8 @@ impl LoadRefusal {
         self
     }
 
-    /// Quarantines the refused entry, unless another one has taken its place. Returns the refusal unless the entry is
-    /// built again (`rebuild`).
+    /// Quarantines the refused entry, unless another one has taken its place. Returns the refusal unless the
+    /// entry is built again (`rebuild`).
     ///
     /// # Errors
     /// [`Kind::Load`]: the refusal, also if the entry cannot be moved.

@@ -26,8 +26,8 @@ pub(super) struct SignedRequest<'a> {
 }
 
 impl SignedRequest<'_> {
-    /// Returns the execution context of the build. A call within `generate` has the deadline of the build that it is
-    /// for.
+    /// Returns the execution context of the build. A call within `generate` has the deadline of the build
+    /// that it is for.
     pub(super) fn context(&self) -> ExecContext {
         ExecContext::new(self.request.params.build.cores, nested::deadline())
     }

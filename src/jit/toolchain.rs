@@ -1,5 +1,5 @@
-//! The toolchains of a process: each compiler is asked at most once per cache what it is, and once more for each kind of
-//! processor what its native flags stand for.
+//! The toolchains of a process: each compiler is asked at most once per cache what it is, and once more for
+//! each kind of processor what its native flags stand for.
 
 #![forbid(unsafe_code)]
 
@@ -52,8 +52,8 @@ impl Toolchains {
         Ok(SignedRequest { request, signature, toolchain })
     }
 
-    /// Returns the toolchain of these parameters: from memory, from the cache, or by running the compiler. Never an
-    /// error, because a hit needs no compiler.
+    /// Returns the toolchain of these parameters: from memory, from the cache, or by running the compiler.
+    /// Never an error, because a hit needs no compiler.
     ///
     /// If there is no compiler, or the cache is frozen, it is what this cache last knew.
     pub(super) fn get(&self, params: &Resolved) -> Toolchain {
@@ -80,8 +80,8 @@ impl Toolchains {
         Toolchain { isa: found.isa, ..plain }
     }
 
-    /// Returns what memory or the cache has for the keys of `compiler`, otherwise the answer to `ask`, which is stored;
-    /// `absent` if there is no compiler and never was.
+    /// Returns what memory or the cache has for the keys of `compiler`, otherwise the answer to `ask`, which
+    /// is stored; `absent` if there is no compiler and never was.
     fn recall_or_ask(
         &self,
         params: &Resolved,
@@ -92,7 +92,8 @@ impl Toolchains {
         let cache = Cache::sharing(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
-        // A frozen cache builds nothing: the compiler is the one that built its entries, whatever is installed here.
+        // A frozen cache builds nothing: the compiler is the one that built its entries, whatever is
+        // installed here.
         if params.cache.frozen
             && let Some(found) = saved(&compiler.command_key)
         {

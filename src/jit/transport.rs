@@ -1,4 +1,5 @@
-//! Transport of what was built to the ranks that need it: over the communicator, or by the callbacks of the host.
+//! Transport of what was built to the ranks that need it: over the communicator, or by the callbacks of the
+//! host.
 
 #![forbid(unsafe_code)]
 
@@ -15,9 +16,9 @@ use super::callbacks::Callbacks;
 use super::library::Origin;
 use super::lookup::find;
 
-/// Distributes the transitive dependency closure from a rank that has it to the ranks that miss it, whose leaders
-/// publish it, and loads it. A rank whose directory does not show it even then (network disks may be late) loads it
-/// from the bytes. `found` is what this rank has found before. Collective.
+/// Distributes the transitive dependency closure from a rank that has it to the ranks that miss it, whose
+/// leaders publish it, and loads it. A rank whose directory does not show it even then (network disks may be
+/// late) loads it from the bytes. `found` is what this rank has found before. Collective.
 pub(super) fn distribute(
     call: &Call<'_>,
     signature: &str,
@@ -31,7 +32,8 @@ pub(super) fn distribute(
     let on_disk = call.gather_presence(signature, cache)?;
     let Some(source) = roles::source(&on_disk) else {
         let text = format!(
-            "{signature} was built and is gone from the disks of all ranks: another program removes entries from the \
+            "{signature} was built and is gone from the disks of all ranks: another program removes entries \
+             from the \
              cache"
         );
         return Err(Error::new(Kind::Cache, text));
@@ -60,7 +62,8 @@ pub(super) fn distribute(
         };
         let loaded = libraries.load(cache, &order, origin);
         match loaded.map_err(|refusal| refusal.blame_built(Some(origin), &order)) {
-            // With several groups it is an error: the others may have loaded theirs, and do not come to a quarantine.
+            // With several groups it is an error: the others may have loaded theirs, and do not come to a
+            // quarantine.
             Err(refusal)
                 if call.group.sub_comm.is_none() && refusal.needs_quarantine(call.rebuilds, true) =>
             {
@@ -85,8 +88,8 @@ pub(super) fn distribute(
     .map(LoadOutcome::Loaded)
 }
 
-/// Broadcasts the transitive dependency closure from `source`. Ranks that do not want it never hold all of it.
-/// Collective.
+/// Broadcasts the transitive dependency closure from `source`. Ranks that do not want it never hold all of
+/// it. Collective.
 fn broadcast_closure(
     call: &Call<'_>,
     signature: &str,
@@ -103,7 +106,8 @@ fn broadcast_closure(
     Ok(closure)
 }
 
-/// Sends the closure by the `send` callback. If it cannot be read, sends the error, because the receivers wait.
+/// Sends the closure by the `send` callback. If it cannot be read, sends the error, because the receivers
+/// wait.
 pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>) -> Result<()> {
     if callbacks.send.is_none() {
         return Ok(());
@@ -118,7 +122,8 @@ pub(super) fn send(signature: &str, cache: &Cache, callbacks: &mut Callbacks<'_>
     }
 }
 
-/// Decodes a received closure. Its digest tells that it is what was sent, not that the loader of this host can map it.
+/// Decodes a received closure. Its digest tells that it is what was sent, not that the loader of this host
+/// can map it.
 fn received_entries(closure: &[u8]) -> Result<Vec<EntryView<'_>>> {
     let entries = Closure::entries(closure)?;
     for entry in &entries {

@@ -116,7 +116,8 @@ pub fn timeout_error(rank_table: &RankTable, late: &[usize], waiting: &Waiting) 
     };
     let others = others(rank_table, &late[1..]);
     let text = format!(
-        "{subject}{others}: ranks in {what} have waited {seconds:.1} s and stop waiting (see parallel.timeout). Check \
+        "{subject}{others}: ranks in {what} have waited {seconds:.1} s and stop waiting (see \
+         parallel.timeout). Check \
          if it is stopped, dead or only slow; {after}"
     );
     let host = rank_table.get(*first).map_or_else(|| "an unknown host".to_owned(), |(_, host)| host);
@@ -147,8 +148,10 @@ pub fn slow_warning(rank_table: &RankTable, late: &[usize], waiting: &Waiting) -
 pub fn first_call_timeout(size: usize, call: &str, timeout: Duration) -> Error {
     let seconds = timeout.as_secs_f64();
     let text = format!(
-        "not all {size} ranks have made the first call on this communicator (\"{call}\") within {seconds:.1} s (see \
-         parallel.timeout); late ranks cannot be named before that. Every further call on this communicator fails at \
+        "not all {size} ranks have made the first call on this communicator (\"{call}\") within \
+         {seconds:.1} s (see \
+         parallel.timeout); late ranks cannot be named before that. Every further call on this communicator \
+         fails at \
          once"
     );
     Error::new(Kind::Timeout, text)
@@ -220,7 +223,8 @@ mod tests {
     #[test]
     fn the_warning_tells_compiling_ranks_from_missing_ones() {
         let text = slow_warning(&rank_table(4), &[0], &building());
-        let expected = "ranks have waited 2 s in step \"building\" of \"poisson\": rank 0 on node0 (process 1000) is \
+        let expected = "ranks have waited 2 s in step \"building\" of \"poisson\": rank 0 on node0 (process \
+             1000) is \
                      compiling \"poisson\"";
         assert_eq!(text, expected);
         let text = slow_warning(&rank_table(4), &[0, 3], &building());

@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn a_compiler_says_where_it_searches() {
-        let output = "Using built-in specs.\n  /not\nignoring nonexistent directory \"/usr/local/include/x\"\n\
+        let output = "Using built-in specs.\n  /not\nignoring nonexistent directory \
+             \"/usr/local/include/x\"\n\
                     ignoring duplicate directory \"/twice\"\n#include \"...\" search starts here:\n /quoted\n\
                     #include <...> search starts here:\n .\n /usr/include/c++/12\n /with blank\n\
                     End of search list.\n /after\n";

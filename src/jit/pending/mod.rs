@@ -1,11 +1,12 @@
-//! Pending calls: the source is generated at once, on the thread of the host, and compiled by other threads while the
-//! host starts more calls.
+//! Pending calls: the source is generated at once, on the thread of the host, and compiled by other threads
+//! while the host starts more calls.
 //!
-//! A call has two parts. The start looks the library up, and on a miss asks the host for the source and leaves the rest
-//! to the threads of the build pool. The finish is a whole call that finds its build done, or waits for it. So a finish
-//! has the same roles, transport, agreement and counts as a call.
+//! A call has two parts. The start looks the library up, and on a miss asks the host for the source and
+//! leaves the rest to the threads of the build pool. The finish is a whole call that finds its build done, or
+//! waits for it. So a finish has the same roles, transport, agreement and counts as a call.
 //!
-//! A start never waits for another program: if one builds the same, the finish waits for it, and builds if it fails.
+//! A start never waits for another program: if one builds the same, the finish waits for it, and builds if it
+//! fails.
 
 #![forbid(unsafe_code)]
 
@@ -86,11 +87,11 @@ impl Pending {
         self.params.timeout = Some(timeout);
     }
 
-    /// Takes the stage, if the call is finished in the place of its start: in the same process, and outside of any
-    /// `generate` or within the same one.
+    /// Takes the stage, if the call is finished in the place of its start: in the same process, and outside
+    /// of any `generate` or within the same one.
     fn take_stage(&mut self) -> Result<Stage> {
-        // Before anything is locked: when the process was forked, a thread that builds may have had the lock, and the
-        // child has no such thread to unlock it.
+        // Before anything is locked: when the process was forked, a thread that builds may have had the lock,
+        // and the child has no such thread to unlock it.
         if !self.creator.is_current() && !matches!(self.stage, Some(Stage::Known(_))) {
             let text = format!(
                 "the build of {} was started by process {}, of which this is a forked child: finish it there",
@@ -102,12 +103,14 @@ impl Pending {
             let name = &self.name;
             let text = if self.within == 0 {
                 format!(
-                    "the build of {name} was started outside of this generate callback and cannot be finished within \
+                    "the build of {name} was started outside of this generate callback and cannot be \
+                     finished within \
                      it: finish it before, or start another within"
                 )
             } else {
                 format!(
-                    "the build of {name} was started within a generate callback and has to be finished within the same \
+                    "the build of {name} was started within a generate callback and has to be finished \
+                     within the same \
                      one, on the same thread"
                 )
             };

@@ -1,8 +1,8 @@
 //! Starting and finishing on a communicator.
 //!
-//! Both parts begin with the same reduction as a whole call, so ranks that do different things find that out together.
-//! Between the `generate` callback of a rank and the end of its start there is no communication: while one rank
-//! generates, the others go on to their next start.
+//! Both parts begin with the same reduction as a whole call, so ranks that do different things find that out
+//! together. Between the `generate` callback of a rank and the end of its start there is no communication:
+//! while one rank generates, the others go on to their next start.
 
 #![forbid(unsafe_code)]
 

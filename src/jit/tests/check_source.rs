@@ -26,7 +26,8 @@ impl Generator {
     }
 }
 
-/// Makes a call of a new process on each rank. Returns its result, how often generate was asked, and the builds.
+/// Makes a call of a new process on each rank. Returns its result, how often generate was asked, and the
+/// builds.
 fn call(
     comm: &ThreadComm,
     setup: Setup<'_>,

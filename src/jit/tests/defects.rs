@@ -29,8 +29,8 @@ fn end(end: GenerateEnd, source: &mut Source, nested: impl FnOnce() -> i32) -> s
     }
 }
 
-/// Defect H8 of the original: an error that was no ordinary exception, or was on another rank than the root, was raised on
-/// that rank alone, and the others waited.
+/// Defect H8 of the original: an error that was no ordinary exception, or was on another rank than the root,
+/// was raised on that rank alone, and the others waited.
 #[test]
 fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
     for how in
@@ -84,7 +84,8 @@ fn h8_however_generate_ends_on_whichever_rank_all_return_the_same() {
     }
 }
 
-/// Defect H8, continued: a library that did not load on a rank other than the root was an error on that rank alone.
+/// Defect H8, continued: a library that did not load on a rank other than the root was an error on that rank
+/// alone.
 #[test]
 fn h8_a_rank_that_cannot_load_fails_all_whichever_it_is() {
     everywhere(|size, setup| {
@@ -120,8 +121,8 @@ fn h8_a_hit_takes_no_communication() {
     });
 }
 
-/// Defect W16 of the original: strategy "process" was documented to keep the ranks' directories apart, and refused
-/// ranks that share one.
+/// Defect W16 of the original: strategy "process" was documented to keep the ranks' directories apart, and
+/// refused ranks that share one.
 #[test]
 fn w16_strategy_process_gives_every_rank_a_directory_of_its_own() {
     for (size, dirs) in [(1, 1), (2, 1), (3, 1), (3, 2), (5, 2), (5, 5)] {

@@ -1,4 +1,5 @@
-//! Ranks on different kinds of hosts: each gets the library of its kind, also if different kinds share a directory.
+//! Ranks on different kinds of hosts: each gets the library of its kind, also if different kinds share a
+//! directory.
 
 use super::*;
 use std::collections::HashSet;
@@ -222,7 +223,8 @@ fn every_rank_gets_the_library_of_its_kind() {
     });
 }
 
-/// Hosts that are alike take as many collectives with native flags as without; known groups take none to find.
+/// Hosts that are alike take as many collectives with native flags as without; known groups take none to
+/// find.
 #[test]
 fn hosts_that_are_alike_pay_nothing() {
     for buildon in ["node", "root", "process"] {

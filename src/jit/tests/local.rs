@@ -15,8 +15,8 @@ fn code(_: GenerateRequest<'_>, source: &mut Source) -> std::result::Result<(), 
     Ok(())
 }
 
-/// Makes the call of a builder, then that of a receiver of what the builder has sent. Returns their results, and how often
-/// they waited.
+/// Makes the call of a builder, then that of a receiver of what the builder has sent. Returns their results,
+/// and how often they waited.
 fn send_and_receive(
     builder: &(Session, Params),
     receiver: &(Session, Params),
@@ -55,7 +55,8 @@ fn a_receiver_gets_what_the_builder_sends() {
     assert_eq!((origins, waits), (vec![Origin::Built, Origin::Received], 2));
 }
 
-/// Defects H1, H2 and W8 of the original: a builder that failed did not send, or sent something of another size.
+/// Defects H1, H2 and W8 of the original: a builder that failed did not send, or sent something of another
+/// size.
 #[test]
 fn h2_w8_a_builder_that_fails_sends_its_error_and_waits() {
     let (a, b) = (scratch(), scratch());

@@ -1,9 +1,10 @@
-//! The fault matrix: every combination of ranks, strategy, directories, state of one rank's cache, state of the other
-//! caches, and failure, with a compiler, a loader and a file system that fail on demand.
+//! The fault matrix: every combination of ranks, strategy, directories, state of one rank's cache, state of
+//! the other caches, and failure, with a compiler, a loader and a file system that fail on demand.
 //!
-//! In each case every rank returns, with the same status and the same message; afterwards each cache has whole entries
-//! or files that are not taken for entries; and the next call without a fault succeeds on all ranks. The time limit of
-//! the suite ends a case that hangs. The communicator reports ranks that meet in different collectives.
+//! In each case every rank returns, with the same status and the same message; afterwards each cache has
+//! whole entries or files that are not taken for entries; and the next call without a fault succeeds on all
+//! ranks. The time limit of the suite ends a case that hangs. The communicator reports ranks that meet in
+//! different collectives.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Condvar;

@@ -1,7 +1,7 @@
 //! Scenarios over ranks that are threads, with a fake compiler and a fake loader.
 //!
-//! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache directories. In each,
-//! all ranks have the same result, and the next call without a fault succeeds.
+//! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache
+//! directories. In each, all ranks have the same result, and the next call without a fault succeeds.
 
 mod check_source;
 mod counting;
@@ -241,7 +241,8 @@ fn cold_then_memory_then_warm() {
     });
 }
 
-/// Defects H1, H2 and W7 of the original: a failure on a builder left the others waiting, or without a library.
+/// Defects H1, H2 and W7 of the original: a failure on a builder left the others waiting, or without a
+/// library.
 #[test]
 fn h1_h2_w7_whatever_fails_all_ranks_say_the_same_and_can_go_on() {
     let faults = [
@@ -317,7 +318,8 @@ fn damage(cache: &Path, fault: EntryFault) {
     }
 }
 
-/// Defects H3, H4 and H5 of the original: ranks that hit did not take part, and those that missed waited for them.
+/// Defects H3, H4 and H5 of the original: ranks that hit did not take part, and those that missed waited for
+/// them.
 #[test]
 fn h3_h4_h5_a_damaged_entry_on_some_ranks_is_repaired_without_the_others() {
     use EntryFault::{Cut, DirectoryGone, Flipped, HeaderGone, Missing};

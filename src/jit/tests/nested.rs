@@ -206,8 +206,8 @@ fn a_nested_library_that_is_removed_before_its_finish_is_built_again() {
     }
 }
 
-/// If a nested library is removed before its parent is linked to it, `generate` is called once more; if it is removed
-/// again, all ranks have an error that says so.
+/// If a nested library is removed before its parent is linked to it, `generate` is called once more; if it is
+/// removed again, all ranks have an error that says so.
 #[test]
 fn a_nested_library_that_is_removed_before_its_use_is_built_again_once() {
     for style in [CallStyle::Jit, CallStyle::StartFinish] {

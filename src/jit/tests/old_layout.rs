@@ -1,4 +1,5 @@
-//! A cache that an older version has filled: every call is a miss and builds again; a frozen cache says why it does not.
+//! A cache that an older version has filled: every call is a miss and builds again; a frozen cache says why
+//! it does not.
 
 use super::frozen::{fill, frozen};
 use super::*;

@@ -309,7 +309,8 @@ mod without_communicator {
         assert!(compiler.max_running.load(Ordering::SeqCst) >= 2);
     }
 
-    /// If another program builds the library, the start does not wait. The finish waits, and builds if that one fails.
+    /// If another program builds the library, the start does not wait. The finish waits, and builds if that
+    /// one fails.
     #[test]
     fn a_build_of_another_program_is_awaited_by_the_finish() {
         program(&OverlapCompiler::new(1), |rank, params| {

@@ -35,7 +35,8 @@ fn the_message_names_key_values_and_ranks() {
                 rank.jit("form", Fault::None).map(drop)
             });
             let flags = format!(
-                "for \"form\" build.cxxflags is \"-shared -O2\" on rank 0 and \"-shared -O3\" on rank {bad}; environment and \
+                "for \"form\" build.cxxflags is \"-shared -O2\" on rank 0 and \"-shared -O3\" on rank \
+                 {bad}; environment and \
                  config files count"
             );
             assert_eq!(text, format!("{start}{flags}{end}"));

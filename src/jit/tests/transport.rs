@@ -238,8 +238,8 @@ fn bytes_are_loaded_if_a_directory_does_not_show_them() {
     });
 }
 
-/// The same in a whole call: the ranks share a directory, and when they have found out that they do, some read another
-/// one.
+/// The same in a whole call: the ranks share a directory, and when they have found out that they do, some
+/// read another one.
 #[test]
 fn ranks_whose_directory_does_not_show_the_entry_receive_it() {
     use std::os::unix::fs::symlink;

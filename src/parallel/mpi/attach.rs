@@ -117,7 +117,8 @@ pub(super) fn check_process() -> Result<()> {
         return Ok(());
     }
     let text = format!(
-        "communicators belong to process {owner}, of which this is a forked child: make this call there, or pass the null \
+        "communicators belong to process {owner}, of which this is a forked child: make this call there, or \
+         pass the null \
          communicator"
     );
     Err(Error::new(Kind::State, text))

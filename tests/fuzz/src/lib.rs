@@ -30,8 +30,8 @@ fn defaults() -> Params {
     Params::in_environment(&environment).expect("the defaults are good")
 }
 
-/// Checks that any parameters can be shown, that the shown values can be set again, and that the result is the same, down
-/// to the digests that signatures are made of.
+/// Checks that any parameters can be shown, that the shown values can be set again, and that the result is
+/// the same, down to the digests that signatures are made of.
 pub fn check_params(params: &Params) {
     let shown = params.to_json();
     let mut again = self::params();
@@ -89,8 +89,8 @@ pub fn blob_of(payload: &[u8]) -> Vec<u8> {
     blob
 }
 
-/// Returns an image with any `record` appended to it, and a correct digest. `length` replaces the length of the record
-/// in the footer.
+/// Returns an image with any `record` appended to it, and a correct digest. `length` replaces the length of
+/// the record in the footer.
 pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
     let mut file = b"\x7fELF image".to_vec();
     file.extend_from_slice(record);

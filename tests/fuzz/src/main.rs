@@ -1,5 +1,5 @@
-//! Writes the seeds of the targets with binary input: `cargo run -- CORPUS_DIRECTORY`. Run it again if the version of a
-//! format changes. The seeds of the other targets are written by hand.
+//! Writes the seeds of the targets with binary input: `cargo run -- CORPUS_DIRECTORY`. Run it again if the
+//! version of a format changes. The seeds of the other targets are written by hand.
 
 #![forbid(unsafe_code)]
 

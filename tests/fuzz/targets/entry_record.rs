@@ -1,4 +1,5 @@
-//! The record of an entry with a correct digest. The first byte chooses the length in the footer, which may be wrong.
+//! The record of an entry with a correct digest. The first byte chooses the length in the footer, which may
+//! be wrong.
 #![no_main]
 
 use dijitso::cache::record::{self, Invalid};
