@@ -119,12 +119,12 @@ impl Cache {
     /// The cache at `root` with the file names of `params`. Touches nothing.
     #[must_use]
     pub fn new(root: &Path, params: &CacheParams) -> Self {
-        Self::sharing(root, &Arc::new(params.clone()))
+        Self::with_shared_params(root, &Arc::new(params.clone()))
     }
 
     /// Does the same as [`Cache::new`] without a copy of the parameters.
     #[must_use]
-    pub fn sharing(root: &Path, params: &Arc<CacheParams>) -> Self {
+    pub fn with_shared_params(root: &Path, params: &Arc<CacheParams>) -> Self {
         Self { layout: Layout::new(root, Arc::clone(params)) }
     }
 
@@ -257,12 +257,12 @@ impl Cache {
         self.walk_lib_dir(&mut TrustWalk::default())
     }
 
-    /// The reason why a compiler must not get the paths of headers and libraries in this cache, if there is
+    /// Returns the reason why a compiler must not get the paths of headers and libraries in this cache, if there is
     /// one.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
-    pub fn is_loose(&self) -> Result<Option<String>> {
+    pub fn renamable_reason(&self) -> Result<Option<String>> {
         let mut walk = TrustWalk::default();
         for category in [Category::Lib, Category::Inc] {
             let trust = path_trust(&self.layout.dir(category), &mut walk)?;

@@ -74,7 +74,7 @@ fn resolve(
     order: &[VerifiedLib],
     staged: &Path,
 ) -> Result<()> {
-    if cache.is_loose()?.is_none() {
+    if cache.renamable_reason()?.is_none() {
         return loader.resolve(staged);
     }
     // Others can replace the file, and some relocations run code of a library.

@@ -246,7 +246,7 @@ fn check_dependencies(cache: &Cache, dependencies: &[String]) -> Result<Vec<Stri
 /// Reads headers and libraries of these entries and of their closures, if others can rename the path of the
 /// cache, so that the compiler must not read there; otherwise returns `None`.
 fn copies<'a>(cache: &Cache, wanted: impl Iterator<Item = &'a String>) -> Result<Option<DependencyCopies>> {
-    if cache.is_loose()?.is_none() {
+    if cache.renamable_reason()?.is_none() {
         return Ok(None);
     }
     let layout = cache.layout();

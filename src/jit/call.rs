@@ -129,7 +129,7 @@ impl<'a> Call<'a> {
                 root = Layout::process_root(declared, rank);
             }
         }
-        Ok(Cache::sharing(&root, &self.request.params.cache))
+        Ok(Cache::with_shared_params(&root, &self.request.params.cache))
     }
 
     /// Returns which ranks share the declared cache directory. Collective if the ranks do not know it yet.
@@ -138,7 +138,7 @@ impl<'a> Call<'a> {
         if let Some(domains) = self.state.domains.agreed(declared, &self.domain_votes) {
             return Ok(domains);
         }
-        let cache = Cache::sharing(declared, &self.request.params.cache);
+        let cache = Cache::with_shared_params(declared, &self.request.params.cache);
         let identify = || if self.is_follower() { Ok(FileId::default()) } else { cache.identify() };
         let leaders = self.nodes.as_ref().map(|nodes| nodes.leaders.as_slice());
         let domains = Arc::new(discover(self.all, identify, declared, &cache.layout().comm(), leaders)?);

@@ -84,7 +84,7 @@ impl<'a> LocalCall<'a> {
         builds: bool,
     ) -> Result<(Self, Option<VerifiedEntry>)> {
         let root = nested::effective_dir(&request.params.cache.cache_dir);
-        let cache = Cache::sharing(&root, &request.params.cache);
+        let cache = Cache::with_shared_params(&root, &request.params.cache);
         let signed = session.toolchains.sign(request)?;
         let found = find(&cache, &signed.signature, verify)?;
         if found.is_some() || !builds || nested::is_nested() {
@@ -102,7 +102,7 @@ impl<'a> LocalCall<'a> {
     fn look_up_nested(session: &'a Session, request: Request<'a>) -> Result<(Self, Option<VerifiedEntry>)> {
         Self::look_up(session, request, Verify::ForLink, false).inspect_err(|error| {
             let root = nested::effective_dir(&request.params.cache.cache_dir);
-            nested::note(Cache::sharing(&root, &request.params.cache).layout(), Err(error));
+            nested::note(Cache::with_shared_params(&root, &request.params.cache).layout(), Err(error));
         })
     }
 

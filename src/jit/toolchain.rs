@@ -89,7 +89,7 @@ impl Toolchains {
         absent: Toolchain,
         ask: impl FnOnce() -> Toolchain,
     ) -> Toolchain {
-        let cache = Cache::sharing(&params.cache.cache_dir, &params.cache);
+        let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
         // A frozen cache builds nothing: the compiler is the one that built its entries, whatever is

@@ -356,7 +356,7 @@ proptest! {
     }
 }
 
-/// A bundle as a stranger can make it, of whatever files.
+/// A bundle as another program can make it, of any files.
 fn forged(manifest: &Manifest, like: &CacheParams, files: &[&[u8]]) -> Vec<u8> {
     let mut bundle = Vec::new();
     let text = serde_json::to_vec(manifest).unwrap();

@@ -286,7 +286,7 @@ mod tests {
     }
 
     /// Returns the differences after this change.
-    fn told(change: impl FnOnce(&mut ComparedBuild, &mut BuildSpec)) -> Vec<String> {
+    fn changes(change: impl FnOnce(&mut ComparedBuild, &mut BuildSpec)) -> Vec<String> {
         let mut after = build();
         let mut spec = after.build_spec.clone();
         change(&mut after, &mut spec);
@@ -296,14 +296,14 @@ mod tests {
 
     #[test]
     fn equal_builds_do_not_differ() {
-        assert_eq!(told(|_, _| {}), Vec::<String>::new());
+        assert_eq!(changes(|_, _| {}), Vec::<String>::new());
     }
 
     #[test]
     fn flags_are_added_and_removed() {
-        assert_eq!(told(|_, spec| spec.flags.push("-g".into())), ["flag -g was added"]);
+        assert_eq!(changes(|_, spec| spec.flags.push("-g".into())), ["flag -g was added"]);
         assert_eq!(
-            told(|_, spec| spec.flags = words("-shared -fPIC -O3 -isystem /usr/y")),
+            changes(|_, spec| spec.flags = words("-shared -fPIC -O3 -isystem /usr/y")),
             [
                 "flag -O2 was removed",
                 "flag -isystem /usr/x was removed",
@@ -312,29 +312,29 @@ mod tests {
             ]
         );
         assert_eq!(
-            told(|_, spec| spec.flags = words("-fPIC -shared -O2 -isystem /usr/x")),
+            changes(|_, spec| spec.flags = words("-fPIC -shared -O2 -isystem /usr/x")),
             ["the same flags in another order: -shared -fPIC -O2 -isystem /usr/x -> \
                  -fPIC -shared -O2 -isystem /usr/x"]
         );
-        assert_eq!(told(|_, spec| spec.flags.push("-O2".into())), ["flag -O2 was added"]);
+        assert_eq!(changes(|_, spec| spec.flags.push("-O2".into())), ["flag -O2 was added"]);
     }
 
     #[test]
     fn the_compiler_and_its_target() {
         assert_eq!(
-            told(|build, _| build.toolchain.identity = "gcc version 12.3.0 (Debian 12.3.0-1)".into()),
+            changes(|build, _| build.toolchain.identity = "gcc version 12.3.0 (Debian 12.3.0-1)".into()),
             ["compiler: gcc version 12.2.0 (Debian 12.2.0-14) -> gcc version 12.3.0 (Debian 12.3.0-1)"]
         );
         assert_eq!(
-            told(|build, _| build.toolchain = Toolchain::unknown())[0],
+            changes(|build, _| build.toolchain = Toolchain::unknown())[0],
             "compiler: gcc version 12.2.0 (Debian 12.2.0-14) -> none that answers"
         );
         assert_eq!(
-            told(|build, _| build.toolchain.target = "aarch64-linux-gnu".into()),
+            changes(|build, _| build.toolchain.target = "aarch64-linux-gnu".into()),
             ["target: x86_64-linux-gnu -> aarch64-linux-gnu"]
         );
         assert_eq!(
-            told(|_, spec| spec.compiler = words("ccache g++")),
+            changes(|_, spec| spec.compiler = words("ccache g++")),
             ["compiler command: c++ -> ccache g++"]
         );
     }
@@ -345,10 +345,10 @@ mod tests {
         before.toolchain.isa = "-march=znver3 -mavx2 -mno-avx512f".into();
         let mut after = build();
         after.toolchain.isa = "-march=znver4 -mavx2 -mavx512f".into();
-        let told = differences(&before, &after);
-        assert_eq!(told.len(), 1);
+        let changes = differences(&before, &after);
+        assert_eq!(changes.len(), 1);
         assert_eq!(
-            told[0].text,
+            changes[0].text,
             "native flags such as -march=native stand for another processor here: \
              no -march=znver3, no -mno-avx512f, -march=znver4, -mavx512f"
         );
@@ -356,29 +356,29 @@ mod tests {
 
     #[test]
     fn language_and_debug() {
-        assert_eq!(told(|_, spec| spec.language = "c".into()), ["language: cxx -> c"]);
-        assert_eq!(told(|_, spec| spec.debug = true), ["build.debug: false -> true"]);
+        assert_eq!(changes(|_, spec| spec.language = "c".into()), ["language: cxx -> c"]);
+        assert_eq!(changes(|_, spec| spec.debug = true), ["build.debug: false -> true"]);
     }
 
     #[test]
     fn directories_and_libraries() {
         assert_eq!(
-            told(|_, spec| spec.include_dirs = words("/j /k")),
+            changes(|_, spec| spec.include_dirs = words("/j /k")),
             ["include directory /i was removed", "include directory /k was added"]
         );
         assert_eq!(
-            told(|_, spec| spec.include_dirs = words("/j /i")),
+            changes(|_, spec| spec.include_dirs = words("/j /i")),
             ["the same include directories in another order: /i /j -> /j /i"]
         );
-        assert_eq!(told(|_, spec| spec.lib_dirs.clear()), ["library directory /l was removed"]);
-        assert_eq!(told(|_, spec| spec.rpath_dirs.push("/r".into())), ["rpath directory /r was added"]);
-        assert_eq!(told(|_, spec| spec.libs = words("m blas")), ["library blas was added"]);
+        assert_eq!(changes(|_, spec| spec.lib_dirs.clear()), ["library directory /l was removed"]);
+        assert_eq!(changes(|_, spec| spec.rpath_dirs.push("/r".into())), ["rpath directory /r was added"]);
+        assert_eq!(changes(|_, spec| spec.libs = words("m blas")), ["library blas was added"]);
     }
 
     #[test]
     fn generator_parameters_key_by_key() {
         assert_eq!(
-            told(|build, _| {
+            changes(|build, _| {
                 build.generator = r#"{"degree":2,"new":null,"quadrature":{"points":[1,2]}}"#.into();
             }),
             [
@@ -387,12 +387,12 @@ mod tests {
                 "generator parameter new was added: null"
             ]
         );
-        let whole = told(|build, _| build.generator = "[1]".into());
+        let whole = changes(|build, _| build.generator = "[1]".into());
         assert_eq!(
             whole,
             [r#"generator parameters: {"degree":1,"quadrature":{"points":[1,2],"rule":"auto"}} -> [1]"#]
         );
-        let long = told(|build, _| {
+        let long = changes(|build, _| {
             build.generator = build.generator.replace("\"auto\"", &format!("\"{}\"", "x".repeat(500)));
         });
         assert!(long[0].len() < 300 && long[0].ends_with("..."), "{long:?}");
@@ -400,7 +400,7 @@ mod tests {
 
     #[test]
     fn the_mode_of_signatures() {
-        assert_eq!(told(|build, _| build.by_name = true), ["cache.signature: hash -> name"]);
+        assert_eq!(changes(|build, _| build.by_name = true), ["cache.signature: hash -> name"]);
     }
 
     #[test]

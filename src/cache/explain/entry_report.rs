@@ -17,10 +17,10 @@ use super::{FailedBuild, failure, reasons};
 pub struct Need {
     /// The signature.
     pub signature: String,
-    /// `linked` if the entry is linked to it, `besides` if `generate` asked for it.
+    /// `linked` if the entry is linked to it, `nested` if `generate` asked for it.
     pub how: &'static str,
     /// True if it is valid.
-    pub whole: bool,
+    pub valid: bool,
 }
 
 /// The report on an entry.
@@ -58,13 +58,13 @@ pub fn entry_report(cache: &Cache, signature: &str) -> Result<EntryReport> {
     let record = cache.record(signature)?;
     let need = |how| {
         move |signature: &String| {
-            let whole = matches!(cache.lookup(signature, Verify::ForLink), Ok(Lookup::Hit(..)));
-            Need { signature: signature.clone(), how, whole }
+            let valid = matches!(cache.lookup(signature, Verify::ForLink), Ok(Lookup::Hit(..)));
+            Need { signature: signature.clone(), how, valid }
         }
     };
     let needs = record.as_ref().map_or_else(Vec::new, |record| {
         let linked = record.dependencies.iter().map(need("linked"));
-        linked.chain(record.nested.iter().map(need("besides"))).collect()
+        linked.chain(record.nested.iter().map(need("nested"))).collect()
     });
     let mut needed_by = Vec::new();
     for other in cache.signatures()? {
@@ -139,7 +139,7 @@ impl EntryReport {
         }
         for need in &self.needs {
             let how = if need.how == "linked" { "linked" } else { "asked for by generate" };
-            let state = if need.whole { "valid" } else { "missing or damaged" };
+            let state = if need.valid { "valid" } else { "missing or damaged" };
             field("needs", &format!("{} ({how}; {state})", need.signature));
         }
         for other in &self.needed_by {

@@ -65,7 +65,7 @@ fn wanted(signature: &str, build: &ComparedBuild) -> ExplainRequest {
 }
 
 /// The text of an explanation, with the folder of the test called `@`.
-fn told(cache: &Cache, root: &Path, signature: &str, build: &ComparedBuild) -> String {
+fn explained(cache: &Cache, root: &Path, signature: &str, build: &ComparedBuild) -> String {
     let text = explain(cache, &wanted(signature, build)).unwrap().text();
     text.replace(&root.display().to_string(), "@")
 }
@@ -88,7 +88,7 @@ fn a_miss_is_explained_against_the_nearest_entry() {
         compiler: gcc version 12.2.0 -> gcc version 12.3.0\n  \
         native flags such as -march=native stand for another processor here: -march=znver3\n  \
         generator parameter degree: 1 -> 2";
-    assert_eq!(told(&cache, dir.path(), &hashed("poisson", 'd'), &now), expected);
+    assert_eq!(explained(&cache, dir.path(), &hashed("poisson", 'd'), &now), expected);
     let brief = explain(&cache, &wanted(&hashed("poisson", 'd'), &now)).unwrap().brief();
     assert!(
         brief.contains("flag -march=native was added; compiler: gcc") && !brief.contains('\n'),
@@ -103,10 +103,10 @@ fn without_an_entry_of_the_name_a_similar_name_is_given() {
     let now = build("-O2", "{}");
     let none =
         "poisson_dddddddddddddddddddddddddddddddd is a miss: @/cache has no entry of the name poisson.";
-    assert_eq!(told(&cache, dir.path(), &hashed("poisson", 'd'), &now), none);
+    assert_eq!(explained(&cache, dir.path(), &hashed("poisson", 'd'), &now), none);
     publish(&cache, &hashed("poison", 'a'), &now, |_| {});
     let similar = none.replace("poisson.", "poisson; did you mean poison?");
-    assert_eq!(told(&cache, dir.path(), &hashed("poisson", 'd'), &now), similar);
+    assert_eq!(explained(&cache, dir.path(), &hashed("poisson", 'd'), &now), similar);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_hit_is_said_to_be_one() {
     let cache = cache_at(dir.path(), &[]);
     let now = build("-O2", "{}");
     publish(&cache, &hashed("f", 'a'), &now, |_| {});
-    let text = told(&cache, dir.path(), &hashed("f", 'a'), &now);
+    let text = explained(&cache, dir.path(), &hashed("f", 'a'), &now);
     assert_eq!(text, "f_aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa is a hit: it is in @/cache, and valid.");
 }
 
@@ -141,7 +141,7 @@ fn changed_headers_and_rebuilt_libraries_are_named() {
         "{signature} is in @/cache and would be built again:\n  header @/ufc.h has changed {change}\n  \
          linked library @/libpetsc.so was rebuilt {change}"
     );
-    assert_eq!(told(&cache, dir.path(), &signature, &now), expected);
+    assert_eq!(explained(&cache, dir.path(), &signature, &now), expected);
     let frozen = cache_at(dir.path(), &[("cache.frozen", "true")]);
     let found = explain(&frozen, &wanted(&signature, &now)).unwrap().reasons;
     assert_eq!(found.len(), 2, "where nothing is built, what is gone does not matter: {found:?}");
@@ -163,7 +163,7 @@ fn missing_and_damaged_dependencies_are_named_however_deep_they_are() {
     publish(&cache, &names[0], &now, needs(&[1]));
     fs::remove_file(cache.layout().lib(&names[2])).unwrap();
     fs::write(cache.layout().lib(&names[3]), "cut").unwrap();
-    let text = told(&cache, dir.path(), &names[0], &now);
+    let text = explained(&cache, dir.path(), &names[0], &now);
     let expected = format!(
         "{} is in @/cache and would be built again:\n  dependency {} is missing\n  \
          dependency {} is damaged: it is cut short or was not made by dijitso",
@@ -183,7 +183,7 @@ fn damage_of_the_entry_itself_is_told() {
     let expected = format!(
         "{signature} is in @/cache and would be built again:\n  {signature}: its header is missing or altered"
     );
-    assert_eq!(told(&cache, dir.path(), &signature, &now), expected);
+    assert_eq!(explained(&cache, dir.path(), &signature, &now), expected);
 }
 
 #[test]
@@ -196,10 +196,10 @@ fn with_the_name_for_a_signature_nothing_else_is_looked_at_and_that_is_said() {
     let expected = "form is a hit: it is in @/cache, and valid.\n\
         It differs from the request in these, which cache.signature = \"name\" ignores:\n  \
         flag -O2 was removed\n  flag -O3 was added";
-    assert_eq!(told(&cache, dir.path(), "form", &now), expected);
+    assert_eq!(explained(&cache, dir.path(), "form", &now), expected);
     // The same name in the other mode.
     let hash = cache_at(dir.path(), &[]);
-    let text = told(&hash, dir.path(), &hashed("form", 'a'), &build("-O2", r#"{"degree":1}"#));
+    let text = explained(&hash, dir.path(), &hashed("form", 'a'), &build("-O2", r#"{"degree":1}"#));
     assert!(text.ends_with("The request differs from it in:\n  cache.signature: name -> hash"), "{text}");
 }
 
@@ -215,7 +215,7 @@ fn a_failed_build_is_told_with_its_folder() {
     let readme =
         format!("Building {signature} failed: c++ ended with exit code 1: x.cpp:1: error: 'y'\n\nmore");
     fs::write(folder.join("README"), readme).unwrap();
-    let text = told(&cache, dir.path(), &signature, &now);
+    let text = explained(&cache, dir.path(), &signature, &now);
     let (said, where_) = text.split_once("Building it failed on ").unwrap();
     assert!(said.contains("is a miss"), "{text}");
     let expected = format!(
@@ -228,7 +228,7 @@ fn a_failed_build_is_told_with_its_folder() {
     let error = crate::error::Error::new(crate::error::Kind::Compile, "cannot build f: no");
     let failed = super::super::negative_cache::FailureRecord::new("of".into(), Vec::new(), &[], error);
     cache.remember_failure(&signature, &failed);
-    let text = told(&cache, dir.path(), &signature, &now);
+    let text = explained(&cache, dir.path(), &signature, &now);
     assert!(text.ends_with("UTC: cannot build f: no"), "{text}");
 }
 

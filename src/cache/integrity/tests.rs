@@ -39,8 +39,8 @@ fn with_source(files: EntryFiles) -> EntryFiles {
     EntryFiles { library, source: Some((fsutil::gzip(b"source"), true)), ..files }
 }
 
-fn check(cache: &Cache, mend: RepairMode) -> CheckReport {
-    cache.check(&[], mend, &|_, _| {}).unwrap()
+fn check(cache: &Cache, mode: RepairMode) -> CheckReport {
+    cache.check(&[], mode, &|_, _| {}).unwrap()
 }
 
 fn found(report: &CheckReport) -> Vec<(&str, &str)> {
@@ -59,12 +59,12 @@ fn a_sound_cache_has_no_findings_and_is_not_touched() {
     assert_eq!(check(&empty, RepairMode::On), CheckReport::default());
     assert!(!empty.layout().root().exists());
     let cache = filled(dir.path());
-    let told = Mutex::new(Vec::new());
+    let progress = Mutex::new(Vec::new());
     let report =
-        cache.check(&[], RepairMode::Off, &|done, of| told.lock().unwrap().push((done, of))).unwrap();
+        cache.check(&[], RepairMode::Off, &|done, of| progress.lock().unwrap().push((done, of))).unwrap();
     assert_eq!((report.entries, report.findings.len(), report.is_sound()), (4, 0, true));
     assert!(report.bytes > 0);
-    assert_eq!(told.into_inner().unwrap().last(), Some(&(4, 4)));
+    assert_eq!(progress.into_inner().unwrap().last(), Some(&(4, 4)));
     assert!(!cache.layout().lease("").exists() && !cache.layout().quarantine().exists());
 }
 
@@ -310,8 +310,8 @@ fn a_living_builder_is_left_alone() {
         Duration::from_secs(60),
         || false,
     );
-    for mend in [RepairMode::DryRun, RepairMode::On] {
-        let report = check(&cache, mend);
+    for mode in [RepairMode::DryRun, RepairMode::On] {
+        let report = check(&cache, mode);
         assert!(matches!(report.findings[0].outcome, RepairOutcome::Busy(_)));
         assert!(!report.is_sound() && cache.layout().lib("d").exists());
     }

@@ -21,13 +21,13 @@ fn h7_w10_nested_calls_are_local_and_travel_with_their_parent() {
                 |name: &str| rank.session.jit(Ok(Request { name, params: &params }), &mut generator(plain));
             let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
                 source.dependencies.push(nested("element").map_err(|_| 1)?.signature().to_owned());
-                nested("besides").map_err(|_| 2)?;
+                nested("nested-only").map_err(|_| 2)?;
                 plain(asked, source)
             });
             let request = Request { name: "form", params: &params };
             let library = rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks)?;
             let cache = library.path().parent().unwrap().parent().unwrap().to_owned();
-            let there = ["element", "besides", "form"].iter().all(|name| {
+            let there = ["element", "nested-only", "form"].iter().all(|name| {
                 cache.join(format!("include/{name}.h")).is_file()
                     && cache.join(format!("src/{name}.cpp.gz")).is_file()
                     && cache.join(format!("log/{name}.txt")).is_file()
@@ -135,8 +135,8 @@ fn h2_a_sender_that_cannot_read_sends_its_error() {
         let rank = TestRank::new(comm, setup, Fault::None);
         let params = rank.params.resolve().unwrap();
         let mut callbacks = generator(|_: GenerateRequest<'_>, source: &mut Source| {
-            let mut nested = generates(b"besides");
-            let request = Request { name: "besides", params: &params };
+            let mut nested = generates(b"nested-only");
+            let request = Request { name: "nested-only", params: &params };
             let library = rank.session.jit(Ok(request), &mut nested).map_err(|_| 1)?;
             // Another program removes it.
             fs::remove_file(library.path()).map_err(|_| 2)?;
@@ -161,7 +161,7 @@ fn h2_a_sender_that_cannot_read_sends_its_error() {
     });
     let error = same_error(&results, "sender");
     assert_eq!((error.kind(), error.rank()), (Kind::Cache, 0), "{error}");
-    assert!(error.message().contains("besides"), "{error}");
+    assert!(error.message().contains("nested-only"), "{error}");
 }
 
 /// A nested library with another file name does not travel.
@@ -180,7 +180,7 @@ fn a_nested_library_with_another_file_name_does_not_stop_its_parent() {
             Ok(())
         };
         let mut callbacks = generator(|asked: GenerateRequest<'_>, source: &mut Source| {
-            let request = Request { name: "besides", params: &other };
+            let request = Request { name: "nested-only", params: &other };
             rank.session.jit(Ok(request), &mut generator(code)).map_err(|_| 1)?;
             code(asked, source)
         });
