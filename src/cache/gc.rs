@@ -180,7 +180,7 @@ impl Cache {
         Ok(done)
     }
 
-    /// Evicts after a build if the parameters set a limit and this host has not done so within [`INTERVAL`].
+    /// Evicts after a build if the parameters set a limit and this host has not done so within five minutes.
     /// Logs the result and never fails.
     pub fn evict_if_due(&self) {
         let limits = Limits::of(self.layout().params());

@@ -2,7 +2,7 @@
 //!
 //! [`Runner`] is a trait, so that tests of the layers above need no compiler. [`SystemRunner`] starts real
 //! processes, never through a shell. [`slots`] limits the compilers of a host, [`affinity`] chooses their
-//! cores, and an [`ExecContext`](exec_context::ExecContext) carries their deadline and cancellation.
+//! cores, and an [`ExecContext`] carries their deadline and cancellation.
 
 #![forbid(unsafe_code)]
 
