@@ -31,7 +31,8 @@ use crate::signature::Toolchain;
 use super::build_spec::BuildSpec;
 
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
-const VERSION: u32 = 2;
+/// The version of the format. A record of another version is a miss.
+pub const VERSION: u32 = 2;
 const DIGEST: usize = 32;
 /// The longest record: 64 MiB.
 const LONGEST_RECORD: u64 = 64 << 20;

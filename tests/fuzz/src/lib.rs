@@ -96,7 +96,7 @@ pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
     file.extend_from_slice(record);
     let mut tail = dijitso::codec::Writer::default();
     tail.u64(length.unwrap_or(record.len() as u64));
-    tail.u32(1);
+    tail.u32(dijitso::cache::record::VERSION);
     let mut tail = tail.finish();
     tail.extend_from_slice(b"DIJITSO-SEAL");
     let sum = digest(&[file.as_slice(), tail.as_slice()].concat());
