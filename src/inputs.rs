@@ -60,7 +60,7 @@ impl Input {
     /// Records a file as it is now.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub fn of(path: &Path) -> io::Result<Self> {
         Self::now(path).map_err(io::Error::other)
     }

@@ -374,7 +374,7 @@ pub fn look(tree: Option<&Tree>, path: &Path) -> Option<LeaseInfo> {
 /// Removes a lease whose owner [`look`] has found dead.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn clear(tree: &Tree, path: &Path, info: &LeaseInfo) -> io::Result<()> {
     if info.living { Ok(()) } else { remove(tree, path, &info.record) }
 }
@@ -382,7 +382,7 @@ pub fn clear(tree: &Tree, path: &Path, info: &LeaseInfo) -> io::Result<()> {
 /// Removes exactly this lease. One that another process has made meanwhile stays.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 fn remove(tree: &Tree, path: &Path, record: &LeaseRecord) -> io::Result<()> {
     // Many processes may find a dead owner at once. Between the check and the removal of one, another may
     // have removed and taken the lease, so both happen under a lock. If such locks do not work here, some

@@ -38,7 +38,7 @@ impl Cache {
     /// in it.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// Any I/O error.
     pub(super) fn remove_old_dir(&self, tree: &Tree, dir: &Path) -> io::Result<bool> {
         let Some((_, content)) = self.old_dirs(tree).into_iter().find(|(old, _)| old == dir) else {
             return Ok(false);

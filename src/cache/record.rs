@@ -252,7 +252,7 @@ pub enum Tail {
 /// to load.
 ///
 /// # Errors
-/// Those of the file system.
+/// Any I/O error.
 pub fn read_record_tail(file: &File) -> io::Result<Tail> {
     let size = file.metadata()?.len();
     let Some(at) = size.checked_sub((TAIL + DIGEST) as u64) else { return Ok(Tail::Unknown) };

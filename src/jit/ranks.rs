@@ -254,7 +254,7 @@ pub(super) fn assign_roles(
     if callbacks.send.is_some() && !is_one_group {
         // The callbacks transport one library from rank 0 to all, and here there are several.
         log::warn!(
-            "send and receive are not used for {}: there are different kinds of machines",
+            "send and receive are not used for {}: ranks with different processors need different libraries",
             signed.signature
         );
     }

@@ -193,9 +193,16 @@ fn real(program: &Path) -> io::Result<(PathBuf, Metadata)> {
     Ok((real.map_or_else(|| program.canonicalize(), Ok)?, facts))
 }
 
-/// Returns the time limit of one question to a compiler.
-fn limit(params: &BuildParams) -> Duration {
-    params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))
+/// Makes the command of one question to a compiler.
+fn question(params: &BuildParams, argv: Vec<String>) -> Command {
+    Command {
+        argv,
+        cwd: environment::temp_dir(),
+        timeout: Some(params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))),
+        capture: params.capture,
+        memory: None,
+        context: ExecContext::default(),
+    }
 }
 
 /// Asks the compiler for its version and target. Returns [`Toolchain::unknown`] if it does not answer: the
@@ -206,15 +213,7 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
-        let command = Command {
-            argv,
-            cwd: environment::temp_dir(),
-            timeout: Some(limit(params)),
-            capture: params.capture,
-            memory: None,
-            context: ExecContext::default(),
-        };
-        let Ok(outcome) = runner.run(&command) else { break };
+        let Ok(outcome) = runner.run(&question(params, argv)) else { break };
         match outcome.exit {
             Exit::Code(0) | Exit::Unknown => {
                 if let Some(toolchain) = parse(&String::from_utf8_lossy(&outcome.output)) {

@@ -18,10 +18,9 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::params::resolved::BuildParams;
-use crate::process::exec_context::ExecContext;
-use crate::process::{Command, Exit, Runner, environment};
+use crate::process::{Exit, Runner};
 
-use super::{cpu, limit};
+use super::{cpu, question};
 
 /// Returns the flags that decide which machine is built for, if one of them, or the compiler's own arguments,
 /// depends on this machine; else `None`.
@@ -124,15 +123,7 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
     // A compiler that does not know -### preprocesses the empty file to its output, and writes nothing to
     // disk.
     argv.extend(["-###", "-E", "-x", params.language.dialect, "/dev/null"].map(str::to_owned));
-    let command = Command {
-        argv,
-        cwd: environment::temp_dir(),
-        timeout: Some(limit(params)),
-        capture: params.capture,
-        memory: None,
-        context: ExecContext::default(),
-    };
-    let outcome = runner.run(&command).ok()?;
+    let outcome = runner.run(&question(params, argv)).ok()?;
     match outcome.exit {
         Exit::Code(0) | Exit::Unknown => expansion(&String::from_utf8_lossy(&outcome.output)),
         Exit::Code(_) | Exit::Signal(_) | Exit::TimedOut => None,
