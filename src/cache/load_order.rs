@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
+
 use crate::codec::{Digest32, digest};
 use crate::error::{Error, Kind, Result};
 
@@ -9,6 +11,7 @@ use super::walk::DependencyWalk;
 use super::{EntryView, VerifiedLib, record};
 
 /// A library whose own bytes are verified.
+#[derive(Clone)]
 pub(super) struct OwnDigest {
     /// The digest of the file.
     pub(super) digest: Digest32,
@@ -37,14 +40,34 @@ pub(super) fn verified(libraries: Vec<(String, OwnDigest)>) -> Vec<VerifiedLib> 
 /// # Errors
 /// [`Kind::Cache`] if one is missing or invalid.
 pub fn order(entries: &[EntryView<'_>], signature: &str) -> Result<Vec<VerifiedLib>> {
+    order_with(entries, signature, &mut HashMap::new())
+}
+
+/// Does the same as [`order`] for several signatures. Verifies each library once.
+pub fn orders(entries: &[EntryView<'_>], signatures: &[&str]) -> Vec<Result<Vec<VerifiedLib>>> {
+    let mut verified = HashMap::new();
+    signatures.iter().map(|signature| order_with(entries, signature, &mut verified)).collect()
+}
+
+/// Does the same as [`order`]. `known` are the libraries that were verified before.
+fn order_with(
+    entries: &[EntryView<'_>],
+    signature: &str,
+    known: &mut HashMap<String, OwnDigest>,
+) -> Result<Vec<VerifiedLib>> {
     let open = |signature: &str| {
-        let file = library(entries, signature)
-            .ok_or_else(|| cannot_load(signature, "it is not among what was handed over"))?;
-        let record = record::open_to_load(file, signature)
-            .map_err(|invalid| cannot_load(signature, &invalid.describe()))?;
-        let (digest, build_ms) = (record::digest_of(file), record.build_ms());
-        let needs = record.dependencies.clone();
-        Ok((OwnDigest { digest, dependencies: record.dependencies, build_ms }, needs))
+        if !known.contains_key(signature) {
+            let file = library(entries, signature)
+                .ok_or_else(|| cannot_load(signature, "it is not among what was handed over"))?;
+            let record = record::open_to_load(file, signature)
+                .map_err(|invalid| cannot_load(signature, &invalid.describe()))?;
+            let (digest, build_ms) = (record::digest_of(file), record.build_ms());
+            let own = OwnDigest { digest, dependencies: record.dependencies, build_ms };
+            known.insert(signature.to_owned(), own);
+        }
+        let own = known[signature].clone();
+        let needs = own.dependencies.clone();
+        Ok((own, needs))
     };
     DependencyWalk::default().visit(signature, open).map(verified).map_err(|stopped| stopped.error)
 }

@@ -107,7 +107,6 @@ impl<'a> Call<'a> {
         let domain_votes = same.domains;
         let call = Self { session, state, all, group, nodes, domain_votes, rebuilds, request };
         call.comm().begin(request.name, timeout);
-        call.nodes.iter().for_each(|nodes| nodes.comm.begin(request.name, timeout));
         Ok(call)
     }
 

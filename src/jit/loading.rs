@@ -239,17 +239,23 @@ impl Libraries {
         Ok(())
     }
 
-    /// Registers the files of libraries that are about to be loaded. Returns false and registers none if one
-    /// of the libraries has been loaded before from another file.
+    /// Registers the files of libraries that are about to be loaded, unless they are registered. Returns false
+    /// and registers none if one of the libraries has been loaded before from another file.
     pub(super) fn register_copies(&self, cache: &Cache, order: &[VerifiedLib], files: Vec<File>) -> bool {
         let keys: Vec<_> = order.iter().map(|lib| (cache.layout().lib(&lib.signature), lib.digest)).collect();
         // Locked until all are registered: two threads must not load from one file each.
         let mut copies = lock(&self.copies);
-        if keys.iter().any(|key| copies.contains_key(key) || self.loaded.has(&key.0)) {
-            return false;
+        let id = |file: &File| file.metadata().map(|stat| FileId::new(&stat)).ok();
+        let mut new = Vec::new();
+        for (key, file) in keys.into_iter().zip(files) {
+            match copies.get(&key) {
+                Some(registered) if id(registered) == id(&file) => {}
+                None if !self.loaded.has(&key.0) => new.push((key, file)),
+                _ => return false,
+            }
         }
         let room = max_open_copies().saturating_sub(copies.len());
-        copies.extend(keys.into_iter().zip(files).take(room));
+        copies.extend(new.into_iter().take(room));
         true
     }
 

@@ -36,6 +36,7 @@ mod ranks;
 mod refusal;
 mod request;
 mod session;
+mod staged_set;
 mod toolchain;
 mod transport;
 

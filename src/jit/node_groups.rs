@@ -13,14 +13,21 @@ use crate::fsutil::{self, FileId};
 use crate::parallel::Communicator;
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
 
-use super::epoch_cache::{EpochCache, SharedComm, SubComms};
+use super::epoch_cache::EpochCache;
 
 /// The ranks of a communicator by hosts.
 pub(super) struct NodeGroup {
     /// For each rank the lowest that has the same visibility key: it reads the cache for the others.
     pub(super) leaders: Vec<usize>,
-    /// The ranks that have the same visibility key as this one; the leader is rank 0.
-    pub(super) comm: SharedComm,
+    /// Has this rank followers?
+    has_followers: bool,
+}
+
+impl NodeGroup {
+    /// Returns whether this rank, `rank`, reads the cache for others.
+    pub(super) fn has_followers(&self, rank: usize) -> bool {
+        self.has_followers && self.leaders[rank] == rank
+    }
 }
 
 /// Knowledge of the ranks of a communicator about their hosts.
@@ -28,7 +35,6 @@ pub(super) struct NodeGroup {
 pub(super) struct NodeGroups {
     /// By cache directory. `None` if every rank is alone.
     groups: EpochCache<PathBuf, Option<Arc<NodeGroup>>>,
-    sub_comms: SubComms,
 }
 
 impl NodeGroups {
@@ -57,9 +63,9 @@ impl NodeGroups {
         let group = if leaders.iter().enumerate().all(|(rank, leader)| rank == *leader) {
             None
         } else {
-            let step = "making a communicator of the ranks of a host";
-            let comm = self.sub_comms.split(comm, &leaders, step)?;
-            Some(Arc::new(NodeGroup { leaders, comm }))
+            let rank = comm.rank();
+            let has_followers = leaders.iter().filter(|leader| **leader == rank).count() > 1;
+            Some(Arc::new(NodeGroup { leaders, has_followers }))
         };
         self.groups.insert(dir.clone(), group.clone());
         Ok(group)

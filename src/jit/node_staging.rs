@@ -2,40 +2,41 @@
 //! has staged in the memory or on the disk of the host.
 //!
 //! A shared file system is slowest when a thousand ranks open, read and verify the same files. So the lowest
-//! rank of each host and cache directory is the leader. It looks up, reads and verifies, puts the libraries
-//! into a private folder that only this user can enter, and tells the followers what is in it. They check
-//! that they see the same files (device and inode) and load them. When all ranks have loaded, which the call
-//! agrees on anyway, the folder is removed; the libraries stay loaded.
+//! rank of each host and cache directory is the leader. It looks up a batch of signatures, reads and verifies
+//! the libraries, puts each once into a private folder that only this user can enter, and tells the followers
+//! in one message what is in it. They check that they see the same files (device and inode) and load them.
+//! When all ranks have loaded, which the call agrees on anyway, the folder is removed; the libraries stay
+//! loaded.
 //!
 //! Rank 0 decides whether this is done, which costs no message of its own. On a host without a place or room
 //! for it all ranks read the cache; so does a rank that does not see the files.
+//!
+//! ```text
+//! message := bytes folder  u64 files  file*  found*
+//! file    := bytes signature  bytes digest  u64 milliseconds of the build  u64 device  u64 inode
+//! found   := u32 kind (0: nothing, 1: in the cache, 2: staged)  files, if staged
+//! files   := u64 count  u64 index*, dependencies first
+//! ```
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashSet;
-use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
-use std::io;
+use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
-use tempfile::TempDir;
-
-use crate::cache::{Cache, EntryFiles, EntryView, VerifiedEntry, VerifiedLib, Verify, load_order};
+use crate::cache::{Cache, EntryFiles, VerifiedEntry, VerifiedLib, Verify};
 use crate::codec::{Reader, Writer};
-use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Durability, FileId, Folder, ReadError};
-use crate::params::resolved::StageDir;
-use crate::process::environment;
-use crate::sync::lock;
+use crate::error::{Error, Kind, Result, catch};
+use crate::parallel::Communicator;
 
 use super::library::{Library, Origin};
-use super::loading::{Libraries, LoadResult};
+use super::loading::Libraries;
 use super::lookup::find;
 use super::node_groups::NodeGroup;
 use super::refusal::LoadRefusal;
 use super::session::Session;
+use super::staged_set::{StagedFile, StagedFolder, StagedSet, stage};
 
 /// The result of a lookup on one rank.
 pub(super) enum Found {
@@ -58,40 +59,34 @@ pub(super) enum Follower {
     LookUp,
 }
 
-/// Copies of a library and of what it is linked to.
-pub(super) struct StagedSet {
-    folder: PathBuf,
-    /// The files, dependencies first, with device and inode.
-    files: Vec<(VerifiedLib, FileId)>,
-    /// On the leader. The folder is removed when this is dropped.
-    _owned: Option<TempDir>,
-}
-
 impl Found {
-    /// Looks up a library; a follower does not. What a leader has found is staged if it has followers.
-    pub(super) fn look_up(
+    /// Looks up a batch of libraries; a follower does not. What a leader has found is staged if it has
+    /// followers. An error or panic of one signature is the result of that one alone. Not collective.
+    pub(super) fn look_up_all(
         session: &Session,
         rank: usize,
         nodes: Option<&NodeGroup>,
         cache: &Cache,
-        signature: &str,
-    ) -> Result<Self> {
+        signatures: &[&str],
+    ) -> Vec<Result<Self>> {
         if nodes.is_some_and(|nodes| nodes.leaders[rank] != rank) {
-            return Ok(Self::Follower(Follower::Wait));
+            return signatures.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
         }
-        let Some(order) = find(cache, signature, Verify::ForLoad)? else { return Ok(Self::Nothing) };
-        if nodes.is_none_or(|nodes| nodes.comm.size() == 1) {
-            return Ok(Self::Cache(order));
-        }
-        match stage(session, cache, signature, &order) {
-            Ok(staged) => Ok(Self::Staged(staged)),
-            Err(error) => {
-                log::warn!(
-                    "{signature} is not staged, each rank of this host reads it from the cache: {error}"
-                );
-                Ok(Self::Cache(order))
+        let look_up = |signature: &&str| {
+            let found = catch(LOOKING, || find(cache, signature, Verify::ForLoad))?;
+            Ok(found.map_or(Self::Nothing, Self::Cache))
+        };
+        let mut found: Vec<Result<Self>> = signatures.iter().map(look_up).collect();
+        if nodes.is_some_and(|nodes| nodes.has_followers(rank)) {
+            let staged = catch("staging", || {
+                stage_found(session, cache, signatures, &mut found);
+                Ok(())
+            });
+            if let Err(error) = staged {
+                log::warn!("each rank of this host reads the cache: {error}");
             }
         }
+        found
     }
 
     /// Returns whether there is nothing, as far as this rank knows.
@@ -108,28 +103,28 @@ impl Found {
         }
     }
 
-    /// Tells the followers of this host what their leader has found. Collective for the ranks of a host,
-    /// whatever their results.
+    /// Tells the followers of each host what their leader has found: one message a host for the whole batch.
+    /// Collective for all ranks of `comm`, whatever their results.
     ///
     /// # Errors
-    /// The error of this rank, or `Kind::Mpi` if communication fails.
-    pub(super) fn share(found: Result<Self>, nodes: Option<&NodeGroup>) -> Result<Self> {
-        let Some(nodes) = nodes.filter(|nodes| nodes.comm.size() > 1) else { return found };
-        let mut message = match &found {
-            Ok(Self::Staged(staged)) => staged.encode(),
-            Ok(Self::Cache(_)) => NOT_STAGED.to_vec(),
-            _ => Vec::new(),
-        };
-        nodes.comm.enter("sharing staged libraries");
-        nodes.comm.broadcast(0, &mut message)?;
-        match found {
-            // The leader has found nothing, or reports its error.
-            Ok(Self::Follower(_)) if message.is_empty() => Ok(Self::Follower(Follower::Wait)),
-            Ok(Self::Follower(_)) => {
-                Ok(StagedSet::decode(&message).map_or(Self::Follower(Follower::LookUp), Self::Staged))
-            }
-            found => found,
+    /// `Kind::Mpi`, `Kind::Timeout` if communication fails. The results of this rank are in the list.
+    pub(super) fn share_all(
+        comm: &dyn Communicator,
+        nodes: Option<&NodeGroup>,
+        found: Vec<Result<Self>>,
+    ) -> Result<Vec<Result<Self>>> {
+        let Some(nodes) = nodes else { return Ok(found) };
+        let leads = nodes.leaders[comm.rank()] == comm.rank();
+        let mut message = if leads { encode(&found) } else { Vec::new() };
+        comm.enter("sharing staged libraries");
+        comm.broadcast_in_groups(&nodes.leaders, &mut message)?;
+        if leads {
+            return Ok(found);
         }
+        let told = decode(&message, found.len());
+        let told = told.unwrap_or_else(|| found.iter().map(|_| Self::Follower(Follower::LookUp)).collect());
+        // A follower may have an error of its own.
+        Ok(found.into_iter().zip(told).map(|(own, told)| own.map(|_| told)).collect())
     }
 
     /// Loads what was found; `None` if nothing was. The library has the `origin`, if it is given; otherwise
@@ -161,171 +156,111 @@ impl Found {
     }
 }
 
-/// The message of a leader that has found something and could not stage it.
-const NOT_STAGED: &[u8] = b"not staged";
+const LOOKING: &str = "looking into the cache";
 
-impl StagedSet {
-    /// Returns the libraries, dependencies first.
-    fn order(&self) -> Vec<VerifiedLib> {
-        self.files.iter().map(|(lib, _)| lib.clone()).collect()
-    }
-
-    fn encode(&self) -> Vec<u8> {
-        let mut writer = Writer::default();
-        writer.bytes(self.folder.as_os_str().as_bytes());
-        for (lib, FileId { device, inode }) in &self.files {
-            writer.bytes(lib.signature.as_bytes());
-            writer.bytes(&lib.digest);
-            [lib.build_ms, *device, *inode].into_iter().for_each(|number| writer.u64(number));
+/// Stages what was found in the cache. What cannot be staged stays as it is, and the followers read it from
+/// the cache.
+fn stage_found(session: &Session, cache: &Cache, signatures: &[&str], found: &mut [Result<Found>]) {
+    let mut entries: HashMap<String, EntryFiles> = HashMap::new();
+    let mut wanted = Vec::new();
+    for (at, found) in found.iter().enumerate() {
+        let Ok(Found::Cache(entry)) = found else { continue };
+        wanted.push(at);
+        for VerifiedLib { signature, .. } in &entry.libs {
+            // If it cannot be read, what is linked to it is not staged.
+            if !entries.contains_key(signature)
+                && let Ok(library) = cache.read_library(signature)
+            {
+                let files = EntryFiles {
+                    signature: signature.clone(),
+                    library,
+                    header: None,
+                    source: None,
+                    log: None,
+                };
+                entries.insert(signature.clone(), files);
+            }
         }
-        writer.finish()
     }
-
-    fn decode(message: &[u8]) -> Option<Self> {
-        let mut reader = Reader::new(message);
-        let folder = PathBuf::from(OsStr::from_bytes(reader.bytes()?));
-        let mut files = Vec::new();
-        while !reader.at_end() {
-            let signature = reader.text()?.to_owned();
-            let digest = reader.bytes()?.try_into().ok()?;
-            let lib = VerifiedLib { signature, digest, build_ms: reader.u64()? };
-            files.push((lib, FileId { device: reader.u64()?, inode: reader.u64()? }));
+    if wanted.is_empty() {
+        return;
+    }
+    let views: Vec<_> = entries.values().map(EntryFiles::view).collect();
+    let names: Vec<&str> = wanted.iter().map(|at| signatures[*at]).collect();
+    match stage(session, cache, &views, &names) {
+        Ok(sets) => {
+            for (at, set) in wanted.into_iter().zip(sets) {
+                match set {
+                    Ok(set) => found[at] = Ok(Found::Staged(set)),
+                    Err(error) => warn_unstaged(signatures[at], &error),
+                }
+            }
         }
-        Some(Self { folder, files, _owned: None })
+        Err(error) => warn_unstaged(&names.join(", "), &error),
     }
+}
 
-    /// Puts libraries that have just been read and verified into a private folder in `place`.
-    fn make(
-        cache: &Cache,
-        place: &Path,
-        entries: &[EntryView<'_>],
-        order: &[VerifiedLib],
-    ) -> io::Result<Self> {
-        let folder = fsutil::private_dir(place)?;
-        let mut files = Vec::new();
-        for lib in order {
-            let bytes = load_order::library(entries, &lib.signature).unwrap_or_default();
-            let path = folder.path().join(cache.layout().lib_basename(&lib.signature));
-            // It is removed in a moment, so it need not survive a crash of the host.
-            fsutil::publish_noclobber(&path, bytes, 0o700, Durability::Volatile)?;
-            files.push((lib.clone(), FileId::new(&fs::symlink_metadata(&path)?)));
-        }
-        Ok(Self { folder: folder.path().to_owned(), files, _owned: Some(folder) })
-    }
+fn warn_unstaged(signature: &str, error: &Error) {
+    log::warn!("{signature} is not staged, each rank of this host reads it from the cache: {error}");
+}
 
-    /// Opens the files; each must be the one that the leader has made.
-    fn open(&self, cache: &Cache) -> Result<Vec<File>> {
-        let open = |(lib, id): &(VerifiedLib, FileId)| {
-            let path = self.folder.join(cache.layout().lib_basename(&lib.signature));
-            let cannot = |reason: String| {
-                Error::new(Kind::Cache, format!("cannot use the staged {}: {reason}", path.display()))
-            };
-            let file = fsutil::open_trusted(&path).map_err(|why| match why {
-                ReadError::Refused(reason) => cannot(reason),
-                ReadError::Failed(error) => cannot(error.to_string()),
-            })?;
-            let file = file.ok_or_else(|| cannot("it is not there".to_owned()))?;
-            let same = file.metadata().is_ok_and(|stat| FileId::new(&stat) == *id);
-            if same { Ok(file) } else { Err(cannot("it is another file".to_owned())) }
-        };
-        self.files.iter().map(open).collect()
-    }
-
-    /// Loads the staged libraries, each once in a process, whatever it was loaded from.
-    fn load(&self, libraries: &Libraries, rank: usize, cache: &Cache, origin: Origin) -> LoadResult {
-        if let Some((last, _)) = self.files.last()
-            && let Some(library) = libraries.get(cache, last)
-        {
-            return Ok(library.with_origin(origin));
-        }
-        let files = self.open(cache)?;
-        let order = self.order();
-        let folder = if libraries.register_copies(cache, &order, files) {
-            self.folder.clone()
-        } else {
-            self.folder_of_rank(libraries, rank, cache)?
-        };
-        libraries.load_each(cache, &order, &folder, origin, |error, _, lib| {
-            let original = cache.layout().lib(&lib.signature);
-            let text = format!("{}; it is a copy of {}", error.message(), original.display());
-            Error::new(error.kind(), text)
+/// Encodes what a leader has found.
+fn encode(found: &[Result<Found>]) -> Vec<u8> {
+    let staged = || {
+        found.iter().filter_map(|found| match found {
+            Ok(Found::Staged(staged)) => Some(staged),
+            _ => None,
         })
-    }
-
-    /// Makes a folder for this rank within the staged one: with links to what has been loaded before, and
-    /// hard links to the rest.
-    fn folder_of_rank(&self, libraries: &Libraries, rank: usize, cache: &Cache) -> Result<PathBuf> {
-        let folder = self.folder.join(format!("rank-{rank}"));
-        DirBuilder::new()
-            .mode(0o700)
-            .create(&folder)
-            .map_err(|error| Error::io("cannot create", &folder, &error))?;
-        for (lib, _) in &self.files {
-            let staged = self.folder.join(cache.layout().lib_basename(&lib.signature));
-            libraries.materialize(cache, lib, &folder, |path| fs::hard_link(&staged, path))?;
-        }
-        Ok(folder)
-    }
-}
-
-/// Stages libraries that were found in the cache.
-///
-/// # Errors
-/// `Kind::Cache` if there is no place for them, or they cannot be read.
-fn stage(session: &Session, cache: &Cache, signature: &str, found: &[VerifiedLib]) -> Result<StagedSet> {
-    let read = |lib: &VerifiedLib| {
-        let library = cache.read_library(&lib.signature)?;
-        let signature = lib.signature.clone();
-        Ok(EntryFiles { signature, library, header: None, source: None, log: None })
     };
-    let entries = found.iter().map(read).collect::<Result<Vec<_>>>()?;
-    let entries: Vec<_> = entries.iter().map(EntryFiles::view).collect();
-    // Verifies the records again: these are the bytes that will run.
-    let order = load_order::order(&entries, signature)?;
-    let mut reasons = Vec::new();
-    for place in stage_places(cache) {
-        // Once in a process: what killed processes have left.
-        if lock(&session.swept).insert(place.clone())
-            && let Ok(Some(folder)) = Folder::open_temporary(&place)
-        {
-            fsutil::sweep(&folder);
-        }
-        let made = check_executable(&place).and_then(|()| {
-            StagedSet::make(cache, &place, &entries, &order).map_err(|error| error.to_string())
+    // A batch has one folder.
+    let folder = staged().next().map_or(Path::new(""), |staged| staged.folder().path());
+    let mut files: Vec<&StagedFile> = Vec::new();
+    let mut indices: HashMap<&str, u64> = HashMap::new();
+    for file in staged().flat_map(StagedSet::files) {
+        indices.entry(file.signature()).or_insert_with(|| {
+            files.push(file);
+            files.len() as u64 - 1
         });
-        match made {
-            Ok(staged) => return Ok(staged),
-            Err(reason) => reasons.push(format!("{}: {reason}", place.display())),
+    }
+    let mut writer = Writer::default();
+    writer.bytes(folder.as_os_str().as_bytes());
+    writer.u64(files.len() as u64);
+    files.into_iter().for_each(|file| file.encode(&mut writer));
+    for found in found {
+        match found {
+            Ok(Found::Staged(staged)) => {
+                writer.u32(STAGED);
+                writer.u64(staged.files().len() as u64);
+                staged.files().iter().for_each(|file| writer.u64(indices[file.signature()]));
+            }
+            Ok(Found::Cache(_)) => writer.u32(IN_CACHE),
+            // The leader itself reports its error.
+            Ok(Found::Nothing | Found::Follower(_)) | Err(_) => writer.u32(NOTHING),
         }
     }
-    let text = format!("no place for it, see cache.node_stage_dir ({})", reasons.join("; "));
-    Err(Error::new(Kind::Cache, text))
+    writer.finish()
 }
 
-/// Returns the places for staging in order of preference: `cache.node_stage_dir` alone if it is set;
-/// otherwise places in the memory or on a disk of this host.
-fn stage_places(cache: &Cache) -> Vec<PathBuf> {
-    let params = cache.layout().params();
-    if let StageDir::At(dir) = &params.node_stage_dir {
-        // If it cannot be made, staging there fails and says so.
-        let _ = fsutil::create_dirs(dir);
-        return vec![dir.clone()];
-    }
-    let runtime = environment::variable("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_absolute());
-    let memory = Some(PathBuf::from("/dev/shm"));
-    let others = [params.temp_dir_root.clone(), PathBuf::from("/tmp")];
-    let all = memory.into_iter().chain(runtime).chain(others);
-    let mut seen = HashSet::new();
-    all.filter(|place| seen.insert(place.clone()) && fsutil::is_local(place)).collect()
+/// Decodes what a leader has found for `count` signatures.
+fn decode(message: &[u8], count: usize) -> Option<Vec<Found>> {
+    let mut reader = Reader::new(message);
+    let folder = Arc::new(StagedFolder::of_leader(reader.bytes()?));
+    let files = (0..reader.u64()?).map(|_| StagedFile::decode(&mut reader)).collect::<Option<Vec<_>>>()?;
+    let file = |index: u64| files.get(usize::try_from(index).ok()?).cloned();
+    let found = (0..count).map(|_| {
+        Some(match reader.u32()? {
+            NOTHING => Found::Follower(Follower::Wait),
+            IN_CACHE => Found::Follower(Follower::LookUp),
+            STAGED => {
+                let files = (0..reader.u64()?).map(|_| file(reader.u64()?)).collect::<Option<_>>()?;
+                Found::Staged(StagedSet::new(&folder, files))
+            }
+            _ => return None,
+        })
+    });
+    found.collect()
 }
 
-/// Checks that files in `place` may be run. Containers often have a `/dev/shm` that is mounted noexec.
-fn check_executable(place: &Path) -> std::result::Result<(), String> {
-    match rustix::fs::statvfs(place) {
-        Ok(stat) if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::NOEXEC) => {
-            Err("programs may not be run from there (noexec)".to_owned())
-        }
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.to_string()),
-    }
-}
+const NOTHING: u32 = 0;
+const IN_CACHE: u32 = 1;
+const STAGED: u32 = 2;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use crate::cache::{Cache, VerifiedLib, Verify};
-use crate::error::{Error, Result, catch};
+use crate::error::{Error, Result};
 use crate::fsutil;
 use crate::logging;
 use crate::parallel::cache_domains::CacheDomains;
@@ -151,9 +151,10 @@ fn attempt(
 ) -> Result<LoadOutcome> {
     const STEP: &str = "looking into the cache";
     let (session, rank, nodes) = (call.session, call.all.rank(), call.nodes.as_deref());
-    let found = catch(STEP, || Found::look_up(session, rank, nodes, cache, signature));
+    let found = Found::look_up_all(session, rank, nodes, cache, &[signature]);
     // When this is dropped, all ranks have loaded, and what was staged is removed.
-    let found = Found::share(found, nodes);
+    let found = Found::share_all(call.all, nodes, found)?;
+    let found = found.into_iter().next().unwrap_or(Ok(Found::Nothing));
     // Each 0 if on some rank: it is missing; it was evicted; it was refused.
     let mut votes = [0, 0, 0];
     let mut refused = None;

@@ -66,6 +66,26 @@ pub trait Communicator {
         Ok(())
     }
 
+    /// Sends the data of each leader to its group. `leaders` is the same on all ranks and names for each rank
+    /// the leader of its group, which is the leader of itself.
+    ///
+    /// # Errors
+    /// `Kind::Mpi`, `Kind::Timeout`.
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        let leader = leaders[self.rank()];
+        let mine = if leader == self.rank() { std::mem::take(data) } else { Vec::new() };
+        let mut longest = [!(mine.len() as u64)];
+        self.min(&mut longest)?;
+        let mut row = (mine.len() as u64).to_le_bytes().to_vec();
+        row.extend_from_slice(&mine);
+        let width = usize::try_from(!longest[0]).unwrap_or_default() + 8;
+        row.resize(width, 0);
+        let all = self.all_gather(&row)?;
+        let mut reader = crate::codec::Reader::new(&all[leader * width..(leader + 1) * width]);
+        *data = reader.bytes().unwrap_or_default().to_vec();
+        Ok(())
+    }
+
     /// Returns the bytes of all ranks in rank order. All pass the same number of bytes.
     ///
     /// # Errors

@@ -239,6 +239,13 @@ impl Communicator for ThreadComm {
         Ok(())
     }
 
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        let leader = leaders[self.rank];
+        let mine = if leader == self.rank { std::mem::take(data) } else { Vec::new() };
+        *data = self.exchange("broadcast in groups", mine)?.swap_remove(leader);
+        Ok(())
+    }
+
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         Ok(self.exchange(&format!("all_gather of {}", mine.len()), mine.to_vec())?.concat())
     }

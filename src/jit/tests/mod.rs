@@ -17,6 +17,7 @@ mod old_layout;
 mod pending;
 mod preflight;
 mod refusal;
+mod share_all;
 mod source_text;
 mod timeouts;
 mod transport;

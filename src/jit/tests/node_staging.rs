@@ -164,8 +164,8 @@ fn the_second_call_knows_the_hosts() {
     });
     for count in counts {
         assert!(count[0] > count[1], "{count:?}");
-        // Preflight and lookup; and one broadcast between the ranks of the host.
-        assert_eq!(count[1..], [2, 0], "{count:?}");
+        // Preflight, a message to the ranks of each host, lookup.
+        assert_eq!(count[1..], [3, 0], "{count:?}");
     }
     assert!(scenario.warm().iter().all(|seen| seen.collectives > 3), "also those of the first call");
 }
