@@ -91,6 +91,11 @@ impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for 
         self.record(Kind::Broadcast, data.len());
         Ok(())
     }
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        self.inner.broadcast_in_groups(leaders, data)?;
+        self.record(Kind::Broadcast, data.len());
+        Ok(())
+    }
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         self.record(Kind::Gather, mine.len());
         self.inner.all_gather(mine)

@@ -234,6 +234,10 @@ impl Communicator for SubComm {
         self.comm.broadcast_to_some(root, data, wants)
     }
 
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        self.comm.broadcast_in_groups(leaders, data)
+    }
+
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         self.comm.all_gather(mine)
     }

@@ -24,8 +24,8 @@ use crate::error::{Error, Result, catch};
 
 /// A group of ranks that call the same functions in the same order.
 ///
-/// `min`, `broadcast`, `broadcast_to_some`, `all_gather` and `split` are collective: each rank has to call
-/// them, with arguments that fit together. If one of them fails, the communicator is broken, and every
+/// `min`, `broadcast`, `broadcast_to_some`, `broadcast_in_groups`, `all_gather` and `split` are collective: each
+/// rank has to call them, with arguments that fit together. If one of them fails, the communicator is broken, and every
 /// further call fails.
 pub trait Communicator {
     /// Returns this rank, from 0.
@@ -66,25 +66,13 @@ pub trait Communicator {
         Ok(())
     }
 
-    /// Sends the data of each leader to its group. `leaders` is the same on all ranks and names for each rank
-    /// the leader of its group, which is the leader of itself.
+    /// Sends the data of each group's leader to the members of its group. `leaders` has for each rank the
+    /// leader of its group, which leads itself, and is the same on all ranks. Collective over all ranks. Sends
+    /// nothing if each rank is a group of its own.
     ///
     /// # Errors
-    /// `Kind::Mpi`, `Kind::Timeout`.
-    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
-        let leader = leaders[self.rank()];
-        let mine = if leader == self.rank() { std::mem::take(data) } else { Vec::new() };
-        let mut longest = [!(mine.len() as u64)];
-        self.min(&mut longest)?;
-        let mut row = (mine.len() as u64).to_le_bytes().to_vec();
-        row.extend_from_slice(&mine);
-        let width = usize::try_from(!longest[0]).unwrap_or_default() + 8;
-        row.resize(width, 0);
-        let all = self.all_gather(&row)?;
-        let mut reader = crate::codec::Reader::new(&all[leader * width..(leader + 1) * width]);
-        *data = reader.bytes().unwrap_or_default().to_vec();
-        Ok(())
-    }
+    /// `Kind::Mpi`, `Kind::Timeout`, the same on all ranks.
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()>;
 
     /// Returns the bytes of all ranks in rank order. All pass the same number of bytes.
     ///

@@ -239,15 +239,18 @@ impl Communicator for ThreadComm {
         Ok(())
     }
 
-    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
-        let leader = leaders[self.rank];
-        let mine = if leader == self.rank { std::mem::take(data) } else { Vec::new() };
-        *data = self.exchange("broadcast in groups", mine)?.swap_remove(leader);
-        Ok(())
-    }
-
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         Ok(self.exchange(&format!("all_gather of {}", mine.len()), mine.to_vec())?.concat())
+    }
+
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        let leader = leaders[self.rank];
+        if leaders.iter().enumerate().all(|(rank, leader)| rank == *leader) {
+            return Ok(());
+        }
+        let mine = if leader == self.rank { std::mem::take(data) } else { Vec::new() };
+        *data = self.exchange(&format!("broadcast in groups {leaders:?}"), mine)?.swap_remove(leader);
+        Ok(())
     }
 
     fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
@@ -363,6 +366,34 @@ mod tests {
             comm.min(&mut [1])
         });
         assert_eq!(results, vec![Ok(()); 3]);
+    }
+
+    #[test]
+    fn each_group_gets_the_data_of_its_leader() {
+        let results = run(5, |comm| {
+            let mut data = vec![comm.rank() as u8; comm.rank() + 1];
+            comm.broadcast_in_groups(&[0, 1, 0, 1, 4], &mut data).map(|()| data)
+        });
+        assert_eq!(results, [0, 1, 0, 1, 4].map(|leader: u8| Ok(vec![leader; usize::from(leader) + 1])));
+        let alone = run(3, |comm| {
+            let mut data = vec![comm.rank() as u8];
+            comm.broadcast_in_groups(&[0, 1, 2], &mut data).map(|()| (data, comm.collectives()))
+        });
+        assert_eq!(alone, [0, 1, 2].map(|rank| Ok((vec![rank], 0))));
+    }
+
+    #[test]
+    fn a_late_rank_of_one_group_is_an_error_in_all_groups() {
+        let results = run(4, |comm| {
+            comm.begin("poisson", Some(Duration::from_millis(50)));
+            if comm.rank() == 2 {
+                return None;
+            }
+            Some(comm.broadcast_in_groups(&[0, 1, 0, 1], &mut vec![1]).unwrap_err())
+        });
+        assert_eq!((&results[0], &results[0]), (&results[1], &results[3]));
+        let left = "rank 2 has left while others wait for it";
+        assert!(results[0].as_ref().is_some_and(|error| error.message().contains(left)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::first_call_timeout;
 use crate::sync::lock;
 
-use super::request::{check, null_request};
+use super::request::{check, start};
 use super::wait::wait;
 use super::{MpiComm, RawComm, null};
 
@@ -171,14 +171,16 @@ fn duplicate(
 }
 
 fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Duration>) -> Result<MPI_Comm> {
-    let mut request = null_request();
+    let mut requests = Vec::new();
     let mut ours = Box::new(null());
     let since = Instant::now();
     let mut warned = false;
     // SAFETY: `ours` stays in place until the request is complete, or for ever.
-    let started = check(unsafe { MPI_Comm_idup(comm, &raw mut *ours, &raw mut request) }, "MPI_Comm_idup");
+    let started = start(&mut requests, "MPI_Comm_idup", |request| unsafe {
+        MPI_Comm_idup(comm, &raw mut *ours, request)
+    });
     let waited = started.and_then(|()| {
-        wait(&mut request, "MPI_Comm_idup", None, || {
+        wait(&mut requests, "MPI_Comm_idup", None, || {
             let waited = since.elapsed();
             // Before the handshake the lowest waiting rank is not known; it is mostly one of the first two.
             if !warned && waited >= warn_after(timeout) && rank < 2 {

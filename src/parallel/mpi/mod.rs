@@ -10,6 +10,7 @@
 
 pub mod app_roles;
 mod attach;
+mod groups;
 mod mailbox;
 mod request;
 mod wait;
@@ -23,8 +24,8 @@ use std::time::Duration;
 
 use mpi_sys::{
     MPI_Comm, MPI_Comm_free, MPI_Comm_rank, MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_split,
-    MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, RSMPI_COMM_NULL, RSMPI_ERRORS_RETURN, RSMPI_INT64_T,
-    RSMPI_MIN, RSMPI_UINT8_T,
+    MPI_Iallgather, MPI_Iallreduce, MPI_Ibcast, MPI_Request, RSMPI_COMM_NULL, RSMPI_ERRORS_RETURN,
+    RSMPI_INT64_T, RSMPI_MIN, RSMPI_UINT8_T,
 };
 
 use crate::error::{Error, Kind, Result};
@@ -159,11 +160,33 @@ fn release_or_leak<T>(result: Result<()>, buffers: T) -> Result<T> {
 }
 
 impl MpiComm {
+    /// Runs the non-blocking collective `function` of MPI.
+    fn collective_of_mpi(
+        &self,
+        function: &str,
+        start: impl FnOnce(MPI_Comm, *mut MPI_Request) -> c_int,
+    ) -> Result<()> {
+        self.collective(function, |comm, requests| {
+            request::start(requests, function, |request| start(comm, request))
+        })
+    }
+
+    /// Fails on all ranks if one of them has not enough memory for what it is about to receive: it cannot
+    /// take part, and the others must not begin. Collective.
+    fn agree_on_memory(&self, has_memory: bool) -> Result<()> {
+        let mut lacking = [if has_memory { u64::MAX } else { self.rank as u64 }];
+        self.min(&mut lacking)?;
+        if lacking == [u64::MAX] {
+            return Ok(());
+        }
+        Err(Error::new(Kind::Mpi, format!("rank {} has not enough memory for what it receives", lacking[0])))
+    }
+
     /// Broadcasts into or from `data[from..to]`.
     fn broadcast_part(&self, root: usize, mut data: Vec<u8>, from: usize, to: usize) -> Result<Vec<u8>> {
         let part = &mut data[from..to];
         let (start, length, root) = (part.as_mut_ptr(), count(part.len())?, count(root)?);
-        let result = self.collective("MPI_Ibcast", |comm, request| {
+        let result = self.collective_of_mpi("MPI_Ibcast", |comm, request| {
             // SAFETY: the buffer is ours, and stays in place until the request is complete, or for ever.
             unsafe { MPI_Ibcast(start.cast(), length, RSMPI_UINT8_T, root, comm, request) }
         });
@@ -211,7 +234,7 @@ impl Communicator for MpiComm {
         let mine: Vec<u64> = values.iter().map(|value| value ^ TOP).collect();
         let mut least = vec![0_u64; mine.len()];
         let (from, to, length) = (mine.as_ptr(), least.as_mut_ptr(), count(mine.len())?);
-        let result = self.collective("MPI_Iallreduce", |comm, request| {
+        let result = self.collective_of_mpi("MPI_Iallreduce", |comm, request| {
             // SAFETY: both buffers have that many elements, and stay in place until the request is complete,
             // or for ever.
             unsafe { MPI_Iallreduce(from.cast(), to.cast(), length, RSMPI_INT64_T, RSMPI_MIN, comm, request) }
@@ -248,13 +271,7 @@ impl Communicator for MpiComm {
             has_memory = usize::try_from(size).is_ok_and(|size| all.try_reserve_exact(size).is_ok());
         }
         if rest > 0 {
-            // If a rank lacks memory, it cannot take part, and the others must not begin.
-            let mut lacking = [if has_memory { u64::MAX } else { self.rank as u64 }];
-            self.min(&mut lacking)?;
-            if lacking != [u64::MAX] {
-                let text = format!("rank {} has not enough memory to receive {length} bytes", lacking[0]);
-                return Err(Error::new(Kind::Mpi, text));
-            }
+            self.agree_on_memory(has_memory)?;
         }
         if self.rank != root && holds {
             all.extend_from_slice(&first[8..8 + some]);
@@ -279,13 +296,17 @@ impl Communicator for MpiComm {
         let mine = mine.to_vec();
         let mut all = vec![0_u8; mine.len() * self.size];
         let (from, to, length) = (mine.as_ptr(), all.as_mut_ptr(), count(mine.len())?);
-        let result = self.collective("MPI_Iallgather", |comm, request| {
+        let result = self.collective_of_mpi("MPI_Iallgather", |comm, request| {
             let (from, to) = (from.cast(), to.cast());
             // SAFETY: the receive buffer has room for the bytes of each rank; both stay in place until the
             // request is complete, or for ever.
             unsafe { MPI_Iallgather(from, length, RSMPI_UINT8_T, to, length, RSMPI_UINT8_T, comm, request) }
         });
         Ok(release_or_leak(result, (mine, all))?.1)
+    }
+
+    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
+        groups::broadcast(self, leaders, data)
     }
 
     /// Blocks, because MPI has no non-blocking split: callers split just after another collective, when all

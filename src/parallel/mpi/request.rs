@@ -38,6 +38,35 @@ pub(super) fn null_request() -> MPI_Request {
     unsafe { RSMPI_REQUEST_NULL }
 }
 
+/// Starts a non-blocking operation with the MPI function `function` and adds its request to `requests`.
+///
+/// # Errors
+/// [`Kind::Mpi`].
+pub(super) fn start(
+    requests: &mut Vec<MPI_Request>,
+    function: &str,
+    start: impl FnOnce(*mut MPI_Request) -> c_int,
+) -> Result<()> {
+    let mut request = null_request();
+    check(start(&raw mut request), function)?;
+    requests.push(request);
+    Ok(())
+}
+
+/// Tests if requests, which `function` has started, are all complete.
+///
+/// # Errors
+/// [`Kind::Mpi`] if one failed.
+pub(super) fn are_complete(requests: &mut Vec<MPI_Request>, function: &str) -> Result<bool> {
+    while let Some(request) = requests.last_mut() {
+        if !is_complete(request, function)? {
+            return Ok(false);
+        }
+        requests.pop();
+    }
+    Ok(true)
+}
+
 /// Tests if a request, which `function` has started, is complete.
 ///
 /// # Errors

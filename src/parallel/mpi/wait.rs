@@ -1,6 +1,5 @@
 //! Waits for MPI, with time-outs, while messages of the failure detector are exchanged.
 
-use std::ffi::c_int;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use crate::sync::lock;
 
 use super::MpiComm;
 use super::mailbox::Mailbox;
-use super::request::{check, is_complete, null_request};
+use super::request::are_complete;
 use super::wakeup::{NodeWakeup, WakeFutex};
 
 /// A rank that was away or waiting for so long reads its messages before it goes on: the others may have
@@ -123,12 +122,12 @@ impl Waiter {
 }
 
 impl MpiComm {
-    /// Starts a non-blocking collective with the MPI function `function` and waits until it is complete.
-    /// After an error the communicator is broken, and MPI may still use the buffers.
+    /// Starts the non-blocking operations of a collective, mostly with the MPI function `function`, and waits
+    /// until they are complete. After an error the communicator is broken, and MPI may still use the buffers.
     pub(super) fn collective(
         &self,
         function: &str,
-        start: impl FnOnce(MPI_Comm, *mut MPI_Request) -> c_int,
+        start: impl FnOnce(MPI_Comm, &mut Vec<MPI_Request>) -> Result<()>,
     ) -> Result<()> {
         self.check_alive()?;
         let comm = self.comm()?;
@@ -149,14 +148,14 @@ impl MpiComm {
         &self,
         comm: MPI_Comm,
         function: &str,
-        start: impl FnOnce(MPI_Comm, *mut MPI_Request) -> c_int,
+        start: impl FnOnce(MPI_Comm, &mut Vec<MPI_Request>) -> Result<()>,
     ) -> Result<()> {
         let state = &self.state;
         let since = state.origin.elapsed();
         let number = state.status.next();
-        let mut request = null_request();
+        let mut requests = Vec::new();
         let away = since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed)));
-        check(start(comm, &raw mut request), function)?;
+        start(comm, &mut requests)?;
         if away > RESYNC_AFTER {
             // Ranks that have waited all that time sleep.
             if let Some(futex) = state.futex() {
@@ -167,12 +166,12 @@ impl MpiComm {
                 // it is complete.
                 let end = Instant::now() + RESYNC_AFTER;
                 let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
-                wait(&mut request, function, None, patience)?;
+                wait(&mut requests, function, None, patience)?;
                 return Err(error);
             }
         }
         let mut wait_state = None;
-        let generation = wait(&mut request, function, state.wakeup.get(), || {
+        let generation = wait(&mut requests, function, state.wakeup.get(), || {
             let wait_state = wait_state.get_or_insert_with(|| {
                 let (waiting, timeout) = state.status.waiting(number);
                 WaitState::new(waiting, timeout, since)
@@ -195,10 +194,10 @@ impl MpiComm {
     }
 }
 
-/// Tests a request, with growing sleeps between the tests, until it is complete or `after_sleep` fails.
+/// Tests requests, with growing sleeps between the tests, until all are complete or `after_sleep` fails.
 /// Returns the futex' generation before the last test.
 pub(super) fn wait(
-    request: &mut MPI_Request,
+    requests: &mut Vec<MPI_Request>,
     function: &str,
     wakeup: Option<&NodeWakeup>,
     mut after_sleep: impl FnMut() -> Result<()>,
@@ -220,7 +219,7 @@ pub(super) fn wait(
     for round in 0_u32.. {
         // Read before the test, so that a wake-up after the test ends the sleep.
         before = futex.map(WakeFutex::generation);
-        if is_complete(request, function)? {
+        if are_complete(requests, function)? {
             break;
         }
         if round < YIELDS {
