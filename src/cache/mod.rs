@@ -309,13 +309,16 @@ impl Cache {
         Ok(libraries)
     }
 
-    /// Reads a library. The caller checks its record.
+    /// Appends a library to `data`. The caller checks its record. After an error `data` is as it was.
     ///
     /// # Errors
     /// [`Kind::Cache`] if it cannot be read, or was removed.
-    pub fn read_library(&self, signature: &str) -> Result<Vec<u8>> {
+    pub fn read_library_onto(&self, signature: &str, data: &mut Vec<u8>) -> Result<()> {
         let path = self.layout.lib(signature);
-        read(&path)?.ok_or_else(|| Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display())))
+        match fsutil::read_trusted_onto(&path, data).map_err(|error| unread(&path, error))? {
+            true => Ok(()),
+            false => Err(Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display()))),
+        }
     }
 
     /// Reads all files of a valid entry.

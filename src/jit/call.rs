@@ -97,8 +97,8 @@ impl<'a> Call<'a> {
                 session.toolchains.get(request.params)
             })?,
         };
-        let nodes = if same.staging && group.sub_comm.is_none() {
-            state.node_groups.get(all, request.params, &same.node_groups)?
+        let nodes = if group.sub_comm.is_none() {
+            state.node_groups.get(all, request.params, same.readers, &same.node_groups)?
         } else {
             None
         };
@@ -139,7 +139,7 @@ impl<'a> Call<'a> {
         }
         let cache = Cache::with_shared_params(declared, &self.request.params.cache);
         let identify = || if self.is_follower() { Ok(FileId::default()) } else { cache.identify() };
-        let leaders = self.nodes.as_ref().map(|nodes| nodes.leaders.as_slice());
+        let leaders = self.nodes.as_ref().map(|nodes| &nodes.leaders[..]);
         let domains = Arc::new(discover(self.all, identify, declared, &cache.layout().comm(), leaders)?);
         self.state.domains.insert(PathBuf::clone(declared), Arc::clone(&domains));
         Ok(domains)
@@ -156,7 +156,12 @@ impl<'a> Call<'a> {
         if self.group.sub_comm.is_none() { result } else { agree(self.all, step, || result) }
     }
 
-    /// Returns whether another rank of this host reads the cache for this one.
+    /// Returns whether this rank looks into the cache on a hit.
+    pub(super) fn reads(&self) -> bool {
+        self.nodes.as_ref().is_none_or(|nodes| nodes.reads(self.all.rank()))
+    }
+
+    /// Returns whether another rank of this host looks into the cache for this one on a miss.
     pub(super) fn is_follower(&self) -> bool {
         let rank = self.all.rank();
         self.nodes.as_ref().is_some_and(|nodes| nodes.leaders[rank] != rank)

@@ -239,8 +239,8 @@ impl Libraries {
         Ok(())
     }
 
-    /// Registers the files of libraries that are about to be loaded, unless they are registered. Returns false
-    /// and registers none if one of the libraries has been loaded before from another file.
+    /// Registers the files of libraries that are about to be loaded, if they are not registered. Returns
+    /// false and registers none if one of the libraries has been loaded before from another file.
     pub(super) fn register_copies(&self, cache: &Cache, order: &[VerifiedLib], files: Vec<File>) -> bool {
         let keys: Vec<_> = order.iter().map(|lib| (cache.layout().lib(&lib.signature), lib.digest)).collect();
         // Locked until all are registered: two threads must not load from one file each.

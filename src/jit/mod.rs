@@ -16,6 +16,7 @@ pub mod callbacks;
 mod check;
 mod comm_state;
 mod counting;
+mod distribution;
 mod epoch_cache;
 mod explain;
 mod generate;

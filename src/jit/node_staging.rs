@@ -1,15 +1,18 @@
-//! Node-local staging: on a network disk one rank of each host reads the cache, and the others load what it
-//! has staged in the memory or on the disk of the host.
+//! Node-local staging: on a network disk one rank reads the cache, and the others load what is staged in the
+//! memory or on the disk of their host.
 //!
 //! A shared file system is slowest when a thousand ranks open, read and verify the same files. So the lowest
-//! rank of each host and cache directory is the leader. It looks up a batch of signatures, reads and verifies
-//! the libraries, puts each once into a private folder that only this user can enter, and tells the followers
-//! in one message what is in it. They check that they see the same files (device and inode) and load them.
-//! When all ranks have loaded, which the call agrees on anyway, the folder is removed; the libraries stay
-//! loaded.
+//! rank of each host and cache directory is the leader of the host, and rank 0 reads for all: it looks up a
+//! batch of signatures, and sends the libraries to the leaders. A leader verifies what it has got, puts each
+//! library once into a private folder that only this user can enter, and tells its followers in one message
+//! what is in it. They check that they see the same files (device and inode) and load them. When all ranks
+//! have loaded, which the call agrees on anyway, the folder is removed; the libraries stay loaded.
 //!
-//! Rank 0 decides whether this is done, which costs no message of its own. On a host without a place or room
-//! for it all ranks read the cache; so does a rank that does not see the files.
+//! With `cache.distribute` = off, or on one host, each leader reads for its host. Rank 0 decides which of it
+//! is done, which costs no message of its own. If a host has no place or room, its ranks read the cache. A
+//! rank that does not see the files does so, too.
+//!
+//! The message of a leader to its followers:
 //!
 //! ```text
 //! message := bytes folder  u64 files  file*  found*
@@ -25,11 +28,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::cache::{Cache, EntryFiles, VerifiedEntry, VerifiedLib, Verify};
+use crate::cache::{Cache, VerifiedEntry, VerifiedLib, Verify};
 use crate::codec::{Reader, Writer};
 use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::Communicator;
+use crate::parallel::roles::ROOT;
 
+use super::distribution::{Sent, pack, unpack};
 use super::library::{Library, Origin};
 use super::loading::Libraries;
 use super::lookup::find;
@@ -59,34 +64,46 @@ pub(super) enum Follower {
     LookUp,
 }
 
+/// The results of a batch of lookups.
+pub(super) struct FoundBatch<'a> {
+    session: &'a Session,
+    cache: &'a Cache,
+    signatures: &'a [&'a str],
+    found: Vec<Result<Found>>,
+    /// On rank 0, if it reads for all hosts: the message to the leaders.
+    sent: Vec<u8>,
+}
+
 impl Found {
-    /// Looks up a batch of libraries; a follower does not. What a leader has found is staged if it has
-    /// followers. An error or panic of one signature is the result of that one alone. Not collective.
-    pub(super) fn look_up_all(
-        session: &Session,
+    /// Looks up a batch of libraries, on the ranks that read the cache. If others load what is found, stages
+    /// it. An error or panic of one signature is the result of that one alone. Not collective.
+    pub(super) fn look_up_all<'a>(
+        session: &'a Session,
         rank: usize,
         nodes: Option<&NodeGroup>,
-        cache: &Cache,
-        signatures: &[&str],
-    ) -> Vec<Result<Self>> {
-        if nodes.is_some_and(|nodes| nodes.leaders[rank] != rank) {
-            return signatures.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
+        cache: &'a Cache,
+        signatures: &'a [&'a str],
+    ) -> FoundBatch<'a> {
+        let mut batch = FoundBatch { session, cache, signatures, found: Vec::new(), sent: Vec::new() };
+        if nodes.is_some_and(|nodes| !nodes.reads(rank)) {
+            batch.found = signatures.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
+            return batch;
         }
         let look_up = |signature: &&str| {
             let found = catch(LOOKING, || find(cache, signature, Verify::ForLoad))?;
             Ok(found.map_or(Self::Nothing, Self::Cache))
         };
-        let mut found: Vec<Result<Self>> = signatures.iter().map(look_up).collect();
-        if nodes.is_some_and(|nodes| nodes.has_followers(rank)) {
-            let staged = catch("staging", || {
-                stage_found(session, cache, signatures, &mut found);
-                Ok(())
-            });
-            if let Err(error) = staged {
-                log::warn!("each rank of this host reads the cache: {error}");
+        batch.found = signatures.iter().map(look_up).collect();
+        if let Some(nodes) = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers) {
+            let sent = catch("reading libraries", || Ok(batch.pack())).unwrap_or_default();
+            if nodes.has_followers {
+                batch.stage(&sent);
+            }
+            if nodes.one_reader {
+                batch.sent = sent;
             }
         }
-        found
+        batch
     }
 
     /// Returns whether there is nothing, as far as this rank knows.
@@ -103,28 +120,39 @@ impl Found {
         }
     }
 
-    /// Tells the followers of each host what their leader has found: one message a host for the whole batch.
-    /// Collective for all ranks of `comm`, whatever their results.
+    /// Sends what rank 0 has found to the leaders of the hosts, if rank 0 reads for all, and tells the
+    /// followers of each host what their leader has found: one message for each host and batch. Collective
+    /// for all ranks of `comm`, whatever their results.
     ///
     /// # Errors
     /// `Kind::Mpi`, `Kind::Timeout` if communication fails. The results of this rank are in the list.
     pub(super) fn share_all(
         comm: &dyn Communicator,
         nodes: Option<&NodeGroup>,
-        found: Vec<Result<Self>>,
+        mut batch: FoundBatch<'_>,
     ) -> Result<Vec<Result<Self>>> {
-        let Some(nodes) = nodes else { return Ok(found) };
-        let leads = nodes.leaders[comm.rank()] == comm.rank();
-        let mut message = if leads { encode(&found) } else { Vec::new() };
-        comm.enter("sharing staged libraries");
-        comm.broadcast_in_groups(&nodes.leaders, &mut message)?;
-        if leads {
-            return Ok(found);
+        let Some(nodes) = nodes else { return Ok(batch.found) };
+        let rank = comm.rank();
+        let leads = nodes.leaders[rank] == rank;
+        if nodes.one_reader {
+            let receives = leads && rank != ROOT;
+            let mut sent = std::mem::take(&mut batch.sent);
+            comm.enter("distributing libraries");
+            comm.broadcast_to_some(ROOT, &mut sent, receives)?;
+            if receives {
+                batch.stage(&sent);
+            }
         }
-        let told = decode(&message, found.len());
-        let told = told.unwrap_or_else(|| found.iter().map(|_| Self::Follower(Follower::LookUp)).collect());
-        // A follower may have an error of its own.
-        Ok(found.into_iter().zip(told).map(|(own, told)| own.map(|_| told)).collect())
+        let mut told = if leads { encode(&batch.found) } else { Vec::new() };
+        comm.enter("sharing staged libraries");
+        comm.broadcast_in_groups(&nodes.leaders, &mut told)?;
+        if leads {
+            return Ok(batch.found);
+        }
+        let count = batch.found.len();
+        let look_up = || (0..count).map(|_| Self::Follower(Follower::LookUp)).collect();
+        let found = decode(&told, count).unwrap_or_else(look_up);
+        Ok(found.into_iter().map(Ok).collect())
     }
 
     /// Loads what was found; `None` if nothing was. The library has the `origin`, if it is given; otherwise
@@ -158,50 +186,48 @@ impl Found {
 
 const LOOKING: &str = "looking into the cache";
 
-/// Stages what was found in the cache. What cannot be staged stays as it is, and the followers read it from
-/// the cache.
-fn stage_found(session: &Session, cache: &Cache, signatures: &[&str], found: &mut [Result<Found>]) {
-    let mut entries: HashMap<String, EntryFiles> = HashMap::new();
-    let mut wanted = Vec::new();
-    for (at, found) in found.iter().enumerate() {
-        let Ok(Found::Cache(entry)) = found else { continue };
-        wanted.push(at);
-        for VerifiedLib { signature, .. } in &entry.libs {
-            // If it cannot be read, what is linked to it is not staged.
-            if !entries.contains_key(signature)
-                && let Ok(library) = cache.read_library(signature)
-            {
-                let files = EntryFiles {
-                    signature: signature.clone(),
-                    library,
-                    header: None,
-                    source: None,
-                    log: None,
-                };
-                entries.insert(signature.clone(), files);
+impl FoundBatch<'_> {
+    /// Encodes the libraries that were found in the cache.
+    fn pack(&self) -> Vec<u8> {
+        let entry = |found: &'_ Result<Found>| match found {
+            Ok(Found::Cache(entry)) => Some(entry.clone()),
+            _ => None,
+        };
+        let entries: Vec<Option<VerifiedEntry>> = self.found.iter().map(entry).collect();
+        pack(self.cache, &entries.iter().map(Option::as_ref).collect::<Vec<_>>())
+    }
+
+    /// Stages the libraries of a message. If one cannot be staged, the ranks of this host read it from the
+    /// cache.
+    fn stage(&mut self, sent: &[u8]) {
+        let (entries, kinds) = unpack(sent, self.signatures.len());
+        for (found, kind) in self.found.iter_mut().zip(&kinds) {
+            // On the reader itself it stays what was found.
+            if matches!(found, Ok(Found::Follower(_))) && *kind != Sent::Nothing {
+                *found = Ok(Found::Follower(Follower::LookUp));
             }
         }
-    }
-    if wanted.is_empty() {
-        return;
-    }
-    let views: Vec<_> = entries.values().map(EntryFiles::view).collect();
-    let names: Vec<&str> = wanted.iter().map(|at| signatures[*at]).collect();
-    match stage(session, cache, &views, &names) {
-        Ok(sets) => {
-            for (at, set) in wanted.into_iter().zip(sets) {
-                match set {
-                    Ok(set) => found[at] = Ok(Found::Staged(set)),
-                    Err(error) => warn_unstaged(signatures[at], &error),
+        let wanted: Vec<usize> = (0..kinds.len()).filter(|at| kinds[*at] == Sent::Whole).collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let names: Vec<&str> = wanted.iter().map(|at| self.signatures[*at]).collect();
+        match catch("staging", || stage(self.session, self.cache, &entries, &names)) {
+            Ok(sets) => {
+                for (at, set) in wanted.into_iter().zip(sets) {
+                    match set {
+                        Ok(set) => self.found[at] = Ok(Found::Staged(set)),
+                        Err(error) => warn_unstaged(self.signatures[at], &error),
+                    }
                 }
             }
+            Err(error) => warn_unstaged(&names.join(", "), &error),
         }
-        Err(error) => warn_unstaged(&names.join(", "), &error),
     }
 }
 
-fn warn_unstaged(signature: &str, error: &Error) {
-    log::warn!("{signature} is not staged, each rank of this host reads it from the cache: {error}");
+fn warn_unstaged(signatures: &str, error: &Error) {
+    log::warn!("{signatures}: not staged, the ranks of this host read the cache: {error}");
 }
 
 /// Encodes what a leader has found.
@@ -233,9 +259,9 @@ fn encode(found: &[Result<Found>]) -> Vec<u8> {
                 writer.u64(staged.files().len() as u64);
                 staged.files().iter().for_each(|file| writer.u64(indices[file.signature()]));
             }
-            Ok(Found::Cache(_)) => writer.u32(IN_CACHE),
+            Ok(Found::Cache(_) | Found::Follower(Follower::LookUp)) => writer.u32(IN_CACHE),
             // The leader itself reports its error.
-            Ok(Found::Nothing | Found::Follower(_)) | Err(_) => writer.u32(NOTHING),
+            Ok(Found::Nothing | Found::Follower(Follower::Wait)) | Err(_) => writer.u32(NOTHING),
         }
     }
     writer.finish()

@@ -12,7 +12,7 @@ use super::Request;
 use super::callbacks::Callbacks;
 use super::comm_state::CommState;
 use super::isa_groups::HostIsa;
-use super::node_groups::wants_staging;
+use super::node_groups::Readers;
 
 /// The part of a call that the ranks make together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,8 +50,8 @@ struct Ballot {
     same_isa: [u64; 8],
     /// Do all ranks know the same groups by instruction set?
     isa_groups: [u64; 2],
-    /// 0 if rank 0 wants one rank of each host to read the cache for the others.
-    staging: u64,
+    /// The readers that rank 0 chooses; see [`Readers::vote`].
+    readers: u64,
     /// Do all ranks know the same groups by host?
     node_groups: [u64; 2],
     /// Do all ranks know the same about who shares their cache directories?
@@ -67,7 +67,7 @@ impl Ballot {
             &self.same_call,
             &self.same_isa,
             &self.isa_groups,
-            &[self.staging],
+            &[self.readers],
             &self.node_groups,
             &self.domains,
         ];
@@ -85,7 +85,7 @@ impl Ballot {
             same_call: take(rest),
             same_isa: take(rest),
             isa_groups: take(rest),
-            staging: take::<1>(rest)[0],
+            readers: take::<1>(rest)[0],
             node_groups: take(rest),
             domains: take(rest),
         }
@@ -100,8 +100,8 @@ pub(super) struct SameCall<'a> {
     pub(super) all_alike: bool,
     /// The reduced votes on the groups by instruction set.
     pub(super) isa_groups: [u64; 2],
-    /// Does one rank of each host read the cache for the others?
-    pub(super) staging: bool,
+    /// The ranks that read libraries from the cache.
+    pub(super) readers: Readers,
     /// The reduced votes on the groups by host.
     pub(super) node_groups: [u64; 2],
     /// The reduced votes on who shares the cache directories.
@@ -133,12 +133,13 @@ pub(super) fn check_same_call<'a>(
         }
         own = CallSummary::encode(&request, callbacks, phase);
         let isa = HostIsa::new(request.params);
-        let staging = comm.rank() == 0 && comm.size() > 1 && wants_staging(request.params);
+        let decides = comm.rank() == 0 && comm.size() > 1;
+        let readers = if decides { Readers::choose(request.params) } else { Readers::All };
         let ballot = Ballot {
             same_call: same_votes(&digest(&own)),
             same_isa: isa.votes(),
             isa_groups: state.isa_groups.votes(&isa),
-            staging: if staging { 0 } else { u64::MAX },
+            readers: readers.vote(),
             node_groups: state.node_groups.votes(request.params),
             // If one rank has another directory than last time, all find out again who shares theirs.
             domains: state.domains.votes(&request.params.cache.cache_dir),
@@ -155,7 +156,7 @@ pub(super) fn check_same_call<'a>(
         isa,
         all_alike: all_same(&ballot.same_isa),
         isa_groups: ballot.isa_groups,
-        staging: ballot.staging == 0,
+        readers: Readers::of_vote(ballot.readers),
         node_groups: ballot.node_groups,
         domains: ballot.domains,
     })

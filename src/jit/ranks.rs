@@ -25,6 +25,7 @@ use super::comm_state::CommState;
 use super::counting::{HIT_TOUCH_INTERVAL, count_hit, note_use};
 use super::library::{Library, Origin};
 use super::lookup::{MAX_LOOKUPS, find, was_evicted};
+use super::node_groups::NodeGroup;
 use super::node_staging::Found;
 use super::preflight::CallPhase;
 use super::quarantine::quarantine;
@@ -105,7 +106,7 @@ pub(super) fn serve(
         let started = started.take();
         let first = match started {
             Some(_) => LoadOutcome::Missing(None),
-            None => attempt(call, &signed.signature, cache, None, can_retry)?,
+            None => attempt(call, call.nodes.as_deref(), &signed.signature, cache, None, can_retry)?,
         };
         let was_missing = matches!(first, LoadOutcome::Missing(_));
         let outcome = match first {
@@ -132,26 +133,28 @@ pub(super) fn serve(
 pub(super) fn all_have(call: &Call<'_>, signature: &str, cache: &Cache) -> Result<bool> {
     let mut all_hit = [0];
     agree_min(call.all, "looking into the cache", &mut all_hit, |all_hit| {
-        all_hit[0] = u64::from(call.is_follower() || find(cache, signature, Verify::ForLoad)?.is_some());
+        all_hit[0] = u64::from(!call.reads() || find(cache, signature, Verify::ForLoad)?.is_some());
         Ok(())
     })?;
     Ok(all_hit == [1])
 }
 
-/// Step 4: all ranks look the library up, and those that find it load it. `origin` is given if it was built
-/// in this call.
+/// Step 4: all ranks look the library up, and those that find it load it. `nodes` says which ranks read the
+/// cache; `origin` is given if it was built in this call.
 ///
 /// One agreement for both: it is all that a call takes if every rank finds the library.
 fn attempt(
     call: &Call<'_>,
+    nodes: Option<&NodeGroup>,
     signature: &str,
     cache: &Cache,
     origin: Option<Origin>,
     can_retry: bool,
 ) -> Result<LoadOutcome> {
     const STEP: &str = "looking into the cache";
-    let (session, rank, nodes) = (call.session, call.all.rank(), call.nodes.as_deref());
-    let found = Found::look_up_all(session, rank, nodes, cache, &[signature]);
+    let (session, rank) = (call.session, call.all.rank());
+    let batch = [signature];
+    let found = Found::look_up_all(session, rank, nodes, cache, &batch);
     // When this is dropped, all ranks have loaded, and what was staged is removed.
     let found = Found::share_all(call.all, nodes, found)?;
     let found = found.into_iter().next().unwrap_or(Ok(Found::Nothing));
@@ -180,8 +183,9 @@ fn attempt(
                 .inspect(|library| votes[1] = u64::from(library.is_some()).max(1 - is_found)),
         }
     })?;
-    // A follower has not looked itself, and its leader counts.
-    let entry = found.ok().filter(|_| !call.is_follower()).and_then(|found| found.entry());
+    // A rank that has not looked itself does not count; the one that has does.
+    let reads = nodes.is_none_or(|nodes| nodes.reads(rank));
+    let entry = found.ok().filter(|_| reads).and_then(|found| found.entry());
     match (votes, loaded) {
         ([_, _, 0], _) => Ok(LoadOutcome::Refused(refused)),
         ([0, ..], _) => Ok(LoadOutcome::Missing(entry)),
@@ -225,7 +229,8 @@ fn miss(
     if callbacks.wait.is_some() {
         agree(call.all, "waiting", || callbacks.wait())?;
     }
-    match attempt(call, &signed.signature, cache, Some(origin), can_retry)? {
+    let nodes = call.nodes.as_ref().map(|nodes| nodes.after_build(&roles.leaders));
+    match attempt(call, nodes.as_ref(), &signed.signature, cache, Some(origin), can_retry)? {
         LoadOutcome::Missing(found) => {
             let outcome = distribute(call, &signed.signature, cache, &roles.leaders, found, origin);
             call.agree_all_groups("distributing", outcome)

@@ -81,6 +81,11 @@ impl Params {
                 "auto" => StageDir::Automatic,
                 dir => StageDir::At(self.cwd.join(dir)),
             },
+            distribute: match self.text("cache.distribute") {
+                "on" => Some(true),
+                "off" => Some(false),
+                _ => None,
+            },
             // The default cache directory is .cache/dijitso below it.
             home: cache_dir
                 .ancestors()

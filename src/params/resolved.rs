@@ -71,6 +71,8 @@ pub struct CacheParams {
     pub temp_dir_root: PathBuf,
     /// Directory for libraries that the ranks of a host share.
     pub node_stage_dir: StageDir,
+    /// Let rank 0 alone read libraries, and send them; `None` if the file system decides.
+    pub distribute: Option<bool>,
     /// True if the directory for staging was named.
     pub temp_dir_named: bool,
     /// Keep logs.

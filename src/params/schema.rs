@@ -89,6 +89,11 @@ const CACHE: &[Key] = &[
          without reading the cache; auto: in /dev/shm, XDG_RUNTIME_DIR, cache.temp_dir_root or /tmp, if the \
          cache is not on a disk of this host; empty: none. Rank 0 decides if libraries are put there",
     ),
+    local("cache.distribute", Choice(&["auto", "on", "off"]), "auto").help(
+        "on a communicator, let rank 0 alone read the cache and send libraries to one rank of each host, \
+         which puts them where cache.node_stage_dir says; auto: if the cache is not on a disk of this host; \
+         off: one rank of each host reads the cache. Rank 0 decides",
+    ),
     local("cache.enable_build_log", Flag, "true").help("keep a log of each build, with its command"),
     local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress")
         .help("compress, keep or delete the source after a build"),

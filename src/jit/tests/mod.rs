@@ -14,6 +14,7 @@ mod matrix;
 mod nested;
 mod node_staging;
 mod old_layout;
+mod one_reader;
 mod pending;
 mod preflight;
 mod refusal;

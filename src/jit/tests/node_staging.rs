@@ -8,8 +8,8 @@ use crate::parallel::threads::run_on_hosts;
 
 /// A loader that records the paths it loads.
 #[derive(Default)]
-struct RecordingLoader {
-    loaded: Mutex<Vec<PathBuf>>,
+pub(super) struct RecordingLoader {
+    pub(super) loaded: Mutex<Vec<PathBuf>>,
 }
 
 impl Loader for RecordingLoader {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::node_staging::RecordingLoader;
 use super::*;
 use crate::fsutil::faults::{Op, Rule, with};
-use crate::jit::node_groups::NodeGroups;
+use crate::jit::node_groups::{NodeGroups, Readers};
 use crate::jit::node_staging::Found;
 use crate::parallel::threads::run_on_hosts;
 
@@ -14,17 +15,6 @@ struct Shared {
     /// For each signature: the folder that it was loaded from, "" for a miss, or the error.
     from: Vec<std::result::Result<PathBuf, String>>,
     collectives: usize,
-}
-
-/// A loader that records the paths it loads.
-#[derive(Default)]
-struct RecordingLoader(Mutex<Vec<PathBuf>>);
-
-impl Loader for RecordingLoader {
-    fn load(&self, path: &Path) -> Result<Arc<dyn Image>> {
-        lock(&self.0).push(path.to_owned());
-        FakeLoader { fails: false }.load(path)
-    }
 }
 
 /// Builds the entries `form0` to `form2`, each linked to `element`.
@@ -62,7 +52,7 @@ fn share(
         rank.set_loader(loader.clone());
         let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
         let groups = NodeGroups::default();
-        let nodes = groups.get(comm, &params, &[0, 0]).unwrap();
+        let nodes = groups.get(comm, &params, Readers::choose(&params), &[0, 0]).unwrap();
         comm.min(&mut [0]).unwrap();
         let before = comm.collectives();
         with(faults(comm.rank()), || {
@@ -74,7 +64,7 @@ fn share(
                 let loaded = found.load(&session.libraries, at, &cache, signature, None);
                 let library = loaded.map_err(|refusal| refusal.error.message().to_owned())?;
                 let name = library.map(|library| library.path().file_name().unwrap().to_owned());
-                let loaded = lock(&loader.0);
+                let loaded = lock(&loader.loaded);
                 let last = loaded.iter().rfind(|path| path.file_name() == name.as_deref());
                 Ok(last.map(|path| path.parent().unwrap().to_owned()).unwrap_or_default())
             };
