@@ -128,6 +128,16 @@
  *
  *   A callback must not throw, unwind or longjmp out. C++ programs use dijitso.hpp, which takes care of that.
  *
+ * CANCELLING
+ *
+ *   A call that builds takes seconds. If poll is set in the callbacks, it is called meanwhile, on the calling
+ *   thread, at least every 50 ms, and cancels the call by returning non-zero: compilers are ended, leases
+ *   given back, nothing is published, and the call returns DIJITSO_ERROR_CANCELLED. The next call begins anew.
+ *   A program that handles Ctrl-C returns its flag from poll; an interpreter lets its signal handlers run.
+ *
+ *   poll is not called while generate, send, receive, wait or an initialiser of a library runs. A build that
+ *   dijitso_jit_start() has begun, and that other calls of the program have started as well, goes on for them.
+ *
  * VISITORS
  *
  *   Lists are not returned as arrays. The function calls your visitor for one item after the other, with your
@@ -216,6 +226,7 @@ extern "C" {
 #define DIJITSO_ERROR_RANKS_DISAGREE 50  /**< Ranks passed different names, parameters or callbacks. */
 #define DIJITSO_ERROR_MPI 51             /**< An MPI function failed. */
 #define DIJITSO_ERROR_TIMEOUT 52         /**< Ranks waited longer than parallel.timeout. */
+#define DIJITSO_ERROR_CANCELLED 53       /**< The poll callback of a rank has asked for it. */
 #define DIJITSO_ERROR_INTERNAL 90        /**< A bug in this library; please report it. */
 
 /** Why a call failed. Owned by the caller, freed by dijitso_error_free(). Any thread may read it. */
@@ -442,6 +453,20 @@ typedef int32_t (*dijitso_receive_fn)(void *user_data, dijitso_blob *blob);
 typedef int32_t (*dijitso_wait_fn)(void *user_data);
 
 /**
+ * Asks the host whether to cancel the call. Called at least every 50 ms, on the thread that made the call,
+ * while the call compiles or waits for a compiler, another program or other ranks. Not called while the
+ * host's own callbacks run; calls within generate ask by their own poll and by that of the outer call.
+ *
+ * If it returns non-zero, compilers are ended, nothing is published, and the call returns
+ * DIJITSO_ERROR_CANCELLED. It is not called again in this call. It must not call functions of the library
+ * that build or wait. See CANCELLING in the manual.
+ *
+ * @param user_data  The user_data of the callbacks.
+ * @return 0 to go on, or any other value to cancel.
+ */
+typedef int32_t (*dijitso_poll_fn)(void *user_data);
+
+/**
  * The host's part in dijitso_jit(). Initialise it by DIJITSO_CALLBACKS_INIT and set what you need; NULL is
  * the default of each. *Borrowed* by dijitso_jit() for the call.
  */
@@ -452,6 +477,7 @@ typedef struct dijitso_callbacks {
     dijitso_send_fn send;                /**< With receive: replaces the library's transport. */
     dijitso_receive_fn receive;          /**< See send. Rank 0 sends, all others receive. */
     dijitso_wait_fn wait;                /**< Called by every rank after building and transport, before loading. */
+    dijitso_poll_fn poll;                /**< Cancels the call. Need not be set on all ranks. */
 } dijitso_callbacks;
 
 /**
@@ -509,7 +535,7 @@ dijitso_status dijitso_source_set_error(dijitso_source *source, const char *mess
 uint8_t *dijitso_blob_resize(dijitso_blob *blob, size_t size);
 
 /* Initialises a dijitso_callbacks: dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT; */
-#define DIJITSO_CALLBACKS_INIT { sizeof(dijitso_callbacks), NULL, NULL, NULL, NULL, NULL }
+#define DIJITSO_CALLBACKS_INIT { sizeof(dijitso_callbacks), NULL, NULL, NULL, NULL, NULL, NULL }
 
 /*-- Libraries ---------------------------------------------------------------------------------------------*/
 
@@ -603,7 +629,7 @@ void dijitso_library_free(dijitso_library *library);
  *                     is generated, best by a good hash. *Copied*.
  * @param params       *Borrowed* for the call; NULL for the defaults.
  * @param callbacks    *Borrowed* for the call; NULL if a hit is expected. With a communicator: the same on
- *                     every rank; send and receive both or neither.
+ *                     every rank, apart from poll; send and receive both or neither.
  * @param comm         An intra-communicator, or DIJITSO_COMM_NULL.
  * @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
  * @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.

@@ -401,6 +401,10 @@ struct callbacks
   /// Called by every rank after building and transport, before loading; returns when all have called it, as a
   /// barrier does.
   std::function<void()> wait;
+
+  /// Called at least every 50 ms while the call compiles or waits; returns true, or throws, to cancel the call
+  /// on all ranks. Need not be set on all ranks.
+  std::function<bool()> poll;
 };
 
 namespace detail
@@ -470,6 +474,13 @@ inline std::int32_t wait(void* user_data) noexcept
   return guarded(user_data, [](const callbacks& host) { host.wait(); });
 }
 
+inline std::int32_t poll(void* user_data) noexcept
+{
+  bool cancels = false;
+  const std::int32_t threw = guarded(user_data, [&](const callbacks& host) { cancels = host.poll(); });
+  return threw != 0 || cancels ? 1 : 0;
+}
+
 /// Returns the callbacks for the C library: valid as long as `call`.
 inline dijitso_callbacks trampolines_of(jit_call& call)
 {
@@ -479,6 +490,7 @@ inline dijitso_callbacks trampolines_of(jit_call& call)
   trampolines.send = call.host.send ? send : nullptr;
   trampolines.receive = call.host.receive ? receive : nullptr;
   trampolines.wait = call.host.wait ? wait : nullptr;
+  trampolines.poll = call.host.poll ? poll : nullptr;
   return trampolines;
 }
 
@@ -524,7 +536,7 @@ inline library jit(std::string_view name, const dijitso_params* parameters, cons
 ///
 /// @param name 1 to 200 bytes of [A-Za-z0-9_.+-], not starting with '.' or '-'; copied
 /// @param parameters the same on every rank; borrowed during the call
-/// @param host the same on every rank; borrowed during the call; all empty if a hit is expected
+/// @param host the same on every rank, apart from poll; borrowed during the call; all empty if a hit is expected
 /// @param comm the ranks that take part; with the null communicator the call is local and MPI is not touched
 /// @throws dijitso::error with the same status and message on every rank; on a rank whose callback threw,
 /// that exception

@@ -43,6 +43,8 @@ pub enum Kind {
     Mpi = 51,
     /// Ranks waited longer than a timeout.
     Timeout = 52,
+    /// The host has cancelled the call by its poll callback, on any rank.
+    Cancelled = 53,
     /// A caught panic: a bug in this library.
     Internal = 90,
 }

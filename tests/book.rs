@@ -387,13 +387,16 @@ fn common_lines(block: &[String], text: &str) -> usize {
 #[test]
 fn code_blocks_are_in_compiled_examples() {
     let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", "CMakeLists.txt", "generate.py"]);
-    let sources: Vec<(PathBuf, String)> =
-        sources.into_iter().map(|path| (path.clone(), text(path))).collect();
+    let sources: Vec<(PathBuf, String)> = sources
+        .into_iter()
+        .chain(files("tests/c", &[".py"]))
+        .map(|path| (path.clone(), text(path)))
+        .collect();
     let mut wrong = String::new();
     for page in pages() {
         for (language, lines) in blocks(&text(&page)) {
             match language.as_str() {
-                "c" | "cpp" | "cmake" => {}
+                "c" | "cpp" | "cmake" | "python" => {}
                 "sh" | "text" | "ini" | "json" => continue,
                 other => panic!("{}: a block of \"{other}\"", page.display()),
             }

@@ -73,6 +73,7 @@ const CALLBACKS: dijitso_callbacks = dijitso_callbacks {
     send: None,
     receive: None,
     wait: None,
+    poll: None,
 };
 
 fn set(params: *mut dijitso_params, key: &str, value: &str) {

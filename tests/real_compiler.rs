@@ -17,6 +17,7 @@ use dijitso::parallel::Communicator;
 use dijitso::parallel::threads::run;
 use dijitso::params::Params;
 use dijitso::process::SystemRunner;
+use dijitso::process::exec_context::ExecContext;
 
 fn params(cache: &Path, settings: &[(&str, &str)]) -> Params {
     let mut params = Params::new().unwrap();
@@ -315,7 +316,7 @@ fn the_compilers_of_this_machine_say_what_native_stands_for() {
         let resolved = params(dir.path(), &settings).resolve().unwrap();
         let flags = native::flags(&resolved.build).unwrap();
         assert_eq!(flags, ["-march=native", "-mtune=native"]);
-        let isa = native::resolve(&resolved.build, &flags, &SystemRunner);
+        let isa = native::resolve(&resolved.build, &flags, &SystemRunner, &ExecContext::default());
         assert!(
             isa.contains(sign) && !isa.contains("native") && !isa.contains("cache-size"),
             "{compiler}: {isa}"

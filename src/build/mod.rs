@@ -149,7 +149,7 @@ const MAX_SLOT_WAIT: Duration = Duration::from_secs(1800);
 ///
 /// # Errors
 /// [`Kind::Compile`] with the compiler's output and the failure folder; [`Kind::Cache`] if staging fails;
-/// [`Kind::State`] if the build was cancelled.
+/// [`Kind::Cancelled`] or [`Kind::State`] if the host or another thread has cancelled the build.
 pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     let mut staging = staged_in_memory(job).map_or_else(|| staged_on_disk(job), Ok)?;
     pch::wait_for_build(job);
@@ -160,13 +160,14 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
             job.context.patience(job.params.timeout.map_or(MAX_SLOT_WAIT, |limit| limit.min(MAX_SLOT_WAIT)));
         runner.slot(&SlotRequest { dir, choices: &choices, patience }, job.context)
     });
+    job.context.check(job.signature)?;
     progress::restart();
     let mut run = CompilerRun::with_accelerators(job, staging.path(), runner);
-    check_cancelled(job)?;
+    job.context.check(job.signature)?;
     if run.lacked_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {
         staging = staged_on_disk(job)?;
         run = CompilerRun::with_accelerators(job, staging.path(), runner);
-        check_cancelled(job)?;
+        job.context.check(job.signature)?;
     }
     let dir = staging.path();
     let lower_flag = if job.params.retry && run.image.is_none() { retry::lower(job.params) } else { None };
@@ -184,23 +185,14 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
     // The recorded inputs must be those that were compiled: if one has changed meanwhile, compile again.
     for _ in 1..MAX_RUNS {
         let Some(changed) = read.racy_input.as_ref().filter(|_| run.image.is_some()) else { break };
+        job.context.check(job.signature)?;
         log::info!("{}: compiling again, because {changed} changed during the run", job.signature);
         run = CompilerRun::with_accelerators(&job, dir, runner);
         read = run.inputs(&job, &read.inputs);
     }
     drop(slot);
-    if run.image.is_none() {
-        check_cancelled(&job)?;
-    }
+    job.context.check(job.signature)?;
     run.into_result(&job, retried, read)
-}
-
-/// Fails if the build was cancelled.
-fn check_cancelled(job: &Job<'_>) -> Result<(), Error> {
-    if job.context.is_cancelled() {
-        return Err(Error::new(Kind::State, format!("the build of {} was cancelled", job.signature)));
-    }
-    Ok(())
 }
 
 /// Memory that must be free for staging there: a compiler leaves megabytes, and others need memory too.

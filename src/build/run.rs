@@ -88,6 +88,7 @@ impl CompilerRun {
             // After a time-out a second run would exceed the limit of other ranks; a compiler that did not
             // start will not start now.
             Err(_) | Ok(Outcome { exit: Exit::TimedOut, .. }) => false,
+            Ok(_) if job.context.is_cancelled() => false,
             Ok(_) if accelerated.image.is_some() => unused,
             Ok(_) => {
                 accelerators.preamble.is_some()

@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::fsutil::{self, Durability, Folder, Tree};
 use crate::logging::progress::Progress;
 use crate::owner::{Liveness, ProcessId};
+use crate::process::exec_context::ExecContext;
 use crate::sync::lock;
 
 use super::{FILE_MODE, read};
@@ -81,7 +82,7 @@ pub enum Acquire {
     Acquired(Lease),
     /// Another program has built the entry meanwhile.
     AlreadyBuilt,
-    /// There is none, for this reason: leases do not work here, or the wait has timed out.
+    /// There is none, for this reason: leases do not work here, or the wait has timed out or was cancelled.
     Unavailable(String),
 }
 
@@ -115,16 +116,17 @@ fn held<T>(with: impl FnOnce(&mut HashSet<(PathBuf, u64)>) -> T) -> T {
 #[must_use]
 pub fn take(tree: &Arc<Tree>, path: &Path, patience: Duration, built: impl FnMut() -> bool) -> Acquire {
     let file = path.file_name().unwrap_or_default().to_string_lossy();
-    take_to_build(&file, tree, path, patience, built)
+    take_to_build(&file, tree, path, patience, &ExecContext::default(), built)
 }
 
-/// Does the same as [`take`] for a build that the log calls `name`.
+/// Does the same as [`take`] for a build that the log calls `name`. The wait ends if `context` is cancelled.
 #[must_use]
 pub fn take_to_build(
     name: &str,
     tree: &Arc<Tree>,
     path: &Path,
     patience: Duration,
+    context: &ExecContext,
     mut built: impl FnMut() -> bool,
 ) -> Acquire {
     const SHORTEST: Duration = Duration::from_millis(1);
@@ -172,8 +174,11 @@ pub fn take_to_build(
         {
             log::warn!("{}", waiting_for(other, name, path));
         }
+        if context.is_cancelled() {
+            return Acquire::Unavailable("the wait for it was cancelled".to_owned());
+        }
         // Also if it has just gone: a network disk may show it for a while.
-        std::thread::sleep(nap);
+        std::thread::sleep(context.nap(nap));
         nap = (nap * 2).min(LONGEST);
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::{CString, c_char, c_void};
 use std::ptr;
 
 use crate::error::Result;
-use crate::jit::callbacks::{Code, GenerateRequest};
+use crate::jit::callbacks::{Code, GenerateRequest, interrupt_of};
 use crate::jit::{Callbacks, Source};
 
 use super::convert::{c_string, structure};
@@ -67,6 +67,18 @@ pub type dijitso_receive_fn =
 /// @return 0, or any other value for failure.
 pub type dijitso_wait_fn = Option<unsafe extern "C" fn(user_data: *mut c_void) -> i32>;
 
+/// Asks the host whether to cancel the call. Called at least every 50 ms, on the thread that made the call,
+/// while the call compiles or waits for a compiler, another program or other ranks. Not called while the
+/// host's own callbacks run; calls within generate ask by their own poll and by that of the outer call.
+///
+/// If it returns non-zero, compilers are ended, nothing is published, and the call returns
+/// DIJITSO_ERROR_CANCELLED. It is not called again in this call. It must not call functions of the library
+/// that build or wait. See CANCELLING in the manual.
+///
+/// @param user_data  The user_data of the callbacks.
+/// @return 0 to go on, or any other value to cancel.
+pub type dijitso_poll_fn = Option<unsafe extern "C" fn(user_data: *mut c_void) -> i32>;
+
 /// The host's part in dijitso_jit(). Initialise it by DIJITSO_CALLBACKS_INIT and set what you need; NULL is
 /// the default of each. *Borrowed* by dijitso_jit() for the call.
 #[repr(C)]
@@ -84,6 +96,8 @@ pub struct dijitso_callbacks {
     pub receive: dijitso_receive_fn,
     /// Called by every rank after building and transport, before loading.
     pub wait: dijitso_wait_fn,
+    /// Cancels the call. Need not be set on all ranks.
+    pub poll: dijitso_poll_fn,
 }
 
 pub(super) const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
@@ -93,6 +107,7 @@ pub(super) const NO_CALLBACKS: dijitso_callbacks = dijitso_callbacks {
     send: None,
     receive: None,
     wait: None,
+    poll: None,
 };
 
 /// Copies the caller's structure.
@@ -142,7 +157,30 @@ pub(super) fn trampolines(host: &dijitso_callbacks) -> Callbacks<'static> {
             result(unsafe { wait(user_data) })
         }));
     }
+    if let Some(poll) = host.poll {
+        let host = HostPoll { poll, user_data };
+        callbacks.poll = Some(interrupt_of(move || host.call()));
+    }
     callbacks
+}
+
+/// The poll callback of a host.
+struct HostPoll {
+    poll: unsafe extern "C" fn(user_data: *mut c_void) -> i32,
+    user_data: *mut c_void,
+}
+
+// SAFETY: an interrupt calls it on the thread that made it alone; other threads only drop it, which does
+// nothing to what user_data points to.
+unsafe impl Send for HostPoll {}
+// SAFETY: as above.
+unsafe impl Sync for HostPoll {}
+
+impl HostPoll {
+    fn call(&self) -> Code {
+        // SAFETY: the host's function, called during the call that it was given for.
+        unsafe { (self.poll)(self.user_data) }
+    }
 }
 
 fn result(code: i32) -> std::result::Result<(), Code> {

@@ -45,7 +45,7 @@ use super::status::dijitso_status;
 ///                     is generated, best by a good hash. *Copied*.
 /// @param params       *Borrowed* for the call; NULL for the defaults.
 /// @param callbacks    *Borrowed* for the call; NULL if a hit is expected. With a communicator: the same on
-///                     every rank; send and receive both or neither.
+///                     every rank, apart from poll; send and receive both or neither.
 /// @param comm         An intra-communicator, or DIJITSO_COMM_NULL.
 /// @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
 /// @param error_out    Receives an error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.

@@ -35,6 +35,8 @@ pub const DIJITSO_ERROR_RANKS_DISAGREE: i32 = 50;
 pub const DIJITSO_ERROR_MPI: i32 = 51;
 /// Ranks waited longer than parallel.timeout.
 pub const DIJITSO_ERROR_TIMEOUT: i32 = 52;
+/// The poll callback of a rank has asked for it.
+pub const DIJITSO_ERROR_CANCELLED: i32 = 53;
 /// A bug in this library; please report it.
 pub const DIJITSO_ERROR_INTERNAL: i32 = 90;
 

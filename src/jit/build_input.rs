@@ -78,7 +78,8 @@ impl BuildInput {
     /// Another thread may cancel or hurry the build by a clone of `context`.
     ///
     /// # Errors
-    /// [`Kind::Generate`] for a bad dependency, [`Kind::Compile`], [`Kind::Load`], [`Kind::Cache`].
+    /// [`Kind::Generate`] for a bad dependency, [`Kind::Compile`], [`Kind::Load`], [`Kind::Cache`];
+    /// [`Kind::Cancelled`] or [`Kind::State`] if the host or another thread has cancelled the build.
     pub(super) fn run(
         self,
         runner: &dyn Runner,
@@ -119,6 +120,7 @@ impl BuildInput {
         };
         let doing = format!("compiling \"{name}\"");
         let built = progress::during(doing, || compile(&job, cache, runner))?;
+        context.check(signature)?;
 
         let record = EntryRecord {
             signature: signature.to_owned(),

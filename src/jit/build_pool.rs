@@ -64,7 +64,18 @@ impl InFlightBuild {
         Arc::new(Self { build, asked, is_counted: AtomicBool::new(false) })
     }
 
-    /// Waits for the outcome: the seconds that the compiler took. `context` is that of the waiting call.
+    /// Drops a build that the call no longer waits for. If no other call waits for it either, waits for a
+    /// moment until its compiler has ended and its lease is given back.
+    pub(super) fn abandon(build: Arc<Self>) {
+        const MAX_ABANDON: Duration = Duration::from_millis(500);
+        let background = Arc::clone(&build.build);
+        if Arc::into_inner(build).map(drop).is_some() {
+            background.wait_for_end(MAX_ABANDON);
+        }
+    }
+
+    /// Waits for the outcome: the seconds that the compiler took. `context` is that of the waiting call; if
+    /// it is cancelled, the build goes on.
     pub(super) fn wait(&self, context: &ExecContext) -> Result<f64> {
         self.build.wait(context)
     }
@@ -186,10 +197,23 @@ impl BackgroundBuild {
                 // Other ranks wait, so from now on it waits for no other program. A running compiler goes on:
                 // its library is there for the next call, whatever the ranks do.
                 self.context.hurry();
-                state = recover(self.ended.wait(state));
-            } else {
-                (state, _) = recover(self.ended.wait_timeout(state, left));
             }
+            let nap = context.nap(if left.is_zero() { MAX_WAIT } else { left });
+            (state, _) = recover(self.ended.wait_timeout(state, nap));
+            drop(state);
+            // Without the lock: this may call the host.
+            context.check("a library")?;
+            state = lock(&self.state);
+        }
+    }
+
+    /// Waits until it has ended, at most for `limit`.
+    fn wait_for_end(&self, limit: Duration) {
+        let begin = Instant::now();
+        let mut state = lock(&self.state);
+        while !matches!(*state, BuildState::Ended(_)) {
+            let Some(left) = limit.checked_sub(begin.elapsed()) else { return };
+            (state, _) = recover(self.ended.wait_timeout(state, left));
         }
     }
 

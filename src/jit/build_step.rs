@@ -109,6 +109,10 @@ pub(super) fn complete(
         StartedBuild::InFlight(build) => build,
     };
     let built = build.wait(context).map(Some);
+    if let Err(reason) = context.check(&signed.signature) {
+        InFlightBuild::abandon(build);
+        return Err(reason);
+    }
     if built.is_err()
         && callbacks.generate.is_some()
         && let Some(removed) = first_removed(cache, &build.asked)
@@ -156,8 +160,9 @@ fn build_or_wait(
     } else {
         // A directory that is no cache is an error before anything is generated.
         let tree = Arc::new(cache.open_or_make()?);
-        lease::take_to_build(name, &tree, &cache.layout().lease(signature), max_wait, appeared)
+        lease::take_to_build(name, &tree, &cache.layout().lease(signature), max_wait, context, appeared)
     };
+    context.check(signature)?;
     // The last holder of the lease may have built it.
     let built = if matches!(lease, Acquire::AlreadyBuilt) || is_built() {
         Ok(None)
@@ -196,6 +201,7 @@ fn generate_and_build(
         let asked = input.asked.clone();
         let runner = session.toolchains.runner.as_ref();
         let built = input.run(runner, &Admission::Loaded(&session.libraries), context);
+        context.check(&signed.signature)?;
         let Some(removed) = built.as_ref().err().and_then(|_| first_removed(cache, &asked)) else {
             return built;
         };

@@ -4,6 +4,7 @@
 
 use crate::codec::copy;
 use crate::error::{Error, Kind, Result};
+use crate::process::interrupt::Interrupt;
 use crate::signature::SourceText;
 
 /// The source that `generate` sets.
@@ -49,6 +50,18 @@ pub struct Callbacks<'a> {
     pub receive: Option<Box<ReceiveFn<'a>>>,
     /// Returns when all ranks have called it.
     pub wait: Option<Box<WaitFn<'a>>>,
+    /// Asked while the call waits, on the thread of the call. Need not be set on all ranks.
+    pub poll: Option<Interrupt>,
+}
+
+/// The interrupt of a host whose poll callback is `poll`: any value but 0 cancels the call.
+#[must_use]
+pub fn interrupt_of(poll: impl Fn() -> Code + Send + Sync + 'static) -> Interrupt {
+    Interrupt::new(move || {
+        let code = poll();
+        let text = || format!("the call was cancelled: the poll callback returned {code}");
+        (code != 0).then(|| Error::new(Kind::Cancelled, text()))
+    })
 }
 
 impl<'a> Callbacks<'a> {

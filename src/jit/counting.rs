@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cache::stats::{Event, HitCounter, RENEWED};
 use crate::cache::{Cache, VerifiedLib};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 
 use super::library::Origin;
 
@@ -35,11 +35,12 @@ pub(super) fn count_hit(
 }
 
 /// Counts a library that was missing and that this process had to build. `built` is the seconds that it took;
-/// `None` if another program has built it meanwhile.
+/// `None` if another program has built it meanwhile. Does not count a build that was cancelled.
 pub(super) fn count_build(counter: &HitCounter, cache: &Cache, signature: &str, built: &Result<Option<f64>>) {
     let (event, seconds) = match built {
         Ok(Some(seconds)) => (Event::Build, *seconds),
         Ok(None) => (Event::Waited, 0.0),
+        Err(error) if error.kind() == Kind::Cancelled => return,
         Err(_) => (Event::Failure, 0.0),
     };
     let time = Duration::try_from_secs_f64(seconds).unwrap_or_default();

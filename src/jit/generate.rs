@@ -16,8 +16,8 @@ use super::request::SignedRequest;
 /// Calls the generate callback. Also returns what calls within it did. Each dependency is returned once.
 ///
 /// # Errors
-/// [`Kind::InvalidArgument`] if there is no callback, [`Kind::Internal`] if it panics, otherwise
-/// [`Kind::Generate`].
+/// [`Kind::InvalidArgument`] if there is no callback, [`Kind::Internal`] if it panics, [`Kind::Cancelled`] if
+/// the call or one within it was cancelled, otherwise [`Kind::Generate`].
 pub(super) fn generate(
     signed: &SignedRequest<'_>,
     cache: &Cache,
@@ -42,6 +42,7 @@ pub(super) fn generate(
     // The callback may have written headers that a source includes.
     inputs::invalidate();
     toolchain::invalidate();
+    context.check(signature)?;
     let Err(code) = result? else {
         if nested.pending > 0 {
             let text = format!(
@@ -72,7 +73,9 @@ pub(super) fn generate(
                 text.push_str("; a call within it failed: ");
                 text.push_str(failed.message());
             }
-            Err(Error::new(Kind::Generate, text).with_log(failed.log()).with_path(failed.path()))
+            let is_cancelled = failed.kind() == Kind::Cancelled;
+            let kind = if is_cancelled { Kind::Cancelled } else { Kind::Generate };
+            Err(Error::new(kind, text).with_log(failed.log()).with_path(failed.path()))
         }
         None => Err(Error::new(Kind::Generate, text)),
     }

@@ -30,6 +30,7 @@ mod nested;
 mod node_groups;
 mod node_staging;
 pub mod pending;
+mod polling;
 mod preflight;
 mod quarantine;
 pub mod query;
@@ -92,6 +93,7 @@ impl Session {
     /// # Errors
     /// Any [`Kind`](crate::error::Kind).
     pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         local::jit(self, request, callbacks)
     }
 
@@ -102,6 +104,7 @@ impl Session {
     /// `Kind::InvalidArgument` for a bad name or bad callbacks, `Kind::Cache` if the cache cannot be read.
     /// Errors of generating and compiling are returned by [`Session::finish`].
     pub fn start(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Pending> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         pending::start(self, request, callbacks)
     }
 
@@ -112,6 +115,7 @@ impl Session {
     /// # Errors
     /// Any [`Kind`](crate::error::Kind).
     pub fn finish(&self, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         pending::finish(self, pending, callbacks)
     }
 }
@@ -151,6 +155,7 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         ranks::jit_on(self, comm, state, request, callbacks)
     }
 
@@ -166,6 +171,7 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Pending> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         pending::start_on(self, comm, state, request, callbacks)
     }
 
@@ -184,6 +190,7 @@ impl Session {
         arguments: Result<()>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        let _call = polling::enter(callbacks.poll.as_ref());
         pending::finish_on(self, comm, state, pending, arguments, callbacks)
     }
 }

@@ -7,6 +7,7 @@ use crate::process::exec_context::ExecContext;
 use crate::signature::Toolchain;
 
 use super::nested;
+use super::polling;
 
 /// The library that a call asks for.
 #[derive(Clone, Copy, Debug)]
@@ -26,9 +27,10 @@ pub(super) struct SignedRequest<'a> {
 }
 
 impl SignedRequest<'_> {
-    /// Returns the execution context of the build. A call within `generate` has the deadline of the build
-    /// that it is for.
+    /// Returns the execution context of the build, which the call in progress on this thread can cancel. A
+    /// call within `generate` has the deadline of the build that it is for.
     pub(super) fn context(&self) -> ExecContext {
-        ExecContext::new(self.request.params.build.cores, nested::deadline())
+        let context = ExecContext::new(self.request.params.build.cores, nested::deadline());
+        context.interrupted_by(polling::current())
     }
 }

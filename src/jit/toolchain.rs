@@ -15,6 +15,7 @@ use crate::signature::{Toolchain, signature};
 use crate::sync::lock;
 
 use super::nested;
+use super::polling;
 use super::request::{Request, SignedRequest};
 
 /// The toolchains that a process knows.
@@ -34,7 +35,7 @@ impl Toolchains {
     /// Signs a request by what this process knows.
     ///
     /// # Errors
-    /// `Kind::InvalidArgument` for a bad name.
+    /// `Kind::InvalidArgument` for a bad name, `Kind::Cancelled` if the call was cancelled meanwhile.
     pub(super) fn sign<'a>(&self, request: Request<'a>) -> Result<SignedRequest<'a>> {
         let mut toolchain = Toolchain::unknown();
         let signature = signature(request.name, request.params, || {
@@ -47,6 +48,9 @@ impl Toolchains {
                 }
                 None => self.get(request.params),
             };
+            if polling::is_cancelled() {
+                polling::check()?;
+            }
             Ok(toolchain.clone())
         })?;
         Ok(SignedRequest { request, signature, toolchain })
@@ -59,7 +63,7 @@ impl Toolchains {
     pub(super) fn get(&self, params: &Resolved) -> Toolchain {
         let compiler = toolchain::inspect(&params.build);
         let plain = self.recall_or_ask(params, &compiler, Toolchain::unknown(), || {
-            toolchain::probe(&params.build, self.runner.as_ref())
+            toolchain::probe(&params.build, self.runner.as_ref(), &polling::context())
         });
         self.resolve_native(params, plain, &compiler)
     }
@@ -74,7 +78,7 @@ impl Toolchains {
             return absent;
         }
         let found = self.recall_or_ask(params, &on_host, absent, || {
-            let isa = native::resolve(&params.build, &flags, self.runner.as_ref());
+            let isa = native::resolve(&params.build, &flags, self.runner.as_ref(), &polling::context());
             Toolchain { isa, ..plain.clone() }
         });
         Toolchain { isa: found.isa, ..plain }
@@ -109,14 +113,17 @@ impl Toolchains {
             let found = ask();
             let record = toolchain::encode(&params.build.compiler, &found);
             let keys = [key, &compiler.command_key];
-            for key in keys.into_iter().filter(|_| self.persists) {
+            for key in keys.into_iter().filter(|_| self.persists && !polling::is_cancelled()) {
                 // Without a record the next program asks again.
                 let written = cache.write_toolchain(key, &record);
                 written.unwrap_or_else(|error| log::info!("{error}"));
             }
             found
         });
-        lock(&self.known).insert(key.clone(), found.clone());
+        // If the call was cancelled, the compiler was ended before it could answer.
+        if !polling::is_cancelled() {
+            lock(&self.known).insert(key.clone(), found.clone());
+        }
         found
     }
 }

@@ -22,6 +22,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit
 use crate::signals::without_signals;
 
 use super::affinity::{self, Cores};
+use super::exec_context::ExecContext;
 
 /// A command that runs beside the program.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct DetachedCommand<'a> {
     pub cores: Cores,
     /// Its environment, apart from `LC_ALL` and `TMPDIR`.
     pub environment: &'a [(OsString, OsString)],
+    /// Ends it if it is cancelled.
+    pub context: &'a ExecContext,
 }
 
 /// The end of a detached command.
@@ -45,7 +48,7 @@ pub struct DetachedCommand<'a> {
 pub enum DetachedExit {
     /// It succeeded. With the beginning of its output.
     Success(String),
-    /// It failed, or ended by a signal or its time limit. With the beginning of its output.
+    /// It failed, was cancelled, or ended by a signal or its time limit. With the beginning of its output.
     Failure(String),
 }
 
@@ -88,7 +91,7 @@ pub fn run(command: &DetachedCommand<'_>) -> io::Result<DetachedExit> {
                 DetachedExit::Failure(text)
             });
         }
-        if begin.elapsed() >= command.limit {
+        if begin.elapsed() >= command.limit || command.context.is_cancelled() {
             return Ok(DetachedExit::Failure(read_output(output)));
         }
         std::thread::sleep(Duration::from_millis(20));
@@ -149,6 +152,7 @@ mod tests {
             limit,
             cores,
             environment: &environment,
+            context: &ExecContext::default(),
         };
         assert_eq!(run(&command).unwrap(), DetachedExit::Success("1 none C\n".to_owned()));
     }

@@ -1,5 +1,5 @@
 //! The execution context of a build: on which cores its commands run, until when, and whether it is
-//! cancelled.
+//! cancelled, by another thread or by the host.
 //!
 //! It is passed on with the build, so that everything that the build runs is run in the same way.
 
@@ -9,7 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::error::{Error, Kind, Result};
+
 use super::affinity::Cores;
+use super::interrupt::{Interrupt, POLL_INTERVAL};
 
 /// The execution context of a build. Clones share the two flags.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,7 @@ pub struct ExecContext {
     pub deadline: Option<Instant>,
     cancelled: Arc<AtomicBool>,
     hurried: Arc<AtomicBool>,
+    interrupt: Option<Interrupt>,
 }
 
 impl ExecContext {
@@ -37,6 +41,12 @@ impl ExecContext {
         Self { deadline: [self.deadline, new].into_iter().flatten().min(), ..self }
     }
 
+    /// The same context for a call that `interrupt` cancels.
+    #[must_use]
+    pub fn interrupted_by(self, interrupt: Option<Interrupt>) -> Self {
+        Self { interrupt, ..self }
+    }
+
     /// Returns the time to wait for other programs: at most `longest`, and at most half of the time until the
     /// deadline, so that the build itself can still be done in time.
     #[must_use]
@@ -50,10 +60,30 @@ impl ExecContext {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// True if the build is cancelled.
+    /// True if the build is cancelled. May ask the host: a wait asks this every [`ExecContext::nap`].
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+            || self.interrupt.as_ref().is_some_and(|own| own.reason().is_some())
+    }
+
+    /// Checks that the build of `subject` is not cancelled.
+    ///
+    /// # Errors
+    /// The error of the interrupt, of [`Kind::Cancelled`]; [`Kind::State`] if another thread has cancelled
+    /// it.
+    pub fn check(&self, subject: &str) -> Result<()> {
+        self.interrupt.as_ref().map_or(Ok(()), Interrupt::check)?;
+        if self.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::new(Kind::State, format!("the build of {subject} was cancelled")));
+        }
+        Ok(())
+    }
+
+    /// Returns the time to sleep at once in a wait: `longest`, or less if the host is to be asked meanwhile.
+    #[must_use]
+    pub fn nap(&self, longest: Duration) -> Duration {
+        if self.interrupt.is_some() { longest.min(POLL_INTERVAL) } else { longest }
     }
 
     /// Ends all waiting for other programs, from any thread. A running command goes on.
@@ -81,6 +111,19 @@ mod tests {
         assert!(clone.is_cancelled() && !clone.is_hurried());
         clone.hurry();
         assert!(context.is_hurried() && context.deadline.is_none() && clone.cores == Cores::All);
+    }
+
+    #[test]
+    fn an_interrupt_cancels_with_its_error_and_shortens_sleeps() {
+        const LONG: Duration = Duration::from_secs(1);
+        let context = ExecContext::default();
+        assert!(context.nap(LONG) == LONG && context.check("form").is_ok());
+        context.cancel();
+        assert_eq!(context.check("form").unwrap_err().kind(), Kind::State);
+        let interrupt = Interrupt::new(|| Some(Error::new(Kind::Cancelled, "enough")));
+        let context = ExecContext::default().interrupted_by(Some(interrupt));
+        assert!(context.nap(LONG) == POLL_INTERVAL && context.is_cancelled());
+        assert_eq!(context.check("form").unwrap_err(), Error::new(Kind::Cancelled, "enough"));
     }
 
     #[test]

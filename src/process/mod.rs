@@ -2,7 +2,8 @@
 //!
 //! [`Runner`] is a trait, so that tests of the layers above need no compiler. [`SystemRunner`] starts real
 //! processes, never through a shell. [`slots`] limits the compilers of a host, [`affinity`] chooses their
-//! cores, and an [`ExecContext`] carries their deadline and cancellation.
+//! cores, and an [`ExecContext`] carries their deadline and cancellation, also by the host's
+//! [`Interrupt`](interrupt::Interrupt).
 
 #![forbid(unsafe_code)]
 
@@ -10,6 +11,7 @@ pub mod affinity;
 pub mod detached;
 pub mod environment;
 pub mod exec_context;
+pub mod interrupt;
 mod rlimit;
 pub mod slots;
 mod spawn;

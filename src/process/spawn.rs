@@ -170,7 +170,7 @@ impl RunningChild {
     /// Returns the time to sleep at most before the next check.
     fn slice(&self) -> Duration {
         const LONGEST: Duration = Duration::from_millis(50);
-        let longest = self.memory.due().unwrap_or(LONGEST);
+        let longest = self.context.nap(self.memory.due().unwrap_or(LONGEST));
         self.deadline.map_or(longest, |at| at.saturating_duration_since(Instant::now()).min(longest))
     }
 

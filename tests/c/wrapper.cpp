@@ -188,6 +188,38 @@ void jit_texts(const dijitso::params& params)
   }
 }
 
+// An exception of poll cancels the call, and comes out again.
+void cancel(const dijitso::params& params)
+{
+  dijitso::callbacks host;
+  bool generated = false;
+  host.generate = [&](dijitso::source&) { generated = true; };
+  host.poll = []() -> bool { throw stopped{9}; };
+  try
+  {
+    dijitso::jit("cancelled", params, host);
+    CHECK(!"the exception of poll is thrown again");
+  }
+  catch (const stopped& thrown)
+  {
+    CHECK(thrown.value == 9);
+  }
+  host.poll = [] { return true; };
+  try
+  {
+    dijitso::jit("cancelled", params, host);
+    CHECK(!"poll cancels the call");
+  }
+  catch (const dijitso::error& reason)
+  {
+    CHECK(reason.status() == DIJITSO_ERROR_CANCELLED);
+  }
+  CHECK(!generated);
+  host.generate = [](dijitso::source& source) { source.set_code("extern \"C\" int value() { return 4; }"); };
+  host.poll = [] { return false; };
+  CHECK(dijitso::jit("cancelled", params, host).symbol<int()>("value")() == 4);
+}
+
 } // namespace
 
 int main(int argc, char** argv)
@@ -200,6 +232,7 @@ int main(int argc, char** argv)
   copy_entries(params, work, one.signature());
   start_and_finish(params);
   jit_texts(params);
+  cancel(params);
   handle_log(params);
   CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").role == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;

@@ -182,6 +182,7 @@ fn jit_in_c(
         send: None,
         receive: None,
         wait: None,
+        poll: None,
     };
     let string = |text: *const c_char| {
         // SAFETY: a string that lives as long as the handle from which it was asked for.

@@ -23,6 +23,7 @@ use crate::fsutil::{self, Durability, Folder, LONGEST_TEXT};
 use crate::human;
 use crate::process::affinity::Cores;
 use crate::process::detached::{DetachedCommand, DetachedExit, RunDetached};
+use crate::process::exec_context::ExecContext;
 
 use super::environment::{self, CompilerEnv};
 use super::pragmas;
@@ -142,14 +143,19 @@ impl From<io::Error> for PchRefusal {
 }
 
 /// Builds a precompiled header, or completes what another program has left, and logs why there is none. Waits
-/// at most for `patience` for another program that builds one.
-pub(super) fn build(job: &PchJob, run: RunDetached, patience: Duration) {
-    if let Err(refusal) = try_build(job, run, patience) {
+/// at most for `patience` for another program that builds one. Ends if `context` is cancelled.
+pub(super) fn build(job: &PchJob, run: RunDetached, patience: Duration, context: &ExecContext) {
+    if let Err(refusal) = try_build(job, run, patience, context) {
         job.log(&refusal.why);
     }
 }
 
-fn try_build(job: &PchJob, run: RunDetached, patience: Duration) -> Result<(), PchRefusal> {
+fn try_build(
+    job: &PchJob,
+    run: RunDetached,
+    patience: Duration,
+    context: &ExecContext,
+) -> Result<(), PchRefusal> {
     if !job.store.dir.parent().is_some_and(Path::is_dir) {
         // The cache was removed meanwhile: do not recreate it.
         return Ok(());
@@ -157,10 +163,13 @@ fn try_build(job: &PchJob, run: RunDetached, patience: Duration) -> Result<(), P
     fsutil::create_dirs(&job.store.dir)?;
     let untrusted = || PchRefusal::permanent("other users can change its directory");
     let dir = trusted_path(&job.store.dir).ok_or_else(untrusted)?;
-    let Some(lock) = take_lock(&dir.join(LOCK), &job.folder(), patience)? else { return Ok(()) };
+    let Some(lock) = take_lock(&dir.join(LOCK), &job.folder(), patience, context)? else { return Ok(()) };
     let begin = Instant::now();
-    let result = build_locked(job, run, &lock);
-    if let Err(PchRefusal { why, is_transient }) = &result {
+    let result = build_locked(job, run, &lock, context);
+    // A compiler that was ended has refused nothing.
+    if let Err(PchRefusal { why, is_transient }) = &result
+        && !context.is_cancelled()
+    {
         refuse(job, why, if *is_transient { PAUSE.max(begin.elapsed() * FAILURE_FACTOR) } else { REFUSAL });
     }
     evict(&job.store, &job.key);
@@ -174,8 +183,14 @@ fn open_lock(path: &Path) -> io::Result<File> {
     File::options().read(true).append(true).create(true).mode(0o600).custom_flags(flags).open(path)
 }
 
-/// Waits for the lock. Returns `None` if another program has written the record meanwhile, or takes too long.
-fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Option<File>> {
+/// Waits for the lock. Returns `None` if another program has written the record meanwhile, or takes too long,
+/// or if the wait is cancelled.
+fn take_lock(
+    path: &Path,
+    folder: &Path,
+    patience: Duration,
+    context: &ExecContext,
+) -> io::Result<Option<File>> {
     let file = open_lock(path)?;
     let before = read_record(folder);
     let begin = Instant::now();
@@ -185,7 +200,7 @@ fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Optio
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if read_record(folder) == before => return Ok(Some(file)),
             Ok(()) => return Ok(None),
-            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience => {
+            Err(rustix::io::Errno::WOULDBLOCK) if begin.elapsed() < patience && !context.is_cancelled() => {
                 if begin.elapsed() >= warn_after {
                     let (path, seconds) = (path.display(), patience.as_secs());
                     log::warn!(
@@ -198,12 +213,17 @@ fn take_lock(path: &Path, folder: &Path, patience: Duration) -> io::Result<Optio
             Err(rustix::io::Errno::INTR) => continue,
             Err(errno) => return Err(errno.into()),
         }
-        std::thread::sleep(delay);
+        std::thread::sleep(context.nap(delay));
         delay = (delay * 2).min(Duration::from_millis(250));
     }
 }
 
-fn build_locked(job: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchRefusal> {
+fn build_locked(
+    job: &PchJob,
+    run: RunDetached,
+    lock: &File,
+    context: &ExecContext,
+) -> Result<(), PchRefusal> {
     let folder = job.folder();
     if let Some(plan) = leftover_plan(job, &folder)
         && complete(job, &folder, plan).is_ok()
@@ -219,7 +239,8 @@ fn build_locked(job: &PchJob, run: RunDetached, lock: &File) -> Result<(), PchRe
         argv.extend(arguments.iter().map(|word| (*word).to_owned()));
         let PchJob { environment, limit, cores, .. } = job;
         let (limit, cores) = (*limit, *cores);
-        match run(&DetachedCommand { argv: &argv, cwd: &folder, lock, limit, cores, environment })? {
+        let (argv, cwd) = (&argv, &folder);
+        match run(&DetachedCommand { argv, cwd, lock, limit, cores, environment, context })? {
             DetachedExit::Success(output) => Ok(output),
             DetachedExit::Failure(output) => Err(PchRefusal::of_compiler(what, &output)),
         }

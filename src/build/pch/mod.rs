@@ -167,7 +167,8 @@ impl<'a> Preamble<'a> {
         if let Some(run) =
             run.filter(|_| self.job.params.precompile == Precompile::Always && self.pch_job.needs_build())
         {
-            build::build(&self.pch_job, run, self.job.context.patience(build::MAX_LOCK_WAIT));
+            let context = self.job.context;
+            build::build(&self.pch_job, run, context.patience(build::MAX_LOCK_WAIT), context);
         }
     }
 

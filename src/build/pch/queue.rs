@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::owner::Creator;
 use crate::process::detached::RunDetached;
+use crate::process::exec_context::ExecContext;
 use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
 
@@ -101,7 +102,7 @@ fn build_in_slot(job: &PchJob, slot_choice: Option<&SlotChoice>, run: RunDetache
     };
     // Another program may have built it meanwhile.
     if job.needs_build() {
-        build(job, run, MAX_LOCK_WAIT);
+        build(job, run, MAX_LOCK_WAIT, &ExecContext::default());
     }
     drop(slot);
 }

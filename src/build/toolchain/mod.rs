@@ -194,26 +194,26 @@ fn real(program: &Path) -> io::Result<(PathBuf, Metadata)> {
 }
 
 /// Makes the command of one question to a compiler.
-fn question(params: &BuildParams, argv: Vec<String>) -> Command {
+fn question(params: &BuildParams, argv: Vec<String>, context: &ExecContext) -> Command {
     Command {
         argv,
         cwd: environment::temp_dir(),
         timeout: Some(params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))),
         capture: params.capture,
         memory: None,
-        context: ExecContext::default(),
+        context: context.clone(),
     }
 }
 
 /// Asks the compiler for its version and target. Returns [`Toolchain::unknown`] if it does not answer: the
 /// build will report why.
 #[must_use]
-pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
+pub fn probe(params: &BuildParams, runner: &dyn Runner, context: &ExecContext) -> Toolchain {
     // GNU and LLVM compilers answer `-v` with both; others at least print their version.
     for argument in ["-v", "--version"] {
         let mut argv = params.compiler.clone();
         argv.push(argument.to_owned());
-        let Ok(outcome) = runner.run(&question(params, argv)) else { break };
+        let Ok(outcome) = runner.run(&question(params, argv, context)) else { break };
         match outcome.exit {
             Exit::Code(0) | Exit::Unknown => {
                 if let Some(toolchain) = parse(&String::from_utf8_lossy(&outcome.output)) {
@@ -222,6 +222,7 @@ pub fn probe(params: &BuildParams, runner: &dyn Runner) -> Toolchain {
             }
             // A compiler that hangs will hang again, and the ranks are waiting.
             Exit::TimedOut => break,
+            _ if context.is_cancelled() => break,
             Exit::Code(_) | Exit::Signal(_) => {}
         }
     }
@@ -307,7 +308,10 @@ mod tests {
         }
         let params = crate::params::Params::for_test(&[("build.timeout", "1")]);
         let hangs = Hangs(Mutex::default());
-        assert_eq!(probe(&params.resolve().unwrap().build, &hangs), Toolchain::unknown());
+        assert_eq!(
+            probe(&params.resolve().unwrap().build, &hangs, &ExecContext::default()),
+            Toolchain::unknown()
+        );
         assert_eq!(*hangs.0.lock().unwrap(), [Some(Duration::from_secs(1))]);
     }
 

@@ -18,6 +18,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use crate::params::resolved::BuildParams;
+use crate::process::exec_context::ExecContext;
 use crate::process::{Exit, Runner};
 
 use super::{cpu, question};
@@ -99,8 +100,8 @@ fn machine_flags(flags: &[String]) -> Vec<String> {
 ///
 /// A name in `build.cpu` is part of it: kinds with different names share no libraries.
 #[must_use]
-pub fn resolve(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> String {
-    let expanded = ask(params, flags, runner);
+pub fn resolve(params: &BuildParams, flags: &[String], runner: &dyn Runner, context: &ExecContext) -> String {
+    let expanded = ask(params, flags, runner, context);
     match (params.cpu.is_empty(), expanded) {
         (true, Some(expanded)) => expanded,
         (false, Some(expanded)) => format!("{} {expanded}", unresolved(params)),
@@ -114,7 +115,7 @@ pub fn unresolved(params: &BuildParams) -> String {
     format!("cpu {}", cpu::key(params))
 }
 
-fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<String> {
+fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner, context: &ExecContext) -> Option<String> {
     let mut argv = params.compiler.clone();
     argv.extend_from_slice(flags);
     if !shows_meaning(&argv) {
@@ -123,7 +124,7 @@ fn ask(params: &BuildParams, flags: &[String], runner: &dyn Runner) -> Option<St
     // A compiler that does not know -### preprocesses the empty file to its output, and writes nothing to
     // disk.
     argv.extend(["-###", "-E", "-x", params.language.dialect, "/dev/null"].map(str::to_owned));
-    let outcome = runner.run(&question(params, argv)).ok()?;
+    let outcome = runner.run(&question(params, argv, context)).ok()?;
     match outcome.exit {
         Exit::Code(0) | Exit::Unknown => expansion(&String::from_utf8_lossy(&outcome.output)),
         Exit::Code(_) | Exit::Signal(_) | Exit::TimedOut => None,

@@ -3,6 +3,7 @@
 //! Every scenario runs for each strategy, several numbers of ranks, and one, two or as many cache
 //! directories. In each, all ranks have the same result, and the next call without a fault succeeds.
 
+mod cancel;
 mod check_source;
 mod counting;
 mod defects;

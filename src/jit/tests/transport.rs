@@ -81,6 +81,7 @@ fn a_transport_of_the_host_carries_the_library() {
                 let file = setup.root.join("sent");
                 let (mut sent, mut received, mut waited) = (0, 0, 0);
                 let mut callbacks = Callbacks {
+                    poll: None,
                     generate: Some(Box::new(|_: GenerateRequest<'_>, source: &mut Source| {
                         source.code = Some(b"code".to_vec());
                         Ok(())
@@ -206,6 +207,7 @@ fn a_transport_that_fails_or_lies_fails_all_ranks() {
                 send: Some(Box::new(|_: &[u8]| Ok(()))),
                 receive: Some(Box::new(|| lie.clone().ok_or(9))),
                 wait: None,
+                poll: None,
             };
             let request = Request { name: "form", params: &params };
             rank.session.jit_on(comm, &rank.state, Ok(request), &mut callbacks)

@@ -28,7 +28,7 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
         slots_dir: None,
         ..params.build.clone()
     };
-    let found = toolchain::probe(&limited, &SystemRunner);
+    let found = toolchain::probe(&limited, &SystemRunner, &ExecContext::default());
     let mut probes = vec![if found.is_unknown() {
         let advice =
             "signatures cannot tell its versions apart; choose another by CXX, CC, build.cxx or build.cc";
@@ -38,7 +38,7 @@ pub(super) fn probes(params: &Resolved) -> (Vec<Probe>, Vec<Setting>) {
     }];
     probes.push(building(&limited, params));
     if let Some(flags) = native::flags(&limited) {
-        let isa = native::resolve(&limited, &flags, &SystemRunner);
+        let isa = native::resolve(&limited, &flags, &SystemRunner, &ExecContext::default());
         let finding = format!("native flags stand for: {}", shortened(&isa));
         probes.push(if isa.starts_with("cpu ") {
             let advice =

@@ -276,5 +276,9 @@ pub(crate) fn compiler(params: &Resolved) -> Toolchain {
         timeout: Some(params.build.timeout.map_or(LIMIT / 2, |timeout| timeout.min(LIMIT / 2))),
         ..params.build.clone()
     };
-    dijitso::build::toolchain::probe(&limited, &dijitso::process::SystemRunner)
+    dijitso::build::toolchain::probe(
+        &limited,
+        &dijitso::process::SystemRunner,
+        &dijitso::process::exec_context::ExecContext::default(),
+    )
 }
