@@ -89,6 +89,12 @@ impl Error {
         Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
     }
 
+    /// Makes the error of a call that its host has cancelled.
+    #[must_use]
+    pub fn cancelled() -> Self {
+        Self::new(Kind::Cancelled, "the call was cancelled by its poll callback")
+    }
+
     /// Makes the error of a failed operation (`doing`: "cannot read") on a file of the cache or of a build,
     /// with advice.
     #[must_use]

@@ -57,11 +57,7 @@ pub struct Callbacks<'a> {
 /// The interrupt of a host whose poll callback is `poll`: any value but 0 cancels the call.
 #[must_use]
 pub fn interrupt_of(poll: impl Fn() -> Code + Send + Sync + 'static) -> Interrupt {
-    Interrupt::new(move || {
-        let code = poll();
-        let text = || format!("the call was cancelled: the poll callback returned {code}");
-        (code != 0).then(|| Error::new(Kind::Cancelled, text()))
-    })
+    Interrupt::new(move || (poll() != 0).then(Error::cancelled))
 }
 
 impl<'a> Callbacks<'a> {

@@ -155,7 +155,7 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
-        let _call = polling::enter(callbacks.poll.as_ref());
+        let _call = polling::enter_on(comm, callbacks.poll.as_ref());
         ranks::jit_on(self, comm, state, request, callbacks)
     }
 
@@ -171,7 +171,7 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Pending> {
-        let _call = polling::enter(callbacks.poll.as_ref());
+        let _call = polling::enter_on(comm, callbacks.poll.as_ref());
         pending::start_on(self, comm, state, request, callbacks)
     }
 
@@ -190,7 +190,7 @@ impl Session {
         arguments: Result<()>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
-        let _call = polling::enter(callbacks.poll.as_ref());
+        let _call = polling::enter_on(comm, callbacks.poll.as_ref());
         pending::finish_on(self, comm, state, pending, arguments, callbacks)
     }
 }

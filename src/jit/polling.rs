@@ -7,6 +7,7 @@ use std::cell::RefCell;
 use std::mem::ManuallyDrop;
 
 use crate::error::Result;
+use crate::parallel::Communicator;
 use crate::process::exec_context::ExecContext;
 use crate::process::interrupt::Interrupt;
 
@@ -17,21 +18,33 @@ thread_local! {
 }
 
 /// A call in progress on this thread, until this is dropped.
-pub(super) struct PolledCall {
+pub(super) struct PolledCall<'a> {
     before: Option<Option<Interrupt>>,
+    comm: Option<&'a dyn Communicator>,
 }
 
 /// Begins a call that `own` cancels, if it is given.
-pub(super) fn enter(own: Option<&Interrupt>) -> PolledCall {
+pub(super) fn enter(own: Option<&Interrupt>) -> PolledCall<'static> {
     let before = own.map(|own| {
         let new = own.clone().within(current());
         CURRENT.with_borrow_mut(|current| current.replace(new))
     });
-    PolledCall { before }
+    PolledCall { before, comm: None }
 }
 
-impl Drop for PolledCall {
+/// Begins a call on all ranks of `comm`, any of which may cancel it.
+pub(super) fn enter_on<'a>(comm: &'a dyn Communicator, own: Option<&Interrupt>) -> PolledCall<'a> {
+    let both = comm.begin_polling(own);
+    let mut call: PolledCall<'a> = enter(both.as_ref());
+    call.comm = Some(comm);
+    call
+}
+
+impl Drop for PolledCall<'_> {
     fn drop(&mut self) {
+        if let Some(comm) = self.comm {
+            comm.end_polling();
+        }
         if let Some(before) = self.before.take() {
             // What is replaced is dropped here: nothing drops it when the thread ends.
             drop(CURRENT.with_borrow_mut(|current| std::mem::replace(&mut **current, before)));

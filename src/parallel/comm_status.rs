@@ -66,6 +66,11 @@ impl CommStatus {
         builders.clone_into(&mut self.current().builders);
     }
 
+    /// Returns the number of the next collective.
+    pub fn upcoming(&self) -> u64 {
+        self.collectives.load(Ordering::Relaxed)
+    }
+
     /// Returns the number of the collective that begins now.
     pub fn next(&self) -> u64 {
         self.collectives.fetch_add(1, Ordering::Relaxed)

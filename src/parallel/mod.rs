@@ -7,6 +7,7 @@
 
 pub mod app_roles;
 pub mod cache_domains;
+pub mod cancellation;
 pub mod comm_status;
 pub mod failure_detector;
 #[cfg(feature = "mpi")]
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result, catch};
+use crate::process::interrupt::Interrupt;
 
 /// A group of ranks that call the same functions in the same order.
 ///
@@ -99,6 +101,22 @@ pub trait Communicator {
     /// Begins a step in which the ranks `builders` compile. Warnings of waiting ranks say so. Not collective.
     fn expect(&self, _step: &str, _builders: &[usize]) {}
 
+    /// Begins a call that `poll` cancels on all ranks; see [`cancellation`]. The waits of this communicator
+    /// ask `poll`. Returns the interrupt for the other waits of this rank, by which the other ranks cancel
+    /// them, too. Not collective.
+    fn begin_polling(&self, poll: Option<&Interrupt>) -> Option<Interrupt> {
+        poll.cloned()
+    }
+
+    /// Ends the call that [`begin_polling`](Self::begin_polling) has begun. Not collective.
+    fn end_polling(&self) {}
+
+    /// Returns the error of the call in progress if it is cancelled, as far as this rank knows. Asks no host,
+    /// and is not collective.
+    fn cancelled(&self) -> Option<Error> {
+        None
+    }
+
     /// Checks that the communicator is not broken. Quick, and not collective.
     ///
     /// # Errors
@@ -133,7 +151,7 @@ pub fn agree_min<T>(
     votes: &mut [u64],
     local: impl FnOnce(&mut [u64]) -> Result<T>,
 ) -> Result<T> {
-    let result = catch(step, || local(votes));
+    let result = unless_cancelled(comm, catch(step, || local(votes)));
     let mut reduced = Vec::with_capacity(votes.len() + 1);
     reduced.push(if result.is_err() { comm.rank() as u64 } else { u64::MAX });
     reduced.extend_from_slice(votes);
@@ -144,6 +162,11 @@ pub fn agree_min<T>(
         return result;
     }
     Err(share_error(comm, usize::try_from(reduced[0]).unwrap_or_default(), result))
+}
+
+/// Returns the result of a step, or the error of a call that is cancelled.
+fn unless_cancelled<T>(comm: &dyn Communicator, result: Result<T>) -> Result<T> {
+    comm.cancelled().map_or(result, Err)
 }
 
 /// Returns on all ranks the error of the rank `failed`, or that of the communicator. Collective.
@@ -167,7 +190,7 @@ pub fn agree_gather<const N: usize>(
     step: &str,
     local: impl FnOnce() -> Result<[u8; N]>,
 ) -> Result<Vec<[u8; N]>> {
-    let result = catch(step, local);
+    let result = unless_cancelled(comm, catch(step, local));
     let mut mine = vec![u8::from(result.is_err())];
     mine.extend_from_slice(result.as_ref().unwrap_or(&[0; N]));
     comm.enter(step);
@@ -190,7 +213,7 @@ pub fn on_root(
 ) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if comm.rank() == 0 {
-        match catch(step, local) {
+        match unless_cancelled(comm, catch(step, local)) {
             Ok(data) => {
                 bytes.push(0);
                 bytes.extend_from_slice(&data);

@@ -11,9 +11,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Kind, Result};
+use crate::process::interrupt::{Interrupt, POLL_INTERVAL};
 use crate::sync::{lock, recover};
 
 use super::Communicator;
+use super::cancellation::{Cancellation, unanswered};
 use super::comm_status::{CommStatus, warn_after};
 use super::timeout::{RankTable, Waiting, slow_warning, timeout_error};
 
@@ -33,6 +35,8 @@ struct GroupState {
     complete: Option<(Vec<Vec<u8>>, Vec<usize>)>,
     /// The error of all further collectives.
     broken: Option<Error>,
+    /// The error of a rank that has cancelled a call, and the number of the collective in which it waited.
+    cancelled: Option<(u64, Error)>,
     collectives: usize,
     /// The groups that the last split made, by color.
     sub_groups: HashMap<usize, Arc<Group>>,
@@ -45,6 +49,7 @@ pub struct ThreadComm {
     rank: usize,
     host: String,
     status: CommStatus,
+    cancellation: Arc<Cancellation>,
 }
 
 /// The wait of one rank.
@@ -53,6 +58,10 @@ struct Wait {
     waiting: Waiting,
     timeout: Option<Duration>,
     warned: bool,
+    /// Set if this rank asks its host.
+    nap: Option<Duration>,
+    /// When its host has cancelled.
+    cancelled: Option<Instant>,
 }
 
 impl GroupState {
@@ -103,7 +112,8 @@ impl Group {
             }
         }
         let warning = (!wait.warned).then(|| warn_after(wait.timeout));
-        match [warning, wait.timeout].into_iter().flatten().min() {
+        let nap = wait.nap.map(|nap| waited + nap);
+        match [warning, wait.timeout, nap].into_iter().flatten().min() {
             Some(end) => {
                 let slept = self.changed.wait_timeout(state, end - waited);
                 recover(slept).0
@@ -114,12 +124,16 @@ impl Group {
 }
 
 impl ThreadComm {
+    fn new(group: Arc<Group>, rank: usize, host: String) -> Self {
+        Self { group, rank, host, status: CommStatus::default(), cancellation: Arc::default() }
+    }
+
     /// Makes the only rank of a group.
     #[must_use]
     pub fn single() -> Self {
         let host = "localhost".to_owned();
         let rank_table = RankTable::new(RankTable::entry(std::process::id(), &host).to_vec());
-        Self { group: Arc::new(Group::new(rank_table)), rank: 0, host, status: CommStatus::default() }
+        Self::new(Arc::new(Group::new(rank_table)), 0, host)
     }
 
     /// Returns the number of complete collectives of this group.
@@ -137,11 +151,13 @@ impl ThreadComm {
     fn try_exchange(&self, what: &str, mine: Vec<u8>) -> Result<Vec<Vec<u8>>> {
         let (group, rank) = (self.group.as_ref(), self.rank);
         let (waiting, timeout) = self.status.waiting(self.status.next());
-        let mut wait = Wait { since: Instant::now(), waiting, timeout, warned: false };
+        let nap = self.cancellation.asks().then_some(POLL_INTERVAL);
+        let since = Instant::now();
+        let mut wait = Wait { since, waiting, timeout, warned: false, nap, cancelled: None };
         let mut state = group.lock();
         // The collective before this one ends when all ranks have fetched its result.
         while state.complete.is_some() && state.broken.is_none() {
-            state = group.wait(state, &mut wait, rank);
+            state = self.wait(state, &mut wait);
         }
         if let Some((other, _)) = state.arrived.iter().flatten().find(|(other, _)| other != what) {
             let reason =
@@ -170,8 +186,29 @@ impl ThreadComm {
                 group.changed.notify_all();
                 return Ok(contributions);
             }
-            state = group.wait(state, &mut wait, rank);
+            state = self.wait(state, &mut wait);
         }
+    }
+
+    /// Sleeps like [`Group::wait`]. Then asks the host, and tells the other ranks if it cancels.
+    fn wait<'a>(&'a self, state: MutexGuard<'a, GroupState>, wait: &mut Wait) -> MutexGuard<'a, GroupState> {
+        let state = self.group.wait(state, wait, self.rank);
+        if wait.nap.is_none() {
+            return state;
+        }
+        drop(state);
+        let number = wait.waiting.number;
+        let asked = self.cancellation.ask(number);
+        let mut state = self.group.lock();
+        if let Some((reason, grace)) = asked {
+            let error = self.locate(reason);
+            let since = *wait.cancelled.get_or_insert_with(Instant::now);
+            state.cancelled = Some((number, error.clone()));
+            if since.elapsed() >= grace && state.complete.is_none() {
+                self.group.fail(&mut state, unanswered(error, grace));
+            }
+        }
+        state
     }
 }
 
@@ -220,6 +257,29 @@ impl Communicator for ThreadComm {
 
     fn check_alive(&self) -> Result<()> {
         self.status.check_alive()
+    }
+
+    fn begin_polling(&self, poll: Option<&Interrupt>) -> Option<Interrupt> {
+        self.cancellation.begin(self.status.upcoming(), poll.cloned());
+        let (group, cancellation) = (Arc::clone(&self.group), Arc::clone(&self.cancellation));
+        let heard = Interrupt::new(move || {
+            if let Some((number, error)) = &group.lock().cancelled {
+                cancellation.hear(*number, error);
+            }
+            cancellation.known()
+        });
+        Some(poll.cloned().map_or(heard.clone(), |own| own.within(Some(heard))))
+    }
+
+    fn end_polling(&self) {
+        self.cancellation.end();
+    }
+
+    fn cancelled(&self) -> Option<Error> {
+        if let Some((number, error)) = &self.group.lock().cancelled {
+            self.cancellation.hear(*number, error);
+        }
+        self.cancellation.known()
     }
 
     fn min(&self, values: &mut [u64]) -> Result<()> {
@@ -272,7 +332,7 @@ impl Communicator for ThreadComm {
         self.group.lock().sub_groups.clear();
         self.exchange("end of split", Vec::new())?;
         let rank = same(&all[..self.rank]);
-        Ok(Arc::new(Self { group, rank, host: self.host.clone(), status: CommStatus::default() }))
+        Ok(Arc::new(Self::new(group, rank, self.host.clone())))
     }
 }
 
@@ -295,7 +355,7 @@ pub fn run_on_hosts<T: Send>(hosts: &[&str], program: impl Fn(&ThreadComm) -> T 
             .map(|(rank, host)| {
                 let host = (*host).to_owned();
                 let group = Arc::clone(&group);
-                let comm = ThreadComm { group, rank, host, status: CommStatus::default() };
+                let comm = ThreadComm::new(group, rank, host);
                 let program = &program;
                 scope.spawn(move || program(&comm))
             })

@@ -119,7 +119,7 @@ def main():
         raised = True
     end = time.monotonic()
     assert status == CANCELLED, (rank, status, message)
-    assert "the call was cancelled: the poll callback returned 1" in message, message
+    assert "the call was cancelled by its poll callback" in message, message
     assert raised == interrupted, (rank, raised)
     if interrupted:
         assert end - sent[0] < 1.0, end - sent[0]

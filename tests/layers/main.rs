@@ -71,7 +71,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("load", &["advice", "elf", "error", "fsutil", "process", "sync"]),
     (
         "parallel",
-        &["error", "fsutil", "human", "logging", "owner", "params", "signals", "codec", "host_name", "sync"],
+        &[
+            "error",
+            "fsutil",
+            "human",
+            "logging",
+            "owner",
+            "params",
+            "process",
+            "signals",
+            "codec",
+            "host_name",
+            "sync",
+        ],
     ),
     (
         "jit",

@@ -4,6 +4,7 @@
 //! directories. In each, all ranks have the same result, and the next call without a fault succeeds.
 
 mod cancel;
+mod cancel_ranks;
 mod check_source;
 mod counting;
 mod defects;
