@@ -130,6 +130,12 @@ impl<'a> Reader<'a> {
         Self { rest: data }
     }
 
+    /// Returns what has not been read.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Reads `count` bytes.
     pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, rest) = self.rest.split_at_checked(count)?;

@@ -32,7 +32,7 @@ pub enum Auxiliary {
     Staging,
     /// Leases of builds, and files by which hosts find each other.
     Leases,
-    /// Toolchains, failures, statistics and times of use.
+    /// Toolchains, failures, statistics, times of use and lists of runs.
     Notes,
 }
 
@@ -285,6 +285,7 @@ fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
                 layout.stats(),
                 layout.atime(""),
                 layout.gc_stamp(""),
+                layout.runs(),
                 root.join("used"),
             ]
         }

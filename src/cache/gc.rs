@@ -1,10 +1,11 @@
 //! Eviction: removes the least recently used entries until the cache is below its limits.
 //!
-//! The time of the last use is that of `atime/<signature>` (see [`super::stats`]), or the time of publication
-//! if that is later. An entry counts as recently used as the latest of the entries that need it, so none
-//! loses a library that it is linked to before it goes itself. These stay in any case, with all that they
-//! need: entries that are being built; entries that were published or used within the last minutes, or since
-//! the oldest build in progress began.
+//! The time of the last use is the latest of these: that of `atime/<signature>` (see [`super::stats`]); that
+//! of a list in `runs/` which has the entry from its latest run (see [`super::runs`]); the time of
+//! publication. An entry counts as recently used as the latest of the entries that need it, so none loses a
+//! library that it is linked to before it goes itself. These stay in any case, with all that they need:
+//! entries that are being built; entries that were published or used within the last minutes, or since the
+//! oldest build in progress began.
 //!
 //! Running programs notice nothing. The library goes first, in one step, so others see a complete entry or
 //! none. A program that has loaded it keeps it. A program that has found it and not yet loaded it finds it
@@ -111,9 +112,18 @@ struct Candidate {
     /// The file of the library.
     id: FileId,
     last_use: SystemTime,
+    /// The time of the last run that has used it, by the lists of runs.
+    listed: SystemTime,
     needs: Vec<String>,
     /// Of an older version, which no program of this version uses.
     outdated: bool,
+}
+
+impl Candidate {
+    /// The time of the last use, by this entry's own note or by a list of runs.
+    fn last_run(&self) -> SystemTime {
+        self.last_use.max(self.listed)
+    }
 }
 
 impl Cache {
@@ -130,11 +140,15 @@ impl Cache {
         let (busy, since) = self.being_built(&tree, !limits.dry_run);
         let recent = SystemTime::now() - since.max(limits.min_idle);
         let mut entries = Vec::new();
+        let listed = self.listed_uses(&tree);
         for (signature, path) in self.library_files()? {
-            entries.extend(self.candidate(&tree, signature, path));
+            if let Some(mut entry) = self.candidate(&tree, signature, path) {
+                entry.listed = listed.get(&entry.signature).copied().unwrap_or(entry.listed);
+                entries.push(entry);
+            }
         }
         let is_used = |entry: &Candidate| {
-            busy.contains(&entry.signature) || (entry.last_use >= recent && !entry.outdated)
+            busy.contains(&entry.signature) || (entry.last_run() >= recent && !entry.outdated)
         };
         let (order, kept) = order(&entries, is_used);
         let mut queue: Vec<(SystemTime, &Candidate)> =
@@ -258,7 +272,8 @@ impl Cache {
         let size = |path: PathBuf| tree.metadata(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + sidecars.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
-        Some(Candidate { signature, path, bytes, id: facts.id, last_use, needs, outdated })
+        let listed = SystemTime::UNIX_EPOCH;
+        Some(Candidate { signature, path, bytes, id: facts.id, last_use, listed, needs, outdated })
     }
 
     fn last_use(&self, tree: &Tree, signature: &str, library: &EntryMetadata) -> SystemTime {
@@ -267,18 +282,19 @@ impl Cache {
     }
 
     /// Files and folders that belong to no entry: quarantined files, failed builds, precompiled headers,
-    /// times of use of entries that are gone, directories of older layouts.
+    /// times of use of entries that are gone, lists of runs, directories of older layouts.
     fn other_candidates(&self, tree: &Tree) -> Vec<Candidate> {
         let layout = self.layout();
         let pch = layout.root().join("pch");
-        let mut dirs = vec![layout.quarantine(), layout.failed(""), layout.atime(""), pch.clone()];
+        let mut dirs =
+            vec![layout.quarantine(), layout.failed(""), layout.atime(""), layout.runs(), pch.clone()];
         // Outside the cache, folders of failed builds are not counted.
         let failures = layout.params().fail_dir_root.clone();
         dirs.extend(Some(failures).filter(|dir| tree.holds(dir)));
         let own = rustix::process::geteuid().as_raw();
         let candidate = |path, bytes, last_use, outdated| {
             let (signature, id, needs) = (String::new(), FileId::default(), Vec::new());
-            Candidate { signature, path, bytes, id, last_use, needs, outdated }
+            Candidate { signature, path, bytes, id, last_use, listed: last_use, needs, outdated }
         };
         let mut candidates = Vec::new();
         for path in dirs.iter().flat_map(|dir| {
@@ -380,7 +396,7 @@ fn order(
         entries.iter().enumerate().map(|(at, entry)| (entry.signature.as_str(), at)).collect();
     let stays: Vec<bool> = entries.iter().map(stays).collect();
     let mut roots: Vec<usize> = (0..entries.len()).collect();
-    roots.sort_by_key(|at| std::cmp::Reverse((stays[*at], entries[*at].last_use)));
+    roots.sort_by_key(|at| std::cmp::Reverse((stays[*at], entries[*at].last_run())));
     let (mut walk, mut kept, mut order) = (DependencyWalk::default(), HashSet::new(), Vec::new());
     let open = |signature: &str| {
         let at = by_signature[signature];
@@ -390,7 +406,7 @@ fn order(
     // Each is reached first from the most recently used of the entries that need it.
     for root in roots {
         for (_, at) in walk.visit(&entries[root].signature, open).unwrap_or_default() {
-            order.push((entries[root].last_use, at));
+            order.push((entries[root].last_run(), at));
             if stays[root] {
                 kept.insert(at);
             }

@@ -352,6 +352,12 @@ impl Cache {
                 findings.push(Finding::new(FindingKind::Leftover, "", &dir, text));
             }
         }
+        if let Some(tree) = Tree::open(layout.root()).ok().flatten() {
+            for path in self.damaged_lists(&tree) {
+                let text = "it is damaged, or of another version: the next run writes another one";
+                findings.push(Finding::new(FindingKind::Leftover, "", &path, text));
+            }
+        }
         for (name, path) in names(&layout.lease("")).into_iter().filter(|(_, path)| layout.names(path)) {
             if let Some(info) = lease::look(None, &path).filter(|info| !info.living && !staged(&name)) {
                 let text = format!("{}, which was building it, has ended", info.describe());

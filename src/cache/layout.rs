@@ -16,6 +16,7 @@
 //! <cache_dir>/atime/<signature>                 empty; its time is that of the last use, to the hour
 //! <cache_dir>/gc/                               when each host has last looked for entries to evict
 //! <cache_dir>/pch/<key>/                        precompiled headers
+//! <cache_dir>/runs/                             entries that runs of a program have used
 //! <cache_dir>/aside/, used/, prologue/          of older versions; removed by `check --repair` and `gc`
 //! ```
 //! The names of the first five directories follow parameters of the section `cache`.
@@ -96,7 +97,7 @@ impl Category {
 pub(super) const OLD_DIRS: [&str; 3] = ["aside", "used", "prologue"];
 
 /// All directories in the cache directory but those that parameters name.
-const OTHER_DIRS: [&str; 12] = [
+const OTHER_DIRS: [&str; 13] = [
     "toolchain",
     "lease",
     "failed",
@@ -106,6 +107,7 @@ const OTHER_DIRS: [&str; 12] = [
     "atime",
     "gc",
     "pch",
+    "runs",
     "aside",
     "used",
     "prologue",
@@ -167,7 +169,7 @@ impl Layout {
     /// The directories in which unfinished files may be left.
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
-        let others = ["toolchain", "lease", "failed", "quarantine"].map(|name| self.root.join(name));
+        let others = ["toolchain", "lease", "failed", "quarantine", "runs"].map(|name| self.root.join(name));
         let [_, staging @ ..] = self.staging_places();
         self.dirs().into_iter().chain(others).chain(staging).collect()
     }
@@ -215,6 +217,7 @@ impl Layout {
             }
             Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
             Some("gc") => name.contains('~'),
+            Some("runs") => super::runs::is_list(name),
             Some("pch" | "prologue") => name == ".lock" || (name.len() == 32 && is_hex(name)),
             _ => categories
                 .any(|category| self.dir(category) == dir && self.signature_of(category, name).is_some()),
@@ -428,6 +431,12 @@ impl Layout {
     #[must_use]
     pub fn gc_stamp(&self, key: &str) -> PathBuf {
         self.root.join("gc").join(key)
+    }
+
+    /// The directory of lists of the entries that runs have used.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
     }
 
     /// The cache directory of one rank: strategy "process".

@@ -80,8 +80,22 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
+        self.lookup_keeping(signature, verify, &mut |_, _| {})
+    }
+
+    /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries that it has read.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub fn lookup_keeping(
+        &self,
+        signature: &str,
+        verify: Verify,
+        keep: &mut dyn FnMut(&str, Vec<u8>),
+    ) -> Result<Lookup> {
         let lib_dir = self.check_trust()?;
-        let found = DependencyWalk::default().visit(signature, |signature| self.verify(signature, verify));
+        let verify = |signature: &str| self.verify(signature, verify, keep);
+        let found = DependencyWalk::default().visit(signature, verify);
         match found {
             Ok(libraries) => Ok(Lookup::Hit(VerifiedEntry {
                 libs: load_order::verified(libraries),
@@ -99,6 +113,7 @@ impl Cache {
         &self,
         signature: &str,
         verify: Verify,
+        keep: &mut dyn FnMut(&str, Vec<u8>),
     ) -> std::result::Result<(OwnDigest, Vec<String>), NoHit> {
         let file = read(&self.layout.lib(signature))?.ok_or(NoHit::Miss)?;
         let record = match verify {
@@ -106,7 +121,7 @@ impl Cache {
             Verify::ForLink => LoadRecord::from(record::open(&file, signature)?),
         };
         let digest = record::digest_of(&file);
-        drop(file);
+        keep(signature, file);
         if !self.header_matches(signature, record.header.as_ref(), verify)? {
             return Err(Invalid::Header.into());
         }

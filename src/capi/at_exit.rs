@@ -24,5 +24,6 @@ extern "C" fn at_exit() {
     // Variables of this thread are gone already. A step that panics for want of one does not prevent the
     // next.
     let _ = catch_unwind(pending::close);
+    let _ = catch_unwind(|| Session::of_process().end_runs());
     let _ = catch_unwind(|| Session::of_process().write_hits());
 }

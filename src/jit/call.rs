@@ -23,6 +23,7 @@ use super::isa_groups::IsaGroup;
 use super::library::Library;
 use super::lookup::find;
 use super::node_groups::NodeGroup;
+use super::prefetch::find_nodes;
 use super::preflight::{CallPhase, check_same_call};
 use super::refusal::LoadRefusal;
 use super::request::{Request, SignedRequest};
@@ -98,7 +99,8 @@ impl<'a> Call<'a> {
             })?,
         };
         let nodes = if group.sub_comm.is_none() {
-            state.node_groups.get(all, request.params, same.readers, &same.node_groups)?
+            let (groups, params) = (&state.node_groups, request.params);
+            find_nodes(session, all, groups, params, same.readers, &same.node_groups)?
         } else {
             None
         };
@@ -159,6 +161,13 @@ impl<'a> Call<'a> {
     /// Returns whether this rank looks into the cache on a hit.
     pub(super) fn reads(&self) -> bool {
         self.nodes.as_ref().is_none_or(|nodes| nodes.reads(self.all.rank()))
+    }
+
+    /// Notes on rank 0 that this run of the program has used an entry.
+    pub(super) fn note_run(&self, cache: &Cache, signature: &str) {
+        if let Some(key) = self.nodes.as_ref().and_then(|nodes| nodes.run()) {
+            self.session.runs.note(cache, key, signature);
+        }
     }
 
     /// Returns whether another rank of this host looks into the cache for this one on a miss.

@@ -25,13 +25,18 @@ pub(super) fn count_hit(
     origin: Origin,
     touch_interval: Duration,
 ) {
+    count_only(counter, cache, order, origin);
+    note_use(cache, order, touch_interval);
+}
+
+/// Counts a library that was found in the cache.
+pub(super) fn count_only(counter: &HitCounter, cache: &Cache, order: &[VerifiedLib], origin: Origin) {
     let Some(last) = order.last() else { return };
     if origin == Origin::Memory {
         counter.memory_hit();
     } else {
         cache.count_later(Event::Hit, &last.signature, last.build_ms, counter.take());
     }
-    note_use(cache, order, touch_interval);
 }
 
 /// Counts a library that was missing and that this process had to build. `built` is the seconds that it took;

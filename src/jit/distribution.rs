@@ -8,7 +8,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::cache::{Cache, EntryView, VerifiedEntry};
 use crate::codec::{Reader, Writer};
@@ -26,36 +26,72 @@ pub(super) enum Sent {
 
 const KINDS: [Sent; 3] = [Sent::Nothing, Sent::InCache, Sent::Whole];
 
-/// Reads the libraries of a batch from the cache, each once, and encodes them. What cannot be read is not
-/// sent.
-pub(super) fn pack(cache: &Cache, batch: &[Option<&VerifiedEntry>]) -> Vec<u8> {
+/// The files of libraries that were read in a lookup, by signature.
+pub(super) type Kept = HashMap<String, Vec<u8>>;
+
+/// Encodes the libraries of a batch, each once: those of `kept`, and otherwise from the cache. What cannot be
+/// read, or makes the libraries longer than `limit` bytes, is not sent.
+pub(super) fn pack(
+    cache: &Cache,
+    batch: &[Option<&VerifiedEntry>],
+    mut kept: Kept,
+    limit: u64,
+) -> (Vec<u8>, Vec<Sent>) {
     let mut message = Writer::default();
-    let mut packed: HashMap<&str, bool> = HashMap::new();
+    let mut packed: HashSet<&str> = HashSet::new();
     let mut kinds = Vec::with_capacity(batch.len());
     for entry in batch {
         let Some(entry) = entry else {
             kinds.push(Sent::Nothing);
             continue;
         };
-        let whole = entry.iter().all(|lib| {
-            *packed.entry(&lib.signature).or_insert_with(|| pack_library(cache, &lib.signature, &mut message))
-        });
-        kinds.push(if whole { Sent::Whole } else { Sent::InCache });
+        let before = message.written().len();
+        let missing = entry.iter().map(|lib| lib.signature.as_str());
+        let missing: Vec<&str> = missing.filter(|signature| packed.insert(signature)).collect();
+        let whole = missing.iter().all(|signature| pack_library(cache, signature, &mut kept, &mut message));
+        if whole && message.written().len() as u64 <= limit {
+            kinds.push(Sent::Whole);
+        } else {
+            message.truncate(before);
+            missing.iter().for_each(|signature| _ = packed.remove(signature));
+            kinds.push(Sent::InCache);
+        }
     }
     message.u32(0);
-    kinds.into_iter().for_each(|kind| message.u32(kind as u32));
-    message.finish()
+    kinds.iter().for_each(|kind| message.u32(*kind as u32));
+    (message.finish(), kinds)
 }
 
-/// Appends a library. Returns false, and appends nothing, if it cannot be read.
-fn pack_library(cache: &Cache, signature: &str, message: &mut Writer) -> bool {
-    let before = message.written().len();
+/// Does the same as [`pack`] for entries that are left out if they are not sent. Returns the places of those
+/// that are in the message.
+pub(super) fn pack_whole(
+    cache: &Cache,
+    batch: &[&VerifiedEntry],
+    kept: Kept,
+    limit: u64,
+) -> (Vec<u8>, Vec<usize>) {
+    let batch: Vec<Option<&VerifiedEntry>> = batch.iter().map(|entry| Some(*entry)).collect();
+    let (mut message, kinds) = pack(cache, &batch, kept, limit);
+    message.truncate(message.len() - 4 * kinds.len());
+    let sent: Vec<usize> = (0..kinds.len()).filter(|at| kinds[*at] == Sent::Whole).collect();
+    let mut message = Writer::onto(message);
+    sent.iter().for_each(|_| message.u32(Sent::Whole as u32));
+    (message.finish(), sent)
+}
+
+/// Appends a library. Returns false if it cannot be read.
+fn pack_library(cache: &Cache, signature: &str, kept: &mut Kept, message: &mut Writer) -> bool {
     message.u32(1);
     message.bytes(signature.as_bytes());
-    let read = message.bytes_by(|all| cache.read_library_onto(signature, all));
+    let read = message.bytes_by(|all| match kept.remove(signature) {
+        Some(library) => {
+            all.extend_from_slice(&library);
+            Ok(())
+        }
+        None => cache.read_library_onto(signature, all),
+    });
     if let Err(error) = &read {
         log::info!("{signature} is not sent: {error}");
-        message.truncate(before);
     }
     read.is_ok()
 }

@@ -15,7 +15,17 @@ pub(super) const MAX_LOOKUPS: usize = 3;
 /// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that
 /// does not show everything yet, a whole entry may look damaged.
 pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
-    match cache.lookup(signature, verify)? {
+    find_keeping(cache, signature, verify, &mut |_, _| {})
+}
+
+/// Does the same as [`find`], and gives `keep` the files of the libraries that it has read.
+pub(super) fn find_keeping(
+    cache: &Cache,
+    signature: &str,
+    verify: Verify,
+    keep: &mut dyn FnMut(&str, Vec<u8>),
+) -> Result<Option<VerifiedEntry>> {
+    match cache.lookup_keeping(signature, verify, keep)? {
         Lookup::Hit(entry) => Ok(Some(entry)),
         Lookup::Miss => Ok(None),
         Lookup::Damaged(damage) => {

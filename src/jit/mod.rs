@@ -31,13 +31,16 @@ mod node_groups;
 mod node_staging;
 pub mod pending;
 mod polling;
+mod prefetch;
 mod preflight;
 mod quarantine;
 pub mod query;
 mod ranks;
 mod refusal;
 mod request;
+mod run_log;
 mod session;
+mod staged_folder;
 mod staged_set;
 mod toolchain;
 mod transport;
@@ -239,6 +242,13 @@ impl Session {
     /// Writes all hits that are kept for later. For the end of the process.
     pub fn write_hits(&self) {
         write_all(|| self.counter.take());
+    }
+
+    /// Writes down which entries this process has used, and removes what it has staged for later calls. For
+    /// the end of the process.
+    pub fn end_runs(&self) {
+        self.staged.remove_all();
+        self.runs.write_all();
     }
 
     /// Writes the memory hits since the last event, if there are any. Events write them, too; a host that is

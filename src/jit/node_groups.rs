@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use crate::cache::runs::RunKey;
 use crate::codec::{Writer, digest};
 use crate::error::Result;
 use crate::fsutil::{self, FileId};
@@ -15,6 +16,7 @@ use crate::parallel::roles::ROOT;
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
 
 use super::epoch_cache::EpochCache;
+use super::staged_set::StagedSet;
 
 /// The ranks that read libraries from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,9 +79,37 @@ pub(super) struct NodeGroup {
     pub(super) one_reader: bool,
     /// Has this rank followers?
     pub(super) has_followers: bool,
+    prefetched: Arc<OnceLock<Prefetched>>,
+    /// On rank 0: the key of the list of this run.
+    run: Arc<OnceLock<RunKey>>,
 }
 
+/// Libraries that were sent at the first call on a communicator, by signature. All ranks have the same
+/// signatures. `None` if they could not be staged on this host.
+pub(super) type Prefetched = HashMap<String, Option<StagedSet>>;
+
 impl NodeGroup {
+    /// Returns the library of a signature if it was sent at the first call on the communicator: its copy on
+    /// this host, if there is one.
+    pub(super) fn prefetched(&self, signature: &str) -> Option<Option<StagedSet>> {
+        self.prefetched.get()?.get(signature).cloned()
+    }
+
+    /// Returns the key of the list of this run, on rank 0 if there is one.
+    pub(super) fn run(&self) -> Option<&RunKey> {
+        self.run.get()
+    }
+
+    /// Stores the key of the list of this run.
+    pub(super) fn set_run(&self, key: RunKey) {
+        let _ = self.run.set(key);
+    }
+
+    /// Stores what was sent at the first call. All ranks call this.
+    pub(super) fn set_prefetched(&self, prefetched: Prefetched) {
+        let _ = self.prefetched.set(prefetched);
+    }
+
     /// Returns whether a rank reads libraries for others, or for itself.
     pub(super) fn reads(&self, rank: usize) -> bool {
         if self.one_reader { rank == ROOT } else { self.leaders[rank] == rank }
@@ -103,6 +133,8 @@ struct Hosts {
     any_followers: bool,
     /// Has this rank followers?
     has_followers: bool,
+    prefetched: Arc<OnceLock<Prefetched>>,
+    run: Arc<OnceLock<RunKey>>,
 }
 
 /// Knowledge of the ranks of a communicator about their hosts.
@@ -119,48 +151,67 @@ impl NodeGroups {
     }
 
     /// Returns the ranks by hosts; `None` if each reads for itself. `readers` and `votes` are the reduced
-    /// ones. Collective if the ranks do not know the same groups.
+    /// ones. Collective if the ranks do not know the same groups. Then rank 0 says, by `has_list`, whether it
+    /// knows what the program has used last time, and the second value is the answer.
     pub(super) fn get(
         &self,
         comm: &dyn Communicator,
         params: &Resolved,
         readers: Readers,
         votes: &[u64; 2],
-    ) -> Result<Option<Arc<NodeGroup>>> {
+        has_list: impl FnOnce() -> bool,
+    ) -> Result<Option<(Arc<NodeGroup>, bool)>> {
         if readers == Readers::All {
             return Ok(None);
         }
         let dir = &params.cache.cache_dir;
-        let hosts = match self.hosts.agreed(dir, votes) {
-            Some(hosts) => hosts,
+        let (hosts, has_list) = match self.hosts.agreed(dir, votes) {
+            Some(hosts) => (hosts, false),
             None => {
-                let hosts = Hosts::find(comm, dir)?;
+                let says = comm.rank() == ROOT && readers == Readers::RankZero && has_list();
+                let (hosts, has_list) = Hosts::find(comm, dir, says)?;
                 self.hosts.insert(dir.clone(), hosts.clone());
-                hosts
+                (hosts, has_list)
             }
         };
-        let Hosts { leaders, are_several, any_followers, has_followers } = hosts;
+        let Hosts { leaders, are_several, any_followers, has_followers, prefetched, run } = hosts;
         let one_reader = readers == Readers::RankZero && are_several;
-        let group = NodeGroup { leaders, one_reader, has_followers };
-        Ok((one_reader || any_followers).then(|| Arc::new(group)))
+        let group = NodeGroup { leaders, one_reader, has_followers, prefetched, run };
+        Ok((one_reader || any_followers).then(|| (Arc::new(group), has_list)))
+    }
+
+    /// Returns the copy on this host of a library that was sent at the first call on the communicator,
+    /// whatever the other ranks know. Not collective.
+    #[allow(dead_code, reason = "for calls that look before the ranks talk")]
+    pub(super) fn prefetched(&self, params: &Resolved, signature: &str) -> Option<StagedSet> {
+        let hosts = self.hosts.get(&params.cache.cache_dir)?;
+        hosts.prefetched.get()?.get(signature)?.clone()
     }
 }
 
 impl Hosts {
-    /// Finds for each rank the lowest that has the same visibility key. Collective.
-    fn find(comm: &dyn Communicator, dir: &Path) -> Result<Self> {
+    /// Finds for each rank the lowest that has the same visibility key. `says` on rank 0 is returned on all
+    /// ranks. Collective.
+    fn find(comm: &dyn Communicator, dir: &Path, says: bool) -> Result<(Self, bool)> {
         comm.enter("finding the ranks of each host");
-        let keys = comm.all_gather(&visibility_key(comm.machine(), dir))?;
+        let mut mine = visibility_key(comm.machine(), dir).to_vec();
+        mine.push(u8::from(says));
+        let keys = comm.all_gather(&mine)?;
+        let says = keys.get(VISIBILITY_KEY_SIZE) == Some(&1);
         let mut first = HashMap::new();
-        let keys = keys.chunks_exact(VISIBILITY_KEY_SIZE).enumerate();
-        let leaders: Vec<usize> = keys.map(|(rank, key)| *first.entry(key).or_insert(rank)).collect();
+        let keys = keys.chunks_exact(VISIBILITY_KEY_SIZE + 1).map(|row| &row[..VISIBILITY_KEY_SIZE]);
+        let leaders: Vec<usize> =
+            keys.enumerate().map(|(rank, key)| *first.entry(key).or_insert(rank)).collect();
         let of = |leader: usize| leaders.iter().filter(|other| **other == leader).count();
-        Ok(Self {
+        let hosts = Self {
             are_several: leaders.iter().any(|leader| *leader != 0),
             any_followers: leaders.iter().enumerate().any(|(rank, leader)| rank != *leader),
             has_followers: of(comm.rank()) > 1,
             leaders: leaders.into(),
-        })
+            prefetched: Arc::default(),
+            run: Arc::default(),
+        };
+        Ok((hosts, says))
     }
 }
 

@@ -34,14 +34,15 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::parallel::Communicator;
 use crate::parallel::roles::ROOT;
 
-use super::distribution::{Sent, pack, unpack};
+use super::distribution::{Kept, Sent, pack, unpack};
 use super::library::{Library, Origin};
 use super::loading::Libraries;
-use super::lookup::find;
+use super::lookup::{find, find_keeping};
 use super::node_groups::NodeGroup;
 use super::refusal::LoadRefusal;
 use super::session::Session;
-use super::staged_set::{StagedFile, StagedFolder, StagedSet, stage};
+use super::staged_folder::StagedFolder;
+use super::staged_set::{StagedFile, StagedSet, stage};
 
 /// The result of a lookup on one rank.
 pub(super) enum Found {
@@ -68,7 +69,11 @@ pub(super) enum Follower {
 pub(super) struct FoundBatch<'a> {
     session: &'a Session,
     cache: &'a Cache,
-    signatures: &'a [&'a str],
+    /// The results of those that were sent before, by their places in the batch.
+    prefetched: Vec<(usize, Found)>,
+    /// The other signatures. All ranks have the same.
+    signatures: Vec<&'a str>,
+    /// Their results.
     found: Vec<Result<Found>>,
     /// On rank 0, if it reads for all hosts: the message to the leaders.
     sent: Vec<u8>,
@@ -84,24 +89,20 @@ impl Found {
         cache: &'a Cache,
         signatures: &'a [&'a str],
     ) -> FoundBatch<'a> {
-        let mut batch = FoundBatch { session, cache, signatures, found: Vec::new(), sent: Vec::new() };
-        if nodes.is_some_and(|nodes| !nodes.reads(rank)) {
-            batch.found = signatures.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
-            return batch;
+        let (mut prefetched, mut others) = (Vec::new(), Vec::new());
+        for (at, signature) in signatures.iter().enumerate() {
+            match nodes.and_then(|nodes| nodes.prefetched(signature)) {
+                Some(set) => {
+                    prefetched.push((at, set.map_or(Self::Follower(Follower::LookUp), Self::Staged)))
+                }
+                None => others.push(*signature),
+            }
         }
-        let look_up = |signature: &&str| {
-            let found = catch(LOOKING, || find(cache, signature, Verify::ForLoad))?;
-            Ok(found.map_or(Self::Nothing, Self::Cache))
-        };
-        batch.found = signatures.iter().map(look_up).collect();
-        if let Some(nodes) = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers) {
-            let sent = catch("reading libraries", || Ok(batch.pack())).unwrap_or_default();
-            if nodes.has_followers {
-                batch.stage(&sent);
-            }
-            if nodes.one_reader {
-                batch.sent = sent;
-            }
+        let found = others.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
+        let (signatures, sent) = (others, Vec::new());
+        let mut batch = FoundBatch { session, cache, prefetched, signatures, found, sent };
+        if nodes.is_none_or(|nodes| nodes.reads(rank)) {
+            batch.look_up(nodes);
         }
         batch
     }
@@ -131,28 +132,30 @@ impl Found {
         nodes: Option<&NodeGroup>,
         mut batch: FoundBatch<'_>,
     ) -> Result<Vec<Result<Self>>> {
-        let Some(nodes) = nodes else { return Ok(batch.found) };
-        let rank = comm.rank();
-        let leads = nodes.leaders[rank] == rank;
-        if nodes.one_reader {
-            let receives = leads && rank != ROOT;
-            let mut sent = std::mem::take(&mut batch.sent);
-            comm.enter("distributing libraries");
-            comm.broadcast_to_some(ROOT, &mut sent, receives)?;
-            if receives {
-                batch.stage(&sent);
+        if let Some(nodes) = nodes.filter(|_| !batch.signatures.is_empty()) {
+            let is_leader = nodes.leaders[comm.rank()] == comm.rank();
+            if nodes.one_reader {
+                let receives = is_leader && comm.rank() != ROOT;
+                comm.enter("distributing libraries");
+                comm.broadcast_to_some(ROOT, &mut batch.sent, receives)?;
+                if receives {
+                    let sent = std::mem::take(&mut batch.sent);
+                    stage_sent(batch.session, batch.cache, &sent, &batch.signatures, &mut batch.found);
+                }
+            }
+            let mut told = if is_leader { encode(&batch.found) } else { Vec::new() };
+            comm.enter("sharing staged libraries");
+            comm.broadcast_in_groups(&nodes.leaders, &mut told)?;
+            if !is_leader {
+                batch.found = decode(&told, batch.signatures.len()).into_iter().map(Ok).collect();
             }
         }
-        let mut told = if leads { encode(&batch.found) } else { Vec::new() };
-        comm.enter("sharing staged libraries");
-        comm.broadcast_in_groups(&nodes.leaders, &mut told)?;
-        if leads {
-            return Ok(batch.found);
+        let mut found = batch.found;
+        // In the order of their places.
+        for (at, prefetched) in batch.prefetched {
+            found.insert(at, Ok(prefetched));
         }
-        let count = batch.found.len();
-        let look_up = || (0..count).map(|_| Self::Follower(Follower::LookUp)).collect();
-        let found = decode(&told, count).unwrap_or_else(look_up);
-        Ok(found.into_iter().map(Ok).collect())
+        Ok(found)
     }
 
     /// Loads what was found; `None` if nothing was. The library has the `origin`, if it is given; otherwise
@@ -187,42 +190,65 @@ impl Found {
 const LOOKING: &str = "looking into the cache";
 
 impl FoundBatch<'_> {
-    /// Encodes the libraries that were found in the cache.
-    fn pack(&self) -> Vec<u8> {
-        let entry = |found: &'_ Result<Found>| match found {
-            Ok(Found::Cache(entry)) => Some(entry.clone()),
-            _ => None,
-        };
-        let entries: Vec<Option<VerifiedEntry>> = self.found.iter().map(entry).collect();
-        pack(self.cache, &entries.iter().map(Option::as_ref).collect::<Vec<_>>())
-    }
-
-    /// Stages the libraries of a message. If one cannot be staged, the ranks of this host read it from the
-    /// cache.
-    fn stage(&mut self, sent: &[u8]) {
-        let (entries, kinds) = unpack(sent, self.signatures.len());
-        for (found, kind) in self.found.iter_mut().zip(&kinds) {
-            // On the reader itself it stays what was found.
-            if matches!(found, Ok(Found::Follower(_))) && *kind != Sent::Nothing {
-                *found = Ok(Found::Follower(Follower::LookUp));
+    /// Looks up the signatures, and stages what is found if others load it.
+    fn look_up(&mut self, nodes: Option<&NodeGroup>) {
+        let nodes = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers);
+        let mut kept = Kept::new();
+        let mut keep = |signature: &str, library: Vec<u8>| {
+            if nodes.is_some() {
+                kept.insert(signature.to_owned(), library);
             }
+        };
+        for (found, signature) in self.found.iter_mut().zip(&self.signatures) {
+            let entry = catch(LOOKING, || find_keeping(self.cache, signature, Verify::ForLoad, &mut keep));
+            *found = entry.map(|entry| entry.map_or(Found::Nothing, Found::Cache));
         }
-        let wanted: Vec<usize> = (0..kinds.len()).filter(|at| kinds[*at] == Sent::Whole).collect();
-        if wanted.is_empty() {
-            return;
+        let Some(nodes) = nodes else { return };
+        let entries: Vec<Option<VerifiedEntry>> =
+            self.found.iter().map(|found| found.as_ref().ok().and_then(Found::entry)).collect();
+        let entries: Vec<Option<&VerifiedEntry>> = entries.iter().map(Option::as_ref).collect();
+        let sent = catch("reading libraries", || Ok(pack(self.cache, &entries, kept, u64::MAX).0));
+        let sent = sent.unwrap_or_default();
+        if nodes.has_followers {
+            stage_sent(self.session, self.cache, &sent, &self.signatures, &mut self.found);
         }
-        let names: Vec<&str> = wanted.iter().map(|at| self.signatures[*at]).collect();
-        match catch("staging", || stage(self.session, self.cache, &entries, &names)) {
-            Ok(sets) => {
-                for (at, set) in wanted.into_iter().zip(sets) {
-                    match set {
-                        Ok(set) => self.found[at] = Ok(Found::Staged(set)),
-                        Err(error) => warn_unstaged(self.signatures[at], &error),
-                    }
+        if nodes.one_reader {
+            self.sent = sent;
+        }
+    }
+}
+
+/// Stages the libraries of a message on a leader. If one cannot be staged, the ranks of this host read it
+/// from the cache.
+pub(super) fn stage_sent(
+    session: &Session,
+    cache: &Cache,
+    sent: &[u8],
+    signatures: &[&str],
+    found: &mut [Result<Found>],
+) {
+    let (entries, kinds) = unpack(sent, signatures.len());
+    for (found, kind) in found.iter_mut().zip(&kinds) {
+        // On the reader itself it stays what was found.
+        if matches!(found, Ok(Found::Follower(_))) && *kind != Sent::Nothing {
+            *found = Ok(Found::Follower(Follower::LookUp));
+        }
+    }
+    let wanted: Vec<usize> = (0..kinds.len()).filter(|at| kinds[*at] == Sent::Whole).collect();
+    if wanted.is_empty() {
+        return;
+    }
+    let names: Vec<&str> = wanted.iter().map(|at| signatures[*at]).collect();
+    match catch("staging", || stage(session, cache, &entries, &names)) {
+        Ok(sets) => {
+            for (at, set) in wanted.into_iter().zip(sets) {
+                match set {
+                    Ok(set) => found[at] = Ok(Found::Staged(set)),
+                    Err(error) => warn_unstaged(signatures[at], &error),
                 }
             }
-            Err(error) => warn_unstaged(&names.join(", "), &error),
         }
+        Err(error) => warn_unstaged(&names.join(", "), &error),
     }
 }
 
@@ -231,7 +257,7 @@ fn warn_unstaged(signatures: &str, error: &Error) {
 }
 
 /// Encodes what a leader has found.
-fn encode(found: &[Result<Found>]) -> Vec<u8> {
+pub(super) fn encode(found: &[Result<Found>]) -> Vec<u8> {
     let staged = || {
         found.iter().filter_map(|found| match found {
             Ok(Found::Staged(staged)) => Some(staged),
@@ -267,8 +293,14 @@ fn encode(found: &[Result<Found>]) -> Vec<u8> {
     writer.finish()
 }
 
-/// Decodes what a leader has found for `count` signatures.
-fn decode(message: &[u8], count: usize) -> Option<Vec<Found>> {
+/// Decodes what a leader has found for `count` signatures. If the message is not whole, each may be in the
+/// cache.
+pub(super) fn decode(message: &[u8], count: usize) -> Vec<Found> {
+    try_decode(message, count)
+        .unwrap_or_else(|| (0..count).map(|_| Found::Follower(Follower::LookUp)).collect())
+}
+
+fn try_decode(message: &[u8], count: usize) -> Option<Vec<Found>> {
     let mut reader = Reader::new(message);
     let folder = Arc::new(StagedFolder::of_leader(reader.bytes()?));
     let files = (0..reader.u64()?).map(|_| StagedFile::decode(&mut reader)).collect::<Option<Vec<_>>>()?;

@@ -22,7 +22,7 @@ use super::call::{Call, LoadOutcome};
 use super::callbacks::Callbacks;
 use super::check::check_source_on;
 use super::comm_state::CommState;
-use super::counting::{HIT_TOUCH_INTERVAL, count_hit, note_use};
+use super::counting::{HIT_TOUCH_INTERVAL, count_hit, count_only, note_use};
 use super::library::{Library, Origin};
 use super::lookup::{MAX_LOOKUPS, find, was_evicted};
 use super::node_groups::NodeGroup;
@@ -125,6 +125,7 @@ pub(super) fn serve(
         // From now on each rank reads the cache: staging may be what does not work.
         call.nodes = None;
     };
+    call.note_run(cache, &signed.signature);
     call.state.hits.put(call.request.name, call.request.params.request_digest, &library);
     Ok(library)
 }
@@ -191,7 +192,9 @@ fn attempt(
         ([0, ..], _) => Ok(LoadOutcome::Missing(entry)),
         ([_, 1, _], Some(library)) => {
             if let (Some(entry), None) = (entry, origin) {
-                note_hit(call, cache, &entry, library.origin());
+                // The list of runs says that this run uses it.
+                let is_listed = nodes.is_some_and(|nodes| nodes.prefetched(signature).is_some());
+                note_hit(call, cache, &entry, library.origin(), is_listed);
             }
             Ok(LoadOutcome::Loaded(library))
         }
@@ -200,8 +203,12 @@ fn attempt(
 }
 
 /// Counts a hit of all ranks.
-fn note_hit(call: &Call<'_>, cache: &Cache, order: &[VerifiedLib], origin: Origin) {
-    if call.counts() {
+fn note_hit(call: &Call<'_>, cache: &Cache, order: &[VerifiedLib], origin: Origin, is_listed: bool) {
+    if is_listed {
+        if call.counts() {
+            count_only(&call.session.counter, cache, order, origin);
+        }
+    } else if call.counts() {
         count_hit(&call.session.counter, cache, order, origin, HIT_TOUCH_INTERVAL);
     } else if fsutil::is_local(cache.layout().root()) {
         // It may be a directory of another host, which no counting rank touches.

@@ -14,6 +14,8 @@ use super::build_pool::InFlightBuilds;
 use super::explain::FrozenMisses;
 use super::hit_cache::HitCache;
 use super::loading::Libraries;
+use super::run_log::RunLogs;
+use super::staged_folder::StagedFolders;
 use super::toolchain::Toolchains;
 
 /// The state of a process between calls: loaded libraries, toolchains, builds in flight, counts.
@@ -28,6 +30,8 @@ pub struct Session {
     pub(super) frozen_misses: FrozenMisses,
     /// Directories from which leftovers of dead processes have been removed.
     pub(super) swept: Mutex<HashSet<PathBuf>>,
+    pub(super) runs: RunLogs,
+    pub(super) staged: StagedFolders,
 }
 
 impl Default for Session {
@@ -58,6 +62,8 @@ impl Session {
             counter: HitCounter::default(),
             frozen_misses: FrozenMisses::default(),
             swept: Mutex::default(),
+            runs: RunLogs::default(),
+            staged: StagedFolders::default(),
         }
     }
 

@@ -3,16 +3,12 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use tempfile::TempDir;
 
 use crate::cache::{Cache, EntryView, VerifiedLib, load_order};
 use crate::codec::{Reader, Writer};
@@ -25,13 +21,7 @@ use crate::sync::lock;
 use super::library::Origin;
 use super::loading::{Libraries, LoadResult};
 use super::session::Session;
-
-/// A private folder with libraries, which only this user can enter.
-pub(super) struct StagedFolder {
-    path: PathBuf,
-    /// On the leader. The folder is removed when this is dropped.
-    _owned: Option<TempDir>,
-}
+use super::staged_folder::StagedFolder;
 
 /// A copy in a [`StagedFolder`].
 #[derive(Clone)]
@@ -41,6 +31,7 @@ pub(super) struct StagedFile {
 }
 
 /// Copies of a library and of what it is linked to, dependencies first.
+#[derive(Clone)]
 pub(super) struct StagedSet {
     folder: Arc<StagedFolder>,
     files: Vec<StagedFile>,
@@ -65,39 +56,6 @@ impl StagedFile {
     }
 }
 
-impl StagedFolder {
-    /// Returns the folder that the leader of this host has named.
-    pub(super) fn of_leader(path: &[u8]) -> Self {
-        Self { path: PathBuf::from(OsStr::from_bytes(path)), _owned: None }
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Puts libraries that were verified into a private folder in `place`, each once.
-    fn make(
-        cache: &Cache,
-        place: &Path,
-        entries: &[EntryView<'_>],
-        orders: &[Result<Vec<VerifiedLib>>],
-    ) -> io::Result<(Self, HashMap<String, FileId>)> {
-        let folder = fsutil::private_dir(place)?;
-        let mut ids = HashMap::new();
-        for lib in orders.iter().flatten().flatten() {
-            if ids.contains_key(&lib.signature) {
-                continue;
-            }
-            let bytes = load_order::library(entries, &lib.signature).unwrap_or_default();
-            let path = folder.path().join(cache.layout().lib_basename(&lib.signature));
-            // It is removed soon, so it need not survive a crash of the host.
-            fsutil::publish_noclobber(&path, bytes, 0o700, Durability::Volatile)?;
-            ids.insert(lib.signature.clone(), FileId::new(&fs::symlink_metadata(&path)?));
-        }
-        Ok((Self { path: folder.path().to_owned(), _owned: Some(folder) }, ids))
-    }
-}
-
 impl StagedSet {
     pub(super) fn new(folder: &Arc<StagedFolder>, files: Vec<StagedFile>) -> Self {
         Self { folder: Arc::clone(folder), files }
@@ -119,7 +77,7 @@ impl StagedSet {
     /// Opens the files; each must be the one that the leader has made.
     fn open(&self, cache: &Cache) -> Result<Vec<File>> {
         let open = |StagedFile { lib, id }: &StagedFile| {
-            let path = self.folder.path.join(cache.layout().lib_basename(&lib.signature));
+            let path = self.folder.path().join(cache.layout().lib_basename(&lib.signature));
             let cannot = |reason: String| {
                 Error::new(Kind::Cache, format!("cannot use the staged {}: {reason}", path.display()))
             };
@@ -150,7 +108,7 @@ impl StagedSet {
         let files = self.open(cache)?;
         let order = self.order();
         let folder = if libraries.register_copies(cache, &order, files) {
-            self.folder.path.clone()
+            self.folder.path().to_owned()
         } else {
             self.folder_of_rank(libraries, rank, cache)?
         };
@@ -166,17 +124,39 @@ impl StagedSet {
     fn folder_of_rank(&self, libraries: &Libraries, rank: usize, cache: &Cache) -> Result<PathBuf> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let folder = self.folder.path.join(format!("rank-{rank}-{number}"));
+        let folder = self.folder.path().join(format!("rank-{rank}-{number}"));
         DirBuilder::new()
             .mode(0o700)
             .create(&folder)
             .map_err(|error| Error::io("cannot create", &folder, &error))?;
         for StagedFile { lib, .. } in &self.files {
-            let staged = self.folder.path.join(cache.layout().lib_basename(&lib.signature));
+            let staged = self.folder.path().join(cache.layout().lib_basename(&lib.signature));
             libraries.materialize(cache, lib, &folder, |path| fs::hard_link(&staged, path))?;
         }
         Ok(folder)
     }
+}
+
+/// Puts libraries that were verified into a private folder in `place`, each once.
+fn make(
+    cache: &Cache,
+    place: &Path,
+    entries: &[EntryView<'_>],
+    orders: &[Result<Vec<VerifiedLib>>],
+) -> io::Result<(StagedFolder, HashMap<String, FileId>)> {
+    let folder = fsutil::private_dir(place)?;
+    let mut ids = HashMap::new();
+    for lib in orders.iter().flatten().flatten() {
+        if ids.contains_key(&lib.signature) {
+            continue;
+        }
+        let bytes = load_order::library(entries, &lib.signature).unwrap_or_default();
+        let path = folder.path().join(cache.layout().lib_basename(&lib.signature));
+        // It is removed soon, so it need not survive a crash of the host.
+        fsutil::publish_noclobber(&path, bytes, 0o700, Durability::Volatile)?;
+        ids.insert(lib.signature.clone(), FileId::new(&fs::symlink_metadata(&path)?));
+    }
+    Ok((StagedFolder::new(folder), ids))
 }
 
 /// Stages the libraries of `signatures` and what they are linked to from the bytes of `entries`, in one
@@ -200,9 +180,8 @@ pub(super) fn stage(
         {
             fsutil::sweep(&folder);
         }
-        let made = check_executable(&place).and_then(|()| {
-            StagedFolder::make(cache, &place, entries, &orders).map_err(|error| error.to_string())
-        });
+        let made = check_executable(&place)
+            .and_then(|()| make(cache, &place, entries, &orders).map_err(|error| error.to_string()));
         match made {
             Ok((folder, ids)) => {
                 let folder = Arc::new(folder);

@@ -86,6 +86,7 @@ impl Params {
                 "off" => Some(false),
                 _ => None,
             },
+            prefetch_max_size: self.count("cache.prefetch_max_size"),
             // The default cache directory is .cache/dijitso below it.
             home: cache_dir
                 .ancestors()

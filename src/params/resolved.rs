@@ -73,6 +73,8 @@ pub struct CacheParams {
     pub node_stage_dir: StageDir,
     /// Let rank 0 alone read libraries, and send them; `None` if the file system decides.
     pub distribute: Option<bool>,
+    /// Bytes of the libraries that are sent at the first call on a communicator; 0 for none.
+    pub prefetch_max_size: u64,
     /// True if the directory for staging was named.
     pub temp_dir_named: bool,
     /// Keep logs.

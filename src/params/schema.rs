@@ -94,6 +94,11 @@ const CACHE: &[Key] = &[
          which puts them where cache.node_stage_dir says; auto: if the cache is not on a disk of this host; \
          off: one rank of each host reads the cache. Rank 0 decides",
     ),
+    local("cache.prefetch_max_size", Bytes, "256M").help(
+        "if rank 0 alone reads the cache (cache.distribute), the size of the libraries that are sent to all \
+         hosts at the first call on a communicator, because the program has used them last time; 0: none. \
+         Rank 0 decides",
+    ),
     local("cache.enable_build_log", Flag, "true").help("keep a log of each build, with its command"),
     local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress")
         .help("compress, keep or delete the source after a build"),

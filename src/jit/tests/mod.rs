@@ -18,6 +18,7 @@ mod node_staging;
 mod old_layout;
 mod one_reader;
 mod pending;
+mod prefetch;
 mod preflight;
 mod refusal;
 mod share_all;

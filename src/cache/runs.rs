@@ -1,0 +1,398 @@
+//! Lists of the entries that runs of a program have used, so that the next run gets them at once.
+//!
+//! ```text
+//! runs/<key>-<digest>   key: 16 hexadecimal digits, for the program and its parameters
+//!                       digest: the first 16 hexadecimal digits of that in the file
+//!
+//! file   := "DIJITSO-RUNS" u32 version (1)  u64 count  entry*  digest
+//! entry  := u32 age  bytes signature     those of the latest run first
+//! age    := the number of lists since a run has used it
+//! digest := SHA-256 of everything before it
+//! ```
+//! A list never changes, and the first writer of a name wins. A run that has used an entry that no list of
+//! its key names writes another list. That takes over what the lists of its key say, and replaces them.
+//! Entries that several runs in a row have not used are left out. Lists are for speed alone: one that is
+//! damaged or of another version is ignored, and replaced by the next run.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+use crate::codec::{Digest32, Reader, Writer, digest, hex};
+use crate::error::Result;
+use crate::fsutil::{Durability, Tree};
+use crate::signature::check_signature;
+
+use super::open::cannot;
+use super::stats::{self, RENEWED};
+use super::{Cache, FILE_MODE};
+
+const MAGIC: &[u8; 12] = b"DIJITSO-RUNS";
+const VERSION: u32 = 1;
+const DIGEST: usize = 32;
+
+/// The largest list that is read.
+const LONGEST: u64 = 4 << 20;
+
+/// The number of entries of a list.
+const MOST: usize = 10_000;
+
+/// The number of lists of a key that are read; a run leaves one.
+const LISTS: usize = 16;
+
+/// The age at which an entry is left out.
+const OLD: u32 = 8;
+
+/// The digits of a key, and of a digest in a file name.
+const DIGITS: usize = 16;
+
+/// The key of a program and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RunKey(String);
+
+impl RunKey {
+    /// Makes the key of a program by its name and the digest of its parameters.
+    #[must_use]
+    pub fn new(program: &[u8], params: &Digest32) -> Self {
+        let mut writer = Writer::new(b"run");
+        writer.bytes(program);
+        writer.bytes(params);
+        Self(hex(&digest(&writer.finish()))[..DIGITS].to_owned())
+    }
+}
+
+/// The entries that earlier runs have used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsedEntries {
+    /// Signatures with their ages, those of the latest run first.
+    entries: Vec<(String, u32)>,
+    /// The files of the lists, damaged ones included.
+    files: Vec<PathBuf>,
+}
+
+impl UsedEntries {
+    /// Returns the signatures, those of the latest run first.
+    pub fn signatures(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|(signature, _)| signature.as_str())
+    }
+
+    /// Returns the list after a run that has used the entries `used`; `None` if the list names all of them.
+    fn after(&self, used: &[String]) -> Option<Vec<(String, u32)>> {
+        let known: HashSet<&str> = self.signatures().collect();
+        if used.iter().all(|signature| known.contains(signature.as_str())) {
+            return None;
+        }
+        let now: HashSet<&str> = used.iter().map(String::as_str).collect();
+        let others = self.entries.iter().filter(|(signature, _)| !now.contains(signature.as_str()));
+        let others = others.map(|(signature, age)| (signature.clone(), age.saturating_add(1)));
+        let used = used.iter().map(|signature| (signature.clone(), 0));
+        Some(used.chain(others.filter(|(_, age)| *age < OLD)).take(MOST).collect())
+    }
+}
+
+fn encode(entries: &[(String, u32)]) -> Vec<u8> {
+    let mut writer = Writer::new(MAGIC);
+    writer.u32(VERSION);
+    writer.u64(entries.len() as u64);
+    for (signature, age) in entries {
+        writer.u32(*age);
+        writer.bytes(signature.as_bytes());
+    }
+    let mut file = writer.finish();
+    let sum = digest(&file);
+    file.extend_from_slice(&sum);
+    file
+}
+
+fn decode(file: &[u8]) -> Option<Vec<(String, u32)>> {
+    let (body, sum) = file.split_at_checked(file.len().checked_sub(DIGEST)?)?;
+    if digest(body) != *sum {
+        return None;
+    }
+    let mut reader = Reader::new(body);
+    if reader.take(MAGIC.len())? != MAGIC || reader.u32()? != VERSION {
+        return None;
+    }
+    let count = reader.u64()?;
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        let age = reader.u32()?;
+        // A signature becomes part of paths.
+        let signature = reader.text().filter(|signature| check_signature(signature).is_ok())?;
+        entries.push((signature.to_owned(), age));
+    }
+    reader.at_end().then_some(entries)
+}
+
+/// Returns true if this is the name of a list.
+pub(super) fn is_list(name: &str) -> bool {
+    let is_hex = |text: &str| text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    name.split_once('-').is_some_and(|(key, digest)| is_hex(key) && is_hex(digest))
+}
+
+impl Cache {
+    /// Reads what earlier runs of a program have used. Without a list, or if it cannot be read, it is empty.
+    #[must_use]
+    pub fn used_entries(&self, key: &RunKey) -> UsedEntries {
+        let Ok(Some(tree)) = self.open() else { return UsedEntries::default() };
+        self.used_entries_in(&tree, key)
+    }
+
+    /// Notes that a run uses the entries of these lists, for eviction. Costs little if a run has done so
+    /// within the hour.
+    pub fn touch_lists(&self, lists: &UsedEntries) {
+        if self.layout().params().frozen {
+            return;
+        }
+        let old = |path: &&PathBuf| stats::age(path).is_some_and(|age| age >= RENEWED);
+        for path in lists.files.iter().filter(old) {
+            if let Ok(Some(tree)) = self.open() {
+                let _ = tree.touch(path, FILE_MODE);
+            }
+        }
+    }
+
+    /// Returns when entries were last used, as far as lists of runs tell: the latest time of a list that has
+    /// the entry from its latest run.
+    pub(super) fn listed_uses(&self, tree: &Tree) -> HashMap<String, SystemTime> {
+        let dir = self.layout().runs();
+        let mut uses: HashMap<String, SystemTime> = HashMap::new();
+        for name in tree.list(&dir).unwrap_or_default() {
+            let path = dir.join(&name);
+            let is_list = name.to_str().is_some_and(is_list);
+            let Some(facts) = tree.metadata(&path).ok().flatten().filter(|_| is_list) else { continue };
+            let list = tree.read(&path, LONGEST).ok().flatten().and_then(|file| decode(&file));
+            for (signature, _) in list.unwrap_or_default().into_iter().filter(|(_, age)| *age == 0) {
+                let time = uses.entry(signature).or_insert(facts.modified);
+                *time = facts.modified.max(*time);
+            }
+        }
+        uses
+    }
+
+    fn used_entries_in(&self, tree: &Tree, key: &RunKey) -> UsedEntries {
+        let dir = self.layout().runs();
+        let mut all = UsedEntries::default();
+        let mut ages: HashMap<String, usize> = HashMap::new();
+        let names =
+            tree.list(&dir).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
+        let of_key = |name: &String| name.strip_prefix(&key.0).is_some() && is_list(name);
+        for name in names.filter(of_key).take(LISTS) {
+            let path = dir.join(name);
+            let list = tree.read(&path, LONGEST).ok().flatten().and_then(|file| decode(&file));
+            all.files.push(path);
+            for (signature, age) in list.unwrap_or_default() {
+                match ages.get(&signature) {
+                    Some(at) => all.entries[*at].1 = age.min(all.entries[*at].1),
+                    None => {
+                        ages.insert(signature.clone(), all.entries.len());
+                        all.entries.push((signature, age));
+                    }
+                }
+            }
+        }
+        all.entries.sort_by_key(|(_, age)| *age);
+        all
+    }
+
+    /// Writes the list of a run that has used the entries `used`, and removes those that it takes over.
+    /// `before` is what the lists said when the run began. Writes nothing if they name all these entries, or
+    /// into a frozen cache. Returns whether it has written.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::Cache`] if the list cannot be written.
+    pub fn note_run(&self, key: &RunKey, before: &UsedEntries, used: &[String]) -> Result<bool> {
+        if self.layout().params().frozen || before.after(used).is_none() {
+            return Ok(false);
+        }
+        let Some(tree) = self.open()? else { return Ok(false) };
+        // Another run may have written meanwhile, and this run may have written before.
+        let now = self.used_entries_in(&tree, key);
+        let merged: Vec<(String, u32)> = now
+            .entries
+            .iter()
+            .map(|(signature, age)| {
+                let before = before.entries.iter().find(|(other, _)| other == signature);
+                (signature.clone(), before.map_or(*age, |(_, age)| *age))
+            })
+            .collect();
+        let merged = UsedEntries { entries: merged, files: now.files };
+        let Some(entries) = merged.after(used) else { return Ok(false) };
+        let file = encode(&entries);
+        let sum = hex(&file[file.len() - DIGEST..]);
+        let dir = self.layout().runs();
+        let path = dir.join(format!("{}-{}", key.0, &sum[..DIGITS]));
+        let failed = |error| cannot("cannot write", &path, &error);
+        tree.enter(&dir, true).map_err(failed)?;
+        if merged.files.contains(&path) {
+            // A whole list of this name would name all entries, so this one is damaged.
+            tree.replace_atomic(&path, &file, FILE_MODE, Durability::Volatile).map_err(failed)?;
+        } else {
+            tree.publish_noclobber(&path, &file, FILE_MODE, Durability::Volatile).map_err(failed)?;
+        }
+        for old in merged.files.iter().filter(|old| **old != path) {
+            let _ = tree.remove(old);
+        }
+        Ok(true)
+    }
+
+    /// Returns the lists that are damaged or of another version, which nothing reads.
+    pub(super) fn damaged_lists(&self, tree: &Tree) -> Vec<PathBuf> {
+        let dir = self.layout().runs();
+        let names = tree.list(&dir).unwrap_or_default();
+        let lists = names.into_iter().filter(|name| name.to_str().is_some_and(is_list));
+        let is_damaged = |path: &PathBuf| match tree.read(path, LONGEST) {
+            Ok(Some(file)) => decode(&file).is_none(),
+            Ok(None) | Err(_) => false,
+        };
+        lists.map(|name| dir.join(name)).filter(is_damaged).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::tests::cache;
+    use proptest::prelude::*;
+    use std::fs;
+
+    fn key() -> RunKey {
+        RunKey::new(b"program", &[1; 32])
+    }
+
+    fn names(cache: &Cache, key: &RunKey) -> Vec<String> {
+        cache.used_entries(key).signatures().map(str::to_owned).collect()
+    }
+
+    fn strings(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    fn run(cache: &Cache, used: &[&str]) -> bool {
+        cache.note_run(&key(), &cache.used_entries(&key()), &strings(used)).unwrap()
+    }
+
+    fn made() -> (tempfile::TempDir, Cache) {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        (dir, cache)
+    }
+
+    #[test]
+    fn a_list_is_written_if_a_run_uses_something_new() {
+        let (_dir, cache) = made();
+        assert!(names(&cache, &key()).is_empty());
+        assert!(run(&cache, &["b", "a"]));
+        assert_eq!(names(&cache, &key()), ["b", "a"]);
+        assert!(!run(&cache, &["a", "b"]) && !run(&cache, &["a"]), "it is known");
+        assert!(run(&cache, &["c"]));
+        assert_eq!(names(&cache, &key()), ["c", "b", "a"]);
+        assert_eq!(fs::read_dir(cache.layout().runs()).unwrap().count(), 1, "it replaces the first one");
+        assert!(names(&cache, &RunKey::new(b"program", &[2; 32])).is_empty());
+        assert!(names(&cache, &RunKey::new(b"other", &[1; 32])).is_empty());
+    }
+
+    /// A run writes several times, and counts as one.
+    #[test]
+    fn an_entry_that_runs_do_not_use_any_more_is_left_out() {
+        let (_dir, cache) = made();
+        run(&cache, &["old"]);
+        for number in 0..OLD {
+            let before = cache.used_entries(&key());
+            assert!(names(&cache, &key()).contains(&"old".to_owned()), "{number}");
+            let of_run = [format!("first{number}"), format!("second{number}")];
+            assert!(cache.note_run(&key(), &before, &of_run[..1]).unwrap());
+            assert!(cache.note_run(&key(), &before, &of_run).unwrap());
+        }
+        assert!(!names(&cache, &key()).contains(&"old".to_owned()));
+        assert_eq!(names(&cache, &key()).len(), 2 * OLD as usize);
+    }
+
+    #[test]
+    fn two_runs_at_a_time_lose_nothing() {
+        let (_dir, cache) = made();
+        let before = cache.used_entries(&key());
+        assert!(cache.note_run(&key(), &before, &strings(&["a"])).unwrap());
+        assert!(cache.note_run(&key(), &before, &strings(&["b"])).unwrap());
+        assert_eq!(names(&cache, &key()), ["b", "a"]);
+        // On another host the first one is not visible.
+        fs::write(
+            cache.layout().runs().join(format!("{}-{}", key().0, "0".repeat(16))),
+            encode(&[("c".into(), 0)]),
+        )
+        .unwrap();
+        let mut all = names(&cache, &key());
+        all.sort();
+        assert_eq!(all, ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn a_damaged_list_is_ignored_and_replaced() {
+        let (_dir, cache) = made();
+        run(&cache, &["a"]);
+        let list = fs::read_dir(cache.layout().runs()).unwrap().next().unwrap().unwrap().path();
+        let mut file = fs::read(&list).unwrap();
+        file[13] ^= 1;
+        fs::write(&list, file).unwrap();
+        assert!(names(&cache, &key()).is_empty());
+        let tree = cache.open().unwrap().unwrap();
+        assert_eq!(cache.damaged_lists(&tree), [list]);
+        assert!(run(&cache, &["b"]));
+        assert_eq!(names(&cache, &key()), ["b"]);
+        assert!(cache.damaged_lists(&tree).is_empty());
+    }
+
+    #[test]
+    fn nothing_is_written_into_a_frozen_cache_or_one_that_is_none() {
+        let (dir, cache) = made();
+        let mut params = cache.layout().params().clone();
+        params.frozen = true;
+        assert!(!run(&Cache::new(dir.path(), &params), &["a"]));
+        let other = tempfile::tempdir().unwrap();
+        let missing = self::cache(&other.path().join("missing"));
+        assert!(!run(&missing, &["a"]) && !missing.layout().root().exists());
+    }
+
+    /// A hit of an entry that was sent at the first call touches no file.
+    #[test]
+    fn a_list_counts_as_a_use_of_the_entries_of_its_latest_run() {
+        let (_dir, cache) = made();
+        run(&cache, &["a"]);
+        run(&cache, &["b"]);
+        let lists = cache.used_entries(&key());
+        let long_ago = SystemTime::now() - 2 * RENEWED;
+        fs::File::open(&lists.files[0]).unwrap().set_modified(long_ago).unwrap();
+        let tree = cache.open().unwrap().unwrap();
+        assert_eq!(cache.listed_uses(&tree), HashMap::from([("b".to_owned(), long_ago)]));
+        cache.touch_lists(&lists);
+        assert!(cache.listed_uses(&tree)["b"] > SystemTime::now() - RENEWED);
+    }
+
+    proptest! {
+        #[test]
+        fn any_list_comes_back(entries in prop::collection::vec(("[A-Za-z0-9_]{1,9}", any::<u32>()), 0..9)) {
+            prop_assert_eq!(decode(&encode(&entries)), Some(entries));
+        }
+
+        #[test]
+        fn no_flipped_bit_and_no_cut_is_accepted(at in any::<prop::sample::Index>(), bit in 0..8_u8) {
+            let file = encode(&[("a".to_owned(), 1), ("b".to_owned(), 0)]);
+            let mut flipped = file.clone();
+            flipped[at.index(file.len())] ^= 1 << bit;
+            prop_assert_eq!(decode(&flipped), None);
+            prop_assert_eq!(decode(&file[..at.index(file.len())]), None);
+        }
+
+        /// Wrong lengths under a right digest.
+        #[test]
+        fn any_body_is_read_without_a_panic(body in prop::collection::vec(any::<u8>(), 0..64)) {
+            let mut file = [&MAGIC[..], &VERSION.to_le_bytes(), &body].concat();
+            let sum = digest(&file);
+            file.extend_from_slice(&sum);
+            let _ = decode(&file);
+        }
+    }
+}

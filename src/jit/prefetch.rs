@@ -1,0 +1,200 @@
+//! Prefetch: at the first call on a communicator rank 0 sends to all hosts what the program has used last
+//! time.
+//!
+//! The leaders of the hosts stage it, for as long as the communicator is used. A later hit is loaded from
+//! there: it reads no shared file, and needs no message but the agreement that all have loaded. The cache is
+//! only asked for what is not in the list. Entries never change, and each carries its digest; so one that was
+//! removed or replaced since the list was written is not sent, or is sent as it is now.
+//!
+//! ```text
+//! message := names  libraries, see the module distribution          from rank 0 to the leaders
+//! told    := names  staged files, see the module node_staging       from a leader to its followers
+//! names   := u64 count  bytes signature*
+//! ```
+
+#![forbid(unsafe_code)]
+
+use std::sync::Arc;
+
+use crate::cache::runs::RunKey;
+use crate::cache::{Cache, Lookup, VerifiedEntry, Verify};
+use crate::codec::{Reader, Writer, digest};
+use crate::error::{Result, catch};
+use crate::parallel::roles::ROOT;
+use crate::parallel::{Communicator, agree_min, all_same, same_votes};
+use crate::params::resolved::Resolved;
+
+use super::distribution::{Kept, pack_whole};
+use super::node_groups::{NodeGroup, NodeGroups, Readers};
+use super::node_staging::{Follower, Found, decode, encode, stage_sent};
+use super::run_log::program_name;
+use super::session::Session;
+
+/// Returns the ranks by hosts, as [`NodeGroups::get`] does. If they are not known, sends what the program has
+/// used last time. Collective, if the ranks do not know the same groups.
+pub(super) fn find_nodes(
+    session: &Session,
+    comm: &dyn Communicator,
+    groups: &NodeGroups,
+    params: &Resolved,
+    readers: Readers,
+    votes: &[u64; 2],
+) -> Result<Option<Arc<NodeGroup>>> {
+    let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
+    let mut key = None;
+    let has_list = || {
+        let begun = catch("reading the list of the last run", || Ok(begin(session, &cache, params)));
+        begun.ok().flatten().is_some_and(|(of_run, has_list)| {
+            key = Some(of_run);
+            has_list
+        })
+    };
+    let Some((nodes, has_list)) = groups.get(comm, params, readers, votes, has_list)? else {
+        return Ok(None);
+    };
+    if let Some(key) = &key {
+        nodes.set_run(key.clone());
+    }
+    if has_list {
+        prefetch(session, comm, &nodes, &cache, key.as_ref())?;
+    }
+    Ok(Some(nodes))
+}
+
+/// Begins a run on rank 0. Returns its key, and whether earlier runs have used anything.
+fn begin(session: &Session, cache: &Cache, params: &Resolved) -> Option<(RunKey, bool)> {
+    if params.cache.prefetch_max_size == 0 {
+        return None;
+    }
+    let key = RunKey::new(&program_name(), &params.shared_digest);
+    let before = cache.used_entries(&key);
+    cache.touch_lists(&before);
+    session.runs.begin(cache, &key, &before);
+    let has_list = before.signatures().next().is_some();
+    Some((key, has_list))
+}
+
+/// Sends what earlier runs have used to all hosts, which stage it. `key` is known on rank 0. Collective.
+fn prefetch(
+    session: &Session,
+    comm: &dyn Communicator,
+    nodes: &NodeGroup,
+    cache: &Cache,
+    key: Option<&RunKey>,
+) -> Result<()> {
+    const STEP: &str = "sending what was used last time";
+    let is_leader = nodes.leaders[comm.rank()] == comm.rank();
+    let mut message = Vec::new();
+    if let Some(key) = key {
+        message = catch("reading libraries", || Ok(read_used(cache, key))).unwrap_or_default();
+    }
+    let mut staged =
+        if comm.rank() == ROOT { Batch::stage(session, cache, &message) } else { Batch::default() };
+    comm.enter(STEP);
+    if nodes.one_reader {
+        let receives = is_leader && comm.rank() != ROOT;
+        comm.broadcast_to_some(ROOT, &mut message, receives)?;
+        if receives {
+            staged = Batch::stage(session, cache, &message);
+        }
+    }
+    drop(message);
+    let mut told = if is_leader { staged.encode() } else { Vec::new() };
+    comm.enter(STEP);
+    comm.broadcast_in_groups(&nodes.leaders, &mut told)?;
+    let staged = if is_leader { staged } else { Batch::decode(&told) };
+    // Later calls communicate only if some library of theirs was not sent: all must know the same names.
+    let mut votes = [0; 8];
+    agree_min(comm, STEP, &mut votes, |votes| {
+        votes.copy_from_slice(&same_votes(&digest(&names(&staged.names))));
+        Ok(())
+    })?;
+    if all_same(&votes) {
+        let set = |found: Result<Found>| match found {
+            Ok(Found::Staged(set)) => Some(set),
+            _ => None,
+        };
+        let sets = staged.found.into_iter().map(set);
+        nodes.set_prefetched(staged.names.into_iter().zip(sets).collect());
+    }
+    Ok(())
+}
+
+/// Reads what earlier runs have used, as far as it is in the cache and within `cache.prefetch_max_size`.
+/// Returns the message to the leaders.
+fn read_used(cache: &Cache, key: &RunKey) -> Vec<u8> {
+    let limit = cache.layout().params().prefetch_max_size;
+    let (mut found, mut kept, mut size) = (Vec::new(), Kept::new(), 0);
+    for signature in cache.used_entries(key).signatures() {
+        let mut keep = |signature: &str, library: Vec<u8>| {
+            size += library.len() as u64;
+            kept.insert(signature.to_owned(), library);
+        };
+        // What is missing, damaged or stale is a miss of the call that needs it.
+        if let Ok(Lookup::Hit(entry)) = cache.lookup_keeping(signature, Verify::ForLoad, &mut keep) {
+            found.push((signature.to_owned(), entry));
+        }
+        if size > limit {
+            break;
+        }
+    }
+    let entries: Vec<&VerifiedEntry> = found.iter().map(|(_, entry)| entry).collect();
+    let (libraries, packed) = pack_whole(cache, &entries, kept, limit);
+    let packed: Vec<String> = packed.into_iter().map(|at| found[at].0.clone()).collect();
+    let mut message = names(&packed);
+    message.extend_from_slice(&libraries);
+    message
+}
+
+/// Libraries by name, staged on this host.
+#[derive(Default)]
+struct Batch {
+    names: Vec<String>,
+    found: Vec<Result<Found>>,
+}
+
+impl Batch {
+    /// Stages the libraries of a message of rank 0.
+    fn stage(session: &Session, cache: &Cache, message: &[u8]) -> Self {
+        let Some((names, libraries)) = split(message) else { return Self::default() };
+        let signatures: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut found: Vec<Result<Found>> =
+            names.iter().map(|_| Ok(Found::Follower(Follower::LookUp))).collect();
+        stage_sent(session, cache, libraries, &signatures, &mut found);
+        let folder = found.iter().find_map(|found| match found {
+            Ok(Found::Staged(set)) => Some(set.folder()),
+            _ => None,
+        });
+        folder.into_iter().for_each(|folder| session.staged.keep(folder));
+        Self { names, found }
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut message = names(&self.names);
+        message.extend_from_slice(&encode(&self.found));
+        message
+    }
+
+    fn decode(message: &[u8]) -> Self {
+        let Some((names, staged)) = split(message) else { return Self::default() };
+        let found = decode(staged, names.len()).into_iter().map(Ok).collect();
+        Self { names, found }
+    }
+}
+
+fn names(names: &[String]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.u64(names.len() as u64);
+    names.iter().for_each(|name| writer.bytes(name.as_bytes()));
+    writer.finish()
+}
+
+/// Decodes the names at the beginning of a message; gives the rest as well.
+fn split(message: &[u8]) -> Option<(Vec<String>, &[u8])> {
+    let mut reader = Reader::new(message);
+    let mut names = Vec::new();
+    for _ in 0..reader.u64()? {
+        names.push(reader.text()?.to_owned());
+    }
+    Some((names, reader.rest()))
+}
