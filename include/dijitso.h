@@ -13,7 +13,7 @@
  *     Parameters                dijitso_params_*
  *     Callbacks                 dijitso_callbacks, dijitso_source_*, dijitso_blob_resize
  *     Libraries                 dijitso_library_*
- *     Calls                     dijitso_jit, dijitso_jit_source, dijitso_jit_text
+ *     Calls                     dijitso_jit, dijitso_jit_many, dijitso_jit_source, dijitso_jit_text
  *
  *   TOOLS        background builds, the log, and the cache from C
  *     Background builds         dijitso_jit_start, dijitso_jit_finish, dijitso_pending_free
@@ -639,6 +639,35 @@ void dijitso_library_free(dijitso_library *library);
 dijitso_status dijitso_jit(const char *name, const dijitso_params *params,
                            const dijitso_callbacks *callbacks, MPI_Comm comm, dijitso_library **library_out,
                            dijitso_error **error_out);
+
+/**
+ * Returns the libraries of several names at once.
+ *
+ * It does what dijitso_jit() does for each name, in as many steps as one call takes: all libraries that the
+ * ranks have cost one communication together. Those that are missing are compiled at the same time, by all
+ * ranks that may build (see dijitso_jit_start()). One failure does not stop the others.
+ *
+ * generate is called for each library that is missing, with its name. send, receive and wait are called for
+ * each library that they are needed for, in the order of the names, except that with a communicator wait is
+ * called once.
+ *
+ * @param count          Number of names; may be 0.
+ * @param names          As for dijitso_jit(). A name that is given twice is built once, and two handles are
+ *                       given. *Copied*.
+ * @param params         *Borrowed* for the call, for all names; NULL for the defaults.
+ * @param callbacks      *Borrowed* for the call; NULL if hits are expected.
+ * @param comm           As for dijitso_jit(). The same names in the same order on every rank.
+ * @param libraries_out  Has room for count handles, each *owned* by the caller, freed by
+ *                       dijitso_library_free(). After an error, the libraries that could be had are given,
+ *                       on all ranks the same ones, and the others are NULL.
+ * @param error_out      Receives an error that lists every library that failed, *owned* by the caller; may
+ *                       be NULL. Its log has the output of the compiler for each of them.
+ * @return DIJITSO_OK if all libraries are there, else the status of the first that failed.
+ * @collective over comm  @threads as dijitso_jit()  @since 0.1.0
+ */
+dijitso_status dijitso_jit_many(size_t count, const char *const *names, const dijitso_params *params,
+                                const dijitso_callbacks *callbacks, MPI_Comm comm,
+                                dijitso_library **libraries_out, dijitso_error **error_out);
 
 /**
  * A text for dijitso_jit_text(). Initialise it by DIJITSO_TEXT_INIT and set what you need. All of it is

@@ -146,6 +146,13 @@ impl Error {
         self
     }
 
+    /// Sets the rank, of which the message says more than this; -1 for none.
+    #[must_use]
+    pub fn with_rank(mut self, rank: i32) -> Self {
+        self.rank = rank;
+        self
+    }
+
     /// Adds a sentence to the end of the message.
     #[must_use]
     pub fn with_note(mut self, note: &str) -> Self {

@@ -4,8 +4,8 @@ use std::ffi::c_char;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::error::{Error, Result};
-use crate::jit::{Callbacks, Library, Request, Session, is_nested};
+use crate::error::{Error, Kind, Result};
+use crate::jit::{Batch, Callbacks, Library, Origin, Request, Session, is_nested};
 use crate::logging::{self, Finished};
 use crate::params::resolved::Resolved;
 
@@ -117,68 +117,66 @@ impl<'a, T> CallArguments<'a, T> {
     }
 }
 
-/// Makes a call whose arguments have been read.
+/// Makes a call for one library whose arguments have been read.
 pub(super) fn jit(
     request: Result<Request<'_>>,
     callbacks: &mut Callbacks<'_>,
     comm: MPI_Comm,
 ) -> Result<Library> {
+    let names = [request.as_ref().map_or("", |request| request.name)];
+    let batch = request.map(|request| Batch { names: &names, params: request.params });
+    let missing = || Err(Error::new(Kind::Internal, "a call has no result"));
+    jit_batch(batch, callbacks, comm)?.pop().unwrap_or_else(missing)
+}
+
+/// Makes a call for several libraries whose arguments have been read. Each has its own result.
+pub(super) fn jit_batch(
+    batch: Result<Batch<'_>>,
+    callbacks: &mut Callbacks<'_>,
+    comm: MPI_Comm,
+) -> Result<Vec<Result<Library>>> {
+    let begin = Instant::now();
+    let names = batch.as_ref().map_or(&[][..], |batch| batch.names);
     let session = Session::of_process();
-    if is_nested() || is_null(comm) {
-        let contradiction = callbacks.generate.is_some() && callbacks.receive.is_some();
-        if let Ok(request) = &request
-            && !contradiction
-            && let Some(library) = session.from_memory(*request)
-        {
-            return Ok(library);
+    let results = if is_nested() || is_null(comm) {
+        session.jit_many(batch, callbacks)
+    } else {
+        on_communicator(session, batch, callbacks, comm)
+    };
+    match &results {
+        Ok(results) => {
+            // Hits in memory are too many for a log.
+            let is_new = |result: &&Result<Library>| {
+                !result.as_ref().is_ok_and(|library| library.origin() == Origin::Memory)
+            };
+            let outcomes = names.iter().zip(results).filter(|(_, result)| is_new(result));
+            outcomes.for_each(|(name, result)| log_outcome(name, begin, result.as_ref()));
         }
-        return logged(request, |request| session.jit(request, callbacks));
+        Err(error) => log_outcome(&names.join(", "), begin, Err(error)),
     }
-    on_communicator(session, request, callbacks, comm)
+    results
 }
 
 #[cfg(feature = "mpi")]
 fn on_communicator(
     session: &Session,
-    request: Result<Request<'_>>,
+    batch: Result<Batch<'_>>,
     callbacks: &mut Callbacks<'_>,
     comm: MPI_Comm,
-) -> Result<Library> {
-    use crate::parallel::Communicator;
-
-    let (name, timeout) = crate::jit::name_and_timeout(&request);
-    let comm = comm::attached(comm, name, timeout)?;
-    comm.check_alive()?;
-    let state = comm::state(&comm)?;
-    if let Ok(request) = &request
-        && let Some(library) = session.jit_from_memory(*request, state)
-    {
-        return Ok(library);
-    }
-    let _here = logging::enter(comm.rank(), comm.size());
-    logged(request, |request| session.jit_on(comm.as_ref(), state, request, callbacks))
+) -> Result<Vec<Result<Library>>> {
+    let (title, timeout) = crate::jit::title_and_timeout(&batch);
+    let comm = comm::attached(comm, &title, timeout)?;
+    session.jit_many_on(comm.as_ref(), comm::state(&comm)?, batch, callbacks)
 }
 
 #[cfg(not(feature = "mpi"))]
 fn on_communicator(
     _session: &Session,
-    _request: Result<Request<'_>>,
+    _batch: Result<Batch<'_>>,
     _callbacks: &mut Callbacks<'_>,
     _comm: MPI_Comm,
-) -> Result<Library> {
+) -> Result<Vec<Result<Library>>> {
     comm::unsupported()
-}
-
-/// Makes a call that memory cannot answer, and logs its outcome.
-fn logged(
-    request: Result<Request<'_>>,
-    call: impl FnOnce(Result<Request<'_>>) -> Result<Library>,
-) -> Result<Library> {
-    let name = request.as_ref().map_or("", |request| request.name).to_owned();
-    let begin = Instant::now();
-    let result = call(request);
-    log_outcome(&name, begin, result.as_ref());
-    result
 }
 
 /// Logs the outcome of a call, and prepares for hits to be counted when the process ends.

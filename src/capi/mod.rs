@@ -18,6 +18,7 @@ pub mod elf;
 pub mod error;
 mod fast_path;
 pub mod jit;
+pub mod jit_many;
 pub mod layout;
 pub mod library;
 pub mod logging;

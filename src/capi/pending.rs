@@ -171,10 +171,13 @@ fn start_on_communicator(
     callbacks: dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Result<dijitso_pending> {
+    use crate::jit::Batch;
     use crate::parallel::Communicator;
 
-    let (name, timeout) = crate::jit::name_and_timeout(&request);
-    let comm = comm::attached(comm, name, timeout)?;
+    let names = [request.as_ref().map_or("", |request| request.name)];
+    let batch = request.as_ref().map(|request| Batch { names: &names, params: request.params });
+    let (title, timeout) = crate::jit::title_and_timeout(&batch.map_err(Clone::clone));
+    let comm = comm::attached(comm, &title, timeout)?;
     comm.check_alive()?;
     let (session, state) = (Session::of_process(), comm::state(&comm)?);
     let pending = session.start_on(comm.as_ref(), state, request, &mut trampolines(&callbacks))?;

@@ -13,10 +13,10 @@ use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, file_digest};
 use crate::codec::{digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::parallel::{agree_min, on_root};
+use crate::parallel::{agree, agree_min};
 use crate::params::resolved::{CheckSource, Resolved};
 
-use super::call::Call;
+use super::call::{Call, RankGroups};
 use super::callbacks::Callbacks;
 use super::generate::generate;
 use super::nested;
@@ -114,29 +114,25 @@ pub(super) fn check_source(
     Ok(true)
 }
 
-/// Checks the entries that the ranks of a call will find, and retires those that are out of date and to be
-/// built again. Collective; the next collective does not depend on the result.
+/// Returns whether a call asks `generate` about the entries that it finds; the same on all ranks.
+pub(super) fn checks_source(params: &Resolved, callbacks: &Callbacks<'_>) -> bool {
+    mode(params, callbacks) != CheckSource::Never
+}
+
+/// Checks the entry that the ranks of a call will find, and retires it if it is out of date and to be built
+/// again. Rank 0 asks `generate`; with several groups of ranks, the first rank of each. Collective; the next
+/// collective does not depend on the result.
 pub(super) fn check_source_on(
     call: &Call<'_>,
+    ranks: &RankGroups<'_>,
     signed: &SignedRequest<'_>,
-    cache: &Cache,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<()> {
-    let mode = mode(call.request.params, callbacks);
+    let mode = mode(call.params, callbacks);
     if mode == CheckSource::Never {
         return Ok(());
     }
-    call.agree_all_groups(STEP, check_source_of_group(call, mode, signed, cache, callbacks))
-}
-
-fn check_source_of_group(
-    call: &Call<'_>,
-    mode: CheckSource,
-    signed: &SignedRequest<'_>,
-    cache: &Cache,
-    callbacks: &mut Callbacks<'_>,
-) -> Result<()> {
-    let (comm, signature) = (call.comm(), signed.signature.as_str());
+    let (comm, rank, cache, signature) = (call.comm, call.comm.rank(), &call.cache, &signed.signature);
     let mut record = None;
     // 0 if any rank has an entry.
     let mut all_miss = [0];
@@ -148,10 +144,21 @@ fn check_source_of_group(
     if all_miss == [1] {
         return Ok(());
     }
-    let source = on_root(comm, STEP, || {
+    let mut source = agree(comm, STEP, || {
+        if ranks.group.of(rank) != rank {
+            return Ok(Vec::new());
+        }
         let source = CurrentSource::generate(signed, cache, callbacks)?;
         serde_json::to_vec(&source).map_err(|error| Error::new(Kind::Internal, error.to_string()))
     })?;
+    for first in ranks.group.first_ranks() {
+        let mut sent = if rank == first { source.clone() } else { Vec::new() };
+        let in_group = ranks.group.of(rank) == first;
+        comm.broadcast_to_some(first, &mut sent, in_group)?;
+        if in_group {
+            source = sent;
+        }
+    }
     let mut change = None;
     let mut first_changed = [u64::MAX];
     agree_min(comm, STEP, &mut first_changed, |first_changed| {
@@ -159,7 +166,7 @@ fn check_source_of_group(
             serde_json::from_slice(&source).map_err(|error| Error::new(Kind::Internal, error.to_string()))?;
         change = record.as_ref().and_then(|record| source.changes(record));
         if let (Some(record), Some(change)) = (&record, &change) {
-            first_changed[0] = comm.rank() as u64;
+            first_changed[0] = rank as u64;
             if mode == CheckSource::Rebuild {
                 cache.retire(record, change)?;
             }
@@ -169,7 +176,7 @@ fn check_source_of_group(
     if mode == CheckSource::Warn && first_changed[0] != u64::MAX {
         let mut text = change.unwrap_or_default().into_bytes();
         comm.broadcast(usize::try_from(first_changed[0]).unwrap_or_default(), &mut text)?;
-        if comm.rank() == 0 {
+        if rank == 0 {
             warn(signed, &String::from_utf8_lossy(&text));
         }
     }

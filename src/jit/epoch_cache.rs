@@ -5,11 +5,10 @@
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 
-use crate::error::Result;
-use crate::parallel::{Communicator, agree, all_same};
+use crate::parallel::all_same;
 use crate::sync::lock;
 
 /// Values that the ranks of a communicator have found out together, by key.
@@ -59,28 +58,5 @@ impl<K: Eq + Hash, V: Clone> EpochCache<K, V> {
     pub(super) fn insert(&self, key: K, value: V) {
         let epoch = self.next_epoch.fetch_add(1, Ordering::Relaxed);
         lock(&self.entries).insert(key, (epoch, value));
-    }
-}
-
-/// A communicator that other threads may use.
-pub(super) type SharedComm = Arc<dyn Communicator + Send + Sync>;
-
-/// Communicators of some of the ranks, by the division of the ranks. They last as long as the communicator
-/// that they were split from, so each division is split once.
-#[derive(Default)]
-pub(super) struct SubComms(Mutex<HashMap<Vec<usize>, SharedComm>>);
-
-impl SubComms {
-    /// Returns the communicator of the ranks with the color of this one. `colors` is the same on all ranks.
-    /// Collective.
-    pub(super) fn split(&self, comm: &dyn Communicator, colors: &[usize], step: &str) -> Result<SharedComm> {
-        let known = lock(&self.0).get(colors).cloned();
-        if let Some(known) = known {
-            return Ok(known);
-        }
-        let split = comm.split(colors[comm.rank()]);
-        let split = agree(comm, step, || split)?;
-        lock(&self.0).insert(colors.to_vec(), Arc::clone(&split));
-        Ok(split)
     }
 }

@@ -5,13 +5,13 @@
 //! there are different kinds: if all hosts are alike, as they mostly are, this costs nothing.
 //!
 //! If they are not, one rank of each kind asks its compiler what the flags stand for. Kinds with the same
-//! answer are one group. A group has one signature, and a communicator of its own while its ranks build.
+//! answer are one group, which has one signature.
 
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use crate::build::toolchain::{cpu, native};
 use crate::codec::{Digest32, Writer, digest};
@@ -21,7 +21,7 @@ use crate::params::resolved::Resolved;
 use crate::signature::Toolchain;
 use crate::sync::lock;
 
-use super::epoch_cache::{EpochCache, SharedComm, SubComms};
+use super::epoch_cache::EpochCache;
 
 /// The host of a rank, as a call sees it: its architecture, and its processor if the flags depend on it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -47,7 +47,7 @@ impl HostIsa {
     }
 
     /// Returns votes, to be reduced to their minimum, on whether all hosts are alike.
-    pub(super) fn votes(&self) -> [u64; 8] {
+    pub(super) fn votes(&self) -> [u64; 4] {
         same_votes(&self.digest)
     }
 }
@@ -57,43 +57,81 @@ impl HostIsa {
 pub(super) struct IsaGroup {
     /// The toolchain that goes into their signature.
     pub(super) toolchain: Toolchain,
-    /// `None` if the group is all ranks.
-    pub(super) sub_comm: Option<Arc<SubComm>>,
+    /// For each rank the lowest of its group; the same on all ranks. `None` if all ranks are one group.
+    pub(super) of_rank: Option<Arc<[usize]>>,
 }
 
 impl IsaGroup {
     /// The group of all ranks.
     pub(super) fn all(toolchain: Toolchain) -> Self {
-        Self { toolchain, sub_comm: None }
+        Self { toolchain, of_rank: None }
     }
 
-    /// For each rank of the group, the lowest rank of the group that shares its directory; both are numbered
-    /// within the group. `of_all` is the same for all ranks.
-    pub(super) fn leaders(&self, of_all: &[usize]) -> Vec<usize> {
-        self.sub_comm.as_ref().map_or_else(|| of_all.to_vec(), |sub_comm| restrict(of_all, &sub_comm.members))
+    /// Returns whether all ranks are one group.
+    pub(super) fn is_only_one(&self) -> bool {
+        self.of_rank.is_none()
     }
-}
 
-fn restrict(leaders: &[usize], members: &[usize]) -> Vec<usize> {
-    let leader = |member: &usize| leaders[*member];
-    let first = |at: &usize| members.iter().position(|other| leader(other) == *at).unwrap_or_default();
-    members.iter().map(|member| first(&leader(member))).collect()
+    /// Returns the lowest rank of the group of `rank`.
+    pub(super) fn of(&self, rank: usize) -> usize {
+        self.of_rank.as_ref().map_or(0, |groups| groups[rank])
+    }
+
+    /// Returns the lowest ranks of all groups.
+    pub(super) fn first_ranks(&self) -> Vec<usize> {
+        let Some(groups) = &self.of_rank else { return vec![0] };
+        (0..groups.len()).filter(|rank| groups[*rank] == *rank).collect()
+    }
+
+    /// Returns for each rank the lowest rank of its group that shares its directory; `leaders` has the lowest
+    /// of any group.
+    pub(super) fn divide(&self, leaders: &[usize]) -> Vec<usize> {
+        let mut first = HashMap::new();
+        let keys = leaders.iter().enumerate().map(|(rank, leader)| (*leader, self.of(rank)));
+        keys.enumerate().map(|(rank, key)| *first.entry(key).or_insert(rank)).collect()
+    }
 }
 
 /// Knowledge of the ranks of a communicator about the processors of their hosts.
-#[derive(Default)]
 pub(super) struct IsaGroups {
     /// The toolchain, if all hosts are alike.
     toolchains: Mutex<HashMap<HostIsa, Toolchain>>,
     /// The group of this rank, if they are not.
     groups: EpochCache<HostIsa, IsaGroup>,
-    sub_comms: SubComms,
+    /// True if all hosts were alike in the last call.
+    were_alike: AtomicBool,
+}
+
+impl Default for IsaGroups {
+    fn default() -> Self {
+        let (toolchains, groups) = (Mutex::default(), EpochCache::default());
+        Self { toolchains, groups, were_alike: AtomicBool::new(true) }
+    }
 }
 
 impl IsaGroups {
     /// Returns votes, to be reduced to their minimum, on whether all ranks know the same groups.
     pub(super) fn votes(&self, isa: &HostIsa) -> [u64; 2] {
         self.groups.votes(isa)
+    }
+
+    /// Returns whether all hosts were alike in the last call; the same on all ranks.
+    pub(super) fn were_alike(&self) -> bool {
+        self.were_alike.load(Ordering::Relaxed)
+    }
+
+    /// Returns the group that this rank was in if its hosts are as they were in the last call. Not
+    /// collective: the ranks still have to agree that they are.
+    pub(super) fn last(&self, isa: &HostIsa) -> Option<IsaGroup> {
+        if self.were_alike() {
+            return lock(&self.toolchains).get(isa).cloned().map(IsaGroup::all);
+        }
+        self.groups.get(isa)
+    }
+
+    /// Notes whether all hosts are alike in this call. All ranks call it.
+    pub(super) fn note_alike(&self, all_alike: bool) {
+        self.were_alike.store(all_alike, Ordering::Relaxed);
     }
 
     /// Returns the group of this rank. Collective if the ranks have not agreed on it before.
@@ -151,36 +189,19 @@ impl IsaGroups {
             agree(comm, ASKING, || if speaker(rank) == rank { encode(&ask()) } else { Ok(Vec::new()) })?;
         let answers = gather_bytes(comm, &own)?;
 
-        // From here to the split everything is computed from the same bytes on all ranks.
+        // From here on everything is computed from the same bytes on all ranks.
         let answer = |rank: usize| &answers[speaker(rank)];
         let group = |rank: usize| (0..rank).find(|other| answer(*other) == answer(rank)).unwrap_or(rank);
-        let groups: Vec<usize> = (0..answers.len()).map(group).collect();
+        let groups: Arc<[usize]> = (0..answers.len()).map(group).collect();
         let toolchains: Vec<Toolchain> =
             (0..answers.len()).map(|rank| decode(answer(rank))).collect::<Result<_>>()?;
-        let sub_comm = if groups.iter().all(|group| *group == 0) {
-            None
-        } else {
-            Some(Arc::new(self.sub_comm(comm, &groups)?))
-        };
-        let group = IsaGroup { toolchain: toolchains[rank].clone(), sub_comm };
+        let of_rank = groups.iter().any(|group| *group != 0).then_some(groups);
+        let group = IsaGroup { toolchain: toolchains[rank].clone(), of_rank };
         // A missing compiler may be there at the next call.
         if !toolchains.iter().any(Toolchain::is_unknown) {
             self.groups.insert(isa.clone(), group.clone());
         }
         Ok(group)
-    }
-
-    /// Returns the communicator of this rank's group. `groups` names the group of each rank by its lowest
-    /// rank.
-    fn sub_comm(&self, comm: &dyn Communicator, groups: &[usize]) -> Result<SubComm> {
-        let rank = comm.rank();
-        let sub_comm = self.sub_comms.split(
-            comm,
-            groups,
-            "making a communicator of the ranks on one kind of machine",
-        )?;
-        let members = (0..groups.len()).filter(|other| groups[*other] == groups[rank]).collect();
-        Ok(SubComm { comm: sub_comm, members, rank, size: comm.size() })
     }
 }
 
@@ -194,79 +215,6 @@ fn decode(bytes: &[u8]) -> Result<Toolchain> {
     serde_json::from_slice(bytes).map_err(|error| Error::new(Kind::Internal, error.to_string()))
 }
 
-/// Some ranks of a communicator. Error messages give their ranks in the whole communicator.
-pub(super) struct SubComm {
-    comm: SharedComm,
-    /// The ranks of the members in the whole communicator.
-    members: Vec<usize>,
-    /// This rank in the whole communicator.
-    rank: usize,
-    /// The size of the whole communicator.
-    size: usize,
-}
-
-impl Communicator for SubComm {
-    fn rank(&self) -> usize {
-        self.comm.rank()
-    }
-
-    fn size(&self) -> usize {
-        self.comm.size()
-    }
-
-    fn host(&self) -> &str {
-        self.comm.host()
-    }
-
-    fn machine(&self) -> u64 {
-        self.comm.machine()
-    }
-
-    fn min(&self, values: &mut [u64]) -> Result<()> {
-        self.comm.min(values)
-    }
-
-    fn broadcast(&self, root: usize, data: &mut Vec<u8>) -> Result<()> {
-        self.comm.broadcast(root, data)
-    }
-
-    fn broadcast_to_some(&self, root: usize, data: &mut Vec<u8>, wants: bool) -> Result<()> {
-        self.comm.broadcast_to_some(root, data, wants)
-    }
-
-    fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
-        self.comm.broadcast_in_groups(leaders, data)
-    }
-
-    fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
-        self.comm.all_gather(mine)
-    }
-
-    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        self.comm.split(color)
-    }
-
-    fn begin(&self, call: &str, timeout: Option<Duration>) {
-        self.comm.begin(call, timeout);
-    }
-
-    fn enter(&self, step: &str) {
-        self.comm.enter(step);
-    }
-
-    fn expect(&self, step: &str, builders: &[usize]) {
-        self.comm.expect(step, builders);
-    }
-
-    fn check_alive(&self) -> Result<()> {
-        self.comm.check_alive()
-    }
-
-    fn locate(&self, error: Error) -> Error {
-        error.on_rank(self.rank, self.size, self.host())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,12 +222,18 @@ mod tests {
     use crate::parallel::threads::run;
 
     #[test]
-    fn leaders_of_a_group_are_numbered_within_it() {
+    fn each_group_has_a_leader_for_each_directory() {
         // Directories: ranks 0 1 3 and 2 4 5.
         let leaders = [0, 0, 2, 0, 2, 2];
-        assert_eq!(restrict(&leaders, &[1, 3, 4, 5]), [0, 0, 2, 2]);
-        assert_eq!(restrict(&leaders, &[0, 2]), [0, 1]);
-        assert_eq!(restrict(&leaders, &[0, 1, 2, 3, 4, 5]), leaders);
+        let group = |of_rank: Option<[usize; 6]>| IsaGroup {
+            toolchain: Toolchain::unknown(),
+            of_rank: of_rank.map(|groups| groups.into()),
+        };
+        let two = group(Some([0, 1, 0, 1, 1, 0]));
+        assert_eq!(two.divide(&leaders), [0, 1, 2, 1, 4, 2]);
+        assert_eq!((two.first_ranks(), two.of(4)), (vec![0, 1], 1));
+        let one = group(None);
+        assert_eq!((one.divide(&leaders), one.first_ranks()), (leaders.to_vec(), vec![0]));
     }
 
     fn isa(kind: usize) -> HostIsa {
@@ -290,7 +244,7 @@ mod tests {
     fn reduced_votes(comm: &dyn Communicator, groups: &IsaGroups, isa: &HostIsa) -> (bool, [u64; 2]) {
         let mut votes = [&isa.votes()[..], &groups.votes(isa)].concat();
         comm.min(&mut votes).unwrap();
-        let (alike, groups) = votes.split_at(8);
+        let (alike, groups) = votes.split_at(4);
         (all_same(alike), groups.try_into().unwrap())
     }
 
@@ -316,7 +270,11 @@ mod tests {
         let group = group.unwrap();
         // All have left the collectives of the group.
         comm.min(&mut [0]).unwrap();
-        let members = group.sub_comm.map(|sub_comm| sub_comm.members.clone()).unwrap_or_default();
+        let own = group.of(comm.rank());
+        let members = match group.of_rank {
+            Some(groups) => (0..groups.len()).filter(|rank| groups[*rank] == own).collect(),
+            None => Vec::new(),
+        };
         (members, group.toolchain.isa, asked, comm.collectives() - before - 1)
     }
 
@@ -408,34 +366,5 @@ mod tests {
             groups.get(comm, &isa, all_alike, &votes, ask).map(drop).unwrap_err()
         });
         assert!(results.iter().all(|error| *error == results[0] && error.rank() == 1), "{results:?}");
-    }
-
-    /// Defect C21 of the original: communicators were made and never freed. Here they live as long as the
-    /// host's, so there must not be one more with each call.
-    #[test]
-    fn c21_a_division_is_split_once() {
-        let reused = run(4, |comm| {
-            let sub_comms = SubComms::default();
-            let split = |colors: [usize; 4]| sub_comms.split(comm, &colors, "splitting").unwrap();
-            let first = [[0, 1, 0, 1], [0, 0, 2, 2]].map(split);
-            let before = comm.collectives();
-            let again = [[0, 1, 0, 1], [0, 0, 2, 2]].map(split);
-            let same = first.iter().zip(&again).all(|(first, again)| Arc::ptr_eq(first, again));
-            same && comm.collectives() == before
-        });
-        assert_eq!(reused, [true; 4]);
-    }
-
-    #[test]
-    fn ranks_of_a_group_are_named_as_in_the_whole_communicator() {
-        let errors = run(4, |comm| {
-            let sub_comm = IsaGroups::default().sub_comm(comm, &[0, 1, 0, 1]).unwrap();
-            let verdict = agree(&sub_comm, "testing", || {
-                if comm.rank() == 3 { Err(Error::new(Kind::Compile, "no")) } else { Ok(()) }
-            });
-            agree(comm, "testing", || verdict).unwrap_err()
-        });
-        assert!(errors.iter().all(|error| *error == errors[0] && error.rank() == 3), "{errors:?}");
-        assert!(errors[0].message().contains("rank 3 of 4"), "{}", errors[0]);
     }
 }

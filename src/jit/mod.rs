@@ -1,14 +1,20 @@
 //! Just-in-time building: from a name and a callback to a loaded library.
 //!
-//! [`Session`] has the calls. `ranks` runs those on a communicator, as a fixed list of agreed steps; `local`
-//! those without one. Both end in `build_step` on a builder. `pending` runs either in two parts, between
-//! which other calls can be started. Files import downwards only: shared types are below, executors above.
+//! [`Session`] has the calls. A call is a [`Batch`] of libraries; most have one. `ranks` begins those on a
+//! communicator, `local` those without one, and `sequence` takes both through the same steps: look and load,
+//! plan, build, distribute, load. `pending` makes a call in two parts, between which other calls can be
+//! started. Files import downwards only: shared types are below, executors above.
 
 #![forbid(unsafe_code)]
 
 mod admission;
+mod batch_error;
+mod build_alone;
 mod build_input;
+mod build_on_ranks;
+mod build_plan;
 mod build_pool;
+mod build_roles;
 mod build_step;
 pub mod bundle;
 mod call;
@@ -22,9 +28,11 @@ mod explain;
 mod generate;
 mod hit_cache;
 mod isa_groups;
+mod item;
 mod library;
 mod loading;
 mod local;
+mod look;
 mod lookup;
 mod nested;
 mod node_groups;
@@ -39,6 +47,7 @@ mod ranks;
 mod refusal;
 mod request;
 mod run_log;
+mod sequence;
 mod session;
 mod staged_folder;
 mod staged_set;
@@ -48,17 +57,17 @@ mod transport;
 use crate::cache::Cache;
 use crate::cache::explain::Explanation;
 use crate::cache::stats::{Event, write_all};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::parallel::Communicator;
 use crate::params::resolved::{CacheParams, Resolved};
 
-pub use call::name_and_timeout;
+pub use batch_error::batch_error;
 pub use callbacks::{Callbacks, Source};
 pub use comm_state::CommState;
 pub use library::{Library, Origin};
 pub use nested::is_nested;
 use pending::Pending;
-pub use request::Request;
+pub use request::{Batch, Request, title_and_timeout};
 pub use session::Session;
 
 /// Calls without a communicator.
@@ -96,8 +105,24 @@ impl Session {
     /// # Errors
     /// Any [`Kind`](crate::error::Kind).
     pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
+        let names = [request.as_ref().map_or("", |request| request.name)];
+        let batch = request.map(|request| Batch { names: &names, params: request.params });
         let _call = polling::enter(callbacks.poll.as_ref());
-        local::jit(self, request, callbacks)
+        only(local::jit(self, batch, callbacks)?)
+    }
+
+    /// Gets the libraries of a batch, in the order of its names: each has its own result, and one that fails
+    /// does not stop the others. See [`Session::jit`]; callbacks are called for each library that is missing.
+    ///
+    /// # Errors
+    /// Errors of the call itself.
+    pub fn jit_many(
+        &self,
+        batch: Result<Batch<'_>>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Vec<Result<Library>>> {
+        let _call = polling::enter(callbacks.poll.as_ref());
+        local::jit(self, batch, callbacks)
     }
 
     /// Starts a call: looks the library up, and on a miss calls `generate`, at once and on this thread, and
@@ -158,8 +183,27 @@ impl Session {
         request: Result<Request<'_>>,
         callbacks: &mut Callbacks<'_>,
     ) -> Result<Library> {
+        let names = [request.as_ref().map_or("", |request| request.name)];
+        let batch = request.map(|request| Batch { names: &names, params: request.params });
         let _call = polling::enter_on(comm, callbacks.poll.as_ref());
-        ranks::jit_on(self, comm, state, request, callbacks)
+        only(ranks::jit_on(self, comm, state, batch, callbacks)?)
+    }
+
+    /// Gets the libraries of a batch on all ranks of `comm`, in the order of its names: each has its own
+    /// result, the same on every rank, and one that fails does not stop the others. Takes as many collectives
+    /// as one call if all ranks find all libraries. Collective, except for memory hits.
+    ///
+    /// # Errors
+    /// Errors of the call itself, such as [`Kind::RanksDisagree`](crate::error::Kind::RanksDisagree).
+    pub fn jit_many_on(
+        &self,
+        comm: &dyn Communicator,
+        state: &CommState,
+        batch: Result<Batch<'_>>,
+        callbacks: &mut Callbacks<'_>,
+    ) -> Result<Vec<Result<Library>>> {
+        let _call = polling::enter_on(comm, callbacks.poll.as_ref());
+        ranks::jit_on(self, comm, state, batch, callbacks)
     }
 
     /// Starts a call on all ranks of `comm`; see [`Session::start`]. Collective, except for memory hits.
@@ -196,6 +240,12 @@ impl Session {
         let _call = polling::enter_on(comm, callbacks.poll.as_ref());
         pending::finish_on(self, comm, state, pending, arguments, callbacks)
     }
+}
+
+/// Returns the result of a batch of one.
+fn only(results: Vec<Result<Library>>) -> Result<Library> {
+    let missing = || Err(Error::new(Kind::Internal, "a call has no result"));
+    results.into_iter().next().unwrap_or_else(missing)
 }
 
 /// Queries, and counts.

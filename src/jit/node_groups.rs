@@ -174,22 +174,27 @@ impl NodeGroups {
                 (hosts, has_list)
             }
         };
-        let Hosts { leaders, are_several, any_followers, has_followers, prefetched, run } = hosts;
-        let one_reader = readers == Readers::RankZero && are_several;
-        let group = NodeGroup { leaders, one_reader, has_followers, prefetched, run };
-        Ok((one_reader || any_followers).then(|| (Arc::new(group), has_list)))
+        let any_followers = hosts.any_followers;
+        let group = hosts.group(readers);
+        Ok((group.one_reader || any_followers).then(|| (Arc::new(group), has_list)))
     }
 
-    /// Returns the copy on this host of a library that was sent at the first call on the communicator,
-    /// whatever the other ranks know. Not collective.
-    #[allow(dead_code, reason = "for calls that look before the ranks talk")]
-    pub(super) fn prefetched(&self, params: &Resolved, signature: &str) -> Option<StagedSet> {
-        let hosts = self.hosts.get(&params.cache.cache_dir)?;
-        hosts.prefetched.get()?.get(signature)?.clone()
+    /// Returns the ranks by hosts that this rank knows, whatever the other ranks know. Not collective.
+    pub(super) fn last(&self, params: &Resolved, readers: Readers) -> Option<NodeGroup> {
+        if readers == Readers::All {
+            return None;
+        }
+        self.hosts.get(&params.cache.cache_dir).map(|hosts| hosts.group(readers))
     }
 }
 
 impl Hosts {
+    fn group(self, readers: Readers) -> NodeGroup {
+        let Self { leaders, are_several, has_followers, prefetched, run, .. } = self;
+        let one_reader = readers == Readers::RankZero && are_several;
+        NodeGroup { leaders, one_reader, has_followers, prefetched, run }
+    }
+
     /// Finds for each rank the lowest that has the same visibility key. `says` on rank 0 is returned on all
     /// ranks. Collective.
     fn find(comm: &dyn Communicator, dir: &Path, says: bool) -> Result<(Self, bool)> {

@@ -190,6 +190,11 @@ impl Found {
 const LOOKING: &str = "looking into the cache";
 
 impl FoundBatch<'_> {
+    /// Returns the results of a batch that was sent before as a whole. Not collective.
+    pub(super) fn prefetched(self) -> Vec<Result<Found>> {
+        self.prefetched.into_iter().map(|(_, found)| Ok(found)).collect()
+    }
+
     /// Looks up the signatures, and stages what is found if others load it.
     fn look_up(&mut self, nodes: Option<&NodeGroup>) {
         let nodes = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers);

@@ -89,22 +89,22 @@ fn prefetch(
         message = catch("reading libraries", || Ok(read_used(cache, key))).unwrap_or_default();
     }
     let mut staged =
-        if comm.rank() == ROOT { Batch::stage(session, cache, &message) } else { Batch::default() };
+        if comm.rank() == ROOT { SentBatch::stage(session, cache, &message) } else { SentBatch::default() };
     comm.enter(STEP);
     if nodes.one_reader {
         let receives = is_leader && comm.rank() != ROOT;
         comm.broadcast_to_some(ROOT, &mut message, receives)?;
         if receives {
-            staged = Batch::stage(session, cache, &message);
+            staged = SentBatch::stage(session, cache, &message);
         }
     }
     drop(message);
     let mut told = if is_leader { staged.encode() } else { Vec::new() };
     comm.enter(STEP);
     comm.broadcast_in_groups(&nodes.leaders, &mut told)?;
-    let staged = if is_leader { staged } else { Batch::decode(&told) };
+    let staged = if is_leader { staged } else { SentBatch::decode(&told) };
     // Later calls communicate only if some library of theirs was not sent: all must know the same names.
-    let mut votes = [0; 8];
+    let mut votes = [0; 4];
     agree_min(comm, STEP, &mut votes, |votes| {
         votes.copy_from_slice(&same_votes(&digest(&names(&staged.names))));
         Ok(())
@@ -148,12 +148,12 @@ fn read_used(cache: &Cache, key: &RunKey) -> Vec<u8> {
 
 /// Libraries by name, staged on this host.
 #[derive(Default)]
-struct Batch {
+struct SentBatch {
     names: Vec<String>,
     found: Vec<Result<Found>>,
 }
 
-impl Batch {
+impl SentBatch {
     /// Stages the libraries of a message of rank 0.
     fn stage(session: &Session, cache: &Cache, message: &[u8]) -> Self {
         let Some((names, libraries)) = split(message) else { return Self::default() };

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cache::{Cache, Verify};
+use crate::cache::Verify;
 use crate::codec::Digest32;
 use crate::error::Result;
 use crate::parallel::{agree, agree_gather};
@@ -16,24 +16,23 @@ use super::refusal::LoadRefusal;
 pub(super) fn quarantine(
     call: &Call<'_>,
     signature: &str,
-    cache: &Cache,
     refusal: Option<LoadRefusal>,
     rebuild: bool,
 ) -> Result<()> {
     const STEP: &str = "quarantining a refused library";
     let none = Digest32::default();
-    let culprits = agree_gather(call.all, STEP, || {
+    let culprits = agree_gather(call.comm, STEP, || {
         let culprit = refusal.as_ref().and_then(|refusal| refusal.culprit.as_ref());
         Ok(culprit.map_or(none, |lib| lib.digest))
     })?;
-    agree(call.all, STEP, || {
+    agree(call.comm, STEP, || {
         if let Some(refusal) = refusal {
-            return refusal.quarantine(cache, rebuild);
+            return refusal.quarantine(&call.cache, rebuild);
         }
         // The same file in another directory is no better, and would be distributed.
-        let libs = find(cache, signature, Verify::ForLoad)?.map(|entry| entry.libs).unwrap_or_default();
+        let libs = find(&call.cache, signature, Verify::ForLoad)?.map(|entry| entry.libs).unwrap_or_default();
         match libs.into_iter().find(|lib| lib.digest != none && culprits.contains(&lib.digest)) {
-            Some(lib) => cache.quarantine_refused(&lib, "the dynamic loader of another rank refuses it"),
+            Some(lib) => call.cache.quarantine_refused(&lib, "the dynamic loader of another rank refuses it"),
             None => Ok(()),
         }
     })

@@ -148,7 +148,7 @@ pub fn gather_numbers(comm: &dyn Communicator, mine: u64) -> Result<Vec<u64>> {
 /// # Errors
 /// The error of the lowest rank that passes one; [`Kind::RanksDisagree`] if the values differ.
 pub fn same<T>(comm: &dyn Communicator, what: &str, value: Result<(T, Vec<u8>)>) -> Result<T> {
-    let mut votes = [0; 8];
+    let mut votes = [0; 4];
     let value = agree_min(comm, "checking the call", &mut votes, |votes| {
         let (value, bytes) = value?;
         votes.copy_from_slice(&same_votes(&digest(&bytes)));

@@ -14,6 +14,7 @@ pub mod failure_detector;
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
 pub mod roles;
+pub mod solo;
 #[cfg(any(test, feature = "test-doubles"))]
 pub mod threads;
 pub mod timeout;
@@ -161,7 +162,7 @@ pub fn agree_min<T>(
     if reduced[0] == u64::MAX {
         return result;
     }
-    Err(share_error(comm, usize::try_from(reduced[0]).unwrap_or_default(), result))
+    Err(share_error(comm, usize::try_from(reduced[0]).unwrap_or_default(), result)?)
 }
 
 /// Returns the result of a step, or the error of a call that is cancelled.
@@ -169,19 +170,86 @@ fn unless_cancelled<T>(comm: &dyn Communicator, result: Result<T>) -> Result<T> 
     comm.cancelled().map_or(result, Err)
 }
 
-/// Returns on all ranks the error of the rank `failed`, or that of the communicator. Collective.
-fn share_error<T>(comm: &dyn Communicator, failed: usize, result: Result<T>) -> Error {
+/// Returns on all ranks the error of the rank `failed`. Collective.
+///
+/// # Errors
+/// Those of the communicator.
+fn share_error<T>(comm: &dyn Communicator, failed: usize, result: Result<T>) -> Result<Error> {
     let mut bytes = match result {
         Err(error) if failed == comm.rank() => comm.locate(error).to_bytes(),
         _ => Vec::new(),
     };
-    match comm.broadcast(failed, &mut bytes) {
-        Ok(()) => Error::from_bytes(&bytes),
-        Err(error) => error,
+    comm.broadcast(failed, &mut bytes)?;
+    Ok(Error::from_bytes(&bytes))
+}
+
+/// Returns the result of an agreement as a value, so that a call can go on without what has failed.
+///
+/// # Errors
+/// The error of an agreement that has failed because the communicator is broken.
+pub fn unless_broken<T>(comm: &dyn Communicator, agreed: Result<T>) -> Result<Result<T>> {
+    match agreed {
+        Err(error) if comm.check_alive().is_err() => Err(error),
+        agreed => Ok(agreed),
     }
 }
 
-/// Runs [`agree`], and returns the bytes of all ranks, in rank order, in the same communication. Collective.
+/// Agrees on several results in one communication: each is a success only if it is one on all ranks, else
+/// the error of the lowest rank on which it failed. The `votes` of each result are reduced to their minimum.
+/// Collective; all ranks pass the same number of results.
+///
+/// # Errors
+/// Those of the communicator.
+pub fn agree_each<T, const N: usize>(
+    comm: &dyn Communicator,
+    step: &str,
+    results: Vec<Result<T>>,
+    votes: &mut [[u64; N]],
+) -> Result<Vec<Result<T>>> {
+    let results: Vec<Result<T>> = results.into_iter().map(|result| unless_cancelled(comm, result)).collect();
+    let mut reduced = Vec::with_capacity(results.len() * (N + 1));
+    for (result, votes) in results.iter().zip(votes.iter()) {
+        reduced.push(if result.is_err() { comm.rank() as u64 } else { u64::MAX });
+        reduced.extend_from_slice(votes);
+    }
+    comm.enter(step);
+    comm.min(&mut reduced)?;
+    let rows = results.into_iter().zip(votes).zip(reduced.chunks_exact(N + 1));
+    let settle = |((result, votes), row): ((Result<T>, &mut [u64; N]), &[u64])| {
+        votes.copy_from_slice(&row[1..]);
+        if row[0] == u64::MAX {
+            return Ok(result);
+        }
+        share_error(comm, usize::try_from(row[0]).unwrap_or_default(), result).map(Err)
+    };
+    rows.map(settle).collect()
+}
+
+/// Runs [`agree`], and returns the bytes of all ranks, in rank order, in the same communication. `local`
+/// returns `width` bytes, as many as on the other ranks. Collective.
+///
+/// # Errors
+/// Those of [`agree`].
+pub fn agree_gather_bytes(
+    comm: &dyn Communicator,
+    step: &str,
+    width: usize,
+    local: impl FnOnce() -> Result<Vec<u8>>,
+) -> Result<Vec<Vec<u8>>> {
+    let result = unless_cancelled(comm, catch(step, local));
+    let mut mine = vec![u8::from(result.is_err())];
+    mine.extend_from_slice(result.as_deref().unwrap_or_default());
+    mine.resize(width + 1, 0);
+    comm.enter(step);
+    let all = comm.all_gather(&mine)?;
+    let rows = || all.chunks_exact(width + 1);
+    match rows().position(|row| row[0] != 0) {
+        Some(failed) => Err(share_error(comm, failed, result)?),
+        None => Ok(rows().map(|row| row[1..].to_vec()).collect()),
+    }
+}
+
+/// Runs [`agree_gather_bytes`] with a number of bytes that the compiler knows. Collective.
 ///
 /// # Errors
 /// Those of [`agree`].
@@ -190,16 +258,8 @@ pub fn agree_gather<const N: usize>(
     step: &str,
     local: impl FnOnce() -> Result<[u8; N]>,
 ) -> Result<Vec<[u8; N]>> {
-    let result = unless_cancelled(comm, catch(step, local));
-    let mut mine = vec![u8::from(result.is_err())];
-    mine.extend_from_slice(result.as_ref().unwrap_or(&[0; N]));
-    comm.enter(step);
-    let all = comm.all_gather(&mine)?;
-    let rows = || all.chunks_exact(N + 1);
-    match rows().position(|row| row[0] != 0) {
-        Some(failed) => Err(share_error(comm, failed, result)),
-        None => Ok(rows().map(|row| row[1..].try_into().expect("as many as were sent")).collect()),
-    }
+    let all = agree_gather_bytes(comm, step, N, || local().map(|bytes| bytes.to_vec()))?;
+    Ok(all.into_iter().map(|row| row.try_into().expect("as many as were sent")).collect())
 }
 
 /// Runs a step on rank 0 alone and returns its bytes or its error on all ranks. Collective.
@@ -259,11 +319,12 @@ pub fn all_same(votes: &[u64]) -> bool {
     votes.chunks_exact(2).all(|pair| pair[0] == !pair[1])
 }
 
-/// Makes two votes for each word of a digest: the word and its complement. Their minima are complements of
-/// each other if and only if the word is the same on all ranks.
+/// Makes two votes for each word of the first half of a digest: the word and its complement. Their minima are
+/// complements of each other if and only if the word is the same on all ranks. Half of a digest is enough to
+/// find differences, and a shorter message.
 #[must_use]
-pub fn same_votes(digest: &[u8; 32]) -> [u64; 8] {
-    let mut votes = [0; 8];
+pub fn same_votes(digest: &[u8; 32]) -> [u64; 4] {
+    let mut votes = [0; 4];
     for (pair, word) in votes.chunks_exact_mut(2).zip(digest.chunks_exact(8)) {
         let word = u64::from_le_bytes(word.try_into().expect("chunks of eight bytes"));
         pair.copy_from_slice(&[word, !word]);
@@ -327,6 +388,28 @@ mod tests {
             .map(|()| votes)
         });
         assert_eq!(results, vec![Ok([10, 17]); 4]);
+    }
+
+    #[test]
+    fn several_results_are_agreed_on_in_one_communication() {
+        let results = run(3, |comm| {
+            let before = comm.collectives();
+            // The second fails on ranks 1 and 2.
+            let own = (0..3).map(|index| match (index, comm.rank()) {
+                (1, 1..) => Err(Error::new(Kind::Compile, format!("no {}", comm.rank()))),
+                (_, rank) => Ok(rank),
+            });
+            let mut votes = [[comm.rank() as u64 + 4], [7], [9 - comm.rank() as u64]];
+            let agreed = agree_each(comm, "agreeing", own.collect(), &mut votes).unwrap();
+            comm.min(&mut [0]).unwrap();
+            (agreed, votes, comm.collectives() - before)
+        });
+        for (rank, (agreed, votes, collectives)) in results.iter().enumerate() {
+            assert_eq!((&agreed[0], &agreed[2]), (&Ok(rank), &Ok(rank)));
+            let error = agreed[1].as_ref().unwrap_err();
+            assert_eq!((error.kind(), error.rank()), (Kind::Compile, 1));
+            assert_eq!((votes, *collectives), (&[[4], [7], [7]], 3));
+        }
     }
 
     #[test]

@@ -7,8 +7,11 @@ use crate::params::resolved::BuildOn;
 /// The state of all ranks, the same on each of them.
 #[derive(Clone, Debug)]
 pub struct RoleInput<'a> {
-    /// For each rank its leader: the lowest rank that shares its cache directory.
+    /// For each rank its leader: the lowest rank that shares its cache directory, of those that need the same
+    /// library.
     pub leaders: &'a [usize],
+    /// For each rank the lowest rank that needs the same library.
+    pub groups: &'a [usize],
     /// For each rank: is the whole entry in its cache directory?
     pub on_disk: &'a [bool],
     /// `parallel.buildon`.
@@ -37,11 +40,17 @@ pub fn plan(input: &RoleInput<'_>) -> RolePlan {
     match input.buildon {
         BuildOn::Root => {
             // One copy on any rank is enough, except for the host's transport, which starts at the root.
-            let build =
-                if input.own_transport { !input.on_disk[ROOT] } else { !input.on_disk.contains(&true) };
+            let has = |group: usize| {
+                if input.own_transport {
+                    input.on_disk[group]
+                } else {
+                    source(|rank| input.groups[rank], group, input.on_disk).is_some()
+                }
+            };
+            let builds = |rank: &usize| input.groups[*rank] == *rank && !has(*rank);
             let one_directory = input.leaders.iter().all(|leader| *leader == ROOT);
             RolePlan {
-                builders: if build { vec![ROOT] } else { Vec::new() },
+                builders: ranks.filter(builds).collect(),
                 transport: input.own_transport && !one_directory,
             }
         }
@@ -73,10 +82,11 @@ pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize]
     builders.iter().map(assigned).collect()
 }
 
-/// Returns the rank that sends the transitive dependency closure: the lowest that has it on disk.
+/// Returns the rank that sends the transitive dependency closure to the ranks of `group`: the lowest of them
+/// that has it on disk. `group_of` gives for each rank the lowest rank that needs the same library.
 #[must_use]
-pub fn source(on_disk: &[bool]) -> Option<usize> {
-    on_disk.iter().position(|present| *present)
+pub fn source(group_of: impl Fn(usize) -> usize, group: usize, on_disk: &[bool]) -> Option<usize> {
+    (group..on_disk.len()).find(|rank| group_of(*rank) == group && on_disk[*rank])
 }
 
 /// Returns the leaders of the directories in which a rank has nothing.
@@ -93,7 +103,8 @@ mod tests {
     use super::*;
 
     fn builders(leaders: &[usize], hits: &[bool], buildon: BuildOn) -> Vec<usize> {
-        plan(&RoleInput { leaders, on_disk: hits, buildon, own_transport: false }).builders
+        let groups = &vec![0; leaders.len()];
+        plan(&RoleInput { leaders, groups, on_disk: hits, buildon, own_transport: false }).builders
     }
 
     #[test]
@@ -116,16 +127,42 @@ mod tests {
     fn h4_a_warm_root_is_the_source_of_cold_directories() {
         let hits = [true, false, true, false];
         assert_eq!(builders(&[0, 1, 0, 1], &hits, BuildOn::Root), [] as [usize; 0]);
-        assert_eq!(source(&hits), Some(0));
+        assert_eq!(source(|_| 0, 0, &hits), Some(0));
         assert_eq!(receivers(&[0, 1, 0, 1], &hits), [1]);
-        assert_eq!(source(&[false; 2]), None);
+        assert_eq!(source(|_| 0, 0, &[false; 2]), None);
+    }
+
+    /// Ranks 0 and 2 need one library, ranks 1 and 3 another.
+    #[test]
+    fn root_builds_once_for_each_group_that_has_no_copy() {
+        let groups = [0, 1, 0, 1];
+        let plan = |on_disk: [bool; 4]| {
+            let input = RoleInput {
+                leaders: &groups,
+                groups: &groups,
+                on_disk: &on_disk,
+                buildon: BuildOn::Root,
+                own_transport: false,
+            };
+            plan(&input).builders
+        };
+        assert_eq!(plan([false; 4]), [0, 1]);
+        assert_eq!(plan([false, false, true, false]), [1]);
+        assert_eq!(source(|rank| groups[rank], 0, &[false, true, true, false]), Some(2));
+        assert_eq!(source(|rank| groups[rank], 1, &[false, true, true, false]), Some(1));
+        assert_eq!(source(|rank| groups[rank], 1, &[true, false, true, false]), None);
     }
 
     #[test]
     fn host_transport_starts_at_root_and_runs_only_between_directories() {
         let on_disk = [false, true, false, false];
-        let input =
-            |leaders| RoleInput { leaders, on_disk: &on_disk, buildon: BuildOn::Root, own_transport: true };
+        let input = |leaders| RoleInput {
+            leaders,
+            groups: &[0; 4],
+            on_disk: &on_disk,
+            buildon: BuildOn::Root,
+            own_transport: true,
+        };
         assert_eq!(plan(&input(&[0, 1, 0, 3])), RolePlan { builders: vec![0], transport: true });
         assert_eq!(plan(&input(&[0, 0, 0, 0])), RolePlan { builders: vec![0], transport: false });
     }

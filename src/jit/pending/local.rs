@@ -2,27 +2,28 @@
 
 #![forbid(unsafe_code)]
 
-use crate::cache::{Cache, VerifiedEntry, Verify};
+use crate::cache::Cache;
 use crate::error::{Error, Kind, Result};
+use crate::jit::build_alone::{SOLO, check_roles, is_independent, start_builds};
 use crate::jit::build_pool::StartedBuild;
-use crate::jit::build_step::start_build;
+use crate::jit::call::{Call, Place};
 use crate::jit::callbacks::Callbacks;
+use crate::jit::item::{Item, ItemState};
 use crate::jit::library::Library;
-use crate::jit::local::{LocalCall, check_roles, run_failure_callbacks};
+use crate::jit::local::begin;
 use crate::jit::nested;
-use crate::jit::request::{Request, SignedRequest};
+use crate::jit::request::{Batch, Request, SignedRequest};
+use crate::jit::sequence::{remember, serve};
 use crate::jit::session::Session;
 use crate::signature::Toolchain;
 
 use super::{Pending, Stage};
 
-/// A call without a communicator that has been started.
+/// A call without a communicator that has been started, and whose library is missing.
 pub(super) struct LocalPending {
     signature: String,
     toolchain: Toolchain,
     cache: Cache,
-    /// The entry that was in the cache at the start.
-    found: Option<VerifiedEntry>,
     started: StartedBuild,
 }
 
@@ -40,25 +41,21 @@ pub(in crate::jit) fn start(
             return Ok(Pending::new(*request, Stage::Known(library)));
         }
     }
-    let start = |request| {
-        let verify = if nested::is_nested() { Verify::ForLink } else { Verify::ForLoad };
-        let (call, found) = LocalCall::look_up(session, request, verify, callbacks.generate.is_some())?;
-        let LocalCall { signed, cache, .. } = call;
-        let started = if found.is_some() {
-            StartedBuild::Nothing
-        } else {
-            start_build(session, &signed, &cache, callbacks, None)
-        };
-        let SignedRequest { signature, toolchain, .. } = signed;
-        // Others may have renamed the directory when the call is finished: it is checked again.
-        let found = found.map(|entry| VerifiedEntry { lib_dir: None, ..entry });
-        let pending = LocalPending { signature, toolchain, cache, found, started };
-        Ok(Pending::new(request, Stage::Local(Box::new(pending))))
-    };
-    request.and_then(start).map_err(|error| {
-        // Other processes wait for the role of this one.
-        if nested::is_nested() { error } else { run_failure_callbacks(error, callbacks) }
-    })
+    let names = [request.as_ref().map_or("", |request| request.name)];
+    let batch = request.as_ref().map(|request| Batch { names: &names, params: request.params });
+    let (call, mut items) = begin(session, batch.map_err(Clone::clone), callbacks)?;
+    let item = &mut items[0];
+    if item.is_settled() {
+        remember(&call, item);
+        return Ok(Pending::new(request?, Stage::Known(item.result()?)));
+    }
+    if item.is_missing() {
+        start_builds(&call, &mut [item], callbacks);
+    }
+    let Call { cache, .. } = call;
+    let Item { signed: SignedRequest { request, signature, toolchain }, started, .. } = items.remove(0);
+    let pending = LocalPending { signature, toolchain, cache, started };
+    Ok(Pending::new(request, Stage::Local(Box::new(pending))))
 }
 
 /// Finishes a call; see [`Session::finish`].
@@ -67,7 +64,7 @@ pub(in crate::jit) fn finish(
     mut pending: Pending,
     callbacks: &mut Callbacks<'_>,
 ) -> Result<Library> {
-    let LocalPending { signature, toolchain, cache, found, started } = match pending.take_stage()? {
+    let LocalPending { signature, toolchain, cache, started } = match pending.take_stage()? {
         Stage::Local(local) => *local,
         Stage::Known(library) => return Ok(library),
         Stage::Collective(_) => {
@@ -75,6 +72,16 @@ pub(in crate::jit) fn finish(
             return Err(Error::new(Kind::State, text));
         }
     };
-    let signed = SignedRequest { request: pending.request(), signature, toolchain };
-    LocalCall { session, signed, cache }.answer(found, started, callbacks)
+    let request = pending.request();
+    let place = if nested::is_nested() { Place::Nested } else { Place::Alone };
+    let mut call = Call { session, comm: &SOLO, params: request.params, cache, place };
+    let can_build = callbacks.generate.is_some() && !request.params.cache.frozen;
+    let independent = is_independent(&call, callbacks);
+    let mut item = Item::new(SignedRequest { request, signature, toolchain }, can_build && independent);
+    if !independent {
+        item.lookups_left = 1;
+    }
+    (item.state, item.started) = (ItemState::Missing(None), started);
+    serve(&mut call, std::slice::from_mut(&mut item), callbacks)?;
+    item.result()
 }

@@ -9,17 +9,20 @@
 use std::sync::atomic::Ordering;
 
 use crate::cache::Cache;
-use crate::error::{Error, Kind, Result, catch};
+use crate::error::{Error, Kind, Result};
+use crate::jit::build_on_ranks::{plan, start_builds};
 use crate::jit::build_pool::StartedBuild;
-use crate::jit::build_step::start_build;
-use crate::jit::call::Call;
+use crate::jit::build_roles::BuildRoles;
+use crate::jit::call::Place;
 use crate::jit::callbacks::Callbacks;
 use crate::jit::comm_state::CommState;
 use crate::jit::isa_groups::IsaGroup;
+use crate::jit::item::{Item, ItemState};
 use crate::jit::library::Library;
-use crate::jit::preflight::CallPhase;
-use crate::jit::ranks::{Roles, all_have, assign_roles, serve};
-use crate::jit::request::{Request, SignedRequest};
+use crate::jit::look::look_and_load;
+use crate::jit::preflight::{CallPhase, enter};
+use crate::jit::request::{Batch, Request, SignedRequest};
+use crate::jit::sequence::{remember, serve};
 use crate::jit::session::Session;
 use crate::logging;
 use crate::parallel::Communicator;
@@ -27,7 +30,7 @@ use crate::signature::Toolchain;
 
 use super::{Pending, Stage};
 
-/// A call on a communicator that has been started.
+/// A call on a communicator that has been started, and that its start has not settled.
 pub(super) struct CollectivePending {
     /// The number of the start. At the finish the ranks compare it.
     number: u64,
@@ -36,7 +39,7 @@ pub(super) struct CollectivePending {
     toolchain: Toolchain,
     cache: Cache,
     /// The roles, and the build of this rank, if not all ranks have found the library.
-    started: Option<(Roles, StartedBuild)>,
+    started: Option<(BuildRoles, StartedBuild)>,
 }
 
 /// Starts a call on all ranks of `comm`; see [`Session::start_on`]. Collective.
@@ -54,38 +57,34 @@ pub(in crate::jit) fn start_on(
         return Ok(Pending::new(*request, Stage::Known(library)));
     }
     let _here = logging::enter(comm.rank(), comm.size());
-    let call = Call::enter(session, comm, state, request, callbacks, CallPhase::Start, None)?;
+    let names = [request.as_ref().map_or("", |request| request.name)];
+    let batch = request.map(|request| Batch { names: &names, params: request.params });
+    let (call, mut items) = enter(session, comm, state, batch, callbacks, CallPhase::Start, None)?;
     let number = state.started.fetch_add(1, Ordering::Relaxed);
-    let signed = call.sign()?;
-    let cache = call.own_cache()?;
-    let is_there = all_have(&call, &signed.signature, &cache)?;
+    let Place::Ranks(ranks) = &call.place else { unreachable!("entered on a communicator") };
+    let mut item = items.remove(0);
+    if item.is_unknown() {
+        look_and_load(&call, &mut [&mut item])?;
+    }
+    if item.is_settled() {
+        remember(&call, &item);
+        return Ok(Pending::new(item.signed.request, Stage::Known(item.result()?)));
+    }
     // Nothing is built for a frozen cache: its ranks look again at the finish.
-    let started = if is_there || call.request.params.cache.frozen {
-        None
-    } else {
-        let turn = state.next_builder.fetch_add(1, Ordering::Relaxed);
-        let roles = assign_roles(&call, &signed, &cache, callbacks, Some(turn))?;
-        let rank = call.comm().rank();
+    if item.is_missing() && !call.params.cache.frozen {
+        plan(&call, ranks, &mut [&mut item], callbacks, true)?;
         // From here to the end nothing is agreed on: the finish reports what fails.
-        let _voice = logging::speak(roles.speaks(rank));
-        let start = || {
-            let rank_and_size = Some((comm.rank(), comm.size()));
-            Ok(if roles.builds(rank) {
-                start_build(session, &signed, &cache, callbacks, rank_and_size)
-            } else {
-                StartedBuild::Nothing
-            })
-        };
-        let started = catch("starting a build", start).unwrap_or_else(StartedBuild::Failed);
-        Some((roles, started))
-    };
-    let SignedRequest { request, signature, toolchain } = signed;
-    let group = call.group.clone();
+        start_builds(&call, &mut [&mut item], callbacks);
+    }
+    let group = ranks.group.clone();
+    let Item { signed: SignedRequest { request, signature, toolchain }, roles, started, .. } = item;
+    let started = roles.map(|roles| (roles, started));
+    let cache = call.cache;
     let pending = CollectivePending { number, group, signature, toolchain, cache, started };
     Ok(Pending::new(request, Stage::Collective(Box::new(pending))))
 }
 
-/// Finishes a call; see [`Session::finish_on`]. Collective, except for memory hits.
+/// Finishes a call; see [`Session::finish_on`]. Collective, except for hits of the start.
 pub(in crate::jit) fn finish_on(
     session: &Session,
     comm: &dyn Communicator,
@@ -104,9 +103,17 @@ pub(in crate::jit) fn finish_on(
         };
     comm.check_alive()?;
     let _here = logging::enter(comm.rank(), comm.size());
-    let request = arguments.map(|()| pending.request());
+    let request = pending.request();
+    let names = [request.name];
+    let batch = arguments.map(|()| Batch { names: &names, params: request.params });
     let phase = CallPhase::Finish(number);
-    let mut call = Call::enter(session, comm, state, request, callbacks, phase, Some(group))?;
-    let signed = SignedRequest { request: pending.request(), signature, toolchain };
-    serve(&mut call, &signed, &cache, started, callbacks)
+    let (mut call, mut items) = enter(session, comm, state, batch, callbacks, phase, Some(group))?;
+    call.cache = cache;
+    let item = &mut items[0];
+    item.signed = SignedRequest { request, signature, toolchain };
+    if let Some((roles, started)) = started {
+        (item.state, item.roles, item.started) = (ItemState::Missing(None), Some(roles), started);
+    }
+    serve(&mut call, &mut items, callbacks)?;
+    items[0].result()
 }

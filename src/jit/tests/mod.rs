@@ -12,6 +12,7 @@ mod fakes;
 mod frozen;
 mod isa_groups;
 mod local;
+mod many;
 mod matrix;
 mod nested;
 mod node_staging;
