@@ -23,7 +23,7 @@
 /// the C library. jit() throws it again, with its own type, on the rank on which it was thrown; the other
 /// ranks get a dijitso::error with its what().
 ///
-/// MPI: jit(), jit_source(), jit_start(), pending::finish() and the functions of namespace mpi are
+/// MPI: jit(), jit_many(), jit_source(), jit_start(), pending::finish() and the functions of namespace mpi are
 /// collective, nothing else. No copy or destructor communicates, so objects may be destroyed in any order,
 /// also after MPI_Finalize. In a dijitso built without MPI the only communicator is the null communicator.
 ///
@@ -407,6 +407,27 @@ struct callbacks
   std::function<bool()> poll;
 };
 
+/// The result of jit_many().
+struct many_result
+{
+  std::vector<std::optional<library>> libraries; ///< in the order of the names; empty for those that failed
+  std::optional<error> failure;                  ///< lists every library that failed; empty if none did
+  std::exception_ptr thrown;                     ///< what a callback has thrown on this rank, if one has
+
+  /// Returns all libraries, in the order of the names. Throws `thrown`, or else `failure`, if there is one.
+  std::vector<library> all() const
+  {
+    if (thrown)
+      std::rethrow_exception(thrown);
+    if (failure)
+      throw *failure;
+    std::vector<library> all;
+    for (const std::optional<library>& one : libraries)
+      all.push_back(one.value());
+    return all;
+  }
+};
+
 namespace detail
 {
 
@@ -527,6 +548,39 @@ inline library jit(std::string_view name, const dijitso_params* parameters, cons
   return library(owned.release());
 }
 
+inline many_result jit_many(const std::vector<std::string>& names, const params& parameters, const callbacks& host,
+                            communicator comm)
+{
+  jit_call call{host, nullptr};
+  const dijitso_callbacks trampolines = trampolines_of(call);
+  std::vector<std::string> terminated;
+  for (const std::string& name : names)
+    terminated.push_back(terminated_name(name_for(parameters, name)));
+  std::vector<const char*> texts;
+  for (const std::string& name : terminated)
+    texts.push_back(name.c_str());
+  std::vector<dijitso_library*> handles(names.size());
+  many_result result;
+  result.libraries.resize(names.size());
+  dijitso_error* failure = nullptr;
+  const dijitso_status status = dijitso_jit_many(texts.size(), texts.data(), parameters.handle(), &trampolines, comm,
+                                                 handles.data(), &failure);
+  std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> reason(failure);
+  for (std::size_t i = 0; i < handles.size(); ++i)
+    if (handles[i])
+      result.libraries[i].emplace(handles[i]);
+  result.thrown = call.thrown;
+  try
+  {
+    check(status, reason.release());
+  }
+  catch (const error& failed)
+  {
+    result.failure = failed;
+  }
+  return result;
+}
+
 } // namespace detail
 
 /// Returns the library `name`: from memory, from the cache, or built now.
@@ -569,6 +623,15 @@ inline library jit(std::string_view name, generate_function generate, communicat
   callbacks host;
   host.generate = std::move(generate);
   return detail::jit(name, nullptr, host, comm);
+}
+
+/// Returns the libraries `names` in one call, which costs the ranks as many agreements as one library. Those
+/// that are missing are compiled at the same time, and one that fails does not stop the others: see
+/// dijitso_jit_many(). `host.generate` asks its source for the name(). @collective over comm
+inline many_result jit_many(const std::vector<std::string>& names, const params& parameters, const callbacks& host,
+                            communicator comm = DIJITSO_COMM_NULL)
+{
+  return detail::jit_many(names, parameters, host, comm);
 }
 
 /// A source text for jit_source(). Views, borrowed during the call.

@@ -222,6 +222,37 @@ void cancel(const dijitso::params& params)
 
 } // namespace
 
+void many_at_once(const dijitso::params& params)
+{
+  const std::vector<std::string> names{"many_1", "many_2", "many_3"};
+  dijitso::callbacks host;
+  bool throws = true;
+  host.generate = [&](dijitso::source& source) {
+    const std::string name(source.name());
+    if (throws && name == "many_2")
+      throw stopped{2};
+    source.set_code("extern \"C\" int value() { return " + name.substr(5) + "; }\n");
+  };
+  const dijitso::many_result some = dijitso::jit_many(names, params, host);
+  CHECK(some.libraries[0] && !some.libraries[1] && some.libraries[2]);
+  CHECK(some.failure && some.failure->status() == DIJITSO_ERROR_GENERATE);
+  CHECK(std::string(some.failure->what()).find("1 of 3 libraries failed: many_2: ") != std::string::npos);
+  try
+  {
+    some.all();
+    CHECK(!"what the callback threw is thrown again");
+  }
+  catch (const stopped& thrown)
+  {
+    CHECK(thrown.value == 2);
+  }
+  throws = false;
+  const std::vector<dijitso::library> all = dijitso::jit_many(names, params, host).all();
+  CHECK(all.size() == 3 && all[1].symbol<int()>("value")() == 2 && all[2].symbol<int()>("value")() == 3);
+  CHECK(all[0].origin() == dijitso::origin::memory && all[1].origin() == dijitso::origin::built);
+  CHECK(dijitso::jit_many({}, params, host).all().empty());
+}
+
 int main(int argc, char** argv)
 {
   const std::string work = argc > 1 ? argv[1] : ".";
@@ -233,6 +264,7 @@ int main(int argc, char** argv)
   start_and_finish(params);
   jit_texts(params);
   cancel(params);
+  many_at_once(params);
   handle_log(params);
   CHECK(dijitso::mpi::create_comms_and_role(DIJITSO_COMM_NULL, work, "root").role == DIJITSO_ROLE_BUILDER);
   return failures == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
