@@ -135,6 +135,11 @@
  *   given back, nothing is published, and the call returns DIJITSO_ERROR_CANCELLED. The next call begins anew.
  *   A program that handles Ctrl-C returns its flag from poll; an interpreter lets its signal handlers run.
  *
+ *   With a communicator any rank may cancel, also one that waits for the builder. All ranks return the same
+ *   message, which names that rank, and the next call on the communicator is made as if nothing had happened.
+ *   A rank that has not come to the call, or whose generate runs on, cannot be reached: after a second, or 10
+ *   if all ranks are known to be in the call, the communicator fails as after a time-out.
+ *
  *   poll is not called while generate, send, receive, wait or an initialiser of a library runs. A build that
  *   dijitso_jit_start() has begun, and that other calls of the program have started as well, goes on for them.
  *
@@ -477,7 +482,7 @@ typedef struct dijitso_callbacks {
     dijitso_send_fn send;                /**< With receive: replaces the library's transport. */
     dijitso_receive_fn receive;          /**< See send. Rank 0 sends, all others receive. */
     dijitso_wait_fn wait;                /**< Called by every rank after building and transport, before loading. */
-    dijitso_poll_fn poll;                /**< Cancels the call. Need not be set on all ranks. */
+    dijitso_poll_fn poll;                /**< Cancels the call on all ranks. Need not be set on all of them. */
 } dijitso_callbacks;
 
 /**

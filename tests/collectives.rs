@@ -81,7 +81,7 @@ fn wait(child: &mut Child, end: Instant) -> Option<ExitStatus> {
 /// Returns the library's duplicate of the communicator of all ranks.
 fn world() -> Arc<MpiComm> {
     // SAFETY: a constant of the MPI library.
-    attached(unsafe { mpi_sys::RSMPI_COMM_WORLD }, "test", Some(LIMIT), || Box::new(())).unwrap()
+    attached(unsafe { mpi_sys::RSMPI_COMM_WORLD }, "test", Some(LIMIT), None, || Box::new(())).unwrap()
 }
 
 /// Bytes that depend on `seed`.

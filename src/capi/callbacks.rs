@@ -96,7 +96,7 @@ pub struct dijitso_callbacks {
     pub receive: dijitso_receive_fn,
     /// Called by every rank after building and transport, before loading.
     pub wait: dijitso_wait_fn,
-    /// Cancels the call. Need not be set on all ranks.
+    /// Cancels the call on all ranks. Need not be set on all of them.
     pub poll: dijitso_poll_fn,
 }
 

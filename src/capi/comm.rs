@@ -10,6 +10,7 @@ mod with_mpi {
     use super::{Error, Kind, Result};
     use crate::jit::CommState;
     use crate::parallel::mpi::{self, MpiComm};
+    use crate::process::interrupt::Interrupt;
 
     pub(in crate::capi) use mpi::RawComm as MPI_Comm;
     pub(in crate::capi) use mpi::is_null;
@@ -19,8 +20,9 @@ mod with_mpi {
         comm: MPI_Comm,
         call: &str,
         timeout: Option<Duration>,
+        poll: Option<&Interrupt>,
     ) -> Result<Arc<MpiComm>> {
-        mpi::attached(comm, call, timeout, || Box::new(CommState::default()))
+        mpi::attached(comm, call, timeout, poll, || Box::new(CommState::default()))
     }
 
     /// Returns what the ranks of a communicator have agreed on.

@@ -165,7 +165,7 @@ fn on_communicator(
     comm: MPI_Comm,
 ) -> Result<Vec<Result<Library>>> {
     let (title, timeout) = crate::jit::title_and_timeout(&batch);
-    let comm = comm::attached(comm, &title, timeout)?;
+    let comm = comm::attached(comm, &title, timeout, callbacks.poll.as_ref())?;
     session.jit_many_on(comm.as_ref(), comm::state(&comm)?, batch, callbacks)
 }
 

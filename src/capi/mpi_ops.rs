@@ -20,7 +20,7 @@ fn on<T>(comm: MPI_Comm, call: &str, body: impl FnOnce(&MpiComm) -> Result<T>) -
     if mpi::is_null(comm) {
         return Err(invalid("comm is the null communicator"));
     }
-    let ours = attached(comm, call, default_timeout())?;
+    let ours = attached(comm, call, default_timeout(), None)?;
     let _here = logging::enter(ours.rank(), ours.size());
     ours.check_alive()?;
     ours.begin(call, default_timeout());

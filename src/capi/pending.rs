@@ -177,10 +177,11 @@ fn start_on_communicator(
     let names = [request.as_ref().map_or("", |request| request.name)];
     let batch = request.as_ref().map(|request| Batch { names: &names, params: request.params });
     let (title, timeout) = crate::jit::title_and_timeout(&batch.map_err(Clone::clone));
-    let comm = comm::attached(comm, &title, timeout)?;
+    let mut polled = trampolines(&callbacks);
+    let comm = comm::attached(comm, &title, timeout, polled.poll.as_ref())?;
     comm.check_alive()?;
     let (session, state) = (Session::of_process(), comm::state(&comm)?);
-    let pending = session.start_on(comm.as_ref(), state, request, &mut trampolines(&callbacks))?;
+    let pending = session.start_on(comm.as_ref(), state, request, &mut polled)?;
     Ok(dijitso_pending { pending, callbacks, spent: Duration::ZERO, comm: Some(comm) })
 }
 

@@ -11,7 +11,7 @@
 #![forbid(unsafe_code)]
 
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::Error;
 use crate::process::interrupt::Interrupt;
@@ -35,12 +35,25 @@ struct CancellableCall {
     poll: Option<Interrupt>,
     /// The error of a rank that has cancelled it.
     heard: Option<Error>,
+    /// The collective in which this rank has said last that its host cancels, and since when.
+    told: Option<(u64, Instant)>,
+}
+
+/// The answer of a host that cancels, while its rank waits.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HostCancels {
+    /// The error, with rank and host.
+    pub error: Error,
+    /// True if the other ranks are to be told.
+    pub is_new: bool,
+    /// True if they have had their time.
+    pub gives_up: bool,
 }
 
 impl Cancellation {
     /// Begins a call whose first collective has the number `first`.
     pub fn begin(&self, first: u64, poll: Option<Interrupt>) {
-        *lock(&self.0) = Some(CancellableCall { first, poll, heard: None });
+        *lock(&self.0) = Some(CancellableCall { first, poll, heard: None, told: None });
     }
 
     /// Ends the call. Its poll callback is not used any more.
@@ -65,17 +78,21 @@ impl Cancellation {
         own.and_then(|poll| poll.reason().cloned()).or_else(|| call.heard.clone())
     }
 
-    /// Asks the host, if it has a poll callback. Returns its answer to cancel, and how long to wait then for
-    /// the collective `number`.
+    /// Asks the host, if it has a poll callback, in a wait for the collective `number`. `locate` adds rank and
+    /// host.
     #[must_use]
-    pub fn ask(&self, number: u64) -> Option<(Error, Duration)> {
-        let (poll, first) = {
-            let call = lock(&self.0);
-            let call = call.as_ref()?;
-            (call.poll.clone()?, call.first)
-        };
+    pub fn ask(&self, number: u64, locate: impl FnOnce(Error) -> Error) -> Option<HostCancels> {
+        let poll = lock(&self.0).as_ref()?.poll.clone()?;
         // Without the lock: the host's code may take its time.
-        poll.reason().map(|reason| (reason.clone(), grace(number, first)))
+        let error = locate(poll.reason()?.clone());
+        let mut call = lock(&self.0);
+        let call = call.as_mut()?;
+        let told = call.told.filter(|(earlier, _)| *earlier == number);
+        let (_, since) = *call.told.insert(told.unwrap_or_else(|| (number, Instant::now())));
+        let grace = grace(number, call.first);
+        let gives_up = since.elapsed() >= grace;
+        let error = if gives_up { unanswered(error, grace) } else { error };
+        Some(HostCancels { error, is_new: told.is_none(), gives_up })
     }
 
     /// Returns true if the host has a poll callback, so that a wait has to ask it.
@@ -109,13 +126,20 @@ mod tests {
         assert_eq!(cancellation.known(), None);
         cancellation.hear(8, &error);
         assert_eq!(cancellation.known(), Some(error));
-        assert!(cancellation.ask(8).is_none() && !cancellation.asks());
+        assert!(cancellation.ask(8, |error| error).is_none() && !cancellation.asks());
         cancellation.begin(9, Some(Interrupt::new(|| Some(Error::cancelled()))));
         assert_eq!((cancellation.known(), cancellation.asks()), (None, true));
-        assert_eq!(cancellation.ask(9), Some((Error::cancelled(), Duration::from_secs(1))));
-        assert_eq!(cancellation.ask(10).map(|(_, grace)| grace), Some(Duration::from_secs(10)));
+        let locate = |error: Error| error.on_rank(1, 3, "node1");
+        let error = locate(Error::cancelled());
+        let mut answer = HostCancels { error, is_new: true, gives_up: false };
+        assert_eq!(cancellation.ask(9, locate).as_ref(), Some(&answer));
+        answer.is_new = false;
+        assert_eq!(cancellation.ask(9, locate).as_ref(), Some(&answer));
+        answer.is_new = true;
+        assert_eq!(cancellation.ask(10, locate), Some(answer));
         assert_eq!(cancellation.known(), Some(Error::cancelled()));
+        assert_eq!([grace(9, 9), grace(10, 9)].map(|grace| grace.as_secs()), [1, 10]);
         cancellation.end();
-        assert_eq!((cancellation.known(), cancellation.ask(9)), (None, None));
+        assert_eq!((cancellation.known(), cancellation.ask(9, locate)), (None, None));
     }
 }

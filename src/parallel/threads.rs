@@ -15,7 +15,7 @@ use crate::process::interrupt::{Interrupt, POLL_INTERVAL};
 use crate::sync::{lock, recover};
 
 use super::Communicator;
-use super::cancellation::{Cancellation, unanswered};
+use super::cancellation::{Cancellation, HostCancels};
 use super::comm_status::{CommStatus, warn_after};
 use super::timeout::{RankTable, Waiting, slow_warning, timeout_error};
 
@@ -60,8 +60,6 @@ struct Wait {
     warned: bool,
     /// Set if this rank asks its host.
     nap: Option<Duration>,
-    /// When its host has cancelled.
-    cancelled: Option<Instant>,
 }
 
 impl GroupState {
@@ -153,7 +151,7 @@ impl ThreadComm {
         let (waiting, timeout) = self.status.waiting(self.status.next());
         let nap = self.cancellation.asks().then_some(POLL_INTERVAL);
         let since = Instant::now();
-        let mut wait = Wait { since, waiting, timeout, warned: false, nap, cancelled: None };
+        let mut wait = Wait { since, waiting, timeout, warned: false, nap };
         let mut state = group.lock();
         // The collective before this one ends when all ranks have fetched its result.
         while state.complete.is_some() && state.broken.is_none() {
@@ -198,14 +196,13 @@ impl ThreadComm {
         }
         drop(state);
         let number = wait.waiting.number;
-        let asked = self.cancellation.ask(number);
+        let asked = self.cancellation.ask(number, |error| self.locate(error));
         let mut state = self.group.lock();
-        if let Some((reason, grace)) = asked {
-            let error = self.locate(reason);
-            let since = *wait.cancelled.get_or_insert_with(Instant::now);
-            state.cancelled = Some((number, error.clone()));
-            if since.elapsed() >= grace && state.complete.is_none() {
-                self.group.fail(&mut state, unanswered(error, grace));
+        if let Some(HostCancels { error, gives_up, .. }) = asked {
+            if !gives_up {
+                state.cancelled = Some((number, error));
+            } else if state.complete.is_none() {
+                self.group.fail(&mut state, error);
             }
         }
         state

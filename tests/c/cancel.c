@@ -9,6 +9,7 @@
 #include "fixture.h"
 #endif
 
+#include <dirent.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -19,30 +20,25 @@
 
 static const char *work;
 
-/* Returns a compiler that is endless as long as WORK/endless exists. It has a child process, and writes its own number to
- * WORK/pid. */
+/* Writes a compiler that is endless as long as WORK/endless exists. It has a child process. Its own number is the name of a
+ * file in WORK/pids. */
 static const char *endless_compiler(void)
 {
     const char *const path = path_of("%s/endless-c++", work);
+    make_directory(path_of("%s/pids", work));
     write_text(path,
                path_of("#!/bin/sh\ncase \" $* \" in *\" -o \"*) ;; *) exec c++ \"$@\" ;; esac\n"
-                       "[ -e '%s/endless' ] || exec c++ \"$@\"\n"
-                       "sleep 1000 &\necho $$ > '%s/pid.new'\nmv '%s/pid.new' '%s/pid'\nwait\n",
-                       work, work, work, work),
+                       "[ -e '%s/endless' ] || exec c++ \"$@\"\nsleep 1000 &\n: > '%s/pids/'$$\nwait\n",
+                       work, work),
                0755);
     return path;
 }
 
-static const char *pid_file(void)
-{
-    return path_of("%s/pid", work);
-}
-
-/* Returns whether a process runs. One that has ended and is waited for by no parent does not. */
-static int runs(int pid)
+/* Returns whether a process runs. One that has ended and is not waited for does not. */
+static int runs(const char *pid)
 {
     char line[256] = "", state = 'X';
-    FILE *const file = fopen(path_of("/proc/%d/stat", pid), "r");
+    FILE *const file = fopen(path_of("/proc/%s/stat", pid), "r");
     if (file == NULL)
         return 0;
     if (fgets(line, sizeof line, file) != NULL && strrchr(line, ')') != NULL)
@@ -51,26 +47,27 @@ static int runs(int pid)
     return state != 'Z' && state != 'X';
 }
 
-static int compiler_runs(void)
+/* Returns the number of endless compilers that run. */
+static int compilers(void)
 {
-    int pid = 0;
-    FILE *const file = fopen(pid_file(), "r");
-    if (file == NULL)
-        return 0;
-    CHECK(fscanf(file, "%d", &pid) == 1);
-    fclose(file);
-    return runs(pid);
+    const struct dirent *entry;
+    int count = 0;
+    DIR *const folder = opendir(path_of("%s/pids", work));
+    while (folder != NULL && (entry = readdir(folder)) != NULL)
+        count += entry->d_name[0] != '.' && runs(entry->d_name);
+    if (folder != NULL)
+        closedir(folder);
+    return count;
 }
 
 /* The user_data of all callbacks. */
 struct host {
     struct integer integer;
     int polls;
-    int after;           /* poll cancels after so many calls and once the compiler runs; -1 for never */
-    int needs_compiler;
+    int after;           /* poll cancels after so many calls; -1 for never */
+    int compilers;       /* and once so many compilers run */
     double cancelled;    /* when it did; 0 if not */
     pid_t thread;
-    int within;          /* generate runs */
     dijitso_params *nested; /* if not NULL, generate makes a call with these */
     dijitso_status nested_status;
 };
@@ -81,7 +78,7 @@ static int32_t cancel(void *user_data)
     CHECK(getpid() == host->thread);
     CHECK(host->cancelled == 0);
     ++host->polls;
-    if (host->after < 0 || host->polls <= host->after || (host->needs_compiler && !exists(pid_file())))
+    if (host->after < 0 || host->polls <= host->after || compilers() < host->compilers)
         return 0;
     host->cancelled = now();
     return 9;
@@ -139,11 +136,10 @@ static void check_cancelled(struct outcome outcome, double cancelled, const char
 static void check_clean(const char *cache)
 {
     static const char *const folders[] = {"lib", "src", "include", "log", "lease", "failed"};
-    CHECK(!compiler_runs());
+    CHECK(compilers() == 0);
     for (size_t at = 0; at < sizeof folders / sizeof folders[0]; ++at)
         CHECK(system(path_of("test -z \"$(ls -A '%s/%s/%s' 2>&- | grep -v '^\\.')\"", work, cache, folders[at])) == 0);
     CHECK(system(path_of("test -z \"$(find '%s' -name 'jitfailure*' -o -name 'dijitso-*' -prune)\"", work)) == 0);
-    unlink(pid_file());
 }
 
 static void make_endless(int endless)
@@ -157,10 +153,16 @@ static void make_endless(int endless)
 
 #ifndef WITH_RANKS
 
+static void wait_for_compilers(int count)
+{
+    while (compilers() != count)
+        nanosleep(&(struct timespec){0, 10000000}, NULL);
+}
+
 static void compiler_is_ended(void)
 {
     dijitso_params *const params = params_of("compiler");
-    struct host host = {{1, 0, NULL, NULL}, 0, 0, 1, 0, 0, 0, NULL, 0};
+    struct host host = {{1, 0, NULL, NULL}, 0, 0, 1, 0, 0, NULL, 0};
     dijitso_callbacks callbacks = callbacks_of(&host);
     check_case("the compiler is ended");
     make_endless(1);
@@ -183,7 +185,7 @@ static void compiler_is_ended(void)
 static void poll_is_called_often(void)
 {
     dijitso_params *const params = params_of("often");
-    struct host host = {{1, 0, NULL, NULL}, 0, 40, 1, 0, 0, 0, NULL, 0};
+    struct host host = {{1, 0, NULL, NULL}, 0, 40, 1, 0, 0, NULL, 0};
     dijitso_callbacks callbacks = callbacks_of(&host);
     struct outcome outcome;
     check_case("poll is called every 50 ms");
@@ -199,7 +201,7 @@ static void poll_is_called_often(void)
 static void shorter_structure(void)
 {
     dijitso_params *const params = params_of("shorter");
-    struct host host = {{1, 0, NULL, NULL}, 0, 0, 0, 0, 0, 0, NULL, 0};
+    struct host host = {{1, 0, NULL, NULL}, 0, 0, 0, 0, 0, NULL, 0};
     dijitso_callbacks callbacks = callbacks_of(&host);
     check_case("a structure without poll");
     make_endless(0);
@@ -212,7 +214,7 @@ static void shorter_structure(void)
 static void call_within_generate(void)
 {
     dijitso_params *const params = params_of("nested");
-    struct host host = {{1, 0, NULL, NULL}, 0, 0, 1, 0, 0, 0, params, DIJITSO_OK};
+    struct host host = {{1, 0, NULL, NULL}, 0, 0, 1, 0, 0, params, DIJITSO_OK};
     dijitso_callbacks callbacks = callbacks_of(&host);
     check_case("a call within generate");
     make_endless(1);
@@ -225,7 +227,7 @@ static void call_within_generate(void)
 static void finish_is_cancelled(void)
 {
     dijitso_params *const params = params_of("pending");
-    struct host host = {{1, 0, NULL, NULL}, 0, 3, 1, 0, 0, 0, NULL, 0};
+    struct host host = {{1, 0, NULL, NULL}, 0, 3, 1, 0, 0, NULL, 0};
     dijitso_callbacks callbacks = callbacks_of(&host);
     dijitso_pending *pending = NULL;
     dijitso_library *library = NULL;
@@ -245,7 +247,7 @@ static void waits_end(void)
 {
     const char *const names[] = {"form", "other"};
     for (int at = 0; at < 2; ++at) {
-        struct host host = {{1, 0, NULL, NULL}, 0, 3, 1, 0, 0, 0, NULL, 0};
+        struct host host = {{1, 0, NULL, NULL}, 0, 3, 1, 0, 0, NULL, 0};
         dijitso_callbacks callbacks = callbacks_of(&host);
         dijitso_params *const params =
             params_with(path_of("%s/waits%d", work, at), "build.cxx", endless_compiler(), "cache.temp_dir_root", work,
@@ -260,19 +262,16 @@ static void waits_end(void)
             jit_integer("form", params, &integer, DIJITSO_COMM_NULL);
             _exit(0);
         }
-        while (!compiler_runs())
-            nanosleep(&(struct timespec){0, 10000000}, NULL);
-        host.needs_compiler = 0;
+        wait_for_compilers(1);
+        host.compilers = 0;
         check_cancelled(jit(names[at], params, &callbacks, DIJITSO_COMM_NULL), host.cancelled, "");
-        CHECK(host.polls == 4 && compiler_runs());
+        CHECK(host.polls == 4 && compilers() == 1);
         CHECK(kill(child, SIGKILL) == 0 && waitpid(child, NULL, 0) == child);
-        while (compiler_runs())
-            nanosleep(&(struct timespec){0, 10000000}, NULL);
+        wait_for_compilers(0);
         make_endless(0);
         host.cancelled = 0;
         host.after = -1;
         CHECK_OUTCOME(jit(names[at], params, &callbacks, DIJITSO_COMM_NULL), 1 + INCLUDED_VALUE, ORIGIN(BUILT));
-        unlink(pid_file());
         dijitso_params_free(params);
     }
 }
@@ -288,6 +287,121 @@ int main(int argc, char **argv)
     finish_is_cancelled();
     waits_end();
     return check_result();
+}
+
+#else
+
+/* The rank `by` cancels a call that the first rank of each directory builds; other ranks wait, and have a poll callback that
+ * does not cancel if `all_poll`. All have the same error within a second, and the next call succeeds. */
+static void one_rank_cancels(int by, int all_poll, enum layout layout)
+{
+    const int rank = ranks_rank(), size = ranks_size(), builders = layout == LAYOUT_SHARED ? 1 : size;
+    const char *const name = path_of("form_%d_%d_%d", by, all_poll, (int)layout);
+    const char *const cache = path_of("%s-%d/%d", name, (int)layout, layout == LAYOUT_SHARED ? 0 : rank);
+    struct host host = {{rank, 0, NULL, NULL}, 0, rank == by ? 0 : -1, builders, 0, 0, NULL, 0};
+    dijitso_callbacks callbacks = callbacks_of(&host);
+    dijitso_params *params;
+    struct outcome outcome;
+    double cancelled, end;
+    check_case("rank %d cancels, %s poll, %s", by, all_poll ? "all" : "not all", layouts[layout]);
+    if (rank == 0)
+        params = params_of(cache);
+    make_directory(path_of("%s/%s-%d", work, name, (int)layout));
+    ranks_barrier();
+    if (rank != 0)
+        params = params_with(path_of("%s/%s", work, cache), "build.cxx", path_of("%s/endless-c++", work),
+                             "cache.temp_dir_root", work, "cache.signature", "name", NULL);
+    CHECK_CALL(dijitso_params_set(params, "build.max_compilers", "8", &error), DIJITSO_OK);
+    if (rank != by && !all_poll)
+        callbacks.poll = NULL;
+    if (rank == 0)
+        make_endless(1);
+    ranks_barrier();
+    outcome = jit(name, params, &callbacks, MPI_COMM_WORLD);
+    end = now();
+    cancelled = host.cancelled;
+    MPI_Bcast(&cancelled, 1, MPI_DOUBLE, by, MPI_COMM_WORLD);
+    CHECK(cancelled != 0 && end - cancelled < 1.0);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    check_cancelled(outcome, 0, path_of("rank %d of %d on ", by, size));
+    ranks_barrier();
+    check_clean(cache);
+    ranks_barrier();
+
+    if (rank == 0)
+        make_endless(0);
+    ranks_barrier();
+    host.after = -1;
+    host.cancelled = 0;
+    host.integer.value = 5;
+    outcome = jit(name, params, &callbacks, MPI_COMM_WORLD);
+    CHECK_OUTCOME(outcome, 5 + INCLUDED_VALUE, ANY_ORIGIN);
+    dijitso_params_free(params);
+}
+
+/* All ranks cancel, as after Ctrl-C in a terminal. */
+static void all_cancel(void)
+{
+    struct host host = {{1, 0, NULL, NULL}, 0, 0, 1, 0, 0, NULL, 0};
+    dijitso_callbacks callbacks = callbacks_of(&host);
+    dijitso_params *params;
+    struct outcome outcome;
+    check_case("all ranks cancel");
+    params = params_with(path_of("%s/all", work), "build.cxx", path_of("%s/endless-c++", work), "cache.temp_dir_root", work,
+                         "cache.signature", "name", NULL);
+    if (ranks_rank() == 0)
+        make_endless(1);
+    ranks_barrier();
+    outcome = jit("all", params, &callbacks, MPI_COMM_WORLD);
+    ranks_check_same_outcome(MPI_COMM_WORLD, &outcome);
+    check_cancelled(outcome, host.cancelled, "rank ");
+    ranks_barrier();
+    check_clean("all");
+    ranks_barrier();
+    dijitso_params_free(params);
+}
+
+/* The last rank does not come: the others give up after a second, and the communicator is broken. */
+static void one_is_absent(int known)
+{
+    const int rank = ranks_rank(), last = ranks_size() - 1;
+    struct host host = {{1, 0, NULL, NULL}, 0, 3, 0, 0, 0, NULL, 0};
+    dijitso_callbacks callbacks = callbacks_of(&host);
+    dijitso_params *const params = params_with(path_of("%s/absent%d", work, known), "cache.signature", "name", NULL);
+    struct outcome outcome;
+    MPI_Comm comm;
+    check_case("the last rank is absent from %s call", known ? "a" : "the first");
+    MPI_Comm_dup(MPI_COMM_WORLD, &comm);
+    if (known) {
+        struct integer integer = {1, 0, NULL, NULL};
+        CHECK_OUTCOME(jit_integer("known", params, &integer, comm), 1 + INCLUDED_VALUE, ANY_ORIGIN);
+    }
+    if (rank != last) {
+        outcome = jit("absent", params, &callbacks, comm);
+        CHECK(outcome.seconds < 4.0);
+        CHECK_STATUS(outcome.status, DIJITSO_ERROR_CANCELLED, outcome.error);
+    }
+    ranks_barrier();
+    host.after = -1;
+    outcome = jit("later", params, &callbacks, comm);
+    CHECK_STATUS(outcome.status, DIJITSO_ERROR_CANCELLED, outcome.error);
+    ranks_barrier();
+    MPI_Comm_free(&comm);
+    dijitso_params_free(params);
+}
+
+int main(int argc, char **argv)
+{
+    ranks_start(&argc, &argv);
+    CHECK(argc > 1);
+    work = argv[1];
+    for (int by = 0; by < ranks_size(); ++by)
+        for (int all_poll = 0; all_poll < 2; ++all_poll)
+            for (int layout = 0; layout < LAYOUTS; ++layout)
+                one_rank_cancels(by, all_poll, (enum layout)layout);
+    all_cancel();
+    one_is_absent(1);
+    return ranks_finish();
 }
 
 #endif

@@ -109,7 +109,19 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ),
     (
         "capi",
-        &["cache", "elf", "error", "human", "jit", "logging", "params", "parallel", "signature", "sync"],
+        &[
+            "cache",
+            "elf",
+            "error",
+            "human",
+            "jit",
+            "logging",
+            "params",
+            "parallel",
+            "process",
+            "signature",
+            "sync",
+        ],
     ),
 ];
 

@@ -7,6 +7,7 @@
 //!            bytes set (one bit a rank)
 //! kind 1  := decision: u32 rank that made it, bytes error
 //! kind 2  := epoch closed: this epoch and all earlier ones are over
+//! kind 3  := cancelled: u64 number of the collective in which the sender waits, bytes error
 //! ```
 
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@ pub(super) enum Message {
     Presence(Presence),
     Decision { by: u32, error: Error },
     EpochClosed,
+    Cancelled { number: u64, error: Error },
 }
 
 fn writer(kind: u32, epoch: u32) -> Writer {
@@ -115,6 +117,14 @@ pub(super) fn epoch_closed(epoch: u32) -> Vec<u8> {
     writer(2, epoch).finish()
 }
 
+/// Encodes that a rank which waits in the collective `number` has cancelled the call.
+pub(super) fn cancelled(epoch: u32, number: u64, error: &Error) -> Vec<u8> {
+    let mut writer = writer(3, epoch);
+    writer.u64(number);
+    writer.bytes(&error.to_bytes());
+    writer.finish()
+}
+
 impl Message {
     /// Decodes a message between `size` ranks, with its epoch; `None` if it is damaged.
     pub(super) fn decode(message: &[u8], size: usize) -> Option<(u32, Self)> {
@@ -127,6 +137,7 @@ impl Message {
             0 => Self::Presence(Presence::decode(&mut reader, size)?),
             1 => Self::Decision { by: reader.u32()?, error: Error::from_bytes(reader.bytes()?) },
             2 => Self::EpochClosed,
+            3 => Self::Cancelled { number: reader.u64()?, error: Error::from_bytes(reader.bytes()?) },
             _ => return None,
         };
         reader.at_end().then_some((epoch, message))

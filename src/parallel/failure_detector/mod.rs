@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::{RankTable, Waiting, first_call_timeout, slow_warning, timeout_error};
 
-use message::{Message, Presence, epoch_closed};
+use message::{Message, Presence, cancelled, epoch_closed};
 
 /// In place of a rank: no rank.
 const NONE: u32 = u32::MAX;
@@ -133,13 +133,24 @@ pub struct FailureDetector {
     active: Option<Epoch>,
     decision: Option<Decision>,
     outbox: Vec<(usize, Vec<u8>)>,
+    /// The last call that another rank has cancelled: the number of its collective, and its error.
+    cancelled: Option<(u64, Error)>,
 }
 
 impl FailureDetector {
     /// Makes a detector that has seen no epoch.
     #[must_use]
     pub fn new(rank: usize, rank_table: RankTable) -> Self {
-        Self { rank, rank_table, epoch: 0, closed_epoch: 0, active: None, decision: None, outbox: Vec::new() }
+        Self {
+            rank,
+            rank_table,
+            epoch: 0,
+            closed_epoch: 0,
+            active: None,
+            decision: None,
+            outbox: Vec::new(),
+            cancelled: None,
+        }
     }
 
     /// Sets hosts and processes of the ranks, once they are known. A table of another size is ignored.
@@ -166,6 +177,17 @@ impl FailureDetector {
         self.adopt(Decision { by: self.me(), error, until: None }, &all);
     }
 
+    /// Tells these ranks that this one, which waits in the collective `number`, has cancelled the call.
+    pub fn cancel(&mut self, number: u64, error: &Error, to: &[usize]) {
+        let message = cancelled(self.epoch, number, error);
+        self.outbox.extend(to.iter().filter(|rank| **rank != self.rank).map(|rank| (*rank, message.clone())));
+    }
+
+    /// Takes what another rank has said by [`cancel`](Self::cancel).
+    pub fn take_cancelled(&mut self) -> Option<(u64, Error)> {
+        self.cancelled.take()
+    }
+
     /// Ends the wait of this rank: the collective is complete.
     pub fn arrived(&mut self) {
         if let Some(active) = &mut self.active {
@@ -184,6 +206,7 @@ impl FailureDetector {
                 self.adopt(Decision { by, error, until }, &peers);
             }
             Some((epoch, Message::EpochClosed)) => self.rejoin(epoch, wait, now),
+            Some((_, Message::Cancelled { number, error })) => self.cancelled = Some((number, error)),
             Some((epoch, Message::Presence(presence))) => {
                 if let Some(decision) = &self.decision {
                     self.outbox.push((from, decision.encode(self.epoch)));

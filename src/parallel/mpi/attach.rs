@@ -16,8 +16,11 @@ use mpi_sys::{
 
 use crate::error::{Error, Kind, Result};
 use crate::owner::Creator;
+use crate::parallel::Communicator;
+use crate::parallel::cancellation::{grace, unanswered};
 use crate::parallel::comm_status::warn_after;
 use crate::parallel::timeout::first_call_timeout;
+use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
 
 use super::request::{check, start};
@@ -34,6 +37,7 @@ pub fn attached(
     comm: RawComm,
     call: &str,
     timeout: Option<Duration>,
+    poll: Option<&Interrupt>,
     extra: impl FnOnce() -> Box<dyn Any + Send + Sync>,
 ) -> Result<Arc<MpiComm>> {
     check_state()?;
@@ -55,7 +59,7 @@ pub fn attached(
             Arc::from_raw(attached)
         });
     }
-    let ours = Arc::new(duplicate(comm, call, timeout, extra())?);
+    let ours = Arc::new(duplicate(comm, call, timeout, poll, extra())?);
     live().push(Arc::downgrade(&ours));
     let value = Arc::into_raw(Arc::clone(&ours)).cast_mut().cast();
     // SAFETY: the count left by into_raw belongs to the attribute; its delete callback takes it back.
@@ -63,7 +67,10 @@ pub fn attached(
     check(code, "MPI_Comm_set_attr")?;
     // A broken duplicate is attached as well, so that later calls fail at once.
     ours.state.status.first_failure()?;
-    ours.handshake(call, timeout)?;
+    ours.begin_polling(poll);
+    let met = ours.handshake(call, timeout);
+    ours.end_polling();
+    met?;
     Ok(ours)
 }
 
@@ -147,6 +154,7 @@ fn duplicate(
     comm: RawComm,
     call: &str,
     timeout: Option<Duration>,
+    poll: Option<&Interrupt>,
     extra: Box<dyn Any + Send + Sync>,
 ) -> Result<MpiComm> {
     let (mut inter, mut rank, mut size): (c_int, c_int, c_int) = (0, 0, 1);
@@ -163,18 +171,26 @@ fn duplicate(
     let rank = usize::try_from(rank).unwrap_or_default();
     let size = usize::try_from(size).unwrap_or(1);
     let ours = MpiComm::new(rank, size, extra);
-    match idup(comm, rank, size, call, timeout) {
+    match idup(comm, &ours, call, timeout, poll) {
         Ok(duplicate) => *ours.handle() = Some(duplicate),
         Err(error) => drop(ours.state.status.fail(error)),
     }
     Ok(ours)
 }
 
-fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Duration>) -> Result<MPI_Comm> {
+fn idup(
+    comm: RawComm,
+    attached: &MpiComm,
+    call: &str,
+    timeout: Option<Duration>,
+    poll: Option<&Interrupt>,
+) -> Result<MPI_Comm> {
+    let (rank, size) = (attached.rank, attached.size);
     let mut requests = Vec::new();
     let mut ours = Box::new(null());
     let since = Instant::now();
     let mut warned = false;
+    let mut cancelled: Option<Instant> = None;
     // SAFETY: `ours` stays in place until the request is complete, or for ever.
     let started = start(&mut requests, "MPI_Comm_idup", |request| unsafe {
         MPI_Comm_idup(comm, &raw mut *ours, request)
@@ -190,6 +206,12 @@ fn idup(comm: RawComm, rank: usize, size: usize, call: &str, timeout: Option<Dur
                 log::warn!(
                     "waited {seconds} s for all {size} ranks in the first call on a communicator (\"{call}\")"
                 );
+            }
+            if let Some(reason) = poll.and_then(Interrupt::reason) {
+                let grace = grace(0, 0);
+                if cancelled.get_or_insert_with(Instant::now).elapsed() >= grace {
+                    return Err(unanswered(attached.locate(reason.clone()), grace));
+                }
             }
             match timeout {
                 Some(timeout) if waited >= timeout => Err(first_call_timeout(size, call, timeout)),

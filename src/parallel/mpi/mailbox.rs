@@ -27,6 +27,9 @@ pub(super) struct Mailbox {
     receives: Vec<(MPI_Request, Envelope)>,
 }
 
+// SAFETY: requests are integers or pointers that only MPI dereferences; see `MpiComm`.
+unsafe impl Send for Mailbox {}
+
 impl Mailbox {
     /// Returns the messages that have arrived. Costs one `MPI_Iprobe` if there is none.
     ///

@@ -10,6 +10,7 @@
 
 pub mod app_roles;
 mod attach;
+mod cancel;
 mod groups;
 mod mailbox;
 mod request;
@@ -30,6 +31,7 @@ use mpi_sys::{
 
 use crate::error::{Error, Kind, Result};
 use crate::owner;
+use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
 
 use super::Communicator;
@@ -58,7 +60,7 @@ pub struct MpiComm {
     size: usize,
     host: String,
     machine: u64,
-    state: wait::Waiter,
+    state: Arc<wait::Waiter>,
     extra: Box<dyn Any + Send + Sync>,
     /// Splits of this communicator in the order in which they were made; freed with it.
     sub_comms: Mutex<Vec<Arc<MpiComm>>>,
@@ -74,7 +76,7 @@ unsafe impl Sync for MpiComm {}
 impl MpiComm {
     fn new(rank: usize, size: usize, extra: Box<dyn Any + Send + Sync>) -> Self {
         let (host, machine) = (crate::host_name(), machine());
-        let state = wait::Waiter::new(rank, size);
+        let state = Arc::new(wait::Waiter::new(rank, size));
         Self { comm: Mutex::new(None), rank, size, host, machine, state, extra, sub_comms: Mutex::default() }
     }
 
@@ -221,6 +223,18 @@ impl Communicator for MpiComm {
 
     fn expect(&self, step: &str, builders: &[usize]) {
         self.state.status.expect(step, builders);
+    }
+
+    fn begin_polling(&self, poll: Option<&Interrupt>) -> Option<Interrupt> {
+        cancel::begin(self, poll)
+    }
+
+    fn end_polling(&self) {
+        self.state.cancellation.end();
+    }
+
+    fn cancelled(&self) -> Option<Error> {
+        self.state.cancellation.known()
     }
 
     fn check_alive(&self) -> Result<()> {

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use mpi_sys::{MPI_Comm, MPI_Request};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::parallel::Communicator;
+use crate::parallel::cancellation::{Cancellation, HostCancels};
 use crate::parallel::comm_status::CommStatus;
 use crate::parallel::failure_detector::{FailureDetector, WaitAction, WaitState};
 use crate::parallel::timeout::RankTable;
@@ -25,6 +26,9 @@ const RESYNC_AFTER: Duration = Duration::from_millis(20);
 /// The state of a communicator's waits.
 pub(super) struct Waiter {
     pub(super) status: CommStatus,
+    pub(super) cancellation: Cancellation,
+    rank: usize,
+    size: usize,
     /// The zero of the detector's time.
     origin: Instant,
     /// The end of this rank's last collective, in nanoseconds.
@@ -45,6 +49,9 @@ impl Waiter {
         let detector = FailureDetector::new(rank, RankTable::unknown(size));
         Self {
             status: CommStatus::default(),
+            cancellation: Cancellation::default(),
+            rank,
+            size,
             origin: Instant::now(),
             last: AtomicU64::new(0),
             detector_io: Mutex::new(DetectorIo { detector, mailbox: Mailbox::default() }),
@@ -87,14 +94,38 @@ impl Waiter {
     }
 
     /// Reads the messages of this rank, which does not wait. Fails if one of them is a decision.
-    fn poll_decision(&self, comm: MPI_Comm) -> Result<()> {
+    pub(super) fn poll_decision(&self, comm: MPI_Comm) -> Result<()> {
         let now = self.origin.elapsed();
         let mut io = self.detector_io();
         for (from, message) in io.mailbox.fetch(comm)? {
             io.detector.receive(from, &message, None, now);
         }
+        self.hear(&mut io);
         self.send_messages(comm, &mut io);
         io.detector.decision().map_or(Ok(()), |error| Err(error.clone()))
+    }
+
+    /// Takes what another rank has said on the call in progress.
+    fn hear(&self, io: &mut DetectorIo) {
+        if let Some((number, error)) = io.detector.take_cancelled() {
+            self.cancellation.hear(number, &error);
+        }
+    }
+
+    /// Asks the host while this rank waits in the collective `number`. Tells the builders if it cancels. Fails
+    /// if the ranks have not come since then.
+    fn ask_host(&self, comm: MPI_Comm, number: u64) -> Result<()> {
+        let locate = |error: Error| error.on_rank(self.rank, self.size, &crate::host_name());
+        let Some(HostCancels { error, is_new, gives_up }) = self.cancellation.ask(number, locate) else {
+            return Ok(());
+        };
+        if is_new {
+            let (waiting, _) = self.status.waiting(number);
+            let mut io = self.detector_io();
+            io.detector.cancel(number, &error, &waiting.builders);
+            self.send_messages(comm, &mut io);
+        }
+        if gives_up { Err(error) } else { Ok(()) }
     }
 
     /// Exchanges messages while this rank waits. Fails if the ranks have decided to give up.
@@ -105,6 +136,7 @@ impl Waiter {
             for (from, message) in io.mailbox.fetch(comm)? {
                 io.detector.receive(from, &message, Some(wait), now);
             }
+            self.hear(&mut io);
             let action = io.detector.poll(wait, now);
             self.send_messages(comm, &mut io);
             action
@@ -176,6 +208,7 @@ impl MpiComm {
                 let (waiting, timeout) = state.status.waiting(number);
                 WaitState::new(waiting, timeout, since)
             });
+            state.ask_host(comm, number)?;
             state.exchange(comm, wait_state)
         })?;
         let now = state.origin.elapsed();

@@ -61,7 +61,7 @@ pub fn world(call: &str, timeout: Option<Duration>) -> Result<World> {
     check(unsafe { MPI_Init(std::ptr::null_mut(), std::ptr::null_mut()) }, "MPI_Init")?;
     // SAFETY: a constant of the MPI library.
     let handle = unsafe { RSMPI_COMM_WORLD };
-    let comm = attached(handle, call, timeout, || Box::new(()));
+    let comm = attached(handle, call, timeout, None, || Box::new(()));
     comm.map(|comm| World { comm }).inspect_err(|_| {
         // SAFETY: MPI is initialised. As not all ranks arrived, or MPI failed, MPI_Finalize could wait
         // without limit.
