@@ -95,7 +95,11 @@ def targets(rows, machine):
                            gain(row, "ours") >= wanted))
     else:
         made.append(Target("memory-hit-threads", "memory hit: scales with threads (at least 0.8 of what the machine gives)"))
-    ratio("disk-hit", "disk hit, the first call of a process: at most 1.2 of `dlopen`", "disk-first", 1.2)
+    ratio("disk-hit", "disk hit, the first call of a process: at most 3.0 of `dlopen`", "disk-first", 3.0)
+    ratio("disk-hit-second", "disk hit, the second call: at most 1.5 of `dlopen`", "disk-second", 1.5)
+    made += warm_targets(cells)
+    ratio("program", "five hits of DOLFIN's Poisson program: at most 0.7 of Python dijitso", "program", 0.7)
+    ratio("libraries", "many libraries of FFC and DOLFIN: at most 0.7 of Python dijitso", "libraries", 0.7)
     ratio("cold-expression", "DOLFIN Expression after the first build: at most 0.25 of the bare compiler", "cold-expression", 0.25)
     ratio("cold-form", "FFC form after the first build: at most 0.55 of the bare compiler", "cold-form", 0.55)
     ratio("cold-element", "FFC element after the first build: at most 0.75 of the bare compiler", "cold-element", 0.75)
@@ -110,16 +114,62 @@ def targets(rows, machine):
     for label in sorted({row["label"] for row in waiting}):
         of_label = sorted((row for row in waiting if row["label"] == label), key=lambda row: row["column"])
         one, many = of_label[0], of_label[-1]
-        value = ours(many) / ours(one)
-        made.append(Target("ranks-cold", f"a cold build on {many['column']} ranks, {label}: at most 1.15 of its time on one",
-                           f"{value:.2f}", value <= 1.15))
-        each = statistics.median(many["waiters"]) / ours(many) / (many["column"] - 1)
-        made.append(Target("ranks-waiters", f"the ranks that wait, {label}: less than 1 % of a core each", f"{100 * each:.2f} %",
-                           each < 0.01))
+        if many is not one:
+            value = ours(many) / ours(one)
+            made.append(Target("ranks-cold", f"a cold build on {many['column']} ranks, {label}: at most 1.10 of its time on one",
+                               f"{value:.2f}", value <= 1.10))
+        if many["column"] > 1:
+            each = of_each_waiter(many, "waiters") / ours(many)
+            made.append(Target("ranks-waiters", f"the ranks that wait, {label}: at most 0.3 % of a core each", f"{100 * each:.2f} %",
+                               each <= 0.003))
+            sleeps, needed = of_each_waiter(many, "sleeps"), wake_ups_needed(ours(many))
+            made.append(Target("ranks-wakeups", f"the ranks that wait, {label}: wake only to let MPI move and at the end of a step",
+                               f"{sleeps:.0f} times each; {needed:.0f} are needed", sleeps <= needed))
     if not waiting:
-        made.append(Target("ranks-cold", "a cold build on 64 ranks: at most 1.15 of its time on one"))
-        made.append(Target("ranks-waiters", "the ranks that wait: less than 1 % of a core each"))
+        made.append(Target("ranks-cold", "a cold build on 64 ranks: at most 1.10 of its time on one"))
+        made.append(Target("ranks-waiters", "the ranks that wait: at most 0.3 % of a core each"))
+        made.append(Target("ranks-wakeups", "the ranks that wait: wake only to let MPI move and at the end of a step"))
     return made
+
+
+def of_each_waiter(row, key):
+    return statistics.median(row[key]) / (row["column"] - 1)
+
+
+def wake_ups_needed(seconds):
+    """How often a rank that waits calls MPI: after 4 ms, then each time that it has waited a quarter longer. And ten times for start-up
+    and the ends of the steps of a first cold build."""
+    return 10 + math.log(max(seconds / 0.004, 1)) / math.log(1.25)
+
+
+def warm_targets(cells):
+    """Each kind of call on ranks, for the number of ranks with the greatest ratio; quiet, and with busy cores."""
+    made = []
+    for grid, key, wanted, limit in (
+            ("hit-ranks", "hit", "a hit on a communicator: at most 1.3 of the same alone and an `MPI_Allreduce`", 1.3),
+            ("first-ranks", "first", "the first call on a communicator, a hit: at most 2.0 of `MPI_Comm_dup` and `dlopen`", 2.0),
+            ("many-ranks", "many", "`dijitso_jit_many` of 30 libraries on disk: at most 1.3 of `dlopen` of 30 files", 1.3)):
+        rows = [row for row in cells(grid) if not row["label"].startswith("Python")]
+        if not rows:
+            made.append(Target(key, wanted))
+        for label in dict.fromkeys(row["label"] for row in rows):
+            worst = max((row for row in rows if row["label"] == label), key=lambda row: ratio_of(row["ours"], row["floor"]))
+            value = ratio_of(worst["ours"], worst["floor"])
+            made.append(Target(key, f"{wanted}; {label}", f"{value:.2f} on {ranks_of(worst)}", value <= limit))
+    wanted = "a hit on a communicator: ahead of Python dijitso on any number of ranks"
+    python = [row for row in cells("hit-ranks") if row["label"].startswith("Python")]
+    pairs = [(next(row for row in cells("hit-ranks") if (row["label"], row["column"]) == ("Open MPI", one["column"])), one) for one in python]
+    worst = max(pairs, key=lambda pair: ratio_of(pair[0]["ours"], pair[1]["ours"]), default=None)
+    if worst is None:
+        made.append(Target("hit-python", wanted))
+    else:
+        value = ratio_of(worst[0]["ours"], worst[1]["ours"])
+        made.append(Target("hit-python", wanted, f"{value:.2f} of its time on {ranks_of(worst[0])}", value < 1))
+    return made
+
+
+def ranks_of(row):
+    return f"{row['column']} rank{'s' * (row['column'] > 1)}"
 
 
 def reasons():
@@ -179,8 +229,11 @@ def grid_table(rows):
                 continue
             text = f"**{times(ratio_of(cell['ours'], cell['floor']))}** {amount(statistics.median(cell['ours']), cell['unit'])}"
             if column > 1 and "waiters" in cell:
-                each = statistics.median(cell["waiters"]) / statistics.median(cell["ours"]) / (column - 1)
-                text += f", {100 * each:.1f} %"
+                text += f", {100 * of_each_waiter(cell, 'waiters') / statistics.median(cell['ours']):.1f} %"
+            if column > 1 and "sleeps" in cell:
+                text += f", {of_each_waiter(cell, 'sleeps'):.0f} times"
+            if "alone" in cell:
+                text += f", {times(ratio_of(cell['ours'], cell['alone']))} of alone"
             line.append(text)
         lines.append(line)
     return table(["ranks", *map(str, columns)], lines)
@@ -188,16 +241,21 @@ def grid_table(rows):
 
 GRIDS = {
     "memory-ranks": "On a communicator: CPU time of a call, as ranks share the cores. The floor is the hash map, for Python a dict.",
-    "disk-ranks": "All ranks ask for a library in the cache at one point in time, in new processes; the time of the last one. The floor "
-                  "is `dlopen` on every rank at one point in time.",
+    "hit-ranks": "A hit on a communicator, after the first: a tenth of ten calls for ten libraries on disk. The floor is the same without "
+                 "a communicator, in as many processes at the same time, and one `MPI_Allreduce` of 128 bytes; the last figure "
+                 "is the ratio to such a call alone. The ranks of Python dijitso read the cache each for itself and do not agree.",
+    "first-ranks": "The first call on a communicator, in new processes; the time of the last rank. The floor is `MPI_Comm_dup` and `dlopen` "
+                   "on every rank at one point in time.",
+    "many-ranks": "`dijitso_jit_many` for 30 libraries on disk. The floor is `dlopen` of 30 equal files on every rank.",
     "cold-ranks": "One rank builds, the others wait; beside the time, what each waiting rank takes of a core. The floor is the bare "
                   "compiler while all others sleep.",
     "modules-ranks": "On ranks, without precompiled headers. The floor is the bare compiler without ranks, one module after the "
                      "other.",
     "waiting": "A compiler that takes one second of CPU time and then runs the real one, as in `benches/ranks`; beside the time, what each "
-               "waiting rank takes of a core. The floor is that compiler alone.",
+               "waiting rank takes of a core, and how often it falls asleep (voluntary context switches). The floor is that compiler alone.",
 }
-TITLES = {"memory hit": "Memory hit", "disk hit": "Disk hit", "cold build": "Cold build, after another module with the same first lines",
+TITLES = {"memory hit": "Memory hit", "disk hit": "Disk hit", "warm start": "Warm start on ranks", "warm program": "Warm program in Python",
+          "cold build": "Cold build, after another module with the same first lines",
           "nine modules": "Nine modules", "waiting": "Waiting", "memory": "Memory"}
 
 
@@ -240,20 +298,23 @@ def counted(names):
 COLOURS = {"ours": "#1f6f8b", "Python dijitso": "#c05746", "ccache, hit (then link)": "#d9a441", "ccache, miss": "#e8cf9a",
            "FFCx's cffi": "#7a5195"}
 NAMES = {"ours": "this library", "ccache, hit (then link)": "ccache: hit, then link", "ccache, miss": "ccache: miss"}
-LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 1.2), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
-          "cold-element": ("ratio", 0.75), "modules-pending": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.15)}
+LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 3.0), "disk-second": ("ratio", 1.5), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
+          "cold-element": ("ratio", 0.75), "modules-pending": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.10),
+          "hit-ranks": ("ratio", 1.3), "first-ranks": ("ratio", 2.0), "many-ranks": ("ratio", 1.3), "program": ("ratio", 0.7),
+          "libraries": ("ratio", 0.7)}
 
 
 def with_most_ranks(rows):
     """Rows for the picture: the last column of each line of the tables whose columns are ranks."""
-    for grid in ("memory-ranks", "disk-ranks", "waiting"):
-        cells = [row for row in rows if row.get("grid") == grid and not row["label"].startswith("Python")]
+    calls = {"hit-ranks": "a hit, ", "first-ranks": "first call, ", "many-ranks": "30 at once, "}
+    for grid in ("memory-ranks", *calls, "waiting"):
+        cells = [row for row in rows if row.get("grid") == grid and not row["label"].startswith("Python") and "busy" not in row["label"]]
         for row in cells:
             same = [one for one in cells if one["label"] == row["label"]]
             first, last = (pick(same, key=lambda one: one["column"]) for pick in (min, max))
             if row is not last:
                 continue
-            made = dict(row, id=grid, label=f"{row['column']} ranks, {row['label']}", picture=True)
+            made = dict(row, id=grid, label=f"{calls.get(grid, '')}{ranks_of(row)}, {row['label']}", picture=True)
             if grid == "waiting" and first is not last:
                 made.update(label=f"a cold build on {made['label']}", floor=first["ours"], floor_label="on one rank")
             yield made

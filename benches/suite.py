@@ -21,14 +21,19 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = "/usr/bin/python3"  # the Python of the distribution, which has the packages to compare with
 
-# Numbers of repetitions and ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds.
+# Numbers of repetitions and ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds, `warm` the
+# rounds of hits and sets of 30 libraries of a warm start, `waits` the ranks that wait and how often, `programs` warm programs in Python.
+# `hosts` are simulated ones. `busy`: measure warm starts and waiting also while other programs keep all cores busy.
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
-                 sets=3, hit_rounds=2, waits=2, modules_at_ranks=True, modules=[100, 1000, 10000]),
+                 sets=3, hit_rounds=2, warm=(2, 1), warm_runs=3, waits=([1, 2, 4, 16, 64], 2), programs=9,
+                 modules_at_ranks=True, modules=[100, 1000, 10000], busy=True),
     "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 4],
-                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False, modules=[100, 1000]),
+                  sets=1, hit_rounds=1, warm=(2, 1), warm_runs=1, waits=([1, 64], 1), programs=3,
+                  modules_at_ranks=False, modules=[100, 1000], busy=False),
     "smoke": dict(chunks=2, calls=500, processes=2, builds=1, ranks=[1, 2], rank_builds=1, python_ranks=[1, 2],
-                  sets=1, hit_rounds=1, waits=1, modules_at_ranks=False, modules=[100]),
+                  sets=1, hit_rounds=1, warm=(1, 1), warm_runs=1, waits=([2], 1), programs=1,
+                  modules_at_ranks=False, modules=[100], busy=True),
 }
 LABELS = {"one": "a function of one line", "element": "FFC, P1 element", "form": "FFC, Poisson form", "ffcx": "FFCx, Poisson form (C)",
           "expression": "DOLFIN, Expression"}
@@ -36,8 +41,9 @@ MPIS = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
 class Suite:
-    def __init__(self, size, mpis, work, only):
+    def __init__(self, size, mpis, work, only, busy):
         self.size, self.mpis, self.work, self.only = SIZES[size], mpis, work, only
+        self.loads = (False, True) if busy or self.size["busy"] else (False,)
         self.smoke = size == "smoke"
         self.sources = ROOT / "build/bench/sources"
         self.names = json.loads((self.sources / "names.json").read_text())
@@ -84,6 +90,17 @@ class Suite:
         print(f"==> {name}", file=sys.stderr, flush=True)
         yield
         self.times[name] = time.monotonic() - start
+
+    @contextlib.contextmanager
+    def load(self, busy):
+        """Keeps all cores busy by other programs meanwhile, if `busy`; gives the end of the label of a row."""
+        loops = [subprocess.Popen(["sh", "-c", "while :; do :; done"], cwd="/") for _ in range(self.cores if busy else 0)]
+        try:
+            yield ", cores busy" if busy else ""
+        finally:
+            for loop in loops:
+                loop.kill()
+                loop.wait()
 
     def collected(self, function, command, launcher=()):
         """Instructions within a function and what it calls, by callgrind."""
@@ -235,21 +252,78 @@ class Suite:
             self.row(f"disk-calls-{i}", section, label, "calls", [len(ours[i])], [len(floor[i])], floor_label="dlopen",
                      names=[ours[i], floor[i]])
 
-    def disk_hits_at_ranks(self):
-        size = self.size
-        arguments = {mpi: self.fill(mpi) for mpi in self.mpis}
-        py_cache = self.cache("py") / "disk"
-        for _ in range(size["hit_rounds"]):
+    # --- warm starts on ranks ------------------------------------------------------------------------------------------------
+
+    def small_modules(self):
+        """Sources of 22 modules of one line, in the form of benches/sources; returns their directory and names."""
+        directory = self.work / "small"
+        directory.mkdir(exist_ok=True)
+        names = [f"bench_small_{number}" for number in range(22)]
+        for name in names:
+            (directory / f"{name}.c").write_text(f"double {name}(double x) {{ return 3.0 * x + 1.0; }}\n")
+        (directory / "modules").write_text("".join(f"{name} c .c\n" for name in names))
+        (directory / "c.params").write_text("build.language=c\nbuild.cflags=-Wall -shared -fPIC\n")
+        return directory, names
+
+    def warm_starts(self):
+        """All ranks ask for libraries that are in the cache: the first call, later ones, and 30 at once."""
+        size, section = self.size, "warm start"
+        rounds, sets = size["warm"]
+        cache, copies = self.cache("warm"), self.work / "copies"
+        copies.mkdir()
+        words = [cache, copies, rounds, sets]
+        self.output([self.program("none", "warm_start"), "fill", *words])
+        run = lambda mpi, ranks, mode: self.at_ranks(mpi, ranks, [self.program(mpi, "warm_start"), "--comm", mode, *words])
+        run(self.mpis[0], 1, "jit")  # notes the first use of each library
+        small, names = self.small_modules()
+        python = [PYTHON, HERE / "python/pydijitso.py"]
+        py_arguments = ["hits", self.cache("py-warm"), small, *names]
+        self.json([*python, *py_arguments])
+        ns = lambda values: [1e9 * value for value in values]
+        for _ in range(size["warm_runs"]):
             for ranks in size["ranks"]:
                 for mpi in self.mpis:
-                    run = lambda what: 1e9 * self.at_ranks(mpi, ranks, [self.program(mpi, "disk_hit"), "--comm", *what])["first"]
-                    self.add_cell("disk-ranks", "disk hit", MPIS[mpi], ranks, "ns", [run(arguments[mpi][0])],
-                                  [run(arguments[mpi][1])], "dlopen on every rank")
+                    for busy in self.loads:
+                        with self.load(busy) as end:
+                            found, floor = run(mpi, ranks, "jit"), run(mpi, ranks, "dlopen")
+                        label = MPIS[mpi] + end
+                        least = [alone + reduce for alone, reduce in zip(found["alone"], found["reduce"])]
+                        self.add_cell("hit-ranks", section, label, ranks, "ns", ns(found["hit"]), ns(least),
+                                      "the same without a communicator, and MPI_Allreduce", alone=ns(found["alone"]))
+                        self.add_cell("first-ranks", section, label, ranks, "ns", ns([found["first"]]), ns([floor["first"]]),
+                                      "MPI_Comm_dup and dlopen")
+                        self.add_cell("many-ranks", section, label, ranks, "ns", ns(found["many"]), ns(found["open"]),
+                                      "dlopen of 30 files")
                 if ranks in size["python_ranks"]:
-                    found = self.at_ranks("openmpi", ranks, [PYTHON, HERE / "python/pydijitso.py", "--comm", "disk", py_cache,
-                                                             self.sources])
-                    self.add_cell("disk-ranks", "disk hit", "Python dijitso, Open MPI", ranks, "ns", [1e9 * found["first"]],
-                                  [1e9 * found["dlopen"]], "dlopen on every rank")
+                    found = self.at_ranks("openmpi", ranks, [*python, "--comm", *py_arguments])
+                    for grid, seconds in (("hit-ranks", found["others"] / (len(names) - 1)), ("first-ranks", found["first"])):
+                        floor = self.cell(grid, "Open MPI", ranks)["floor"][-1:]
+                        self.add_cell(grid, section, "Python dijitso, Open MPI", ranks, "ns", ns([seconds]), floor, "as Open MPI")
+
+    # --- warm programs in Python ---------------------------------------------------------------------------------------------
+
+    def programs(self):
+        """Programs of DOLFIN whose libraries are all in the cache, beside Python dijitso."""
+        library = ROOT / "build/none/prefix/lib/libdijitso.so"
+        ours = lambda names: [PYTHON, HERE / "python/ctypes_host.py", "dolfin", library, self.cache("programs"), self.sources, *names]
+        python = lambda names: [PYTHON, HERE / "python/pydijitso.py", "dolfin", self.cache("py-programs"), self.sources, *names]
+        many = self.names["libraries"]
+        short = lambda names: [name for name in names if name.startswith("ffc_element")] if self.smoke else names
+        for id, label, fill, names, shared in (
+                ("program", "five hits of DOLFIN's Poisson program", self.poisson(), self.names["program"], 1),
+                ("libraries", f"{len(many)} libraries of FFC and DOLFIN, each", many, many, len(many))):
+            fill, names = short(fill), short(names)
+            found = {ours: [], python: []}
+            for command in found:
+                self.json(command(fill), limit=3600)
+                self.settle()
+            for _ in range(self.size["programs"]):
+                for command, samples in found.items():
+                    one = self.json(command(names))
+                    if one["built"]:
+                        sys.exit(f"{label}: this was not a hit")
+                    samples.append(1e9 * (one["first"] + sum(one["each"])) / shared)
+            self.row(id, "warm program", label, "ns", found[ours], found[python], floor_label="Python dijitso", picture=True)
 
     # --- cold builds ---------------------------------------------------------------------------------------------------------
 
@@ -424,16 +498,18 @@ class Suite:
 
     def waiting(self):
         """Runs benches/ranks on one and on many ranks, with a compiler that takes a second of CPU time."""
-        most = self.size["ranks"][-1] if self.smoke else 64
-        for _ in range(self.size["waits"]):
+        counts, times = self.size["waits"]
+        for _ in range(times):
             for mpi in self.mpis[:1] if self.smoke else self.mpis:
                 directory = ROOT / "build" / mpi / "benches/ranks"
-                for ranks in (most,) if self.smoke else (1, most):
-                    with tempfile.TemporaryDirectory(dir=self.work) as cache:
-                        done = self.output([f"mpiexec.{mpi}", "-n", ranks, directory / "ranks", directory / "slow-c++", cache,
-                                            "without-barrier"])
-                    wall, waiters, _, _, alone = map(float, done.stdout.split())
-                    self.add_cell("waiting", "waiting", MPIS[mpi], ranks, "s", [wall], [alone], "the compiler alone", waiters=[waiters])
+                for ranks in counts:
+                    for busy in self.loads if ranks in (counts[0], counts[-1]) else (False,):
+                        with tempfile.TemporaryDirectory(dir=self.work) as cache, self.load(busy) as end:
+                            done = self.output([f"mpiexec.{mpi}", "-n", ranks, directory / "ranks", directory / "slow-c++", cache,
+                                                "without-barrier"])
+                        wall, waiters, _, _, alone, sleeps = map(float, done.stdout.split())
+                        self.add_cell("waiting", "waiting", MPIS[mpi] + end, ranks, "s", [wall], [alone], "the compiler alone",
+                                      waiters=[waiters], sleeps=[sleeps])
 
     def memory_of_modules(self):
         """Runs benches/memory: memory and loading time of each of many modules."""
@@ -448,8 +524,8 @@ class Suite:
                          [1e3 * found["dlopen_us"]], floor_label="dlopen")
 
     def run(self):
-        for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "disk_hits_at_ranks", "cold_builds", "cold_builds_at_ranks",
-                     "nine_modules", "nine_modules_at_ranks", "waiting", "memory_of_modules"):
+        for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "warm_starts", "programs", "cold_builds",
+                     "cold_builds_at_ranks", "nine_modules", "nine_modules_at_ranks", "waiting", "memory_of_modules"):
             if not self.only or any(word in name for word in self.only):
                 with self.step(name):
                     getattr(self, name)()
@@ -482,6 +558,7 @@ def main():
     parser.add_argument("results", type=pathlib.Path)
     parser.add_argument("--mpis", default=",".join(MPIS))
     parser.add_argument("--only", nargs="*", default=[])
+    parser.add_argument("--busy", action="store_true", help="measure also while other programs keep all cores busy")
     options = parser.parse_args()
     start = time.monotonic()
     machine = facts(options.size)
@@ -490,11 +567,11 @@ def main():
         os.environ["HOME"] = work
         for name in [n for n in os.environ if n.startswith(("DIJITSO_", "CCACHE_")) or n in ("CXX", "CC", "VIRTUAL_ENV", "CONDA_PREFIX")]:
             del os.environ[name]
-        suite = Suite(options.size, options.mpis.split(","), pathlib.Path(work), options.only)
+        suite = Suite(options.size, options.mpis.split(","), pathlib.Path(work), options.only, options.busy)
         suite.run()
     machine.update(load_after=os.getloadavg()[0], seconds=time.monotonic() - start, steps=suite.times)
     # Every workload must have left samples.
-    for name in () if options.only else ("memory hit", "disk hit", "cold build", "nine modules", "waiting", "memory"):
+    for name in () if options.only else ("memory hit", "disk hit", "warm start", "warm program", "cold build", "nine modules", "waiting", "memory"):
         of_section = [row for row in suite.rows if row["section"] == name]
         if not of_section or not all(row["ours"] and row["floor"] for row in of_section):
             sys.exit(f"nothing was measured of: {name}")

@@ -5,6 +5,8 @@
     pydijitso.py [--comm] disk CACHE SOURCES                  the first jit call of this process, and ctypes' dlopen
     pydijitso.py [--comm] fill CACHE SOURCES
     pydijitso.py [--comm] cold CACHE SOURCES MODULE...        seconds of each, the entry removed before
+    pydijitso.py [--comm] hits CACHE SOURCES MODULE...        the first call, and each of the others; `built` says how many were built
+    pydijitso.py dolfin CACHE SOURCES MODULE...               the same after `import dolfin`, as in a program of DOLFIN
 
 With --comm, rank 0 builds and the others wait in MPI_Barrier, as DOLFIN does. Prints JSON; times are those of the slowest rank.
 """
@@ -134,7 +136,36 @@ def cold(cache, sources, *names):
     return out
 
 
+def hits(cache, sources, *names):
+    """As a program would: all ranks call at the same time, and each reads the cache for itself. They do not agree."""
+    lines = dict((line.split()[0], line.split()[1:]) for line in (pathlib.Path(sources) / "modules").read_text().splitlines())
+    calls, built = [], []
+
+    def call(name, params, text, header, dependencies):
+        start = time.perf_counter()
+        dijitso.jit(name, name, params, generate=lambda *_: built.append(name) or (header, text, dependencies))
+        return time.perf_counter() - start
+
+    for name in names:
+        kind, extension, *dependencies = lines[name]
+        code, header = (text_of(pathlib.Path(sources) / (name + ending)) for ending in (extension, ".h"))
+        calls.append((name, params_of(sources, kind), code, header, dependencies))
+    start = common_start()
+    call(*calls[0])
+    out = {"first": slowest(time.monotonic() - start)}
+    start = common_start()
+    out["each"] = [call(*one) for one in calls[1:]]
+    out["others"] = slowest(time.monotonic() - start)
+    return {**out, "built": len(built)}
+
+
+def dolfin(cache, sources, *names):
+    import dolfin  # noqa: F401  (the libraries of Expressions need its library)
+
+    return hits(cache, sources, *names)
+
+
 dijitso.set_log_level("ERROR")
-result = {"memory": memory, "disk": disk, "fill": fill, "cold": cold}[sys.argv[1]](*sys.argv[2:])
+result = {"memory": memory, "disk": disk, "fill": fill, "cold": cold, "hits": hits, "dolfin": dolfin}[sys.argv[1]](*sys.argv[2:])
 if rank == 0:
     print(json.dumps(result))

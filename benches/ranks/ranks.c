@@ -1,7 +1,8 @@
 /* Measures waiting: one rank compiles, the others wait, through dijitso and in MPI_Barrier.
  *
  * usage: ranks COMPILER DIRECTORY [without-barrier]
- * prints: wall time and the waiters' CPU time for dijitso, the same two for MPI_Barrier, and the bare compiler's time */
+ * prints: wall time and the waiters' CPU time for dijitso, the same two for MPI_Barrier, the bare compiler's time, and how
+ * often the waiters of dijitso fell asleep */
 #define _XOPEN_SOURCE 700
 #include <dijitso.h>
 #include <mpi.h>
@@ -21,6 +22,7 @@ struct job {
 struct cost {
     double wall;    /* seconds from the common start to the end of the last rank */
     double waiters; /* CPU seconds of all ranks but the first, without children */
+    double sleeps;  /* voluntary context switches of all ranks but the first */
 };
 
 static double now(void)
@@ -36,6 +38,13 @@ static double cpu_seconds(void)
     getrusage(RUSAGE_SELF, &usage);
     return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec)
            + 1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
+static double sleeps(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_nvcsw;
 }
 
 static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
@@ -105,12 +114,14 @@ static double common_start(void)
 static struct cost measure(void (*wait)(const struct job *), const struct job *job)
 {
     struct cost cost;
-    const double start = common_start(), cpu = cpu_seconds();
+    const double start = common_start(), cpu = cpu_seconds(), before = sleeps();
     wait(job);
     cost.waiters = job->rank == 0 ? 0.0 : cpu_seconds() - cpu;
+    cost.sleeps = job->rank == 0 ? 0.0 : sleeps() - before;
     cost.wall = now() - start;
     MPI_Allreduce(MPI_IN_PLACE, &cost.wall, 1, MPI_DOUBLE, MPI_MAX, MPI_COMM_WORLD);
     MPI_Allreduce(MPI_IN_PLACE, &cost.waiters, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
+    MPI_Allreduce(MPI_IN_PLACE, &cost.sleeps, 1, MPI_DOUBLE, MPI_SUM, MPI_COMM_WORLD);
     return cost;
 }
 
@@ -131,7 +142,7 @@ static double bare(const struct job *job)
 int main(int argc, char **argv)
 {
     struct job job;
-    struct cost dijitso, barrier = {0.0, 0.0};
+    struct cost dijitso, barrier = {0.0, 0.0, 0.0};
     double alone;
     MPI_Init(&argc, &argv);
     if (argc != 3 && argc != 4)
@@ -146,7 +157,8 @@ int main(int argc, char **argv)
     if (argc == 3)
         barrier = measure(by_barrier, &job);
     if (job.rank == 0)
-        printf("%.3f %.4f %.3f %.4f %.3f\n", dijitso.wall, dijitso.waiters, barrier.wall, barrier.waiters, alone);
+        printf("%.3f %.4f %.3f %.4f %.3f %.0f\n", dijitso.wall, dijitso.waiters, barrier.wall, barrier.waiters, alone,
+               dijitso.sleeps);
     MPI_Finalize();
     return 0;
 }
