@@ -129,6 +129,11 @@ impl IsaGroups {
         self.groups.get(isa)
     }
 
+    /// Stores the toolchain of all ranks, on which they have agreed. All ranks call it.
+    pub(super) fn insert_toolchain(&self, isa: &HostIsa, toolchain: &Toolchain) {
+        lock(&self.toolchains).entry(isa.clone()).or_insert_with(|| toolchain.clone());
+    }
+
     /// Notes whether all hosts are alike in this call. All ranks call it.
     pub(super) fn note_alike(&self, all_alike: bool) {
         self.were_alike.store(all_alike, Ordering::Relaxed);

@@ -20,6 +20,8 @@ pub(super) struct Item<'a> {
     pub(super) state: ItemState,
     /// The origin of what this call has built or received.
     pub(super) fresh: Option<Origin>,
+    /// The origin of what this call has loaded before the ranks agreed on what to load.
+    pub(super) loaded_early: Option<Origin>,
     /// The roles of the ranks, once they are assigned.
     pub(super) roles: Option<BuildRoles>,
     /// The build that this process has started.
@@ -51,7 +53,7 @@ impl<'a> Item<'a> {
     pub(super) fn new(signed: SignedRequest<'a>, rebuilds: bool) -> Self {
         let (state, lookups_left) = (ItemState::Unknown, MAX_LOOKUPS);
         let (roles, started) = (None, StartedBuild::Nothing);
-        Self { signed, state, fresh: None, roles, started, rebuilds, lookups_left }
+        Self { signed, state, fresh: None, loaded_early: None, roles, started, rebuilds, lookups_left }
     }
 
     pub(super) fn signature(&self) -> &str {

@@ -9,7 +9,7 @@ use crate::parallel::agree_each;
 
 use super::call::Call;
 use super::item::{Item, ItemState};
-use super::library::Library;
+use super::library::{Library, Origin};
 use super::loading::Libraries;
 use super::lookup::was_evicted;
 use super::node_groups::NodeGroup;
@@ -56,7 +56,10 @@ impl Attempt {
                     Ok(None)
                 }
                 loaded => {
-                    let library = loaded?;
+                    let library = loaded?.map(|library| match item.loaded_early {
+                        Some(origin) if library.origin() == Origin::Memory => library.with_origin(origin),
+                        _ => library,
+                    });
                     if library.is_none() && attempt.votes[0] == 1 {
                         attempt.votes[1] = 0;
                     }
@@ -69,7 +72,12 @@ impl Attempt {
 
     /// Returns whether this rank has loaded the library.
     pub(super) fn is_loaded(&self) -> bool {
-        matches!(self.result, Ok(Some(_)))
+        self.origin().is_some()
+    }
+
+    /// Returns the origin of the library, if this rank has loaded it.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.result.as_ref().ok()?.as_ref().map(Library::origin)
     }
 }
 

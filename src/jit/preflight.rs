@@ -19,6 +19,7 @@ use super::check::checks_source;
 use super::comm_state::CommState;
 use super::isa_groups::{HostIsa, IsaGroup};
 use super::item::Item;
+use super::library::Origin;
 use super::look::{Attempt, accept, attempt_each, settle};
 use super::node_groups::Readers;
 use super::node_staging::Found;
@@ -62,6 +63,8 @@ struct Ballot {
     same_isa: [u64; 4],
     /// Do all ranks know the same groups by instruction set?
     isa_groups: [u64; 2],
+    /// Have all ranks signed with the same toolchain, as far as they have looked into the cache?
+    toolchain: [u64; 4],
     /// The readers that rank 0 chooses; see [`Readers::vote`].
     readers: u64,
     /// Do all ranks know the same groups by host?
@@ -75,14 +78,15 @@ struct Ballot {
 }
 
 /// The numbers of a [`Ballot`].
-const VOTES: usize = 4 + 4 + 2 + 1 + 2 + 2 + 1 + 1;
+const VOTES: usize = 4 + 4 + 2 + 4 + 1 + 2 + 2 + 1 + 1;
 
 impl Ballot {
     fn encode(&self) -> [u64; VOTES] {
-        let parts: [&[u64]; 8] = [
+        let parts: [&[u64]; 9] = [
             &self.same_call,
             &self.same_isa,
             &self.isa_groups,
+            &self.toolchain,
             &[self.readers],
             &self.node_groups,
             &self.domains,
@@ -103,6 +107,7 @@ impl Ballot {
             same_call: take(rest),
             same_isa: take(rest),
             isa_groups: take(rest),
+            toolchain: take(rest),
             readers: take::<1>(rest)[0],
             node_groups: take(rest),
             domains: take(rest),
@@ -117,6 +122,22 @@ struct EarlyLook<'a> {
     call: Call<'a>,
     items: Vec<Item<'a>>,
     attempts: Vec<Attempt>,
+}
+
+impl EarlyLook<'_> {
+    /// Returns the signatures of the libraries that this rank has loaded, with their origins.
+    fn origins(&self) -> Vec<(String, Origin)> {
+        let loaded = self.items.iter().zip(&self.attempts);
+        loaded.filter_map(|(item, attempt)| Some((item.signature().to_owned(), attempt.origin()?))).collect()
+    }
+
+    fn toolchain_votes(&self) -> [u64; 4] {
+        let Place::Ranks(ranks) = &self.call.place else { return [0; 4] };
+        let Toolchain { identity, target, isa } = &ranks.group.toolchain;
+        let mut writer = Writer::default();
+        [identity, target, isa].into_iter().for_each(|text| writer.bytes(text.as_bytes()));
+        same_votes(&digest(&writer.finish()))
+    }
 }
 
 /// Step 1 of a call on a communicator: checks that no rank has an error and that all ranks make the same
@@ -163,6 +184,7 @@ pub(super) fn enter<'a>(
             same_call: same_votes(&digest(&own)),
             same_isa: isa.votes(),
             isa_groups: state.isa_groups.votes(&isa),
+            toolchain: early.as_ref().map_or([0; 4], EarlyLook::toolchain_votes),
             readers: if comm.rank() == 0 { readers.vote() } else { Readers::All.vote() },
             node_groups: state.node_groups.votes(params),
             // If one rank has another directory than last time, all find out again who shares theirs.
@@ -183,16 +205,24 @@ pub(super) fn enter<'a>(
     if !by_name {
         state.isa_groups.note_alike(all_alike);
     }
-    let same_groups = by_name || (were_alike == all_alike && (all_alike || all_same(&ballot.isa_groups)));
+    let same_groups = if all_alike && were_alike {
+        all_same(&ballot.toolchain)
+    } else {
+        !all_alike && !were_alike && all_same(&ballot.isa_groups)
+    };
     let same_cache = params.buildon != BuildOn::Process || all_same(&ballot.domains);
     // All values but `early` are the same on all ranks, and `looked` tells that every rank has it.
-    if ballot.looked == 1
-        && same_groups
-        && same_cache
-        && let Some(EarlyLook { mut call, mut items, attempts }) = early
-    {
+    let counts = ballot.looked == 1 && (by_name || same_groups) && same_cache;
+    let loaded_early = match &early {
+        Some(early) if !counts => early.origins(),
+        _ => Vec::new(),
+    };
+    if counts && let Some(EarlyLook { mut call, mut items, attempts }) = early {
         if let Place::Ranks(ranks) = &mut call.place {
             ranks.domain_votes = ballot.domains;
+            if all_alike && !by_name {
+                state.isa_groups.insert_toolchain(&isa, &ranks.group.toolchain);
+            }
         }
         let all = &mut items.iter_mut().collect::<Vec<_>>();
         if ballot.loaded == 1 {
@@ -223,11 +253,15 @@ pub(super) fn enter<'a>(
     let domains = if params.buildon == BuildOn::Process { Some(ranks.domains(comm, params)?) } else { None };
     let cache = cache_of_rank(params, domains.as_deref(), comm.rank());
     let call = Call { session, comm, params, cache, place: Place::Ranks(ranks) };
-    let items = make_items(&call, &batch, callbacks)?;
+    let mut items = make_items(&call, &batch, callbacks)?;
+    for item in &mut items {
+        let early = loaded_early.iter().find(|(signature, _)| signature == item.signature());
+        item.loaded_early = early.map(|(_, origin)| *origin);
+    }
     Ok((call, items))
 }
 
-/// Looks libraries up and loads them by what the ranks knew in the last call; `None` if that is not enough.
+/// Looks libraries up and loads them by what this rank knows; `None` if that is not enough.
 /// Not collective.
 fn look_early<'a>(
     session: &'a Session,
@@ -246,6 +280,15 @@ fn look_early<'a>(
     } else {
         match state.isa_groups.last(isa) {
             Some(group) => group,
+            // In the first call each rank has what its cache knows of the compiler. If some rank has another
+            // toolchain, all learn that of rank 0.
+            None if state.isa_groups.were_alike() && readers == Readers::All => {
+                toolchain::invalidate();
+                match session.toolchains.recall(params) {
+                    Some(known) if !known.is_unknown() => IsaGroup::all(known),
+                    _ => return Ok(None),
+                }
+            }
             None => return Ok(None),
         }
     };

@@ -84,6 +84,16 @@ impl Toolchains {
         Toolchain { isa: found.isa, ..plain }
     }
 
+    /// Returns the toolchain of these parameters from memory or from the cache. Runs no compiler.
+    pub(super) fn recall(&self, params: &Resolved) -> Option<Toolchain> {
+        let compiler = toolchain::inspect(&params.build);
+        let plain = self.recall_keys(params, &compiler)?;
+        let Some(flags) = native::flags(&params.build) else { return Some(plain) };
+        let on_host = compiler.on_machine(&flags, &cpu::key(&params.build));
+        let isa = self.recall_keys(params, &on_host)?.isa;
+        Some(Toolchain { isa, ..plain })
+    }
+
     /// Returns what memory or the cache has for the keys of `compiler`, otherwise the answer to `ask`, which
     /// is stored; `absent` if there is no compiler and never was.
     fn recall_or_ask(
@@ -93,6 +103,28 @@ impl Toolchains {
         absent: Toolchain,
         ask: impl FnOnce() -> Toolchain,
     ) -> Toolchain {
+        if let Some(found) = self.recall_keys(params, compiler) {
+            return found;
+        }
+        let Some(key) = &compiler.file_key else { return absent };
+        let found = ask();
+        // If the call was cancelled, the compiler was ended before it could answer.
+        if polling::is_cancelled() {
+            return found;
+        }
+        let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
+        let record = toolchain::encode(&params.build.compiler, &found);
+        for key in [key, &compiler.command_key].into_iter().filter(|_| self.persists) {
+            // Without a record the next program asks again.
+            let written = cache.write_toolchain(key, &record);
+            written.unwrap_or_else(|error| log::info!("{error}"));
+        }
+        lock(&self.known).insert(key.clone(), found.clone());
+        found
+    }
+
+    /// Returns what memory or the cache has for the keys of `compiler`.
+    fn recall_keys(&self, params: &Resolved, compiler: &CompilerKeys) -> Option<Toolchain> {
         let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
         let saved =
             |key: &str| cache.read_toolchain(key).ok().flatten().and_then(|data| toolchain::decode(&data));
@@ -101,29 +133,14 @@ impl Toolchains {
         if params.cache.frozen
             && let Some(found) = saved(&compiler.command_key)
         {
-            return found;
+            return Some(found);
         }
-        let Some(key) = &compiler.file_key else {
-            return saved(&compiler.command_key).unwrap_or(absent);
-        };
+        let Some(key) = &compiler.file_key else { return saved(&compiler.command_key) };
         if let Some(known) = lock(&self.known).get(key) {
-            return known.clone();
+            return Some(known.clone());
         }
-        let found = saved(key).unwrap_or_else(|| {
-            let found = ask();
-            let record = toolchain::encode(&params.build.compiler, &found);
-            let keys = [key, &compiler.command_key];
-            for key in keys.into_iter().filter(|_| self.persists && !polling::is_cancelled()) {
-                // Without a record the next program asks again.
-                let written = cache.write_toolchain(key, &record);
-                written.unwrap_or_else(|error| log::info!("{error}"));
-            }
-            found
-        });
-        // If the call was cancelled, the compiler was ended before it could answer.
-        if !polling::is_cancelled() {
-            lock(&self.known).insert(key.clone(), found.clone());
-        }
-        found
+        let found = saved(key)?;
+        lock(&self.known).insert(key.clone(), found.clone());
+        Some(found)
     }
 }

@@ -115,6 +115,34 @@ fn a_warm_batch_is_one_reduction_and_so_is_a_warm_call() {
     }
 }
 
+/// A new communicator has to learn nothing if each rank's cache knows the compiler. If one does not, rank 0
+/// tells all what it is.
+#[test]
+fn the_first_warm_call_on_a_communicator_is_one_reduction_too() {
+    let root = scratch();
+    let fake = root.path().join("fake");
+    fs::write(&fake, "").unwrap();
+    fs::set_permissions(&fake, fs::Permissions::from_mode(0o700)).unwrap();
+    let call = |dirs| {
+        run(2, |comm| {
+            let setup = Setup { root: root.path(), dirs, buildon: "node" };
+            let mut rank = TestRank::new(comm, setup, Fault::None);
+            rank.params.set("cache.signature", "hash").unwrap();
+            rank.params.set("build.cxx", fake.to_str().unwrap()).unwrap();
+            let before = comm.collectives();
+            let library = rank.jit("form", Fault::None).unwrap();
+            let collectives = comm.collectives() - before;
+            // All have left the last collective before one begins another.
+            comm.min(&mut [0]).unwrap();
+            (library.origin(), collectives)
+        })
+    };
+    call(2);
+    assert_eq!(call(1), [(Origin::Disk, 1); 2], "one cache, which knows the compiler");
+    // Only rank 0 has asked the compiler, and the other cache does not know it.
+    assert_eq!(call(2), [(Origin::Disk, 3); 2], "the check, the toolchain, and the agreement on the load");
+}
+
 /// A cold batch takes as many collectives as one cold call.
 #[test]
 fn a_cold_batch_takes_as_many_collectives_as_one_call() {
