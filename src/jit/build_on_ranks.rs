@@ -26,7 +26,11 @@ pub(super) fn provide(
     callbacks: &mut Callbacks<'_>,
 ) -> Result<()> {
     let Place::Ranks(ranks) = &call.place else { return Ok(()) };
-    plan(call, ranks, items, callbacks, items.len() > 1)?;
+    let planned = plan(call, ranks, items, callbacks, items.len() > 1);
+    if let Err(error) = unless_broken(call.comm, planned)? {
+        items.iter_mut().for_each(|item| item.fail(error.clone()));
+        return Ok(());
+    }
     build(call, ranks, items, callbacks)?;
     // The ranks have the same callbacks.
     if callbacks.wait.is_some() && items.iter().any(|item| !item.is_settled()) {

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::Result;
-use crate::parallel::unless_broken;
+use crate::parallel::{agree, unless_broken};
 
 use super::build_alone;
 use super::build_on_ranks;
@@ -67,7 +67,12 @@ fn reopen(call: &Call<'_>, item: &mut Item<'_>) -> Result<()> {
             let moved = quarantine(call, item.signature(), refusal, rebuild);
             unless_broken(call.comm, moved)?.unwrap_or_else(|error| item.fail(error));
         }
-        _ if item.lookups_left <= 1 => item.fail(removed_error(item.signature(), &call.cache)),
+        _ if item.lookups_left <= 1 => {
+            // Paths may differ between ranks: all report that of the lowest.
+            let gone = || Err(removed_error(item.signature(), &call.cache));
+            let agreed: Result<()> = agree(call.comm, "looking again", gone);
+            unless_broken(call.comm, agreed)?.unwrap_or_else(|error| item.fail(error));
+        }
         _ => item.lookups_left -= 1,
     }
     item.fresh = None;

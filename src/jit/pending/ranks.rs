@@ -13,7 +13,6 @@ use crate::error::{Error, Kind, Result};
 use crate::jit::build_on_ranks::{plan, start_builds};
 use crate::jit::build_pool::StartedBuild;
 use crate::jit::build_roles::BuildRoles;
-use crate::jit::call::Place;
 use crate::jit::callbacks::Callbacks;
 use crate::jit::comm_state::CommState;
 use crate::jit::isa_groups::IsaGroup;
@@ -61,7 +60,6 @@ pub(in crate::jit) fn start_on(
     let batch = request.map(|request| Batch { names: &names, params: request.params });
     let (call, mut items) = enter(session, comm, state, batch, callbacks, CallPhase::Start, None)?;
     let number = state.started.fetch_add(1, Ordering::Relaxed);
-    let Place::Ranks(ranks) = &call.place else { unreachable!("entered on a communicator") };
     let mut item = items.remove(0);
     if item.is_unknown() {
         look_and_load(&call, &mut [&mut item])?;
@@ -70,6 +68,7 @@ pub(in crate::jit) fn start_on(
         remember(&call, &item);
         return Ok(Pending::new(item.signed.request, Stage::Known(item.result()?)));
     }
+    let ranks = call.ranks().ok_or_else(|| Error::new(Kind::Internal, "a call without ranks"))?;
     // Nothing is built for a frozen cache: its ranks look again at the finish.
     if item.is_missing() && !call.params.cache.frozen {
         plan(&call, ranks, &mut [&mut item], callbacks, true)?;
