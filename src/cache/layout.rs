@@ -439,6 +439,12 @@ impl Layout {
         self.root.join("runs")
     }
 
+    /// The list of the entries that runs of a program have used.
+    #[must_use]
+    pub fn run(&self, key: &str) -> PathBuf {
+        self.runs().join(key)
+    }
+
     /// The cache directory of one rank: strategy "process".
     #[must_use]
     pub fn process_root(root: &Path, rank: usize) -> PathBuf {

@@ -80,20 +80,21 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
-        self.lookup_keeping(signature, verify, &mut |_, _| {})
+        self.lookup_keeping(self.check_trust()?, signature, verify, &mut |_, _| {})
     }
 
     /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries that it has read.
+    /// `lib_dir` is the result of [`Cache::check_trust`], which a batch of lookups needs once.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn lookup_keeping(
         &self,
+        lib_dir: PathTrust,
         signature: &str,
         verify: Verify,
         keep: &mut dyn FnMut(&str, Vec<u8>),
     ) -> Result<Lookup> {
-        let lib_dir = self.check_trust()?;
         let verify = |signature: &str| self.verify(signature, verify, keep);
         let found = DependencyWalk::default().visit(signature, verify);
         match found {

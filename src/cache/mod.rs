@@ -224,7 +224,7 @@ impl Cache {
     ///
     /// # Errors
     /// [`Kind::Cache`] with the owner or the mode of the directory.
-    fn check_trust(&self) -> Result<PathTrust> {
+    pub fn check_trust(&self) -> Result<PathTrust> {
         let mut walk = TrustWalk::default();
         let root = self.layout.root();
         if let PathTrust::Untrusted(reason) = path_trust(root, &mut walk)? {

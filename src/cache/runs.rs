@@ -1,18 +1,17 @@
 //! Lists of the entries that runs of a program have used, so that the next run gets them at once.
 //!
 //! ```text
-//! runs/<key>-<digest>   key: 16 hexadecimal digits, for the program and its parameters
-//!                       digest: the first 16 hexadecimal digits of that in the file
+//! runs/<key>            key: 32 hexadecimal digits, for the program and its parameters
 //!
 //! file   := "DIJITSO-RUNS" u32 version (1)  u64 count  entry*  digest
 //! entry  := u32 age  bytes signature     those of the latest run first
 //! age    := the number of lists since a run has used it
 //! digest := SHA-256 of everything before it
 //! ```
-//! A list never changes, and the first writer of a name wins. A run that has used an entry that no list of
-//! its key names writes another list. That takes over what the lists of its key say, and replaces them.
-//! Entries that several runs in a row have not used are left out. Lists are for speed alone: one that is
-//! damaged or of another version is ignored, and replaced by the next run.
+//! A run that has used an entry that is not in the list writes another one in its place, in one step. That
+//! takes over what the list says at that time, so runs at the same time lose little. Entries that several
+//! runs in a row have not used are left out. Lists are for speed alone: one that is damaged or of another
+//! version is ignored, and replaced by the next run.
 
 #![forbid(unsafe_code)]
 
@@ -22,7 +21,7 @@ use std::time::SystemTime;
 
 use crate::codec::{Digest32, Reader, Writer, digest, hex};
 use crate::error::Result;
-use crate::fsutil::{Durability, Tree};
+use crate::fsutil::{self, Durability, Tree};
 use crate::signature::check_signature;
 
 use super::open::cannot;
@@ -39,14 +38,11 @@ const LONGEST: u64 = 4 << 20;
 /// The number of entries of a list.
 const MOST: usize = 10_000;
 
-/// The number of lists of a key that are read; a run leaves one.
-const LISTS: usize = 16;
-
 /// The age at which an entry is left out.
 const OLD: u32 = 8;
 
-/// The digits of a key, and of a digest in a file name.
-const DIGITS: usize = 16;
+/// The digits of a key.
+const DIGITS: usize = 32;
 
 /// The key of a program and its parameters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -68,8 +64,6 @@ impl RunKey {
 pub struct UsedEntries {
     /// Signatures with their ages, those of the latest run first.
     entries: Vec<(String, u32)>,
-    /// The files of the lists, damaged ones included.
-    files: Vec<PathBuf>,
 }
 
 impl UsedEntries {
@@ -128,29 +122,27 @@ fn decode(file: &[u8]) -> Option<Vec<(String, u32)>> {
 
 /// Returns true if this is the name of a list.
 pub(super) fn is_list(name: &str) -> bool {
-    let is_hex = |text: &str| text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    name.split_once('-').is_some_and(|(key, digest)| is_hex(key) && is_hex(digest))
+    name.len() == DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl Cache {
     /// Reads what earlier runs of a program have used. Without a list, or if it cannot be read, it is empty.
     #[must_use]
     pub fn used_entries(&self, key: &RunKey) -> UsedEntries {
-        let Ok(Some(tree)) = self.open() else { return UsedEntries::default() };
-        self.used_entries_in(&tree, key)
+        // Entries that it names are verified before they are used.
+        let file = fsutil::read_trusted_up_to(&self.layout().run(&key.0), LONGEST).ok().flatten();
+        UsedEntries { entries: file.and_then(|file| decode(&file)).unwrap_or_default() }
     }
 
-    /// Notes that a run uses the entries of these lists, for eviction. Costs little if a run has done so
-    /// within the hour.
-    pub fn touch_lists(&self, lists: &UsedEntries) {
-        if self.layout().params().frozen {
-            return;
-        }
-        let old = |path: &&PathBuf| stats::age(path).is_some_and(|age| age >= RENEWED);
-        for path in lists.files.iter().filter(old) {
-            if let Ok(Some(tree)) = self.open() {
-                let _ = tree.touch(path, FILE_MODE);
-            }
+    /// Notes that a run uses the entries of a list, for eviction. Costs little if a run has done so within the
+    /// hour.
+    pub fn touch_list(&self, key: &RunKey) {
+        let path = self.layout().run(&key.0);
+        if !self.layout().params().frozen
+            && stats::age(&path).is_some_and(|age| age >= RENEWED)
+            && let Ok(Some(tree)) = self.open()
+        {
+            let _ = tree.touch(&path, FILE_MODE);
         }
     }
 
@@ -172,34 +164,8 @@ impl Cache {
         uses
     }
 
-    fn used_entries_in(&self, tree: &Tree, key: &RunKey) -> UsedEntries {
-        let dir = self.layout().runs();
-        let mut all = UsedEntries::default();
-        let mut ages: HashMap<String, usize> = HashMap::new();
-        let names =
-            tree.list(&dir).unwrap_or_default().into_iter().filter_map(|name| name.into_string().ok());
-        let of_key = |name: &String| name.strip_prefix(&key.0).is_some() && is_list(name);
-        for name in names.filter(of_key).take(LISTS) {
-            let path = dir.join(name);
-            let list = tree.read(&path, LONGEST).ok().flatten().and_then(|file| decode(&file));
-            all.files.push(path);
-            for (signature, age) in list.unwrap_or_default() {
-                match ages.get(&signature) {
-                    Some(at) => all.entries[*at].1 = age.min(all.entries[*at].1),
-                    None => {
-                        ages.insert(signature.clone(), all.entries.len());
-                        all.entries.push((signature, age));
-                    }
-                }
-            }
-        }
-        all.entries.sort_by_key(|(_, age)| *age);
-        all
-    }
-
-    /// Writes the list of a run that has used the entries `used`, and removes those that it takes over.
-    /// `before` is what the lists said when the run began. Writes nothing if they name all these entries, or
-    /// into a frozen cache. Returns whether it has written.
+    /// Writes the list of a run that has used the entries `used`. `before` is the list when the run began.
+    /// Writes nothing if that names all these entries, or into a frozen cache. Returns whether it has written.
     ///
     /// # Errors
     /// [`crate::error::Kind::Cache`] if the list cannot be written.
@@ -208,33 +174,18 @@ impl Cache {
             return Ok(false);
         }
         let Some(tree) = self.open()? else { return Ok(false) };
-        // Another run may have written meanwhile, and this run may have written before.
-        let now = self.used_entries_in(&tree, key);
-        let merged: Vec<(String, u32)> = now
-            .entries
-            .iter()
-            .map(|(signature, age)| {
-                let before = before.entries.iter().find(|(other, _)| other == signature);
-                (signature.clone(), before.map_or(*age, |(_, age)| *age))
-            })
-            .collect();
-        let merged = UsedEntries { entries: merged, files: now.files };
-        let Some(entries) = merged.after(used) else { return Ok(false) };
-        let file = encode(&entries);
-        let sum = hex(&file[file.len() - DIGEST..]);
-        let dir = self.layout().runs();
-        let path = dir.join(format!("{}-{}", key.0, &sum[..DIGITS]));
+        // Another run may have written meanwhile. This run may, too, and makes entries older once.
+        let mut now = self.used_entries(key);
+        let ages: HashMap<&str, u32> =
+            before.entries.iter().map(|(signature, age)| (signature.as_str(), *age)).collect();
+        for (signature, age) in &mut now.entries {
+            *age = ages.get(signature.as_str()).copied().unwrap_or(*age);
+        }
+        let Some(entries) = now.after(used) else { return Ok(false) };
+        let path = self.layout().run(&key.0);
         let failed = |error| cannot("cannot write", &path, &error);
-        tree.enter(&dir, true).map_err(failed)?;
-        if merged.files.contains(&path) {
-            // A whole list of this name would name all entries, so this one is damaged.
-            tree.replace_atomic(&path, &file, FILE_MODE, Durability::Volatile).map_err(failed)?;
-        } else {
-            tree.publish_noclobber(&path, &file, FILE_MODE, Durability::Volatile).map_err(failed)?;
-        }
-        for old in merged.files.iter().filter(|old| **old != path) {
-            let _ = tree.remove(old);
-        }
+        tree.enter(&self.layout().runs(), true).map_err(failed)?;
+        tree.replace_atomic(&path, &encode(&entries), FILE_MODE, Durability::Volatile).map_err(failed)?;
         Ok(true)
     }
 
@@ -318,15 +269,6 @@ mod tests {
         assert!(cache.note_run(&key(), &before, &strings(&["a"])).unwrap());
         assert!(cache.note_run(&key(), &before, &strings(&["b"])).unwrap());
         assert_eq!(names(&cache, &key()), ["b", "a"]);
-        // On another host the first one is not visible.
-        fs::write(
-            cache.layout().runs().join(format!("{}-{}", key().0, "0".repeat(16))),
-            encode(&[("c".into(), 0)]),
-        )
-        .unwrap();
-        let mut all = names(&cache, &key());
-        all.sort();
-        assert_eq!(all, ["a", "b", "c"]);
     }
 
     #[test]
@@ -362,12 +304,11 @@ mod tests {
         let (_dir, cache) = made();
         run(&cache, &["a"]);
         run(&cache, &["b"]);
-        let lists = cache.used_entries(&key());
         let long_ago = SystemTime::now() - 2 * RENEWED;
-        fs::File::open(&lists.files[0]).unwrap().set_modified(long_ago).unwrap();
+        fs::File::open(cache.layout().run(&key().0)).unwrap().set_modified(long_ago).unwrap();
         let tree = cache.open().unwrap().unwrap();
         assert_eq!(cache.listed_uses(&tree), HashMap::from([("b".to_owned(), long_ago)]));
-        cache.touch_lists(&lists);
+        cache.touch_list(&key());
         assert!(cache.listed_uses(&tree)["b"] > SystemTime::now() - RENEWED);
     }
 

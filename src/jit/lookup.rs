@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::cache::{Cache, Lookup, VerifiedEntry, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result};
+use crate::fsutil::PathTrust;
 
 /// The most lookups of a call, if eviction takes what it has found.
 pub(super) const MAX_LOOKUPS: usize = 3;
@@ -15,17 +16,18 @@ pub(super) const MAX_LOOKUPS: usize = 3;
 /// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that
 /// does not show everything yet, a whole entry may look damaged.
 pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
-    find_keeping(cache, signature, verify, &mut |_, _| {})
+    find_keeping(cache, cache.check_trust()?, signature, verify, &mut |_, _| {})
 }
 
-/// Does the same as [`find`], and gives `keep` the files of the libraries that it has read.
+/// Does the same as [`find`] for an entry of a batch; see [`Cache::lookup_keeping`].
 pub(super) fn find_keeping(
     cache: &Cache,
+    lib_dir: PathTrust,
     signature: &str,
     verify: Verify,
     keep: &mut dyn FnMut(&str, Vec<u8>),
 ) -> Result<Option<VerifiedEntry>> {
-    match cache.lookup_keeping(signature, verify, keep)? {
+    match cache.lookup_keeping(lib_dir, signature, verify, keep)? {
         Lookup::Hit(entry) => Ok(Some(entry)),
         Lookup::Miss => Ok(None),
         Lookup::Damaged(damage) => {

@@ -101,7 +101,7 @@ impl Found {
         let found = others.iter().map(|_| Ok(Self::Follower(Follower::Wait))).collect();
         let (signatures, sent) = (others, Vec::new());
         let mut batch = FoundBatch { session, cache, prefetched, signatures, found, sent };
-        if nodes.is_none_or(|nodes| nodes.reads(rank)) {
+        if nodes.is_none_or(|nodes| nodes.reads(rank)) && !batch.signatures.is_empty() {
             batch.look_up(nodes);
         }
         batch
@@ -204,8 +204,11 @@ impl FoundBatch<'_> {
                 kept.insert(signature.to_owned(), library);
             }
         };
+        let lib_dir = catch(LOOKING, || self.cache.check_trust());
         for (found, signature) in self.found.iter_mut().zip(&self.signatures) {
-            let entry = catch(LOOKING, || find_keeping(self.cache, signature, Verify::ForLoad, &mut keep));
+            let entry = catch(LOOKING, || {
+                find_keeping(self.cache, lib_dir.clone()?, signature, Verify::ForLoad, &mut keep)
+            });
             *found = entry.map(|entry| entry.map_or(Found::Nothing, Found::Cache));
         }
         let Some(nodes) = nodes else { return };

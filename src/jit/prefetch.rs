@@ -16,7 +16,7 @@
 
 use std::sync::Arc;
 
-use crate::cache::runs::RunKey;
+use crate::cache::runs::{RunKey, UsedEntries};
 use crate::cache::{Cache, Lookup, VerifiedEntry, Verify};
 use crate::codec::{Reader, Writer, digest};
 use crate::error::{Result, catch};
@@ -41,52 +41,52 @@ pub(super) fn find_nodes(
     votes: &[u64; 2],
 ) -> Result<Option<Arc<NodeGroup>>> {
     let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
-    let mut key = None;
+    let mut run = None;
     let has_list = || {
         let begun = catch("reading the list of the last run", || Ok(begin(session, &cache, params)));
-        begun.ok().flatten().is_some_and(|(of_run, has_list)| {
-            key = Some(of_run);
-            has_list
-        })
+        run = begun.ok().flatten();
+        run.as_ref().is_some_and(|(_, before)| before.signatures().next().is_some())
     };
     let Some((nodes, has_list)) = groups.get(comm, params, readers, votes, has_list)? else {
         return Ok(None);
     };
-    if let Some(key) = &key {
-        nodes.set_run(key.clone());
-    }
+    let before = run.map(|(key, before)| {
+        nodes.set_run(key);
+        before
+    });
     if has_list {
-        prefetch(session, comm, &nodes, &cache, key.as_ref())?;
+        prefetch(session, comm, &nodes, &cache, before.as_ref())?;
     }
     Ok(Some(nodes))
 }
 
-/// Begins a run on rank 0. Returns its key, and whether earlier runs have used anything.
-fn begin(session: &Session, cache: &Cache, params: &Resolved) -> Option<(RunKey, bool)> {
+/// Begins a run on rank 0. Returns its key, and what earlier runs have used.
+fn begin(session: &Session, cache: &Cache, params: &Resolved) -> Option<(RunKey, UsedEntries)> {
     if params.cache.prefetch_max_size == 0 {
         return None;
     }
     let key = RunKey::new(&program_name(), &params.shared_digest);
     let before = cache.used_entries(&key);
-    cache.touch_lists(&before);
+    if before.signatures().next().is_some() {
+        cache.touch_list(&key);
+    }
     session.runs.begin(cache, &key, &before);
-    let has_list = before.signatures().next().is_some();
-    Some((key, has_list))
+    Some((key, before))
 }
 
-/// Sends what earlier runs have used to all hosts, which stage it. `key` is known on rank 0. Collective.
+/// Sends what earlier runs have used to all hosts, which stage it. `before` is known on rank 0. Collective.
 fn prefetch(
     session: &Session,
     comm: &dyn Communicator,
     nodes: &NodeGroup,
     cache: &Cache,
-    key: Option<&RunKey>,
+    before: Option<&UsedEntries>,
 ) -> Result<()> {
     const STEP: &str = "sending what was used last time";
     let is_leader = nodes.leaders[comm.rank()] == comm.rank();
     let mut message = Vec::new();
-    if let Some(key) = key {
-        message = catch("reading libraries", || Ok(read_used(cache, key))).unwrap_or_default();
+    if let Some(before) = before {
+        message = catch("reading libraries", || read_used(cache, before)).unwrap_or_default();
     }
     let mut staged =
         if comm.rank() == ROOT { SentBatch::stage(session, cache, &message) } else { SentBatch::default() };
@@ -122,16 +122,21 @@ fn prefetch(
 
 /// Reads what earlier runs have used, as far as it is in the cache and within `cache.prefetch_max_size`.
 /// Returns the message to the leaders.
-fn read_used(cache: &Cache, key: &RunKey) -> Vec<u8> {
+///
+/// # Errors
+/// `Kind::Cache` if the cache is refused.
+fn read_used(cache: &Cache, before: &UsedEntries) -> Result<Vec<u8>> {
+    let lib_dir = cache.check_trust()?;
     let limit = cache.layout().params().prefetch_max_size;
     let (mut found, mut kept, mut size) = (Vec::new(), Kept::new(), 0);
-    for signature in cache.used_entries(key).signatures() {
+    for signature in before.signatures() {
         let mut keep = |signature: &str, library: Vec<u8>| {
             size += library.len() as u64;
             kept.insert(signature.to_owned(), library);
         };
         // What is missing, damaged or stale is a miss of the call that needs it.
-        if let Ok(Lookup::Hit(entry)) = cache.lookup_keeping(signature, Verify::ForLoad, &mut keep) {
+        let entry = cache.lookup_keeping(lib_dir.clone(), signature, Verify::ForLoad, &mut keep);
+        if let Ok(Lookup::Hit(entry)) = entry {
             found.push((signature.to_owned(), entry));
         }
         if size > limit {
@@ -143,7 +148,7 @@ fn read_used(cache: &Cache, key: &RunKey) -> Vec<u8> {
     let packed: Vec<String> = packed.into_iter().map(|at| found[at].0.clone()).collect();
     let mut message = names(&packed);
     message.extend_from_slice(&libraries);
-    message
+    Ok(message)
 }
 
 /// Libraries by name, staged on this host.

@@ -87,17 +87,17 @@ impl RunLog {
 pub(super) fn program_name() -> Vec<u8> {
     let file_name = |path: &Path| path.file_name().map_or(Vec::new(), |name| name.as_bytes().to_vec());
     let executable = std::env::current_exe().map_or(Vec::new(), |path| file_name(&path));
-    let command = fs::read("/proc/self/cmdline").unwrap_or_default();
-    name_of(executable, &command)
+    name_of(executable, || fs::read("/proc/self/cmdline").unwrap_or_default())
 }
 
 /// The beginnings of the names of interpreters.
 const INTERPRETERS: [&[u8]; 6] = [b"python", b"pypy", b"julia", b"ruby", b"perl", b"octave"];
 
-fn name_of(executable: Vec<u8>, command: &[u8]) -> Vec<u8> {
+fn name_of(executable: Vec<u8>, command: impl FnOnce() -> Vec<u8>) -> Vec<u8> {
     let mut writer = Writer::default();
     if INTERPRETERS.iter().any(|name| executable.starts_with(name)) {
         // The first argument that is no option; the module after `-m`.
+        let command = command();
         let mut words = command.split(|byte| *byte == 0).skip(1);
         let script = words.find(|word| !word.is_empty() && !word.starts_with(b"-")).unwrap_or_default();
         writer.bytes(script.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
@@ -112,12 +112,12 @@ mod tests {
 
     #[test]
     fn a_script_is_a_program() {
-        let python = |command: &[u8]| name_of(b"python3.12".to_vec(), command);
+        let python = |command: &[u8]| name_of(b"python3.12".to_vec(), || command.to_vec());
         let one = python(b"python3\0/home/me/poisson.py\0mesh.xml\0");
         assert_eq!(one, python(b"python3\0-u\0poisson.py\0other.xml\0"));
         assert_ne!(one, python(b"python3\0stokes.py\0"));
         assert_ne!(one, python(b"python3\0"));
-        let plain = |command: &[u8]| name_of(b"poisson".to_vec(), command);
+        let plain = |command: &[u8]| name_of(b"poisson".to_vec(), || command.to_vec());
         assert_eq!(plain(b"./poisson\0mesh.xml\0"), plain(b"poisson\0"));
     }
 }
