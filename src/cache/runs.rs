@@ -134,8 +134,8 @@ impl Cache {
         UsedEntries { entries: file.and_then(|file| decode(&file)).unwrap_or_default() }
     }
 
-    /// Notes that a run uses the entries of a list, for eviction. Costs little if a run has done so within the
-    /// hour.
+    /// Notes that a run uses the entries of a list, for eviction. Costs little if a run has done so within
+    /// the hour.
     pub fn touch_list(&self, key: &RunKey) {
         let path = self.layout().run(&key.0);
         if !self.layout().params().frozen
@@ -165,7 +165,8 @@ impl Cache {
     }
 
     /// Writes the list of a run that has used the entries `used`. `before` is the list when the run began.
-    /// Writes nothing if that names all these entries, or into a frozen cache. Returns whether it has written.
+    /// Writes nothing if that names all these entries, or into a frozen cache. Returns whether it has
+    /// written.
     ///
     /// # Errors
     /// [`crate::error::Kind::Cache`] if the list cannot be written.

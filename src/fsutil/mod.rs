@@ -28,7 +28,7 @@ use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 use crate::sync::lock;
 
-pub use disk::{free_bytes, free_bytes_in_memory, is_local, loader_token};
+pub use disk::{free_bytes, free_bytes_in_memory, is_local, loader_token, seems_local};
 use faults::{Op, allow};
 pub use folder::{EntryMetadata, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};

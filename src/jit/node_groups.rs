@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::cache::runs::RunKey;
 use crate::codec::{Writer, digest};
@@ -14,6 +14,8 @@ use crate::fsutil::{self, FileId};
 use crate::parallel::Communicator;
 use crate::parallel::roles::ROOT;
 use crate::params::resolved::{BuildOn, Resolved, StageDir};
+
+use crate::sync::lock;
 
 use super::epoch_cache::EpochCache;
 use super::staged_set::StagedSet;
@@ -30,17 +32,13 @@ pub(super) enum Readers {
 }
 
 impl Readers {
-    /// Chooses the readers, as far as this rank is concerned; rank 0 decides. With strategy "process" each
-    /// rank has a directory of its own.
-    pub(super) fn choose(params: &Resolved) -> Self {
+    /// Chooses the readers, for rank 0. `is_local` tells if the cache is on a disk of this host. With
+    /// strategy "process" each rank has a directory of its own.
+    pub(super) fn choose(params: &Resolved, is_local: impl Fn() -> bool) -> Self {
         let cache = &params.cache;
         if params.buildon == BuildOn::Process || !cache.load || cache.node_stage_dir == StageDir::Nowhere {
             return Self::All;
         }
-        let is_local = || {
-            let dir = cache.cache_dir.ancestors().find(|dir| dir.is_dir());
-            dir.is_none_or(fsutil::is_local)
-        };
         match (&cache.node_stage_dir, cache.distribute) {
             (_, Some(true)) => Self::RankZero,
             (_, None) if !is_local() => Self::RankZero,
@@ -142,12 +140,53 @@ struct Hosts {
 pub(super) struct NodeGroups {
     /// By cache directory.
     hosts: EpochCache<PathBuf, Hosts>,
+    /// By cache directory: is it on a disk of this host? Kept on rank 0, because asking is an access.
+    local: Mutex<HashMap<PathBuf, bool>>,
+    /// The last choice of rank 0.
+    chosen: Mutex<HashMap<ChoiceKey, Readers>>,
+}
+
+/// The parameters that the choice of the readers depends on.
+type ChoiceKey = (PathBuf, StageDir, Option<bool>);
+
+fn choice_key(params: &Resolved) -> ChoiceKey {
+    let cache = &params.cache;
+    (cache.cache_dir.clone(), cache.node_stage_dir.clone(), cache.distribute)
 }
 
 impl NodeGroups {
     /// Returns votes, to be reduced to their minimum, on whether all ranks know the same groups.
     pub(super) fn votes(&self, params: &Resolved) -> [u64; 2] {
         self.hosts.votes(&params.cache.cache_dir)
+    }
+
+    /// Returns the vote on the readers (rank 0 decides), and the readers that this rank expects, so that it
+    /// can look before the ranks talk: those of the last call; in a first call, a guess that does not touch
+    /// the directory.
+    pub(super) fn choose(&self, comm: &dyn Communicator, params: &Resolved) -> (u64, Readers) {
+        let dir = &params.cache.cache_dir;
+        if comm.size() == 1 {
+            return (Readers::All.vote(), Readers::All);
+        }
+        if comm.rank() == ROOT {
+            let own = Readers::choose(params, || self.is_local(dir));
+            return (own.vote(), own);
+        }
+        let known = lock(&self.chosen).get(&choice_key(params)).copied();
+        let guess = || Readers::choose(params, || fsutil::seems_local(dir));
+        (Readers::All.vote(), known.unwrap_or_else(guess))
+    }
+
+    fn is_local(&self, dir: &Path) -> bool {
+        *lock(&self.local).entry(dir.to_owned()).or_insert_with(|| {
+            let dir = dir.ancestors().find(|dir| dir.is_dir());
+            dir.is_none_or(fsutil::is_local)
+        })
+    }
+
+    /// Keeps the choice of rank 0 for the next call. All ranks call it.
+    pub(super) fn note_choice(&self, params: &Resolved, readers: Readers) {
+        lock(&self.chosen).insert(choice_key(params), readers);
     }
 
     /// Returns the ranks by hosts; `None` if each reads for itself. `readers` and `votes` are the reduced

@@ -173,11 +173,10 @@ pub(super) fn enter<'a>(
         own = CallSummary::encode(&batch, callbacks, phase);
         let params = batch.params;
         let isa = HostIsa::new(params);
-        // Rank 0 decides; the choice of the others only tells whether they look now.
-        let readers = if comm.size() > 1 { Readers::choose(params) } else { Readers::All };
+        let (readers, expected) = state.node_groups.choose(comm, params);
         let early = match known {
             Some(_) => None,
-            None => look_early(session, comm, state, &batch, callbacks, (&isa, readers))?,
+            None => look_early(session, comm, state, &batch, callbacks, (&isa, expected))?,
         };
         let loaded = early.as_ref().is_some_and(|early| early.attempts.iter().all(Attempt::is_loaded));
         let ballot = Ballot {
@@ -185,7 +184,7 @@ pub(super) fn enter<'a>(
             same_isa: isa.votes(),
             isa_groups: state.isa_groups.votes(&isa),
             toolchain: early.as_ref().map_or([0; 4], EarlyLook::toolchain_votes),
-            readers: if comm.rank() == 0 { readers.vote() } else { Readers::All.vote() },
+            readers,
             node_groups: state.node_groups.votes(params),
             // If one rank has another directory than last time, all find out again who shares theirs.
             domains: state.domains.votes(&params.cache.cache_dir),
@@ -200,6 +199,8 @@ pub(super) fn enter<'a>(
         return Err(explain_difference(comm, &batch, &own)?);
     }
     let params = batch.params;
+    let readers = Readers::of_vote(ballot.readers);
+    state.node_groups.note_choice(params, readers);
     let by_name = params.cache.signature_is_name;
     let (were_alike, all_alike) = (state.isa_groups.were_alike(), all_same(&ballot.same_isa));
     if !by_name {
@@ -244,7 +245,6 @@ pub(super) fn enter<'a>(
         })?,
     };
     let nodes = if group.is_only_one() {
-        let readers = Readers::of_vote(ballot.readers);
         find_nodes(session, comm, &state.node_groups, params, readers, &ballot.node_groups)?
     } else {
         None

@@ -26,7 +26,7 @@ pub enum SourceStorage {
 }
 
 /// Directory for libraries that the ranks of a host share.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StageDir {
     /// None: each rank reads the cache.
     Nowhere,

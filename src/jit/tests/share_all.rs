@@ -52,7 +52,7 @@ fn share(
         rank.set_loader(loader.clone());
         let cache = Cache::with_shared_params(&params.cache.cache_dir, &params.cache);
         let groups = NodeGroups::default();
-        let nodes = groups.get(comm, &params, Readers::choose(&params), &[0, 0], || false).unwrap();
+        let nodes = groups.get(comm, &params, Readers::OnePerHost, &[0, 0], || false).unwrap();
         let nodes = nodes.map(|(nodes, _)| nodes);
         comm.min(&mut [0]).unwrap();
         let before = comm.collectives();
