@@ -5,11 +5,17 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::BTreeMap;
+mod dirs;
+pub mod set;
+
+use std::collections::HashMap;
 use std::io::{self, Read};
 use std::path::Path;
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{LazyLock, Mutex};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
 
 use object::{Object, ReadCache};
 use serde::{Deserialize, Serialize};
@@ -18,6 +24,9 @@ use sha2::{Digest, Sha256};
 use crate::codec::hex;
 use crate::fsutil::{self, FileStamp, LONGEST_LIBRARY};
 use crate::sync::lock;
+
+use dirs::OpenDirs;
+pub use set::InputSet;
 
 /// The time for which the stamp of a file is not read again in this process.
 pub const MEMO_TTL: Duration = Duration::from_secs(1);
@@ -54,6 +63,46 @@ pub enum InputState {
     Gone(String),
     /// Other contents, described in words.
     Changed(String),
+}
+
+/// The state of the inputs of a build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputsState {
+    /// All have the same contents.
+    Same,
+    /// Some cannot be read, and the others have the same contents.
+    Gone {
+        /// The reason why the first cannot be read.
+        first: String,
+        /// Their number.
+        count: usize,
+    },
+    /// One has other contents, described in words.
+    Changed(String),
+}
+
+/// Returns the state of files, and the time at which the first of their stamps was read.
+fn state_of(inputs: &[Input], now: Instant) -> (Instant, InputsState) {
+    let mut dirs = OpenDirs::of(inputs.iter().map(|input| &*input.path));
+    let (mut gone, mut oldest) = (Vec::new(), now);
+    for input in inputs {
+        let (at, stamp) = stamp_by(&input.path, now, MEMO_TTL, || dirs.stamp(&input.path));
+        oldest = oldest.min(at);
+        match input.compare(stamp) {
+            InputState::Same => {}
+            InputState::Gone(reason) => gone.push(reason),
+            InputState::Changed(change) => return (oldest, InputsState::Changed(change)),
+        }
+    }
+    let count = gone.len();
+    let first = gone.into_iter().next();
+    (oldest, first.map_or(InputsState::Same, |first| InputsState::Gone { first, count }))
+}
+
+/// Returns the state of files, as this process saw them at most [`MEMO_TTL`] ago.
+#[must_use]
+pub fn state(inputs: &[Input]) -> InputsState {
+    state_of(inputs, Instant::now()).1
 }
 
 impl Input {
@@ -110,7 +159,12 @@ impl Input {
     }
 
     fn state_at(&self, now: Instant, max_age: Duration) -> InputState {
-        let stamp = match stamp(&self.path, now, max_age) {
+        self.compare(stamp(&self.path, now, max_age))
+    }
+
+    /// Compares the record with the stamp of the file.
+    fn compare(&self, stamp: Result<FileStamp, String>) -> InputState {
+        let stamp = match stamp {
             Ok(stamp) => stamp,
             Err(reason) => return InputState::Gone(reason),
         };
@@ -143,6 +197,7 @@ impl Input {
 
 /// Forgets all stamps. A callback of the host may have written files that a build is about to read.
 pub fn invalidate() {
+    GENERATION.fetch_add(1, Ordering::Relaxed);
     lock(&KNOWN).values_mut().for_each(|seen| seen.at = None);
 }
 
@@ -166,22 +221,44 @@ struct KnownFile {
 /// True if a file was old enough when it was read that its stamp identifies its contents.
 type Settled = bool;
 
-static KNOWN: Mutex<BTreeMap<String, KnownFile>> = Mutex::new(BTreeMap::new());
+static KNOWN: LazyLock<Mutex<HashMap<String, KnownFile, FixedState>>> = LazyLock::new(Mutex::default);
+
+/// The number of calls to [`invalidate`].
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+fn generation() -> u64 {
+    GENERATION.load(Ordering::Relaxed)
+}
 
 /// Returns the stamp of a file, read again if it is `max_age` old, or the reason why it has none.
 fn stamp(path: &str, now: Instant, max_age: Duration) -> Result<FileStamp, String> {
+    stamp_by(path, now, max_age, || FileStamp::of(Path::new(path))).1
+}
+
+/// Does the same with a function that reads stamps. Returns the time at which it was read, too.
+fn stamp_by(
+    path: &str,
+    now: Instant,
+    max_age: Duration,
+    read: impl FnOnce() -> io::Result<FileStamp>,
+) -> (Instant, Result<FileStamp, String>) {
     if let Some(seen) = lock(&KNOWN).get(path)
-        && seen.at.is_some_and(|at| now.saturating_duration_since(at) < max_age)
+        && let Some(at) = seen.at.filter(|at| now.saturating_duration_since(*at) < max_age)
     {
-        return seen.stamp.clone();
+        return (at, seen.stamp.clone());
     }
     // Not under the lock: a network disk may be slow.
-    let stamp = FileStamp::of(Path::new(path)).map_err(|error| describe(path, &error));
+    let stamp = read().map_err(|error| describe(path, &error));
     let mut known = lock(&KNOWN);
-    let before = known.remove(path).filter(|seen| seen.stamp == stamp);
-    let contents = before.and_then(|seen| seen.contents).filter(|(_, settled)| *settled);
-    known.insert(path.to_owned(), KnownFile { at: Some(now), stamp: stamp.clone(), contents });
-    stamp
+    if let Some(seen) = known.get_mut(path) {
+        let keeps = seen.stamp == stamp && seen.contents.as_ref().is_some_and(|(_, settled)| *settled);
+        let contents = seen.contents.take().filter(|_| keeps);
+        *seen = KnownFile { at: Some(now), stamp: stamp.clone(), contents };
+    } else {
+        let seen = KnownFile { at: Some(now), stamp: stamp.clone(), contents: None };
+        known.insert(path.to_owned(), seen);
+    }
+    (now, stamp)
 }
 
 /// Returns the identity of the contents of a file with this stamp. Reads the file at most once.
@@ -191,10 +268,7 @@ fn contents(path: &str, stamp: FileStamp) -> Result<String, String> {
     {
         return Ok(identity.clone());
     }
-    /// Nanoseconds: longer than a tick of any file system's clock.
-    const TICK: i64 = 2_000_000_000;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let settled = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(stamp.ctime) > TICK;
+    let settled = stamp.is_settled();
     let identity = identity(Path::new(path)).map_err(|error| describe(path, &error))?;
     if let Some(seen) = lock(&KNOWN).get_mut(path).filter(|seen| seen.stamp.as_ref() == Ok(&stamp)) {
         seen.contents = Some((identity.clone(), settled));
@@ -237,6 +311,7 @@ fn identity(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::time::SystemTime;
 
     fn set_time(path: &Path, time: SystemTime) {
         fs::File::options().append(true).open(path).unwrap().set_modified(time).unwrap();

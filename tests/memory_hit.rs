@@ -1,4 +1,5 @@
-//! A call that is answered from memory allocates nothing, and gives one and the same handle to all threads.
+//! A call that is answered from memory allocates nothing, and gives one and the same handle to all threads. A set
+//! of parameters that a program makes again and again takes few allocations.
 //!
 //! With a communicator it takes the same way; that it does not communicate is shown by `jit::tests`, and by
 //! `tests/c/communicators.c` with MPI.
@@ -8,7 +9,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ffi::{CString, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::ptr::{null, null_mut};
 
 use dijitso::capi::callbacks::dijitso_callbacks;
@@ -17,7 +18,10 @@ use dijitso::capi::library::{
     DIJITSO_ORIGIN_BUILT, DIJITSO_ORIGIN_MEMORY, dijitso_library, dijitso_library_free,
     dijitso_library_origin,
 };
-use dijitso::capi::params::{dijitso_params, dijitso_params_new, dijitso_params_set};
+use dijitso::capi::params::{
+    dijitso_params, dijitso_params_free, dijitso_params_merge_json, dijitso_params_new, dijitso_params_set,
+    dijitso_params_to_json,
+};
 use dijitso::capi::source::{dijitso_source, dijitso_source_set_code};
 
 /// The allocator of the system, which counts what each thread asks for.
@@ -109,6 +113,41 @@ fn hits(params: *const dijitso_params) -> (usize, usize) {
     (ALLOCATIONS.get() - before, handle)
 }
 
+/// The most allocations of a set of parameters: the handle, the working directory, the paths of three config files,
+/// and the two values that are set.
+const OF_PARAMS: usize = 20;
+
+/// The most allocations of a merge of all parameters, if the same text was merged before.
+const OF_MERGE: usize = 2;
+
+/// The most allocations of the first call with parameters whose values were used before, which memory answers.
+const OF_FIRST_USE: usize = 8;
+
+/// Makes parameters as a program does for each call, and looks them up: allocations of new and set, of a merge, and of
+/// the first use.
+fn make_params(cache: &str, json: &CStr) -> (usize, usize, usize) {
+    let before = ALLOCATIONS.get();
+    let (mut params, mut merged) = (null_mut(), null_mut());
+    // SAFETY: places for the results.
+    unsafe { assert_eq!(dijitso_params_new(&raw mut params, null_mut()), 0) };
+    set(params, "cache.cache_dir", cache);
+    set(params, "build.language", "c");
+    let made = ALLOCATIONS.get() - before;
+    // SAFETY: a place for the result, a text, and parameters that are freed once.
+    unsafe {
+        assert_eq!(dijitso_params_new(&raw mut merged, null_mut()), 0);
+        let before = ALLOCATIONS.get();
+        assert_eq!(dijitso_params_merge_json(merged, json.as_ptr(), null_mut()), 0);
+        let merging = ALLOCATIONS.get() - before;
+        let before = ALLOCATIONS.get();
+        assert_eq!(jit(params).0, DIJITSO_ORIGIN_MEMORY);
+        let used = ALLOCATIONS.get() - before;
+        dijitso_params_free(params);
+        dijitso_params_free(merged);
+        (made, merging, used)
+    }
+}
+
 #[test]
 fn a_memory_hit_allocates_nothing_and_gives_all_threads_one_handle() {
     let dir = tempfile::tempdir().unwrap();
@@ -130,6 +169,15 @@ fn a_memory_hit_allocates_nothing_and_gives_all_threads_one_handle() {
     for thread in threads {
         assert_eq!(thread.join().unwrap(), (0, handle));
     }
+
+    // SAFETY: parameters, which keep the text.
+    let json = unsafe { CStr::from_ptr(dijitso_params_to_json(params)) };
+    let cache = dir.path().join("cache");
+    make_params(cache.to_str().unwrap(), json);
+    let (made, merging, used) = make_params(cache.to_str().unwrap(), json);
+    assert!(made <= OF_PARAMS, "{made} allocations for new parameters");
+    assert!(merging <= OF_MERGE, "{merging} allocations for a merge");
+    assert!(used <= OF_FIRST_USE, "{used} allocations for the first use");
 
     assert_eq!(jit(null()).0, DIJITSO_ORIGIN_BUILT, "another cache directory");
     let (allocations, of_defaults) = hits(null());

@@ -26,7 +26,7 @@ const CACHE: &str = "DIJITSO_TEST_TRACED_CACHE";
 
 /// Limits the calls of the first disk hit of a process: parameters, compiler, checks, the digest, counting,
 /// and nine of the dynamic loader. Calls whose number depends on the machine do not count: see [`varies`].
-const FIRST: usize = 40;
+const FIRST: usize = 35;
 
 /// Limits the calls of every further disk hit: the process keeps what it knows of the host and of the cache's
 /// path.
@@ -89,13 +89,14 @@ fn child_process() {
 }
 
 /// Returns whether the number of such calls depends on the machine: memory and locks of the test's own
-/// threads, failed searches for a compiler along `PATH`, directories above the cache.
+/// threads, failed searches for a compiler along `PATH`, links to the compiler, directories above the cache.
 fn varies(line: &str, cache: &Path) -> bool {
     let call = line.split('(').next().unwrap_or_default();
     let memory = ["brk", "madvise", "munmap", "futex", "sched_yield", "rt_sigprocmask", "getrandom", "fcntl"];
     let above = cache.ancestors().skip(1).any(|dir| line.contains(&format!("\"{}\",", dir.display())));
     let anonymous = call == "mmap" && line.contains("MAP_ANONYMOUS");
     memory.contains(&call)
+        || call == "readlink"
         || above
         || anonymous
         || line.contains("/cc\", AT_STATX_SYNC_AS_STAT, STATX_ALL, 0x")
@@ -150,7 +151,8 @@ fn a_disk_hit_takes_no_more_system_calls_than_the_book_says() {
     assert!(calls("first").len() <= FIRST, "{}:\n{}", calls("first").len(), shown("first"));
     assert!(calls("further").len() <= further, "{}:\n{}", calls("further").len(), shown("further"));
     let headers = calls("with_headers").len();
-    assert!(headers <= further + HEADERS, "one for each header: {headers}:\n{}", shown("with_headers"));
+    // The directory of the headers is opened and closed.
+    assert!(headers <= further + HEADERS + 2, "one for each header: {headers}:\n{}", shown("with_headers"));
     for name in NAMES {
         assert!(!shown(name).contains("getdents"), "a directory was listed:\n{}", shown(name));
         assert!(!shown(name).contains("exec"), "a program was run:\n{}", shown(name));

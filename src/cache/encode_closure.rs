@@ -111,5 +111,5 @@ fn optional_file(blob: &mut Writer, places: &[(PathBuf, bool)]) {
 
 fn read_onto(path: &Path, all: &mut Vec<u8>) -> Result<()> {
     let found = fsutil::read_trusted_onto(path, all).map_err(|error| unread(path, error))?;
-    if found { Ok(()) } else { Err(missing(path)) }
+    found.map(drop).ok_or_else(|| missing(path))
 }

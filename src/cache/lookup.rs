@@ -5,15 +5,18 @@
 
 use std::fs;
 use std::ops::Deref;
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::fsutil::PathTrust;
-use crate::inputs::{Input, InputState};
+use crate::fsutil::{self, PathTrust};
+use crate::inputs::{self, Input, InputState, InputsState};
+use crate::sync::try_lock;
 
 use super::load_order::{self, OwnDigest};
-use super::record::{self, EntryRecord, FileDigest, Invalid, LoadRecord};
+use super::record::{self, EntryRecord, FileDigest, Invalid};
+use super::verified::{self, Known};
 use super::walk::{DependencyWalk, Stopped};
-use super::{Cache, VerifiedLib, file_digest, read};
+use super::{Cache, VerifiedLib, file_digest, read, unread};
 
 /// The depth of verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +76,34 @@ impl From<Invalid> for NoHit {
     }
 }
 
+/// Receives the signature and the file of each library.
+type Keep<'a> = &'a mut dyn FnMut(&str, Vec<u8>);
+
+/// Memory that libraries are read into, one after the other: fresh memory takes a page fault for each page.
+struct ReadBuffer(Vec<u8>);
+
+/// The largest buffer that is kept.
+const MOST_KEPT: usize = 1 << 20;
+
+static READ_BUFFER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+impl ReadBuffer {
+    fn take() -> Self {
+        Self(try_lock(&READ_BUFFER).map(|mut kept| std::mem::take(&mut *kept)).unwrap_or_default())
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        if self.0.capacity() <= MOST_KEPT
+            && let Some(mut kept) = try_lock(&READ_BUFFER)
+        {
+            self.0.clear();
+            *kept = std::mem::take(&mut self.0);
+        }
+    }
+}
+
 impl Cache {
     /// Looks up an entry and everything that it is linked to.
     ///
@@ -80,11 +111,12 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
-        self.lookup_keeping(self.check_trust()?, signature, verify, &mut |_, _| {})
+        self.look_up(self.check_trust()?, signature, verify, &mut None)
     }
 
-    /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries that it has read.
-    /// `lib_dir` is the result of [`Cache::check_trust`], which a batch of lookups needs once.
+    /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries, which are read again even
+    /// if this process has verified them before. `lib_dir` is the result of [`Cache::check_trust`], which a batch
+    /// of lookups needs once.
     ///
     /// # Errors
     /// As [`Cache::lookup`].
@@ -94,6 +126,16 @@ impl Cache {
         signature: &str,
         verify: Verify,
         keep: &mut dyn FnMut(&str, Vec<u8>),
+    ) -> Result<Lookup> {
+        self.look_up(lib_dir, signature, verify, &mut Some(keep))
+    }
+
+    fn look_up(
+        &self,
+        lib_dir: PathTrust,
+        signature: &str,
+        verify: Verify,
+        keep: &mut Option<Keep<'_>>,
     ) -> Result<Lookup> {
         let verify = |signature: &str| self.verify(signature, verify, keep);
         let found = DependencyWalk::default().visit(signature, verify);
@@ -114,29 +156,56 @@ impl Cache {
         &self,
         signature: &str,
         verify: Verify,
-        keep: &mut dyn FnMut(&str, Vec<u8>),
+        keep: &mut Option<Keep<'_>>,
     ) -> std::result::Result<(OwnDigest, Vec<String>), NoHit> {
-        let file = read(&self.layout.lib(signature))?.ok_or(NoHit::Miss)?;
-        let record = match verify {
-            Verify::ForLoad => record::open_to_load(&file, signature)?,
-            Verify::ForLink => LoadRecord::from(record::open(&file, signature)?),
-        };
-        let digest = record::digest_of(&file);
-        keep(signature, file);
+        let Known { digest, record } = self.verified_library(signature, verify, keep)?;
         if !self.header_matches(signature, record.header.as_ref(), verify)? {
             return Err(Invalid::Header.into());
         }
-        if let Some(change) = self.stale_input(signature, &record.inputs) {
+        if self.layout.params().tracks_inputs()
+            && let Some(change) = stale_input(signature, record.inputs.state())
+        {
             return Err(Invalid::Input(change).into());
         }
-        let build_ms = record.build_ms();
-        let LoadRecord { dependencies, nested, .. } = record;
-        let mut needs = dependencies.clone();
+        let mut needs = record.dependencies.clone();
         // An entry that was only built besides has to be there to travel, not to load.
         if verify == Verify::ForLink {
-            needs.extend(nested);
+            needs.extend(record.nested.iter().cloned());
         }
+        let (dependencies, build_ms) = (record.dependencies.clone(), record.build_ms());
         Ok((OwnDigest { digest, dependencies, build_ms }, needs))
+    }
+
+    /// Returns a library whose bytes have been verified: before, if its file is the same as then, or now.
+    fn verified_library(
+        &self,
+        signature: &str,
+        verify: Verify,
+        keep: &mut Option<Keep<'_>>,
+    ) -> std::result::Result<Known, NoHit> {
+        let path = self.layout.lib(signature);
+        if keep.is_none()
+            && let Some(known) = verified::recall(&path).filter(|known| known.record.is_of(signature))
+        {
+            return Ok(known);
+        }
+        let mut file = if keep.is_some() { ReadBuffer(Vec::new()) } else { ReadBuffer::take() };
+        let state = fsutil::read_trusted_onto(&path, &mut file.0).map_err(|error| unread(&path, error))?;
+        let state = state.ok_or(NoHit::Miss)?;
+        let record = match verify {
+            Verify::ForLoad => record::open_to_load(&file.0, signature)?,
+            Verify::ForLink => {
+                // The entry is to be sent on, so all of its record is read.
+                record::open(&file.0, signature)?;
+                record::open_to_load(&file.0, signature)?
+            }
+        };
+        let known = Known { digest: record::digest_of(&file.0), record: Arc::new(record) };
+        verified::remember(&path, state, &known);
+        if let Some(keep) = keep {
+            keep(signature, std::mem::take(&mut file.0));
+        }
+        Ok(known)
     }
 
     pub(super) fn header_matches(
@@ -154,26 +223,11 @@ impl Cache {
     }
 
     /// Says which of the files that the build has read has changed, if `cache.check_inputs` asks for it.
-    ///
-    /// A file that is gone does not count: a cache that was filled where the headers are installed has to
-    /// serve where they are not. The loader reports a linked library that is gone.
     pub(super) fn stale_input(&self, signature: &str, inputs: &[Input]) -> Option<String> {
         if !self.layout.params().tracks_inputs() {
             return None;
         }
-        let mut gone = Vec::new();
-        for input in inputs {
-            match input.state() {
-                InputState::Same => {}
-                InputState::Gone(reason) => gone.push(reason),
-                InputState::Changed(change) => return Some(change),
-            }
-        }
-        if let Some(first) = gone.first() {
-            let number = gone.len();
-            log::info!("{signature} is used, although {number} of its inputs are gone: {first}");
-        }
-        None
+        stale_input(signature, inputs::state(inputs))
     }
 
     /// The files that the build has read and that have changed, with the change in words, if
@@ -188,5 +242,20 @@ impl Cache {
             InputState::Same | InputState::Gone(_) => None,
         };
         record.inputs.iter().filter(move |_| tracked).filter_map(change)
+    }
+}
+
+/// Returns the change of an input.
+///
+/// A file that is gone does not count: a cache that was filled where the headers are installed has to serve
+/// where they are not. The loader reports a linked library that is gone.
+fn stale_input(signature: &str, state: InputsState) -> Option<String> {
+    match state {
+        InputsState::Same => None,
+        InputsState::Gone { first, count } => {
+            log::info!("{signature} is used, although {count} of its inputs are gone: {first}");
+            None
+        }
+        InputsState::Changed(change) => Some(change),
     }
 }

@@ -28,6 +28,7 @@ pub mod runs;
 pub mod select;
 mod source;
 pub mod stats;
+mod verified;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -317,8 +318,8 @@ impl Cache {
     pub fn read_library_onto(&self, signature: &str, data: &mut Vec<u8>) -> Result<()> {
         let path = self.layout.lib(signature);
         match fsutil::read_trusted_onto(&path, data).map_err(|error| unread(&path, error))? {
-            true => Ok(()),
-            false => Err(Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display()))),
+            Some(_) => Ok(()),
+            None => Err(Error::new(Kind::Cache, format!("{} has gone meanwhile", path.display()))),
         }
     }
 

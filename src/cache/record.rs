@@ -1,12 +1,16 @@
 //! The record of an entry: what makes a library explainable and checkable, appended to the library file.
 //!
 //! ```text
-//! file    := image record footer
+//! file    := image inputs record footer
 //! image   := the shared library as the linker wrote it
-//! record  := JSON, see EntryRecord
-//! footer  := digest  u64 length of record  u32 version (2)  "DIJITSO-SEAL"
-//! digest  := SHA-256 of everything before it and the three fields after it
+//! inputs  := the inputs of the build, see inputs/set.rs
+//! record  := JSON, see EntryRecord, without inputs
+//! footer  := digest  u64 length of inputs  u64 length of record  u32 version (3)  "DIJITSO-SEAL"
+//! digest  := XXH3 of everything before it and the four fields after it: 128 bits, big endian
 //! ```
+//! The digest finds damage, at many times the speed of a cryptographic one. It does not keep people out: owner and
+//! mode of the files do.
+//!
 //! A dynamic loader maps what the ELF headers name and never reads what follows. So one file, published in
 //! one step, carries the code, its origin and the proof that both are complete. A library without a record,
 //! or with the record of another signature or version, is not loaded. All versions end with the same 12
@@ -17,27 +21,30 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
+use xxhash_rust::xxh3::Xxh3;
 
 use crate::codec::{Digest32, Reader, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::human;
-use crate::inputs::Input;
+use crate::inputs::{self, Input, InputSet};
 use crate::signature::Toolchain;
 
 use super::build_spec::BuildSpec;
 
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
 /// The version of the format. A record of another version is a miss.
-pub const VERSION: u32 = 2;
-const DIGEST: usize = 32;
+pub const VERSION: u32 = 3;
+const DIGEST: usize = 16;
 /// The longest record: 64 MiB.
 const LONGEST_RECORD: u64 = 64 << 20;
 /// The footer without the digest.
-const TAIL: usize = 8 + 4 + MAGIC.len();
+const TAIL: usize = 8 + TAIL_OF_ALL;
+/// The part of it that all versions have.
+const TAIL_OF_ALL: usize = 8 + 4 + MAGIC.len();
 
 /// Size and digest of a file of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +74,7 @@ pub struct EntryRecord {
     /// Signatures of other entries that `generate` built or asked for: they travel with this entry.
     pub nested: Vec<String>,
     /// Headers and libraries that the build has read, other than those of this cache.
+    #[serde(default)]
     pub inputs: Vec<Input>,
     /// The compiler.
     pub toolchain: Toolchain,
@@ -138,33 +146,39 @@ impl Invalid {
 /// # Errors
 /// [`Kind::Cache`] if there is not enough memory (images may be large), or the record is too long.
 pub fn append_record(mut image: Vec<u8>, record: &EntryRecord) -> Result<Vec<u8>> {
-    let record = serde_json::to_vec(record).expect("a record consists of strings and numbers");
-    if record.len() as u64 > LONGEST_RECORD {
-        let text = format!(
-            "the record of this library has {} bytes, and {LONGEST_RECORD} are allowed",
-            record.len()
-        );
+    let inputs = inputs::set::encode(&record.inputs);
+    let record = EntryRecord { inputs: Vec::new(), ..record.clone() };
+    let record = serde_json::to_vec(&record).expect("a record consists of strings and numbers");
+    let length = record.len() + inputs.len();
+    if length as u64 > LONGEST_RECORD {
+        let text = format!("the record of this library has {length} bytes, and {LONGEST_RECORD} are allowed");
         return Err(Error::new(Kind::Cache, text));
     }
-    image.try_reserve_exact(record.len() + DIGEST + TAIL).map_err(|_| {
+    image.try_reserve_exact(length + DIGEST + TAIL).map_err(|_| {
         Error::new(Kind::Cache, format!("not enough memory for a library of {}", human::length(image.len())))
     })?;
+    image.extend_from_slice(&inputs);
     image.extend_from_slice(&record);
-    let mut tail = Writer::default();
-    tail.u64(record.len() as u64);
-    tail.u32(VERSION);
-    let mut tail = tail.finish();
-    tail.extend_from_slice(MAGIC);
-    let digest = Sha256::new().chain_update(&image).chain_update(&tail).finalize();
-    image.extend_from_slice(&digest);
-    image.extend_from_slice(&tail);
+    append_footer(&mut image, inputs.len() as u64, record.len() as u64);
     Ok(image)
 }
 
+/// Appends the footer to an image with inputs and record of these lengths.
+pub fn append_footer(file: &mut Vec<u8>, inputs: u64, record: u64) {
+    let mut tail = Writer::default();
+    tail.u64(inputs);
+    tail.u64(record);
+    tail.u32(VERSION);
+    let mut tail = tail.finish();
+    tail.extend_from_slice(MAGIC);
+    let digest = footer_digest(file, &tail);
+    file.extend_from_slice(&digest);
+    file.extend_from_slice(&tail);
+}
+
 /// The fields of a record that loading a library needs.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct LoadRecord {
-    signature: String,
     /// See [`EntryRecord::header`].
     pub header: Option<FileDigest>,
     /// See [`EntryRecord::dependencies`].
@@ -172,18 +186,28 @@ pub struct LoadRecord {
     /// See [`EntryRecord::nested`].
     pub nested: Vec<String>,
     /// See [`EntryRecord::inputs`].
-    pub inputs: Vec<Input>,
+    pub inputs: Arc<InputSet>,
+    signature: String,
     seconds: f64,
 }
 
-impl From<EntryRecord> for LoadRecord {
-    fn from(record: EntryRecord) -> Self {
-        let EntryRecord { signature, header, dependencies, nested, inputs, seconds, .. } = record;
-        Self { signature, header, dependencies, nested, inputs, seconds }
-    }
+/// The JSON of these fields.
+#[derive(Deserialize)]
+struct LoadJson {
+    signature: String,
+    header: Option<FileDigest>,
+    dependencies: Vec<String>,
+    nested: Vec<String>,
+    seconds: f64,
 }
 
 impl LoadRecord {
+    /// Returns true if this is the record of the library of `signature`.
+    #[must_use]
+    pub fn is_of(&self, signature: &str) -> bool {
+        self.signature == signature
+    }
+
     /// The milliseconds that the compiler took.
     #[must_use]
     pub fn build_ms(&self) -> u64 {
@@ -197,44 +221,86 @@ impl LoadRecord {
 /// # Errors
 /// The reason why it is not the entry of `signature`.
 pub fn open(file: &[u8], signature: &str) -> std::result::Result<EntryRecord, Invalid> {
-    let record: EntryRecord = serde_json::from_slice(checked_record(file)?).map_err(|_| Invalid::Altered)?;
+    let (inputs, record) = checked_parts(file)?;
+    let mut record: EntryRecord = serde_json::from_slice(record).map_err(|_| Invalid::Altered)?;
+    record.inputs = inputs::set::decode(inputs).ok_or(Invalid::Altered)?;
     if record.signature == signature { Ok(record) } else { Err(Invalid::Foreign) }
 }
 
 /// Does the same as [`open`], but reads only the fields that loading needs: reading all takes three times as
-/// long.
+/// long. A set of inputs is read once in a process.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_to_load(file: &[u8], signature: &str) -> std::result::Result<LoadRecord, Invalid> {
-    let record: LoadRecord = serde_json::from_slice(checked_record(file)?).map_err(|_| Invalid::Altered)?;
-    if record.signature == signature { Ok(record) } else { Err(Invalid::Foreign) }
+    let (inputs, record) = checked_parts(file)?;
+    let record: LoadJson = serde_json::from_slice(record).map_err(|_| Invalid::Altered)?;
+    let LoadJson { signature: of, header, dependencies, nested, seconds } = record;
+    if of != signature {
+        return Err(Invalid::Foreign);
+    }
+    let inputs = InputSet::read(inputs).ok_or(Invalid::Altered)?;
+    Ok(LoadRecord { header, dependencies, nested, inputs, signature: of, seconds })
 }
 
-/// The length of the record and the version, if these bytes are the end of a footer.
-fn read_tail(tail: &[u8]) -> Option<(u64, u32)> {
-    let mut reader = Reader::new(tail);
+/// The digest of a file, without the digest itself.
+fn footer_digest(content: &[u8], tail: &[u8]) -> [u8; DIGEST] {
+    let mut hasher = Xxh3::new();
+    hasher.update(content);
+    hasher.update(tail);
+    hasher.digest128().to_be_bytes()
+}
+
+/// The lengths in a footer.
+#[derive(Clone, Copy)]
+struct Lengths {
+    inputs: u64,
+    record: u64,
+}
+
+impl Lengths {
+    /// Reads the footer without the digest.
+    fn read(tail: &[u8]) -> std::result::Result<Self, Invalid> {
+        let end =
+            tail.len().checked_sub(TAIL_OF_ALL).and_then(|at| tail.get(at..)).ok_or(Invalid::NoRecord)?;
+        let (record, version) = read_end(end).ok_or(Invalid::NoRecord)?;
+        if version != VERSION {
+            return Err(Invalid::Version);
+        }
+        let inputs = Reader::new(tail).u64().ok_or(Invalid::NoRecord)?;
+        Ok(Self { inputs, record })
+    }
+
+    /// Splits what is before the footer into image, inputs and record.
+    fn split(self, content: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+        if self.inputs.checked_add(self.record)? > LONGEST_RECORD {
+            return None;
+        }
+        let (inputs, record) = (usize::try_from(self.inputs).ok()?, usize::try_from(self.record).ok()?);
+        let (rest, record) = content.split_at_checked(content.len().checked_sub(record)?)?;
+        let (image, inputs) = rest.split_at_checked(rest.len().checked_sub(inputs)?)?;
+        Some((image, inputs, record))
+    }
+}
+
+/// The length of the record and the version, if these bytes are the end of a footer of any version.
+fn read_end(end: &[u8]) -> Option<(u64, u32)> {
+    let mut reader = Reader::new(end);
     let (length, version) = (reader.u64()?, reader.u32()?);
     (reader.take(MAGIC.len())? == MAGIC).then_some((length, version))
 }
 
-/// Checks the digest of `file`; gives the text of its record.
-fn checked_record(file: &[u8]) -> std::result::Result<&[u8], Invalid> {
-    let (before, tail) = file.split_at_checked(file.len().wrapping_sub(TAIL)).ok_or(Invalid::NoRecord)?;
-    let (length, version) = read_tail(tail).ok_or(Invalid::NoRecord)?;
-    if version != VERSION {
-        return Err(Invalid::Version);
-    }
+/// Checks the digest of `file`; gives its inputs and the text of its record.
+fn checked_parts(file: &[u8]) -> std::result::Result<(&[u8], &[u8]), Invalid> {
+    let (before, tail) = file.split_at(file.len().saturating_sub(TAIL));
+    let lengths = Lengths::read(tail)?;
     let (content, digest) =
         before.split_at_checked(before.len().wrapping_sub(DIGEST)).ok_or(Invalid::NoRecord)?;
-    if Sha256::new().chain_update(content).chain_update(tail).finalize().as_slice() != digest {
+    if footer_digest(content, tail) != *digest {
         return Err(Invalid::Altered);
     }
-    if length > LONGEST_RECORD {
-        return Err(Invalid::Altered);
-    }
-    let length = usize::try_from(length).map_err(|_| Invalid::Altered)?;
-    content.len().checked_sub(length).and_then(|at| content.get(at..)).ok_or(Invalid::Altered)
+    let (_, inputs, record) = lengths.split(content).ok_or(Invalid::Altered)?;
+    Ok((inputs, record))
 }
 
 /// The end of a library file, read without checking the digest.
@@ -255,17 +321,37 @@ pub enum Tail {
 /// Any I/O error.
 pub fn read_record_tail(file: &File) -> io::Result<Tail> {
     let size = file.metadata()?.len();
-    let Some(at) = size.checked_sub((TAIL + DIGEST) as u64) else { return Ok(Tail::Unknown) };
-    let mut tail = [0; TAIL];
-    file.read_exact_at(&mut tail, at + DIGEST as u64)?;
-    let length = match read_tail(&tail) {
-        Some((length, VERSION)) if length <= LONGEST_RECORD.min(at) => length,
-        Some((_, version)) if version < VERSION => return Ok(Tail::Outdated),
+    let mut end = [0; TAIL + DIGEST];
+    let end = match usize::try_from(size) {
+        Ok(size) if size < end.len() => &mut end[..size],
+        _ => &mut end[..],
+    };
+    let at = size - end.len() as u64;
+    file.read_exact_at(end, at)?;
+    let lengths = match Lengths::read(&end[end.len().saturating_sub(TAIL)..]) {
+        Ok(lengths) if end.len() == TAIL + DIGEST => lengths,
+        Err(Invalid::Version) if is_older(end) => return Ok(Tail::Outdated),
         _ => return Ok(Tail::Unknown),
     };
-    let mut record = vec![0; usize::try_from(length).unwrap_or_default()];
-    file.read_exact_at(&mut record, at - length)?;
-    Ok(serde_json::from_slice(&record).map_or(Tail::Unknown, Tail::Record))
+    let length = lengths.inputs.saturating_add(lengths.record);
+    if length > LONGEST_RECORD.min(at) {
+        return Ok(Tail::Unknown);
+    }
+    let mut content = vec![0; usize::try_from(length).unwrap_or_default()];
+    file.read_exact_at(&mut content, at - length)?;
+    let read = || {
+        let (_, inputs, record) = lengths.split(&content)?;
+        let mut record: Box<EntryRecord> = serde_json::from_slice(record).ok()?;
+        record.inputs = inputs::set::decode(inputs)?;
+        Some(Tail::Record(record))
+    };
+    Ok(read().unwrap_or(Tail::Unknown))
+}
+
+/// Returns true if a file that ends like this has a footer of an older version.
+fn is_older(end: &[u8]) -> bool {
+    let end = end.len().checked_sub(TAIL_OF_ALL).and_then(|at| read_end(&end[at..]));
+    end.is_some_and(|(_, version)| version < VERSION)
 }
 
 impl Tail {
@@ -282,17 +368,23 @@ impl Tail {
 /// The shared library in a file that [`open`] has accepted, as the linker wrote it.
 #[must_use]
 pub fn image_of(file: &[u8]) -> &[u8] {
-    let record = file.len().checked_sub(TAIL).and_then(|at| Reader::new(&file[at..]).u64());
-    let record = record.and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
-    let length = file.len().checked_sub(TAIL + DIGEST).and_then(|rest| rest.checked_sub(record));
-    &file[..length.unwrap_or_default()]
+    let image = || {
+        let (before, tail) = file.split_at_checked(file.len().checked_sub(TAIL)?)?;
+        let content = before.get(..before.len().checked_sub(DIGEST)?)?;
+        Lengths::read(tail).ok()?.split(content).map(|(image, ..)| image)
+    };
+    image().unwrap_or_default()
 }
 
-/// The digest in the footer of a file that [`open`] has accepted.
+/// The digest in the footer of a file that [`open`] has accepted, with zeros behind it.
 #[must_use]
 pub fn digest_of(file: &[u8]) -> Digest32 {
     let at = file.len().saturating_sub(TAIL + DIGEST);
-    file.get(at..at + DIGEST).and_then(|digest| digest.try_into().ok()).unwrap_or_default()
+    let mut digest = Digest32::default();
+    if let Some(stored) = file.get(at..at + DIGEST) {
+        digest[..DIGEST].copy_from_slice(stored);
+    }
+    digest
 }
 
 #[cfg(test)]
@@ -359,8 +451,8 @@ pub(crate) mod tests {
     pub(crate) fn of_version(file: &[u8], version: u32) -> Vec<u8> {
         let mut file = file.to_vec();
         let (digest, tail) = (file.len() - TAIL - DIGEST, file.len() - TAIL);
-        file[tail + 8..tail + 12].copy_from_slice(&version.to_le_bytes());
-        let sum = Sha256::new().chain_update(&file[..digest]).chain_update(&file[tail..]).finalize();
+        file[tail + 16..tail + 20].copy_from_slice(&version.to_le_bytes());
+        let sum = footer_digest(&file[..digest], &file[tail..]);
         file[digest..tail].copy_from_slice(&sum);
         file
     }
@@ -376,28 +468,45 @@ pub(crate) mod tests {
 
     /// The format is frozen: bytes other than these need another version.
     #[test]
-    fn the_bytes_of_the_format_are_those_of_version_2() {
+    fn the_bytes_of_the_format_are_those_of_version_3() {
         let json = concat!(
             r#"{"signature":"s","name":"name","header":{"size":3,"sha256":"0a"},"source_sha256":"0b","#,
             r#""text":"0c","#,
             r#""dependencies":["dependency"],"nested":["nested"],"#,
-            r#""inputs":[{"path":"/h","size":1,"mtime":2,"ctime":3,"#,
-            r#""inode":4,"identity":"sha256 00"}],"#,
+            r#""inputs":[],"#,
             r#""toolchain":{"identity":"gcc","target":"x86_64","isa":"avx"},"#,
             r#""command":["c++"],"build_spec":{"language":"cxx","compiler":["c++"],"flags":["-O2"],"#,
             r#""include_dirs":["/i"],"lib_dirs":["/l"],"rpath_dirs":["/r"],"libs":["m"],"#,
             r#""debug":true,"cpu":"znver3"},"#,
             r#""generator":"{}","built_at":1,"seconds":0.5,"host":"host","dijitso":"0.1.0"}"#
         );
-        let record: EntryRecord = serde_json::from_str(json).unwrap();
+        let input = r#"{"path":"/h","size":1,"mtime":2,"ctime":3,"inode":4,"identity":"sha256 00"}"#;
+        let mut record: EntryRecord = serde_json::from_str(json).unwrap();
+        record.inputs = vec![serde_json::from_str(input).unwrap()];
         let file = append_record(b"\x7fELF".to_vec(), &record).unwrap();
-        assert_eq!(&file[..4 + json.len()], [b"\x7fELF", json.as_bytes()].concat());
+        let (image, rest) = file.split_at(4);
+        let (inputs, rest) = rest.split_at(rest.len() - json.len() - DIGEST - TAIL);
+        let (text, footer) = rest.split_at(json.len());
+        assert_eq!((image, std::str::from_utf8(text)), (&b"\x7fELF"[..], Ok(json)));
         assert_eq!(
-            crate::codec::hex(&file[4 + json.len()..]),
+            crate::codec::hex(inputs),
             concat!(
-                "d64e1b23f540e12990e9fbcc0bdc380f49f085ca6b6afeebcf0cf3e3d4296738",
-                "2e02000000000000",
-                "02000000",
+                "0100000000000000",
+                "02000000000000002f68",
+                "0100000000000000",
+                "0200000000000000",
+                "010000000300000000000000",
+                "010000000400000000000000",
+                "0900000000000000736861323536203030",
+            )
+        );
+        assert_eq!(
+            crate::codec::hex(footer),
+            concat!(
+                "30655b54e4a6742ab271e3c6eb7538c5",
+                "4b00000000000000",
+                "e301000000000000",
+                "03000000",
                 "44494a4954534f2d5345414c"
             )
         );
@@ -424,8 +533,8 @@ pub(crate) mod tests {
             let file = append_record(Vec::new(), &record).unwrap();
             let needed = open_to_load(&file, &signature).unwrap();
             prop_assert_eq!((&needed.dependencies, &needed.nested), (&record.dependencies, &record.nested));
-            prop_assert_eq!(needed.build_ms(), LoadRecord::from(record.clone()).build_ms());
-            prop_assert_eq!((&needed.header, &needed.inputs), (&record.header, &record.inputs));
+            prop_assert_eq!(needed.build_ms(), (seconds * 1000.0) as u64);
+            prop_assert_eq!((&needed.header, needed.inputs.inputs()), (&record.header, &record.inputs[..]));
             prop_assert_eq!(open(&file, &signature), Ok(record));
         }
 

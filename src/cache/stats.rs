@@ -32,7 +32,7 @@ mod buffer;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ use crate::fsutil::Tree;
 use crate::owner;
 
 use super::open::cannot;
-use super::{Cache, FILE_MODE, read};
+use super::{Cache, FILE_MODE, read, verified};
 
 pub use buffer::write_all;
 
@@ -447,12 +447,20 @@ impl Cache {
     }
 
     /// Sets the time of the last use of an entry, unless it is newer than `renewed`; then this is one system
-    /// call. Only eviction needs it.
+    /// call, or none if this process knows it. Only eviction needs it.
     pub fn note_use(&self, signature: &str, renewed: Duration) {
+        let library = self.layout().lib(signature);
+        if verified::is_used_since(&library, renewed) {
+            return;
+        }
         let path = self.layout().atime(signature);
-        match age(&path) {
-            Some(age) if age < renewed => return,
-            _ => {}
+        let now = Instant::now();
+        let age = age(&path).filter(|age| *age < renewed);
+        if let Some(used) = now.checked_sub(age.unwrap_or_default()) {
+            verified::set_used(&library, used);
+        }
+        if age.is_some() {
+            return;
         }
         let touched = self.open().and_then(|tree| match tree {
             Some(tree) => tree.touch(&path, FILE_MODE).map_err(|error| cannot("cannot write", &path, &error)),

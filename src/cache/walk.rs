@@ -2,14 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Visits entries, dependencies first and each once. It does not recurse, because a chain of dependencies may
 /// be long.
 #[derive(Debug, Default)]
 pub(super) struct DependencyWalk {
     /// The signatures visited so far; true while an entry is on the path from the root.
-    visited: HashMap<String, bool>,
+    visited: BTreeMap<String, bool>,
     /// The signatures on each cycle that was found; the last repeats the first.
     pub(super) cycles: Vec<Vec<String>>,
 }

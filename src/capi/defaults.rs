@@ -97,6 +97,23 @@ pub(super) fn with_cached<T>(take: impl FnOnce(&Resolved) -> T) -> Option<T> {
     LAST.try_with(find).ok().flatten()
 }
 
+/// Returns the environment of this process. Variables are read at the first call, and again when the
+/// environment has changed.
+pub(super) fn environment() -> Result<Arc<Environment>> {
+    static LATEST: Mutex<Option<(ProcessEnv, Arc<Environment>)>> = Mutex::new(None);
+    let mut latest = lock(&LATEST);
+    let fresh = match latest.as_mut().filter(|(process, _)| process.is_current()) {
+        Some((_, known)) => {
+            if let Some(moved) = known.moved() {
+                *known = Arc::new(moved);
+            }
+            return Ok(Arc::clone(known));
+        }
+        None => (ProcessEnv::of_process(), Arc::new(Environment::of_process()?)),
+    };
+    Ok(Arc::clone(&latest.insert(fresh).1))
+}
+
 /// Returns the default parameters. Reads the config file at the first call, and again when the environment
 /// has changed.
 pub(super) fn defaults() -> Result<Arc<Resolved>> {

@@ -12,7 +12,7 @@ use crate::params::schema::KEYS;
 
 use super::boundary;
 use super::convert::{c_string, handle_output, owned, reference_mut, text};
-use super::defaults::defaults;
+use super::defaults::{defaults, environment};
 use super::error::dijitso_error;
 use super::status::dijitso_status;
 
@@ -54,17 +54,16 @@ impl dijitso_params {
         names.filter_map(texts).collect()
     }
 
-    /// Applies a change to a copy, which replaces this set if the change succeeds.
+    /// Applies a change, which changes nothing if it fails.
     fn change(&mut self, change: impl FnOnce(&mut Params) -> Result<()>) -> Result<()> {
-        let mut params = self.params.clone();
-        change(&mut params)?;
-        *self = Self::new(params);
+        change(&mut self.params)?;
+        (self.texts, self.json, self.resolved) = Default::default();
         Ok(())
     }
 
     /// Returns the parameters as plain structs, which are made at the first use after a change.
     fn resolved(&self) -> Result<Arc<Resolved>> {
-        self.resolved.get_or_init(|| self.params.resolve().map(Arc::new)).clone()
+        self.resolved.get_or_init(|| self.params.resolve_shared()).clone()
     }
 
     /// Returns the plain structs if they have been made.
@@ -113,7 +112,7 @@ pub unsafe extern "C" fn dijitso_params_new(
     unsafe {
         boundary::status(error_out, "dijitso_params_new", || {
             let params_out = handle_output(params_out, "params_out")?;
-            *params_out = owned(dijitso_params::new(Params::new()?));
+            *params_out = owned(dijitso_params::new(Params::of_environment(&environment()?)?));
             Ok(())
         })
     }

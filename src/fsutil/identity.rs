@@ -4,9 +4,12 @@
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, statx};
 use serde::{Deserialize, Serialize};
 
 /// Device and inode: the same for all names of a file, on one host.
@@ -67,6 +70,76 @@ impl FileStamp {
     /// Any I/O error.
     pub fn of(path: &Path) -> io::Result<Self> {
         fs::metadata(path).map(|metadata| Self::new(&metadata))
+    }
+}
+
+impl FileStamp {
+    /// Returns the stamp of the file of this name in an open directory, links followed.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn below(dir: impl AsFd, name: &str) -> io::Result<Self> {
+        Ok(Self::of_statx(&statx(dir, name, AtFlags::empty(), StatxFlags::BASIC_STATS)?))
+    }
+
+    fn of_statx(facts: &Statx) -> Self {
+        let time = |of: rustix::fs::StatxTimestamp| nanoseconds(of.tv_sec, of.tv_nsec.into());
+        Self {
+            size: facts.stx_size,
+            mtime: time(facts.stx_mtime),
+            ctime: time(facts.stx_ctime),
+            inode: facts.stx_ino,
+        }
+    }
+
+    /// Returns true if the file is old enough that its stamp identifies its contents: another change of it would
+    /// not come within the same tick of the file system's clock.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        /// Nanoseconds: longer than a tick of any file system's clock.
+        const TICK: i64 = 2_000_000_000;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(now.as_nanos()).unwrap_or(i64::MAX).saturating_sub(self.ctime) > TICK
+    }
+}
+
+/// The identity, state, owner and mode of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileState {
+    /// Which file it is.
+    pub id: FileId,
+    /// The state of its contents.
+    pub stamp: FileStamp,
+    pub(super) owner: u32,
+    pub(super) mode: u32,
+}
+
+impl FileState {
+    /// Takes the state from metadata.
+    #[must_use]
+    pub fn new(metadata: &Metadata) -> Self {
+        Self {
+            id: FileId::new(metadata),
+            stamp: FileStamp::new(metadata),
+            owner: metadata.uid(),
+            mode: metadata.mode(),
+        }
+    }
+
+    /// Returns the present state of a file, links not followed. A network disk asks its server.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    pub fn now(path: &Path) -> io::Result<Self> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::STATX_FORCE_SYNC;
+        let facts: Statx = statx(CWD, path, flags, StatxFlags::BASIC_STATS)?;
+        let device = rustix::fs::makedev(facts.stx_dev_major, facts.stx_dev_minor);
+        Ok(Self {
+            id: FileId { device, inode: facts.stx_ino },
+            stamp: FileStamp::of_statx(&facts),
+            owner: facts.stx_uid,
+            mode: facts.stx_mode.into(),
+        })
     }
 }
 

@@ -32,14 +32,14 @@ pub use disk::{free_bytes, free_bytes_in_memory, is_local, loader_token, seems_l
 use faults::{Op, allow};
 pub use folder::{EntryMetadata, Folder, Staged, create_dirs};
 pub use gzip::{gunzip, gunzip_parts, gzip};
-pub use identity::{FileId, FileStamp};
+pub use identity::{FileId, FileStamp, FileState};
 pub use output::{OutputFile, is_stdout, open_log};
 pub use plain::{
     LONGEST_LIBRARY, LONGEST_LIST, LONGEST_TEXT, kind_name, not_plain, open_plain, read_plain,
     read_plain_text, too_long,
 };
 pub use tree::Tree;
-pub use trust::{PathTrust, TrustWalk, path_trust, staging_trust, untrusted_reason};
+pub use trust::{PathTrust, TrustWalk, path_trust, staging_trust, untrusted_reason, untrusted_state};
 
 /// Begins the hidden names of unfinished files. The tag of the process follows, so that others can tell if it
 /// still runs.
@@ -143,25 +143,25 @@ pub fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
 /// As [`read_trusted`]; [`io::ErrorKind::FileTooLarge`].
 pub fn read_trusted_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, ReadError> {
     let mut data = Vec::new();
-    Ok(read_trusted_part(path, longest, &mut data)?.then_some(data))
+    Ok(read_trusted_part(path, longest, &mut data)?.map(|_| data))
 }
 
-/// Appends the contents of such a file to `data`. Returns false if there is none. After an error `data` is as
-/// it was.
+/// Appends the contents of such a file to `data`. Returns the state of the file before it was read; `None` if
+/// there is none. After an error `data` is as it was.
 ///
 /// # Errors
 /// As [`read_trusted`].
-pub fn read_trusted_onto(path: &Path, data: &mut Vec<u8>) -> Result<bool, ReadError> {
+pub fn read_trusted_onto(path: &Path, data: &mut Vec<u8>) -> Result<Option<FileState>, ReadError> {
     read_trusted_part(path, u64::MAX, data)
 }
 
-fn read_trusted_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
+fn read_trusted_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<Option<FileState>, ReadError> {
     const ATTEMPTS: usize = 3;
     let before = data.len();
     let mut attempt = 1;
     loop {
         match read_once(path, longest, data) {
-            Ok(there) => return Ok(there),
+            Ok(state) => return Ok(state),
             // The file was replaced on the server of a network disk while it was open. The name leads to the
             // new one.
             Err(ReadError::Failed(error))
@@ -178,8 +178,8 @@ fn read_trusted_part(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bo
     }
 }
 
-fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, ReadError> {
-    let Some((file, metadata)) = open_with_metadata(path)? else { return Ok(false) };
+fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<Option<FileState>, ReadError> {
+    let Some((file, metadata)) = open_with_metadata(path)? else { return Ok(None) };
     if metadata.len() > longest {
         return Err(too_long(metadata.len(), longest).into());
     }
@@ -195,7 +195,7 @@ fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<bool, Read
         }
     }
     data.truncate(end);
-    Ok(true)
+    Ok(Some(FileState::new(&metadata)))
 }
 
 /// Opens a file that only this user and root can have written; `None` if there is none.

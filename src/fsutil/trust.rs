@@ -10,24 +10,50 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::fsutil::FileId;
+use crate::fsutil::{FileId, FileState};
 
 /// Returns why another user may have written the file with this metadata; `None` if only this user and root
 /// can have.
 #[must_use]
 pub fn untrusted_reason(metadata: &fs::Metadata) -> Option<String> {
-    Credentials::current().untrusted_reason(metadata.uid(), metadata.mode())
+    untrusted_owner(metadata.uid(), metadata.mode())
+}
+
+/// Does the same for the state of a file.
+#[must_use]
+pub fn untrusted_state(state: &FileState) -> Option<String> {
+    untrusted_owner(state.owner, state.mode)
+}
+
+fn untrusted_owner(owner: u32, mode: u32) -> Option<String> {
+    Credentials::current().untrusted_reason(owner, mode)
 }
 
 /// The user of this process, and how the user namespace shows other users.
+///
+/// A namespace that does not map a user shows one and the same number in its place, the overflow user. So the
+/// map itself, whose file is slow to open, is read only if that number turns up.
 #[derive(Clone, Copy, Debug)]
 struct Credentials {
     own: u32,
-    /// Shown as the owner of files whose owner the user namespace does not map; `None` if it maps all users,
-    /// as outside of namespaces. On the host such an owner may be root or any other user.
-    overflow_uid: Option<u32>,
-    /// True if the namespace does not map this user either. Files of others then look like its own.
-    unmapped: bool,
+    namespace: &'static Namespace,
+}
+
+/// The user namespace of this process, which keeps it, except programs that change it before they start a
+/// thread.
+#[derive(Debug)]
+struct Namespace {
+    /// The number of the overflow user.
+    overflow: u32,
+    map: OnceLock<UidMap>,
+}
+
+/// The parsed `/proc/self/uid_map`, whose lines are: first user here, first user outside, count.
+#[derive(Debug)]
+struct UidMap {
+    ranges: Vec<(u64, u64, u64)>,
+    /// True if all users are mapped, as outside of namespaces.
+    all: bool,
 }
 
 /// Directories that belong to root on every host.
@@ -60,47 +86,74 @@ fn ranges(map: &str) -> Vec<(u64, u64, u64)> {
     map.lines().filter_map(range).collect()
 }
 
-/// Reads a small file below `/proc`, whose size is not known before.
-fn read(path: &str) -> Option<String> {
+/// Reads a small file below `/proc`, whose size is not known before. `most` is more than it has, if one call is
+/// enough.
+fn read(path: &str, most: usize) -> Option<String> {
     let mut file = fs::File::open(path).ok()?;
     let (mut text, mut part) = (Vec::new(), [0; 4096]);
     loop {
         match file.read(&mut part).ok()? {
-            0 => return String::from_utf8(text).ok(),
+            0 => break,
             length => text.extend_from_slice(&part[..length]),
         }
+        if text.len() < most {
+            break;
+        }
+    }
+    String::from_utf8(text).ok()
+}
+
+impl UidMap {
+    /// Parses the map. A system without the file has no namespaces. In a new namespace it is empty.
+    fn parse(text: Option<&str>) -> Self {
+        let ranges = ranges(text.unwrap_or_default());
+        let all = text.is_none() || ranges.contains(&IDENTITY_MAP);
+        Self { ranges, all }
+    }
+
+    fn maps(&self, user: u32) -> bool {
+        let holds = |(first, _, count): &(u64, u64, u64)| {
+            u64::from(user).checked_sub(*first).is_some_and(|offset| offset < *count)
+        };
+        self.all || self.ranges.iter().any(holds)
+    }
+}
+
+impl Namespace {
+    /// The overflow user of a system that does not say.
+    const OVERFLOW: u32 = 65534;
+
+    fn current() -> &'static Self {
+        static CURRENT: OnceLock<Namespace> = OnceLock::new();
+        CURRENT.get_or_init(|| {
+            let overflow = read("/proc/sys/kernel/overflowuid", 64).and_then(|text| text.trim().parse().ok());
+            Self { overflow: overflow.unwrap_or(Self::OVERFLOW), map: OnceLock::new() }
+        })
+    }
+
+    fn map(&self) -> &UidMap {
+        self.map.get_or_init(|| UidMap::parse(read("/proc/self/uid_map", 0).as_deref()))
     }
 }
 
 impl Credentials {
     fn current() -> Self {
-        // A process keeps its namespace, except programs that change it before they start a thread.
-        static NAMESPACE: OnceLock<(Option<String>, String)> = OnceLock::new();
-        let (map, overflow) = NAMESPACE.get_or_init(|| {
-            let map = read("/proc/self/uid_map");
-            // If all users are mapped, the overflow user does not matter.
-            let all = map.as_deref().is_none_or(|map| ranges(map).contains(&IDENTITY_MAP));
-            let overflow = (!all).then(|| read("/proc/sys/kernel/overflowuid")).flatten();
-            (map, overflow.unwrap_or_default())
-        });
-        Self::of(rustix::process::geteuid().as_raw(), map.as_deref(), overflow)
+        Self { own: rustix::process::geteuid().as_raw(), namespace: Namespace::current() }
     }
 
-    /// Reads the texts of `/proc/self/uid_map` (lines of: first user here, first user outside, count) and of
-    /// `/proc/sys/kernel/overflowuid`.
-    fn of(own: u32, map: Option<&str>, overflow: &str) -> Self {
-        let ranges = ranges(map.unwrap_or_default());
-        // A system without the file has no namespaces. In a new namespace it is empty.
-        let all = map.is_none() || ranges.contains(&IDENTITY_MAP);
-        let is_mapped = ranges.iter().any(|(first, _, count)| {
-            u64::from(own).checked_sub(*first).is_some_and(|offset| offset < *count)
-        });
-        let overflow_uid = (!all).then(|| overflow.trim().parse().unwrap_or(65534));
-        Self { own, overflow_uid, unmapped: !all && !is_mapped }
+    /// Returns true if this number stands for users that the namespace does not map. On the host such an owner
+    /// may be root or any other user.
+    fn is_overflow(self, user: u32) -> bool {
+        user == self.namespace.overflow && !self.namespace.map().all
+    }
+
+    /// Returns true if the namespace does not map this user either. Files of others then look like its own.
+    fn is_unmapped(self) -> bool {
+        self.own == self.namespace.overflow && !self.namespace.map().maps(self.own)
     }
 
     fn untrusted_reason(self, owner: u32, mode: u32) -> Option<String> {
-        if self.unmapped {
+        if self.is_unmapped() {
             let text = "its owner is unknown in a user namespace that does not map this user \
                  (/proc/self/uid_map): map it \
                         (unshare --map-current-user)";
@@ -115,7 +168,7 @@ impl Credentials {
 
     /// Describes a user.
     fn name(self, user: u32) -> String {
-        if self.overflow_uid == Some(user) {
+        if self.is_overflow(user) {
             return format!(
                 "user {user} (in this user namespace: any user whom /proc/self/uid_map does not name, also \
                  root of the \
@@ -129,20 +182,19 @@ impl Credentials {
     fn trusts(self, dir: &Path, owner: u32) -> bool {
         // An unmapped owner is trusted only for directories that always belong to root: others may be of any
         // user.
-        let roots =
-            || self.overflow_uid == Some(owner) && ROOT_DIRS.iter().any(|root| dir == Path::new(root));
-        !self.unmapped && (owner == self.own || owner == 0 || roots())
+        let roots = || self.is_overflow(owner) && ROOT_DIRS.iter().any(|root| dir == Path::new(root));
+        !self.is_unmapped() && (owner == self.own || owner == 0 || roots())
     }
 
     /// Tells if a link belongs to this user or root. `holder` is owner and mode of the directory that it is
     /// in.
     fn trusts_link(self, dir: &Path, holder: (u32, u32), owner: u32) -> bool {
         if owner == self.own || owner == 0 {
-            return !self.unmapped;
+            return !self.is_unmapped();
         }
         // Only the owner of such a directory can have made it, and links are never changed.
         let (of_dir, mode) = holder;
-        self.overflow_uid == Some(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
+        self.is_overflow(owner) && mode & 0o022 == 0 && self.trusts(dir, of_dir)
     }
 
     /// Returns how far a directory of this owner and mode lowers the trust in what is in it; `None`: not at
@@ -329,7 +381,16 @@ mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 
-    const FIVE: Credentials = Credentials { own: 5, overflow_uid: None, unmapped: false };
+    /// The credentials of user 5 outside of namespaces.
+    fn five() -> Credentials {
+        of(5, None, Namespace::OVERFLOW)
+    }
+
+    /// The credentials of a user in a namespace with this map.
+    fn of(own: u32, map: Option<&str>, overflow: u32) -> Credentials {
+        let map = OnceLock::from(UidMap::parse(map));
+        Credentials { own, namespace: Box::leak(Box::new(Namespace { overflow, map })) }
+    }
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -351,17 +412,17 @@ mod tests {
 
     #[test]
     fn what_others_own_or_can_write_is_not_trusted() {
-        assert_eq!(FIVE.untrusted_reason(5, 0o700), None);
-        assert_eq!(FIVE.untrusted_reason(0, 0o755), None);
+        assert_eq!(five().untrusted_reason(5, 0o700), None);
+        assert_eq!(five().untrusted_reason(0, 0o755), None);
         for (owner, mode) in [(6, 0o700), (5, 0o720), (5, 0o702), (0, 0o777)] {
-            assert!(FIVE.untrusted_reason(owner, mode).is_some(), "{owner} {mode:o}");
+            assert!(five().untrusted_reason(owner, mode).is_some(), "{owner} {mode:o}");
         }
     }
 
     #[test]
     fn directories_above_lower_the_trust_if_others_can_rename_in_them() {
         let at = Path::new("/x");
-        let is = |owner, mode| match FIVE.below(at, owner, mode) {
+        let is = |owner, mode| match five().below(at, owner, mode) {
             None => "trusted",
             Some(PathTrust::Renamable(_)) => "renamable",
             Some(_) => "untrusted",
@@ -473,13 +534,11 @@ mod tests {
     /// for root's.
     #[test]
     fn the_overflow_user_is_root_in_directories_that_belong_to_root() {
-        assert_eq!(
-            Credentials::of(5, Some("         0          0 4294967295\n"), "65534\n").overflow_uid,
-            None
-        );
-        assert_eq!(Credentials::of(5, None, "").overflow_uid, None);
-        let who = Credentials::of(5, Some("         5          5          1\n"), "65534\n");
-        assert_eq!((who.overflow_uid, who.unmapped), (Some(65534), false));
+        assert!(!of(5, Some("         0          0 4294967295\n"), 65534).is_overflow(65534));
+        assert!(!five().is_overflow(65534));
+        let who = of(5, Some("         5          5          1\n"), 65534);
+        assert!(who.is_overflow(65534) && !who.is_overflow(5) && !who.is_unmapped());
+        assert!(of(5, Some("5 5 1"), 99).is_overflow(99), "the system may have another number");
         let is_trusted = |dir: &str, mode| who.below(Path::new(dir), 65534, mode).is_none();
         assert!(is_trusted("/", 0o755) && is_trusted("/home", 0o755) && is_trusted("/tmp", 0o1777));
         assert!(
@@ -491,7 +550,7 @@ mod tests {
             "{alice:?}"
         );
         assert!(
-            FIVE.below(Path::new("/home"), 65534, 0o755).is_some(),
+            five().below(Path::new("/home"), 65534, 0o755).is_some(),
             "user 65534 is a user like any other"
         );
         // A link in a directory in which only root can make links.
@@ -499,15 +558,12 @@ mod tests {
         assert!(link("/", 0o755) && !link("/tmp", 0o1777) && !link("/home/alice", 0o755));
         assert!(who.untrusted_reason(65534, 0o755).unwrap().contains("user namespace"));
         // `unshare --user`: this user shows as the same user as all others.
-        assert!(
-            !Credentials::of(65534, Some("0 0 4294967295"), "65534").unmapped,
-            "user 65534 outside of namespaces"
-        );
+        assert!(!of(65534, Some("0 0 4294967295"), 65534).is_unmapped(), "user 65534 outside of namespaces");
         for map in ["", "7 1000 1"] {
-            let unmapped = Credentials::of(65534, Some(map), "65534");
+            let unmapped = of(65534, Some(map), 65534);
             assert!(unmapped.untrusted_reason(65534, 0o700).unwrap().contains("does not map"));
             assert!(unmapped.below(Path::new("/home"), 65534, 0o755).is_some());
         }
-        assert!(!Credentials::of(65534, Some("0 100000 65536"), "65534").unmapped);
+        assert!(!of(65534, Some("0 100000 65536"), 65534).is_unmapped());
     }
 }

@@ -6,12 +6,17 @@
 
 #![forbid(unsafe_code)]
 
+use std::sync::LazyLock;
+
 use crate::codec::{Reader, Writer};
 use crate::process::join;
 
 /// Keys with their values as lists of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compared(pub(super) Vec<(String, Vec<String>)>);
+
+/// The same, made when a message needs it.
+pub type LazyCompared = LazyLock<Compared, Box<dyn FnOnce() -> Compared + Send>>;
 
 /// Longest value that a message shows shown, in characters.
 const MAX_SHOWN: usize = 80;
@@ -104,8 +109,8 @@ mod tests {
 
     fn compared(settings: &[(&str, &str)]) -> Compared {
         let compared = Params::for_test(settings).resolve().unwrap().compared;
-        assert_eq!(Compared::decode(&compared.encode()), *compared);
-        (*compared).clone()
+        assert_eq!(Compared::decode(&compared.encode()), **compared);
+        (**compared).clone()
     }
 
     fn difference(here: &[(&str, &str)], there: &[(&str, &str)]) -> String {

@@ -10,9 +10,11 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Kind, Result};
 use crate::human::size;
+use crate::sync::lock;
 
 use super::environment::Environment;
 
@@ -36,10 +38,10 @@ pub(super) struct Config {
 ///
 /// An unsafe file in the working directory is skipped with a warning, because any user may have put it there
 /// (`/tmp`). Any other unsafe file is an error.
-pub(super) fn discover(environment: &Environment) -> Result<Option<Config>> {
+pub(super) fn discover(environment: &Environment) -> Result<Option<Arc<Config>>> {
     let here = environment.cwd.join(BASENAME);
     match read_safe(&here, environment.uid) {
-        Ok(Some(text)) => return parse(here, &text).map(Some),
+        Ok(Some(text)) => return parse_again(here, text).map(Some),
         Ok(None) => {}
         // If this user's own file cannot be read, that is a mistake to report; a file of another user gets a
         // warning.
@@ -49,10 +51,24 @@ pub(super) fn discover(environment: &Environment) -> Result<Option<Config>> {
     for path in later_candidates(environment) {
         let text = read_safe(&path, environment.uid).map_err(|reason| unusable(&path, &reason))?;
         if let Some(text) = text {
-            return parse(path, &text).map(Some);
+            return parse_again(path, text).map(Some);
         }
     }
     Ok(None)
+}
+
+/// Parses a file, or returns the result of the last time if it has the same text.
+fn parse_again(path: PathBuf, text: String) -> Result<Arc<Config>> {
+    static LAST: Mutex<Option<(String, Arc<Config>)>> = Mutex::new(None);
+    if let Some((before, config)) = &*lock(&LAST)
+        && *before == text
+        && config.path == path
+    {
+        return Ok(Arc::clone(config));
+    }
+    let config = Arc::new(parse(path, &text)?);
+    *lock(&LAST) = Some((text, Arc::clone(&config)));
+    Ok(config)
 }
 
 fn unusable(path: &Path, reason: &str) -> Error {

@@ -106,6 +106,13 @@ impl Environment {
         })
     }
 
+    /// Returns the same variables with the present user and working directory; `None` if these are the same, too.
+    #[must_use]
+    pub fn moved(&self) -> Option<Self> {
+        let (cwd, uid) = (std::env::current_dir().unwrap_or_default(), rustix::process::geteuid().as_raw());
+        (cwd != self.cwd || uid != self.uid).then(|| Self { cwd, uid, ..self.clone() })
+    }
+
     /// Returns the names of all variables that are read.
     pub fn names() -> impl Iterator<Item = &'static str> {
         KEYS.iter().filter_map(|key| key.environment).chain(VARIABLES)

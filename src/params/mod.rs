@@ -11,10 +11,12 @@ pub mod schema;
 pub mod value;
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Map, Value as Json};
 
 use crate::error::{Error, Kind, Result};
+use crate::sync::lock;
 
 pub use environment::Environment;
 use schema::{KEYS, SECTIONS};
@@ -44,14 +46,38 @@ impl std::fmt::Display for ValueOrigin {
     }
 }
 
-/// Values of all parameters.
+/// A value and its source.
+type ValueAndOrigin = (Value, ValueOrigin);
+
+/// Values of all parameters. Copies share what they have in common.
 #[derive(Clone, Debug)]
 pub struct Params {
-    values: Vec<(Value, ValueOrigin)>,
-    generator: (Json, ValueOrigin),
-    home: Option<String>,
-    cwd: PathBuf,
+    /// In the order of the keys.
+    values: Arc<Vec<Arc<ValueAndOrigin>>>,
+    generator: Arc<(Json, ValueOrigin)>,
+    home: Option<Arc<str>>,
+    cwd: Arc<Path>,
 }
+
+/// The parameters that were made last from an environment and a config file.
+struct LastMade {
+    environment: Arc<Environment>,
+    config: Option<Arc<config::Config>>,
+    params: Params,
+}
+
+/// The results of the last merges, by parameters and text: programs merge the same text for each call.
+struct LastMerged {
+    before: Params,
+    text: String,
+    after: Params,
+}
+
+/// The number of merges that are remembered.
+const MERGES: usize = 4;
+
+/// The longest text that is remembered.
+const LONGEST_MERGED: usize = 64 << 10;
 
 impl Params {
     /// Returns the defaults, changed by the config file and the environment of this process.
@@ -59,31 +85,55 @@ impl Params {
     /// # Errors
     /// [`Kind::Params`] if a config file or variable cannot be used.
     pub fn new() -> Result<Self> {
-        Self::in_environment(&Environment::of_process()?)
+        Self::of_environment(&Arc::new(Environment::of_process()?))
     }
 
-    /// Does the same for a given environment.
+    /// Does the same for a given environment. If environment and config file are those of the last call, the result
+    /// is, too.
+    ///
+    /// # Errors
+    /// [`Kind::Params`] if a config file or variable cannot be used.
+    pub fn of_environment(environment: &Arc<Environment>) -> Result<Self> {
+        static LAST: Mutex<Option<LastMade>> = Mutex::new(None);
+        let config = config::discover(environment)?;
+        if let Some(last) = &*lock(&LAST)
+            && (Arc::ptr_eq(&last.environment, environment) || last.environment == *environment)
+            && last.config == config
+        {
+            return Ok(last.params.clone());
+        }
+        let params = Self::with_config(environment, config.as_deref())?;
+        let environment = Arc::clone(environment);
+        *lock(&LAST) = Some(LastMade { environment, config, params: params.clone() });
+        Ok(params)
+    }
+
+    /// Does the same without a look at earlier results.
     ///
     /// # Errors
     /// [`Kind::Params`] if a config file or variable cannot be used.
     pub fn in_environment(environment: &Environment) -> Result<Self> {
-        let mut params = Self {
-            values: Vec::with_capacity(KEYS.len()),
-            generator: (Json::Object(Map::new()), ValueOrigin::Default),
-            home: environment.home().map(str::to_owned),
-            cwd: environment.cwd.clone(),
-        };
-        for key in KEYS.iter() {
+        Self::with_config(environment, config::discover(environment)?.as_deref())
+    }
+
+    fn with_config(environment: &Environment, config: Option<&config::Config>) -> Result<Self> {
+        let default = |key: &schema::Key| {
             let value = key.kind.parse(key.default, None).expect("a test parses every default");
-            params.values.push((value, ValueOrigin::Default));
-        }
+            Arc::new((value, ValueOrigin::Default))
+        };
+        let mut params = Self {
+            values: Arc::new(KEYS.iter().map(default).collect()),
+            generator: Arc::new((Json::Object(Map::new()), ValueOrigin::Default)),
+            home: environment.home().map(Arc::from),
+            cwd: Arc::from(environment.cwd.as_path()),
+        };
         if let Some(dir) = environment.default_cache_dir() {
             params.assign("cache.cache_dir", &dir, &ValueOrigin::Default)?;
         }
         if let Some(dir) = environment.default_slots_dir() {
             params.assign("build.slots_dir", &dir, &ValueOrigin::Default)?;
         }
-        if let Some(config) = config::discover(environment)? {
+        if let Some(config) = config {
             params.assign_config(config)?;
         }
         for key in KEYS.iter() {
@@ -96,22 +146,33 @@ impl Params {
         Ok(params)
     }
 
+    /// Returns true if these parameters resolve to the same as others.
+    fn is_same(&self, other: &Self) -> bool {
+        fn same<T: PartialEq>(a: &Arc<T>, b: &Arc<T>) -> bool {
+            Arc::ptr_eq(a, b) || a == b
+        }
+        let values = || self.values.iter().zip(&*other.values).all(|(a, b)| same(a, b));
+        self.cwd == other.cwd
+            && same(&self.generator, &other.generator)
+            && (Arc::ptr_eq(&self.values, &other.values) || values())
+    }
+
     /// Sets the values in the text of a config file; `path` is its source. Changes nothing on an error.
     ///
     /// # Errors
     /// [`Kind::Params`] for text that is not an INI file, an unknown key or a wrong type.
     pub fn apply_config(&mut self, path: &Path, text: &str) -> Result<()> {
         let mut changed = self.clone();
-        changed.assign_config(config::parse(path.to_owned(), text)?)?;
+        changed.assign_config(&config::parse(path.to_owned(), text)?)?;
         *self = changed;
         Ok(())
     }
 
-    fn assign_config(&mut self, config: config::Config) -> Result<()> {
-        let origin = ValueOrigin::Config(config.path);
-        for (section, name, text) in config.settings {
+    fn assign_config(&mut self, config: &config::Config) -> Result<()> {
+        let origin = ValueOrigin::Config(config.path.clone());
+        for (section, name, text) in &config.settings {
             let name = format!("{}.{name}", section.to_ascii_lowercase());
-            self.assign(&name, &text, &origin).map_err(|error| error.context(&origin.to_string()))?;
+            self.assign(&name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
         }
         Ok(())
     }
@@ -129,21 +190,22 @@ impl Params {
     fn assign(&mut self, name: &str, text: &str, origin: &ValueOrigin) -> Result<()> {
         if name == "generator" {
             let json = serde_json::from_str(text).map_err(|error| invalid(name, &error.to_string()))?;
-            self.generator = (json, origin.clone());
+            self.generator = Arc::new((json, origin.clone()));
             return Ok(());
         }
         if let Some(member) = name.strip_prefix("generator.") {
             let json = serde_json::from_str(text).unwrap_or_else(|_| Json::from(text));
-            let Json::Object(members) = &mut self.generator.0 else {
+            if !self.generator.0.is_object() {
                 return Err(invalid(name, "the generator parameters are not a JSON object"));
-            };
-            members.insert(member.to_owned(), json);
-            self.generator.1 = origin.clone();
+            }
+            let generator = Arc::make_mut(&mut self.generator);
+            generator.0[member] = json;
+            generator.1 = origin.clone();
             return Ok(());
         }
         let at = schema::find(name).ok_or_else(|| unknown(name))?;
         let value = KEYS[at].kind.parse(text, self.home.as_deref()).map_err(|why| invalid(name, &why))?;
-        self.values[at] = (value, origin.clone());
+        self.put(at, value, origin.clone());
         Ok(())
     }
 
@@ -153,16 +215,40 @@ impl Params {
     /// # Errors
     /// [`Kind::Params`] for text that is not such an object, an unknown key or a wrong type.
     pub fn merge_json(&mut self, text: &str) -> Result<()> {
+        static LAST: Mutex<Vec<LastMerged>> = Mutex::new(Vec::new());
+        let is_known = |last: &&LastMerged| {
+            last.text == text
+                && Arc::ptr_eq(&last.before.values, &self.values)
+                && Arc::ptr_eq(&last.before.generator, &self.generator)
+                && last.before.home == self.home
+        };
+        let known = lock(&LAST).iter().find(is_known).map(|last| last.after.clone());
+        if let Some(after) = known {
+            (self.values, self.generator) = (after.values, after.generator);
+            return Ok(());
+        }
+        let before = self.clone();
+        self.merge(text)?;
+        if text.len() <= LONGEST_MERGED {
+            let mut last = lock(&LAST);
+            if last.len() == MERGES {
+                last.remove(0);
+            }
+            last.push(LastMerged { before, text: text.to_owned(), after: self.clone() });
+        }
+        Ok(())
+    }
+
+    fn merge(&mut self, text: &str) -> Result<()> {
         let json: Json = serde_json::from_str(text)
             .map_err(|error| Error::new(Kind::Params, format!("the parameters are not JSON: {error}")))?;
         let Json::Object(sections) = json else {
             return Err(Error::new(Kind::Params, "the parameters are not a JSON object of sections"));
         };
-        let mut merged = self.clone();
+        let (mut values, mut generator) = (Vec::new(), None);
         for (section, settings) in sections {
             if section == "generator" {
-                merge(&mut merged.generator.0, settings);
-                merged.generator.1 = ValueOrigin::Caller;
+                generator = Some(settings);
                 continue;
             }
             if !SECTIONS.contains(&section.as_str()) {
@@ -174,12 +260,21 @@ impl Params {
             for (key, json) in settings {
                 let name = format!("{section}.{key}");
                 let at = schema::find(&name).ok_or_else(|| unknown(&name))?;
-                let value = KEYS[at].kind.parse_json(&json, merged.home.as_deref());
-                merged.values[at] = (value.map_err(|why| invalid(&name, &why))?, ValueOrigin::Caller);
+                let value = KEYS[at].kind.parse_json(&json, self.home.as_deref());
+                values.push((at, value.map_err(|why| invalid(&name, &why))?));
             }
         }
-        *self = merged;
+        values.into_iter().for_each(|(at, value)| self.put(at, value, ValueOrigin::Caller));
+        if let Some(settings) = generator {
+            let generator = Arc::make_mut(&mut self.generator);
+            merge(&mut generator.0, settings);
+            generator.1 = ValueOrigin::Caller;
+        }
         Ok(())
+    }
+
+    fn put(&mut self, at: usize, value: Value, origin: ValueOrigin) {
+        Arc::make_mut(&mut self.values)[at] = Arc::new((value, origin));
     }
 
     /// Returns the value of a key, as text that [`Params::set`] takes; `None` if there is no such key.
@@ -206,10 +301,10 @@ impl Params {
     #[must_use]
     pub fn to_json(&self) -> Json {
         let mut sections: Map<String, Json> = Map::new();
-        for (key, (value, _)) in KEYS.iter().zip(&self.values) {
+        for (key, setting) in KEYS.iter().zip(&*self.values) {
             let (section, name) = key.name.split_once('.').expect("a test checks that keys have a section");
             let section = sections.entry(section).or_insert_with(|| Json::Object(Map::new()));
-            section[name] = value.to_json();
+            section[name] = setting.0.to_json();
         }
         sections.insert("generator".to_owned(), self.generator.0.clone());
         Json::Object(sections)

@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use crate::codec::{Digest32, Writer, digest};
@@ -11,8 +12,9 @@ use crate::error::{Error, Kind, Result};
 use crate::language::Language;
 use crate::process::affinity::Cores;
 use crate::process::{Capture, environment};
+use crate::sync::lock;
 
-use super::compared::Compared;
+use super::compared::{Compared, LazyCompared};
 use super::resolved::{
     BuildOn, BuildParams, CacheParams, CheckSource, Precompile, Resolved, SourceStorage, StageDir,
     header_name,
@@ -20,6 +22,20 @@ use super::resolved::{
 use super::schema::{KEYS, Key, Scope};
 use super::value::Value;
 use super::{Params, ValueOrigin};
+
+/// Options before the name of a file. Files that do not exist here may be found in the include directories.
+const FILE_OPTIONS: [&str; 3] = ["-include", "-imacros", "-include-pch"];
+
+/// The number of results that are remembered: programs have parameters for each kind of module.
+const MOST_RESOLVED: usize = 8;
+
+/// Parameters and what they were resolved to.
+struct LastResolved {
+    params: Params,
+    /// The variable TMPDIR.
+    temp_dir: Option<OsString>,
+    resolved: Arc<Resolved>,
+}
 
 impl Params {
     /// Returns these parameters as plain structs.
@@ -45,13 +61,42 @@ impl Params {
             },
             timeout: self.limit("parallel.timeout"),
             text: None,
-            compared: Arc::new(self.compared(&build, &generator)),
+            compared: Arc::new(self.compared_when_needed()),
             shared_digest,
             request_digest: digest(&memory.finish()),
             cache: Arc::new(cache),
             generator,
             build,
         })
+    }
+
+    /// Does the same. Returns an earlier result if the parameters are the same.
+    ///
+    /// # Errors
+    /// As [`Params::resolve`].
+    pub fn resolve_shared(&self) -> Result<Arc<Resolved>> {
+        static LAST: Mutex<Vec<LastResolved>> = Mutex::new(Vec::new());
+        let temp_dir = environment::variable("TMPDIR");
+        let is_known = |last: &&LastResolved| last.temp_dir == temp_dir && last.params.is_same(self);
+        if let Some(last) = lock(&LAST).iter().rev().find(is_known) {
+            return Ok(Arc::clone(&last.resolved));
+        }
+        let resolved = Arc::new(self.resolve()?);
+        // What files there are may change.
+        if !resolved.build.flags.iter().any(|flag| FILE_OPTIONS.contains(&flag.as_str())) {
+            let mut last = lock(&LAST);
+            if last.len() == MOST_RESOLVED {
+                last.remove(0);
+            }
+            let (params, resolved) = (self.clone(), Arc::clone(&resolved));
+            last.push(LastResolved { params, temp_dir, resolved });
+        }
+        Ok(resolved)
+    }
+
+    fn compared_when_needed(&self) -> LazyCompared {
+        let params = self.clone();
+        LazyLock::new(Box::new(move || params.compared().unwrap_or_default()))
     }
 
     fn resolve_cache(&self, language: &'static Language) -> Result<CacheParams> {
@@ -197,11 +242,11 @@ impl Params {
     pub(super) fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
         const JOINED: [&str; 2] = ["-I", "-L"];
         const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
-        // Files that do not exist here may be found in the include directories.
-        const FILE: [&str; 3] = ["-include", "-imacros", "-include-pch"];
         for at in 0..flags.len() {
             let before = if at > 0 { flags[at - 1].as_str() } else { "" };
-            if DIRECTORY.contains(&before) || (FILE.contains(&before) && self.cwd.join(&flags[at]).exists()) {
+            if DIRECTORY.contains(&before)
+                || (FILE_OPTIONS.contains(&before) && self.cwd.join(&flags[at]).exists())
+            {
                 flags[at] = self.absolute(&flags[at]);
             } else if let Some(option) = JOINED.iter().find(|option| flags[at].starts_with(**option)) {
                 let dir = flags[at][option.len()..].to_owned();
@@ -219,7 +264,10 @@ impl Params {
     }
 
     /// Returns the values that must be equal on all ranks and are in use, with absolute paths.
-    fn compared(&self, build: &BuildParams, generator: &str) -> Compared {
+    fn compared(&self) -> Result<Compared> {
+        let language =
+            Language::named(self.text("build.language")).expect("the schema allows these names alone");
+        let build = &self.resolve_build(language)?;
         let keys = &build.language.keys;
         let other_mode = if build.debug { keys.release_flags } else { keys.debug_flags };
         let in_use = |key: &&(&Key, &Value)| {
@@ -236,19 +284,20 @@ impl Params {
             (_, Value::List(words)) => words.clone(),
             (_, value) => vec![value.to_text()],
         };
-        let pairs = KEYS.iter().zip(self.values.iter().map(|(value, _)| value));
+        let pairs = KEYS.iter().zip(self.values.iter().map(|setting| &setting.0));
         let values = pairs.filter(|pair| in_use(&pair)).map(|pair| (pair.0.name.to_owned(), words(pair)));
-        Compared(values.chain([("generator".to_owned(), vec![generator.to_owned()])]).collect())
+        let generator = ("generator".to_owned(), vec![self.generator.0.to_string()]);
+        Ok(Compared(values.chain([generator]).collect()))
     }
 
     /// Returns the digest of the values that ranks share, without those that are not in use (the C flags of a
     /// C++ build).
     fn shared_digest(&self, build: &BuildParams, generator: &str) -> Digest32 {
         let mut writer = Writer::new(b"dijitso parameters 1");
-        for (key, (value, _)) in KEYS.iter().zip(&self.values) {
+        for (key, setting) in KEYS.iter().zip(&*self.values) {
             if key.scope == Scope::Shared {
                 writer.bytes(key.name.as_bytes());
-                writer.bytes(value.to_text().as_bytes());
+                writer.bytes(setting.0.to_text().as_bytes());
             }
         }
         build.write(&mut writer);

@@ -11,7 +11,7 @@ use crate::language::Language;
 use crate::process::Capture;
 use crate::process::affinity::Cores;
 
-use super::compared::Compared;
+use super::compared::LazyCompared;
 use super::schema::KEYS;
 
 /// Storage of sources after a build.
@@ -208,7 +208,7 @@ pub struct Resolved {
     /// Digest of the text that the call gives in place of a callback.
     pub text: Option<Digest32>,
     /// Parameters that must be equal on all ranks, for messages.
-    pub compared: Arc<Compared>,
+    pub compared: Arc<LazyCompared>,
     /// Digest of the parameters that must be equal on all ranks.
     pub shared_digest: Digest32,
     /// Digest of that and the cache directory: calls with an equal one can be given the same library.

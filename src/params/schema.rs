@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashMap;
 use std::sync::LazyLock;
+
+use foldhash::fast::FixedState;
 
 use crate::language::{self, Keys, LANGUAGES, Language};
 
@@ -247,7 +250,9 @@ pub const SECTIONS: [&str; 4] = ["cache", "build", "parallel", "generator"];
 /// Returns the index of a key in [`KEYS`].
 #[must_use]
 pub fn find(name: &str) -> Option<usize> {
-    KEYS.iter().position(|key| key.name == name)
+    static PLACES: LazyLock<HashMap<&str, usize, FixedState>> =
+        LazyLock::new(|| KEYS.iter().enumerate().map(|(at, key)| (key.name, at)).collect());
+    PLACES.get(name).copied()
 }
 
 /// Characters of an unknown name that are compared.

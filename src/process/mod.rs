@@ -162,14 +162,26 @@ pub fn join(words: &[String]) -> String {
 /// `path` is the value of `PATH`. Relative names are taken from `cwd`.
 #[must_use]
 pub fn find_program(word: &str, path: Option<&std::ffi::OsStr>, cwd: &std::path::Path) -> Option<PathBuf> {
+    let directories = path.map(directories).unwrap_or_default();
+    find_program_in(word, &directories, cwd).map(|(program, _)| program)
+}
+
+/// Does the same as [`find_program`] with the directories of `PATH`. Returns the metadata of the program, too.
+#[must_use]
+pub fn find_program_in(
+    word: &str,
+    directories: &[PathBuf],
+    cwd: &std::path::Path,
+) -> Option<(PathBuf, std::fs::Metadata)> {
     let executable = |candidate: PathBuf| {
-        let file = candidate.is_file();
-        (file && rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK).is_ok()).then_some(candidate)
+        let facts = std::fs::metadata(&candidate).ok().filter(std::fs::Metadata::is_file)?;
+        let runs = rustix::fs::access(&candidate, rustix::fs::Access::EXEC_OK).is_ok();
+        runs.then_some((candidate, facts))
     };
     if word.contains('/') {
         return executable(cwd.join(word));
     }
-    directories(path?).into_iter().find_map(|directory| executable(cwd.join(directory).join(word)))
+    directories.iter().find_map(|directory| executable(cwd.join(directory).join(word)))
 }
 
 /// Returns the directories of a list such as `PATH`, each once: login scripts often repeat them.

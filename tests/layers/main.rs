@@ -28,7 +28,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("cpp_functions", &[]),
     ("codec", &[]),
-    ("params", &["error", "human", "language", "process", "codec"]),
+    ("params", &["error", "human", "language", "process", "codec", "sync"]),
     ("signature", &["error", "params", "codec"]),
     (
         "cache",

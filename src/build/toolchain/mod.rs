@@ -6,10 +6,9 @@ pub mod cpu;
 pub mod native;
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::codec::{Writer, digest, hex};
 use crate::inputs::MEMO_TTL;
 use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
-use crate::process::{Command, Exit, Runner, environment, find_program};
+use crate::process::{Command, Exit, Runner, directories, environment, find_program_in};
 use crate::signature::Toolchain;
 use crate::sync::try_lock;
 
@@ -166,14 +165,13 @@ const MASQUERADERS: [&str; 4] = ["ccache", "distcc", "icecc", "sccache"];
 /// Returns the file that a word names, and if that is a masquerader, the compiler that it will run.
 fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
     let mut found = Vec::new();
-    let mut rest: Vec<PathBuf> = path.map(|path| std::env::split_paths(path).collect()).unwrap_or_default();
+    let mut rest = path.map(directories).unwrap_or_default();
     loop {
-        let joined = std::env::join_paths(&rest).unwrap_or_default();
-        let Some(program) = find_program(word, Some(&joined), Path::new("/")) else { return found };
-        let Ok((real, facts)) = real(&program) else { return found };
-        let name = real.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        let masks = MASQUERADERS.contains(&name) && program.file_name() != real.file_name();
-        found.push((real, facts));
+        let Some((program, facts)) = find_program_in(word, &rest, Path::new("/")) else { return found };
+        let Some(target) = target(&program) else { return found };
+        let name = target.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let masks = MASQUERADERS.contains(&name) && program.file_name() != target.file_name();
+        found.push((target, facts));
         if !masks || word.contains('/') {
             return found;
         }
@@ -182,15 +180,24 @@ fn programs(word: &str, path: Option<&OsStr>) -> Vec<(PathBuf, Metadata)> {
     }
 }
 
-/// Returns the path without links, and the metadata, of a file. Reads the name of the open file in `/proc`,
-/// which takes a third of the system calls of resolving the path, and resolves the path if there is no such
-/// name.
-fn real(program: &Path) -> io::Result<(PathBuf, Metadata)> {
-    let file = File::options().read(true).custom_flags(libc::O_PATH).open(program)?;
-    let facts = file.metadata()?;
-    let named = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok();
-    let real = named.filter(|name| name.is_absolute() && facts.nlink() > 0);
-    Ok((real.map_or_else(|| program.canonicalize(), Ok)?, facts))
+/// Follows the links that a program's name leads to, as /usr/bin/cc, /etc/alternatives/cc, /usr/bin/gcc-12.
+/// Links on the way to its directory are not resolved: size and time tell the file from others.
+fn target(program: &Path) -> Option<PathBuf> {
+    /// The limit of Linux.
+    const MAX_LINKS: usize = 40;
+    let mut path = program.to_owned();
+    for _ in 0..MAX_LINKS {
+        match std::fs::read_link(&path) {
+            Ok(link) => {
+                path.pop();
+                path.push(link);
+            }
+            // No link.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Some(path),
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 /// Makes the command of one question to a compiler.

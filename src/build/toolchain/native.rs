@@ -33,13 +33,17 @@ pub fn flags(params: &BuildParams) -> Option<Vec<String>> {
 /// Does the same for a compiler and its flags.
 #[must_use]
 pub fn flags_of(compiler: &[String], flags: &[String]) -> Option<Vec<String>> {
-    names_this_machine(&[compiler, flags].concat()).then(|| machine_flags(flags))
+    names_machine(compiler.iter().chain(flags)).then(|| machine_flags(flags))
 }
 
 /// Returns true if a command line builds for the machine that it runs on.
 #[must_use]
 pub fn names_this_machine(words: &[String]) -> bool {
-    let by_flag = words.iter().zip(words.iter().skip(1).map(Some).chain([None]));
+    names_machine(words.iter())
+}
+
+fn names_machine<'a>(words: impl Iterator<Item = &'a String> + Clone) -> bool {
+    let by_flag = words.clone().zip(words.clone().skip(1).map(Some).chain([None]));
     by_flag.into_iter().any(|(word, next)| {
         let next = next.map_or("", String::as_str);
         is_native(word) || (word == "-tp" && matches!(next, "host" | "native"))
@@ -51,18 +55,21 @@ pub fn names_this_machine(words: &[String]) -> bool {
 fn is_native(word: &str) -> bool {
     const ENDS: [&str; 5] = ["arch=native", "cpu=native", "tune=native", "tp=native", "tp=host"];
     const WORDS: [&str; 4] = ["-xhost", "-fast", "-qarch=auto", "-qtune=auto"];
+    let ends_with = |end: &&str| {
+        let at = word.len().checked_sub(end.len());
+        at.and_then(|at| word.get(at..)).is_some_and(|rest| rest.eq_ignore_ascii_case(end))
+    };
     let option = word.starts_with('-') && !word.starts_with("-D");
-    let word = word.to_ascii_lowercase();
-    option && (ENDS.iter().any(|end| word.ends_with(end)) || WORDS.contains(&word.as_str()))
+    option && (ENDS.iter().any(ends_with) || WORDS.iter().any(|known| word.eq_ignore_ascii_case(known)))
 }
 
 /// Returns true for NVIDIA's compilers without an option for another machine.
-fn builds_for_this_machine_by_default(words: &[String]) -> bool {
+fn builds_for_this_machine_by_default<'a>(words: impl Iterator<Item = &'a String> + Clone) -> bool {
     const NAMES: [&str; 4] = ["nvc", "nvc++", "pgcc", "pgc++"];
     let name = |word: &String| {
         Path::new(word).file_name().and_then(OsStr::to_str).is_some_and(|name| NAMES.contains(&name))
     };
-    words.iter().any(name) && !words.iter().any(|word| word.starts_with("-tp"))
+    words.clone().any(name) && !words.clone().any(|word| word.starts_with("-tp"))
 }
 
 /// Returns true if the dry run of a GNU or LLVM driver shows the meaning of all native words.

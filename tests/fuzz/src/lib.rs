@@ -94,13 +94,6 @@ pub fn blob_of(payload: &[u8]) -> Vec<u8> {
 pub fn entry_of(record: &[u8], length: Option<u64>) -> Vec<u8> {
     let mut file = b"\x7fELF image".to_vec();
     file.extend_from_slice(record);
-    let mut tail = dijitso::codec::Writer::default();
-    tail.u64(length.unwrap_or(record.len() as u64));
-    tail.u32(dijitso::cache::record::VERSION);
-    let mut tail = tail.finish();
-    tail.extend_from_slice(b"DIJITSO-SEAL");
-    let sum = digest(&[file.as_slice(), tail.as_slice()].concat());
-    file.extend_from_slice(&sum);
-    file.extend_from_slice(&tail);
+    dijitso::cache::record::append_footer(&mut file, 0, length.unwrap_or(record.len() as u64));
     file
 }
