@@ -156,6 +156,18 @@ def warm_targets(cells):
             worst = max((row for row in rows if row["label"] == label), key=lambda row: ratio_of(row["ours"], row["floor"]))
             value = ratio_of(worst["ours"], worst["floor"])
             made.append(Target(key, f"{wanted}; {label}", f"{value:.2f} on {ranks_of(worst)}", value <= limit))
+    reads = "system calls on the shared directory, 30 libraries: "
+    for begin, key, wanted in (("rank 0 reads", "accesses-hosts", "as many on one host as on more"),
+                               ("rank 0 sends", "accesses-prefetch", "under 20 with what the last run used")):
+        rows = [row for row in cells("accesses") if row["label"].startswith(begin)]
+        if not rows:
+            made.append(Target(key, reads + wanted))
+        for label in dict.fromkeys(row["label"] for row in rows):
+            counts = {row["column"]: row["ours"][0] for row in rows if row["label"] == label}
+            one, many = counts[min(counts)], max(counts.values())
+            met = many <= one if key == "accesses-hosts" else many < 20
+            made.append(Target(key, f"{reads}{wanted}; {label.split(', ')[1]}", f"{one} on {min(counts)}, {counts[max(counts)]} on "
+                               f"{max(counts)} hosts", met))
     wanted = "a hit on a communicator: ahead of Python dijitso on any number of ranks"
     python = [row for row in cells("hit-ranks") if row["label"].startswith("Python")]
     pairs = [(next(row for row in cells("hit-ranks") if (row["label"], row["column"]) == ("Open MPI", one["column"])), one) for one in python]
@@ -236,7 +248,7 @@ def grid_table(rows):
                 text += f", {times(ratio_of(cell['ours'], cell['alone']))} of alone"
             line.append(text)
         lines.append(line)
-    return table(["ranks", *map(str, columns)], lines)
+    return table(["hosts" if rows[0]["grid"] == "accesses" else "ranks", *map(str, columns)], lines)
 
 
 GRIDS = {
@@ -246,6 +258,8 @@ GRIDS = {
                  "is the ratio to such a call alone. The ranks of Python dijitso read the cache each for itself and do not agree.",
     "first-ranks": "The first call on a communicator, in new processes; the time of the last rank. The floor is `MPI_Comm_dup` and `dlopen` "
                    "on every rank at one point in time.",
+    "accesses": "System calls on the shared directory for 30 libraries, one after the other, on one to many hosts (mount namespaces). The "
+                "floor is a program of one process. What the last run used comes at the first call (`cache.prefetch_max_size`).",
     "many-ranks": "`dijitso_jit_many` for 30 libraries on disk. The floor is `dlopen` of 30 equal files on every rank.",
     "cold-ranks": "One rank builds, the others wait; beside the time, what each waiting rank takes of a core. The floor is the bare "
                   "compiler while all others sleep.",

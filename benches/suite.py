@@ -23,16 +23,16 @@ PYTHON = "/usr/bin/python3"  # the Python of the distribution, which has the pac
 
 # Numbers of repetitions and ranks. `chunks` are samples within a process, `processes` new processes, `builds` cold builds, `warm` the
 # rounds of hits and sets of 30 libraries of a warm start, `waits` the ranks that wait and how often, `programs` warm programs in Python.
-# `hosts` are simulated ones. `busy`: measure warm starts and waiting also while other programs keep all cores busy.
+# `hosts` are simulated ones, and the ranks on them. `busy`: measure warm starts and waiting also while other programs keep all cores busy.
 SIZES = {
     "full": dict(chunks=15, calls=50_000, processes=31, builds=5, ranks=[1, 2, 4, 16, 64], rank_builds=2, python_ranks=[1, 2, 4],
-                 sets=3, hit_rounds=2, warm=(2, 1), warm_runs=3, waits=([1, 2, 4, 16, 64], 2), programs=9,
+                 sets=3, hit_rounds=2, warm=(2, 1), warm_runs=3, hosts=([1, 2, 4, 8], 64), waits=([1, 2, 4, 16, 64], 2), programs=9,
                  modules_at_ranks=True, modules=[100, 1000, 10000], busy=True),
     "quick": dict(chunks=7, calls=20_000, processes=11, builds=1, ranks=[1, 4, 16], rank_builds=1, python_ranks=[1, 4],
-                  sets=1, hit_rounds=1, warm=(2, 1), warm_runs=1, waits=([1, 64], 1), programs=3,
+                  sets=1, hit_rounds=1, warm=(2, 1), warm_runs=1, hosts=([1, 4], 8), waits=([1, 64], 1), programs=3,
                   modules_at_ranks=False, modules=[100, 1000], busy=False),
     "smoke": dict(chunks=2, calls=500, processes=2, builds=1, ranks=[1, 2], rank_builds=1, python_ranks=[1, 2],
-                  sets=1, hit_rounds=1, warm=(1, 1), warm_runs=1, waits=([2], 1), programs=1,
+                  sets=1, hit_rounds=1, warm=(1, 1), warm_runs=1, hosts=([1, 2], 2), waits=([2], 1), programs=1,
                   modules_at_ranks=False, modules=[100], busy=True),
 }
 LABELS = {"one": "a function of one line", "element": "FFC, P1 element", "form": "FFC, Poisson form", "ffcx": "FFCx, Poisson form (C)",
@@ -300,6 +300,24 @@ class Suite:
                         floor = self.cell(grid, "Open MPI", ranks)["floor"][-1:]
                         self.add_cell(grid, section, "Python dijitso, Open MPI", ranks, "ns", ns([seconds]), floor, "as Open MPI")
 
+    def accesses(self):
+        """Runs benches/warm: system calls on the shared directory, for 30 libraries on simulated hosts."""
+        hosts, ranks = self.size["hosts"]
+
+        def counted(mpi, ranks, hosts, ways):
+            env = dict(SKIP="1", MPIS=mpi, HOSTS=" ".join(map(str, hosts)), MODULES="30", WAYS=ways)
+            for line in self.output([HERE / "warm/run", ranks], env=env, limit=3600).stdout.splitlines():
+                words = [word.strip() for word in line.strip("|").split("|")]
+                if words[0] == mpi:
+                    yield int(words[2]), *(int(word) for word in words[4:] if word.isdigit())
+
+        for mpi in self.mpis[:1] if self.smoke else self.mpis:
+            [(_, floor)] = counted(mpi, 1, [1], "every")
+            for host, first, last in counted(mpi, ranks, hosts, "first last"):
+                for label, found in (("rank 0 reads", first), ("rank 0 sends what the last run used", last)):
+                    self.add_cell("accesses", "warm start", f"{label}, {MPIS[mpi]}", host, "calls", [found], [floor], "a single process",
+                                  ranks=[ranks])
+
     # --- warm programs in Python ---------------------------------------------------------------------------------------------
 
     def programs(self):
@@ -524,7 +542,7 @@ class Suite:
                          [1e3 * found["dlopen_us"]], floor_label="dlopen")
 
     def run(self):
-        for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "warm_starts", "programs", "cold_builds",
+        for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "warm_starts", "accesses", "programs", "cold_builds",
                      "cold_builds_at_ranks", "nine_modules", "nine_modules_at_ranks", "waiting", "memory_of_modules"):
             if not self.only or any(word in name for word in self.only):
                 with self.step(name):
