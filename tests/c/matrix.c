@@ -19,7 +19,8 @@ static const char *const state_names[STATES] = {"loaded",  "disk hit",   "miss",
 
 static const struct failure {
     enum failure_kind {
-        NONE, REFUSES, THROWS, NO_COMPILER, WRONG_SOURCE, KILLED, HANGS, UNLOADABLE, NAME, PARAMETERS, CALLBACK, FAILURES
+        NONE, REFUSES, THROWS, NO_COMPILER, WRONG_SOURCE, KILLED, HANGS, CANCELS, UNLOADABLE, NAME, PARAMETERS, CALLBACK,
+        FAILURES
     } kind;
     const char *text;
     dijitso_status status; /* if the call fails; a hit needs neither generate nor compiler */
@@ -31,6 +32,7 @@ static const struct failure {
     {WRONG_SOURCE, "wrong source", DIJITSO_ERROR_COMPILE},
     {KILLED, "compiler killed", DIJITSO_ERROR_COMPILE},
     {HANGS, "compiler hangs", DIJITSO_ERROR_COMPILE},
+    {CANCELS, "one rank cancels while a compiler hangs", DIJITSO_ERROR_CANCELLED},
     {UNLOADABLE, "does not load on one rank", DIJITSO_ERROR_LOAD},
     {NAME, "another name on one rank", DIJITSO_ERROR_RANKS_DISAGREE},
     {PARAMETERS, "other parameters on one rank", DIJITSO_ERROR_RANKS_DISAGREE},
@@ -145,11 +147,21 @@ static int32_t generate(void *user_data, const char *name, const char *signature
         || dijitso_source_set_code(source, code, strlen(code)) != DIJITSO_OK;
 }
 
+/* Cancels the call once a compiler hangs. */
+static int32_t cancel(void *user_data)
+{
+    (void)user_data;
+    return exists(path_of("%s/hanging", work));
+}
+
+static int cancels; /* 1 on a rank that is to cancel */
+
 static struct outcome call(const char *name, const dijitso_params *params, struct module *module, MPI_Comm comm)
 {
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
     callbacks.user_data = module;
     callbacks.generate = module != NULL ? generate : NULL;
+    callbacks.poll = cancels ? cancel : NULL;
     return jit(name, params, &callbacks, comm);
 }
 
@@ -308,8 +320,11 @@ static int fail(const struct test_case *test, MPI_Comm comm)
     int worked;
     if (kind == NO_COMPILER && ranks_rank() == 0)
         CHECK(rename(compiler, away) == 0);
-    if (kind == KILLED || kind == HANGS)
+    if (kind == KILLED || kind == HANGS || kind == CANCELS)
         setenv("MATRIX_FAULT", kind == KILLED ? "killed" : "hangs", 1);
+    if (kind == CANCELS && ranks_rank() == 0)
+        unlink(path_of("%s/hanging", work));
+    cancels = kind == CANCELS && is_target;
     if (kind == HANGS)
         CHECK(dijitso_params_set(params, "build.timeout", "1", NULL) == DIJITSO_OK);
     if (kind == PARAMETERS && is_target)
@@ -326,6 +341,7 @@ static int fail(const struct test_case *test, MPI_Comm comm)
     if (kind == NO_COMPILER && ranks_rank() == 0)
         CHECK(rename(away, compiler) == 0);
     unsetenv("MATRIX_FAULT");
+    cancels = 0;
     dijitso_params_free(params);
     return worked;
 }
@@ -379,14 +395,15 @@ static void make_template(void)
     if (ranks_rank() == 0) {
         dijitso_params *params;
         write_text(path_of("%s/cc", work),
-                   "#!/bin/sh\n"
-                   "case \"$*\" in *' -o '* | '-o '*)\n"
-                   "  case $MATRIX_FAULT in\n"
-                   "    killed) kill -KILL $$ ;;\n"
-                   "    hangs) exec sleep 60 ;;\n"
-                   "  esac\n"
-                   "esac\n"
-                   "exec cc \"$@\"\n",
+                   path_of("#!/bin/sh\n"
+                           "case \"$*\" in *' -o '* | '-o '*)\n"
+                           "  case $MATRIX_FAULT in\n"
+                           "    killed) kill -KILL $$ ;;\n"
+                           "    hangs) : > '%s/hanging'; exec sleep 60 ;;\n"
+                           "  esac\n"
+                           "esac\n"
+                           "exec cc \"$@\"\n",
+                           work),
                    0755);
         params = parameters(&plain_case, path_of("%s/template", work));
         CHECK_OUTCOME(call("matrix", params, &plain, MPI_COMM_SELF), VALUE, ANY_ORIGIN);
@@ -399,7 +416,7 @@ static void make_template(void)
 int main(int argc, char **argv)
 {
     const char *const wanted = getenv("MATRIX_CASES");
-    const int count = wanted != NULL ? atoi(wanted) : 66;
+    const int count = wanted != NULL ? atoi(wanted) : 72;
     int worked = 0;
     double start;
     ranks_start(&argc, &argv);

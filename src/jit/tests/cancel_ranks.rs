@@ -108,6 +108,28 @@ fn a_rank_cancels_the_finish_of_a_started_call() {
     }
 }
 
+/// Several libraries at once: none of them is built any more.
+#[test]
+fn a_rank_that_waits_cancels_a_batch() {
+    let root = scratch();
+    let setup = Setup::one_dir(root.path());
+    let results = run(3, |comm| {
+        let rank = CancelRank::new(comm, setup);
+        let params = rank.rank.params.resolve().unwrap();
+        let batch = || Ok(Batch { names: &["a", "b", "c"], params: &params });
+        let (session, state) = (&rank.rank.session, &rank.rank.state);
+        let poll = (comm.rank() == 2).then(|| after(5));
+        let first = session.jit_many_on(comm, state, batch(), &mut Callbacks { poll, ..generates(b"code") });
+        rank.compiler.works.store(true, Ordering::SeqCst);
+        (first.unwrap(), session.jit_many_on(comm, state, batch(), &mut generates(b"code")).unwrap())
+    });
+    for at in 0..3 {
+        let (first, again): (Vec<_>, Vec<_>) =
+            results.iter().map(|(first, again)| (first[at].clone(), again[at].clone())).unzip();
+        check(&first, &again, Some(2), "batch");
+    }
+}
+
 /// A call within `generate` of the builder is ended if a rank that waits cancels.
 #[test]
 fn a_rank_that_waits_cancels_a_call_within_generate() {
