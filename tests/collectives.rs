@@ -3,7 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,19 +14,33 @@ use dijitso::error::Kind;
 use dijitso::parallel::Communicator;
 use dijitso::parallel::mpi::{MpiComm, attached};
 
-/// Name of a case, numbers of ranks, and the program of a rank.
-type Case = (&'static str, &'static [usize], fn(&MpiComm));
+/// Name of a case, numbers of ranks, true if all ranks report the same errors, and the program of a rank.
+type Case = (&'static str, &'static [usize], bool, fn(&MpiComm));
 
-const CASES: &[Case] = &[("values", &[1, 2, 5, 8], values), ("late", &[4], late)];
+const CASES: &[Case] = &[
+    ("progress", &[2], false, progress),
+    ("values", &[1, 2, 5, 8], false, values),
+    ("late", &[4], true, late),
+    ("builder", &[5], true, builder),
+    ("killed", &[5], true, killed),
+    ("killed-in-pieces", &[5], true, killed_in_pieces),
+    ("many", &[4], false, many),
+    ("sleepers", &[16], false, sleepers),
+];
+
+/// Ways to share memory: all ranks, those of either of two hosts, every second one (the hosts of ranks
+/// alternate), none, none because one rank does not, or none because the first one does not.
+const LAYOUTS: &[&str] = &["one", "two", "alternating", "none", "last-off", "first-off"];
 
 /// The limit of one case.
 const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [mode, name] = arguments.as_slice()
+    if let [mode, name, layout] = arguments.as_slice()
         && mode == "rank"
     {
+        set_layout(layout);
         let (.., program) = CASES.iter().find(|(case, ..)| case == name).expect("a case");
         // SAFETY: MPI is not initialised; null pointers stand for no arguments.
         assert_eq!(unsafe { mpi_sys::MPI_Init(null_mut(), null_mut()) }, 0);
@@ -36,21 +52,29 @@ fn main() -> ExitCode {
     // The C compiler of an MPI and its launcher have the same suffix.
     let mpiexec = std::env::var("MPICC").unwrap_or_else(|_| "mpicc".to_owned()).replace("mpicc", "mpiexec");
     let mut failed = 0;
-    for (case, sizes, _) in CASES {
+    for (case, sizes, reporting, _) in CASES {
         if arguments.iter().all(|filter| filter.starts_with('-') || case.contains(filter.as_str())) {
-            for size in *sizes {
+            for (size, layout) in
+                sizes.iter().flat_map(|size| LAYOUTS.iter().map(move |layout| (size, layout)))
+            {
+                if (*size == 1 || *case == "sleepers") && *layout != "one" {
+                    continue;
+                }
                 let begin = Instant::now();
-                let status = start(&mpiexec, *size, case);
-                println!("{case} on {size} ranks: {status:?} after {:.1?}", begin.elapsed());
-                failed += u8::from(!status.is_some_and(|status| status.success()));
+                let status = start(&mpiexec, *size, case, layout, *reporting);
+                println!("{case} on {size} ranks, {layout}: {status:?} after {:.1?}", begin.elapsed());
+                // mpiexec reports ranks that are killed.
+                let fine = |status: ExitStatus| status.success() || case.starts_with("killed");
+                failed += u8::from(!status.is_some_and(fine));
             }
         }
     }
     ExitCode::from(failed)
 }
 
-/// Runs a case and returns its status, `None` if it was killed at the limit.
-fn start(mpiexec: &str, size: usize, case: &str) -> Option<ExitStatus> {
+/// Runs a case and returns its status, `None` if it was killed at the limit, or if ranks reported different
+/// errors.
+fn start(mpiexec: &str, size: usize, case: &str, layout: &str, reporting: bool) -> Option<ExitStatus> {
     let mut command = Command::new(mpiexec);
     command.args(["-n", &size.to_string()]).arg(std::env::current_exe().expect("a path"));
     // Lets Open MPI 4 and 5 start more ranks than cores, also as root.
@@ -60,8 +84,29 @@ fn start(mpiexec: &str, size: usize, case: &str) -> Option<ExitStatus> {
         command.env(name, "1");
     }
     command.env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
-    let mut child = command.args(["rank", case]).spawn().expect("mpiexec");
-    wait(&mut child, Instant::now() + LIMIT)
+    let mut child = command.args(["rank", case, layout]).stdout(Stdio::piped()).spawn().expect("mpiexec");
+    let output = child.stdout.take().expect("a pipe");
+    let reader = std::thread::spawn(move || {
+        let mut reports: HashMap<String, Vec<String>> = HashMap::new();
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            match line.strip_prefix("REPORT ").and_then(|line| line.split_once(' ')) {
+                Some((rank, text)) => reports.entry(rank.to_owned()).or_default().push(text.to_owned()),
+                None => println!("  {line}"),
+            }
+        }
+        reports
+    });
+    let status = wait(&mut child, Instant::now() + LIMIT);
+    let reports = reader.join().expect("the reader");
+    let first = reports.values().next();
+    let same = reports.values().all(|texts| Some(texts) == first);
+    let enough = reports.len() + 1 >= size || !reporting;
+    if same && enough {
+        status
+    } else {
+        println!("{reports:#?}");
+        None
+    }
 }
 
 fn wait(child: &mut Child, end: Instant) -> Option<ExitStatus> {
@@ -94,12 +139,19 @@ const LENGTHS: [usize; 8] = [0, 1, 1016, 1017, 65_536, 65_537, 4 << 20, (9 << 20
 
 fn values(comm: &MpiComm) {
     let (rank, size) = (comm.rank(), comm.size());
-    for round in 0..100_u64 {
+    for round in 0..300_u64 {
         let mut least = [round + rank as u64, u64::MAX - rank as u64, u64::MAX, rank as u64 ^ 1 << 63];
         comm.min(&mut least).unwrap();
         assert_eq!(least, [round, u64::MAX - (size as u64 - 1), u64::MAX, 1 << 63]);
         let all = comm.all_gather(&[rank as u8, round as u8]).unwrap();
         assert_eq!(all, (0..size).flat_map(|rank| [rank as u8, round as u8]).collect::<Vec<_>>());
+    }
+    for length in [0, 1, 127, 480, 481, 1000, 5000] {
+        let all = comm.all_gather(&bytes(rank, length)).unwrap();
+        assert!(all == (0..size).flat_map(|rank| bytes(rank, length)).collect::<Vec<_>>());
+        let mut least: Vec<u64> = (0..length as u64).map(|at| at + rank as u64).collect();
+        comm.min(&mut least).unwrap();
+        assert!(least == (0..length as u64).collect::<Vec<_>>());
     }
     for (round, length) in LENGTHS.into_iter().enumerate() {
         let root = round % size;
@@ -120,7 +172,39 @@ fn values(comm: &MpiComm) {
     }
 }
 
-/// A rank comes to a group broadcast when the others have given up.
+/// Lets this rank share memory as `layout` says.
+fn set_layout(layout: &str) {
+    let number = |names: [&str; 2]| -> usize {
+        names.iter().find_map(|name| std::env::var(name).ok()?.parse().ok()).unwrap_or_default()
+    };
+    let rank = number(["OMPI_COMM_WORLD_RANK", "PMI_RANK"]);
+    let size = number(["OMPI_COMM_WORLD_SIZE", "PMI_SIZE"]);
+    let host = match layout {
+        "two" => 2 * rank / size.max(1),
+        "alternating" => rank % 2,
+        _ => 0,
+    };
+    let off = match layout {
+        "none" => true,
+        "last-off" => rank + 1 == size,
+        "first-off" => rank == 0,
+        _ => false,
+    };
+    // SAFETY: the only thread.
+    unsafe {
+        std::env::set_var("DIJITSO_HOST_ID", host.to_string());
+        if off {
+            std::env::set_var("DIJITSO_NODE_MEMORY", "off");
+        }
+    }
+}
+
+/// Tells the program that has started the ranks an error, which all ranks have to share.
+fn report(comm: &MpiComm, text: &str) {
+    println!("REPORT {} {text}", comm.rank());
+}
+
+/// A rank comes to a group broadcast when the others have given up, in a group and in a host with others.
 fn late(comm: &MpiComm) {
     let leaders = [0, 1, 0, 1];
     comm.begin("poisson", Some(Duration::from_millis(1500)));
@@ -128,12 +212,187 @@ fn late(comm: &MpiComm) {
     if comm.rank() == 2 {
         std::thread::sleep(Duration::from_secs(4));
     }
+    let begin = Instant::now();
     let error = comm.broadcast_in_groups(&leaders, &mut vec![7; 5 << 20]).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
     assert_eq!((error.kind(), error.rank()), (Kind::Timeout, 2), "{error}");
     assert!(error.message().contains("step \"sending\" of \"poisson\""), "{error}");
     let after = comm.broadcast_in_groups(&leaders, &mut vec![7]).unwrap_err();
     assert!(after.message().ends_with(error.message()), "{after}");
+    report(comm, error.message());
+}
+
+/// The lowest rank, which leads its host, is away longer than the others wait; then one of another host.
+fn builder(comm: &MpiComm) {
+    for late in [0, 3] {
+        let comm = duplicate();
+        comm.begin("poisson", Some(Duration::from_secs(30)));
+        for _ in 0..20 {
+            comm.min(&mut [1]).unwrap();
+        }
+        comm.begin("poisson", Some(Duration::from_secs(1)));
+        comm.enter("building");
+        if comm.rank() == late {
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        let error = comm.min(&mut [1]).unwrap_err();
+        assert_eq!((error.kind(), error.rank()), (Kind::Timeout, late as i32), "{error}");
+        assert!(!error.message().contains("and so"), "{error}");
+        assert_eq!(comm.broadcast(0, &mut vec![1]).unwrap_err().kind(), Kind::Timeout);
+        report(&comm, error.message());
+    }
+    comm.begin("poisson", Some(LIMIT));
+    comm.min(&mut [1]).unwrap();
+}
+
+/// Ends this process as a killed one ends.
+fn die() -> ! {
+    Command::new("kill").args(["-9", &std::process::id().to_string()]).status().unwrap();
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn killed(comm: &MpiComm) {
+    comm.begin("poisson", Some(Duration::from_secs(2)));
+    comm.enter("loading");
+    comm.min(&mut [1]).unwrap();
+    if comm.rank() == 3 {
+        // mpiexec ends the others soon after: a stopped rank is late as a killed one is.
+        Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status().unwrap();
+    }
+    let error = comm.min(&mut [1]).unwrap_err();
+    assert_eq!((error.kind(), error.rank()), (Kind::Timeout, 3), "{error}");
+    report(comm, error.message());
+    end_all(comm);
+}
+
+/// A rank stops in the middle of large data.
+fn killed_in_pieces(comm: &MpiComm) {
+    comm.begin("poisson", Some(Duration::from_secs(2)));
+    comm.enter("sending");
+    if comm.rank() == 3 {
+        std::thread::spawn(|| {
+            std::thread::sleep(Duration::from_millis(700));
+            Command::new("kill").args(["-STOP", &std::process::id().to_string()]).status().unwrap();
+        });
+    }
+    let begin = Instant::now();
+    let error = loop {
+        let mut data = if comm.rank() == 1 { bytes(1, 20 << 20) } else { Vec::new() };
+        if let Err(error) = comm.broadcast(1, &mut data) {
+            break error;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20));
+    };
+    assert_eq!(error.kind(), Kind::Timeout, "{error}");
+    assert!(error.rank() == 3 || error.message().contains("all 5 ranks"), "{error}");
+    report(comm, error.message());
+    end_all(comm);
+}
+
+/// Ends the program with a rank that is stopped.
+fn end_all(comm: &MpiComm) {
+    std::thread::sleep(Duration::from_secs(2));
     if comm.rank() == 0 {
-        println!("{error}");
+        die();
+    }
+    std::thread::sleep(Duration::from_secs(20));
+}
+
+/// Several communicators, each with its own memory, in several threads where MPI allows that.
+fn many(comm: &MpiComm) {
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let before = descriptors();
+    let all: Vec<Arc<MpiComm>> = (0..50).map(|_| duplicate()).collect();
+    assert_eq!(descriptors(), before, "files stay open");
+    for round in 0..20 {
+        for comm in &all {
+            let mut least = [round + comm.rank() as u64];
+            comm.min(&mut least).unwrap();
+            assert_eq!(least, [round]);
+        }
+    }
+    comm.min(&mut [1]).unwrap();
+}
+
+/// Counts what 15 ranks cost that wait for one.
+fn sleepers(comm: &MpiComm) {
+    comm.begin("poisson", Some(LIMIT));
+    for _ in 0..50 {
+        comm.min(&mut [1]).unwrap();
+    }
+    // Processor time in nanoseconds, and the number of sleeps.
+    let cost = || {
+        let stat = std::fs::read_to_string("/proc/self/schedstat").unwrap();
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let sleeps = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        [stat.split(' ').next().unwrap(), sleeps.trim()].map(|number| number.parse::<u64>().unwrap())
+    };
+    let before = cost();
+    if comm.rank() == 3 {
+        std::thread::sleep(Duration::from_secs(5));
+    }
+    comm.min(&mut [1]).unwrap();
+    let after = cost();
+    let used: Vec<u8> = (0..2).flat_map(|at| (after[at] - before[at]).to_le_bytes()).collect();
+    let all = comm.all_gather(&used).unwrap();
+    let numbers: Vec<u64> =
+        all.chunks_exact(8).map(|number| u64::from_le_bytes(number.try_into().unwrap())).collect();
+    let time = numbers.iter().step_by(2).sum::<u64>() / 1000;
+    let sleeps: Vec<u64> = numbers.iter().skip(1).step_by(2).copied().collect();
+    if comm.rank() == 0 {
+        println!("16 ranks took {time} us in 5 s; sleeps {sleeps:?}");
+    }
+    // About 30, and some more if MPI seemed to be busy.
+    assert!(sleeps.iter().all(|sleeps| *sleeps < 300), "{sleeps:?}");
+    assert_eq!(comm.idle_wakeups(), 0);
+}
+
+/// Returns the library's duplicate of a new communicator.
+fn duplicate() -> Arc<MpiComm> {
+    // SAFETY: a constant of MPI, and a pointer to a local.
+    let comm = unsafe {
+        let mut comm = mpi_sys::RSMPI_COMM_NULL;
+        assert_eq!(mpi_sys::MPI_Comm_dup(mpi_sys::RSMPI_COMM_WORLD, &raw mut comm), 0);
+        comm
+    };
+    attached(comm, "test", Some(LIMIT), None, || Box::new(())).unwrap()
+}
+
+/// Rank 0 has an unfinished send of 64 MiB to rank 1, and waits for it in a collective. Rank 1 receives, and
+/// blocks until it has: MPI proceeds on rank 0 only if that calls it.
+fn progress(comm: &MpiComm) {
+    const LENGTH: usize = 64 << 20;
+    for late in [0, 300, 2000] {
+        let begin = Instant::now();
+        let mut data = vec![comm.rank() as u8; LENGTH];
+        let (first, length) = (data.as_mut_ptr(), i32::try_from(LENGTH).unwrap());
+        // SAFETY: the buffer stays in place until the request is complete.
+        unsafe {
+            let mut request = mpi_sys::RSMPI_REQUEST_NULL;
+            let world = mpi_sys::RSMPI_COMM_WORLD;
+            if comm.rank() == 0 {
+                mpi_sys::MPI_Isend(
+                    first.cast(),
+                    length,
+                    mpi_sys::RSMPI_UINT8_T,
+                    1,
+                    0,
+                    world,
+                    &raw mut request,
+                );
+            } else {
+                std::thread::sleep(Duration::from_millis(late));
+                let status = mpi_sys::RSMPI_STATUS_IGNORE;
+                mpi_sys::MPI_Recv(first.cast(), length, mpi_sys::RSMPI_UINT8_T, 0, 0, world, status);
+                println!("late {late} ms, received after {:?}", begin.elapsed());
+            }
+            comm.min(&mut [1]).unwrap();
+            mpi_sys::MPI_Wait(&raw mut request, mpi_sys::RSMPI_STATUS_IGNORE);
+        }
+        assert!(data == vec![0; LENGTH]);
+        let limit = Duration::from_millis(late) + Duration::from_secs(3);
+        assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
     }
 }

@@ -1,9 +1,10 @@
 //! Computes the cost of a call with many ranks: messages, depth, bytes, accesses to the shared directory.
 //!
 //! Runs the real code on thread ranks, with a fake compiler and a fake loader, and counts the collectives of
-//! a call. The bytes of each are linear in the numbers of ranks and hosts: three runs give the coefficients,
-//! and a fourth run of another shape checks them. The costs of a collective are those of the usual
-//! algorithms: recursive doubling, binomial trees, Bruck's all-gather.
+//! a call. The ranks of a host meet in shared memory; the messages are those between the hosts. The bytes of each
+//! collective are linear in the numbers of ranks and hosts: three runs give the coefficients,
+//! and a fourth run of another shape checks them. The costs of a collective are those of the
+//! algorithms of `src/parallel/mpi/between.rs`: dissemination, binomial trees, Bruck's all-gather.
 //!
 //! usage: model call RANKS HOSTS DIRECTORY STAGE_DIR     one call (benches/model/run counts its system calls)
 //!        model report ACCESSES SVG                      the table, from the lines of that file; and the curve
@@ -43,14 +44,14 @@ enum Kind {
     Min,
     Broadcast,
     Gather,
-    Split,
+    /// Within the groups of ranks of a host.
+    Groups,
 }
 
-/// A collective of all ranks, or of those of each host, with the bytes that rank 0 contributes.
+/// A collective, with the bytes that rank 0 contributes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Collective {
     kind: Kind,
-    on_host: bool,
     bytes: usize,
 }
 
@@ -60,12 +61,11 @@ type Log = Arc<Mutex<Vec<Collective>>>;
 struct Counting<C> {
     inner: C,
     log: Log,
-    on_host: bool,
 }
 
 impl<C> Counting<C> {
     fn record(&self, kind: Kind, bytes: usize) {
-        self.log.lock().unwrap().push(Collective { kind, on_host: self.on_host, bytes });
+        self.log.lock().unwrap().push(Collective { kind, bytes });
     }
 }
 
@@ -93,17 +93,12 @@ impl<C: Deref<Target = T>, T: Communicator + ?Sized + 'static> Communicator for 
     }
     fn broadcast_in_groups(&self, leaders: &[usize], data: &mut Vec<u8>) -> Result<()> {
         self.inner.broadcast_in_groups(leaders, data)?;
-        self.record(Kind::Broadcast, data.len());
+        self.record(Kind::Groups, data.len());
         Ok(())
     }
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         self.record(Kind::Gather, mine.len());
         self.inner.all_gather(mine)
-    }
-    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        self.record(Kind::Split, 0);
-        let part = self.inner.split(color)?;
-        Ok(Arc::new(Counting { inner: part, log: Arc::clone(&self.log), on_host: true }))
     }
     fn begin(&self, call: &str, timeout: Option<Duration>) {
         self.inner.begin(call, timeout);
@@ -170,7 +165,7 @@ fn calls(ranks: usize, hosts: usize, dir: &str, stage: &str, names: &[&str]) -> 
     let mut all = run_on_hosts(&of_rank, |comm| {
         let (session, agreed) = (Session::new(Arc::new(Copier), Arc::new(Opener)), CommState::default());
         let log = Log::default();
-        let comm = Counting { inner: comm, log: Arc::clone(&log), on_host: false };
+        let comm = Counting { inner: comm, log: Arc::clone(&log) };
         let call = |name: &&str| {
             let generate = |_: GenerateRequest<'_>, source: &mut Source| {
                 source.code = Some(b"code".to_vec());
@@ -229,41 +224,38 @@ struct Cost {
 }
 
 impl Cost {
-    fn add(&mut self, kind: Kind, bytes: f64, size: usize, groups: usize) {
+    /// Adds a collective of `size` hosts, in which a host has `ranks` ranks.
+    fn add(&mut self, kind: Kind, bytes: f64, size: usize, ranks: f64) {
         const FIRST: f64 = 1024.0;
         if size < 2 {
             return;
         }
-        let (ranks, digits) = (size as f64, f64::from(usize::BITS - (size - 1).leading_zeros()));
-        let all = groups as f64;
+        let (hosts, digits) = (size as f64, f64::from(usize::BITS - (size - 1).leading_zeros()));
         match kind {
             Kind::Min => {
-                // The ranks beyond a power of two send their values first and get the result at the end.
-                let power = f64::from(usize::BITS - 1 - size.leading_zeros());
-                let within = power.exp2();
-                self.messages += all * (within * power + 2.0 * (ranks - within));
-                self.depth += power + if ranks > within { 2.0 } else { 0.0 };
+                self.messages += hosts * digits;
+                self.depth += digits;
                 self.bytes += digits * bytes;
             }
             Kind::Broadcast => {
-                self.messages += all * (ranks - 1.0);
+                self.messages += hosts - 1.0;
                 self.depth += digits;
                 self.bytes += FIRST;
                 let rest = bytes - (FIRST - 8.0);
                 if rest > 0.0 {
-                    self.add(Kind::Min, 8.0, size, groups);
-                    self.messages += all * (ranks - 1.0);
+                    self.add(Kind::Min, 8.0, size, ranks);
+                    self.messages += hosts - 1.0;
                     self.depth += digits;
                     self.bytes += rest;
                 }
             }
             Kind::Gather => {
-                self.messages += all * ranks * digits;
+                self.messages += hosts * digits;
                 self.depth += digits;
-                self.bytes += (ranks - 1.0) * bytes;
+                self.bytes += (hosts - 1.0) * ranks * bytes;
             }
-            // MPI_Comm_split itself. `Model::cost` adds the gathering on the new communicator.
-            Kind::Split => self.add(Kind::Gather, 8.0, size, groups),
+            // The data stay on the host. All ranks agree that they have room for them.
+            Kind::Groups => self.add(Kind::Min, 8.0, size, ranks),
         }
     }
 }
@@ -285,10 +277,10 @@ impl Model {
         let (ranks, hosts) = SHAPES[3];
         assert_eq!(counted[3].len(), model.0.len(), "the number of collectives depends on the ranks");
         for ((what, term), found) in model.0.iter().zip(&counted[3]) {
-            assert_eq!((what.kind, what.on_host), (found.kind, found.on_host));
+            assert_eq!(what.kind, found.kind);
             // Folder names may differ by a digit.
             let off = (term.at(ranks, hosts) - found.bytes as f64).abs();
-            assert!(off <= if what.on_host { 8.0 } else { 0.5 }, "{what:?} {term:?} {found:?}");
+            assert!(off <= if what.kind == Kind::Groups { 8.0 } else { 0.5 }, "{what:?} {term:?} {found:?}");
         }
         model
     }
@@ -296,15 +288,7 @@ impl Model {
     fn cost(&self, ranks: usize, hosts: usize) -> Cost {
         let mut cost = Cost::default();
         for (what, term) in &self.0 {
-            let bytes = term.at(ranks, hosts);
-            if what.on_host {
-                cost.add(what.kind, bytes, ranks / hosts, hosts);
-            } else {
-                cost.add(what.kind, bytes, ranks, 1);
-            }
-            if what.kind == Kind::Split {
-                cost.add(Kind::Gather, 64.0, ranks / hosts, hosts);
-            }
+            cost.add(what.kind, term.at(ranks, hosts), hosts, ranks as f64 / hosts as f64);
         }
         cost
     }

@@ -76,6 +76,11 @@ impl CommStatus {
         self.collectives.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Returns the number of the collective that has begun last.
+    pub fn last(&self) -> u64 {
+        self.collectives.load(Ordering::Relaxed).saturating_sub(1)
+    }
+
     /// Describes a wait in the collective `number`, with the timeout.
     pub fn waiting(&self, number: u64) -> (Waiting, Option<Duration>) {
         let current = self.current();

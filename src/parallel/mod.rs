@@ -13,13 +13,14 @@ pub mod failure_detector;
 #[cfg(feature = "mpi")]
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
+#[allow(unsafe_code, reason = "memory that processes share")]
+pub mod node;
 pub mod roles;
 pub mod solo;
 #[cfg(any(test, feature = "test-doubles"))]
 pub mod threads;
 pub mod timeout;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result, catch};
@@ -27,8 +28,8 @@ use crate::process::interrupt::Interrupt;
 
 /// A group of ranks that call the same functions in the same order.
 ///
-/// `min`, `broadcast`, `broadcast_to_some`, `broadcast_in_groups`, `all_gather` and `split` are collective: each
-/// rank has to call them, with arguments that fit together. If one of them fails, the communicator is broken, and every
+/// `min`, `broadcast`, `broadcast_to_some`, `broadcast_in_groups` and `all_gather` are collective: each rank has
+/// to call them, with arguments that fit together. If one of them fails, the communicator is broken, and every
 /// further call fails.
 pub trait Communicator {
     /// Returns this rank, from 0.
@@ -82,13 +83,6 @@ pub trait Communicator {
     /// # Errors
     /// `Kind::Mpi`, `Kind::Timeout`.
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>>;
-
-    /// Makes a communicator of the ranks that pass the same color, in the order of their ranks here. It lives
-    /// as long as this one: callers keep it and do not split again.
-    ///
-    /// # Errors
-    /// `Kind::Mpi`, `Kind::Timeout`.
-    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>>;
 
     /// Begins a call, in each step of which this rank waits `timeout` at most; without limit if `None`. When
     /// that time is over, the waiting ranks agree on which ranks are late, all get an error of

@@ -2,9 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 use super::Communicator;
 
@@ -43,10 +41,6 @@ impl Communicator for Solo {
 
     fn all_gather(&self, mine: &[u8]) -> Result<Vec<u8>> {
         Ok(mine.to_vec())
-    }
-
-    fn split(&self, _color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        Err(Error::new(Kind::Internal, "one rank has no groups"))
     }
 
     fn locate(&self, error: Error) -> Error {

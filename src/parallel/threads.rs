@@ -6,7 +6,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -38,8 +37,6 @@ struct GroupState {
     /// The error of a rank that has cancelled a call, and the number of the collective in which it waited.
     cancelled: Option<(u64, Error)>,
     collectives: usize,
-    /// The groups that the last split made, by color.
-    sub_groups: HashMap<usize, Arc<Group>>,
 }
 
 /// One rank of a group of threads.
@@ -309,28 +306,6 @@ impl Communicator for ThreadComm {
         *data = self.exchange(&format!("broadcast in groups {leaders:?}"), mine)?.swap_remove(leader);
         Ok(())
     }
-
-    fn split(&self, color: usize) -> Result<Arc<dyn Communicator + Send + Sync>> {
-        let mine = color.to_le_bytes().to_vec();
-        let all = self.exchange(
-            "split",
-            [mine.as_slice(), &RankTable::entry(std::process::id(), &self.host)].concat(),
-        )?;
-        let same = |ranks: &[Vec<u8>]| ranks.iter().filter(|other| other.starts_with(&mine)).count();
-        let group = {
-            let mut state = self.group.lock();
-            let entries =
-                || all.iter().filter(|row| row.starts_with(&mine)).flat_map(|row| row[mine.len()..].to_vec());
-            let new = || Arc::new(Group::new(RankTable::new(entries().collect())));
-            Arc::clone(state.sub_groups.entry(color).or_insert_with(new))
-        };
-        // The next split needs an empty map; it begins when all ranks have fetched their group.
-        self.exchange("end of split", Vec::new())?;
-        self.group.lock().sub_groups.clear();
-        self.exchange("end of split", Vec::new())?;
-        let rank = same(&all[..self.rank]);
-        Ok(Arc::new(Self::new(group, rank, self.host.clone())))
-    }
 }
 
 /// Runs `program` on `size` ranks of one host and returns the results in rank order.
@@ -451,24 +426,6 @@ mod tests {
         assert_eq!((&results[0], &results[0]), (&results[1], &results[3]));
         let left = "rank 2 has left while others wait for it";
         assert!(results[0].as_ref().is_some_and(|error| error.message().contains(left)));
-    }
-
-    #[test]
-    fn splits_are_communicators_of_their_own() {
-        let results = run(5, |comm| {
-            let mut seen = Vec::new();
-            for round in 0..20 {
-                let sub_group = comm.split((comm.rank() + round) % 2).unwrap();
-                // Only one of the two communicates.
-                if (comm.rank() + round) % 2 == 0 {
-                    seen.push((sub_group.rank(), sub_group.all_gather(&[comm.rank() as u8]).unwrap()));
-                }
-            }
-            seen
-        });
-        assert_eq!(results[2][0], (1, vec![0, 2, 4]));
-        assert_eq!(results[3][1], (1, vec![1, 3]));
-        assert!(results.iter().all(|seen| seen.len() == 10));
     }
 
     #[test]

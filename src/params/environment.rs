@@ -33,13 +33,16 @@ const FOREIGN: [&str; 9] =
 const LOCATIONS: [&str; 11] =
     ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "BIN", "DOC", "VERSION", "PATH"];
 
+/// Variables that stand for no parameter.
+const OTHERS: [&str; 3] = ["DIJITSO_LOG", "DIJITSO_NODE_MEMORY", "DIJITSO_HOST_ID"];
+
 /// Variables in which MPI launchers give the rank.
 const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];
 
 /// Returns a warning about an unknown variable with our prefix, which would be ignored.
 fn unknown_variable_warning(name: &str) -> Option<String> {
     let rest = name.strip_prefix("DIJITSO_")?;
-    let known = || Environment::names().chain(["DIJITSO_LOG"]).filter(|name| name.starts_with("DIJITSO_"));
+    let known = || Environment::names().chain(OTHERS).filter(|name| name.starts_with("DIJITSO_"));
     let is_foreign = FOREIGN.iter().any(|begin| rest.starts_with(begin)) || LOCATIONS.contains(&rest);
     if is_foreign || known().any(|known| known == name) {
         return None;
@@ -164,8 +167,7 @@ mod tests {
             assert!(warning.contains(name) && warning.contains(part), "{warning}");
         }
         let ours = Environment::names().filter(|name| name.starts_with("DIJITSO_"));
-        for name in ours.chain([
-            "DIJITSO_LOG",
+        for name in ours.chain(OTHERS).chain([
             "DIJITSO_TEST_PART",
             "DIJITSO_RENEW_DOCS",
             "DIJITSO_DIR",

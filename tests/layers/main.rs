@@ -136,6 +136,9 @@ fn may_be_unsafe(path: &Path) -> bool {
         || path == Path::new("load/guarded.rs")
         || path == Path::new("signals.rs")
         || path.starts_with("parallel/mpi")
+        || ["mod.rs", "memory_file.rs", "shared.rs"]
+            .iter()
+            .any(|file| path == Path::new("parallel/node").join(file))
 }
 
 /// Returns the files below `src`: path, and code without comments and without the tests at the end.

@@ -14,6 +14,10 @@
 //! the collective may complete on some of them, whose next wait then fails with the same decision. A rank
 //! that loses all contact while the decision is made may make one of its own.
 //!
+//! Ranks that share the memory of a host see each other there: each of them knows which ranks of its host wait,
+//! and says so for all of them. The lowest one that waits opens the epochs of its host. If all ranks are on one
+//! host, no message is sent and no epoch is opened.
+//!
 //! This code is pure: messages come in and go out as bytes, and the time is an argument.
 
 #![forbid(unsafe_code)]
@@ -25,6 +29,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::parallel::comm_status::warn_after;
+use crate::parallel::node::hosts::RankHosts;
 use crate::parallel::timeout::{RankTable, Waiting, first_call_timeout, slow_warning, timeout_error};
 
 use message::{Message, Presence, cancelled, epoch_closed};
@@ -50,6 +55,10 @@ pub struct WaitState {
     warn_at: Option<Duration>,
     give_up_at: Option<Duration>,
     stalled: bool,
+    /// The ranks of this host that wait, if they share memory.
+    present: Vec<usize>,
+    /// Set if this is the lowest of them.
+    speaks: bool,
 }
 
 impl WaitState {
@@ -63,7 +72,47 @@ impl WaitState {
             warn_at: Some(since + warn_after(timeout)),
             give_up_at: timeout.map(|timeout| since.saturating_add(timeout)),
             stalled: false,
+            present: Vec::new(),
+            speaks: true,
         }
+    }
+
+    /// Sets which ranks of this host wait, in ascending order, and for how long the first of them has waited.
+    /// This wait counts from then.
+    pub fn observe(&mut self, rank: usize, present: Vec<usize>, longest: Duration, now: Duration) {
+        self.speaks = present.first().is_none_or(|first| *first >= rank);
+        self.present = present;
+        let since = now.saturating_sub(longest);
+        if let Some(earlier) = self.since.checked_sub(since) {
+            let sooner = |at: Option<Duration>| at.map(|at| at.saturating_sub(earlier));
+            (self.since, self.warn_at, self.give_up_at) =
+                (since, sooner(self.warn_at), sooner(self.give_up_at));
+        }
+    }
+
+    /// Tells if this rank speaks for the waiting ranks of its host.
+    #[must_use]
+    pub fn speaks(&self) -> bool {
+        self.speaks
+    }
+
+    /// Returns the time at which this rank has to give up, unless another one does so for it before.
+    fn give_up_at(&self) -> Option<Duration> {
+        let patience = if self.speaks { Duration::ZERO } else { self.grace() * 2 };
+        self.give_up_at.map(|at| at.saturating_add(patience))
+    }
+
+    /// Returns the time of the next poll that has something to do, if that is after `now`.
+    #[must_use]
+    pub fn next_event(&self, now: Duration) -> Option<Duration> {
+        let warning = self.warn_at.filter(|_| self.speaks);
+        [warning, self.give_up_at()].into_iter().flatten().filter(|at| *at > now).min()
+    }
+
+    /// Returns the longest time between two polls in which messages are answered soon enough.
+    #[must_use]
+    pub fn poll_interval(&self) -> Duration {
+        self.grace() / ROUNDS
     }
 
     /// Returns the length of an epoch.
@@ -126,6 +175,7 @@ struct Decision {
 pub struct FailureDetector {
     rank: usize,
     rank_table: RankTable,
+    hosts: RankHosts,
     /// The highest epoch that this rank has heard of.
     epoch: u32,
     /// The highest epoch that is closed for this rank.
@@ -141,9 +191,11 @@ impl FailureDetector {
     /// Makes a detector that has seen no epoch.
     #[must_use]
     pub fn new(rank: usize, rank_table: RankTable) -> Self {
+        let hosts = RankHosts::separate(rank, rank_table.size());
         Self {
             rank,
             rank_table,
+            hosts,
             epoch: 0,
             closed_epoch: 0,
             active: None,
@@ -153,11 +205,18 @@ impl FailureDetector {
         }
     }
 
-    /// Sets hosts and processes of the ranks, once they are known. A table of another size is ignored.
-    pub fn set_rank_table(&mut self, rank_table: RankTable) {
+    /// Sets hosts and processes of the ranks, once they are known, and which ranks share memory. A table of
+    /// another size is ignored.
+    pub fn set_ranks(&mut self, rank_table: RankTable, hosts: RankHosts) {
         if rank_table.size() == self.rank_table.size() {
-            self.rank_table = rank_table;
+            (self.rank_table, self.hosts) = (rank_table, hosts);
         }
+    }
+
+    /// Tells if an epoch is open, in which messages come and go.
+    #[must_use]
+    pub fn is_active(&self) -> bool {
+        self.active.is_some()
     }
 
     /// Takes the messages to send now, each with the rank to send it to.
@@ -228,10 +287,16 @@ impl FailureDetector {
             return if settled { WaitAction::GiveUp(decision.error.clone()) } else { WaitAction::Wait };
         }
         let due = |at: Option<Duration>| at.is_some_and(|at| now >= at);
-        if due(wait.give_up_at) {
+        if self.hosts.is_one_host() {
+            return self.poll_on_host(wait, now);
+        }
+        if let Some(active) = &mut self.active {
+            active.add(&wait.present);
+        }
+        if due(wait.give_up_at()) {
             (wait.give_up_at, wait.warn_at) = (None, None);
             self.start(Purpose::GiveUp, wait, now);
-        } else if due(wait.warn_at) {
+        } else if wait.speaks && due(wait.warn_at) {
             wait.warn_at = None;
             self.start(Purpose::Warn, wait, now);
         }
@@ -240,18 +305,43 @@ impl FailureDetector {
         action
     }
 
+    /// Does what is due if all ranks see each other in shared memory.
+    fn poll_on_host(&self, wait: &mut WaitState, now: Duration) -> WaitAction {
+        let late = || -> Vec<usize> {
+            (0..self.rank_table.size())
+                .filter(|rank| *rank != self.rank && !wait.present.contains(rank))
+                .collect()
+        };
+        if wait.give_up_at().is_some_and(|at| now >= at) {
+            let late = late();
+            if late.is_empty() && !wait.stalled {
+                wait.stalled = true;
+                wait.give_up_at = wait.timeout.map(|timeout| now.saturating_add(timeout));
+                return WaitAction::Wait;
+            }
+            return WaitAction::GiveUp(timeout_error(&self.rank_table, &late, &wait.at(now)));
+        }
+        if wait.speaks && wait.warn_at.is_some_and(|at| now >= at) {
+            let late = late();
+            wait.warn_at = None;
+            return WaitAction::Warn(slow_warning(&self.rank_table, &late, &wait.at(now)));
+        }
+        WaitAction::Wait
+    }
+
     fn me(&self) -> u32 {
         u32::try_from(self.rank).unwrap_or(NONE)
     }
 
-    /// Returns the first peers: the ranks at distances that are powers of two.
+    /// Returns the first peers: the leaders of the hosts at distances that are powers of two.
     fn neighbours(&self) -> BTreeMap<usize, u64> {
-        let size = self.rank_table.size();
+        let (leaders, host) = (self.hosts.leaders(), self.hosts.host());
+        let size = leaders.len();
         let distances = std::iter::successors(Some(1), |distance| Some(distance * 2));
         let both = distances
             .take_while(|distance| *distance < size)
-            .flat_map(|distance| [(self.rank + distance) % size, (self.rank + size - distance) % size]);
-        both.filter(|other| *other != self.rank).map(|other| (other, 0)).collect()
+            .flat_map(|distance| [(host + distance) % size, (host + size - distance) % size]);
+        both.filter(|other| *other != host).map(|other| (leaders[other], 0)).collect()
     }
 
     fn peers(&self) -> Vec<usize> {
@@ -266,7 +356,9 @@ impl FailureDetector {
         let me = self.me();
         let purpose = self.active.take().and_then(|active| active.purpose);
         let mut present = vec![false; self.rank_table.size()];
-        present[self.rank] = true;
+        for rank in wait.present.iter().chain([&self.rank]) {
+            present[*rank] = true;
+        }
         let waiting = wait.at(now);
         self.epoch = self.epoch.max(number);
         let peers = self.neighbours();
@@ -382,8 +474,7 @@ impl FailureDetector {
             return WaitAction::Wait;
         }
         active.purpose = None;
-        let ranks = known.present.iter().enumerate();
-        let late: Vec<usize> = ranks.filter(|(_, present)| !**present).map(|(rank, _)| rank).collect();
+        let late = self.hosts.late(&known.present);
         let waiting = Waiting { waited: known.longest.max(wait.at(now).waited), ..known.earliest.0.clone() };
         if purpose == Purpose::Warn {
             // Messages do not name the builders; a rank that waits in the same collective knows them.
@@ -434,7 +525,7 @@ impl FailureDetector {
         }
         debug_assert!(epoch >= active.number);
         if active.round >= QUIET_ROUNDS {
-            active.ping_unheard(rank);
+            active.ping_unheard(rank, &self.hosts);
         }
         active.round += 1;
         active.next_round = now + active.grace / ROUNDS;
@@ -449,12 +540,21 @@ impl FailureDetector {
 }
 
 impl Epoch {
-    /// Shares out the silent ranks among the present ones and makes those of this rank its peers.
-    fn ping_unheard(&mut self, rank: usize) {
-        let present = &self.known.present;
-        let count = present.iter().filter(|present| **present).count();
-        let lower = present[..rank].iter().filter(|present| **present).count();
-        let unheard = present.iter().enumerate().filter(|(_, present)| !**present).map(|(other, _)| other);
+    /// Adds ranks that wait.
+    fn add(&mut self, ranks: &[usize]) {
+        for rank in ranks {
+            if !std::mem::replace(&mut self.known.present[*rank], true) {
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Shares out the ranks of silent hosts among the present hosts and makes those of this host peers.
+    fn ping_unheard(&mut self, rank: usize, hosts: &RankHosts) {
+        let heard = hosts.with_any(&self.known.present);
+        let count = heard.iter().filter(|heard| **heard).count();
+        let lower = heard[..hosts.leader_of(rank)].iter().filter(|heard| **heard).count();
+        let unheard = (0..heard.len()).filter(|other| !heard[hosts.leader_of(*other)]);
         let mine: Vec<usize> = unheard
             .enumerate()
             .filter(|(index, other)| index % count == lower && !self.peers.contains_key(other))

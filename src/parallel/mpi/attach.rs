@@ -23,8 +23,8 @@ use crate::parallel::timeout::first_call_timeout;
 use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
 
-use super::request::{check, start};
-use super::wait::wait;
+use super::request::{are_complete, check, start};
+use super::wait::{LONGEST, wait};
 use super::{MpiComm, RawComm, null};
 
 /// Returns the library's duplicate of a communicator. The first call on a communicator makes it, with
@@ -196,7 +196,8 @@ fn idup(
         MPI_Comm_idup(comm, &raw mut *ours, request)
     });
     let waited = started.and_then(|()| {
-        wait(&mut requests, "MPI_Comm_idup", None, || {
+        let is_complete = || are_complete(&mut requests, "MPI_Comm_idup");
+        wait(None, is_complete, || {
             let waited = since.elapsed();
             // Before the handshake the lowest waiting rank is not known; it is mostly one of the first two.
             if !warned && waited >= warn_after(timeout) && rank < 2 {
@@ -215,7 +216,7 @@ fn idup(
             }
             match timeout {
                 Some(timeout) if waited >= timeout => Err(first_call_timeout(size, call, timeout)),
-                _ => Ok(()),
+                _ => Ok(LONGEST),
             }
         })
     });

@@ -1,4 +1,5 @@
-//! Waits for MPI, with time-outs, while messages of the failure detector are exchanged.
+//! Waits of ranks: for the other ranks of the host in shared memory, for other hosts by requests of MPI; with
+//! time-outs, while messages of the failure detector are exchanged.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
@@ -11,17 +12,26 @@ use crate::parallel::Communicator;
 use crate::parallel::cancellation::{Cancellation, HostCancels};
 use crate::parallel::comm_status::CommStatus;
 use crate::parallel::failure_detector::{FailureDetector, WaitAction, WaitState};
+use crate::parallel::node::barrier::{Woken, Word};
+use crate::parallel::node::hosts::RankHosts;
+use crate::parallel::node::shared::{BarrierKind, FailOutcome, SharedMemory};
 use crate::parallel::timeout::RankTable;
+use crate::process::interrupt::POLL_INTERVAL;
 use crate::sync::lock;
 
 use super::MpiComm;
 use super::mailbox::Mailbox;
 use super::request::are_complete;
-use super::wakeup::{NodeWakeup, WakeFutex};
 
 /// A rank that was away or waiting for so long reads its messages before it goes on: the others may have
 /// given up.
 const RESYNC_AFTER: Duration = Duration::from_millis(20);
+
+/// The ranks of this rank's host, and their memory if there is more than one.
+pub(super) struct Node {
+    pub(super) hosts: RankHosts,
+    pub(super) memory: Option<SharedMemory>,
+}
 
 /// The state of a communicator's waits.
 pub(super) struct Waiter {
@@ -34,14 +44,33 @@ pub(super) struct Waiter {
     /// The end of this rank's last collective, in nanoseconds.
     last: AtomicU64,
     detector_io: Mutex<DetectorIo>,
+    /// In use until the handshake.
+    separate: Node,
     /// Set by the handshake.
-    wakeup: OnceLock<NodeWakeup>,
+    node: OnceLock<Node>,
 }
 
 /// The failure detector and its messages.
 struct DetectorIo {
     detector: FailureDetector,
     mailbox: Mailbox,
+}
+
+/// One rank's part in a collective, or in a piece of one.
+pub(super) struct Turn {
+    pub(super) comm: MPI_Comm,
+    /// The number of the collective.
+    number: u64,
+    /// The barrier of the host that this rank comes to, and its number before.
+    pub(super) stage: BarrierKind,
+    pub(super) before: u32,
+    /// The place in the sequence of all barriers.
+    position: u64,
+    since: Duration,
+    /// Made if this rank has to wait for long.
+    state: Option<WaitState>,
+    /// The mean time of a call of MPI that found nothing to do.
+    idle_call: Duration,
 }
 
 impl Waiter {
@@ -55,33 +84,39 @@ impl Waiter {
             origin: Instant::now(),
             last: AtomicU64::new(0),
             detector_io: Mutex::new(DetectorIo { detector, mailbox: Mailbox::default() }),
-            wakeup: OnceLock::new(),
+            separate: Node { hosts: RankHosts::separate(rank, size), memory: None },
+            node: OnceLock::new(),
         }
-    }
-
-    fn futex(&self) -> Option<&WakeFutex> {
-        self.wakeup.get()?.futex.as_ref()
     }
 
     fn detector_io(&self) -> MutexGuard<'_, DetectorIo> {
         lock(&self.detector_io)
     }
 
-    /// Sets what the handshake has found out.
-    pub(super) fn set_ranks(&self, rank_table: RankTable, wakeup: NodeWakeup) {
-        self.detector_io().detector.set_rank_table(rank_table);
-        let _ = self.wakeup.set(wakeup);
+    /// Returns the host of this rank.
+    pub(super) fn node(&self) -> &Node {
+        self.node.get().unwrap_or(&self.separate)
     }
 
-    /// Sends the messages of the detector, and wakes their receivers on this host.
+    fn memory(&self) -> Option<&SharedMemory> {
+        self.node().memory.as_ref()
+    }
+
+    /// Tells if the ranks need no message.
+    fn is_one_host(&self) -> bool {
+        self.node().hosts.is_one_host()
+    }
+
+    /// Sets what the handshake has found out.
+    pub(super) fn set_ranks(&self, rank_table: RankTable, node: Node) {
+        self.detector_io().detector.set_ranks(rank_table, node.hosts.clone());
+        let _ = self.node.set(node);
+    }
+
+    /// Sends the messages of the detector.
     fn send_messages(&self, comm: MPI_Comm, io: &mut DetectorIo) {
-        let messages = io.detector.take_messages();
-        if messages.is_empty() {
-            return;
-        }
-        messages.into_iter().for_each(|(to, message)| io.mailbox.send(comm, to, message));
-        if let Some(futex) = self.futex() {
-            futex.wake_all();
+        for (to, message) in io.detector.take_messages() {
+            io.mailbox.send(comm, to, message);
         }
     }
 
@@ -112,173 +147,294 @@ impl Waiter {
         }
     }
 
-    /// Asks the host while this rank waits in the collective `number`. Tells the builders if it cancels. Fails
-    /// if the ranks have not come since then.
-    fn ask_host(&self, comm: MPI_Comm, number: u64) -> Result<()> {
+    /// Asks the host while this rank waits in the collective `number`. Tells the builders if it cancels. Returns
+    /// the error if the ranks have not come since then.
+    fn ask_host(&self, comm: MPI_Comm, number: u64) -> Option<Error> {
         let locate = |error: Error| error.on_rank(self.rank, self.size, &crate::host_name());
-        let Some(HostCancels { error, is_new, gives_up }) = self.cancellation.ask(number, locate) else {
-            return Ok(());
-        };
+        let HostCancels { error, is_new, gives_up } = self.cancellation.ask(number, locate)?;
         if is_new {
             let (waiting, _) = self.status.waiting(number);
             let mut io = self.detector_io();
             io.detector.cancel(number, &error, &waiting.builders);
             self.send_messages(comm, &mut io);
         }
-        if gives_up { Err(error) } else { Ok(()) }
+        gives_up.then_some(error)
     }
 
-    /// Exchanges messages while this rank waits. Fails if the ranks have decided to give up.
-    fn exchange(&self, comm: MPI_Comm, wait: &mut WaitState) -> Result<()> {
-        let now = self.origin.elapsed();
-        let action = {
-            let mut io = self.detector_io();
-            for (from, message) in io.mailbox.fetch(comm)? {
-                io.detector.receive(from, &message, Some(wait), now);
-            }
-            self.hear(&mut io);
-            let action = io.detector.poll(wait, now);
-            self.send_messages(comm, &mut io);
-            action
-        };
-        match action {
-            WaitAction::Wait => Ok(()),
-            WaitAction::Warn(text) => {
-                let _voice = crate::logging::speak(true);
-                log::warn!("{text}");
-                Ok(())
-            }
-            WaitAction::GiveUp(error) => Err(error),
+    /// Gives up a wait with an error that all ranks of the host get, unless they have just come.
+    fn stop_waiting(&self, stage: BarrierKind, before: u32, error: Error) -> Result<()> {
+        let Some(memory) = self.memory() else { return Err(error) };
+        match memory.fail(stage, before, &error) {
+            FailOutcome::Failed(error) => Err(error),
+            // This rank goes on, and the next collective fails if other hosts have given up.
+            FailOutcome::Complete => Ok(()),
         }
     }
+
+    /// Begins a collective or a piece of one. Fails if the other ranks have given up.
+    fn begin(&self, comm: MPI_Comm, number: u64, stage: BarrierKind, position: u64) -> Result<Turn> {
+        let since = self.origin.elapsed();
+        let away = since.saturating_sub(Duration::from_nanos(self.last.load(Ordering::Relaxed)));
+        let mut before = 0;
+        if let Some(memory) = self.memory() {
+            before = memory.barrier(stage).done.get();
+            memory.check(before)?;
+            memory.set_position(position);
+        }
+        if away > RESYNC_AFTER && !self.is_one_host() {
+            self.poll_decision(comm)?;
+        }
+        let (state, idle_call) = (None, Duration::from_micros(20));
+        Ok(Turn { comm, number, stage, before, position, since, state, idle_call })
+    }
+
+    /// Ends an attempt that is complete.
+    fn end(&self, attempt: &Turn) -> Result<()> {
+        let now = self.origin.elapsed();
+        if attempt.state.is_some() && !self.is_one_host() {
+            self.detector_io().detector.arrived();
+            if now.saturating_sub(attempt.since) > RESYNC_AFTER {
+                self.poll_decision(attempt.comm)?;
+            }
+        }
+        self.last.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Lets MPI proceed, exchanges messages, and warns or gives up if that is due. Returns the time until this
+    /// has to be done again at the latest; zero if MPI was busy.
+    fn attend(&self, attempt: &mut Turn) -> Result<Duration> {
+        /// After a sleep a call takes longer, too.
+        const BUSY: Duration = Duration::from_micros(40);
+        /// MPI proceeds only if it is called.
+        const LONGEST_IN_MEMORY: Duration = Duration::from_millis(500);
+        if let Some(error) = self.memory().and_then(SharedMemory::failure) {
+            return Err(error);
+        }
+        if let Some(error) = self.ask_host(attempt.comm, attempt.number) {
+            self.stop_waiting(attempt.stage, attempt.before, error)?;
+        }
+        let wait = attempt.state.get_or_insert_with(|| {
+            let (waiting, timeout) = self.status.waiting(attempt.number);
+            WaitState::new(waiting, timeout, attempt.since)
+        });
+        let now = self.origin.elapsed();
+        if let Some(memory) = self.memory() {
+            let members = self.node().hosts.members();
+            let present = memory.present(attempt.position).into_iter().zip(members);
+            let present = present.filter(|(present, _)| *present).map(|(_, rank)| *rank).collect();
+            wait.observe(
+                members[self.node().hosts.index()],
+                present,
+                memory.longest_wait(attempt.position),
+                now,
+            );
+        }
+        let mut io = self.detector_io();
+        // By the clock a call may take long because other programs have the core.
+        let before = cpu_time();
+        let messages = io.mailbox.fetch(attempt.comm)?;
+        let called = cpu_time().saturating_sub(before);
+        let busy = !messages.is_empty() || called > attempt.idle_call * 3 + BUSY;
+        if !busy {
+            attempt.idle_call = (attempt.idle_call * 7 + called) / 8;
+        }
+        for (from, message) in messages {
+            io.detector.receive(from, &message, Some(wait), now);
+        }
+        self.hear(&mut io);
+        let action = io.detector.poll(wait, now);
+        self.send_messages(attempt.comm, &mut io);
+        let is_active = io.detector.is_active();
+        drop(io);
+        match action {
+            WaitAction::Wait => {}
+            WaitAction::Warn(text) => {
+                if self.memory().is_none_or(|memory| memory.claim_warning(attempt.position)) {
+                    let _voice = crate::logging::speak(true);
+                    log::warn!("{text}");
+                }
+            }
+            WaitAction::GiveUp(error) => self.stop_waiting(attempt.stage, attempt.before, error)?,
+        }
+        if busy {
+            return Ok(Duration::ZERO);
+        }
+        let answers = is_active || (wait.speaks() && !self.is_one_host());
+        let limit = if answers { wait.poll_interval().min(LONGEST_IN_MEMORY) } else { LONGEST_IN_MEMORY };
+        let limit = if self.cancellation.asks() { limit.min(POLL_INTERVAL) } else { limit };
+        Ok(wait.next_event(now).map_or(limit, |at| limit.min(at.saturating_sub(now))))
+    }
+}
+
+/// Waits until `is_complete`. This is the one function in which ranks wait for each other. If `word` is given,
+/// another rank of the host changes it when there is something to do; otherwise this rank tests at growing
+/// intervals. `attend` is called after each sleep, and returns the time until it has to be called again at the
+/// latest.
+pub(super) fn wait(
+    word: Option<(&Word, u32, &SharedMemory)>,
+    mut is_complete: impl FnMut() -> Result<bool>,
+    mut attend: impl FnMut() -> Result<Duration>,
+) -> Result<()> {
+    if is_complete()? || try_briefly(word.map(|(.., memory)| memory), &mut is_complete)? {
+        return Ok(());
+    }
+    let begin = Instant::now();
+    let mut pause = if word.is_some() { FIRST_PROGRESS } else { SHORTEST };
+    // Short pauses that are left after MPI was busy.
+    let mut short = 0;
+    loop {
+        let mut woken = Woken::InTime;
+        match word {
+            Some((word, before, _)) => woken = word.sleep(before, pause),
+            None => std::thread::sleep(pause),
+        }
+        if is_complete()? {
+            return Ok(());
+        }
+        if let (Woken::ForNothing, Some((.., memory))) = (woken, word) {
+            memory.count_idle_wakeup();
+        }
+        let latest = attend()?;
+        short = if latest.is_zero() { SHORT_PAUSES } else { short.saturating_sub(1) };
+        let waited = begin.elapsed();
+        let next = match word {
+            Some(_) if short > 0 => pause * 2,
+            Some(_) => (waited / 4).max(FIRST_PROGRESS),
+            // A collective between hosts takes about log2(P) hops, and each peer may be asleep: a small part of
+            // the time already waited bounds the added latency.
+            None => (pause * 3 / 2).min((waited / 250).clamp(LONG_ENOUGH, LONGEST)),
+        };
+        pause = next.min(latest).max(SHORTEST);
+        if is_complete()? {
+            return Ok(());
+        }
+    }
+}
+
+/// Tests for a short while, as most waits are short.
+fn try_briefly(
+    memory: Option<&SharedMemory>,
+    is_complete: &mut impl FnMut() -> Result<bool>,
+) -> Result<bool> {
+    const YIELDS: u32 = 20;
+    const SPIN: Duration = Duration::from_micros(50);
+    match memory {
+        None => {
+            for _ in 0..YIELDS {
+                std::thread::yield_now();
+                if is_complete()? {
+                    return Ok(true);
+                }
+            }
+        }
+        Some(memory) if memory.spins() => {
+            let end = Instant::now() + SPIN;
+            while Instant::now() < end {
+                (0..20).for_each(|_| std::hint::spin_loop());
+                if is_complete()? {
+                    return Ok(true);
+                }
+            }
+        }
+        Some(_) => {}
+    }
+    Ok(false)
+}
+
+/// The first pause of a rank that waits for MPI, and of one that has seen MPI busy.
+const SHORTEST: Duration = Duration::from_micros(20);
+
+/// The number of short pauses, each twice as long as the last, after MPI was busy.
+const SHORT_PAUSES: u32 = 5;
+
+/// The longest pauses of a rank that waits for MPI.
+const LONG_ENOUGH: Duration = Duration::from_millis(2);
+pub(super) const LONGEST: Duration = Duration::from_millis(20);
+
+/// The time after which a rank that sleeps in shared memory calls MPI first.
+const FIRST_PROGRESS: Duration = Duration::from_millis(4);
+
+/// Returns the processor time of this thread.
+fn cpu_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a pointer to a local. This clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
 }
 
 impl MpiComm {
-    /// Starts the non-blocking operations of a collective, mostly with the MPI function `function`, and waits
-    /// until they are complete. After an error the communicator is broken, and MPI may still use the buffers.
-    pub(super) fn collective(
-        &self,
-        function: &str,
-        start: impl FnOnce(MPI_Comm, &mut Vec<MPI_Request>) -> Result<()>,
-    ) -> Result<()> {
+    /// Runs a collective. After an error the communicator is broken, all ranks get the error as far as MPI
+    /// still works, and MPI may still use the buffers.
+    pub(super) fn collective<T>(&self, body: impl FnOnce(&mut Turn) -> Result<T>) -> Result<T> {
         self.check_alive()?;
         let comm = self.comm()?;
-        self.attempt(comm, function, start).map_err(|error| {
-            let mut io = self.state.detector_io();
-            if io.detector.decision().is_some() {
-                return self.state.status.fail(error);
-            }
-            // MPI fails on this rank. The others are told why, as far as MPI still works.
-            let error = self.locate(error);
-            io.detector.announce(error.clone());
-            self.state.send_messages(comm, &mut io);
-            self.state.status.fail(error)
-        })
+        let number = self.state.status.next();
+        let attempt = || {
+            let mut attempt = self.state.begin(comm, number, BarrierKind::Step, (number + 1) << 32)?;
+            let value = body(&mut attempt)?;
+            self.state.end(&attempt)?;
+            Ok(value)
+        };
+        attempt().map_err(|error| self.give_up(comm, error))
     }
 
-    fn attempt(
+    /// Runs the piece `piece` of the last collective, as [`Self::collective`] does.
+    pub(super) fn piece<T>(&self, piece: usize, body: impl FnOnce(&mut Turn) -> Result<T>) -> Result<T> {
+        self.check_alive()?;
+        let comm = self.comm()?;
+        let number = self.state.status.last();
+        let attempt = || {
+            let position = ((number + 1) << 32) + piece as u64 + 1;
+            let mut attempt = self.state.begin(comm, number, BarrierKind::Piece, position)?;
+            let value = body(&mut attempt)?;
+            self.state.end(&attempt)?;
+            Ok(value)
+        };
+        attempt().map_err(|error| self.give_up(comm, error))
+    }
+
+    /// Breaks the communicator, and tells the other ranks if they do not know.
+    fn give_up(&self, comm: MPI_Comm, error: Error) -> Error {
+        let state = &self.state;
+        if let Some(error) = state.memory().and_then(SharedMemory::failure) {
+            return state.status.fail(error);
+        }
+        let mut io = state.detector_io();
+        let decision = io.detector.decision().cloned();
+        let mut error = decision.clone().unwrap_or_else(|| self.locate(error));
+        if let Some(FailOutcome::Failed(first)) = state.memory().map(|memory| memory.fail_always(&error)) {
+            error = first;
+        }
+        if decision.is_none() && !state.is_one_host() {
+            io.detector.announce(error.clone());
+        }
+        state.send_messages(comm, &mut io);
+        state.status.fail(error)
+    }
+
+    /// Waits until a number in the memory of the host is no longer `before`.
+    ///
+    /// # Errors
+    /// The error of all ranks of the host, if they fail.
+    pub(super) fn wait_for_word(&self, attempt: &mut Turn, word: &Word, before: u32) -> Result<()> {
+        let Some(memory) = self.state.memory() else { return Ok(()) };
+        wait(Some((word, before, memory)), || Ok(word.get() != before), || self.state.attend(attempt))?;
+        memory.check(word.get())
+    }
+
+    /// Starts operations of MPI with `start` and waits until they are complete. After an error MPI may still use
+    /// their buffers.
+    pub(super) fn transfer(
         &self,
-        comm: MPI_Comm,
-        function: &str,
+        attempt: &mut Turn,
         start: impl FnOnce(MPI_Comm, &mut Vec<MPI_Request>) -> Result<()>,
     ) -> Result<()> {
-        let state = &self.state;
-        let since = state.origin.elapsed();
-        let number = state.status.next();
         let mut requests = Vec::new();
-        let away = since.saturating_sub(Duration::from_nanos(state.last.load(Ordering::Relaxed)));
-        start(comm, &mut requests)?;
-        if away > RESYNC_AFTER {
-            // Ranks that have waited all that time sleep.
-            if let Some(futex) = state.futex() {
-                futex.wake_all();
-            }
-            if let Err(error) = state.poll_decision(comm) {
-                // The others have given up this collective. They may want to finalise MPI, which is easier if
-                // it is complete.
-                let end = Instant::now() + RESYNC_AFTER;
-                let patience = || if Instant::now() < end { Ok(()) } else { Err(error.clone()) };
-                wait(&mut requests, function, None, patience)?;
-                return Err(error);
-            }
-        }
-        let mut wait_state = None;
-        let generation = wait(&mut requests, function, state.wakeup.get(), || {
-            let wait_state = wait_state.get_or_insert_with(|| {
-                let (waiting, timeout) = state.status.waiting(number);
-                WaitState::new(waiting, timeout, since)
-            });
-            state.ask_host(comm, number)?;
-            state.exchange(comm, wait_state)
-        })?;
-        let now = state.origin.elapsed();
-        if wait_state.is_some() {
-            state.detector_io().detector.arrived();
-            if now.saturating_sub(since) > RESYNC_AFTER {
-                // The last rank may be on another host, so that other ranks of this host still sleep.
-                if let (Some(futex), Some(generation)) = (state.futex(), generation) {
-                    futex.wake_all_unless_woken(generation);
-                }
-                state.poll_decision(comm)?;
-            }
-        }
-        state.last.store(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-        Ok(())
+        start(attempt.comm, &mut requests)?;
+        wait(None, || are_complete(&mut requests, "MPI_Test"), || self.state.attend(attempt))
     }
-}
-
-/// Tests requests, with growing sleeps between the tests, until all are complete or `after_sleep` fails.
-/// Returns the futex' generation before the last test.
-pub(super) fn wait(
-    requests: &mut Vec<MPI_Request>,
-    function: &str,
-    wakeup: Option<&NodeWakeup>,
-    mut after_sleep: impl FnMut() -> Result<()>,
-) -> Result<Option<u32>> {
-    // Most collectives are short: test often at first. Later sleep, which leaves the core to the compiler.
-    const YIELDS: u32 = 20;
-    const SHORTEST: Duration = Duration::from_micros(20);
-    // A collective takes about log2(P) hops and each peer may be asleep; capping a sleep at 1/250 of the time
-    // already waited bounds the added latency.
-    const SLEEP_FRACTION: u32 = 250;
-    // If any rank that arrives wakes this one, the cap only matters for ranks that are not woken.
-    const SLEEP_FRACTION_WITH_WAKEUP: u32 = 10;
-    const LONG_ENOUGH: Duration = Duration::from_millis(2);
-    const LONGEST: Duration = Duration::from_millis(20);
-    let futex = wakeup.and_then(|wakeup| wakeup.futex.as_ref());
-    let mut before = None;
-    let since = Instant::now();
-    let mut sleep = SHORTEST;
-    for round in 0_u32.. {
-        // Read before the test, so that a wake-up after the test ends the sleep.
-        before = futex.map(WakeFutex::generation);
-        if are_complete(requests, function)? {
-            break;
-        }
-        if round < YIELDS {
-            std::thread::yield_now();
-            continue;
-        }
-        let fraction = if wakeup.is_some_and(NodeWakeup::reaches_all) {
-            SLEEP_FRACTION_WITH_WAKEUP
-        } else {
-            SLEEP_FRACTION
-        };
-        let next = (sleep * 3 / 2).min((since.elapsed() / fraction).clamp(LONG_ENOUGH, LONGEST));
-        sleep = match (futex, before) {
-            // Short sleeps are not on the futex: ranks that arrive soon after each other do not wake each
-            // other.
-            (Some(futex), Some(before)) if sleep >= LONG_ENOUGH => {
-                futex.wait(before, sleep);
-                // After a wake-up the collective proceeds through other ranks that were just woken too.
-                if futex.generation() == before { next } else { SHORTEST }
-            }
-            _ => {
-                std::thread::sleep(sleep);
-                next
-            }
-        };
-        after_sleep()?;
-    }
-    Ok(before)
 }
