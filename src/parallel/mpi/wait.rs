@@ -207,7 +207,7 @@ impl Waiter {
         /// After a sleep a call takes longer, too.
         const BUSY: Duration = Duration::from_micros(40);
         /// MPI proceeds only if it is called.
-        const LONGEST_IN_MEMORY: Duration = Duration::from_millis(500);
+        const LONGEST_IN_MEMORY: Duration = Duration::from_secs(1);
         if let Some(error) = self.memory().and_then(SharedMemory::failure) {
             return Err(error);
         }
