@@ -400,7 +400,12 @@ impl MpiComm {
     /// Breaks the communicator, and tells the other ranks if they do not know.
     fn give_up(&self, comm: MPI_Comm, error: Error) -> Error {
         let state = &self.state;
-        if let Some(error) = state.memory().and_then(SharedMemory::failure) {
+        let known = state.memory().and_then(SharedMemory::failure);
+        if let (Some(_), false) = (&known, state.is_one_host()) {
+            // MPI_Finalize of the senders may wait for messages that have not been received.
+            let _: Result<()> = state.poll_decision(comm);
+        }
+        if let Some(error) = known {
             return state.status.fail(error);
         }
         let mut io = state.detector_io();
