@@ -164,7 +164,7 @@ impl Loader for Opener {
     }
 }
 
-/// Who reads the cache on a hit.
+/// The ranks that read the cache on a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Way {
     /// Every rank.
