@@ -223,6 +223,23 @@ fn every_rank_gets_the_library_of_its_kind() {
     });
 }
 
+/// Defect C21 of the original: each call made communicators, and none was freed. Here none is made: groups are
+/// found once, and later calls send nothing but the agreement.
+#[test]
+fn c21_groups_are_found_once_and_no_communicator_is_made() {
+    let root = scratch();
+    let setup = Setup::one_dir(root.path());
+    let kinds = ["alpha", "beta", "alpha"];
+    let hosts = Hosts { kinds: &kinds, broken: "", resolves: true, flags: NATIVE };
+    let names = ["first", "second", "third"];
+    jit(hosts, setup, &names);
+    let collectives = |count: usize| -> Vec<usize> {
+        jit(hosts, setup, &names[..count]).iter().map(|seen| seen.collectives).collect()
+    };
+    assert!(collectives(1)[0] > 1, "the first call finds the groups");
+    assert_eq!((collectives(2), collectives(3)), (vec![1; 3], vec![1; 3]));
+}
+
 /// Hosts that are alike take as many collectives with native flags as without; known groups take none to
 /// find.
 #[test]
