@@ -15,6 +15,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::fsutil::{self, Folder};
@@ -30,8 +31,16 @@ pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> 
     fsutil::create_dirs(root).map_err(cannot)?;
     let staged = fsutil::unguarded_dir(root).map_err(cannot)?;
     fill(staged.path(), job, argv, what, output).map_err(cannot)?;
-    // Another rank may do the same at the same time: either folder will do.
-    remove(root, target).map_err(cannot)?;
+    // Another rank may do the same at the same time: either folder will do. While it removes an older folder, that
+    // looks like one of another program.
+    let removed = (1..REMOVALS).find_map(|_| {
+        let removed = remove(root, target).ok();
+        removed.or_else(|| {
+            std::thread::sleep(REMOVAL_PAUSE);
+            None
+        })
+    });
+    removed.map_or_else(|| remove(root, target), Ok).map_err(cannot)?;
     match fs::rename(staged.path(), target) {
         Ok(()) => {
             // The folder was renamed: there is nothing to remove.
@@ -59,6 +68,10 @@ fn remove(root: &Path, target: &Path) -> std::io::Result<()> {
 }
 
 const SCRIPT: &str = "recompile.sh";
+
+/// Attempts to remove an older folder, with pauses between them.
+const REMOVALS: usize = 10;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(20);
 
 fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) -> std::io::Result<()> {
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {

@@ -83,7 +83,8 @@ static void building(const char *cache)
 {
     dijitso_params *const params = params_with(cache, NULL);
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    dijitso_library *library = NULL, *finished = NULL, *text_library = NULL;
+    dijitso_library *library = NULL, *finished = NULL, *text_library = NULL, *many[2] = {NULL, NULL};
+    const char *const names[2] = {"null", NULL};
     dijitso_text text = DIJITSO_TEXT_INIT;
     dijitso_pending *pending = NULL;
     dijitso_fn function = NULL;
@@ -98,6 +99,15 @@ static void building(const char *cache)
     CHECK(library == NULL);
     CHECK(dijitso_jit("null", params, &callbacks, DIJITSO_COMM_NULL, &library, NULL) == DIJITSO_OK);
     CHECK(library != NULL && generate_calls == 1);
+
+    CHECK_INVALID(dijitso_jit_many(1, NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_jit_many(1, NULL, params, &callbacks, DIJITSO_COMM_NULL, many, &error));
+    CHECK_EXPLAINED(dijitso_jit_many(2, names, params, &callbacks, DIJITSO_COMM_NULL, many, &error));
+    CHECK_EXPLAINED(dijitso_jit_many(1, names, params, &callbacks, DIJITSO_COMM_NULL, NULL, &error));
+    CHECK(many[0] == NULL && many[1] == NULL);
+    CHECK(dijitso_jit_many(0, NULL, NULL, NULL, DIJITSO_COMM_NULL, NULL, NULL) == DIJITSO_OK);
+    CHECK(dijitso_jit_many(1, names, params, NULL, DIJITSO_COMM_NULL, many, NULL) == DIJITSO_OK);
+    dijitso_library_free(many[0]);
 
     CHECK_INVALID(dijitso_jit_source(NULL, NULL, NULL, 0, NULL, 0, DIJITSO_COMM_NULL, NULL, NULL));
     CHECK_EXPLAINED(dijitso_jit_source(NULL, params, "", 0, NULL, 0, DIJITSO_COMM_NULL, &text_library, &error));
