@@ -398,7 +398,7 @@ fn progress(comm: &MpiComm) {
             mpi_sys::MPI_Wait(&raw mut request, mpi_sys::RSMPI_STATUS_IGNORE);
         }
         assert!(data == vec![0; LENGTH]);
-        let limit = Duration::from_millis(late) + Duration::from_secs(3);
+        let limit = Duration::from_millis(late) + Duration::from_secs(15);
         assert!(begin.elapsed() < limit, "{:?}", begin.elapsed());
     }
 }
