@@ -114,8 +114,8 @@ fn hits(params: *const dijitso_params) -> (usize, usize) {
 }
 
 /// The most allocations of a set of parameters: the handle, the working directory, the paths of three config files,
-/// and the two values that are set.
-const OF_PARAMS: usize = 20;
+/// and the two values that are set. The length of the paths makes a difference of a few.
+const OF_PARAMS: usize = 24;
 
 /// The most allocations of a merge of all parameters, if the same text was merged before.
 const OF_MERGE: usize = 2;
