@@ -103,7 +103,7 @@ impl Session {
     /// this process plays the role that its callbacks give it, because other processes wait for it.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind).
+    /// Any [`Kind`].
     pub fn jit(&self, request: Result<Request<'_>>, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         let names = [request.as_ref().map_or("", |request| request.name)];
         let batch = request.map(|request| Batch { names: &names, params: request.params });
@@ -141,7 +141,7 @@ impl Session {
     /// been removed.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind).
+    /// Any [`Kind`].
     pub fn finish(&self, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Library> {
         let _call = polling::enter(callbacks.poll.as_ref());
         pending::finish(self, pending, callbacks)
@@ -175,7 +175,7 @@ impl Session {
     /// that could not be read) is agreed on like any other.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind); the same on every rank.
+    /// Any [`Kind`]; the same on every rank.
     pub fn jit_on(
         &self,
         comm: &dyn Communicator,
@@ -194,7 +194,7 @@ impl Session {
     /// as one call if all ranks find all libraries. Collective, except for memory hits.
     ///
     /// # Errors
-    /// Errors of the call itself, such as [`Kind::RanksDisagree`](crate::error::Kind::RanksDisagree).
+    /// Errors of the call itself, such as [`Kind::RanksDisagree`].
     pub fn jit_many_on(
         &self,
         comm: &dyn Communicator,
@@ -209,7 +209,7 @@ impl Session {
     /// Starts a call on all ranks of `comm`; see [`Session::start`]. Collective, except for memory hits.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind) that a call has before it builds; the same on every rank. Errors of
+    /// Any [`Kind`] that a call has before it builds; the same on every rank. Errors of
     /// generating and compiling are returned by [`Session::finish_on`].
     pub fn start_on(
         &self,
@@ -228,7 +228,7 @@ impl Session {
     /// `arguments` is an error of this rank alone, say a bad argument, which is agreed on like any other.
     ///
     /// # Errors
-    /// Any [`Kind`](crate::error::Kind); the same on every rank.
+    /// Any [`Kind`]; the same on every rank.
     pub fn finish_on(
         &self,
         comm: &dyn Communicator,
