@@ -83,8 +83,9 @@
  *   Functions that can fail return a dijitso_status, 0 on success, and write an error object to *error_out
  *   (NULL on success). Free it with dijitso_error_free(). error_out may be NULL if the status is enough.
  *   Outputs are set to NULL first, and written on success only; dijitso_jit_many() also gives what it has if a
- *   part of it fails. No exception, panic or signal of this library reaches the caller. If memory is short for sources, headers, libraries and blobs, that is an error like
- *   any other; a program without memory for even a few bytes is ended.
+ *   part of it fails. No exception, panic or signal of this library reaches the caller. If memory is short for
+ *   sources, headers, libraries and blobs, that is an error like any other; a program without memory for even
+ *   a few bytes is ended.
  *
  * PARAMETERS
  *
