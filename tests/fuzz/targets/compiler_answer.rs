@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use dijitso::build::toolchain;
 use dijitso::params::resolved::BuildParams;
+use dijitso::process::exec_context::ExecContext;
 use dijitso::process::{Command, Exit, Outcome, Runner};
 use dijitso_fuzz::params;
 use libfuzzer_sys::fuzz_target;
@@ -21,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
     static BUILD: LazyLock<BuildParams> =
         LazyLock::new(|| params().resolve().expect("the defaults are good").build);
     let build = &*BUILD;
-    let found = toolchain::probe(build, &FakeCompiler(data));
+    let found = toolchain::probe(build, &FakeCompiler(data), &ExecContext::default());
     assert!(!found.identity.is_empty());
     assert_eq!(toolchain::decode(&toolchain::encode(&build.compiler, &found)), Some(found));
 });
