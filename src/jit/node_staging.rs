@@ -140,7 +140,12 @@ impl Found {
                 comm.broadcast_to_some(ROOT, &mut batch.sent, receives)?;
                 if receives {
                     let sent = std::mem::take(&mut batch.sent);
-                    stage_sent(batch.session, batch.cache, &sent, &batch.signatures, &mut batch.found);
+                    // A panic must not keep this rank away from the next collective.
+                    let staged = catch("staging", || {
+                        stage_sent(batch.session, batch.cache, &sent, &batch.signatures, &mut batch.found);
+                        Ok(())
+                    });
+                    staged.unwrap_or_else(|error| warn_unstaged(&batch.signatures.join(", "), &error));
                 }
             }
             let mut told = if is_leader { encode(&batch.found) } else { Vec::new() };

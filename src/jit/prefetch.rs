@@ -88,14 +88,16 @@ fn prefetch(
     if let Some(before) = before {
         message = catch("reading libraries", || read_used(cache, before)).unwrap_or_default();
     }
-    let mut staged =
-        if comm.rank() == ROOT { SentBatch::stage(session, cache, &message) } else { SentBatch::default() };
+    // A panic must not keep this rank away from the next collective.
+    let stage =
+        |message: &[u8]| catch(STEP, || Ok(SentBatch::stage(session, cache, message))).unwrap_or_default();
+    let mut staged = if comm.rank() == ROOT { stage(&message) } else { SentBatch::default() };
     comm.enter(STEP);
     if nodes.one_reader {
         let receives = is_leader && comm.rank() != ROOT;
         comm.broadcast_to_some(ROOT, &mut message, receives)?;
         if receives {
-            staged = SentBatch::stage(session, cache, &message);
+            staged = stage(&message);
         }
     }
     drop(message);
