@@ -1,5 +1,5 @@
 # The target dijitso::dijitso of this build tree: cargo builds, CMake stages the result as it will be installed
-# (lib/ with the SONAME links, include/ with the header of this configuration).
+# (lib/ with the SONAME links, include/).
 
 if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux")
   message(WARNING "dijitso is tested on Linux only; its SONAME links are those of ELF systems.")
@@ -13,37 +13,19 @@ if(NOT DIJITSO_CARGO)
 endif()
 
 # --- the headers ------------------------------------------------------------------------------------------------------
-# The committed header is that of a build with MPI; a build without has one other line.
 set(header "${PROJECT_SOURCE_DIR}/include/dijitso.h")
 set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${header}")
 set(staged_include "${PROJECT_BINARY_DIR}/include")
-if(DIJITSO_WITH_MPI)
-  configure_file("${header}" "${staged_include}/dijitso.h" COPYONLY)
-else()
-  file(READ "${header}" text)
-  string(REPLACE "#define DIJITSO_HAVE_MPI 1\n" "#define DIJITSO_HAVE_MPI 0\n" text_without_mpi "${text}")
-  if(text STREQUAL text_without_mpi)
-    message(FATAL_ERROR "${header} has no line `#define DIJITSO_HAVE_MPI 1` to switch off.")
-  endif()
-  file(WRITE "${PROJECT_BINARY_DIR}/dijitso.h.without-mpi" "${text_without_mpi}")
-  configure_file("${PROJECT_BINARY_DIR}/dijitso.h.without-mpi" "${staged_include}/dijitso.h" COPYONLY)
-endif()
+configure_file("${header}" "${staged_include}/dijitso.h" COPYONLY)
 configure_file("${PROJECT_SOURCE_DIR}/include/dijitso.hpp" "${staged_include}/dijitso.hpp" COPYONLY)
 
 # --- the library and the command --------------------------------------------------------------------------------------
-# Builds with different MPIs must not share it: cargo does not notice another MPICC.
-set(DIJITSO_CARGO_TARGET_DIR "${PROJECT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds; may be shared by builds with one MPI")
+set(DIJITSO_CARGO_TARGET_DIR "${PROJECT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds; may be shared by builds")
 set(cargo_targets --lib)
 set(cargo_features)
-set(cargo_environment)
 if(DIJITSO_BUILD_COMMAND)
   list(APPEND cargo_targets --bins)
   list(APPEND cargo_features cli)
-endif()
-if(DIJITSO_WITH_MPI)
-  # The crate mpi-sys binds the MPI of this compiler wrapper.
-  list(APPEND cargo_environment "MPICC=${MPI_C_COMPILER}")
-  list(APPEND cargo_features mpi)
 endif()
 list(JOIN cargo_features "," cargo_features)
 set(cargo_arguments build --profile ${DIJITSO_CARGO_PROFILE} --locked ${cargo_targets} --no-default-features
@@ -70,7 +52,7 @@ endif()
 
 # Runs every time: cargo knows what is out of date and does nothing otherwise.
 add_custom_target(dijitso_cargo ALL
-  COMMAND ${CMAKE_COMMAND} -E env ${cargo_environment} "${DIJITSO_CARGO}" ${cargo_arguments}
+  COMMAND "${DIJITSO_CARGO}" ${cargo_arguments}
   COMMAND ${CMAKE_COMMAND} -E copy_if_different "${cargo_output}/${library_name}" "${staged_lib}/${library_file}"
   COMMAND ${CMAKE_COMMAND} -E create_symlink "${library_file}" "${staged_lib}/${library_soname}"
   COMMAND ${CMAKE_COMMAND} -E create_symlink "${library_soname}" "${staged_lib}/${library_name}"
@@ -88,17 +70,20 @@ set_target_properties(dijitso::dijitso PROPERTIES
   IMPORTED_LOCATION "${staged_lib}/${library_file}"
   IMPORTED_SONAME "${library_soname}"
   INTERFACE_INCLUDE_DIRECTORIES "${staged_include}")
-if(DIJITSO_WITH_MPI)
-  # The host may be C or C++ while this project is C only: the host's own languages decide what mpi.h it needs.
-  get_property(languages GLOBAL PROPERTY ENABLED_LANGUAGES)
+if(NOT PROJECT_IS_TOP_LEVEL)
   foreach(language IN ITEMS C CXX)
-    if(language IN_LIST languages)
-      find_package(MPI REQUIRED COMPONENTS ${language})
-      # What is found here would be known in this directory only, and the host links to it through dijitso::dijitso.
-      if(NOT host_has_MPI_${language})
-        set_property(TARGET MPI::MPI_${language} PROPERTY IMPORTED_GLOBAL TRUE)
-      endif()
-      set_property(TARGET dijitso::dijitso APPEND PROPERTY INTERFACE_LINK_LIBRARIES MPI::MPI_${language})
+    set(host_has_MPI_${language} FALSE)
+    if(TARGET MPI::MPI_${language})
+      set(host_has_MPI_${language} TRUE)
     endif()
   endforeach()
+  dijitso_find_mpi(found_mpi)
+  # What is found here would be known in this directory only, and the host links to it through dijitso::dijitso.
+  foreach(target IN LISTS found_mpi)
+    string(REPLACE "MPI::" "host_has_" host_has "${target}")
+    if(NOT ${host_has})
+      set_property(TARGET ${target} PROPERTY IMPORTED_GLOBAL TRUE)
+    endif()
+  endforeach()
+  set_target_properties(dijitso::dijitso PROPERTIES INTERFACE_LINK_LIBRARIES "${found_mpi}")
 endif()

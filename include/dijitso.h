@@ -24,6 +24,10 @@
  *     Cache                     dijitso_cache_*
  *     Bundles                   dijitso_bundle_*, dijitso_cache_read_binary, dijitso_cache_write_binary
  *
+ *     MPI                       dijitso_mpi_use, dijitso_mpi_family, dijitso_mpi_comm_size
+ *
+ *   LANGUAGES    NAME_comm and NAME_fint, the calls for languages that cannot name MPI_Comm
+ *
  *   HOST ROLES   dijitso_mpi_*, for programs that do their own transport
  *
  * WHAT IT DOES
@@ -98,7 +102,11 @@
  *
  *   Handles may be used from any thread. Calls on one communicator are made one at a time, in the same order
  *   on all of its ranks, like any collective. Calls on several communicators in several threads need
- *   MPI_THREAD_MULTIPLE. The library links the MPI that it was built with; a program has to use the same MPI.
+ *   MPI_THREAD_MULTIPLE.
+ *
+ *   The library is linked with no MPI. At the first call with a communicator it finds the MPI of the process:
+ *   MPICH and its relatives, Open MPI, or one of the standard ABI of MPI 5 (see dijitso_mpi_use() for others). If
+ *   a program was compiled with the mpi.h of one and runs with another, the call fails with DIJITSO_ERROR_MPI.
  *
  *   The library communicates on a duplicate of the communicator, which is made at the first call and freed
  *   with the communicator. It never changes the host's error handler.
@@ -178,13 +186,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* 1: communicators are those of MPI. 0: built without MPI, only the null communicator is accepted. */
-#define DIJITSO_HAVE_MPI 1
-
 /* The version of this header; dijitso_version() gives that of the library. */
 #define DIJITSO_VERSION "0.1.0"
 
-#if DIJITSO_HAVE_MPI
+/* Communicators are those of the program's MPI: mpi.h is included if the compiler finds one, as the wrappers mpicc
+ * and mpicxx do. A program without MPI has the type and its one value from here; where a compiler finds an mpi.h
+ * that the program does not want, it defines DIJITSO_WITHOUT_MPI. */
+#if !defined(DIJITSO_WITHOUT_MPI) && !defined(MPI_VERSION) && defined(__has_include)
+#if __has_include(<mpi.h>)
 #if defined(__cplusplus) && !defined(OMPI_SKIP_MPICXX)
 #define OMPI_SKIP_MPICXX 1 /* the deprecated C++ bindings of MPI are not needed */
 #endif
@@ -192,17 +201,20 @@
 #define MPICH_SKIP_MPICXX 1
 #endif
 #include <mpi.h>
-/* The null communicator: no MPI is touched. */
-#define DIJITSO_COMM_NULL MPI_COMM_NULL
-#else
-#ifdef MPI_VERSION
-#error "This dijitso was built without MPI; a program that includes mpi.h needs one built with DIJITSO_WITH_MPI=ON."
 #endif
-/* A program without MPI has the type and its one value from here. */
+#endif
+
+/* 1: the program has an mpi.h. 0: it has none, and only the null communicator. */
+#ifdef MPI_VERSION
+#define DIJITSO_HAVE_MPI 1
+#else
+#define DIJITSO_HAVE_MPI 0
 typedef void *MPI_Comm;
 #define MPI_COMM_NULL ((MPI_Comm)0)
-#define DIJITSO_COMM_NULL ((MPI_Comm)0)
 #endif
+
+/* The null communicator: no MPI is touched. MPI_COMM_NULL does the same. */
+#define DIJITSO_COMM_NULL ((MPI_Comm)0)
 
 #ifdef __cplusplus
 extern "C" {
@@ -1521,6 +1533,255 @@ dijitso_status dijitso_bundle_export(const dijitso_params *params, const char *c
  */
 dijitso_status dijitso_bundle_import(const dijitso_params *params, const char *path, int32_t force,
                                      dijitso_imported_fn visitor, void *user_data, dijitso_error **error_out);
+
+/*-- MPI ---------------------------------------------------------------------------------------------------*/
+
+#define DIJITSO_MPI_NONE 0               /**< No MPI, or none that is known. */
+#define DIJITSO_MPI_MPICH 1              /**< MPICH, Intel MPI, MVAPICH, Cray MPICH. */
+#define DIJITSO_MPI_OPEN_MPI 2           /**< Open MPI. */
+#define DIJITSO_MPI_STANDARD_ABI 3       /**< The standard ABI of MPI 5. */
+#define DIJITSO_MPI_OTHER 4              /**< An MPI that a table describes. */
+#define DIJITSO_MPI_FUNCTIONS 25         /**< The number of functions in a table. */
+
+/** What a program says of its MPI. Handles are given as words; those of 4 bytes in the lower half. */
+typedef struct dijitso_mpi_table {
+    size_t struct_size;                  /**< sizeof(dijitso_mpi_table) */
+    /** One of the DIJITSO_MPI_ values, of the mpi.h that the program includes. */
+    int32_t family;
+    int32_t handle_size;                 /**< sizeof(MPI_Comm) */
+    /**
+     * 1 if the fields that follow are set. Only an MPI that is none of the three, or that is linked statically,
+     * needs them.
+     */
+    int32_t is_complete;
+    int32_t any_source;                  /**< MPI_ANY_SOURCE */
+    int32_t undefined;                   /**< MPI_UNDEFINED */
+    int32_t status_size;                 /**< sizeof(MPI_Status) */
+    int32_t source_offset;               /**< offsetof(MPI_Status, MPI_SOURCE) */
+    int32_t reserved;                    /**< Zero. */
+    size_t comm_null;                    /**< MPI_COMM_NULL */
+    size_t comm_world;                   /**< MPI_COMM_WORLD */
+    size_t comm_self;                    /**< MPI_COMM_SELF */
+    size_t uint8;                        /**< MPI_UINT8_T */
+    size_t request_null;                 /**< MPI_REQUEST_NULL */
+    size_t errors_return;                /**< MPI_ERRORS_RETURN */
+    size_t status_ignore;                /**< MPI_STATUS_IGNORE */
+    /** The functions, in the order of DIJITSO_MPI_TABLE_FUNCTIONS in this header. */
+    dijitso_fn functions[25];
+} dijitso_mpi_table;
+
+/**
+ * Tells the library which mpi.h the program was compiled with, or hands over its MPI.
+ *
+ * This header does so when the program starts, for each file that includes mpi.h. A program whose MPI is none
+ * of the three families, or is linked statically, defines DIJITSO_MPI_TABLE before it includes this header, in
+ * one file, and links MPI: then the header hands over the addresses of the functions as well.
+ *
+ * @param table      *Copied*.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if a table comes after the first call with a
+ *         communicator.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_mpi_use(const dijitso_mpi_table *table, dijitso_error **error_out);
+
+/**
+ * Returns the family of the MPI that the library uses in this process: a DIJITSO_MPI_ value.
+ *
+ * @return DIJITSO_MPI_NONE if the process has no MPI (yet). MPI need not be initialised.
+ * @local  @threads any  @since 0.1.0
+ */
+int32_t dijitso_mpi_family(void);
+
+/**
+ * Returns the bytes of an MPI_Comm of the MPI that the library uses in this process.
+ *
+ * @return 4 or 8; 0 if the process has no MPI (yet).
+ * @local  @threads any  @since 0.1.0
+ */
+size_t dijitso_mpi_comm_size(void);
+
+/**
+ * Returns the integer that stands for no communicator in all functions that end in _fint, with every MPI.
+ *
+ * The MPI_COMM_NULL of Fortran does the same, where there is an MPI.
+ *
+ * @local  @threads any  @since 0.1.0
+ */
+int32_t dijitso_fint_null(void);
+
+#if DIJITSO_HAVE_MPI
+/* The functions of a table, in their order. */
+#define DIJITSO_MPI_TABLE_FUNCTIONS                                                                             \
+    (dijitso_fn)MPI_Abort, (dijitso_fn)MPI_Comm_create_keyval, (dijitso_fn)MPI_Comm_free, \
+    (dijitso_fn)MPI_Comm_get_attr, (dijitso_fn)MPI_Comm_get_errhandler, (dijitso_fn)MPI_Comm_idup, \
+    (dijitso_fn)MPI_Comm_rank, (dijitso_fn)MPI_Comm_set_attr, (dijitso_fn)MPI_Comm_set_errhandler, \
+    (dijitso_fn)MPI_Comm_size, (dijitso_fn)MPI_Comm_split, (dijitso_fn)MPI_Comm_test_inter, \
+    (dijitso_fn)MPI_Errhandler_free, (dijitso_fn)MPI_Error_string, (dijitso_fn)MPI_Finalize, \
+    (dijitso_fn)MPI_Finalized, (dijitso_fn)MPI_Get_count, (dijitso_fn)MPI_Get_library_version, \
+    (dijitso_fn)MPI_Init, (dijitso_fn)MPI_Initialized, (dijitso_fn)MPI_Iprobe, \
+    (dijitso_fn)MPI_Irecv, (dijitso_fn)MPI_Isend, (dijitso_fn)MPI_Issend, \
+    (dijitso_fn)MPI_Test
+
+/* Initialises a complete dijitso_mpi_table from the mpi.h of the program, which has to link MPI. */
+#define DIJITSO_MPI_TABLE_INIT                                                                                  \
+    {                                                                                                           \
+        sizeof(dijitso_mpi_table), DIJITSO_MPI_OTHER, (int32_t)sizeof(MPI_Comm), 1, MPI_ANY_SOURCE,             \
+        MPI_UNDEFINED, (int32_t)sizeof(MPI_Status), (int32_t)offsetof(MPI_Status, MPI_SOURCE), 0,               \
+        (size_t)MPI_COMM_NULL, (size_t)MPI_COMM_WORLD, (size_t)MPI_COMM_SELF, (size_t)MPI_UINT8_T,              \
+        (size_t)MPI_REQUEST_NULL, (size_t)MPI_ERRORS_RETURN, (size_t)MPI_STATUS_IGNORE,                         \
+        { DIJITSO_MPI_TABLE_FUNCTIONS }                                                                         \
+    }
+
+/* The family of this mpi.h. Programs of the standard ABI have its version; others have 0 or less, or none. */
+#if defined(MPI_ABI_VERSION) && MPI_ABI_VERSION > 0
+#define DIJITSO_MPI_FAMILY DIJITSO_MPI_STANDARD_ABI
+#elif defined(OPEN_MPI)
+#define DIJITSO_MPI_FAMILY DIJITSO_MPI_OPEN_MPI
+#elif defined(MPICH_VERSION) || defined(MPICH_NUMVERSION) || defined(I_MPI_VERSION)
+#define DIJITSO_MPI_FAMILY DIJITSO_MPI_MPICH
+#else
+#define DIJITSO_MPI_FAMILY DIJITSO_MPI_OTHER
+#endif
+
+#if defined(__GNUC__) && (defined(DIJITSO_MPI_TABLE) || DIJITSO_MPI_FAMILY != DIJITSO_MPI_OTHER)
+/* Tells the library, when the program starts, which mpi.h it was compiled with. A file that includes this header
+ * and does not link the library does nothing. */
+#pragma weak dijitso_mpi_use
+
+__attribute__((constructor)) static void dijitso_mpi_use_at_start(void)
+{
+#ifdef DIJITSO_MPI_TABLE
+    dijitso_mpi_table table = DIJITSO_MPI_TABLE_INIT;
+#else
+    dijitso_mpi_table table;
+    size_t i;
+    for (i = 0; i < sizeof(table); ++i) {
+        ((unsigned char *)&table)[i] = 0;
+    }
+    table.struct_size = sizeof(table);
+    table.family = DIJITSO_MPI_FAMILY;
+    table.handle_size = (int32_t)sizeof(MPI_Comm);
+#endif
+    if (dijitso_mpi_use) {
+        (void)dijitso_mpi_use(&table, NULL);
+    }
+}
+#endif
+#endif
+
+/* ============================================================================================================
+ * LANGUAGES: the functions that take a communicator, for languages that cannot name MPI_Comm
+ * ============================================================================================================ */
+
+/* One rule makes these from the functions above and below, whose comments hold for them.
+ *
+ * NAME_comm takes each communicator at its address, and after the last one comm_size, the bytes of an MPI_Comm
+ * (dijitso_mpi_comm_size()); a communicator that is an output is written to an address. NULL stands for no
+ * communicator. With mpi4py: MPI._addressof(comm) and MPI._sizeof(MPI.Comm).
+ *
+ * NAME_fint takes and writes communicators as integers of Fortran; dijitso_fint_null() stands for none.
+ */
+dijitso_status dijitso_jit_comm(const char *name, const dijitso_params *params,
+                                const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
+                                dijitso_library **library_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_fint(const char *name, const dijitso_params *params,
+                                const dijitso_callbacks *callbacks, int32_t comm,
+                                dijitso_library **library_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_many_comm(size_t count, const char *const *names, const dijitso_params *params,
+                                     const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
+                                     dijitso_library **libraries_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_many_fint(size_t count, const char *const *names, const dijitso_params *params,
+                                     const dijitso_callbacks *callbacks, int32_t comm,
+                                     dijitso_library **libraries_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_source_comm(const char *name, const dijitso_params *params, const char *code,
+                                       size_t code_length, const char *header_or_null, size_t header_length,
+                                       const void *comm, size_t comm_size, dijitso_library **library_out,
+                                       dijitso_error **error_out);
+dijitso_status dijitso_jit_source_fint(const char *name, const dijitso_params *params, const char *code,
+                                       size_t code_length, const char *header_or_null, size_t header_length,
+                                       int32_t comm, dijitso_library **library_out,
+                                       dijitso_error **error_out);
+dijitso_status dijitso_jit_text_comm(const char *name, const dijitso_params *params,
+                                     const dijitso_text *text, const void *comm, size_t comm_size,
+                                     dijitso_library **library_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_text_fint(const char *name, const dijitso_params *params,
+                                     const dijitso_text *text, int32_t comm, dijitso_library **library_out,
+                                     dijitso_error **error_out);
+dijitso_status dijitso_jit_start_comm(const char *name, const dijitso_params *params,
+                                      const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
+                                      dijitso_pending **pending_out, dijitso_error **error_out);
+dijitso_status dijitso_jit_start_fint(const char *name, const dijitso_params *params,
+                                      const dijitso_callbacks *callbacks, int32_t comm,
+                                      dijitso_pending **pending_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_discover_path_access_ranks_comm(const void *comm, size_t comm_size,
+                                                           const char *path, int32_t *ranks_out,
+                                                           int32_t capacity, int32_t *count_out,
+                                                           dijitso_error **error_out);
+dijitso_status dijitso_mpi_discover_path_access_ranks_fint(int32_t comm, const char *path,
+                                                           int32_t *ranks_out, int32_t capacity,
+                                                           int32_t *count_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_node_comm_comm(const void *comm, size_t comm_size, const char *path,
+                                                 void *node_comm_out, int32_t *node_root_out,
+                                                 dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_node_comm_fint(int32_t comm, const char *path, int32_t *node_comm_out,
+                                                 int32_t *node_root_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_node_roots_comm_comm(const void *comm, int32_t node_root, size_t comm_size,
+                                                       void *comm_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_node_roots_comm_fint(int32_t comm, int32_t node_root, int32_t *comm_out,
+                                                       dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_subcomm_comm(const void *comm, const int32_t *ranks, int32_t count,
+                                               size_t comm_size, void *comm_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_subcomm_fint(int32_t comm, const int32_t *ranks, int32_t count,
+                                               int32_t *comm_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_comm(const void *comm, size_t comm_size, const char *path,
+                                                      const char *buildon, void *copy_comm_out,
+                                                      void *wait_comm_out, int32_t *role_out,
+                                                      dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_fint(int32_t comm, const char *path, const char *buildon,
+                                                      int32_t *copy_comm_out, int32_t *wait_comm_out,
+                                                      int32_t *role_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_node_comm(const void *comm, const void *node_comm,
+                                                           int32_t node_root, size_t comm_size,
+                                                           void *copy_comm_out, void *wait_comm_out,
+                                                           int32_t *role_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_node_fint(int32_t comm, int32_t node_comm,
+                                                           int32_t node_root, int32_t *copy_comm_out,
+                                                           int32_t *wait_comm_out, int32_t *role_out,
+                                                           dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_root_comm(const void *comm, const void *node_comm,
+                                                           int32_t node_root, size_t comm_size,
+                                                           void *copy_comm_out, void *wait_comm_out,
+                                                           int32_t *role_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_root_fint(int32_t comm, int32_t node_comm,
+                                                           int32_t node_root, int32_t *copy_comm_out,
+                                                           int32_t *wait_comm_out, int32_t *role_out,
+                                                           dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_process_comm(const void *comm, const void *node_comm,
+                                                              int32_t node_root, size_t comm_size,
+                                                              void *copy_comm_out, void *wait_comm_out,
+                                                              int32_t *role_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_comms_and_role_process_fint(int32_t comm, int32_t node_comm,
+                                                              int32_t node_root, int32_t *copy_comm_out,
+                                                              int32_t *wait_comm_out, int32_t *role_out,
+                                                              dijitso_error **error_out);
+dijitso_status dijitso_mpi_send_binary_comm(const void *comm, size_t comm_size, const uint8_t *data,
+                                            size_t size, dijitso_error **error_out);
+dijitso_status dijitso_mpi_send_binary_fint(int32_t comm, const uint8_t *data, size_t size,
+                                            dijitso_error **error_out);
+dijitso_status dijitso_mpi_receive_binary_comm(const void *comm, size_t comm_size, dijitso_blob *blob,
+                                               dijitso_error **error_out);
+dijitso_status dijitso_mpi_receive_binary_fint(int32_t comm, dijitso_blob *blob, dijitso_error **error_out);
+dijitso_status dijitso_mpi_bcast_uuid_comm(const void *comm, size_t comm_size, uint64_t *uuid_out,
+                                           dijitso_error **error_out);
+dijitso_status dijitso_mpi_bcast_uuid_fint(int32_t comm, uint64_t *uuid_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_gather_global_partitions_comm(const void *comm, size_t comm_size,
+                                                         uint64_t partition, uint64_t *partitions_out,
+                                                         int32_t capacity, int32_t *count_out,
+                                                         dijitso_error **error_out);
+dijitso_status dijitso_mpi_gather_global_partitions_fint(int32_t comm, uint64_t partition,
+                                                         uint64_t *partitions_out, int32_t capacity,
+                                                         int32_t *count_out, dijitso_error **error_out);
 
 /* ============================================================================================================
  * HOST ROLES: for programs that do their own transport

@@ -1,18 +1,19 @@
-//! Collectives over the MPI that MPICC names. Without arguments this program starts itself under mpiexec, for
-//! each case and number of ranks.
+//! Collectives over an MPI. Without arguments this program starts itself under the mpiexec that MPIEXEC names, for
+//! each case and number of ranks. It is linked with no MPI, and finds that of the launcher.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test program")]
 
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
-use std::ptr::null_mut;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dijitso::error::Kind;
 use dijitso::parallel::Communicator;
-use dijitso::parallel::mpi::{MpiComm, attached};
+use dijitso::parallel::mpi::abi::{Constants, Family, MPICH, STANDARD, open_mpi};
+use dijitso::parallel::mpi::{MpiComm, RawComm, attached, family, world};
 
 /// Name of a case, numbers of ranks, true if all ranks report the same errors, and the program of a rank.
 type Case = (&'static str, &'static [usize], bool, fn(&MpiComm));
@@ -46,15 +47,10 @@ fn main() -> ExitCode {
     {
         set_layout(layout);
         let (.., program) = CASES.iter().find(|(case, ..)| case == name).expect("a case");
-        // SAFETY: MPI is not initialised; null pointers stand for no arguments.
-        assert_eq!(unsafe { mpi_sys::MPI_Init(null_mut(), null_mut()) }, 0);
-        program(&world());
-        // SAFETY: initialised above.
-        assert_eq!(unsafe { mpi_sys::MPI_Finalize() }, 0);
+        program(world("test", Some(LIMIT)).unwrap().comm());
         return ExitCode::SUCCESS;
     }
-    // The C compiler of an MPI and its launcher have the same suffix.
-    let mpiexec = std::env::var("MPICC").unwrap_or_else(|_| "mpicc".to_owned()).replace("mpicc", "mpiexec");
+    let mpiexec = std::env::var("MPIEXEC").unwrap_or_else(|_| "mpiexec".to_owned());
     let mut failed = 0;
     for (case, sizes, reporting, _) in CASES {
         if arguments.iter().all(|filter| filter.starts_with('-') || case.contains(filter.as_str())) {
@@ -133,10 +129,38 @@ fn wait(child: &mut Child, end: Instant) -> Option<ExitStatus> {
     }
 }
 
-/// Returns the library's duplicate of the communicator of all ranks.
-fn world() -> Arc<MpiComm> {
-    // SAFETY: a constant of the MPI library.
-    attached(unsafe { mpi_sys::RSMPI_COMM_WORLD }, "test", Some(LIMIT), None, || Box::new(())).unwrap()
+/// The MPI of this process, as a host calls it.
+struct HostMpi {
+    constants: Constants,
+}
+
+impl HostMpi {
+    fn of_process() -> Self {
+        let constants = match family().unwrap().0 {
+            Family::OpenMpi => open_mpi(address).unwrap(),
+            Family::Standard => STANDARD,
+            _ => MPICH,
+        };
+        Self { constants }
+    }
+
+    /// Returns a function of MPI.
+    ///
+    /// # Safety
+    /// `F` is a function pointer of its type; handles are words.
+    unsafe fn function<F: Copy>(&self, name: &'static str) -> F {
+        let address = address(name).unwrap();
+        assert_eq!(size_of::<F>(), size_of::<usize>());
+        // SAFETY: promised by the caller.
+        unsafe { std::mem::transmute_copy(&address) }
+    }
+}
+
+/// Returns the address of a symbol of the libraries that are loaded for all to see.
+fn address(name: &str) -> Option<usize> {
+    let name = CString::new(name).unwrap();
+    // SAFETY: a name that ends with a zero.
+    Some(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) } as usize).filter(|address| *address != 0)
 }
 
 /// Bytes that depend on `seed`.
@@ -361,11 +385,13 @@ fn sleepers(comm: &MpiComm) {
 
 /// Returns the library's duplicate of a new communicator.
 fn duplicate() -> Arc<MpiComm> {
-    // SAFETY: a constant of MPI, and a pointer to a local.
+    let host = HostMpi::of_process();
+    let mut word = 0_usize;
+    // SAFETY: the type of the function, a communicator, and a pointer to a local.
     let comm = unsafe {
-        let mut comm = mpi_sys::RSMPI_COMM_NULL;
-        assert_eq!(mpi_sys::MPI_Comm_dup(mpi_sys::RSMPI_COMM_WORLD, &raw mut comm), 0);
-        comm
+        let dup: extern "C" fn(usize, *mut usize) -> i32 = host.function("MPI_Comm_dup");
+        assert_eq!(dup(host.constants.comm_world, &raw mut word), 0);
+        RawComm::at((&raw const word).cast(), host.constants.handle_size)
     };
     attached(comm, "test", Some(LIMIT), None, || Box::new(())).unwrap()
 }
@@ -374,32 +400,29 @@ fn duplicate() -> Arc<MpiComm> {
 /// blocks until it has: MPI proceeds on rank 0 only if that calls it.
 fn progress(comm: &MpiComm) {
     const LENGTH: usize = 64 << 20;
+    let host = HostMpi::of_process();
     for late in [0, 300, 2000] {
         let begin = Instant::now();
         let mut data = vec![comm.rank() as u8; LENGTH];
         let (first, length) = (data.as_mut_ptr(), i32::try_from(LENGTH).unwrap());
         // SAFETY: the buffer stays in place until the request is complete.
         unsafe {
-            let mut request = mpi_sys::RSMPI_REQUEST_NULL;
-            let world = mpi_sys::RSMPI_COMM_WORLD;
+            let Constants { comm_world, uint8, mut request_null, status_ignore, .. } = host.constants;
+            let request = &raw mut request_null;
             if comm.rank() == 0 {
-                mpi_sys::MPI_Isend(
-                    first.cast(),
-                    length,
-                    mpi_sys::RSMPI_UINT8_T,
-                    1,
-                    0,
-                    world,
-                    &raw mut request,
-                );
+                let isend: extern "C" fn(*const u8, i32, usize, i32, i32, usize, *mut usize) -> i32 =
+                    host.function("MPI_Isend");
+                isend(first, length, uint8, 1, 0, comm_world, request);
             } else {
                 std::thread::sleep(Duration::from_millis(late));
-                let status = mpi_sys::RSMPI_STATUS_IGNORE;
-                mpi_sys::MPI_Recv(first.cast(), length, mpi_sys::RSMPI_UINT8_T, 0, 0, world, status);
+                let receive: extern "C" fn(*mut u8, i32, usize, i32, i32, usize, usize) -> i32 =
+                    host.function("MPI_Recv");
+                receive(first, length, uint8, 0, 0, comm_world, status_ignore);
                 println!("late {late} ms, received after {:?}", begin.elapsed());
             }
             comm.min(&mut [1]).unwrap();
-            mpi_sys::MPI_Wait(&raw mut request, mpi_sys::RSMPI_STATUS_IGNORE);
+            let wait: extern "C" fn(*mut usize, usize) -> i32 = host.function("MPI_Wait");
+            wait(request, status_ignore);
         }
         assert!(data == vec![0; LENGTH]);
         let limit = Duration::from_millis(late) + Duration::from_secs(15);

@@ -5,6 +5,8 @@
 
 mod common;
 
+use dijitso::parallel::mpi::abi::FUNCTION_NAMES;
+
 use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
@@ -96,10 +98,70 @@ fn wrap(line: &str, lines: &mut Vec<String>) {
 fn generate() -> String {
     let mut header = String::new();
     for line in read("include/dijitso.h.in").lines() {
-        let text = placeholder(line).map_or_else(|| line.to_owned(), |files| section(&files));
+        let text = match placeholder(line).as_deref() {
+            None => line.to_owned(),
+            Some(["languages"]) => "@languages@".to_owned(),
+            Some(["table_functions"]) => table_functions(),
+            Some(files) => section(files),
+        };
         writeln!(header, "{text}").unwrap();
     }
-    header.replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+    let languages = languages(&header);
+    header.replace("@languages@", &languages).replace("@VERSION@", env!("CARGO_PKG_VERSION"))
+}
+
+/// Returns the functions of MPI in the order of a table, as a macro of several lines.
+fn table_functions() -> String {
+    let functions: Vec<String> = FUNCTION_NAMES.iter().map(|name| format!("(dijitso_fn){name}")).collect();
+    let lines: Vec<String> = functions.chunks(3).map(|three| format!("    {}", three.join(", "))).collect();
+    lines.join(", \\\n")
+}
+
+/// The functions of src/capi/languages.rs: the function of C, and its two forms.
+fn functions_for_languages() -> Vec<[String; 3]> {
+    let source = read("src/capi/languages.rs");
+    let (_, list) = source.split_once("\nfor_languages! {\n").expect("the list of functions");
+    let words: Vec<&str> = list.split_whitespace().collect();
+    let arrows = words.iter().enumerate().filter(|(_, word)| **word == "=>");
+    arrows.map(|(at, _)| [at - 1, at + 1, at + 2].map(|at| words[at].trim_matches(',').to_owned())).collect()
+}
+
+/// Declares the forms of the functions for languages, by the rule that the header states.
+fn languages(header: &str) -> String {
+    let one_line = header.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let mut lines = Vec::new();
+    for [function, by_address, by_integer] in functions_for_languages() {
+        let begin = one_line.find(&format!("dijitso_status {function}(")).expect("a declaration");
+        let (_, rest) = one_line[begin..].split_once('(').unwrap();
+        let arguments: Vec<&str> = rest.split(')').next().unwrap().split(", ").collect();
+        let last = arguments.iter().rposition(|argument| argument.starts_with("MPI_Comm ")).expect("comm");
+        let last = (0..=last).rev().find(|at| !arguments[*at].contains('*')).expect("a communicator");
+        let (mut address, mut integer) = (Vec::new(), Vec::new());
+        for (at, argument) in arguments.iter().enumerate() {
+            let is_output = argument.starts_with("MPI_Comm *");
+            let name = argument.trim_start_matches("MPI_Comm ").trim_start_matches('*');
+            match argument.strip_prefix("MPI_Comm ") {
+                None => [&mut address, &mut integer]
+                    .into_iter()
+                    .for_each(|list| list.push((*argument).to_owned())),
+                Some(_) if is_output => {
+                    address.push(format!("void *{name}"));
+                    integer.push(format!("int32_t *{name}"));
+                }
+                Some(_) => {
+                    address.push(format!("const void *{name}"));
+                    integer.push(format!("int32_t {name}"));
+                }
+            }
+            if at == last {
+                address.push("size_t comm_size".to_owned());
+            }
+        }
+        for (name, list) in [(by_address, address), (by_integer, integer)] {
+            wrap(&format!("dijitso_status {name}({});", list.join(", ")), &mut lines);
+        }
+    }
+    lines.join("\n")
 }
 
 /// Returns the names of the exported functions of a file.
@@ -138,6 +200,10 @@ fn the_committed_header_is_up_to_date() {
 #[test]
 fn every_exported_function_goes_through_the_boundary() {
     for path in common::rust_files(&root().join("src")) {
+        // Functions of a macro, of one form.
+        if path.ends_with("capi/languages.rs") {
+            continue;
+        }
         let text = fs::read_to_string(&path).unwrap();
         let functions = text.matches("no_mangle").count() + text.matches("export_name").count();
         assert_eq!(exported(&text).len(), functions, "{}: functions are exported in one way", path.display());
@@ -162,27 +228,40 @@ fn the_exported_names_are_these() {
         .iter()
         .map(|path| fs::read_to_string(path).unwrap())
         .collect();
+    let languages = functions_for_languages();
     let mut names: Vec<&str> = sources.iter().flat_map(|source| exported(source)).collect();
+    names.extend(languages.iter().flat_map(|[_, by_address, by_integer]| [&**by_address, by_integer]));
     names.sort_unstable();
     let expected = read("tests/exports.txt");
     assert_eq!(names.join("\n") + "\n", expected, "tests/exports.txt is the list of exported functions");
 }
 
-/// Each function stands in one tier: core, tools or host roles. The core is what `dijitso_jit` needs, and
-/// stays small.
+/// Each function stands in one tier: core, tools, languages or host roles. The core is what `dijitso_jit` needs,
+/// and stays small. Each function with a communicator has both forms for languages.
 #[test]
 fn every_function_stands_in_one_tier() {
     let header = generate();
     let tiers: Vec<&str> = header.split("\n/* =====").skip(1).collect();
-    let [core, tools, roles] = tiers[..] else { panic!("the header has {} tiers", tiers.len()) };
+    let [core, tools, languages, roles] = tiers[..] else { panic!("the header has {} tiers", tiers.len()) };
+    let forms = functions_for_languages();
     let mut count = 0;
     for name in read("tests/exports.txt").lines() {
-        let found = [core, tools, roles].map(|tier| declarations(tier, name));
+        let found = [core, tools, languages, roles].map(|tier| declarations(tier, name));
         assert_eq!(found.iter().sum::<usize>(), 1, "{name} is declared {found:?} times in the tiers");
-        assert_eq!(found[2] == 1, name.starts_with("dijitso_mpi_"), "{name}: host roles are dijitso_mpi_*");
+        let is_form =
+            forms.iter().any(|[_, by_address, by_integer]| name == by_address || name == by_integer);
+        assert_eq!(found[2] == 1, is_form, "{name}: forms for languages have a tier");
+        if found[3] == 1 {
+            assert!(name.starts_with("dijitso_mpi_"), "{name}: host roles are dijitso_mpi_*");
+        }
         count += found[0];
     }
     assert!((25..30).contains(&count), "the core has {count} functions");
+    let text = read("include/dijitso.h");
+    let one_line = text.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let takes_comm = |line: &&str| line.split(");").next().is_some_and(|line| line.contains("MPI_Comm comm"));
+    let with_comm = one_line.split("dijitso_status dijitso_").skip(1).filter(takes_comm).count();
+    assert_eq!(forms.len(), with_comm, "each function with a communicator has its forms for languages");
 }
 
 #[test]

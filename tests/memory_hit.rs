@@ -4,7 +4,6 @@
 //! With a communicator it takes the same way; that it does not communicate is shown by `jit::tests`, and by
 //! `tests/c/communicators.c` with MPI.
 
-#![cfg(not(feature = "mpi"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -5,7 +5,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use crate::error::{Error, Result, catch};
+use crate::error::{Error, Kind, Result, catch};
 use crate::logging;
 
 /// Runs the body of a function that returns a status. Writes its error to `error_out` unless that is NULL.
@@ -32,6 +32,11 @@ pub(super) unsafe fn status<E: From<Error>>(
         write(catch_unwind(|| Box::into_raw(Box::new(E::from(error)))).unwrap_or(ptr::null_mut()));
     }
     status
+}
+
+/// Runs the body of a function that passes on the status of another exported function.
+pub(super) fn forward(body: impl FnOnce() -> i32) -> i32 {
+    value(Kind::Internal.code(), body)
 }
 
 /// Runs the body of a function without a status. Returns `fallback` if it panics.

@@ -9,7 +9,7 @@ use crate::jit::{Session, is_nested};
 use crate::params::resolved::Resolved;
 
 use super::callbacks::dijitso_callbacks;
-use super::comm::{MPI_Comm, is_null};
+use super::comm::MPI_Comm;
 use super::defaults;
 use super::library::dijitso_library;
 use super::params::dijitso_params;
@@ -24,7 +24,7 @@ pub(super) unsafe fn memory_hit(
     callbacks: *const dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Option<&'static dijitso_library> {
-    let local = is_null(comm);
+    let local = comm.is_null();
     // SAFETY: promised by the caller.
     if name.is_null() || is_nested() || !unsafe { are_usual(callbacks, local) } {
         return None;
@@ -42,7 +42,6 @@ fn find_local(name: &[u8], params: &Resolved) -> Option<&'static dijitso_library
     Session::of_process().memory_hit(name, params, dijitso_library::pinned)?
 }
 
-#[cfg(feature = "mpi")]
 fn find_on(name: &[u8], params: &Resolved, comm: MPI_Comm) -> Option<&'static dijitso_library> {
     use crate::parallel::Communicator;
     crate::parallel::mpi::lookup_cached(comm, |ours| {
@@ -50,11 +49,6 @@ fn find_on(name: &[u8], params: &Resolved, comm: MPI_Comm) -> Option<&'static di
         let state = super::comm::state(ours).ok()?;
         Session::of_process().memory_hit_on(state, name, params, dijitso_library::pinned)?
     })?
-}
-
-#[cfg(not(feature = "mpi"))]
-fn find_on(_name: &[u8], _params: &Resolved, _comm: MPI_Comm) -> Option<&'static dijitso_library> {
-    None
 }
 
 /// Returns true if the callbacks are of this version and name one role.

@@ -12,7 +12,7 @@ use crate::params::resolved::Resolved;
 use super::at_exit;
 use super::boundary;
 use super::callbacks::{NO_CALLBACKS, dijitso_callbacks, read_callbacks, trampolines};
-use super::comm::{self, MPI_Comm, is_null};
+use super::comm::{self, MPI_Comm};
 use super::convert::{handle_output, text};
 use super::error::dijitso_error;
 use super::fast_path;
@@ -138,7 +138,7 @@ pub(super) fn jit_batch(
     let begin = Instant::now();
     let names = batch.as_ref().map_or(&[][..], |batch| batch.names);
     let session = Session::of_process();
-    let results = if is_nested() || is_null(comm) {
+    let results = if is_nested() || comm.is_null() {
         session.jit_many(batch, callbacks)
     } else {
         on_communicator(session, batch, callbacks, comm)
@@ -157,7 +157,6 @@ pub(super) fn jit_batch(
     results
 }
 
-#[cfg(feature = "mpi")]
 fn on_communicator(
     session: &Session,
     batch: Result<Batch<'_>>,
@@ -167,16 +166,6 @@ fn on_communicator(
     let (title, timeout) = crate::jit::title_and_timeout(&batch);
     let comm = comm::attached(comm, &title, timeout, callbacks.poll.as_ref())?;
     session.jit_many_on(comm.as_ref(), comm::state(&comm)?, batch, callbacks)
-}
-
-#[cfg(not(feature = "mpi"))]
-fn on_communicator(
-    _session: &Session,
-    _batch: Result<Batch<'_>>,
-    _callbacks: &mut Callbacks<'_>,
-    _comm: MPI_Comm,
-) -> Result<Vec<Result<Library>>> {
-    comm::unsupported()
 }
 
 /// Logs the outcome of a call, and prepares for hits to be counted when the process ends.

@@ -19,15 +19,14 @@ pub mod error;
 mod fast_path;
 pub mod jit;
 pub mod jit_many;
+pub mod languages;
 pub mod layout;
 pub mod library;
 pub mod logging;
 pub mod maintenance;
 pub mod mpi;
-#[cfg(feature = "mpi")]
 mod mpi_ops;
-#[cfg(not(feature = "mpi"))]
-mod mpi_stub;
+pub mod mpi_table;
 pub mod params;
 pub mod pending;
 pub mod query;

@@ -4,16 +4,14 @@ use std::ffi::c_char;
 
 use crate::error::Result;
 use crate::parallel::app_roles::HostComms;
+use crate::parallel::mpi::CommPlace;
 use crate::params::resolved::BuildOn;
 
 use super::boundary;
-use super::comm::MPI_Comm;
+use super::comm::{MPI_Comm, comm_output};
 use super::convert::{bytes, invalid, output, reference_mut, slice, text};
 use super::error::dijitso_error;
-#[cfg(feature = "mpi")]
 use super::mpi_ops as ops;
-#[cfg(not(feature = "mpi"))]
-use super::mpi_stub as ops;
 use super::source::dijitso_blob;
 use super::status::dijitso_status;
 
@@ -87,11 +85,11 @@ pub unsafe extern "C" fn dijitso_mpi_create_node_comm(
     // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_mpi_create_node_comm", || {
-            let node_comm_out = output(node_comm_out, ops::null(), "node_comm_out");
+            let node_comm_out = comm_output(node_comm_out, "node_comm_out");
             let arguments = node_comm_out.and_then(|node_comm_out| Ok((node_comm_out, text(path, "path")?)));
             let path = borrowed(&arguments).map(|(_, path)| *path);
             let (node_comm, node_root) = ops::node_comm(comm, path)?;
-            *arguments?.0 = node_comm;
+            arguments?.0.set(node_comm);
             if let Some(node_root_out) = node_root_out.as_mut() {
                 *node_root_out = node_root;
             }
@@ -119,9 +117,9 @@ pub unsafe extern "C" fn dijitso_mpi_create_node_roots_comm(
     // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_mpi_create_node_roots_comm", || {
-            let comm_out = output(comm_out, ops::null(), "comm_out");
+            let comm_out = comm_output(comm_out, "comm_out");
             let made = ops::node_roots_comm(comm, borrowed(&comm_out).map(|_| node_root))?;
-            *comm_out? = made;
+            comm_out?.set(made);
             Ok(())
         })
     }
@@ -149,13 +147,13 @@ pub unsafe extern "C" fn dijitso_mpi_create_subcomm(
     // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_mpi_create_subcomm", || {
-            let comm_out = output(comm_out, ops::null(), "comm_out");
+            let comm_out = comm_output(comm_out, "comm_out");
             let arguments = comm_out.and_then(|comm_out| {
                 let count = usize::try_from(count).map_err(|_| invalid("count is negative"))?;
                 Ok((comm_out, slice(ranks, count, "ranks")?))
             });
             let made = ops::subcomm(comm, borrowed(&arguments).map(|(_, ranks)| *ranks))?;
-            *arguments?.0 = made;
+            arguments?.0.set(made);
             Ok(())
         })
     }
@@ -421,8 +419,8 @@ pub unsafe extern "C" fn dijitso_mpi_gather_global_partitions(
 
 /// The outputs of dijitso_mpi_create_comms_and_role().
 struct Outputs<'a> {
-    copy: &'a mut MPI_Comm,
-    wait: &'a mut MPI_Comm,
+    copy: CommPlace,
+    wait: CommPlace,
     role: &'a mut i32,
 }
 
@@ -432,15 +430,17 @@ impl Outputs<'_> {
     unsafe fn new(copy: *mut MPI_Comm, wait: *mut MPI_Comm, role: *mut i32) -> Result<Self> {
         // SAFETY: promised by the caller.
         let (copy, wait, role) = unsafe {
-            let copy = output(copy, ops::null(), "copy_comm_out");
-            let wait = output(wait, ops::null(), "wait_comm_out");
+            let copy = comm_output(copy, "copy_comm_out");
+            let wait = comm_output(wait, "wait_comm_out");
             (copy, wait, output(role, -1, "role_out"))
         };
         Ok(Self { copy: copy?, wait: wait?, role: role? })
     }
 
     fn set(self, plan: HostComms<MPI_Comm>) {
-        (*self.copy, *self.wait, *self.role) = (plan.copy, plan.wait, plan.role.into());
+        self.copy.set(plan.copy);
+        self.wait.set(plan.wait);
+        *self.role = plan.role.into();
     }
 }
 

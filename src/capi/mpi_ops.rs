@@ -1,4 +1,4 @@
-//! The functions of `mpi.rs` in a library with MPI. An argument that is bad on one rank alone must not keep
+//! What the functions of `mpi.rs` do. An argument that is bad on one rank alone must not keep
 //! that rank away from the others, so it travels as an error until the ranks agree.
 
 use std::path::Path;
@@ -13,11 +13,9 @@ use crate::params::resolved::{BuildOn, default_timeout};
 use super::comm::{MPI_Comm, attached};
 use super::convert::invalid;
 
-pub(super) use mpi::null;
-
 /// Runs a call on the library's side of a host's communicator.
 fn on<T>(comm: MPI_Comm, call: &str, body: impl FnOnce(&MpiComm) -> Result<T>) -> Result<T> {
-    if mpi::is_null(comm) {
+    if comm.is_null() {
         return Err(invalid("comm is the null communicator"));
     }
     let ours = attached(comm, call, default_timeout(), None)?;
@@ -65,8 +63,8 @@ pub(super) fn subcomm(comm: MPI_Comm, ranks: Result<&[i32]>) -> Result<MPI_Comm>
 }
 
 pub(super) fn plan(comm: MPI_Comm, request: Result<(&str, BuildOn)>) -> Result<HostComms<MPI_Comm>> {
-    if mpi::is_null(comm) {
-        return request.map(|_| HostComms::alone(null()));
+    if comm.is_null() {
+        return request.map(|_| HostComms::alone(MPI_Comm::NULL));
     }
     on(comm, "create_comms_and_role", |ours| {
         let compared = request.map(|(path, buildon)| ((path, buildon), vec![buildon as u8]));

@@ -1,16 +1,19 @@
 //! `dijitso_jit` in two parts.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::jit::pending::Pending;
-use crate::jit::{Library, Request, Session, is_nested};
+use crate::jit::{Batch, Library, Request, Session, is_nested};
+use crate::parallel::Communicator;
+use crate::parallel::mpi::MpiComm;
 
 use super::at_exit;
 use super::boundary;
 use super::callbacks::{dijitso_callbacks, trampolines};
-use super::comm::{self, MPI_Comm, is_null};
+use super::comm::{self, MPI_Comm};
 use super::convert::{handle_output, invalid, owned};
 use super::error::dijitso_error;
 use super::jit::{CallArguments, log_outcome};
@@ -25,8 +28,7 @@ pub struct dijitso_pending {
     callbacks: dijitso_callbacks,
     /// The time that the start took.
     spent: Duration,
-    #[cfg(feature = "mpi")]
-    comm: Option<std::sync::Arc<crate::parallel::mpi::MpiComm>>,
+    comm: Option<Arc<MpiComm>>,
 }
 
 /// Starts a call of dijitso_jit(), which dijitso_jit_finish() completes.
@@ -152,28 +154,18 @@ fn start(
     callbacks: dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Result<dijitso_pending> {
-    if is_nested() || is_null(comm) {
+    if is_nested() || comm.is_null() {
         let pending = Session::of_process().start(request, &mut trampolines(&callbacks))?;
-        return Ok(dijitso_pending {
-            pending,
-            callbacks,
-            spent: Duration::ZERO,
-            #[cfg(feature = "mpi")]
-            comm: None,
-        });
+        return Ok(dijitso_pending { pending, callbacks, spent: Duration::ZERO, comm: None });
     }
     start_on_communicator(request, callbacks, comm)
 }
 
-#[cfg(feature = "mpi")]
 fn start_on_communicator(
     request: Result<Request<'_>>,
     callbacks: dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Result<dijitso_pending> {
-    use crate::jit::Batch;
-    use crate::parallel::Communicator;
-
     let names = [request.as_ref().map_or("", |request| request.name)];
     let batch = request.as_ref().map(|request| Batch { names: &names, params: request.params });
     let (title, timeout) = crate::jit::title_and_timeout(&batch.map_err(Clone::clone));
@@ -183,15 +175,6 @@ fn start_on_communicator(
     let (session, state) = (Session::of_process(), comm::state(&comm)?);
     let pending = session.start_on(comm.as_ref(), state, request, &mut polled)?;
     Ok(dijitso_pending { pending, callbacks, spent: Duration::ZERO, comm: Some(comm) })
-}
-
-#[cfg(not(feature = "mpi"))]
-fn start_on_communicator(
-    _request: Result<Request<'_>>,
-    _callbacks: dijitso_callbacks,
-    _comm: MPI_Comm,
-) -> Result<dijitso_pending> {
-    comm::unsupported()
 }
 
 fn finish(pending: dijitso_pending, good: Result<()>) -> Result<Library> {
@@ -206,7 +189,6 @@ fn finish(pending: dijitso_pending, good: Result<()>) -> Result<Library> {
 fn complete(started: dijitso_pending, good: Result<()>) -> Result<Library> {
     let session = Session::of_process();
     let callbacks = &mut trampolines(&started.callbacks);
-    #[cfg(feature = "mpi")]
     if let Some(comm) = &started.comm {
         return session.finish_on(comm.as_ref(), comm::state(comm)?, started.pending, good, callbacks);
     }

@@ -10,7 +10,6 @@ pub mod cache_domains;
 pub mod cancellation;
 pub mod comm_status;
 pub mod failure_detector;
-#[cfg(feature = "mpi")]
 #[allow(unsafe_code, reason = "MPI is a C library")]
 pub mod mpi;
 #[allow(unsafe_code, reason = "memory that processes share")]

@@ -286,6 +286,48 @@ static void communicators(void)
     CHECK_EXPLAINED(dijitso_mpi_gather_global_partitions(comm, 0, NULL, 0, NULL, &error));
 }
 
+/* The forms for languages: NULL as an address and the null integer stand for no communicator. */
+static void try_languages(void)
+{
+    const int32_t none = dijitso_fint_null();
+    CHECK_INVALID(dijitso_jit_comm(NULL, NULL, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_fint(NULL, NULL, NULL, none, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_many_comm(1, NULL, NULL, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_many_fint(1, NULL, NULL, NULL, none, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_source_comm(NULL, NULL, NULL, 0, NULL, 0, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_source_fint(NULL, NULL, NULL, 0, NULL, 0, none, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_text_comm(NULL, NULL, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_text_fint(NULL, NULL, NULL, none, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_start_comm(NULL, NULL, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_jit_start_fint(NULL, NULL, NULL, none, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_discover_path_access_ranks_comm(NULL, 0, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_discover_path_access_ranks_fint(none, NULL, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_node_comm_comm(NULL, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_node_comm_fint(none, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_node_roots_comm_comm(NULL, 0, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_node_roots_comm_fint(none, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_subcomm_comm(NULL, NULL, 0, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_subcomm_fint(none, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_comm(NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_fint(none, NULL, NULL, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_node_comm(NULL, NULL, 0, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_node_fint(none, none, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_root_comm(NULL, NULL, 0, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_root_fint(none, none, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_process_comm(NULL, NULL, 0, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_comms_and_role_process_fint(none, none, 0, NULL, NULL, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_send_binary_comm(NULL, 0, NULL, 1, NULL));
+    CHECK_INVALID(dijitso_mpi_send_binary_fint(none, NULL, 1, NULL));
+    CHECK_INVALID(dijitso_mpi_receive_binary_comm(NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_receive_binary_fint(none, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_bcast_uuid_comm(NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_bcast_uuid_fint(none, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_gather_global_partitions_comm(NULL, 0, 0, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_gather_global_partitions_fint(none, 0, NULL, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_use(NULL, NULL));
+    CHECK(dijitso_mpi_family() == DIJITSO_MPI_NONE || dijitso_mpi_comm_size() >= 4);
+}
+
 int main(int argc, char **argv)
 {
     CHECK(argc > 1 && strlen(dijitso_version()) > 0);
@@ -297,5 +339,6 @@ int main(int argc, char **argv)
     blobs_and_log();
     cache_of(path_of("%s/empty", argv[1]));
     communicators();
+    try_languages();
     return check_result();
 }

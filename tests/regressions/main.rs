@@ -135,15 +135,8 @@ fn call(address: *const c_void) -> i32 {
 
 // --- the C interface, as a host sees it ------------------------------------------------------------------------------
 
-#[cfg(feature = "mpi")]
 fn no_communicator() -> dijitso::parallel::mpi::RawComm {
-    // SAFETY: a constant of the MPI library.
-    unsafe { mpi_sys::RSMPI_COMM_NULL }
-}
-
-#[cfg(not(feature = "mpi"))]
-fn no_communicator() -> *mut c_void {
-    std::ptr::null_mut()
+    dijitso::parallel::mpi::RawComm::NULL
 }
 
 /// Sets the code that it is given, or fails with the reason that it is given, which begins with `!`.

@@ -4,10 +4,9 @@
 
 use clap::Args;
 
-use crate::diagnosis::{Diagnosis, Verdict, examine};
+use crate::diagnosis::{Diagnosis, Verdict, examine, ranks};
 use dijitso::error::Result;
-#[cfg(not(feature = "mpi"))]
-use dijitso::error::{Error, Kind};
+use dijitso::parallel::{Communicator, mpi};
 use dijitso::params::resolved::Resolved;
 
 use super::Status;
@@ -44,11 +43,7 @@ impl Arguments {
 }
 
 /// Returns the diagnosis of rank 0's machine and of all ranks. `None` on the other ranks. Collective.
-#[cfg(feature = "mpi")]
 fn examine_ranks(params: &Resolved) -> Result<Option<Diagnosis>> {
-    use crate::diagnosis::ranks;
-    use dijitso::parallel::{Communicator, mpi};
-
     let world = mpi::world("dijitso doctor", Some(ranks::LIMIT))?;
     let together = ranks::examine(world.comm(), params, || ranks::compiler(params));
     let is_root = world.comm().rank() == 0;
@@ -66,10 +61,4 @@ fn examine_ranks(params: &Resolved) -> Result<Option<Diagnosis>> {
     diagnosis.probes.extend(together.probes);
     diagnosis.settings.extend(together.settings);
     Ok(Some(diagnosis))
-}
-
-#[cfg(not(feature = "mpi"))]
-fn examine_ranks(_: &Resolved) -> Result<Option<Diagnosis>> {
-    let text = "this dijitso was built without MPI: its ranks cannot talk to each other";
-    Err(Error::new(Kind::Unsupported, text))
 }

@@ -2,25 +2,21 @@
 
 use std::ffi::c_int;
 
-use mpi_sys::{
-    MPI_Comm, MPI_Comm_free, MPI_Comm_get_errhandler, MPI_Comm_rank, MPI_Comm_set_errhandler, MPI_Comm_size,
-    MPI_Comm_split, MPI_Errhandler_free, RSMPI_UNDEFINED,
-};
-
 use crate::error::{Error, Kind, Result};
 use crate::parallel::app_roles::{HostComms, gather_numbers, role};
 use crate::parallel::roles::ROOT;
 use crate::parallel::{Communicator, agree};
 use crate::params::resolved::BuildOn;
 
+use super::abi::Handle;
 use super::request::{check, count};
-use super::{MpiComm, RawComm, null};
+use super::{MpiComm, RawComm};
 
 /// Frees a communicator that the host program does not get.
-fn free(mut comm: MPI_Comm) {
-    if comm != null() {
+fn free(comm: RawComm) {
+    if let (false, Ok((mpi, mut comm))) = (comm.is_null(), comm.handle()) {
         // SAFETY: it was made here and no other code has its handle.
-        unsafe { MPI_Comm_free(&raw mut comm) };
+        unsafe { mpi.functions.comm_free(&raw mut comm) };
     }
 }
 
@@ -42,23 +38,25 @@ fn split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) -> Resul
 
 fn start_split(ours: &MpiComm, of: RawComm, color: Option<usize>, key: usize) -> Result<RawComm> {
     ours.check_alive()?;
-    // SAFETY: a constant of the MPI library.
-    let undefined = unsafe { RSMPI_UNDEFINED };
+    let (mpi, of) = of.handle()?;
+    let (functions, undefined) = (&mpi.functions, mpi.constants.undefined);
     let (color, key) = (color.map_or(Ok(undefined), count)?, count(key)?);
-    let mut comm = null();
+    let null = Handle(mpi.constants.comm_null);
+    let mut comm = null;
     // SAFETY: our own communicator, and a pointer to a local.
-    check(unsafe { MPI_Comm_split(ours.comm()?, color, key, &raw mut comm) }, "MPI_Comm_split")?;
-    if comm != null() {
+    let code = unsafe { functions.comm_split(ours.comm()?, color, key, &raw mut comm) };
+    check(code, "MPI_Comm_split")?;
+    if comm != null {
         // SAFETY: two valid communicators and a pointer to a local; the handler lives on in the new one.
         unsafe {
-            let mut handler = std::mem::zeroed();
-            if MPI_Comm_get_errhandler(of, &raw mut handler) == 0 {
-                MPI_Comm_set_errhandler(comm, handler);
-                MPI_Errhandler_free(&raw mut handler);
+            let mut handler = Handle(0);
+            if functions.comm_get_errhandler(of, &raw mut handler) == 0 {
+                functions.comm_set_errhandler(comm, handler);
+                functions.errhandler_free(&raw mut handler);
             }
         }
     }
-    Ok(comm)
+    Ok(comm.into())
 }
 
 /// Makes the communicator of the ranks that share a directory. `leaders` has for each rank the lowest of
@@ -103,7 +101,7 @@ pub fn node_roots_comm(ours: &MpiComm, of: RawComm, node_root: Result<i32>) -> R
 /// Those of [`node_comm`].
 pub fn plan(ours: &MpiComm, of: RawComm, buildon: BuildOn, leaders: &[usize]) -> Result<HostComms<RawComm>> {
     let rank = ours.rank();
-    let alone = HostComms { role: role(buildon, rank, leaders), ..HostComms::alone(null()) };
+    let alone = HostComms { role: role(buildon, rank, leaders), ..HostComms::alone(RawComm::NULL) };
     if buildon == BuildOn::Process {
         return Ok(alone);
     }
@@ -131,14 +129,15 @@ pub fn leaders(ours: &MpiComm, node_comm: RawComm, node_root: Result<i32>) -> Re
         let root = usize::try_from(root).ok().filter(|root| *root <= ours.rank());
         let root = root
             .ok_or_else(|| wrong("node_root is not the lowest rank that shares the directory".to_owned()))?;
-        if node_comm == null() {
+        if node_comm.is_null() {
             return Err(wrong("node_comm is the null communicator".to_owned()));
         }
+        let (mpi, node_comm) = node_comm.handle()?;
         let (mut rank, mut size): (c_int, c_int) = (0, 0);
         // SAFETY: a communicator of the host that is not null, and pointers to locals.
         unsafe {
-            check(MPI_Comm_rank(node_comm, &raw mut rank), "MPI_Comm_rank")?;
-            check(MPI_Comm_size(node_comm, &raw mut size), "MPI_Comm_size")?;
+            check(mpi.functions.comm_rank(node_comm, &raw mut rank), "MPI_Comm_rank")?;
+            check(mpi.functions.comm_size(node_comm, &raw mut size), "MPI_Comm_size")?;
         }
         if (rank == 0) != (root == ours.rank()) {
             return Err(wrong(format!("node_root is {root}, which is not rank 0 of node_comm")));

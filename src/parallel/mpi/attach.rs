@@ -8,12 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use mpi_sys::{
-    MPI_Comm, MPI_Comm_create_keyval, MPI_Comm_get_attr, MPI_Comm_idup, MPI_Comm_rank, MPI_Comm_set_attr,
-    MPI_Comm_set_errhandler, MPI_Comm_size, MPI_Comm_test_inter, MPI_Finalized, MPI_Initialized,
-    RSMPI_COMM_SELF, RSMPI_ERRORS_RETURN,
-};
-
 use crate::error::{Error, Kind, Result};
 use crate::owner::Creator;
 use crate::parallel::Communicator;
@@ -23,9 +17,11 @@ use crate::parallel::timeout::first_call_timeout;
 use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
 
+use super::abi::{DeleteAttribute, Handle};
+use super::find::{Mpi, mpi};
 use super::request::{are_complete, check, start};
 use super::wait::{LONGEST, wait};
-use super::{MpiComm, RawComm, null};
+use super::{MpiComm, RawComm};
 
 /// Returns the library's duplicate of a communicator. The first call on a communicator makes it, with
 /// `extra`, and is collective: this rank waits `timeout` at most, and errors name the call `call`.
@@ -40,14 +36,15 @@ pub fn attached(
     poll: Option<&Interrupt>,
     extra: impl FnOnce() -> Box<dyn Any + Send + Sync>,
 ) -> Result<Arc<MpiComm>> {
-    check_state()?;
+    let (mpi, comm) = comm.handle()?;
+    check_state(mpi)?;
     let keyval = keyval()?;
     let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
     let mut value: *mut c_void = std::ptr::null_mut();
     let mut found: c_int = 0;
     // SAFETY: the keyval is ours; MPI writes a pointer through the third argument, declared as a plain void
     // pointer.
-    let code = unsafe { MPI_Comm_get_attr(comm, keyval, (&raw mut value).cast(), &raw mut found) };
+    let code = unsafe { mpi.functions.comm_get_attr(comm, keyval, (&raw mut value).cast(), &raw mut found) };
     check(code, "MPI_Comm_get_attr")?;
     if found != 0 {
         let attached = value.cast_const().cast::<MpiComm>();
@@ -63,7 +60,7 @@ pub fn attached(
     live().push(Arc::downgrade(&ours));
     let value = Arc::into_raw(Arc::clone(&ours)).cast_mut().cast();
     // SAFETY: the count left by into_raw belongs to the attribute; its delete callback takes it back.
-    let code = unsafe { MPI_Comm_set_attr(comm, keyval, value) };
+    let code = unsafe { mpi.functions.comm_set_attr(comm, keyval, value) };
     check(code, "MPI_Comm_set_attr")?;
     // A broken duplicate is attached as well, so that later calls fail at once.
     ours.state.status.first_failure()?;
@@ -80,7 +77,7 @@ static FREE_EPOCH: AtomicU64 = AtomicU64::new(0);
 /// The duplicate attached to a communicator. Valid until [`FREE_EPOCH`] changes.
 #[derive(Clone, Copy)]
 struct CachedLookup {
-    comm: RawComm,
+    comm: Handle,
     free_epoch: u64,
     attached: *const MpiComm,
 }
@@ -104,6 +101,7 @@ fn remember(lookup: CachedLookup) {
 /// Passes the duplicate of a communicator to `take`, if this thread has looked it up since a communicator was
 /// freed last. Does not call MPI, which may lock.
 pub fn lookup_cached<T>(comm: RawComm, take: impl FnOnce(&MpiComm) -> T) -> Option<T> {
+    let (_, comm) = comm.handle().ok()?;
     // The host program orders its own calls: a communicator that it has freed before this call has changed
     // the epoch.
     let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
@@ -132,12 +130,12 @@ pub(super) fn check_process() -> Result<()> {
 }
 
 /// Checks that MPI is initialised and not finalised, in this process.
-fn check_state() -> Result<()> {
+fn check_state(mpi: &Mpi) -> Result<()> {
     let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
     // SAFETY: both may be called at any time, with a pointer to an int.
     unsafe {
-        MPI_Initialized(&raw mut initialised);
-        MPI_Finalized(&raw mut finalised);
+        mpi.functions.initialized(&raw mut initialised);
+        mpi.functions.finalized(&raw mut finalised);
     }
     if initialised == 0 {
         let text = "MPI is not initialised: call MPI_Init first, or pass the null communicator";
@@ -151,18 +149,19 @@ fn check_state() -> Result<()> {
 
 /// Makes our duplicate of a communicator. It is broken if not all ranks arrived or MPI failed.
 fn duplicate(
-    comm: RawComm,
+    comm: Handle,
     call: &str,
     timeout: Option<Duration>,
     poll: Option<&Interrupt>,
     extra: Box<dyn Any + Send + Sync>,
 ) -> Result<MpiComm> {
+    let functions = &mpi().functions;
     let (mut inter, mut rank, mut size): (c_int, c_int, c_int) = (0, 0, 1);
     // SAFETY: a valid communicator of an initialised MPI, and pointers to locals that outlive the calls.
     unsafe {
-        check(MPI_Comm_test_inter(comm, &raw mut inter), "MPI_Comm_test_inter")?;
-        check(MPI_Comm_rank(comm, &raw mut rank), "MPI_Comm_rank")?;
-        check(MPI_Comm_size(comm, &raw mut size), "MPI_Comm_size")?;
+        check(functions.comm_test_inter(comm, &raw mut inter), "MPI_Comm_test_inter")?;
+        check(functions.comm_rank(comm, &raw mut rank), "MPI_Comm_rank")?;
+        check(functions.comm_size(comm, &raw mut size), "MPI_Comm_size")?;
     }
     if inter != 0 {
         let text = "an inter-communicator has two groups of ranks; merge it first (MPI_Intercomm_merge)";
@@ -179,21 +178,21 @@ fn duplicate(
 }
 
 fn idup(
-    comm: RawComm,
+    comm: Handle,
     attached: &MpiComm,
     call: &str,
     timeout: Option<Duration>,
     poll: Option<&Interrupt>,
-) -> Result<MPI_Comm> {
+) -> Result<Handle> {
     let (rank, size) = (attached.rank, attached.size);
     let mut requests = Vec::new();
-    let mut ours = Box::new(null());
+    let mut ours = Box::new(Handle(mpi().constants.comm_null));
     let since = Instant::now();
     let mut warned = false;
     let mut cancelled: Option<Instant> = None;
     // SAFETY: `ours` stays in place until the request is complete, or for ever.
     let started = start(&mut requests, "MPI_Comm_idup", |request| unsafe {
-        MPI_Comm_idup(comm, &raw mut *ours, request)
+        mpi().functions.comm_idup(comm, &raw mut *ours, request)
     });
     let waited = started.and_then(|()| {
         let is_complete = || are_complete(&mut requests, "MPI_Comm_idup");
@@ -227,7 +226,7 @@ fn idup(
     }
     // SAFETY: our own communicator: its errors are returned to us. The handler of the host's communicator
     // does not change.
-    unsafe { MPI_Comm_set_errhandler(*ours, RSMPI_ERRORS_RETURN) };
+    unsafe { mpi().functions.comm_set_errhandler(*ours, Handle(mpi().constants.errors_return)) };
     Ok(*ours)
 }
 
@@ -248,11 +247,12 @@ fn live() -> std::sync::MutexGuard<'static, Vec<Weak<MpiComm>>> {
 /// then the duplicates of communicators that the host program never frees (`MPI_COMM_WORLD`) are freed.
 fn keyval() -> Result<c_int> {
     static KEYVAL: OnceLock<Result<c_int>> = OnceLock::new();
-    let create = |delete| {
+    let (functions, constants) = (&mpi().functions, &mpi().constants);
+    let create = |delete: DeleteAttribute| {
         let mut keyval: c_int = 0;
         // SAFETY: the callbacks have the types that MPI requires and live as long as the program.
         let code = unsafe {
-            MPI_Comm_create_keyval(Some(do_not_copy), Some(delete), &raw mut keyval, std::ptr::null_mut())
+            functions.comm_create_keyval(do_not_copy, delete, &raw mut keyval, std::ptr::null_mut())
         };
         check(code, "MPI_Comm_create_keyval").map(|()| keyval)
     };
@@ -260,7 +260,8 @@ fn keyval() -> Result<c_int> {
         .get_or_init(|| {
             let at_end = create(free_all)?;
             // SAFETY: an attribute without a value, on a communicator that always exists.
-            let code = unsafe { MPI_Comm_set_attr(RSMPI_COMM_SELF, at_end, std::ptr::null_mut()) };
+            let code =
+                unsafe { functions.comm_set_attr(Handle(constants.comm_self), at_end, std::ptr::null_mut()) };
             check(code, "MPI_Comm_set_attr")?;
             create(free_one)
         })
@@ -269,7 +270,7 @@ fn keyval() -> Result<c_int> {
 
 /// Keeps our attribute from being copied when the host program duplicates its communicator.
 unsafe extern "C" fn do_not_copy(
-    _comm: MPI_Comm,
+    _comm: Handle,
     _keyval: c_int,
     _extra: *mut c_void,
     _value: *mut c_void,
@@ -282,7 +283,7 @@ unsafe extern "C" fn do_not_copy(
 }
 
 unsafe extern "C" fn free_one(
-    _comm: MPI_Comm,
+    _comm: Handle,
     _keyval: c_int,
     value: *mut c_void,
     _extra: *mut c_void,
@@ -295,7 +296,7 @@ unsafe extern "C" fn free_one(
 }
 
 unsafe extern "C" fn free_all(
-    _comm: MPI_Comm,
+    _comm: Handle,
     _keyval: c_int,
     _value: *mut c_void,
     _extra: *mut c_void,

@@ -3,11 +3,11 @@
 
 use std::ffi::c_int;
 
-use mpi_sys::{MPI_Comm, MPI_Irecv, MPI_Isend, MPI_Request, RSMPI_UINT8_T};
-
 use crate::error::Result;
 use crate::parallel::node::hosts::RankHosts;
 
+use super::abi::Handle;
+use super::find::mpi;
 use super::request::{count, start};
 use super::wait::Turn;
 use super::{MpiComm, release_or_leak};
@@ -16,25 +16,20 @@ use super::{MpiComm, release_or_leak};
 const TAG: c_int = 2;
 
 /// Starts to send bytes, which stay in place until the request is complete, or for ever.
-pub(super) fn send(comm: MPI_Comm, requests: &mut Vec<MPI_Request>, to: usize, bytes: &[u8]) -> Result<()> {
+pub(super) fn send(comm: Handle, requests: &mut Vec<Handle>, to: usize, bytes: &[u8]) -> Result<()> {
     let (first, length, to) = (bytes.as_ptr().cast(), count(bytes.len())?, count(to)?);
     // SAFETY: the callers keep the buffer.
     start(requests, "MPI_Isend", |request| unsafe {
-        MPI_Isend(first, length, RSMPI_UINT8_T, to, TAG, comm, request)
+        mpi().functions.isend(first, length, mpi().uint8(), to, TAG, comm, request)
     })
 }
 
 /// Starts to receive bytes, into a buffer that stays in place until the request is complete, or for ever.
-pub(super) fn receive(
-    comm: MPI_Comm,
-    requests: &mut Vec<MPI_Request>,
-    from: usize,
-    bytes: &mut [u8],
-) -> Result<()> {
+pub(super) fn receive(comm: Handle, requests: &mut Vec<Handle>, from: usize, bytes: &mut [u8]) -> Result<()> {
     let (first, length, from) = (bytes.as_mut_ptr().cast(), count(bytes.len())?, count(from)?);
     // SAFETY: the callers keep the buffer.
     start(requests, "MPI_Irecv", |request| unsafe {
-        MPI_Irecv(first, length, RSMPI_UINT8_T, from, TAG, comm, request)
+        mpi().functions.irecv(first, length, mpi().uint8(), from, TAG, comm, request)
     })
 }
 

@@ -5,17 +5,16 @@
 
 use std::sync::Arc;
 
-use mpi_sys::MPI_Comm;
-
 use crate::error::{Error, Result};
 use crate::process::interrupt::Interrupt;
 
 use super::MpiComm;
+use super::abi::Handle;
 use super::wait::Waiter;
 
 /// The messages of a communicator, for a rank that builds.
 struct BuilderMessages {
-    comm: MPI_Comm,
+    comm: Handle,
     state: Arc<Waiter>,
 }
 

@@ -316,8 +316,8 @@ impl MpiComm {
 
 /// Starts to send bytes, if there are any.
 fn send_some(
-    comm: mpi_sys::MPI_Comm,
-    requests: &mut Vec<mpi_sys::MPI_Request>,
+    comm: super::abi::Handle,
+    requests: &mut Vec<super::abi::Handle>,
     to: usize,
     bytes: &[u8],
 ) -> Result<()> {

@@ -5,13 +5,10 @@
 
 use std::ffi::c_int;
 
-use mpi_sys::{
-    MPI_Comm, MPI_Get_count, MPI_Iprobe, MPI_Irecv, MPI_Issend, MPI_Request, MPI_Status, RSMPI_ANY_SOURCE,
-    RSMPI_UINT8_T,
-};
-
 use crate::error::Result;
 
+use super::abi::{Handle, STATUS_SIZE};
+use super::find::mpi;
 use super::request::{check, is_complete, null_request};
 
 /// The tag of all messages. Nothing else is sent point to point on our duplicates.
@@ -23,8 +20,8 @@ pub(super) type Envelope = (usize, Vec<u8>);
 /// The messages in transit from and to this rank.
 #[derive(Default)]
 pub(super) struct Mailbox {
-    sends: Vec<(MPI_Request, Vec<u8>)>,
-    receives: Vec<(MPI_Request, Envelope)>,
+    sends: Vec<(Handle, Vec<u8>)>,
+    receives: Vec<(Handle, Envelope)>,
 }
 
 // SAFETY: requests are integers or pointers that only MPI dereferences; see `MpiComm`.
@@ -35,7 +32,7 @@ impl Mailbox {
     ///
     /// # Errors
     /// `Kind::Mpi`.
-    pub(super) fn fetch(&mut self, comm: MPI_Comm) -> Result<Vec<Envelope>> {
+    pub(super) fn fetch(&mut self, comm: Handle) -> Result<Vec<Envelope>> {
         while let Some(receive) = probe(comm)? {
             self.receives.push(receive);
         }
@@ -47,13 +44,14 @@ impl Mailbox {
 
     /// Sends a message. If that fails it is lost: its receiver is late or dead, which other ranks find out as
     /// well.
-    pub(super) fn send(&mut self, comm: MPI_Comm, to: usize, message: Vec<u8>) {
+    pub(super) fn send(&mut self, comm: Handle, to: usize, message: Vec<u8>) {
         let (Ok(to), Ok(length)) = (c_int::try_from(to), c_int::try_from(message.len())) else { return };
         let mut request = null_request();
         let start = message.as_ptr().cast();
         // SAFETY: the message stays in place until the request is complete, or is leaked when the mailbox is
         // dropped.
-        let code = unsafe { MPI_Issend(start, length, RSMPI_UINT8_T, to, TAG, comm, &raw mut request) };
+        let code =
+            unsafe { mpi().functions.issend(start, length, mpi().uint8(), to, TAG, comm, &raw mut request) };
         if code == 0 {
             self.sends.push((request, message));
         }
@@ -72,24 +70,38 @@ impl Drop for Mailbox {
     }
 }
 
+/// Room for the status of any MPI, which has pointers in it.
+#[repr(align(8))]
+struct Status([u8; STATUS_SIZE]);
+
+impl Status {
+    /// Returns the rank that has sent the message.
+    fn source(&self, offset: usize) -> c_int {
+        c_int::from_ne_bytes(self.0[offset..offset + 4].try_into().expect("four bytes"))
+    }
+}
+
 /// Begins to receive a message, if there is one.
-fn probe(comm: MPI_Comm) -> Result<Option<(MPI_Request, Envelope)>> {
-    // SAFETY: a status is a few integers, which MPI fills in.
-    let mut status: MPI_Status = unsafe { std::mem::zeroed() };
+fn probe(comm: Handle) -> Result<Option<(Handle, Envelope)>> {
+    let (functions, constants) = (&mpi().functions, &mpi().constants);
+    let mut status = Status([0; STATUS_SIZE]);
     let (mut found, mut length): (c_int, c_int) = (0, 0);
     // SAFETY: our own communicator, pointers to locals.
-    let code = unsafe { MPI_Iprobe(RSMPI_ANY_SOURCE, TAG, comm, &raw mut found, &raw mut status) };
+    let code = unsafe {
+        functions.iprobe(constants.any_source, TAG, comm, &raw mut found, (&raw mut status).cast())
+    };
     check(code, "MPI_Iprobe")?;
     if found == 0 {
         return Ok(None);
     }
     // SAFETY: the status is that of a message.
-    check(unsafe { MPI_Get_count(&raw const status, RSMPI_UINT8_T, &raw mut length) }, "MPI_Get_count")?;
+    let code = unsafe { functions.get_count((&raw const status).cast(), mpi().uint8(), &raw mut length) };
+    check(code, "MPI_Get_count")?;
     let mut message = vec![0_u8; usize::try_from(length).unwrap_or_default()];
     let mut request = null_request();
-    let (start, from) = (message.as_mut_ptr().cast(), status.MPI_SOURCE);
+    let (start, from) = (message.as_mut_ptr().cast(), status.source(constants.source_offset));
     // SAFETY: as long as the message that was found; the buffer stays in place until the request is complete.
-    let code = unsafe { MPI_Irecv(start, length, RSMPI_UINT8_T, from, TAG, comm, &raw mut request) };
+    let code = unsafe { functions.irecv(start, length, mpi().uint8(), from, TAG, comm, &raw mut request) };
     if let Err(error) = check(code, "MPI_Irecv") {
         std::mem::forget(message);
         return Err(error);
@@ -98,6 +110,6 @@ fn probe(comm: MPI_Comm) -> Result<Option<(MPI_Request, Envelope)>> {
 }
 
 /// Tells if a request is complete or has failed.
-fn is_over(request: &mut MPI_Request) -> bool {
+fn is_over(request: &mut Handle) -> bool {
     is_complete(request, "MPI_Test").unwrap_or(true)
 }

@@ -1,4 +1,4 @@
-//! Communicators of MPI. Only the files of this module use `mpi_sys`.
+//! Communicators of MPI. Only the files of this module call MPI, whichever the process [has](find).
 //!
 //! The library communicates on a duplicate of the host program's communicator. The duplicate is made at the
 //! first call, kept as an attribute of the communicator and freed with it. The ranks of a host meet in memory
@@ -9,14 +9,18 @@
 //! If a collective is given up, MPI may still write into its buffers: they are never freed, and neither is
 //! the communicator.
 
+pub mod abi;
 pub mod app_roles;
 mod attach;
 mod between;
 mod cancel;
 mod collectives;
+mod find;
 mod groups;
 mod handshake;
+mod launcher;
 mod mailbox;
+mod raw;
 mod request;
 mod wait;
 mod world;
@@ -25,8 +29,6 @@ use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use mpi_sys::{MPI_Comm, MPI_Comm_free, RSMPI_COMM_NULL};
-
 use crate::error::{Error, Kind, Result};
 use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
@@ -34,18 +36,19 @@ use crate::sync::lock;
 use super::Communicator;
 use super::node::shared::SharedMemory;
 
+use abi::Handle;
 use collectives::{FIRST, Pieces};
+use find::mpi;
 
 pub use attach::{attached, lookup_cached};
+pub use find::{Declaration, declare};
+pub use raw::{CommPlace, FORTRAN_NULL, RawComm, fortran_of_word};
 pub use world::{World, library_version, world};
-
-/// The communicator type of the C interface.
-pub type RawComm = MPI_Comm;
 
 /// The library's duplicate of a host program's communicator, and the state kept with it.
 pub struct MpiComm {
     /// `None` if it could not be made or has been freed.
-    comm: Mutex<Option<MPI_Comm>>,
+    comm: Mutex<Option<Handle>>,
     rank: usize,
     size: usize,
     host: String,
@@ -74,11 +77,11 @@ impl MpiComm {
         self.extra.as_ref()
     }
 
-    fn handle(&self) -> MutexGuard<'_, Option<MPI_Comm>> {
+    fn handle(&self) -> MutexGuard<'_, Option<Handle>> {
         lock(&self.comm)
     }
 
-    fn comm(&self) -> Result<MPI_Comm> {
+    fn comm(&self) -> Result<Handle> {
         attach::check_process()?;
         self.handle().ok_or_else(|| Error::new(Kind::State, "the communicator has been freed"))
     }
@@ -98,22 +101,15 @@ impl MpiComm {
         {
             // SAFETY: our own duplicate, taken out above, so that it is freed once. MPI is not finalised:
             // this runs in delete callbacks only.
-            unsafe { MPI_Comm_free(&raw mut comm) };
+            unsafe { mpi().functions.comm_free(&raw mut comm) };
         }
     }
 }
 
-/// Returns the null communicator.
+/// Returns the family of the MPI of this process and the bytes of its handles, if it has one.
 #[must_use]
-pub fn null() -> RawComm {
-    // SAFETY: a constant of the MPI library, set when the program was loaded.
-    unsafe { RSMPI_COMM_NULL }
-}
-
-/// Tells if this is the null communicator.
-#[must_use]
-pub fn is_null(comm: RawComm) -> bool {
-    comm == null()
+pub fn family() -> Option<(abi::Family, usize)> {
+    find::find().ok().map(|mpi| (mpi.family, mpi.constants.handle_size))
 }
 
 /// Returns the buffers of a complete collective. After an error they are leaked, because MPI may still use

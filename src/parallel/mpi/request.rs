@@ -2,9 +2,10 @@
 
 use std::ffi::c_int;
 
-use mpi_sys::{MPI_Error_string, MPI_Request, MPI_Test, RSMPI_REQUEST_NULL, RSMPI_STATUS_IGNORE};
-
 use crate::error::{Error, Kind, Result};
+
+use super::abi::{ERROR_SIZE, Handle};
+use super::find::mpi;
 
 /// Turns a code that `function` has returned into a result.
 ///
@@ -14,10 +15,10 @@ pub(super) fn check(code: c_int, function: &str) -> Result<()> {
     if code == 0 {
         return Ok(());
     }
-    let mut text = [0_u8; 4096];
+    let mut text = [0_u8; ERROR_SIZE];
     let mut length: c_int = 0;
     // SAFETY: the buffer is longer than MPI_MAX_ERROR_STRING of any MPI.
-    unsafe { MPI_Error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
+    unsafe { mpi().functions.error_string(code, text.as_mut_ptr().cast(), &raw mut length) };
     let length = usize::try_from(length).unwrap_or_default().min(text.len());
     let reason = String::from_utf8_lossy(&text[..length]).into_owned();
     Err(Error::new(Kind::Mpi, format!("{function} failed: {reason}")))
@@ -33,9 +34,8 @@ pub(super) fn count(length: usize) -> Result<c_int> {
 }
 
 /// Returns the null request.
-pub(super) fn null_request() -> MPI_Request {
-    // SAFETY: a constant of the MPI library, set when the program was loaded.
-    unsafe { RSMPI_REQUEST_NULL }
+pub(super) fn null_request() -> Handle {
+    Handle(mpi().constants.request_null)
 }
 
 /// Starts a non-blocking operation with the MPI function `function` and adds its request to `requests`.
@@ -43,9 +43,9 @@ pub(super) fn null_request() -> MPI_Request {
 /// # Errors
 /// [`Kind::Mpi`].
 pub(super) fn start(
-    requests: &mut Vec<MPI_Request>,
+    requests: &mut Vec<Handle>,
     function: &str,
-    start: impl FnOnce(*mut MPI_Request) -> c_int,
+    start: impl FnOnce(*mut Handle) -> c_int,
 ) -> Result<()> {
     let mut request = null_request();
     check(start(&raw mut request), function)?;
@@ -57,7 +57,7 @@ pub(super) fn start(
 ///
 /// # Errors
 /// [`Kind::Mpi`] if one failed.
-pub(super) fn are_complete(requests: &mut Vec<MPI_Request>, function: &str) -> Result<bool> {
+pub(super) fn are_complete(requests: &mut Vec<Handle>, function: &str) -> Result<bool> {
     while let Some(request) = requests.last_mut() {
         if !is_complete(request, function)? {
             return Ok(false);
@@ -71,9 +71,10 @@ pub(super) fn are_complete(requests: &mut Vec<MPI_Request>, function: &str) -> R
 ///
 /// # Errors
 /// [`Kind::Mpi`] if it failed.
-pub(super) fn is_complete(request: &mut MPI_Request, function: &str) -> Result<bool> {
+pub(super) fn is_complete(request: &mut Handle, function: &str) -> Result<bool> {
     let mut complete: c_int = 0;
     // SAFETY: the request was started by this module; no status is asked for.
-    check(unsafe { MPI_Test(request, &raw mut complete, RSMPI_STATUS_IGNORE) }, function)?;
+    let code = unsafe { mpi().functions.test(request, &raw mut complete, mpi().status_ignore()) };
+    check(code, function)?;
     Ok(complete != 0)
 }

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use mpi_sys::{MPI_Comm, MPI_Request};
-
 use crate::error::{Error, Result};
 use crate::parallel::Communicator;
 use crate::parallel::cancellation::{Cancellation, HostCancels};
@@ -20,6 +18,7 @@ use crate::process::interrupt::POLL_INTERVAL;
 use crate::sync::lock;
 
 use super::MpiComm;
+use super::abi::Handle;
 use super::mailbox::Mailbox;
 use super::request::are_complete;
 
@@ -58,7 +57,7 @@ struct DetectorIo {
 
 /// One rank's part in a collective, or in a piece of one.
 pub(super) struct Turn {
-    pub(super) comm: MPI_Comm,
+    pub(super) comm: Handle,
     /// The number of the collective.
     number: u64,
     /// The barrier of the host that this rank comes to, and its number before.
@@ -114,14 +113,14 @@ impl Waiter {
     }
 
     /// Sends the messages of the detector.
-    fn send_messages(&self, comm: MPI_Comm, io: &mut DetectorIo) {
+    fn send_messages(&self, comm: Handle, io: &mut DetectorIo) {
         for (to, message) in io.detector.take_messages() {
             io.mailbox.send(comm, to, message);
         }
     }
 
     /// Tells if the communicator is not broken and no message is in transit from or to this rank.
-    pub(super) fn is_quiet(&self, comm: MPI_Comm) -> bool {
+    pub(super) fn is_quiet(&self, comm: Handle) -> bool {
         let DetectorIo { mailbox, .. } = &mut *self.detector_io();
         // Messages of expired epochs must not reach the next communicator of this number.
         while mailbox.fetch(comm).is_ok_and(|messages| !messages.is_empty()) {}
@@ -129,7 +128,7 @@ impl Waiter {
     }
 
     /// Reads the messages of this rank, which does not wait. Fails if one of them is a decision.
-    pub(super) fn poll_decision(&self, comm: MPI_Comm) -> Result<()> {
+    pub(super) fn poll_decision(&self, comm: Handle) -> Result<()> {
         let now = self.origin.elapsed();
         let mut io = self.detector_io();
         for (from, message) in io.mailbox.fetch(comm)? {
@@ -149,7 +148,7 @@ impl Waiter {
 
     /// Asks the host while this rank waits in the collective `number`. Tells the builders if it cancels. Returns
     /// the error if the ranks have not come since then.
-    fn ask_host(&self, comm: MPI_Comm, number: u64) -> Option<Error> {
+    fn ask_host(&self, comm: Handle, number: u64) -> Option<Error> {
         let locate = |error: Error| error.on_rank(self.rank, self.size, &crate::host_name());
         let HostCancels { error, is_new, gives_up } = self.cancellation.ask(number, locate)?;
         if is_new {
@@ -172,7 +171,7 @@ impl Waiter {
     }
 
     /// Begins a collective or a piece of one. Fails if the other ranks have given up.
-    fn begin(&self, comm: MPI_Comm, number: u64, stage: BarrierKind, position: u64) -> Result<Turn> {
+    fn begin(&self, comm: Handle, number: u64, stage: BarrierKind, position: u64) -> Result<Turn> {
         let since = self.origin.elapsed();
         let away = since.saturating_sub(Duration::from_nanos(self.last.load(Ordering::Relaxed)));
         let mut before = 0;
@@ -398,7 +397,7 @@ impl MpiComm {
     }
 
     /// Breaks the communicator, and tells the other ranks if they do not know.
-    fn give_up(&self, comm: MPI_Comm, error: Error) -> Error {
+    fn give_up(&self, comm: Handle, error: Error) -> Error {
         let state = &self.state;
         let known = state.memory().and_then(SharedMemory::failure);
         if let (Some(_), false) = (&known, state.is_one_host()) {
@@ -436,7 +435,7 @@ impl MpiComm {
     pub(super) fn transfer(
         &self,
         attempt: &mut Turn,
-        start: impl FnOnce(MPI_Comm, &mut Vec<MPI_Request>) -> Result<()>,
+        start: impl FnOnce(Handle, &mut Vec<Handle>) -> Result<()>,
     ) -> Result<()> {
         let mut requests = Vec::new();
         start(attempt.comm, &mut requests)?;

@@ -7,7 +7,6 @@
 
 mod compiler;
 mod disk;
-#[cfg(any(test, feature = "mpi"))]
 pub(crate) mod ranks;
 mod system;
 

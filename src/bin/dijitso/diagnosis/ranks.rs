@@ -270,7 +270,6 @@ fn strategy(hosts: usize, directories: usize, ranks: usize, buildon: BuildOn) ->
 }
 
 /// Asks the compiler of these parameters for its version, for [`examine`].
-#[cfg(feature = "mpi")]
 pub(crate) fn compiler(params: &Resolved) -> Toolchain {
     let limited = dijitso::params::resolved::BuildParams {
         timeout: Some(params.build.timeout.map_or(LIMIT / 2, |timeout| timeout.min(LIMIT / 2))),

@@ -55,17 +55,17 @@ const LAUNCHERS: [(&str, &str); 3] =
 
 fn mpi() -> Probe {
     let launcher = LAUNCHERS.iter().find(|(variable, _)| environment::variable(variable).is_some());
-    match (flavour(), launcher) {
-        (None, None) => Probe::ok("MPI", "dijitso was built without MPI"),
-        (None, Some((_, launcher))) => {
-            let advice = "its ranks cannot communicate: use a dijitso that was built with that MPI";
-            Probe::warn("MPI", format!("dijitso was built without MPI, and started by {launcher}"), advice)
+    match (dijitso::parallel::mpi::library_version(), launcher) {
+        (Err(_), None) => Probe::ok("MPI", "no library of MPI is found, and none is needed here"),
+        (Err(error), Some((_, launcher))) => {
+            let advice = "set DIJITSO_MPI_LIB to its library of C, such as libmpi.so.40";
+            Probe::warn("MPI", format!("started by the mpiexec of {launcher}: {}", error.message()), advice)
         }
-        (Some(library), Some((variable, launcher))) if !fits(&library, launcher) => {
-            let advice = "each process runs alone: use the mpiexec of the MPI that dijitso was built with";
+        (Ok(library), Some((variable, launcher))) if !fits(&library, launcher) => {
+            let advice = "each process runs alone: unset DIJITSO_MPI_LIB, or use the mpiexec of its MPI";
             Probe::bad("MPI", format!("{library}, started by the mpiexec of {launcher} ({variable})"), advice)
         }
-        (Some(library), _) => Probe::ok("MPI", library),
+        (Ok(library), _) => Probe::ok("MPI", library),
     }
 }
 
@@ -77,16 +77,6 @@ fn fits(library: &str, launcher: &str) -> bool {
         "MPICH" => !library.contains("Open MPI"),
         _ => true,
     }
-}
-
-#[cfg(feature = "mpi")]
-fn flavour() -> Option<String> {
-    Some(dijitso::parallel::mpi::library_version())
-}
-
-#[cfg(not(feature = "mpi"))]
-fn flavour() -> Option<String> {
-    None
 }
 
 /// Checks whether compilers can be started while a network card has pinned memory.
