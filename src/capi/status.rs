@@ -11,9 +11,9 @@ pub type dijitso_status = i32;
 pub const DIJITSO_OK: i32 = 0;
 /// A NULL that is not allowed, a bad name, a bad value.
 pub const DIJITSO_ERROR_INVALID_ARGUMENT: i32 = 1;
-/// Built without MPI; a structure with unknown fields.
+/// A structure with unknown fields.
 pub const DIJITSO_ERROR_UNSUPPORTED: i32 = 2;
-/// MPI is not initialised or finalised already; the library is not loaded.
+/// There is no MPI, or it is not initialised, or finalised already; the library is not loaded.
 pub const DIJITSO_ERROR_STATE: i32 = 3;
 /// An unknown key, a wrong type, an unusable config file.
 pub const DIJITSO_ERROR_PARAMS: i32 = 4;

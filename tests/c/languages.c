@@ -1,0 +1,110 @@
+/* Communicators by address and as integers of Fortran; communicators of other MPIs are refused by a message. */
+#include "ranks.h"
+
+#include <string.h>
+
+static const char *const code = "int five(void) { return 5; }\n";
+
+static void check_five(dijitso_status status, dijitso_library *library, dijitso_error *error)
+{
+    dijitso_fn five = NULL;
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    CHECK(dijitso_library_symbol(library, "five", &five, NULL) == DIJITSO_OK);
+    CHECK(five && ((int (*)(void))five)() == 5);
+    dijitso_library_free(library);
+    dijitso_error_free(error);
+}
+
+/* All ranks get the same error. */
+static void check_same_error(dijitso_status status, dijitso_library *library, dijitso_error *error, dijitso_status expected)
+{
+    CHECK_STATUS(status, expected, error);
+    CHECK(library == NULL);
+    ranks_check_same_text(MPI_COMM_WORLD, dijitso_error_message(error));
+    dijitso_error_free(error);
+}
+
+static int32_t fail_on_rank_0(void *user_data, const char *name, const char *signature, const char *generator,
+                              dijitso_source *source)
+{
+    (void)user_data, (void)name, (void)signature, (void)generator;
+    if (ranks_rank() == 0) {
+        return dijitso_source_set_error(source, "the generator of rank 0 fails"), 1;
+    }
+    return dijitso_source_set_code(source, code, strlen(code)) != DIJITSO_OK;
+}
+
+int main(int argc, char **argv)
+{
+    const char *const work = argc > 1 ? argv[1] : ".";
+    MPI_Comm comm = MPI_COMM_WORLD, null = MPI_COMM_NULL, pair[2];
+    dijitso_library *library = NULL;
+    dijitso_error *error = NULL;
+    dijitso_params *params;
+    dijitso_status status;
+    dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
+    int32_t integer, made = 0, root = -1;
+    ranks_start(&argc, &argv);
+    integer = (int32_t)MPI_Comm_c2f(comm);
+    params = params_with(path_of("%s/cache", work), NULL);
+    callbacks.generate = fail_on_rank_0;
+
+    check_case("a generator fails");
+    status = dijitso_jit_comm("bad", params, &callbacks, &comm, sizeof comm, &library, &error);
+    check_same_error(status, library, error, DIJITSO_ERROR_GENERATE);
+    status = dijitso_jit_fint("bad", params, &callbacks, integer, &library, &error);
+    check_same_error(status, library, error, DIJITSO_ERROR_GENERATE);
+
+    check_case("by address");
+    status = dijitso_jit_source_comm("address", params, code, strlen(code), NULL, 0, &comm, sizeof comm, &library, &error);
+    check_five(status, library, error);
+    CHECK(dijitso_mpi_comm_size() == sizeof comm);
+    CHECK(dijitso_mpi_family() == DIJITSO_MPI_FAMILY);
+
+    check_case("by integer");
+    status = dijitso_jit_source_fint("integer", params, code, strlen(code), NULL, 0, integer, &library, &error);
+    check_five(status, library, error);
+
+    check_case("null");
+    status = dijitso_jit_source_comm("null", params, code, strlen(code), NULL, 0, NULL, 0, &library, &error);
+    check_five(status, library, error);
+    status = dijitso_jit_source_comm("null", params, code, strlen(code), NULL, 0, &null, sizeof null, &library, &error);
+    check_five(status, library, error);
+    status = dijitso_jit_source_fint("null", params, code, strlen(code), NULL, 0, dijitso_fint_null(), &library, &error);
+    check_five(status, library, error);
+    status = dijitso_jit_source_fint("null", params, code, strlen(code), NULL, 0, (int32_t)MPI_Comm_c2f(null), &library,
+                                     &error);
+    check_five(status, library, error);
+
+    check_case("the wrong size");
+    status = dijitso_jit_comm("wrong", params, &callbacks, &comm, sizeof comm == 4 ? 8 : 4, &library, &error);
+    CHECK(strstr(dijitso_error_message(error), "comm_size") != NULL);
+    check_same_error(status, library, error, DIJITSO_ERROR_MPI);
+    status = dijitso_jit_comm("wrong", params, &callbacks, &comm, 3, &library, &error);
+    check_same_error(status, library, error, DIJITSO_ERROR_MPI);
+
+    check_case("a communicator of another MPI");
+    memset(pair, 0, sizeof pair);
+    memcpy(pair, sizeof comm == 4 ? "\1\1\0\0" : "\0\0\0\104\0\0\0\0", sizeof comm);
+    status = dijitso_jit_comm("wrong", params, &callbacks, pair, sizeof comm, &library, &error);
+    CHECK(strstr(dijitso_error_message(error), "is no communicator of the MPI of this process") != NULL);
+    check_same_error(status, library, error, DIJITSO_ERROR_MPI);
+
+    check_case("outputs");
+    status = dijitso_mpi_create_node_comm_comm(&comm, sizeof comm, work, pair, &root, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    CHECK(root == 0 && pair[0] != MPI_COMM_NULL);
+    CHECK(MPI_Comm_free(pair) == MPI_SUCCESS);
+    status = dijitso_mpi_create_node_comm_fint(integer, work, &made, &root, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    pair[0] = MPI_Comm_f2c((MPI_Fint)made);
+    CHECK(pair[0] != MPI_COMM_NULL && MPI_Comm_free(pair) == MPI_SUCCESS);
+    status = dijitso_mpi_create_node_roots_comm_fint(integer, 0, &made, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    pair[0] = MPI_Comm_f2c((MPI_Fint)made);
+    CHECK((pair[0] == MPI_COMM_NULL) == (ranks_rank() != 0));
+    if (pair[0] != MPI_COMM_NULL)
+        MPI_Comm_free(pair);
+    dijitso_params_free(params);
+    return ranks_finish();
+}
