@@ -32,9 +32,8 @@ const CASES: &[Case] = &[
 /// alternate), none, none because one rank does not, or none because the first one does not.
 const LAYOUTS: &[&str] = &["one", "two", "alternating", "none", "last-off", "first-off"];
 
-/// The time-out with a rank that is stopped. A tenth of it is left to find out which rank that is, also on a
-/// machine that is busy with other things.
-const STOPPED: Duration = Duration::from_secs(6);
+/// The time-out with a rank that is stopped.
+const STOPPED: Duration = Duration::from_secs(2);
 
 /// The limit of one case.
 const LIMIT: Duration = Duration::from_secs(60);
