@@ -222,7 +222,8 @@ impl FoundBatch<'_> {
         let entries: Vec<Option<&VerifiedEntry>> = entries.iter().map(Option::as_ref).collect();
         let sent = catch("reading libraries", || Ok(pack(self.cache, &entries, kept, u64::MAX).0));
         let sent = sent.unwrap_or_default();
-        if nodes.has_followers {
+        // What rank 0 has read for others it loads from memory, too: the loader would read it once more.
+        if nodes.has_followers || nodes.one_reader {
             stage_sent(self.session, self.cache, &sent, &self.signatures, &mut self.found);
         }
         if nodes.one_reader {
