@@ -204,7 +204,7 @@ impl FoundBatch<'_> {
     fn look_up(&mut self, nodes: Option<&NodeGroup>) {
         let nodes = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers);
         let mut kept = Kept::new();
-        let mut keep = |signature: &str, library: Vec<u8>| {
+        let mut keep = |signature: &str, library: Vec<u8>, _| {
             if nodes.is_some() {
                 kept.insert(signature.to_owned(), library);
             }
