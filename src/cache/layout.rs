@@ -217,7 +217,7 @@ impl Layout {
             }
             Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
             Some("gc") => name.contains('~'),
-            Some("runs") => super::runs::is_list(name),
+            Some("runs") => super::runs::is_own(name),
             Some("pch" | "prologue") => name == ".lock" || (name.len() == 32 && is_hex(name)),
             _ => categories
                 .any(|category| self.dir(category) == dir && self.signature_of(category, name).is_some()),
@@ -443,6 +443,12 @@ impl Layout {
     #[must_use]
     pub fn run(&self, key: &str) -> PathBuf {
         self.runs().join(key)
+    }
+
+    /// The libraries that runs of a program use.
+    #[must_use]
+    pub fn run_pack(&self, key: &str) -> PathBuf {
+        self.runs().join(format!("{key}{}", super::runs::PACK))
     }
 
     /// The cache directory of one rank: strategy "process".

@@ -8,12 +8,13 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
-use crate::fsutil::{self, PathTrust};
+use crate::fsutil::{self, FileStamp, PathTrust};
 use crate::inputs::{self, Input, InputState, InputsState};
 use crate::sync::try_lock;
 
 use super::load_order::{self, OwnDigest};
 use super::record::{self, EntryRecord, FileDigest, Invalid};
+use super::run_pack::RunPack;
 use super::verified::{self, Known};
 use super::walk::{DependencyWalk, Stopped};
 use super::{Cache, VerifiedLib, file_digest, read, unread};
@@ -76,8 +77,15 @@ impl From<Invalid> for NoHit {
     }
 }
 
-/// Receives the signature and the file of each library.
-type Keep<'a> = &'a mut dyn FnMut(&str, Vec<u8>);
+/// Receives the signature, the file and its stamp before it was read, of each library.
+pub type Keep<'a> = &'a mut dyn FnMut(&str, Vec<u8>, FileStamp);
+
+/// The places that a lookup reads libraries from besides their files, and their receiver.
+#[derive(Default)]
+struct LibrarySource<'a> {
+    pack: Option<&'a RunPack>,
+    keep: Option<Keep<'a>>,
+}
 
 /// Memory that libraries are read into, one after the other: fresh memory takes a page fault for each page.
 struct ReadBuffer(Vec<u8>);
@@ -111,7 +119,7 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
-        self.look_up(self.check_trust()?, signature, verify, &mut None)
+        self.look_up(self.check_trust()?, signature, verify, LibrarySource::default())
     }
 
     /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries, which are read again even
@@ -125,9 +133,23 @@ impl Cache {
         lib_dir: PathTrust,
         signature: &str,
         verify: Verify,
-        keep: &mut dyn FnMut(&str, Vec<u8>),
+        keep: Keep<'_>,
     ) -> Result<Lookup> {
-        self.look_up(lib_dir, signature, verify, &mut Some(keep))
+        self.look_up(lib_dir, signature, verify, LibrarySource { pack: None, keep: Some(keep) })
+    }
+
+    /// Does the same for loading, and takes from a pack what it has.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub(super) fn lookup_packed(
+        &self,
+        lib_dir: PathTrust,
+        signature: &str,
+        pack: Option<&RunPack>,
+        keep: Keep<'_>,
+    ) -> Result<Lookup> {
+        self.look_up(lib_dir, signature, Verify::ForLoad, LibrarySource { pack, keep: Some(keep) })
     }
 
     fn look_up(
@@ -135,9 +157,9 @@ impl Cache {
         lib_dir: PathTrust,
         signature: &str,
         verify: Verify,
-        keep: &mut Option<Keep<'_>>,
+        mut source: LibrarySource<'_>,
     ) -> Result<Lookup> {
-        let verify = |signature: &str| self.verify(signature, verify, keep);
+        let verify = |signature: &str| self.verify(signature, verify, &mut source);
         let found = DependencyWalk::default().visit(signature, verify);
         match found {
             Ok(libraries) => Ok(Lookup::Hit(VerifiedEntry {
@@ -156,10 +178,13 @@ impl Cache {
         &self,
         signature: &str,
         verify: Verify,
-        keep: &mut Option<Keep<'_>>,
+        source: &mut LibrarySource<'_>,
     ) -> std::result::Result<(OwnDigest, Vec<String>), NoHit> {
-        let Known { digest, record } = self.verified_library(signature, verify, keep)?;
-        if !self.header_matches(signature, record.header.as_ref(), verify)? {
+        let packed = self.packed_library(signature, source);
+        let has_header = packed.is_some() && source.pack.is_some_and(RunPack::is_fresh);
+        let Known { digest, record } =
+            packed.map_or_else(|| self.verified_library(signature, verify, source), Ok)?;
+        if !has_header && !self.header_matches(signature, record.header.as_ref(), verify)? {
             return Err(Invalid::Header.into());
         }
         if self.layout.params().tracks_inputs()
@@ -176,14 +201,25 @@ impl Cache {
         Ok((OwnDigest { digest, dependencies, build_ms }, needs))
     }
 
+    /// Returns a library of the pack, if its file is the one that was packed.
+    fn packed_library(&self, signature: &str, source: &mut LibrarySource<'_>) -> Option<Known> {
+        let (file, stamp) = source.pack?.library(self, signature)?;
+        let record = Arc::new(record::open_to_load(file, signature).ok()?);
+        if let Some(keep) = &mut source.keep {
+            keep(signature, file.to_vec(), stamp);
+        }
+        Some(Known { digest: record::digest_of(file), record })
+    }
+
     /// Returns a library whose bytes have been verified: before, if its file is the same as then, or now.
     fn verified_library(
         &self,
         signature: &str,
         verify: Verify,
-        keep: &mut Option<Keep<'_>>,
+        source: &mut LibrarySource<'_>,
     ) -> std::result::Result<Known, NoHit> {
         let path = self.layout.lib(signature);
+        let keep = &mut source.keep;
         if keep.is_none()
             && let Some(known) = verified::recall(&path).filter(|known| known.record.is_of(signature))
         {
@@ -203,7 +239,7 @@ impl Cache {
         let known = Known { digest: record::digest_of(&file.0), record: Arc::new(record) };
         verified::remember(&path, state, &known);
         if let Some(keep) = keep {
-            keep(signature, std::mem::take(&mut file.0));
+            keep(signature, std::mem::take(&mut file.0), state.stamp);
         }
         Ok(known)
     }

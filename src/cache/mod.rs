@@ -24,10 +24,12 @@ pub mod open;
 mod path_trust;
 mod publish;
 pub mod record;
+pub mod run_pack;
 pub mod runs;
 pub mod select;
 mod source;
 pub mod stats;
+pub mod used_libraries;
 mod verified;
 mod walk;
 
@@ -40,16 +42,16 @@ use std::time::{Duration, SystemTime};
 
 use crate::codec::{Digest32, digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, EntryMetadata, FileId, Folder, PathTrust, ReadError, Tree, TrustWalk};
+use crate::fsutil::{self, EntryMetadata, FileId, FileStamp, Folder, PathTrust, ReadError, Tree, TrustWalk};
 use crate::params::resolved::CacheParams;
 
 use layout::{Category, Layout};
 use open::cannot;
-use path_trust::path_trust;
+use path_trust::{path_trust, path_trust_with_stamp};
 use record::FileDigest;
 use walk::DependencyWalk;
 
-pub use lookup::{Lookup, VerifiedEntry, Verify};
+pub use lookup::{Keep, Lookup, VerifiedEntry, Verify};
 pub use source::check_source;
 
 const LIB_MODE: u32 = 0o700;
@@ -226,6 +228,11 @@ impl Cache {
     /// # Errors
     /// [`Kind::Cache`] with the owner or the mode of the directory.
     pub fn check_trust(&self) -> Result<PathTrust> {
+        self.check_trust_with_stamp().map(|(trust, _)| trust)
+    }
+
+    /// Does the same. Returns the stamp of the directory of libraries, too.
+    fn check_trust_with_stamp(&self) -> Result<(PathTrust, FileStamp)> {
         let mut walk = TrustWalk::default();
         let root = self.layout.root();
         if let PathTrust::Untrusted(reason) = path_trust(root, &mut walk)? {
@@ -234,20 +241,22 @@ impl Cache {
         self.walk_lib_dir(&mut walk)
     }
 
-    fn walk_lib_dir(&self, walk: &mut TrustWalk) -> Result<PathTrust> {
+    fn walk_lib_dir(&self, walk: &mut TrustWalk) -> Result<(PathTrust, FileStamp)> {
         let dir = self.layout.dir(Category::Lib);
-        match path_trust(&dir, walk)? {
-            PathTrust::Untrusted(reason) => Err(refused(&dir, &reason)),
+        let (trust, stamp) = path_trust_with_stamp(&dir, walk)?;
+        let trust = match trust {
+            PathTrust::Untrusted(reason) => return Err(refused(&dir, &reason)),
             // Such a path cannot be loaded from, so it is treated like one that others can rename.
-            PathTrust::Trusted(real) => Ok(match fsutil::loader_token(&real) {
+            PathTrust::Trusted(real) => match fsutil::loader_token(&real) {
                 Some(word) => PathTrust::Renamable(format!(
                     "the dynamic loader would replace {word} in {}",
                     real.display()
                 )),
                 None => PathTrust::Trusted(real),
-            }),
-            trust => Ok(trust),
-        }
+            },
+            trust => trust,
+        };
+        Ok((trust, stamp))
     }
 
     /// Says if libraries can be loaded by their paths. If the answer is [`PathTrust::Renamable`], other users
@@ -256,7 +265,7 @@ impl Cache {
     /// # Errors
     /// As [`Cache::lookup`].
     pub fn lib_dir_trust(&self) -> Result<PathTrust> {
-        self.walk_lib_dir(&mut TrustWalk::default())
+        self.walk_lib_dir(&mut TrustWalk::default()).map(|(trust, _)| trust)
     }
 
     /// Returns the reason why a compiler must not get the paths of headers and libraries in this cache, if there is

@@ -32,6 +32,10 @@ const TEXT: &str = "# Libraries that dijitso has built. Everything in this direc
                     built again.\n\
                     # Without this file dijitso changes nothing here.\n";
 
+/// The number of times that a mark is looked for which another program makes at this time, or which a network
+/// disk does not show yet.
+const ATTEMPTS: u64 = 50;
+
 /// The kind of mark in a directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
@@ -52,12 +56,22 @@ impl Cache {
     /// read.
     pub fn open(&self) -> Result<Option<Tree>> {
         let Some(tree) = self.trusted()? else { return Ok(None) };
-        match self.mark(&tree)? {
-            Mark::Ours => Ok(Some(tree)),
-            mark => match self.content(&tree)? {
-                None if mark == Mark::None => Ok(None),
-                content => Err(self.unmarked(mark, content.as_deref())),
-            },
+        let mut attempt = 0;
+        loop {
+            let content = match self.mark(&tree)? {
+                Mark::Ours => return Ok(Some(tree)),
+                Mark::Other => return Err(self.unmarked(Mark::Other, None)),
+                Mark::None => self.content(&tree)?,
+            };
+            match content {
+                None => return Ok(None),
+                // Another program has marked it after this one has looked for the mark.
+                Some(name) if attempt == 0 || (name == MARK && attempt < ATTEMPTS) => {
+                    std::thread::sleep(Duration::from_millis(attempt));
+                    attempt += 1;
+                }
+                Some(name) => return Err(self.unmarked(Mark::None, Some(&name))),
+            }
         }
     }
 
@@ -66,7 +80,6 @@ impl Cache {
     /// # Errors
     /// As [`Cache::open`].
     pub fn open_or_make(&self) -> Result<Tree> {
-        const ATTEMPTS: usize = 50;
         let root = self.layout.root();
         // Before it is made, because a directory above it may be refused.
         if self.trusted()?.is_none() {
@@ -88,7 +101,7 @@ impl Cache {
                         .map_err(|error| cannot("cannot write", &root.join(MARK), &error))?;
                 }
                 // Another program has just marked it, or a network disk has not shown the mark yet.
-                Some(name) if name == MARK => std::thread::sleep(Duration::from_millis(attempt as u64)),
+                Some(name) if name == MARK => std::thread::sleep(Duration::from_millis(attempt)),
                 Some(name) => return Err(self.unmarked(Mark::None, Some(&name))),
             }
         }

@@ -9,12 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use crate::error::{Error, Result};
-use crate::fsutil::{self, FileId, PathTrust, TrustWalk};
+use crate::fsutil::{self, FileId, FileStamp, FileState, PathTrust, TrustWalk};
 use crate::sync::lock;
 
 /// Says if other users can rename or write a directory. The directories above it are checked once in a
 /// process, the directory itself every time.
 pub(super) fn path_trust(dir: &Path, walk: &mut TrustWalk) -> Result<PathTrust> {
+    path_trust_with_stamp(dir, walk).map(|(trust, _)| trust)
+}
+
+/// Does the same. Returns the stamp of the directory, too: zeros if there is none.
+pub(super) fn path_trust_with_stamp(dir: &Path, walk: &mut TrustWalk) -> Result<(PathTrust, FileStamp)> {
     static KNOWN: Mutex<BTreeMap<PathBuf, (FileId, PathTrust)>> = Mutex::new(BTreeMap::new());
     let cannot = |error: io::Error| Error::io("cannot use the cache directory", dir, &error);
     let before = lock(&KNOWN).get(dir).cloned();
@@ -23,7 +28,9 @@ pub(super) fn path_trust(dir: &Path, walk: &mut TrustWalk) -> Result<PathTrust> 
         let direct = matches!(&trust, PathTrust::Trusted(real) if real == dir);
         let facts = match if direct { fs::symlink_metadata(dir) } else { fs::metadata(dir) } {
             Ok(facts) => facts,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PathTrust::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((PathTrust::Missing, FileStamp::default()));
+            }
             Err(error) => return Err(cannot(error)),
         };
         let now = FileId::new(&facts);
@@ -35,13 +42,14 @@ pub(super) fn path_trust(dir: &Path, walk: &mut TrustWalk) -> Result<PathTrust> 
             _ => false,
         };
         if id == now && !moved {
-            return Ok(fsutil::untrusted_reason(&facts).map_or(trust, PathTrust::Untrusted));
+            let trust = fsutil::untrusted_reason(&facts).map_or(trust, PathTrust::Untrusted);
+            return Ok((trust, FileStamp::new(&facts)));
         }
     }
-    let (trust, id) = walk.path_trust(dir).map_err(cannot)?;
+    let (trust, FileState { id, stamp, .. }) = walk.path_trust(dir).map_err(cannot)?;
     // These may be repaired while the program runs.
     if !matches!(trust, PathTrust::Missing | PathTrust::Untrusted(_)) {
         lock(&KNOWN).insert(dir.to_owned(), (id, trust.clone()));
     }
-    Ok(trust)
+    Ok((trust, stamp))
 }

@@ -16,16 +16,15 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::codec::{Digest32, Reader, Writer, digest, hex};
 use crate::error::Result;
-use crate::fsutil::{self, Durability, Tree};
+use crate::fsutil::{self, Durability, FileStamp, Tree};
 use crate::signature::check_signature;
 
 use super::open::cannot;
-use super::stats::{self, RENEWED};
+use super::stats::RENEWED;
 use super::{Cache, FILE_MODE};
 
 const MAGIC: &[u8; 12] = b"DIJITSO-RUNS";
@@ -33,13 +32,16 @@ const VERSION: u32 = 1;
 const DIGEST: usize = 32;
 
 /// The largest list that is read.
-const LONGEST: u64 = 4 << 20;
+pub(super) const LONGEST: u64 = 4 << 20;
 
 /// The number of entries of a list.
 const MOST: usize = 10_000;
 
 /// The age at which an entry is left out.
 const OLD: u32 = 8;
+
+/// The end of the name of a pack.
+pub(super) const PACK: &str = ".pack";
 
 /// The digits of a key.
 const DIGITS: usize = 32;
@@ -57,6 +59,10 @@ impl RunKey {
         writer.bytes(params);
         Self(hex(&digest(&writer.finish()))[..DIGITS].to_owned())
     }
+
+    pub(super) fn digits(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The entries that earlier runs have used.
@@ -67,6 +73,11 @@ pub struct UsedEntries {
 }
 
 impl UsedEntries {
+    /// Reads a list. One that is damaged or of another version has nothing.
+    pub(super) fn read(file: &[u8]) -> Self {
+        Self { entries: decode(file).unwrap_or_default() }
+    }
+
     /// Returns the signatures, those of the latest run first.
     pub fn signatures(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().map(|(signature, _)| signature.as_str())
@@ -125,24 +136,49 @@ pub(super) fn is_list(name: &str) -> bool {
     name.len() == DIGITS && name.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Returns true if this can be read as a list.
+pub(super) fn is_whole(file: &[u8]) -> bool {
+    decode(file).is_some()
+}
+
+/// Returns true if this is the name of a list or a pack.
+pub(super) fn is_own(name: &str) -> bool {
+    is_list(name.strip_suffix(PACK).unwrap_or(name))
+}
+
 impl Cache {
     /// Reads what earlier runs of a program have used. Without a list, or if it cannot be read, it is empty.
     #[must_use]
     pub fn used_entries(&self, key: &RunKey) -> UsedEntries {
+        self.list_file(key).map(|file| UsedEntries::read(&file)).unwrap_or_default()
+    }
+
+    pub(super) fn list_file(&self, key: &RunKey) -> Option<Vec<u8>> {
         // Entries that it names are verified before they are used.
-        let file = fsutil::read_trusted_up_to(&self.layout().run(&key.0), LONGEST).ok().flatten();
-        UsedEntries { entries: file.and_then(|file| decode(&file)).unwrap_or_default() }
+        fsutil::read_trusted_up_to(&self.layout().run(&key.0), LONGEST).ok().flatten()
     }
 
     /// Notes that a run uses the entries of a list, for eviction. Costs little if a run has done so within
     /// the hour.
     pub fn touch_list(&self, key: &RunKey) {
-        let path = self.layout().run(&key.0);
+        if let Ok(stamp) = FileStamp::of(&self.layout().run(&key.0)) {
+            self.touch_list_of(key, stamp.mtime);
+        }
+    }
+
+    /// Does the same, and notes that the pack is used. `mtime` is the time of one of the two.
+    pub(super) fn touch_list_of(&self, key: &RunKey, mtime: i64) {
+        let renewed = UNIX_EPOCH + Duration::from_nanos(mtime.try_into().unwrap_or_default());
+        let age = SystemTime::now().duration_since(renewed).unwrap_or_default();
         if !self.layout().params().frozen
-            && stats::age(&path).is_some_and(|age| age >= RENEWED)
+            && age >= RENEWED
             && let Ok(Some(tree)) = self.open()
         {
-            let _ = tree.touch(&path, FILE_MODE);
+            for path in [self.layout().run(&key.0), self.layout().run_pack(&key.0)] {
+                if fsutil::exists_nofollow(&path) {
+                    let _ = tree.touch(&path, FILE_MODE);
+                }
+            }
         }
     }
 
@@ -187,19 +223,9 @@ impl Cache {
         let failed = |error| cannot("cannot write", &path, &error);
         tree.enter(&self.layout().runs(), true).map_err(failed)?;
         tree.replace_atomic(&path, &encode(&entries), FILE_MODE, Durability::Volatile).map_err(failed)?;
+        // It has the list of before.
+        let _ = tree.remove(&self.layout().run_pack(&key.0));
         Ok(true)
-    }
-
-    /// Returns the lists that are damaged or of another version, which nothing reads.
-    pub(super) fn damaged_lists(&self, tree: &Tree) -> Vec<PathBuf> {
-        let dir = self.layout().runs();
-        let names = tree.list(&dir).unwrap_or_default();
-        let lists = names.into_iter().filter(|name| name.to_str().is_some_and(is_list));
-        let is_damaged = |path: &PathBuf| match tree.read(path, LONGEST) {
-            Ok(Some(file)) => decode(&file).is_none(),
-            Ok(None) | Err(_) => false,
-        };
-        lists.map(|name| dir.join(name)).filter(is_damaged).collect()
     }
 }
 

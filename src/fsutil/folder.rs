@@ -5,7 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ use crate::owner::ProcessId;
 use crate::signals::without_signals;
 
 use super::faults::{Op, allow};
-use super::{Durability, PathTrust, STAGED_PREFIX, path_trust, staging_trust, sync, untrusted_reason};
+use super::{Durability, PathTrust, STAGED_PREFIX, fill, path_trust, staging_trust, sync, untrusted_reason};
 
 /// An open directory.
 #[derive(Debug)]
@@ -375,6 +375,10 @@ impl Folder {
     /// # Errors
     /// [`io::ErrorKind::PermissionDenied`] with the reason if others can have written it; any I/O error.
     pub fn open_file(&self, name: &OsStr) -> io::Result<Option<File>> {
+        Ok(self.open_with_size(name)?.map(|(file, _)| file))
+    }
+
+    fn open_with_size(&self, name: &OsStr) -> io::Result<Option<(File, u64)>> {
         let path = self.path.join(name);
         allow(Op::Read, &path)?;
         // A FIFO that another user put here must not block this process.
@@ -389,7 +393,8 @@ impl Folder {
         if !metadata.is_file() {
             return Err(denied("it is not a file".to_owned()));
         }
-        untrusted_reason(&metadata).map_or(Ok(Some(file)), |reason| Err(denied(reason)))
+        let size = metadata.len();
+        untrusted_reason(&metadata).map_or(Ok(Some((file, size))), |reason| Err(denied(reason)))
     }
 
     /// Reads such a file of at most `most` bytes.
@@ -414,12 +419,12 @@ impl Folder {
     }
 
     fn read_once(&self, name: &OsStr, most: u64) -> io::Result<Option<Vec<u8>>> {
-        let Some(file) = self.open_file(name)? else { return Ok(None) };
-        let mut data = Vec::new();
-        let length = file.take(most.saturating_add(1)).read_to_end(&mut data)?;
-        if length as u64 > most {
+        let Some((file, size)) = self.open_with_size(name)? else { return Ok(None) };
+        if size > most {
             return Err(io::Error::from(io::ErrorKind::FileTooLarge));
         }
+        let mut data = Vec::new();
+        fill(&file, size, &mut data)?;
         Ok(Some(data))
     }
 

@@ -104,7 +104,7 @@ impl FileStamp {
 }
 
 /// The identity, state, owner and mode of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileState {
     /// Which file it is.
     pub id: FileId,

@@ -142,8 +142,16 @@ pub fn read_trusted(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
 /// # Errors
 /// As [`read_trusted`]; [`io::ErrorKind::FileTooLarge`].
 pub fn read_trusted_up_to(path: &Path, longest: u64) -> Result<Option<Vec<u8>>, ReadError> {
+    Ok(read_trusted_with_state(path, longest)?.map(|(data, _)| data))
+}
+
+/// Does the same. Returns the state of the file before it was read, too.
+///
+/// # Errors
+/// As [`read_trusted_up_to`].
+pub fn read_trusted_with_state(path: &Path, longest: u64) -> Result<Option<(Vec<u8>, FileState)>, ReadError> {
     let mut data = Vec::new();
-    Ok(read_trusted_part(path, longest, &mut data)?.map(|_| data))
+    Ok(read_trusted_part(path, longest, &mut data)?.map(|state| (data, state)))
 }
 
 /// Appends the contents of such a file to `data`. Returns the state of the file before it was read; `None` if
@@ -183,19 +191,25 @@ fn read_once(path: &Path, longest: u64, data: &mut Vec<u8>) -> Result<Option<Fil
     if metadata.len() > longest {
         return Err(too_long(metadata.len(), longest).into());
     }
-    let size = usize::try_from(metadata.len()).unwrap_or(usize::MAX);
+    fill(&file, metadata.len(), data)?;
+    Ok(Some(FileState::new(&metadata)))
+}
+
+/// Appends a file of this size to `data`, by one call to the system if that gives all. Bytes that are appended
+/// to the file meanwhile are not read.
+fn fill(file: &File, size: u64, data: &mut Vec<u8>) -> io::Result<()> {
+    let size = usize::try_from(size).unwrap_or(usize::MAX);
     data.try_reserve_exact(size).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    // The size of the metadata, no more: bytes that are appended meanwhile are not read.
     let end = data.len() + size;
     while data.len() < end {
-        match rustix::io::read(&file, rustix::buffer::spare_capacity(data)) {
+        match rustix::io::read(file, rustix::buffer::spare_capacity(data)) {
             Ok(0) => break,
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(ReadError::Failed(error.into())),
+            Err(error) => return Err(error.into()),
         }
     }
     data.truncate(end);
-    Ok(Some(FileState::new(&metadata)))
+    Ok(())
 }
 
 /// Opens a file that only this user and root can have written; `None` if there is none.

@@ -10,7 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::fsutil::{FileId, FileState};
+use crate::fsutil::FileState;
 
 /// Returns why another user may have written the file with this metadata; `None` if only this user and root
 /// can have.
@@ -249,24 +249,24 @@ pub struct TrustWalk {
 }
 
 impl TrustWalk {
-    /// Checks a directory, as [`path_trust`] does. Returns its identity too, if it exists.
+    /// Checks a directory, as [`path_trust`] does. Returns its state too, if it exists.
     ///
     /// # Errors
     /// As [`path_trust`].
-    pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, FileId)> {
+    pub fn path_trust(&mut self, dir: &Path) -> io::Result<(PathTrust, FileState)> {
         let who = Credentials::current();
         Ok(match walk(dir, who, self)? {
             Walked::There { metadata, .. } if !metadata.is_dir() => {
-                (PathTrust::Untrusted("it is not a directory".to_owned()), FileId::default())
+                (PathTrust::Untrusted("it is not a directory".to_owned()), FileState::default())
             }
             Walked::There { real, metadata, renamable } => {
                 let trust = match who.untrusted_reason(metadata.uid(), metadata.mode()) {
                     Some(reason) => PathTrust::Untrusted(reason),
                     None => renamable.map_or(PathTrust::Trusted(real), PathTrust::Renamable),
                 };
-                (trust, FileId::new(&metadata))
+                (trust, FileState::new(&metadata))
             }
-            Walked::Ended(trust) => (trust, FileId::default()),
+            Walked::Ended(trust) => (trust, FileState::default()),
         })
     }
 

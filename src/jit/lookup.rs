@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use crate::cache::{Cache, Lookup, VerifiedEntry, VerifiedLib, Verify};
+use crate::cache::{Cache, Keep, Lookup, VerifiedEntry, VerifiedLib, Verify};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil::PathTrust;
 
@@ -16,7 +16,7 @@ pub(super) const MAX_LOOKUPS: usize = 3;
 /// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that
 /// does not show everything yet, a whole entry may look damaged.
 pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
-    find_keeping(cache, cache.check_trust()?, signature, verify, &mut |_, _| {})
+    find_keeping(cache, cache.check_trust()?, signature, verify, &mut |_, _, _| {})
 }
 
 /// Does the same as [`find`] for an entry of a batch; see [`Cache::lookup_keeping`].
@@ -25,7 +25,7 @@ pub(super) fn find_keeping(
     lib_dir: PathTrust,
     signature: &str,
     verify: Verify,
-    keep: &mut dyn FnMut(&str, Vec<u8>),
+    keep: Keep<'_>,
 ) -> Result<Option<VerifiedEntry>> {
     match cache.lookup_keeping(lib_dir, signature, verify, keep)? {
         Lookup::Hit(entry) => Ok(Some(entry)),

@@ -204,7 +204,7 @@ impl FoundBatch<'_> {
     fn look_up(&mut self, nodes: Option<&NodeGroup>) {
         let nodes = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers);
         let mut kept = Kept::new();
-        let mut keep = |signature: &str, library: Vec<u8>| {
+        let mut keep = |signature: &str, library: Vec<u8>, _| {
             if nodes.is_some() {
                 kept.insert(signature.to_owned(), library);
             }
@@ -222,7 +222,8 @@ impl FoundBatch<'_> {
         let entries: Vec<Option<&VerifiedEntry>> = entries.iter().map(Option::as_ref).collect();
         let sent = catch("reading libraries", || Ok(pack(self.cache, &entries, kept, u64::MAX).0));
         let sent = sent.unwrap_or_default();
-        if nodes.has_followers {
+        // What rank 0 has read for others it loads from memory, too: the loader would read it once more.
+        if nodes.has_followers || nodes.one_reader {
             stage_sent(self.session, self.cache, &sent, &self.signatures, &mut self.found);
         }
         if nodes.one_reader {

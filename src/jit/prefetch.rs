@@ -16,15 +16,17 @@
 
 use std::sync::Arc;
 
+use crate::cache::run_pack::RunPack;
 use crate::cache::runs::{RunKey, UsedEntries};
-use crate::cache::{Cache, Lookup, VerifiedEntry, Verify};
+use crate::cache::used_libraries::UsedLibraries;
+use crate::cache::{Cache, VerifiedEntry};
 use crate::codec::{Reader, Writer, digest};
 use crate::error::{Result, catch};
 use crate::parallel::roles::ROOT;
 use crate::parallel::{Communicator, agree_min, all_same, same_votes};
 use crate::params::resolved::Resolved;
 
-use super::distribution::{Kept, pack_whole};
+use super::distribution::pack_whole;
 use super::node_groups::{NodeGroup, NodeGroups, Readers};
 use super::node_staging::{Follower, Found, decode, encode, stage_sent};
 use super::run_log::program_name;
@@ -45,48 +47,56 @@ pub(super) fn find_nodes(
     let has_list = || {
         let begun = catch("reading the list of the last run", || Ok(begin(session, &cache, params)));
         run = begun.ok().flatten();
-        run.as_ref().is_some_and(|(_, before)| before.signatures().next().is_some())
+        run.as_ref().is_some_and(|run: &LastRun| run.list.signatures().next().is_some())
     };
     let Some((nodes, has_list)) = groups.get(comm, params, readers, votes, has_list)? else {
         return Ok(None);
     };
-    let before = run.map(|(key, before)| {
-        nodes.set_run(key);
-        before
-    });
+    if let Some(run) = &run {
+        nodes.set_run(run.key.clone());
+    }
     if has_list {
-        prefetch(session, comm, &nodes, &cache, before.as_ref())?;
+        prefetch(session, comm, &nodes, &cache, run)?;
     }
     Ok(Some(nodes))
 }
 
-/// Begins a run on rank 0. Returns its key, and what earlier runs have used.
-fn begin(session: &Session, cache: &Cache, params: &Resolved) -> Option<(RunKey, UsedEntries)> {
+/// The knowledge of rank 0 about earlier runs.
+struct LastRun {
+    key: RunKey,
+    /// The entries that they have used.
+    list: UsedEntries,
+    pack: Option<RunPack>,
+}
+
+/// Begins a run on rank 0.
+fn begin(session: &Session, cache: &Cache, params: &Resolved) -> Option<LastRun> {
     if params.cache.prefetch_max_size == 0 {
         return None;
     }
     let key = RunKey::new(&program_name(), &params.shared_digest);
-    let before = cache.used_entries(&key);
-    if before.signatures().next().is_some() {
+    let pack = cache.run_pack(&key);
+    let list = pack.as_ref().map_or_else(|| cache.used_entries(&key), Cache::packed_list);
+    if pack.is_none() && list.signatures().next().is_some() {
         cache.touch_list(&key);
     }
-    session.runs.begin(cache, &key, &before);
-    Some((key, before))
+    session.runs.begin(cache, &key, &list);
+    Some(LastRun { key, list, pack })
 }
 
-/// Sends what earlier runs have used to all hosts, which stage it. `before` is known on rank 0. Collective.
+/// Sends what earlier runs have used to all hosts, which stage it. `run` is known on rank 0. Collective.
 fn prefetch(
     session: &Session,
     comm: &dyn Communicator,
     nodes: &NodeGroup,
     cache: &Cache,
-    before: Option<&UsedEntries>,
+    run: Option<LastRun>,
 ) -> Result<()> {
     const STEP: &str = "sending what was used last time";
     let is_leader = nodes.leaders[comm.rank()] == comm.rank();
     let mut message = Vec::new();
-    if let Some(before) = before {
-        message = catch("reading libraries", || read_used(cache, before)).unwrap_or_default();
+    if let Some(run) = run {
+        message = catch("reading libraries", || read_used(session, cache, run)).unwrap_or_default();
     }
     // A panic must not keep this rank away from the next collective.
     let stage =
@@ -127,26 +137,14 @@ fn prefetch(
 ///
 /// # Errors
 /// `Kind::Cache` if the cache is refused.
-fn read_used(cache: &Cache, before: &UsedEntries) -> Result<Vec<u8>> {
-    let lib_dir = cache.check_trust()?;
+fn read_used(session: &Session, cache: &Cache, run: LastRun) -> Result<Vec<u8>> {
     let limit = cache.layout().params().prefetch_max_size;
-    let (mut found, mut kept, mut size) = (Vec::new(), Kept::new(), 0);
-    for signature in before.signatures() {
-        let mut keep = |signature: &str, library: Vec<u8>| {
-            size += library.len() as u64;
-            kept.insert(signature.to_owned(), library);
-        };
-        // What is missing, damaged or stale is a miss of the call that needs it.
-        let entry = cache.lookup_keeping(lib_dir.clone(), signature, Verify::ForLoad, &mut keep);
-        if let Ok(Lookup::Hit(entry)) = entry {
-            found.push((signature.to_owned(), entry));
-        }
-        if size > limit {
-            break;
-        }
+    let UsedLibraries { entries: found, files, is_packed, .. } = cache.read_used(&run.list, run.pack)?;
+    if !is_packed {
+        session.runs.want_pack(cache, &run.key);
     }
     let entries: Vec<&VerifiedEntry> = found.iter().map(|(_, entry)| entry).collect();
-    let (libraries, packed) = pack_whole(cache, &entries, kept, limit);
+    let (libraries, packed) = pack_whole(cache, &entries, files, limit);
     let packed: Vec<String> = packed.into_iter().map(|at| found[at].0.clone()).collect();
     let mut message = names(&packed);
     message.extend_from_slice(&libraries);

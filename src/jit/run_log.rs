@@ -32,6 +32,8 @@ struct RunLog {
     known: HashSet<String>,
     /// The number of used entries that are not in `before`.
     new: usize,
+    /// Is there no pack of it, or one that is not right any more?
+    wants_pack: bool,
 }
 
 impl RunLogs {
@@ -41,7 +43,15 @@ impl RunLogs {
         if !logs.iter().any(|log| log.is_of(cache, key)) {
             let (cache, key, before) = (cache.clone(), key.clone(), before.clone());
             let (process, used, known) = (std::process::id(), Vec::new(), HashSet::new());
-            logs.push(RunLog { process, cache, key, before, used, known, new: 0 });
+            logs.push(RunLog { process, cache, key, before, used, known, new: 0, wants_pack: false });
+        }
+    }
+
+    /// Lets the end of a run pack what is in its list.
+    pub(super) fn want_pack(&self, cache: &Cache, key: &RunKey) {
+        let mut logs = lock(&self.0);
+        if let Some(log) = logs.iter_mut().find(|log| log.is_of(cache, key)) {
+            log.wants_pack = true;
         }
     }
 
@@ -61,10 +71,11 @@ impl RunLogs {
         }
     }
 
-    /// Writes the lists of all runs. Waits for no other thread.
+    /// Writes the lists and packs of all runs. Waits for no other thread.
     pub(super) fn write_all(&self) {
         let Some(logs) = try_lock(&self.0) else { return };
         logs.iter().filter(|log| log.new > 0).for_each(RunLog::write);
+        logs.iter().filter(|log| log.new > 0 || log.wants_pack).for_each(RunLog::pack);
     }
 }
 
@@ -79,6 +90,15 @@ impl RunLog {
         }
         if let Err(error) = self.cache.note_run(&self.key, &self.before, &self.used) {
             log::info!("the entries that this run uses are not written down: {error}");
+        }
+    }
+
+    fn pack(&self) {
+        if self.process != std::process::id() {
+            return;
+        }
+        if let Err(error) = self.cache.pack_run(&self.key) {
+            log::info!("the libraries that this run uses are not packed: {error}");
         }
     }
 }

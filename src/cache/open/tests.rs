@@ -243,3 +243,23 @@ fn a_home_that_is_not_there_is_not_made() {
     fs::create_dir(&home).unwrap();
     cache.ensure_dirs().unwrap();
 }
+
+/// A program that only looks, such as `dijitso gc`, comes while another one makes the cache.
+#[test]
+fn a_cache_that_is_being_made_is_there_or_not_yet() {
+    for _ in 0..400 {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let begin = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            let maker = scope.spawn(|| {
+                begin.wait();
+                cache.ensure_dirs().unwrap();
+            });
+            begin.wait();
+            while !maker.is_finished() {
+                cache.open().unwrap();
+            }
+        });
+    }
+}

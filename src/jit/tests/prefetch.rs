@@ -1,7 +1,10 @@
 //! At its first call a program gets, on all hosts, the libraries of its last run.
 
+use std::time::Duration;
+
 use super::node_staging::RecordingLoader;
 use super::*;
+use crate::fsutil::FileId;
 use crate::fsutil::faults::{Op, Rule, watch, with};
 use crate::parallel::threads::run_on_hosts;
 
@@ -96,7 +99,17 @@ impl<'a> Program<'a> {
     }
 
     fn lists(&self) -> usize {
-        fs::read_dir(self.cache().join("runs")).map_or(0, Iterator::count)
+        self.written().iter().filter(|path| path.extension().is_none()).count()
+    }
+
+    /// The pack of the last run.
+    fn pack(&self) -> Option<PathBuf> {
+        self.written().into_iter().find(|path| path.extension().is_some_and(|end| end == "pack"))
+    }
+
+    fn written(&self) -> Vec<PathBuf> {
+        let runs = fs::read_dir(self.cache().join("runs"));
+        runs.map_or(Vec::new(), |all| all.flatten().map(|file| file.path()).collect())
     }
 
     /// Makes the entries and a list of them.
@@ -253,4 +266,88 @@ fn an_entry_that_cannot_be_read_is_left_out() {
     let unreadable = on_rank(0, lib, &[Op::Read], libc::EIO);
     let runs = program.run_with(&["form0", "form2"], unreadable);
     assert!(runs.iter().all(|run| run.staged.0 == 2 && run.hits.iter().all(|hit| hit.is_staged)));
+}
+
+/// Makes entries and a pack of them.
+fn packed(program: &Program<'_>, names: &[&str]) {
+    program.run(&[&["element"], names].concat());
+    // What changes within a tick of the clock would not show.
+    std::thread::sleep(Duration::from_millis(2100));
+    program.run(names);
+    assert!(program.pack().is_some());
+}
+
+#[test]
+fn a_run_reads_one_file_however_many_libraries_it_uses() {
+    let names: Vec<String> = (0..12).map(|number| format!("form{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let counts = [1, 12].map(|count| {
+        let root = scratch();
+        let program = Program::new(root.path());
+        packed(&program, &names[..count]);
+        let before = fs::metadata(program.pack().unwrap()).unwrap();
+        let runs = program.run(&names[..count]);
+        assert!(runs.iter().all(|run| run.builds == 0 && run.hits.iter().all(|hit| hit.is_staged)));
+        let after = fs::metadata(program.pack().unwrap()).unwrap();
+        assert_eq!(FileId::new(&before), FileId::new(&after), "it is right, and not written again");
+        runs[0].hits.iter().map(|hit| hit.accesses).sum::<usize>()
+    });
+    assert_eq!(counts[0], counts[1]);
+}
+
+/// Others have removed or replaced a library since the pack was written.
+#[test]
+fn what_was_changed_since_is_not_taken_from_the_pack() {
+    for replaced in [false, true] {
+        let root = scratch();
+        let program = Program::new(root.path());
+        packed(&program, &["form", "form0"]);
+        let lib = program.cache().join("lib/libdijitso-form.so");
+        if replaced {
+            let other = program.cache().join("lib/other");
+            fs::write(&other, "damaged").unwrap();
+            fs::rename(&other, &lib).unwrap();
+        } else {
+            fs::remove_file(&lib).unwrap();
+        }
+        let runs = program.run(&["form0", "form"]);
+        assert_eq!(runs.iter().map(|run| run.builds).sum::<usize>(), 1, "{replaced}: {runs:?}");
+        assert!(runs.iter().all(|run| run.hits[0].is_staged));
+        assert_eq!(program.run(&["form0", "form"])[0].builds, 0);
+    }
+}
+
+#[test]
+fn a_pack_that_is_damaged_is_read_over_and_written_again() {
+    for from_end in [1, 200_000] {
+        let root = scratch();
+        let program = Program::new(root.path());
+        packed(&program, &FORMS);
+        let pack = program.pack().unwrap();
+        let mut content = fs::read(&pack).unwrap();
+        // In the last library, and in the frame.
+        let at = content.len().saturating_sub(from_end).max(14);
+        content[at] ^= 1;
+        fs::write(&pack, &content).unwrap();
+        let runs = program.run(&FORMS);
+        assert!(
+            runs.iter().all(|run| run.builds == 0 && run.hits.iter().all(|hit| hit.is_staged)),
+            "{runs:?}"
+        );
+        assert_ne!(fs::read(&pack).unwrap(), content, "{from_end}");
+    }
+}
+
+#[test]
+fn a_pack_keeps_the_limit() {
+    let root = scratch();
+    let program = Program::new(root.path());
+    packed(&program, &FORMS);
+    let whole = program.run(&FORMS)[0].staged.1;
+    let limited = [("cache.prefetch_max_size", &*(whole / 4).to_string())];
+    let program = Program { settings: &limited, ..Program::new(root.path()) };
+    for _ in 0..2 {
+        let runs = program.run(&FORMS);
+        assert!(runs.iter().all(|run| run.builds == 0 && run.staged.1 <= whole / 2), "{runs:?}");
+    }
 }

@@ -18,7 +18,7 @@ use crate::codec::{Reader, Writer};
 use crate::error::Error;
 use crate::parallel::timeout::{Waiting, truncate};
 
-use super::{Decision, NONE};
+use super::{Decision, NONE, SECOND_CHANCE};
 
 const MAGIC: &[u8] = b"DJFD";
 
@@ -86,6 +86,17 @@ impl Presence {
             ..Waiting::default()
         };
         Some(Self { present, warns, gives_up, earliest: (waiting, by), longest })
+    }
+
+    /// Returns the time that silent ranks get besides the grace period: the others may hear of ranks that are only
+    /// slow, or of their decision.
+    pub(super) fn second_chance(&self) -> Duration {
+        let present = self.present.iter().filter(|present| **present).count();
+        match self.present.len() - present {
+            0 | 1 => Duration::ZERO,
+            silent if silent < present => SECOND_CHANCE,
+            _ => SECOND_CHANCE * 3,
+        }
     }
 
     /// Adds what another rank knows. Returns whether peers have to hear of it.

@@ -8,6 +8,11 @@
 //! its *decision* to all: the error, whose text is made once and forwarded unchanged. Late ranks get it too,
 //! so that a rank that wakes up does not wait for ranks that have given up.
 //!
+//! Ranks that wait may not get a core for longer than a short grace period, and then two groups of them could
+//! decide without each other. This takes two silent ranks: one that is late and one that is not. So with two
+//! silent ranks or more there is a second in addition, and three for a group that is not more than half of the
+//! ranks: it gets the decision of the others.
+//!
 //! Presence may be overstated, but is never understated for long: a rank that was present and has left counts
 //! as present until the next epoch. So a decision never names a rank that answered; it may come one epoch
 //! late. It is not certain that all ranks get the decision: if a late rank arrives while the others time out,
@@ -39,6 +44,9 @@ const NONE: u32 = u32::MAX;
 
 /// Rounds of messages in a grace period.
 const ROUNDS: u32 = 20;
+
+/// The time that silent ranks get besides the grace period, if there are several.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
 
 /// Rounds in which messages go to the first peers only, before silent ranks are pinged.
 const QUIET_ROUNDS: u32 = 3;
@@ -469,7 +477,11 @@ impl FailureDetector {
             Purpose::GiveUp => known.gives_up == me,
         };
         // If a lower rank should have decided and has not, it has left.
-        let patience = if lowest || purpose == Purpose::Warn { active.grace } else { active.grace * 2 };
+        let patience = match purpose {
+            Purpose::Warn => active.grace,
+            Purpose::GiveUp if lowest => active.grace + known.second_chance(),
+            Purpose::GiveUp => active.grace * 2 + known.second_chance().max(SECOND_CHANCE),
+        };
         if now < active.since + patience {
             return WaitAction::Wait;
         }

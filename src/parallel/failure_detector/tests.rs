@@ -31,6 +31,8 @@ struct Simulation {
     now: Duration,
     random: Random,
     sent: usize,
+    /// Ranks that get no core.
+    paused: Vec<usize>,
 }
 
 fn millis(count: u64) -> Duration {
@@ -51,7 +53,8 @@ impl Simulation {
             warnings: Vec::new(),
         };
         let ranks = (0..size).map(rank).collect();
-        Self { ranks, in_flight: vec![Vec::new(); size], now: Duration::ZERO, random: Random(seed), sent: 0 }
+        let (now, random) = (Duration::ZERO, Random(seed));
+        Self { ranks, in_flight: vec![Vec::new(); size], now, random, sent: 0, paused: Vec::new() }
     }
 
     /// Lets a rank wait in the collective `number`.
@@ -84,7 +87,7 @@ impl Simulation {
                 continue;
             }
             // A rank does not always get a core.
-            if self.random.below(4) == 0 {
+            if self.random.below(4) == 0 || self.paused.contains(&rank) {
                 continue;
             }
             let now = self.now;
@@ -286,6 +289,38 @@ fn with_all_ranks_present_the_timeout_runs_twice() {
     assert!(sim.ranks.iter().all(|rank| rank.error.is_none()));
     let error = sim.decision(&[0, 1, 2]);
     assert!(error.message().starts_with("all 3 ranks take part"), "{error}");
+}
+
+/// Rank 3 is late. The others are two groups, one of which gets no core when the grace period begins.
+#[test]
+fn ranks_that_get_no_core_for_long_share_the_error_of_the_others() {
+    let host = |rank| if rank < 3 { 0 } else { 1 };
+    let machines: Vec<u64> = (0..5).map(host).collect();
+    for hosts in [false, true] {
+        for paused in [vec![0, 1, 2], vec![4], vec![0], vec![0, 4]] {
+            for seed in 0..8 {
+                let mut sim = Simulation::new(5, seed);
+                for rank in [0, 1, 2, 4] {
+                    if hosts {
+                        let hosts = RankHosts::new(rank, &machines, &[true; 5]);
+                        sim.ranks[rank].detector.set_ranks(rank_table(5), hosts);
+                    }
+                    sim.wait(rank, 1, Some(millis(2000)));
+                    let on_host = if rank < 3 && hosts { vec![0, 1, 2] } else { vec![rank] };
+                    let now = sim.now;
+                    let wait = sim.ranks[rank].wait.as_mut().unwrap();
+                    wait.observe(rank, on_host, Duration::ZERO, now);
+                }
+                sim.pass(millis(1990));
+                sim.paused = paused.clone();
+                sim.pass(millis(800));
+                sim.paused.clear();
+                let error = sim.decision(&[0, 1, 2, 4]);
+                let alone = error.rank() == 3 && !error.message().contains("and so");
+                assert!(alone, "{hosts} {paused:?} {seed}: {error}");
+            }
+        }
+    }
 }
 
 #[test]
