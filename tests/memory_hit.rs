@@ -22,6 +22,7 @@ use dijitso::capi::params::{
     dijitso_params_to_json,
 };
 use dijitso::capi::source::{dijitso_source, dijitso_source_set_code};
+use dijitso::parallel::mpi::RawComm;
 
 /// The allocator of the system, which counts what each thread asks for.
 struct Counting;
@@ -91,7 +92,7 @@ fn jit(params: *const dijitso_params) -> (i32, usize) {
     // SAFETY: valid arguments, and a handle that is freed once.
     unsafe {
         let status =
-            dijitso_jit(c"form".as_ptr(), params, &CALLBACKS, null_mut(), &raw mut library, null_mut());
+            dijitso_jit(c"form".as_ptr(), params, &CALLBACKS, RawComm::NULL, &raw mut library, null_mut());
         assert_eq!(status, 0);
         let origin = dijitso_library_origin(library);
         dijitso_library_free(library);
