@@ -79,7 +79,7 @@ pypi_mpi() { # pypi_mpi VARIANT
   if [ ! -e "$folder/complete" ]; then
     rm -rf "$folder"
     python3 -m venv "$folder" >&2
-    "$folder/bin/pip" install --quiet "$package" >&2
+    "$folder/bin/pip" install --quiet "$package" mpi4py==4.1.2 >&2
     touch "$folder/complete"
   fi
   printf '%s' "$folder"
