@@ -172,11 +172,15 @@ fn function_list_matches_the_header() {
     let functions = functions(&text("include/dijitso.h"));
     let mut names: Vec<&str> = functions.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
-    assert_eq!(
-        names.join("\n") + "\n",
-        text("tests/exports.txt"),
-        "this test does not understand the header"
-    );
+    // The forms for other languages follow by one rule, and have no comments.
+    let exports = text("tests/exports.txt");
+    let exports: Vec<&str> = exports.lines().collect();
+    let is_form = |name: &str| {
+        let base = name.strip_suffix("_comm").or_else(|| name.strip_suffix("_fint"));
+        base.is_some_and(|base| exports.contains(&base))
+    };
+    let described: Vec<&str> = exports.iter().copied().filter(|name| !is_form(name)).collect();
+    assert_eq!(names, described, "this test does not understand the header");
     let mut made = "| function | what it gives |\n|---|---|\n".to_owned();
     for (name, sentence) in &functions {
         writeln!(made, "| `{name}` | {} |", cell(sentence)).unwrap();

@@ -1,4 +1,4 @@
-//! What the functions of `mpi.rs` do. An argument that is bad on one rank alone must not keep
+//! The work of the functions of `mpi.rs`. An argument that is bad on one rank alone must not keep
 //! that rank away from the others, so it travels as an error until the ranks agree.
 
 use std::path::Path;

@@ -25,7 +25,7 @@ pub const DIJITSO_MPI_FUNCTIONS: usize = 25;
 
 const _: () = assert!(DIJITSO_MPI_FUNCTIONS == FUNCTION_NAMES.len(), "the table has room for all functions");
 
-/// What a program says of its MPI. Handles are given as words; those of 4 bytes in the lower half.
+/// The MPI of a program. Handles are given as words; those of 4 bytes in the lower half.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct dijitso_mpi_table {

@@ -249,7 +249,7 @@ functions! {
     MPI_Test test(request: *mut Handle, complete: *mut c_int, status: *mut c_void);
 }
 
-/// How communicators become integers of Fortran and back.
+/// The way from communicators to integers of Fortran and back.
 #[derive(Clone, Copy)]
 pub(super) enum FortranIntegers {
     /// The handle is the integer.

@@ -28,7 +28,7 @@ pub(super) struct Mpi {
     pub(super) constants: Constants,
     pub(super) functions: Functions,
     pub(super) fortran: Option<FortranIntegers>,
-    /// Where it was found, for people.
+    /// The place where it was found, for people.
     pub(super) place: String,
 }
 
@@ -44,7 +44,7 @@ impl Mpi {
     }
 }
 
-/// What parts of the program say of the `mpi.h` that they were compiled with.
+/// The `mpi.h` that a part of the program was compiled with.
 #[derive(Clone, Debug)]
 pub struct Declaration {
     /// Its family.
@@ -62,7 +62,7 @@ fn declarations() -> std::sync::MutexGuard<'static, Vec<Declaration>> {
     lock(&DECLARATIONS)
 }
 
-/// Takes what a part of the program says of its `mpi.h`.
+/// Takes the `mpi.h` that a part of the program was compiled with.
 ///
 /// # Errors
 /// [`Kind::InvalidArgument`] for sizes that no MPI has, or if it describes an MPI after another has been used.
@@ -100,7 +100,7 @@ static FOUND: OnceLock<Mpi> = OnceLock::new();
 /// Returns the MPI that [`find`] has found.
 ///
 /// # Panics
-/// If none was found. Whoever has a communicator has found it.
+/// If none was found. A call that has a communicator has found it.
 pub(super) fn mpi() -> &'static Mpi {
     FOUND.get().expect("a communicator of MPI was used before")
 }
@@ -150,20 +150,20 @@ pub(super) fn find_or_load(names: impl FnOnce() -> Vec<String>) -> Result<&'stat
 }
 
 /// A library in which MPI may be, and its name for people.
-struct Candidate {
+struct MpiLibrary {
     library: Library,
     place: String,
 }
 
-fn open(name: &str, flags: c_int) -> std::result::Result<Candidate, libloading::Error> {
+fn open(name: &str, flags: c_int) -> std::result::Result<MpiLibrary, libloading::Error> {
     // SAFETY: the initialisers of a library of MPI may run; with RTLD_NOLOAD they have run.
     let library = unsafe { Library::open(Some(name), flags) }?;
-    Ok(Candidate { library, place: name.to_owned() })
+    Ok(MpiLibrary { library, place: name.to_owned() })
 }
 
 /// Opens the library that the environment names. Its initialisers make no communicator: in a process that has
 /// no MPI it serves calls that begin MPI themselves.
-fn named_library(must_load: bool) -> Result<Option<Candidate>> {
+fn named_library(must_load: bool) -> Result<Option<MpiLibrary>> {
     let Some(name) = std::env::var_os(LIBRARY_VARIABLE).filter(|name| !name.is_empty()) else {
         return Ok(None);
     };
@@ -174,19 +174,19 @@ fn named_library(must_load: bool) -> Result<Option<Candidate>> {
     })
 }
 
-fn look(load: impl FnOnce() -> Result<Option<Candidate>>) -> Result<Mpi> {
+fn look(load: impl FnOnce() -> Result<Option<MpiLibrary>>) -> Result<Mpi> {
     let declared = declarations().clone();
     if let Some(table) = declared.iter().find(|declaration| declaration.functions.is_some()) {
         return of_table(table);
     }
     let mut found: Vec<Mpi> = Vec::new();
     let mut problems = Vec::new();
-    let mut take = |candidate: Candidate| match of_library(candidate) {
+    let mut take = |candidate: MpiLibrary| match of_library(candidate) {
         Ok(Some(mpi)) => found.push(mpi),
         Ok(None) => {}
         Err(problem) => problems.push(problem),
     };
-    take(Candidate { library: Library::this(), place: "the program and its libraries".to_owned() });
+    take(MpiLibrary { library: Library::this(), place: "the program and its libraries".to_owned() });
     loaded_libraries().into_iter().for_each(&mut take);
     if found.is_empty()
         && problems.is_empty()
@@ -261,8 +261,8 @@ fn of_table(table: &Declaration) -> Result<Mpi> {
 }
 
 /// Returns the MPI of a library; `None` if it has none.
-fn of_library(candidate: Candidate) -> std::result::Result<Option<Mpi>, String> {
-    let Candidate { library, place } = candidate;
+fn of_library(candidate: MpiLibrary) -> std::result::Result<Option<Mpi>, String> {
+    let MpiLibrary { library, place } = candidate;
     let Some(probe) = address_of(&library, "MPI_Initialized") else { return Ok(None) };
     // A variable of the library may have been copied into the program, which is asked first.
     let global = Library::this();
@@ -318,7 +318,7 @@ fn file_of(address: usize) -> Option<String> {
 }
 
 /// Opens the loaded libraries whose file names begin like those of MPI.
-fn loaded_libraries() -> Vec<Candidate> {
+fn loaded_libraries() -> Vec<MpiLibrary> {
     unsafe extern "C" fn visit(object: *mut libc::dl_phdr_info, _size: usize, names: *mut c_void) -> c_int {
         // SAFETY: the loader passes a valid object, and the vector below.
         let (name, names) = unsafe { ((*object).dlpi_name, &mut *names.cast::<Vec<String>>()) };
