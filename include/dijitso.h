@@ -16,7 +16,8 @@
  *     Calls                     dijitso_jit, dijitso_jit_many, dijitso_jit_source, dijitso_jit_text
  *
  *   TOOLS        background builds, the log, and the cache from C
- *     Background builds         dijitso_jit_start, dijitso_jit_finish, dijitso_pending_free
+ *     Background builds         dijitso_jit_start, dijitso_jit_finish, dijitso_pending_free,
+ *                               dijitso_progress
  *     Log                       dijitso_log_*
  *     Blobs                     dijitso_blob_*
  *     Queries                   dijitso_signature, dijitso_explain, dijitso_build_command, dijitso_library_open,
@@ -839,6 +840,20 @@ dijitso_status dijitso_jit_finish(dijitso_pending *pending, dijitso_library **li
  * @local  @threads that of the start  @since 0.1.0
  */
 void dijitso_pending_free(dijitso_pending *pending);
+
+/**
+ * Counts the builds of this process: total have begun, done of them have ended, with or without success. The
+ * others are under way.
+ *
+ * A build begins with its generate, and ends when its library is in the cache, or it fails or is given up.
+ * Libraries that are found in memory or on disk, or that another process builds, are not counted. Builds
+ * that dijitso_jit_start() has left to other threads are.
+ *
+ * @param done_out   Receives the builds that have ended, never more than total; may be NULL.
+ * @param total_out  Receives the builds that have begun; may be NULL.
+ * @local  @threads any  @since 0.1.0
+ */
+void dijitso_progress(uint64_t *done_out, uint64_t *total_out);
 
 /*-- Log ---------------------------------------------------------------------------------------------------*/
 

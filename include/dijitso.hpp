@@ -801,6 +801,22 @@ inline pending jit_start(std::string_view name, const params& parameters, genera
   return jit_start(name, parameters, std::move(host), comm);
 }
 
+/// Counts of builds of this process, see progress().
+struct build_progress
+{
+  std::uint64_t done;  ///< Builds that have ended, with or without success.
+  std::uint64_t total; ///< Builds that have begun. The difference is under way.
+};
+
+/// Counts the builds of this process; any thread may ask. Libraries that are found, or built by other
+/// processes, are not counted.
+inline build_progress progress() noexcept
+{
+  build_progress counts{};
+  dijitso_progress(&counts.done, &counts.total);
+  return counts;
+}
+
 /// Starts a call of jit(), with default parameters. @collective over comm
 inline pending jit_start(std::string_view name, generate_function generate, communicator comm = DIJITSO_COMM_NULL)
 {

@@ -195,3 +195,29 @@ fn complete(started: dijitso_pending, good: Result<()>) -> Result<Library> {
     let library = session.finish(started.pending, callbacks);
     good.and(library)
 }
+
+/// Counts the builds of this process: total have begun, done of them have ended, with or without success. The
+/// others are under way.
+///
+/// A build begins with its generate, and ends when its library is in the cache, or it fails or is given up.
+/// Libraries that are found in memory or on disk, or that another process builds, are not counted. Builds
+/// that dijitso_jit_start() has left to other threads are.
+///
+/// @param done_out   Receives the builds that have ended, never more than total; may be NULL.
+/// @param total_out  Receives the builds that have begun; may be NULL.
+/// @local  @threads any  @since 0.1.0
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn dijitso_progress(done_out: *mut u64, total_out: *mut u64) {
+    boundary::value((), || {
+        let (done, total) = Session::of_process().progress();
+        // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
+        unsafe {
+            if let Some(out) = done_out.as_mut() {
+                *out = done;
+            }
+            if let Some(out) = total_out.as_mut() {
+                *out = total;
+            }
+        }
+    });
+}

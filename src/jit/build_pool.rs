@@ -23,12 +23,15 @@ use crate::sync::{lock, recover};
 
 use super::admission::Admission;
 use super::build_input::BuildInput;
+use super::progress::CountedBuild;
 
 /// Everything that a thread needs for a build.
 pub(super) struct BuildTask {
     pub(super) input: BuildInput,
     /// Held until the library is built or the build is cancelled.
     pub(super) lease: Option<Lease>,
+    /// Dropped at the same time.
+    pub(super) counted: CountedBuild,
     pub(super) runner: Arc<dyn Runner>,
     /// Resolves the library. A thread of the host loads it later.
     pub(super) loader: Arc<dyn Loader>,
@@ -159,13 +162,13 @@ impl BackgroundBuild {
                 }
             }
         };
-        let BuildTask { input, lease, runner, loader, rank_and_size, speaks } = *task;
+        let BuildTask { input, lease, counted, runner, loader, rank_and_size, speaks } = *task;
         let admission = Admission::Resolved(loader.as_ref());
         let here = rank_and_size.map(|(rank, size)| logging::enter(rank, size));
         let voice = logging::speak(speaks);
         let outcome = catch("building", || input.run(runner.as_ref(), &admission, &self.context));
         // Before others learn that it has ended, so that they find no lease.
-        drop((lease, voice, here));
+        drop((lease, voice, here, counted));
         self.end(outcome);
     }
 

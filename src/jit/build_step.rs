@@ -71,6 +71,7 @@ pub(super) fn start_build(
     if is_present(cache, signature, Verify::ForLink) {
         return StartedBuild::Nothing;
     }
+    let counted = session.progress.begin();
     let prepared = catch("generating", || prepare(session, signed, cache, callbacks, &signed.context()));
     let input = match prepared {
         Ok(input) => input,
@@ -82,6 +83,7 @@ pub(super) fn start_build(
     let task = BuildTask {
         input,
         lease,
+        counted,
         runner: Arc::clone(&session.toolchains.runner),
         loader: Arc::clone(&session.libraries.loader),
         rank_and_size,
@@ -195,6 +197,7 @@ fn generate_and_build(
     callbacks: &mut Callbacks<'_>,
     context: &ExecContext,
 ) -> Result<f64> {
+    let _counted = session.progress.begin();
     let mut retries = 1;
     loop {
         let input = prepare(session, signed, cache, callbacks, context)?;

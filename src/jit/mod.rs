@@ -41,6 +41,7 @@ pub mod pending;
 mod polling;
 mod prefetch;
 mod preflight;
+mod progress;
 mod quarantine;
 pub mod query;
 mod ranks;
@@ -69,6 +70,15 @@ pub use nested::is_nested;
 use pending::Pending;
 pub use request::{Batch, Request, title_and_timeout};
 pub use session::Session;
+
+/// Counts.
+impl Session {
+    /// Returns how many builds of this session have ended, with or without success, and how many have begun.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        self.progress.counts()
+    }
+}
 
 /// Calls without a communicator.
 impl Session {

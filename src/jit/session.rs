@@ -14,6 +14,7 @@ use super::build_pool::InFlightBuilds;
 use super::explain::FrozenMisses;
 use super::hit_cache::HitCache;
 use super::loading::Libraries;
+use super::progress::BuildProgress;
 use super::run_log::RunLogs;
 use super::staged_folder::StagedFolders;
 use super::toolchain::Toolchains;
@@ -23,6 +24,7 @@ pub struct Session {
     pub(super) libraries: Libraries,
     pub(super) toolchains: Toolchains,
     pub(super) in_flight: InFlightBuilds,
+    pub(super) progress: Arc<BuildProgress>,
     /// Hits of calls without a communicator.
     pub(super) hits: HitCache,
     /// Memory hits that are not written into a cache yet.
@@ -58,6 +60,7 @@ impl Session {
             libraries: Libraries::new(loader),
             toolchains,
             in_flight: InFlightBuilds::default(),
+            progress: Arc::default(),
             hits: HitCache::default(),
             counter: HitCounter::default(),
             frozen_misses: FrozenMisses::default(),

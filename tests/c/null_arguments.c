@@ -130,6 +130,7 @@ static void building(const char *cache)
     CHECK_EXPLAINED(dijitso_jit_finish(NULL, &finished, &error));
     CHECK(pending == NULL && finished == NULL && generate_calls == 1);
     dijitso_pending_free(NULL);
+    dijitso_progress(NULL, NULL);
     CHECK(dijitso_jit_start("pending", params, &callbacks, DIJITSO_COMM_NULL, &pending, NULL) == DIJITSO_OK);
     CHECK(pending != NULL && generate_calls == 2);
     CHECK_EXPLAINED(dijitso_jit_finish(pending, NULL, &error));

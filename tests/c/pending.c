@@ -44,6 +44,9 @@ static void try_nine(const char *root, const char *strategy, enum layout layout,
         params_with(layout_directory(root, strategy, layout), "parallel.buildon", strategy, NULL);
     struct integer integers[MODULES];
     dijitso_pending *pending[MODULES];
+    uint64_t done = 0, total = 0, before = 0;
+    int calls = 0;
+    dijitso_progress(NULL, &before);
     check_case("nine, %s, %s", strategy, layouts[layout]);
     for (int i = 0; i < MODULES; ++i) {
         integers[i] = (struct integer){i, 0, NULL, NULL};
@@ -56,7 +59,11 @@ static void try_nine(const char *root, const char *strategy, enum layout layout,
         CHECK_OUTCOME(outcome, i + INCLUDED_VALUE,
                       cold ? ORIGIN(BUILT) | ORIGIN(DISK) | ORIGIN(RECEIVED) : ORIGIN(DISK));
         CHECK((ranks_sum(integers[i].calls) > 0) == cold);
+        calls += integers[i].calls;
     }
+    /* This rank has built what it has generated. */
+    dijitso_progress(&done, &total);
+    CHECK(done == total && total - before == (uint64_t)calls);
     for (int i = 0; i < MODULES; ++i) {
         struct outcome outcome =
             finish(start(path_of("nine_%s_%s_%d", strategy, layouts[layout], i), params, &integers[i], comm));

@@ -115,6 +115,7 @@ void start_and_finish(const dijitso::params& params)
     }));
   dijitso::pending thrown = dijitso::jit_start("pending_thrown", params, [](dijitso::source&) { throw stopped{5}; });
   dijitso::jit_start("pending_cancelled", params, [](dijitso::source& source) { source.set_code("int x;"); });
+  CHECK(dijitso::progress().total >= 3 && dijitso::progress().done <= dijitso::progress().total);
   for (int value = 2; value >= 0; --value)
     CHECK(started[static_cast<std::size_t>(value)].finish().symbol<int()>("value")() == value);
   try

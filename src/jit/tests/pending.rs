@@ -144,6 +144,30 @@ fn nine_modules_are_started_and_finished_in_another_order() {
 }
 
 #[test]
+fn progress_counts_builds_from_generate_to_the_end_and_no_hits() {
+    let root = scratch();
+    let setup = Setup::one_dir(root.path());
+    run(1, |comm| {
+        let rank = TestRank::new(comm, setup, Fault::None).with(&OverlapCompiler::new(1));
+        assert_eq!(rank.session.progress(), (0, 0));
+        let endless = rank.start("endless").unwrap();
+        assert_eq!(rank.session.progress(), (0, 1), "it is under way");
+        assert!(rank.whole("a").is_ok() && rank.whole("a").is_ok());
+        assert_eq!(rank.session.progress(), (1, 2), "the second call is a hit");
+        assert!(rank.whole("refused").is_err() && rank.whole("ungenerated").is_err());
+        assert_eq!(rank.session.progress(), (3, 4), "a failure ends a build");
+        drop(rank.start("ungenerated_too").unwrap());
+        assert_eq!(rank.session.progress(), (4, 5));
+        drop(endless);
+        let begin = Instant::now();
+        while rank.session.progress() != (5, 5) {
+            assert!(begin.elapsed() < Duration::from_secs(60), "a build that is given up ends");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
+#[test]
 fn compilers_run_at_the_same_time() {
     let root = scratch();
     let setup = Setup::one_dir(root.path());

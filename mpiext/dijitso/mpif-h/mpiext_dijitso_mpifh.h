@@ -1,0 +1,39 @@
+! -*- fortran -*-
+! SPDX-License-Identifier: MIT OR Apache-2.0
+!
+! Codes of the extension dijitso. Fit for fixed and free form.
+!
+      integer OMPI_DIJITSO_ERR_BASE
+      parameter (OMPI_DIJITSO_ERR_BASE=20000)
+      integer OMPI_DIJITSO_ERR_INVALID_ARGUMENT
+      parameter (OMPI_DIJITSO_ERR_INVALID_ARGUMENT=20001)
+      integer OMPI_DIJITSO_ERR_UNSUPPORTED
+      parameter (OMPI_DIJITSO_ERR_UNSUPPORTED=20002)
+      integer OMPI_DIJITSO_ERR_STATE
+      parameter (OMPI_DIJITSO_ERR_STATE=20003)
+      integer OMPI_DIJITSO_ERR_PARAMS
+      parameter (OMPI_DIJITSO_ERR_PARAMS=20004)
+      integer OMPI_DIJITSO_ERR_CACHE
+      parameter (OMPI_DIJITSO_ERR_CACHE=20010)
+      integer OMPI_DIJITSO_ERR_GENERATE
+      parameter (OMPI_DIJITSO_ERR_GENERATE=20020)
+      integer OMPI_DIJITSO_ERR_CALLBACK
+      parameter (OMPI_DIJITSO_ERR_CALLBACK=20021)
+      integer OMPI_DIJITSO_ERR_COMPILE
+      parameter (OMPI_DIJITSO_ERR_COMPILE=20030)
+      integer OMPI_DIJITSO_ERR_LOAD
+      parameter (OMPI_DIJITSO_ERR_LOAD=20040)
+      integer OMPI_DIJITSO_ERR_SYMBOL
+      parameter (OMPI_DIJITSO_ERR_SYMBOL=20041)
+      integer OMPI_DIJITSO_ERR_RANKS_DISAGREE
+      parameter (OMPI_DIJITSO_ERR_RANKS_DISAGREE=20050)
+      integer OMPI_DIJITSO_ERR_MPI
+      parameter (OMPI_DIJITSO_ERR_MPI=20051)
+      integer OMPI_DIJITSO_ERR_TIMEOUT
+      parameter (OMPI_DIJITSO_ERR_TIMEOUT=20052)
+      integer OMPI_DIJITSO_ERR_CANCELLED
+      parameter (OMPI_DIJITSO_ERR_CANCELLED=20053)
+      integer OMPI_DIJITSO_ERR_INTERNAL
+      parameter (OMPI_DIJITSO_ERR_INTERNAL=20090)
+      integer OMPI_DIJITSO_ERR_UNAVAILABLE
+      parameter (OMPI_DIJITSO_ERR_UNAVAILABLE=20099)
