@@ -23,19 +23,28 @@ fn declarations(header: &str) -> Vec<String> {
         rest = comment.split_once("*/").unwrap().1;
     }
     code.push_str(rest);
-    let code: Vec<&str> =
-        code.lines().filter(|line| !line.starts_with('#')).flat_map(str::split_whitespace).collect();
+    // A directive goes on after a backslash.
+    let mut is_directive = false;
+    let mut words: Vec<&str> = Vec::new();
+    for line in code.lines() {
+        is_directive = is_directive || line.starts_with('#');
+        words.extend(line.split_whitespace().filter(|_| !is_directive));
+        is_directive = is_directive && line.ends_with('\\');
+    }
     let mut declarations = vec![String::new()];
     let mut depth = 0;
-    for part in code.join(" ").split_inclusive([';', '{', '}']) {
+    for part in words.join(" ").split_inclusive([';', '{', '}']) {
         declarations.last_mut().unwrap().push_str(part);
         depth += part.matches('{').count();
         depth -= part.matches('}').count().min(depth);
-        // `extern "C" {` opens no structure.
-        if part.contains("extern") {
+        let declaration = declarations.last_mut().unwrap();
+        if declaration.contains("extern ") {
+            // It opens no structure.
+            declaration.clear();
             depth = 0;
         }
-        if depth == 0 && part.ends_with(';') {
+        let is_function = part.ends_with('}') && !declaration.trim_start().starts_with("typedef");
+        if depth == 0 && (part.ends_with(';') || is_function) {
             declarations.push(String::new());
         }
     }
@@ -63,7 +72,7 @@ fn typed(text: &str) -> (String, String) {
 /// Returns the Fortran type of a plain C value.
 fn value_type(c: &str) -> &'static str {
     match c.trim_start_matches("const ") {
-        "int32_t" | "dijitso_status" | "MPI_Comm" | "MPI_Fint" => "integer(c_int32_t)",
+        "int32_t" | "dijitso_status" => "integer(c_int32_t)",
         "uint64_t" | "int64_t" => "integer(c_int64_t)",
         "size_t" => "integer(c_size_t)",
         "double" => "real(c_double)",
@@ -105,26 +114,18 @@ fn put(text: &mut String, indent: usize, line: &str) {
     writeln!(text, "{rest}").unwrap();
 }
 
-/// Returns the interface of a function, or `None` if Fortran cannot call it: it takes or gives communicators
-/// of C.
-fn interface(prototype: &str, all: &[String]) -> Option<String> {
+/// Returns the interface of a function. `None` if it takes communicators of C, or for another language:
+/// `NAME_fint` is the one for Fortran.
+fn interface(prototype: &str) -> Option<String> {
     let (head, arguments) = prototype.strip_suffix(");")?.split_once('(')?;
-    if prototype.starts_with("typedef") || arguments.contains("MPI_Comm*") || arguments.contains("MPI_Comm *") {
+    if prototype.starts_with("typedef") || arguments.contains("MPI_Comm") {
         return None;
     }
-    let (result, mut name) = typed(head);
-    let mut arguments: Vec<(String, String)> =
+    let (result, name) = typed(head);
+    let arguments: Vec<(String, String)> =
         arguments.split(',').filter(|text| *text != "void").map(typed).collect();
     if arguments.iter().any(|(_, name)| name == "comm_size") {
         return None;
-    }
-    // By one rule, NAME_fint is NAME with a communicator of Fortran in the place of that of C.
-    if let Some(comm) = arguments.iter_mut().find(|(c, _)| c == "MPI_Comm") {
-        comm.1 = "fortran_comm".to_owned();
-        name.push_str("_fint");
-        if all.iter().any(|other| other.contains(&format!("{name}("))) {
-            return None;
-        }
     }
     let names: Vec<&str> = arguments.iter().map(|(_, name)| name.as_str()).collect();
     let names = names.join(", ");
@@ -151,25 +152,23 @@ fn structure(declaration: &str) -> Option<String> {
     let mut text = String::new();
     put(&mut text, 2, &format!("type, bind(c), public :: c_{name}"));
     for field in fields.split(';').map(str::trim).filter(|field| !field.is_empty()) {
+        let (field, count) = field.split_once('[').unwrap_or((field, ""));
         let (c, field) = typed(field);
         let value = value_type(&c);
+        let dimension = count.strip_suffix(']').map_or(String::new(), |count| format!("({count})"));
         let initial = match value {
             "type(c_ptr)" => " = c_null_ptr",
             "type(c_funptr)" => " = c_null_funptr",
-            "real(c_double)" => " = 0",
             _ => " = 0",
         };
-        put(&mut text, 4, &format!("{value} :: {field}{initial}"));
+        put(&mut text, 4, &format!("{value} :: {field}{dimension}{initial}"));
     }
     put(&mut text, 2, &format!("end type c_{name}"));
     Some(text)
 }
 
 fn module(header: &str) -> String {
-    let mut all = declarations(header);
-    if !header.contains("dijitso_fint_null(") {
-        all.push("int32_t dijitso_fint_null(void);".to_owned());
-    }
+    let all = declarations(header);
     let mut text = String::from(
         "! SPDX-License-Identifier: MIT OR Apache-2.0\n\
          !\n\
@@ -196,7 +195,7 @@ fn module(header: &str) -> String {
         write!(text, "\n{declaration}").unwrap();
     }
     text.push_str("\n  interface\n");
-    let interfaces: Vec<String> = all.iter().filter_map(|text| interface(text, &all)).collect();
+    let interfaces: Vec<String> = all.iter().filter_map(|text| interface(text)).collect();
     text.push_str(&interfaces.join("\n"));
     text.push_str("  end interface\nend module dijitso_c\n");
     text
@@ -251,8 +250,9 @@ fn the_interfaces_are_those_of_the_header() {
     let header = read("include/dijitso.h");
     let made = module(&header);
     for name in read("tests/exports.txt").lines() {
-        let of_fortran = made.contains(&format!("\"{name}\"")) || made.contains(&format!("\"{name}_fint\""));
-        assert!(of_fortran || header.contains(&format!("{name}(MPI_Comm")) || name.ends_with("_comm"), "{name}");
+        let is_bound = |name: &str| made.contains(&format!("\"{name}\""));
+        let is_for_others = name.ends_with("_comm");
+        assert!(is_bound(name) || is_bound(&format!("{name}_fint")) || is_for_others, "{name}");
     }
     check("fortran/src/dijitso_c.f90", &made);
 }

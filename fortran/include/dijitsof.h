@@ -98,6 +98,18 @@
       parameter (DIJITSO_IMPORT_CONFLICT=2)
       integer DIJITSO_IMPORT_REFUSED
       parameter (DIJITSO_IMPORT_REFUSED=3)
+      integer DIJITSO_MPI_NONE
+      parameter (DIJITSO_MPI_NONE=0)
+      integer DIJITSO_MPI_MPICH
+      parameter (DIJITSO_MPI_MPICH=1)
+      integer DIJITSO_MPI_OPEN_MPI
+      parameter (DIJITSO_MPI_OPEN_MPI=2)
+      integer DIJITSO_MPI_STANDARD_ABI
+      parameter (DIJITSO_MPI_STANDARD_ABI=3)
+      integer DIJITSO_MPI_OTHER
+      parameter (DIJITSO_MPI_OTHER=4)
+      integer DIJITSO_MPI_FUNCTIONS
+      parameter (DIJITSO_MPI_FUNCTIONS=25)
       integer DIJITSO_ROLE_BUILDER
       parameter (DIJITSO_ROLE_BUILDER=0)
       integer DIJITSO_ROLE_RECEIVER

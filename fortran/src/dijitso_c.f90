@@ -53,6 +53,12 @@ module dijitso_constants
   integer(c_int32_t), parameter, public :: DIJITSO_IMPORT_EXISTS = 1
   integer(c_int32_t), parameter, public :: DIJITSO_IMPORT_CONFLICT = 2
   integer(c_int32_t), parameter, public :: DIJITSO_IMPORT_REFUSED = 3
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_NONE = 0
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_MPICH = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_OPEN_MPI = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_STANDARD_ABI = 3
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_OTHER = 4
+  integer(c_int32_t), parameter, public :: DIJITSO_MPI_FUNCTIONS = 25
   integer(c_int32_t), parameter, public :: DIJITSO_ROLE_BUILDER = 0
   integer(c_int32_t), parameter, public :: DIJITSO_ROLE_RECEIVER = 1
   integer(c_int32_t), parameter, public :: DIJITSO_ROLE_WAITER = 2
@@ -181,6 +187,26 @@ module dijitso_c
     type(c_ptr) :: signature = c_null_ptr
     type(c_ptr) :: reason = c_null_ptr
   end type c_dijitso_imported
+
+  type, bind(c), public :: c_dijitso_mpi_table
+    integer(c_size_t) :: struct_size = 0
+    integer(c_int32_t) :: family = 0
+    integer(c_int32_t) :: handle_size = 0
+    integer(c_int32_t) :: is_complete = 0
+    integer(c_int32_t) :: any_source = 0
+    integer(c_int32_t) :: undefined = 0
+    integer(c_int32_t) :: status_size = 0
+    integer(c_int32_t) :: source_offset = 0
+    integer(c_int32_t) :: reserved = 0
+    integer(c_size_t) :: comm_null = 0
+    integer(c_size_t) :: comm_world = 0
+    integer(c_size_t) :: comm_self = 0
+    integer(c_size_t) :: uint8 = 0
+    integer(c_size_t) :: request_null = 0
+    integer(c_size_t) :: errors_return = 0
+    integer(c_size_t) :: status_ignore = 0
+    type(c_funptr) :: functions(25) = c_null_funptr
+  end type c_dijitso_mpi_table
 
   interface
     function c_dijitso_version() &
@@ -364,71 +390,6 @@ module dijitso_c
       import
       type(c_ptr), value :: library
     end subroutine c_dijitso_library_free
-
-    function c_dijitso_jit_fint(name, params, callbacks, fortran_comm, library_out, error_out) &
-        bind(c, name="dijitso_jit_fint") result(answer)
-      import
-      character(kind=c_char), dimension(*), intent(in), optional :: name
-      type(c_ptr), value :: params
-      type(c_ptr), value :: callbacks
-      integer(c_int32_t), value :: fortran_comm
-      type(c_ptr), intent(out) :: library_out
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_jit_fint
-
-    function c_dijitso_jit_many_fint(count, names, params, callbacks, fortran_comm, libraries_out, error_out) &
-        bind(c, name="dijitso_jit_many_fint") result(answer)
-      import
-      integer(c_size_t), value :: count
-      type(c_ptr), dimension(*), intent(in) :: names
-      type(c_ptr), value :: params
-      type(c_ptr), value :: callbacks
-      integer(c_int32_t), value :: fortran_comm
-      type(c_ptr), dimension(*), intent(inout) :: libraries_out
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_jit_many_fint
-
-    function c_dijitso_jit_source_fint(name, params, code, code_length, header_or_null, header_length, fortran_comm, &
-        library_out, error_out) &
-        bind(c, name="dijitso_jit_source_fint") result(answer)
-      import
-      character(kind=c_char), dimension(*), intent(in), optional :: name
-      type(c_ptr), value :: params
-      character(kind=c_char), dimension(*), intent(in), optional :: code
-      integer(c_size_t), value :: code_length
-      character(kind=c_char), dimension(*), intent(in), optional :: header_or_null
-      integer(c_size_t), value :: header_length
-      integer(c_int32_t), value :: fortran_comm
-      type(c_ptr), intent(out) :: library_out
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_jit_source_fint
-
-    function c_dijitso_jit_text_fint(name, params, text, fortran_comm, library_out, error_out) &
-        bind(c, name="dijitso_jit_text_fint") result(answer)
-      import
-      character(kind=c_char), dimension(*), intent(in), optional :: name
-      type(c_ptr), value :: params
-      type(c_ptr), value :: text
-      integer(c_int32_t), value :: fortran_comm
-      type(c_ptr), intent(out) :: library_out
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_jit_text_fint
-
-    function c_dijitso_jit_start_fint(name, params, callbacks, fortran_comm, pending_out, error_out) &
-        bind(c, name="dijitso_jit_start_fint") result(answer)
-      import
-      character(kind=c_char), dimension(*), intent(in), optional :: name
-      type(c_ptr), value :: params
-      type(c_ptr), value :: callbacks
-      integer(c_int32_t), value :: fortran_comm
-      type(c_ptr), intent(out) :: pending_out
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_jit_start_fint
 
     function c_dijitso_jit_finish(pending, library_out, error_out) &
         bind(c, name="dijitso_jit_finish") result(answer)
@@ -772,11 +733,101 @@ module dijitso_c
       integer(c_int32_t) :: answer
     end function c_dijitso_bundle_import
 
-    function c_dijitso_mpi_discover_path_access_ranks_fint(fortran_comm, path, ranks_out, capacity, count_out, &
-        error_out) &
+    function c_dijitso_mpi_use(table, error_out) &
+        bind(c, name="dijitso_mpi_use") result(answer)
+      import
+      type(c_ptr), value :: table
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_use
+
+    function c_dijitso_mpi_family() &
+        bind(c, name="dijitso_mpi_family") result(answer)
+      import
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_family
+
+    function c_dijitso_mpi_comm_size() &
+        bind(c, name="dijitso_mpi_comm_size") result(answer)
+      import
+      integer(c_size_t) :: answer
+    end function c_dijitso_mpi_comm_size
+
+    function c_dijitso_fint_null() &
+        bind(c, name="dijitso_fint_null") result(answer)
+      import
+      integer(c_int32_t) :: answer
+    end function c_dijitso_fint_null
+
+    function c_dijitso_jit_fint(name, params, callbacks, comm, library_out, error_out) &
+        bind(c, name="dijitso_jit_fint") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: params
+      type(c_ptr), value :: callbacks
+      integer(c_int32_t), value :: comm
+      type(c_ptr), intent(out) :: library_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_jit_fint
+
+    function c_dijitso_jit_many_fint(count, names, params, callbacks, comm, libraries_out, error_out) &
+        bind(c, name="dijitso_jit_many_fint") result(answer)
+      import
+      integer(c_size_t), value :: count
+      type(c_ptr), dimension(*), intent(in) :: names
+      type(c_ptr), value :: params
+      type(c_ptr), value :: callbacks
+      integer(c_int32_t), value :: comm
+      type(c_ptr), dimension(*), intent(inout) :: libraries_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_jit_many_fint
+
+    function c_dijitso_jit_source_fint(name, params, code, code_length, header_or_null, header_length, comm, &
+        library_out, error_out) &
+        bind(c, name="dijitso_jit_source_fint") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: params
+      character(kind=c_char), dimension(*), intent(in), optional :: code
+      integer(c_size_t), value :: code_length
+      character(kind=c_char), dimension(*), intent(in), optional :: header_or_null
+      integer(c_size_t), value :: header_length
+      integer(c_int32_t), value :: comm
+      type(c_ptr), intent(out) :: library_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_jit_source_fint
+
+    function c_dijitso_jit_text_fint(name, params, text, comm, library_out, error_out) &
+        bind(c, name="dijitso_jit_text_fint") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: params
+      type(c_ptr), value :: text
+      integer(c_int32_t), value :: comm
+      type(c_ptr), intent(out) :: library_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_jit_text_fint
+
+    function c_dijitso_jit_start_fint(name, params, callbacks, comm, pending_out, error_out) &
+        bind(c, name="dijitso_jit_start_fint") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: params
+      type(c_ptr), value :: callbacks
+      integer(c_int32_t), value :: comm
+      type(c_ptr), intent(out) :: pending_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_jit_start_fint
+
+    function c_dijitso_mpi_discover_path_access_ranks_fint(comm, path, ranks_out, capacity, count_out, error_out) &
         bind(c, name="dijitso_mpi_discover_path_access_ranks_fint") result(answer)
       import
-      integer(c_int32_t), value :: fortran_comm
+      integer(c_int32_t), value :: comm
       character(kind=c_char), dimension(*), intent(in), optional :: path
       integer(c_int32_t), dimension(*), intent(inout), optional :: ranks_out
       integer(c_int32_t), value :: capacity
@@ -785,39 +836,127 @@ module dijitso_c
       integer(c_int32_t) :: answer
     end function c_dijitso_mpi_discover_path_access_ranks_fint
 
-    function c_dijitso_mpi_send_binary_fint(fortran_comm, data, size, error_out) &
+    function c_dijitso_mpi_create_node_comm_fint(comm, path, node_comm_out, node_root_out, error_out) &
+        bind(c, name="dijitso_mpi_create_node_comm_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      character(kind=c_char), dimension(*), intent(in), optional :: path
+      integer(c_int32_t), intent(out), optional :: node_comm_out
+      integer(c_int32_t), intent(out), optional :: node_root_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_node_comm_fint
+
+    function c_dijitso_mpi_create_node_roots_comm_fint(comm, node_root, comm_out, error_out) &
+        bind(c, name="dijitso_mpi_create_node_roots_comm_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      integer(c_int32_t), value :: node_root
+      integer(c_int32_t), intent(out), optional :: comm_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_node_roots_comm_fint
+
+    function c_dijitso_mpi_create_subcomm_fint(comm, ranks, count, comm_out, error_out) &
+        bind(c, name="dijitso_mpi_create_subcomm_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      integer(c_int32_t), dimension(*), intent(in) :: ranks
+      integer(c_int32_t), value :: count
+      integer(c_int32_t), intent(out), optional :: comm_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_subcomm_fint
+
+    function c_dijitso_mpi_create_comms_and_role_fint(comm, path, buildon, copy_comm_out, wait_comm_out, role_out, &
+        error_out) &
+        bind(c, name="dijitso_mpi_create_comms_and_role_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      character(kind=c_char), dimension(*), intent(in), optional :: path
+      character(kind=c_char), dimension(*), intent(in), optional :: buildon
+      integer(c_int32_t), intent(out), optional :: copy_comm_out
+      integer(c_int32_t), intent(out), optional :: wait_comm_out
+      integer(c_int32_t), intent(out), optional :: role_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_comms_and_role_fint
+
+    function c_dijitso_mpi_create_comms_and_role_node_fint(comm, node_comm, node_root, copy_comm_out, wait_comm_out, &
+        role_out, error_out) &
+        bind(c, name="dijitso_mpi_create_comms_and_role_node_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      integer(c_int32_t), value :: node_comm
+      integer(c_int32_t), value :: node_root
+      integer(c_int32_t), intent(out), optional :: copy_comm_out
+      integer(c_int32_t), intent(out), optional :: wait_comm_out
+      integer(c_int32_t), intent(out), optional :: role_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_comms_and_role_node_fint
+
+    function c_dijitso_mpi_create_comms_and_role_root_fint(comm, node_comm, node_root, copy_comm_out, wait_comm_out, &
+        role_out, error_out) &
+        bind(c, name="dijitso_mpi_create_comms_and_role_root_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      integer(c_int32_t), value :: node_comm
+      integer(c_int32_t), value :: node_root
+      integer(c_int32_t), intent(out), optional :: copy_comm_out
+      integer(c_int32_t), intent(out), optional :: wait_comm_out
+      integer(c_int32_t), intent(out), optional :: role_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_comms_and_role_root_fint
+
+    function c_dijitso_mpi_create_comms_and_role_process_fint(comm, node_comm, node_root, copy_comm_out, &
+        wait_comm_out, role_out, error_out) &
+        bind(c, name="dijitso_mpi_create_comms_and_role_process_fint") result(answer)
+      import
+      integer(c_int32_t), value :: comm
+      integer(c_int32_t), value :: node_comm
+      integer(c_int32_t), value :: node_root
+      integer(c_int32_t), intent(out), optional :: copy_comm_out
+      integer(c_int32_t), intent(out), optional :: wait_comm_out
+      integer(c_int32_t), intent(out), optional :: role_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_mpi_create_comms_and_role_process_fint
+
+    function c_dijitso_mpi_send_binary_fint(comm, data, size, error_out) &
         bind(c, name="dijitso_mpi_send_binary_fint") result(answer)
       import
-      integer(c_int32_t), value :: fortran_comm
+      integer(c_int32_t), value :: comm
       type(c_ptr), value :: data
       integer(c_size_t), value :: size
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_mpi_send_binary_fint
 
-    function c_dijitso_mpi_receive_binary_fint(fortran_comm, blob, error_out) &
+    function c_dijitso_mpi_receive_binary_fint(comm, blob, error_out) &
         bind(c, name="dijitso_mpi_receive_binary_fint") result(answer)
       import
-      integer(c_int32_t), value :: fortran_comm
+      integer(c_int32_t), value :: comm
       type(c_ptr), value :: blob
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_mpi_receive_binary_fint
 
-    function c_dijitso_mpi_bcast_uuid_fint(fortran_comm, uuid_out, error_out) &
+    function c_dijitso_mpi_bcast_uuid_fint(comm, uuid_out, error_out) &
         bind(c, name="dijitso_mpi_bcast_uuid_fint") result(answer)
       import
-      integer(c_int32_t), value :: fortran_comm
+      integer(c_int32_t), value :: comm
       integer(c_int64_t), intent(out), optional :: uuid_out
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_mpi_bcast_uuid_fint
 
-    function c_dijitso_mpi_gather_global_partitions_fint(fortran_comm, partition, partitions_out, capacity, &
-        count_out, error_out) &
+    function c_dijitso_mpi_gather_global_partitions_fint(comm, partition, partitions_out, capacity, count_out, &
+        error_out) &
         bind(c, name="dijitso_mpi_gather_global_partitions_fint") result(answer)
       import
-      integer(c_int32_t), value :: fortran_comm
+      integer(c_int32_t), value :: comm
       integer(c_int64_t), value :: partition
       integer(c_int64_t), dimension(*), intent(inout), optional :: partitions_out
       integer(c_int32_t), value :: capacity
@@ -825,11 +964,5 @@ module dijitso_c
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_mpi_gather_global_partitions_fint
-
-    function c_dijitso_fint_null() &
-        bind(c, name="dijitso_fint_null") result(answer)
-      import
-      integer(c_int32_t) :: answer
-    end function c_dijitso_fint_null
   end interface
 end module dijitso_c

@@ -13,6 +13,7 @@ use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, file_digest};
 use crate::codec::{digest, hex};
 use crate::error::{Error, Kind, Result};
+use crate::language::Language;
 use crate::parallel::{agree, agree_min};
 use crate::params::resolved::{CheckSource, Resolved};
 
@@ -47,11 +48,21 @@ impl CurrentSource {
         })
     }
 
+    /// Returns true if the header of an entry is not from `generate`: it may be the compiled modules.
+    fn has_modules(&self, record: &EntryRecord) -> bool {
+        let language = Language::named(&record.build_spec.language);
+        self.header.is_none() && language.is_some_and(|language| !language.module_suffix.is_empty())
+    }
+
     /// Says in what it differs from the source of an entry; `None` if in nothing.
     fn changes(&self, record: &EntryRecord) -> Option<String> {
         let changed = [
             ("other code", self.code != record.source_sha256),
-            ("another header", self.header != record.header.as_ref().map(|header| header.sha256.clone())),
+            (
+                "another header",
+                !self.has_modules(record)
+                    && self.header != record.header.as_ref().map(|header| header.sha256.clone()),
+            ),
             ("other dependencies", self.dependencies != record.dependencies),
             ("a dependency that was built again", self.rebuilt),
         ];
