@@ -22,7 +22,8 @@ module dijitso_mpi_f08
     procedure jit_start
   end interface
 contains
-  recursive subroutine jit(library, name, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit(library, name, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_library), intent(inout) :: library
     character(*), intent(in) :: name
     procedure(dijitso_generate), optional :: generate
@@ -34,12 +35,17 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
-    call dijitso_jit(library, name, generate, comm%MPI_VAL, params, context, error=what, poll=poll)
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
+    call dijitso_jit(library, name, generate, comm%MPI_VAL, params, context, error=what, poll=poll, &
+      send=send, receive=receive, wait=wait)
     call settle(what, stat, error)
     if (present(errmsg)) errmsg = what%message
   end subroutine
 
-  recursive subroutine jit_many(libraries, names, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit_many(libraries, names, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_library), allocatable, intent(inout) :: libraries(:)
     character(*), intent(in) :: names(:)
     procedure(dijitso_generate), optional :: generate
@@ -51,7 +57,11 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
-    call dijitso_jit_many(libraries, names, generate, comm%MPI_VAL, params, context, error=what, poll=poll)
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
+    call dijitso_jit_many(libraries, names, generate, comm%MPI_VAL, params, context, error=what, poll=poll, &
+      send=send, receive=receive, wait=wait)
     call settle(what, stat, error)
     if (present(errmsg)) errmsg = what%message
   end subroutine
@@ -91,7 +101,8 @@ contains
     if (present(errmsg)) errmsg = what%message
   end subroutine
 
-  recursive subroutine jit_start(pending, name, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit_start(pending, name, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_pending), intent(inout) :: pending
     character(*), intent(in) :: name
     procedure(dijitso_generate), optional :: generate
@@ -103,7 +114,11 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
-    call dijitso_jit_start(pending, name, generate, comm%MPI_VAL, params, context, error=what, poll=poll)
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
+    call dijitso_jit_start(pending, name, generate, comm%MPI_VAL, params, context, error=what, poll=poll, &
+      send=send, receive=receive, wait=wait)
     call settle(what, stat, error)
     if (present(errmsg)) errmsg = what%message
   end subroutine

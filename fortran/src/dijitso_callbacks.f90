@@ -9,7 +9,7 @@ module dijitso_callbacks
   use dijitso_types
   implicit none
   private
-  public :: dijitso_generate, dijitso_poll, prepare, joined
+  public :: dijitso_generate, dijitso_poll, dijitso_send, dijitso_receive, dijitso_wait, prepare, joined
 
   ! The answer of a generate callback, valid until it returns.
   type, public :: dijitso_source
@@ -18,8 +18,12 @@ module dijitso_callbacks
     type(c_ptr) :: signature_text = c_null_ptr
     type(c_ptr) :: generator_text = c_null_ptr
     logical :: is_refused = .false.
+    ! The source code so far: the first `length` characters. C gets it when the callback returns.
+    character(:), allocatable :: code
+    integer :: length = 0
   contains
     generic :: set_code => set_code_text, set_code_lines
+    procedure :: add_line
     generic :: set_header => set_header_text, set_header_lines
     generic :: add_dependency => add_signature, add_library
     procedure :: set_error
@@ -29,6 +33,14 @@ module dijitso_callbacks
     procedure, private :: set_code_text, set_code_lines, set_header_text, set_header_lines
     procedure, private :: add_signature, add_library
   end type dijitso_source
+
+  ! What a receive callback fills, valid until it returns.
+  type, public :: dijitso_blob
+    private
+    type(c_ptr) :: handle = c_null_ptr
+  contains
+    procedure :: resize => blob_resize
+  end type dijitso_blob
 
   abstract interface
     ! Generates the source of a library. Called on builders only, and only on a miss. The context is that of the
@@ -46,23 +58,51 @@ module dijitso_callbacks
       logical, intent(inout) :: cancel
       class(*), intent(inout), optional :: context
     end subroutine
+
+    ! Sends bytes from the builder to the receivers, in the place of the library's own transport.
+    subroutine dijitso_send(bytes, context, stat)
+      import :: c_int8_t
+      integer(c_int8_t), intent(in) :: bytes(:)
+      class(*), intent(inout), optional :: context
+      integer, intent(out) :: stat
+    end subroutine
+
+    ! Receives the bytes that the builder sends.
+    subroutine dijitso_receive(blob, context, stat)
+      import :: dijitso_blob
+      class(dijitso_blob), intent(inout) :: blob
+      class(*), intent(inout), optional :: context
+      integer, intent(out) :: stat
+    end subroutine
+
+    ! Returns when all ranks have called it.
+    subroutine dijitso_wait(context, stat)
+      class(*), intent(inout), optional :: context
+      integer, intent(out) :: stat
+    end subroutine
   end interface
 
   ! What the callbacks of a call find at their user_data.
   type, public :: call_frame
     procedure(dijitso_generate), pointer, nopass :: generate => null()
     procedure(dijitso_poll), pointer, nopass :: poll => null()
+    procedure(dijitso_send), pointer, nopass :: send => null()
+    procedure(dijitso_receive), pointer, nopass :: receive => null()
+    procedure(dijitso_wait), pointer, nopass :: wait => null()
     class(*), pointer :: context => null()
   end type call_frame
 contains
   ! Fills the frame of a call and the callbacks of C that find it. The frame has to stay where it is until the
   ! call is over.
-  subroutine prepare(frame, callbacks, generate, poll, context)
+  subroutine prepare(frame, callbacks, generate, context, poll, send, receive, wait)
     type(call_frame), intent(inout), target :: frame
     type(c_dijitso_callbacks), intent(out) :: callbacks
     procedure(dijitso_generate), optional :: generate
-    procedure(dijitso_poll), optional :: poll
     class(*), intent(inout), optional, target :: context
+    procedure(dijitso_poll), optional :: poll
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
     callbacks%struct_size = c_sizeof(callbacks)
     callbacks%user_data = c_loc(frame)
     if (present(context)) frame%context => context
@@ -73,6 +113,18 @@ contains
     if (present(poll)) then
       frame%poll => poll
       callbacks%poll = c_funloc(run_poll)
+    end if
+    if (present(send)) then
+      frame%send => send
+      callbacks%send = c_funloc(run_send)
+    end if
+    if (present(receive)) then
+      frame%receive => receive
+      callbacks%receive = c_funloc(run_receive)
+    end if
+    if (present(wait)) then
+      frame%wait => wait
+      callbacks%wait = c_funloc(run_wait)
     end if
   end subroutine
 
@@ -94,6 +146,8 @@ contains
       call frame%generate(answer, text_of(name), stat=stat)
     end if
     failed = int(stat, c_int32_t)
+    if (allocated(answer%code)) call note(answer, 'set_code', &
+      c_dijitso_source_set_code(source, answer%code, int(answer%length, c_size_t)))
     if (answer%is_refused .and. failed == 0) failed = DIJITSO_ERROR_INVALID_ARGUMENT
   end function
 
@@ -112,13 +166,75 @@ contains
     cancelled = merge(1_c_int32_t, 0_c_int32_t, cancel)
   end function
 
+  recursive function run_send(user_data, data, size) bind(c, name="") result(failed)
+    type(c_ptr), value :: user_data, data
+    integer(c_size_t), value :: size
+    integer(c_int32_t) :: failed
+    type(call_frame), pointer :: frame
+    integer(c_int8_t), pointer :: bytes(:)
+    integer :: stat
+    call c_f_pointer(user_data, frame)
+    call c_f_pointer(data, bytes, [size])
+    stat = 0
+    if (associated(frame%context)) then
+      call frame%send(bytes, frame%context, stat)
+    else
+      call frame%send(bytes, stat=stat)
+    end if
+    failed = int(stat, c_int32_t)
+  end function
+
+  recursive function run_receive(user_data, blob) bind(c, name="") result(failed)
+    type(c_ptr), value :: user_data, blob
+    integer(c_int32_t) :: failed
+    type(call_frame), pointer :: frame
+    type(dijitso_blob) :: answer
+    integer :: stat
+    call c_f_pointer(user_data, frame)
+    answer%handle = blob
+    stat = 0
+    if (associated(frame%context)) then
+      call frame%receive(answer, frame%context, stat)
+    else
+      call frame%receive(answer, stat=stat)
+    end if
+    failed = int(stat, c_int32_t)
+  end function
+
+  recursive function run_wait(user_data) bind(c, name="") result(failed)
+    type(c_ptr), value :: user_data
+    integer(c_int32_t) :: failed
+    type(call_frame), pointer :: frame
+    integer :: stat
+    call c_f_pointer(user_data, frame)
+    stat = 0
+    if (associated(frame%context)) then
+      call frame%wait(frame%context, stat)
+    else
+      call frame%wait(stat=stat)
+    end if
+    failed = int(stat, c_int32_t)
+  end function
+
+  ! Gives a blob its size, and its bytes to fill. Without enough memory they are not associated.
+  subroutine blob_resize(this, size, bytes)
+    class(dijitso_blob), intent(inout) :: this
+    integer(c_size_t), intent(in) :: size
+    integer(c_int8_t), pointer, intent(out) :: bytes(:)
+    type(c_ptr) :: address
+    nullify (bytes)
+    address = c_dijitso_blob_resize(this%handle, size)
+    if (c_associated(address)) call c_f_pointer(address, bytes, [size])
+  end subroutine
+
   ! --- the answer -----------------------------------------------------------------------------------------------
 
   ! Sets the source code, in the language of build.language: C++ if nothing else is set. It is taken as it is.
   subroutine set_code_text(this, text)
     class(dijitso_source), intent(inout) :: this
     character(*), intent(in) :: text
-    call note(this, 'set_code', c_dijitso_source_set_code(this%handle, text, int(len(text), c_size_t)))
+    this%code = text
+    this%length = len(text)
   end subroutine
 
   ! Sets the source code as lines, without their trailing blanks.
@@ -126,6 +242,23 @@ contains
     class(dijitso_source), intent(inout) :: this
     character(*), intent(in) :: lines(:)
     call this%set_code(joined(lines))
+  end subroutine
+
+  ! Adds a line to the source code, without its trailing blanks.
+  subroutine add_line(this, line)
+    class(dijitso_source), intent(inout) :: this
+    character(*), intent(in) :: line
+    character(:), allocatable :: longer
+    integer :: behind
+    behind = this%length + len_trim(line) + 1
+    if (.not. allocated(this%code)) allocate (character(max(behind, 4096)) :: this%code)
+    if (behind > len(this%code)) then
+      allocate (character(2*behind) :: longer)
+      longer(:this%length) = this%code(:this%length)
+      call move_alloc(longer, this%code)
+    end if
+    this%code(this%length + 1:behind) = trim(line)//new_line('a')
+    this%length = behind
   end subroutine
 
   ! Sets a header, which this source and sources of dependants may include as "SIGNATURE.h".

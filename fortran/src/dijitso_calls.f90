@@ -73,7 +73,8 @@ contains
 
   ! Gives the library of a name and parameters: from memory, from the disk cache, or built now. On a miss it calls
   ! generate with the context. Collective over comm. Without stat and error, an error stops the program.
-  recursive subroutine jit(library, name, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit(library, name, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_library), intent(inout) :: library
     character(*), intent(in) :: name
     procedure(dijitso_generate), optional :: generate
@@ -85,11 +86,14 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
     type(call_frame), target :: frame
     type(c_dijitso_callbacks), target :: callbacks
     type(c_ptr) :: address, failure
     integer(c_int32_t) :: status
-    call prepare(frame, callbacks, generate, poll, context)
+    call prepare(frame, callbacks, generate, context, poll, send, receive, wait)
     status = c_dijitso_jit_fint(c_string(name), params_or_null(params), c_loc(callbacks), comm_or_null(comm), &
       address, failure)
     call library%take(address)
@@ -99,7 +103,8 @@ contains
 
   ! Gives the libraries of several names at once; libraries that are missing are compiled at the same time. After
   ! an error, the libraries that could be had are loaded, on all ranks the same ones.
-  recursive subroutine jit_many(libraries, names, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit_many(libraries, names, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_library), allocatable, intent(inout) :: libraries(:)
     character(*), intent(in) :: names(:)
     procedure(dijitso_generate), optional :: generate
@@ -111,6 +116,9 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
     type(call_frame), target :: frame
     type(c_dijitso_callbacks), target :: callbacks
     character(len(names) + 1, c_char), allocatable, target :: texts(:)
@@ -123,7 +131,7 @@ contains
       texts(i) = c_string(names(i))
       starts(i) = c_loc(texts(i))
     end do
-    call prepare(frame, callbacks, generate, poll, context)
+    call prepare(frame, callbacks, generate, context, poll, send, receive, wait)
     status = c_dijitso_jit_many_fint(size(names, kind=c_size_t), starts, params_or_null(params), &
       c_loc(callbacks), comm_or_null(comm), addresses, failure)
     if (allocated(libraries)) deallocate (libraries)
@@ -196,7 +204,8 @@ contains
 
   ! Starts a call of dijitso_jit, which dijitso_jit_finish completes. The context has to be a target and, like
   ! generate, to live until then. Libraries that do not need each other are built at the same time.
-  recursive subroutine jit_start(pending, name, generate, comm, params, context, stat, errmsg, error, poll)
+  recursive subroutine jit_start(pending, name, generate, comm, params, context, stat, errmsg, error, poll, &
+      send, receive, wait)
     type(dijitso_pending), intent(inout) :: pending
     character(*), intent(in) :: name
     procedure(dijitso_generate), optional :: generate
@@ -208,6 +217,9 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     procedure(dijitso_poll), optional :: poll
+    procedure(dijitso_send), optional :: send
+    procedure(dijitso_receive), optional :: receive
+    procedure(dijitso_wait), optional :: wait
     type(started_call), pointer :: begun
     type(c_dijitso_callbacks), target :: callbacks
     type(c_ptr) :: failure
@@ -215,7 +227,7 @@ contains
     nullify (pending%call)
     allocate (begun)
     allocate (begun%frame)
-    call prepare(begun%frame, callbacks, generate, poll, context)
+    call prepare(begun%frame, callbacks, generate, context, poll, send, receive, wait)
     status = c_dijitso_jit_start_fint(c_string(name), params_or_null(params), c_loc(callbacks), &
       comm_or_null(comm), begun%address, failure)
     if (status == DIJITSO_OK) then

@@ -16,6 +16,7 @@ use std::io;
 use std::path::Path;
 
 use crate::fsutil::{self, LONGEST_LIST};
+use crate::language::Language;
 
 use super::Job;
 
@@ -23,6 +24,12 @@ const MAGIC: &[u8] = b"dijitso modules 1\n";
 
 /// Contents of files, by name.
 pub type Modules = BTreeMap<String, Vec<u8>>;
+
+/// Returns true if a language of this name has modules.
+#[must_use]
+pub fn has_modules(language: &str) -> bool {
+    Language::named(language).is_some_and(|language| !language.module_suffix.is_empty())
+}
 
 /// Returns the header that carries these modules; `None` if there are none.
 #[must_use]

@@ -8,12 +8,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::modules;
 use crate::cache::explain::utc;
 use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, file_digest};
 use crate::codec::{digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::language::Language;
 use crate::parallel::{agree, agree_min};
 use crate::params::resolved::{CheckSource, Resolved};
 
@@ -50,8 +50,7 @@ impl CurrentSource {
 
     /// Returns true if the header of an entry is not from `generate`: it may be the compiled modules.
     fn has_modules(&self, record: &EntryRecord) -> bool {
-        let language = Language::named(&record.build_spec.language);
-        self.header.is_none() && language.is_some_and(|language| !language.module_suffix.is_empty())
+        self.header.is_none() && modules::has_modules(&record.build_spec.language)
     }
 
     /// Says in what it differs from the source of an entry; `None` if in nothing.

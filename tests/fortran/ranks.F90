@@ -46,6 +46,7 @@ program ranks
   call many_with_one_failure()
   call started_and_finished()
   call text_and_part_of_the_ranks()
+  call transport_of_the_program()
   if (count%rank == 0) call finish()
   call MPI_Finalize(ierr)
 contains
@@ -208,5 +209,68 @@ contains
     call dijitso_jit_source(library, merge('even', 'odd ', mod(count%rank, 2) == 0), square_code, part, params)
     call expect(evaluate(library%symbol('square'), 7d0) == 49, '7 squared is 49')
     call MPI_Comm_free(part, ierr)
+  end subroutine
+
+  ! Rank 0 builds, the others receive by callbacks of the program into directories of their own.
+  subroutine transport_of_the_program()
+    type(dijitso_params) :: params
+    type(dijitso_library) :: library
+    character(8) :: number
+    write (number, '(i0)') count%rank
+    call params%set('cache.cache_dir', params_for('own '//trim(number)))
+    call params%set('parallel.buildon', 'root')
+    count%calls = 0
+    call dijitso_jit(library, 'sent', generate, world, params, count, send=send, receive=receive, wait=wait)
+    call expect(evaluate(library%symbol('sent'), 8d0) == 64, '8 squared is 64')
+    ! One rank has generated; if there are several, each of them has sent or received once, and waited.
+    call expect(total(count%calls) == merge(1 + 1000*size, 1, size > 1) + 100000*size, 'the callbacks were called')
+  end subroutine
+
+  subroutine send(bytes, context, stat)
+    integer(c_int8_t), intent(in) :: bytes(:)
+    class(*), intent(inout), optional :: context
+    integer, intent(out) :: stat
+    integer, allocatable :: words(:)
+    integer :: length(1)
+    allocate (words, source=int(bytes))
+    length = ubound(words)
+    call MPI_Bcast(length, 1, MPI_INTEGER, 0, world, ierr)
+    call MPI_Bcast(words, length(1), MPI_INTEGER, 0, world, ierr)
+    call add(context, 1000)
+    stat = 0
+  end subroutine
+
+  subroutine receive(blob, context, stat)
+    class(dijitso_blob), intent(inout) :: blob
+    class(*), intent(inout), optional :: context
+    integer, intent(out) :: stat
+    integer(c_int8_t), pointer :: bytes(:)
+    integer, allocatable :: words(:)
+    integer :: length(1)
+    call MPI_Bcast(length, 1, MPI_INTEGER, 0, world, ierr)
+    allocate (words(length(1)))
+    call MPI_Bcast(words, length(1), MPI_INTEGER, 0, world, ierr)
+    call blob%resize(int(length(1), c_size_t), bytes)
+    bytes = int(words, c_int8_t)
+    call add(context, 1000)
+    stat = 0
+  end subroutine
+
+  subroutine wait(context, stat)
+    class(*), intent(inout), optional :: context
+    integer, intent(out) :: stat
+    call MPI_Barrier(world, ierr)
+    call add(context, 100000)
+    stat = 0
+  end subroutine
+
+  subroutine add(context, number)
+    class(*), intent(inout), optional :: context
+    integer, intent(in) :: number
+    if (.not. present(context)) return
+    select type (context)
+    type is (counter)
+      context%calls = context%calls + number
+    end select
   end subroutine
 end program ranks

@@ -41,6 +41,7 @@ contains
     character(*), intent(in) :: name
     class(*), intent(inout), optional :: context
     integer, intent(out) :: stat
+    integer :: i
     stat = 0
     if (present(context)) then
       select type (context)
@@ -56,6 +57,12 @@ contains
       stat = -3
     else if (name == 'empty') then
       call source%set_code('')
+    else if (name == 'many_lines') then
+      call source%set_code('extern "C" double '//name//'(double x) {'//new_line('a'))
+      do i = 1, 1000
+        call source%add_line('  x += 1;  // é '//repeat(' ', mod(i, 7)))
+      end do
+      call source%add_line('return x; }')
     else if (name == 'nothing') then
       continue
     else if (name == 'lost') then
@@ -124,6 +131,8 @@ contains
     call expect(status == DIJITSO_ERROR_INVALID_ARGUMENT, 'a name has no blank')
     call dijitso_jit(library, 'padded'//c_null_char//'x', generate, params=params, stat=status)
     call expect(status == DIJITSO_ERROR_INVALID_ARGUMENT, 'a name has no NUL')
+    call dijitso_jit(library, 'many_lines', generate, params=params)
+    call expect(evaluate(library%symbol('many_lines'), 1d0) == 1001, 'lines are added')
     call dijitso_jit(library, 'empty', generate, params=params)
     call expect(library%is_loaded(), 'an empty source is a library')
     call dijitso_jit_source(library, 'empty2', nothing, params=params, header=nothing)

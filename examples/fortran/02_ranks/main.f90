@@ -33,14 +33,13 @@ contains
     class default
       return
     end select
-    call source%set_code([character(60) :: &
-      'pure function '//name//'(x) bind(c)', &
-      '  use, intrinsic :: iso_c_binding, only: c_double', &
-      '  implicit none', &
-      '  real(c_double), value :: x', &
-      '  real(c_double) :: '//name, &
-      '  '//name//' = x**'//degree, &
-      'end function'])
+    call source%add_line('pure function '//name//'(x) bind(c)')
+    call source%add_line('  use, intrinsic :: iso_c_binding, only: c_double')
+    call source%add_line('  implicit none')
+    call source%add_line('  real(c_double), value :: x')
+    call source%add_line('  real(c_double) :: '//name)
+    call source%add_line('  '//name//' = x**'//degree)
+    call source%add_line('end function')
     stat = 0
   end subroutine
 end module generator

@@ -56,7 +56,7 @@ contains
     select type (context)
     type is (problem)
       if (name == 'coefficient') then
-        call source%set_code(coefficient_code(context%kappa))
+        call write_coefficient(source, context%kappa)
         stat = 0
         return
       end if
@@ -72,23 +72,22 @@ contains
   end subroutine
 
   ! The coefficient takes complex numbers: the imaginary part of kappa(x + ih, y)/h is its derivative.
-  function coefficient_code(kappa) result(lines)
+  subroutine write_coefficient(source, kappa)
+    class(dijitso_source), intent(inout) :: source
     character(*), intent(in) :: kappa
-    character(:), allocatable :: lines(:)
-    lines = [character(max(80, len(kappa) + 16)) :: &
-      'module coefficient', &
-      '  use, intrinsic :: iso_c_binding, only: dp => c_double', &
-      '  implicit none', &
-      '  real(dp), parameter :: pi = acos(-1._dp)', &
-      'contains', &
-      '  elemental function kappa(x, y)', &
-      '    complex(dp), intent(in) :: x, y', &
-      '    complex(dp) :: kappa', &
-      '    kappa = cmplx(0, 0, dp)*x*y &', &
-      '      + ('//kappa//')', &
-      '  end function', &
-      'end module']
-  end function
+    call source%add_line('module coefficient')
+    call source%add_line('  use, intrinsic :: iso_c_binding, only: dp => c_double')
+    call source%add_line('  implicit none')
+    call source%add_line('  real(dp), parameter :: pi = acos(-1._dp)')
+    call source%add_line('contains')
+    call source%add_line('  elemental function kappa(x, y)')
+    call source%add_line('    complex(dp), intent(in) :: x, y')
+    call source%add_line('    complex(dp) :: kappa')
+    call source%add_line('    kappa = cmplx(0, 0, dp)*x*y &')
+    call source%add_line('      + ('//kappa//')')
+    call source%add_line('  end function')
+    call source%add_line('end module')
+  end subroutine
 
   function kernel_code() result(lines)
     character(80), allocatable :: lines(:)
