@@ -6,6 +6,7 @@ install(FILES "${staged_include}/dijitso.h" "${staged_include}/dijitso.hpp" DEST
 # Debian wants shared libraries without execute bits. The links are installed as links.
 install(FILES "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" "${staged_lib}/${library_name}"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
+install(DIRECTORY fortran/ DESTINATION "${CMAKE_INSTALL_DATADIR}/dijitso/fortran")
 install(FILES LICENSE LICENSE-APACHE LICENSE-MIT README.md CHANGELOG.md DESTINATION "${CMAKE_INSTALL_DOCDIR}")
 
 # --- the command, its manual pages and completions --------------------------------------------------------------------
@@ -35,13 +36,14 @@ endif()
 # --- CMake ------------------------------------------------------------------------------------------------------------
 configure_package_config_file(cmake/dijitsoConfig.cmake.in "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
   INSTALL_DESTINATION "${package_dir}"
-  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_DATADIR
   NO_CHECK_REQUIRED_COMPONENTS_MACRO)
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
   COMPATIBILITY SameMinorVersion)
 install(FILES
     "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
     "${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
+    cmake/dijitsoFortran.cmake
     cmake/dijitsoMpi.cmake
   DESTINATION "${package_dir}")
 
@@ -50,10 +52,13 @@ install(FILES
 set(pc_dir "${CMAKE_INSTALL_LIBDIR}/pkgconfig")
 set(pc_includedir "\${prefix}/${CMAKE_INSTALL_INCLUDEDIR}")
 set(pc_libdir "\${prefix}/${CMAKE_INSTALL_LIBDIR}")
-if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}")
+set(pc_datadir "\${prefix}/${CMAKE_INSTALL_DATADIR}")
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_INCLUDEDIR}"
+    OR IS_ABSOLUTE "${CMAKE_INSTALL_DATADIR}")
   set(pc_prefix "${CMAKE_INSTALL_PREFIX}")
   set(pc_includedir "${CMAKE_INSTALL_FULL_INCLUDEDIR}")
   set(pc_libdir "${CMAKE_INSTALL_FULL_LIBDIR}")
+  set(pc_datadir "${CMAKE_INSTALL_FULL_DATADIR}")
 else()
   file(RELATIVE_PATH prefix_from_pc "/prefix/${pc_dir}" "/prefix")
   string(REGEX REPLACE "/$" "" prefix_from_pc "${prefix_from_pc}")
@@ -61,3 +66,12 @@ else()
 endif()
 configure_file(cmake/dijitso.pc.in "${PROJECT_BINARY_DIR}/package/dijitso.pc" @ONLY)
 install(FILES "${PROJECT_BINARY_DIR}/package/dijitso.pc" DESTINATION "${pc_dir}")
+
+# In the order in which they have to be compiled.
+set(pc_fortran_sources "")
+foreach(source IN ITEMS ${dijitso_fortran_sources})
+  string(APPEND pc_fortran_sources " \${fortrandir}/src/${source}")
+endforeach()
+string(STRIP "${pc_fortran_sources}" pc_fortran_sources)
+configure_file(cmake/dijitso-fortran.pc.in "${PROJECT_BINARY_DIR}/package/dijitso-fortran.pc" @ONLY)
+install(FILES "${PROJECT_BINARY_DIR}/package/dijitso-fortran.pc" DESTINATION "${pc_dir}")

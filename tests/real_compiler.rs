@@ -511,3 +511,37 @@ fn a_library_is_loaded_once_though_it_is_loaded_before_it_is_published() {
     let parent = jit(&session, "parent", &params, code, Some("dependency"));
     assert_eq!((call(&dependency, "dependency"), call(&parent, "parent")), (1, 2), "one static variable");
 }
+
+/// A module of one library is used by another, by the name of the module; the failure of a third is reported.
+#[test]
+fn fortran_libraries_offer_their_modules() {
+    if !has_program("gfortran") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let settings = [("build.language", "fortran"), ("build.fcflags_opt", "-O0")];
+    let params = params(dir.path(), &settings);
+    let session = Session::default();
+    let code = "module numbers\n  implicit none\n  integer, parameter :: seven = 7\ncontains\n  \
+                integer function next(n)\n    integer, intent(in) :: n\n    next = n + 1\n  \
+                end function\nend module\n";
+    let numbers = jit(&session, "numbers", &params, code, None);
+    let code = "function eight() bind(c)\n  use numbers\n  use iso_c_binding\n  integer(c_int) :: eight\n  \
+                eight = next(seven)\nend function\n";
+    let eight = jit(&session, "eight", &params, code, Some(numbers.signature()));
+    assert_eq!(call(&eight, "eight"), 8);
+
+    // The modules have come from the cache: another process finds both without a compiler.
+    let session = Session::default();
+    assert_eq!(call(&jit(&session, "eight", &params, "no Fortran", None), "eight"), 8);
+
+    let resolved = params.resolve().unwrap();
+    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
+        source.code = Some(b"function wrong()\n  use no_such_module\nend function\n".to_vec());
+        Ok(())
+    };
+    let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
+    let error = session.jit(Ok(Request { name: "wrong", params: &resolved }), &mut callbacks).unwrap_err();
+    assert_eq!(error.kind(), Kind::Compile);
+    assert!(error.message().contains("no_such_module"), "{}", error.message());
+}

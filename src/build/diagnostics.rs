@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 /// Marks of errors.
-const MARKS: [&str; 8] = [
+const MARKS: [&str; 9] = [
     "error:",
+    // gfortran
+    "Error:",
     "error #",
     "undefined reference",
     "undefined symbol",

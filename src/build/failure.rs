@@ -20,8 +20,8 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::fsutil::{self, Folder};
 
-use super::Job;
 use super::command::{self, Dirs};
+use super::{Job, modules};
 
 /// Writes the folder, and removes an older one of the same signature.
 pub(super) fn keep(job: &Job<'_>, argv: &[String], what: &str, output: &str) -> Result<()> {
@@ -77,6 +77,7 @@ fn fill(dir: &Path, job: &Job<'_>, argv: &[String], what: &str, output: &str) ->
     for (name, text) in [Some(job.source), job.header].into_iter().flatten() {
         fsutil::write(&dir.join(name), text)?;
     }
+    modules::unpack(job, dir)?;
     for subdir in ["include", "lib"] {
         fs::create_dir(dir.join(subdir))?;
     }

@@ -7,6 +7,7 @@ mod diagnostics;
 mod failure;
 mod inputs;
 mod linker;
+pub mod modules;
 pub mod pch;
 mod retry;
 mod run;
@@ -30,6 +31,7 @@ use crate::process::slots::{self, SlotRequest};
 use crate::process::{Exit, Outcome, Runner, find_program};
 
 use command::Dirs;
+use modules::Modules;
 use run::{CompilerRun, MAX_RUNS};
 
 /// A library to build, and where.
@@ -109,6 +111,8 @@ pub struct Built {
     pub seconds: f64,
     /// Flag that was added for a second run, and how the first run ended without it.
     pub retried: Option<String>,
+    /// Compiled modules that the source defines.
+    pub modules: Modules,
     /// Headers and libraries that were read outside of the cache; empty if they are not tracked.
     pub inputs: Vec<Input>,
 }
@@ -224,6 +228,7 @@ fn fill(job: &Job<'_>, dir: &Path) -> Result<(), Error> {
         let path = dir.join(name);
         fsutil::write(&path, text).map_err(|error| Error::io("cannot write", &path, &error))?;
     }
+    modules::unpack(job, dir).map_err(|error| Error::io("cannot write modules into", dir, &error))?;
     job.copies.as_ref().map_or(Ok(()), |copies| copies.write(dir, COPIES))
 }
 

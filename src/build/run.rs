@@ -15,6 +15,7 @@ use crate::process::{Command, Exit, Outcome, Runner};
 
 use super::command::Dirs;
 use super::inputs::{self, RunInputs, RunStart};
+use super::modules::{self, Modules};
 use super::pch::{Preamble, UsablePch};
 use super::{
     Built, COPIES, Failed, Job, cache_dirs, command_in, depfile_args, describe, diagnostics, failed, linker,
@@ -33,6 +34,8 @@ pub(super) struct CompilerRun {
     pub(super) image: Option<io::Result<Vec<u8>>>,
     /// Reason why the file written by a successful run is not a shared library.
     unfit: Option<String>,
+    /// Compiled modules that a successful run has written.
+    modules: Modules,
     /// Headers of the dependency file.
     headers: Vec<PathBuf>,
     began: RunStart,
@@ -200,7 +203,8 @@ impl CompilerRun {
             headers.dedup();
         }
         inputs::retain_tracked(&mut headers, job.cache_dirs.0);
-        Self { argv, outcome, seconds, image, unfit, headers, began: accelerators.began }
+        let modules = if image.is_some() { modules::written(job, dir) } else { Modules::new() };
+        Self { argv, outcome, seconds, image, unfit, modules, headers, began: accelerators.began }
     }
 
     /// Returns the files that the run has read, if they are tracked; after a failure also those that it may
@@ -269,7 +273,7 @@ impl CompilerRun {
             (Some(Ok(image)), Ok(outcome)) => {
                 let output = with_note(retried.as_deref(), &outcome.output);
                 let (argv, seconds, inputs) = (self.argv, self.seconds, read.inputs);
-                Ok(Built { image, argv, output, seconds, retried, inputs })
+                Ok(Built { image, argv, output, seconds, retried, modules: self.modules, inputs })
             }
             (_, outcome) => {
                 let refused = outcome.as_ref().is_ok_and(|outcome| {

@@ -67,7 +67,7 @@ const NO_ERROR: *mut *mut dijitso_error = ptr::null_mut();
 /// Sets the source code; a second call replaces it.
 ///
 /// @param source  *Borrowed* by the callback.
-/// @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
+/// @param text    C, C++ or Fortran, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
 /// @param length  Bytes, without a terminating NUL.
 /// @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
 /// @local  @threads that of the callback  @since 0.1.0

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::build::pch::Store;
 use crate::build::toolchain::{self, cpu, native};
-use crate::build::{self, Built, DependencyCopies, Job};
+use crate::build::{self, Built, DependencyCopies, Job, modules};
 use crate::cache::build_spec::BuildSpec;
 use crate::cache::layout::{Category, Layout};
 use crate::cache::negative_cache::FailureRecord;
@@ -122,10 +122,13 @@ impl BuildInput {
         let built = progress::during(doing, || compile(&job, cache, runner))?;
         context.check(signature)?;
 
+        // A language with modules has them in the place of a header.
+        let modules = if source.header.is_some() { None } else { modules::encode(&built.modules) };
+        let header = source.header.as_deref().or(modules.as_deref());
         let record = EntryRecord {
             signature: signature.to_owned(),
             name,
-            header: source.header.as_deref().map(file_digest),
+            header: header.map(file_digest),
             source_sha256: hex(&digest(&code)),
             text,
             nested: not_linked(asked, &dependencies, signature),
@@ -142,12 +145,12 @@ impl BuildInput {
         };
         let log = log_text(&record, cache, &built, source.header.is_some());
         let keep_log = layout.params().enable_build_log;
-        let source = stored(&code, layout.params().src_storage);
+        let stored = stored(&code, layout.params().src_storage);
         let files = EntryView {
             signature,
             library: &append_record(built.image, &record)?,
-            header: job.header.map(|(_, text)| text),
-            source: source.as_ref().map(|(data, packed)| (&**data, *packed)),
+            header,
+            source: stored.as_ref().map(|(data, packed)| (&**data, *packed)),
             log: keep_log.then_some(log.as_bytes()),
         };
         cache.publish_if(files, |staged| {

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::build::modules;
 use crate::cache::explain::utc;
 use crate::cache::record::EntryRecord;
 use crate::cache::{Cache, file_digest};
@@ -47,11 +48,20 @@ impl CurrentSource {
         })
     }
 
+    /// Returns true if the header of an entry is not from `generate`: it may be the compiled modules.
+    fn has_modules(&self, record: &EntryRecord) -> bool {
+        self.header.is_none() && modules::has_modules(&record.build_spec.language)
+    }
+
     /// Says in what it differs from the source of an entry; `None` if in nothing.
     fn changes(&self, record: &EntryRecord) -> Option<String> {
         let changed = [
             ("other code", self.code != record.source_sha256),
-            ("another header", self.header != record.header.as_ref().map(|header| header.sha256.clone())),
+            (
+                "another header",
+                !self.has_modules(record)
+                    && self.header != record.header.as_ref().map(|header| header.sha256.clone()),
+            ),
             ("other dependencies", self.dependencies != record.dependencies),
             ("a dependency that was built again", self.rebuilt),
         ];

@@ -1,0 +1,64 @@
+C     A program of the old style: fixed form, no modules, mpif.h.
+      PROGRAM FIXED
+      IMPLICIT NONE
+      INCLUDE 'mpif.h'
+      INCLUDE 'dijitsof.h'
+      INTEGER IERR, RANK, SIZE, STATUS, FIRST, NONE
+      INTEGER*8 LIB, ADDR
+      DOUBLE PRECISION X(2), Y(1)
+      CHARACTER*1024 WORK
+      CHARACTER*200 TEXT
+      EXTERNAL GENER, FAILS
+      CALL GET_COMMAND_ARGUMENT(1, WORK)
+      CALL MPI_INIT(IERR)
+      CALL MPI_COMM_RANK(MPI_COMM_WORLD, RANK, IERR)
+      CALL MPI_COMM_SIZE(MPI_COMM_WORLD, SIZE, IERR)
+      CALL DIJITSOF_SET('cache.cache_dir', WORK, STATUS)
+      IF (STATUS .NE. DIJITSO_OK) STOP 1
+C     The generator fails: the same error on all ranks.
+      CALL DIJITSOF_JIT(LIB, 'wrong', FAILS, MPI_COMM_WORLD, STATUS)
+      IF (STATUS .NE. DIJITSO_ERROR_GENERATE .OR. LIB .NE. 0) STOP 2
+      CALL DIJITSOF_ERROR(TEXT)
+      IF (INDEX(TEXT, 'no form') .EQ. 0) STOP 3
+      FIRST = STATUS
+      CALL MPI_BCAST(FIRST, 1, MPI_INTEGER, 0, MPI_COMM_WORLD, IERR)
+      IF (FIRST .NE. STATUS) STOP 4
+      CALL DIJITSOF_JIT(LIB, 'sum', GENER, MPI_COMM_WORLD, STATUS)
+      IF (STATUS .NE. DIJITSO_OK) STOP 5
+      CALL DIJITSOF_SYMBOL(LIB, 'sum', ADDR, STATUS)
+      IF (STATUS .NE. DIJITSO_OK) STOP 6
+      X(1) = 1
+      X(2) = 2
+      CALL DIJITSOF_CALL(ADDR, X, Y)
+      IF (Y(1) .NE. 3) STOP 7
+      CALL DIJITSOF_SYMBOL(LIB, 'product', ADDR, STATUS)
+      IF (STATUS .NE. DIJITSO_ERROR_SYMBOL .OR. ADDR .NE. 0) STOP 8
+      CALL DIJITSOF_FREE(LIB)
+      CALL DIJITSOF_NULL_COMM(NONE)
+      CALL DIJITSOF_SOURCE(LIB, 'text',
+     &  'extern "C" void f(const double *x, double *y) { *y = -*x; }',
+     &  NONE, STATUS)
+      IF (STATUS .NE. DIJITSO_OK) STOP 9
+      CALL DIJITSOF_SYMBOL(LIB, 'f', ADDR, STATUS)
+      CALL DIJITSOF_CALL(ADDR, X, Y)
+      IF (Y(1) .NE. -1) STOP 10
+      CALL DIJITSOF_FREE(LIB)
+      IF (RANK .EQ. 0) PRINT *, SIZE, ' ranks'
+      CALL MPI_FINALIZE(IERR)
+      END
+
+      SUBROUTINE GENER(SOURCE, NAME, IERR)
+      INTEGER*8 SOURCE
+      CHARACTER*(*) NAME
+      INTEGER IERR
+      CALL DIJITSOF_CODE(SOURCE, 'extern "C" void ' // NAME //
+     &  '(const double *x, double *y) { *y = x[0] + x[1]; }', IERR)
+      END
+
+      SUBROUTINE FAILS(SOURCE, NAME, IERR)
+      INTEGER*8 SOURCE
+      CHARACTER*(*) NAME
+      INTEGER IERR
+      CALL DIJITSOF_REASON(SOURCE, 'no form for ' // NAME, IERR)
+      IERR = 1
+      END
