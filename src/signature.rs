@@ -138,16 +138,16 @@ pub fn name_of(signature: &str) -> &str {
 /// # Errors
 /// [`Kind::InvalidArgument`] if the name is not valid; [`Kind::Params`] if parameters make file names too
 /// long; those of `toolchain`.
-pub fn signature(
+pub fn signature<'a>(
     name: &str,
     params: &Resolved,
-    toolchain: impl FnOnce() -> Result<Toolchain>,
+    toolchain: impl FnOnce() -> Result<&'a Toolchain>,
 ) -> Result<String> {
     check_name(name)?;
     let signature = match (params.cache.signature_is_name, &params.text) {
         (true, None) => name.to_owned(),
         (true, Some(text)) => format!("{name}_{}", &text_key_digest(name, text)[..32]),
-        (false, _) => format!("{name}_{}", &key_digest(name, params, &toolchain()?)[..32]),
+        (false, _) => format!("{name}_{}", &key_digest(name, params, toolchain()?)[..32]),
     };
     let cache = &params.cache;
     let longest = [
@@ -214,7 +214,7 @@ mod tests {
     fn on(isa: &str, name: &str, settings: &[(&str, &str)]) -> String {
         let toolchain =
             Toolchain { identity: "gcc 12.2.0".into(), target: "x86_64-linux-gnu".into(), isa: isa.into() };
-        signature(name, &params(settings), || Ok(toolchain)).unwrap()
+        signature(name, &params(settings), || Ok(&toolchain)).unwrap()
     }
 
     #[test]
@@ -247,7 +247,7 @@ mod tests {
             target: "x86_64-linux-gnu".into(),
             isa: String::new(),
         };
-        signature("square", &params(settings).with_text(text.digest()), || Ok(toolchain)).unwrap()
+        signature("square", &params(settings).with_text(text.digest()), || Ok(&toolchain)).unwrap()
     }
 
     #[test]
@@ -348,7 +348,8 @@ mod tests {
             check_name(name).unwrap();
         }
         let long = params(&[("cache.lib_basename", &"b".repeat(60))]);
-        let error = signature(&"x".repeat(200), &long, || Ok(Toolchain::unknown())).unwrap_err();
+        let unknown = Toolchain::unknown();
+        let error = signature(&"x".repeat(200), &long, || Ok(&unknown)).unwrap_err();
         assert_eq!(error.kind(), Kind::Params);
     }
 }

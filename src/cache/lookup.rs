@@ -119,12 +119,20 @@ impl Cache {
     /// [`crate::error::Kind::Cache`] if a file is there and cannot be read, or another user could have put it
     /// there.
     pub fn lookup(&self, signature: &str, verify: Verify) -> Result<Lookup> {
-        self.look_up(self.check_trust()?, signature, verify, LibrarySource::default())
+        self.lookup_in(self.check_trust()?, signature, verify)
     }
 
-    /// Does the same as [`Cache::lookup`], and gives `keep` the files of the libraries, which are read again even
-    /// if this process has verified them before. `lib_dir` is the result of [`Cache::check_trust`], which a batch
-    /// of lookups needs once.
+    /// Does the same as [`Cache::lookup`]. `lib_dir` is the result of [`Cache::check_trust`], which a batch of
+    /// lookups needs once.
+    ///
+    /// # Errors
+    /// As [`Cache::lookup`].
+    pub fn lookup_in(&self, lib_dir: PathTrust, signature: &str, verify: Verify) -> Result<Lookup> {
+        self.look_up(lib_dir, signature, verify, LibrarySource::default())
+    }
+
+    /// Does the same as [`Cache::lookup_in`], and gives `keep` the files of the libraries, which are read again
+    /// even if this process has verified them before.
     ///
     /// # Errors
     /// As [`Cache::lookup`].

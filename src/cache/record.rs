@@ -4,10 +4,15 @@
 //! file    := image inputs record footer
 //! image   := the shared library as the linker wrote it
 //! inputs  := the inputs of the build, see inputs/set.rs
-//! record  := JSON, see EntryRecord, without inputs
-//! footer  := digest  u64 length of inputs  u64 length of record  u32 version (3)  "DIJITSO-SEAL"
+//! record  := bytes load, then JSON, see EntryRecord, without inputs
+//! load    := bytes signature  optional header  list dependencies  list nested  u64 bits of seconds
+//! header  := u64 size  bytes sha256
+//! footer  := digest  u64 length of inputs  u64 length of record  u32 version (4)  "DIJITSO-SEAL"
 //! digest  := XXH3 of everything before it and the four fields after it: 128 bits, big endian
+//! optional := u32 0 | u32 1, then the value
+//! list    := u64 count, then that many bytes
 //! ```
+//! Loading reads the part that it needs (`load`); the same fields are in the JSON, for people and for checks.
 //! The digest finds damage, at many times the speed of a cryptographic one. It does not keep people out: owner and
 //! mode of the files do.
 //!
@@ -37,7 +42,7 @@ use super::build_spec::BuildSpec;
 
 const MAGIC: &[u8; 12] = b"DIJITSO-SEAL";
 /// The version of the format. A record of another version is a miss.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 const DIGEST: usize = 16;
 /// The longest record: 64 MiB.
 const LONGEST_RECORD: u64 = 64 << 20;
@@ -148,7 +153,11 @@ impl Invalid {
 pub fn append_record(mut image: Vec<u8>, record: &EntryRecord) -> Result<Vec<u8>> {
     let inputs = inputs::set::encode(&record.inputs);
     let record = EntryRecord { inputs: Vec::new(), ..record.clone() };
-    let record = serde_json::to_vec(&record).expect("a record consists of strings and numbers");
+    let mut writer = Writer::default();
+    writer.bytes(&LoadRecord::encode(&record));
+    let mut bytes = writer.finish();
+    serde_json::to_writer(&mut bytes, &record).expect("a record consists of strings and numbers");
+    let record = bytes;
     let length = record.len() + inputs.len();
     if length as u64 > LONGEST_RECORD {
         let text = format!("the record of this library has {length} bytes, and {LONGEST_RECORD} are allowed");
@@ -191,17 +200,41 @@ pub struct LoadRecord {
     seconds: f64,
 }
 
-/// The JSON of these fields.
-#[derive(Deserialize)]
-struct LoadJson {
-    signature: String,
-    header: Option<FileDigest>,
-    dependencies: Vec<String>,
-    nested: Vec<String>,
-    seconds: f64,
-}
-
 impl LoadRecord {
+    /// Encodes the fields of a record that loading needs, without inputs.
+    fn encode(record: &EntryRecord) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.bytes(record.signature.as_bytes());
+        writer.u32(u32::from(record.header.is_some()));
+        if let Some(header) = &record.header {
+            writer.u64(header.size);
+            writer.bytes(header.sha256.as_bytes());
+        }
+        for list in [&record.dependencies, &record.nested] {
+            writer.u64(list.len() as u64);
+            list.iter().for_each(|signature| writer.bytes(signature.as_bytes()));
+        }
+        writer.u64(record.seconds.to_bits());
+        writer.finish()
+    }
+
+    /// Decodes these fields; `None` if they are damaged.
+    fn decode(load: &[u8], inputs: Arc<InputSet>) -> Option<Self> {
+        fn list(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+            (0..reader.u64()?).map(|_| reader.text().map(str::to_owned)).collect()
+        }
+        let mut reader = Reader::new(load);
+        let signature = reader.text()?.to_owned();
+        let header = match reader.u32()? {
+            0 => None,
+            1 => Some(FileDigest { size: reader.u64()?, sha256: reader.text()?.to_owned() }),
+            _ => return None,
+        };
+        let (dependencies, nested) = (list(&mut reader)?, list(&mut reader)?);
+        let seconds = f64::from_bits(reader.u64()?);
+        reader.at_end().then_some(Self { header, dependencies, nested, inputs, signature, seconds })
+    }
+
     /// Returns true if this is the record of the library of `signature`.
     #[must_use]
     pub fn is_of(&self, signature: &str) -> bool {
@@ -222,25 +255,32 @@ impl LoadRecord {
 /// The reason why it is not the entry of `signature`.
 pub fn open(file: &[u8], signature: &str) -> std::result::Result<EntryRecord, Invalid> {
     let (inputs, record) = checked_parts(file)?;
-    let mut record: EntryRecord = serde_json::from_slice(record).map_err(|_| Invalid::Altered)?;
-    record.inputs = inputs::set::decode(inputs).ok_or(Invalid::Altered)?;
+    let record = read_all(inputs, record).ok_or(Invalid::Altered)?;
     if record.signature == signature { Ok(record) } else { Err(Invalid::Foreign) }
 }
 
-/// Does the same as [`open`], but reads only the fields that loading needs: reading all takes three times as
+/// Reads the inputs and the JSON of a record.
+fn read_all(inputs: &[u8], record: &[u8]) -> Option<EntryRecord> {
+    let mut reader = Reader::new(record);
+    reader.bytes()?;
+    let mut record: EntryRecord = serde_json::from_slice(reader.rest()).ok()?;
+    record.inputs = inputs::set::decode(inputs)?;
+    Some(record)
+}
+
+/// Does the same as [`open`], but reads only the fields that loading needs: reading all takes ten times as
 /// long. A set of inputs is read once in a process.
 ///
 /// # Errors
 /// As [`open`].
 pub fn open_to_load(file: &[u8], signature: &str) -> std::result::Result<LoadRecord, Invalid> {
     let (inputs, record) = checked_parts(file)?;
-    let record: LoadJson = serde_json::from_slice(record).map_err(|_| Invalid::Altered)?;
-    let LoadJson { signature: of, header, dependencies, nested, seconds } = record;
-    if of != signature {
+    let load = Reader::new(record).bytes().ok_or(Invalid::Altered)?;
+    if Reader::new(load).text().ok_or(Invalid::Altered)? != signature {
         return Err(Invalid::Foreign);
     }
     let inputs = InputSet::read(inputs).ok_or(Invalid::Altered)?;
-    Ok(LoadRecord { header, dependencies, nested, inputs, signature: of, seconds })
+    LoadRecord::decode(load, inputs).ok_or(Invalid::Altered)
 }
 
 /// The digest of a file, without the digest itself.
@@ -341,9 +381,7 @@ pub fn read_record_tail(file: &File) -> io::Result<Tail> {
     file.read_exact_at(&mut content, at - length)?;
     let read = || {
         let (_, inputs, record) = lengths.split(&content)?;
-        let mut record: Box<EntryRecord> = serde_json::from_slice(record).ok()?;
-        record.inputs = inputs::set::decode(inputs)?;
-        Some(Tail::Record(record))
+        Some(Tail::Record(Box::new(read_all(inputs, record)?)))
     };
     Ok(read().unwrap_or(Tail::Unknown))
 }
@@ -468,7 +506,7 @@ pub(crate) mod tests {
 
     /// The format is frozen: bytes other than these need another version.
     #[test]
-    fn the_bytes_of_the_format_are_those_of_version_3() {
+    fn the_bytes_of_the_format_are_those_of_version_4() {
         let json = concat!(
             r#"{"signature":"s","name":"name","header":{"size":3,"sha256":"0a"},"source_sha256":"0b","#,
             r#""text":"0c","#,
@@ -485,8 +523,9 @@ pub(crate) mod tests {
         record.inputs = vec![serde_json::from_str(input).unwrap()];
         let file = append_record(b"\x7fELF".to_vec(), &record).unwrap();
         let (image, rest) = file.split_at(4);
-        let (inputs, rest) = rest.split_at(rest.len() - json.len() - DIGEST - TAIL);
-        let (text, footer) = rest.split_at(json.len());
+        let (rest, footer) = rest.split_at(rest.len() - DIGEST - TAIL);
+        let (rest, text) = rest.split_at(rest.len() - json.len());
+        let (inputs, load) = rest.split_at(75);
         assert_eq!((image, std::str::from_utf8(text)), (&b"\x7fELF"[..], Ok(json)));
         assert_eq!(
             crate::codec::hex(inputs),
@@ -501,12 +540,23 @@ pub(crate) mod tests {
             )
         );
         assert_eq!(
+            crate::codec::hex(load),
+            concat!(
+                "5700000000000000",
+                "010000000000000073",
+                "01000000030000000000000002000000000000003061",
+                "01000000000000000a00000000000000646570656e64656e6379",
+                "010000000000000006000000000000006e6573746564",
+                "000000000000e03f",
+            )
+        );
+        assert_eq!(
             crate::codec::hex(footer),
             concat!(
-                "30655b54e4a6742ab271e3c6eb7538c5",
+                "692e12bff08a25be40bd741e9fc860a9",
                 "4b00000000000000",
-                "e301000000000000",
-                "03000000",
+                "4202000000000000",
+                "04000000",
                 "44494a4954534f2d5345414c"
             )
         );

@@ -15,11 +15,11 @@ pub(crate) fn cache_at(root: &Path, settings: &[(&str, &str)]) -> Cache {
     Cache::new(&root.join("cache"), &params.resolve().unwrap().cache)
 }
 
-pub(super) fn cache(root: &Path) -> Cache {
+pub(crate) fn cache(root: &Path) -> Cache {
     cache_at(root, &[])
 }
 
-pub(super) fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
+pub(crate) fn entry(signature: &str, dependencies: &[&str], header: &str) -> EntryFiles {
     let mut record = record(signature);
     record.dependencies = dependencies.iter().map(|text| (*text).to_owned()).collect();
     record.header = Some(file_digest(header.as_bytes()));

@@ -156,3 +156,32 @@ impl Cache {
         own.filter(is_damaged).map(|name| dir.join(name)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::gc::Limits;
+    use crate::cache::integrity::{FindingKind, RepairMode};
+    use crate::cache::tests::cache;
+    use std::fs;
+    use std::time::Duration;
+
+    #[test]
+    fn a_damaged_pack_is_found_and_any_pack_is_evicted() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        cache.ensure_dirs().unwrap();
+        fs::create_dir(cache.layout().runs()).unwrap();
+        let key = RunKey::new(b"program", &[1; 32]);
+        let pack = cache.layout().run_pack(key.digits());
+        fs::write(&pack, "damaged").unwrap();
+        assert!(cache.run_pack(&key).is_none());
+        let found = cache.check(&[], RepairMode::Off, &|_, _| {}).unwrap();
+        let kinds: Vec<_> =
+            found.findings.iter().map(|finding| (finding.what, finding.path.clone())).collect();
+        assert_eq!(kinds, [(FindingKind::Leftover, pack.clone())]);
+        let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
+        let done = cache.evict(&limits, Duration::from_secs(10)).unwrap();
+        assert!(done.removed.iter().any(|removed| removed.path == pack) && !pack.exists(), "{done:?}");
+    }
+}

@@ -65,7 +65,9 @@ impl DependencyWalk {
             if next.is_none()
                 && let Some((signature, contents, _)) = path.pop()
             {
-                self.visited.insert(signature.clone(), false);
+                if let Some(is_open) = self.visited.get_mut(&signature) {
+                    *is_open = false;
+                }
                 closed.push((signature, contents));
             }
         }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
 use crate::params::resolved::Resolved;
-use crate::params::{Environment, Params};
+use crate::params::{Environment, PREFIX, Params};
 use crate::sync::lock;
 
 unsafe extern "C" {
@@ -22,6 +22,8 @@ struct ProcessEnv {
     addresses: Vec<*const c_char>,
     /// Variables that the library reads, with their index in `addresses`.
     texts: Vec<(usize, Box<CStr>)>,
+    /// The names of the variables that begin with [`PREFIX`] and are not empty.
+    ours: Vec<String>,
 }
 
 // SAFETY: the pointers are compared; they are followed only if they are those of the present environment.
@@ -32,23 +34,30 @@ unsafe impl Sync for ProcessEnv {}
 impl ProcessEnv {
     /// Copies the environment of the process.
     fn of_process() -> Self {
-        let (mut addresses, mut texts) = (Vec::new(), Vec::new());
+        let (mut addresses, mut texts, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+        let names: Vec<&str> = Environment::names().collect();
         // SAFETY: an array of texts that ends with NULL, or NULL. As with getenv(), no thread may change it
         // meanwhile.
         unsafe {
             let mut place = environ;
             while !place.is_null() && !(*place).is_null() {
                 let text = CStr::from_ptr(*place);
+                ours.extend(name_of_ours(text.to_bytes()));
                 let is_named =
-                    |name: &str| text.to_bytes().strip_prefix(name.as_bytes()).is_some_and(is_value);
-                if Environment::names().any(is_named) {
+                    |name: &&str| text.to_bytes().strip_prefix(name.as_bytes()).is_some_and(is_value);
+                if names.iter().any(is_named) {
                     texts.push((addresses.len(), text.into()));
                 }
                 addresses.push(*place);
                 place = place.add(1);
             }
         }
-        Self { addresses, texts }
+        Self { addresses, texts, ours }
+    }
+
+    /// Reads what parameters depend on.
+    fn read(&self) -> Result<Environment> {
+        Environment::of_process_with(|| self.ours.clone())
     }
 
     fn is_current(&self) -> bool {
@@ -67,6 +76,13 @@ impl ProcessEnv {
             ends && self.texts.iter().all(|(at, text)| libc::strcmp(*now.add(*at), text.as_ptr()) == 0)
         }
     }
+}
+
+/// Returns the name of a variable that begins with [`PREFIX`] and is not empty.
+fn name_of_ours(text: &[u8]) -> Option<String> {
+    let end = text.strip_prefix(PREFIX.as_bytes())?.iter().position(|byte| *byte == b'=')? + PREFIX.len();
+    let name = std::str::from_utf8(&text[..end]).ok()?;
+    (end + 1 < text.len()).then(|| name.to_owned())
 }
 
 /// Returns true if the name of a variable ends here.
@@ -109,7 +125,11 @@ pub(super) fn environment() -> Result<Arc<Environment>> {
             }
             return Ok(Arc::clone(known));
         }
-        None => (ProcessEnv::of_process(), Arc::new(Environment::of_process()?)),
+        None => {
+            let process = ProcessEnv::of_process();
+            let read = Arc::new(process.read()?);
+            (process, read)
+        }
     };
     Ok(Arc::clone(&latest.insert(fresh).1))
 }
@@ -123,7 +143,7 @@ pub(super) fn defaults() -> Result<Arc<Resolved>> {
         Some(cached) => cached.clone(),
         None => {
             let environment = Arc::new(ProcessEnv::of_process());
-            let resolved = Params::in_environment(&Environment::of_process()?)?.resolve()?;
+            let resolved = Params::in_environment(&environment.read()?)?.resolve()?;
             latest.insert(CachedDefaults { environment, resolved: Arc::new(resolved) }).clone()
         }
     };

@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
+use foldhash::fast::FixedState;
+
 use crate::cache::lease::Lease;
 use crate::error::{Error, Kind, Result, catch};
 use crate::load::Loader;
@@ -109,7 +111,7 @@ pub(super) enum StartedBuild {
 
 /// Builds in flight in this process, by the files of their libraries.
 #[derive(Default)]
-pub(super) struct InFlightBuilds(Mutex<HashMap<PathBuf, Weak<InFlightBuild>>>);
+pub(super) struct InFlightBuilds(Mutex<HashMap<PathBuf, Weak<InFlightBuild>, FixedState>>);
 
 impl InFlightBuilds {
     /// Returns the build of this file, if this process has started one that has not ended.

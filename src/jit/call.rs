@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::cell::OnceCell;
+use std::cell::{LazyCell, OnceCell};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use super::comm_state::CommState;
 use super::counting::{HIT_TOUCH_INTERVAL, LINK_TOUCH_INTERVAL, count_hit, count_only, note_use};
 use super::isa_groups::IsaGroup;
 use super::library::Origin;
-use super::lookup::find;
+use super::lookup::find_in;
 use super::node_groups::NodeGroup;
 use super::node_staging::Found;
 use super::request::{Request, SignedRequest};
@@ -66,7 +66,7 @@ impl<'a> Call<'a> {
     /// Signs a request by the toolchain that the ranks have agreed on.
     pub(super) fn sign(&self, request: Request<'a>, group: &IsaGroup) -> Result<SignedRequest<'a>> {
         let toolchain = group.toolchain.clone();
-        let signature = signature(request.name, request.params, || Ok(toolchain.clone()))?;
+        let signature = signature(request.name, request.params, || Ok(&toolchain))?;
         Ok(SignedRequest { request, signature, toolchain })
     }
 
@@ -93,8 +93,11 @@ impl<'a> Call<'a> {
     /// Within `generate` an entry must be whole on disk: the parent links to it and sends it on.
     pub(super) fn find_each(&self, signatures: &[&str]) -> Vec<Result<Found>> {
         let verify = if matches!(self.place, Place::Nested) { Verify::ForLink } else { Verify::ForLoad };
+        // Once, and not at all if memory has answered everything.
+        let lib_dir = LazyCell::new(|| catch("looking into the cache", || self.cache.check_trust()));
         let look_up = |signature: &&str| {
-            let found = catch("looking into the cache", || find(&self.cache, signature, verify));
+            let find = || find_in(&self.cache, (*lib_dir).clone()?, signature, verify);
+            let found = catch("looking into the cache", find);
             found.map(|found| found.map_or(Found::Nothing, Found::Cache))
         };
         signatures.iter().map(look_up).collect()

@@ -26,10 +26,10 @@ pub(crate) struct HitCache {
     /// Unique in the process, also after the cache is dropped: it marks the hits of this cache in the tables
     /// of threads.
     id: u64,
-    by_params: RwLock<HashMap<Digest32, ByName>>,
+    by_params: RwLock<HashMap<Digest32, ByName, FixedState>>,
 }
 
-type ByName = HashMap<Arc<[u8]>, Library>;
+type ByName = HashMap<Arc<[u8]>, Library, FixedState>;
 
 /// A hit in the table of a thread. Its slot follows from the hash of name and parameters.
 struct MemoryHit {
@@ -112,7 +112,7 @@ impl HitCache {
 /// The libraries of a process, by path and by the digest of the file.
 #[derive(Default)]
 pub(super) struct LoadedLibraries {
-    by_path: Mutex<HashSet<Versions>>,
+    by_path: Mutex<HashSet<Versions, FixedState>>,
 }
 
 /// The libraries of one path; at least one. The path is that of the libraries.

@@ -16,6 +16,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::FixedState;
+
 use crate::cache::{Cache, EntryFiles, EntryView, VerifiedEntry, VerifiedLib, load_order};
 use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
@@ -36,7 +38,7 @@ pub(super) struct Libraries {
     loaded: LoadedLibraries,
     /// Files of libraries that are or will be loaded from somewhere else than a cache, by path in the cache
     /// and digest.
-    copies: Mutex<HashMap<(PathBuf, Digest32), File>>,
+    copies: Mutex<HashMap<(PathBuf, Digest32), File, FixedState>>,
 }
 
 /// The place that libraries are loaded from.

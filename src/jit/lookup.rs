@@ -16,10 +16,20 @@ pub(super) const MAX_LOOKUPS: usize = 3;
 /// A damaged entry stays where it is: the publisher of its successor quarantines it. On a network disk that
 /// does not show everything yet, a whole entry may look damaged.
 pub(super) fn find(cache: &Cache, signature: &str, verify: Verify) -> Result<Option<VerifiedEntry>> {
-    find_keeping(cache, cache.check_trust()?, signature, verify, &mut |_, _, _| {})
+    find_in(cache, cache.check_trust()?, signature, verify)
 }
 
-/// Does the same as [`find`] for an entry of a batch; see [`Cache::lookup_keeping`].
+/// Does the same as [`find`] for an entry of a batch; see [`Cache::lookup_in`].
+pub(super) fn find_in(
+    cache: &Cache,
+    lib_dir: PathTrust,
+    signature: &str,
+    verify: Verify,
+) -> Result<Option<VerifiedEntry>> {
+    Ok(usable(cache, signature, cache.lookup_in(lib_dir, signature, verify)?))
+}
+
+/// Does the same as [`find_in`], and gives `keep` the files of the libraries; see [`Cache::lookup_keeping`].
 pub(super) fn find_keeping(
     cache: &Cache,
     lib_dir: PathTrust,
@@ -27,12 +37,17 @@ pub(super) fn find_keeping(
     verify: Verify,
     keep: Keep<'_>,
 ) -> Result<Option<VerifiedEntry>> {
-    match cache.lookup_keeping(lib_dir, signature, verify, keep)? {
-        Lookup::Hit(entry) => Ok(Some(entry)),
-        Lookup::Miss => Ok(None),
+    Ok(usable(cache, signature, cache.lookup_keeping(lib_dir, signature, verify, keep)?))
+}
+
+/// Returns the entry of a hit. Warns of a damaged one.
+fn usable(cache: &Cache, signature: &str, lookup: Lookup) -> Option<VerifiedEntry> {
+    match lookup {
+        Lookup::Hit(entry) => Some(entry),
+        Lookup::Miss => None,
         Lookup::Damaged(damage) => {
             log::warn!("{} will be rebuilt: {}", cache.layout().lib(signature).display(), damage.describe());
-            Ok(None)
+            None
         }
     }
 }
@@ -71,4 +86,28 @@ pub(super) fn no_generator(signature: &str, root: &Path) -> Error {
         root.display()
     );
     Error::new(Kind::InvalidArgument, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread::sleep;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cache::tests::{cache, entry};
+    use crate::fsutil::faults::watch;
+
+    /// Libraries of FFC are linked to those of elements, which are the same for many of them.
+    #[test]
+    fn what_this_process_has_verified_is_not_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        assert!(cache.publish(&entry("form", &["element"], "")).unwrap());
+        assert!(cache.publish(&entry("element", &[], "")).unwrap());
+        sleep(Duration::from_millis(2100));
+        for expected in [2, 0] {
+            let (found, reads) = watch(dir.path(), || find(&cache, "form", Verify::ForLoad));
+            assert_eq!((found.unwrap().map(|entry| entry.libs.len()), reads), (Some(2), expected));
+        }
+    }
 }

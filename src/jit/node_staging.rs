@@ -37,7 +37,7 @@ use crate::parallel::roles::ROOT;
 use super::distribution::{Kept, Sent, pack, unpack};
 use super::library::{Library, Origin};
 use super::loading::Libraries;
-use super::lookup::{find, find_keeping};
+use super::lookup::{find, find_in, find_keeping};
 use super::node_groups::NodeGroup;
 use super::refusal::LoadRefusal;
 use super::session::Session;
@@ -205,14 +205,16 @@ impl FoundBatch<'_> {
         let nodes = nodes.filter(|nodes| nodes.one_reader || nodes.has_followers);
         let mut kept = Kept::new();
         let mut keep = |signature: &str, library: Vec<u8>, _| {
-            if nodes.is_some() {
-                kept.insert(signature.to_owned(), library);
-            }
+            kept.insert(signature.to_owned(), library);
         };
         let lib_dir = catch(LOOKING, || self.cache.check_trust());
         for (found, signature) in self.found.iter_mut().zip(&self.signatures) {
             let entry = catch(LOOKING, || {
-                find_keeping(self.cache, lib_dir.clone()?, signature, Verify::ForLoad, &mut keep)
+                let lib_dir = lib_dir.clone()?;
+                match nodes {
+                    Some(_) => find_keeping(self.cache, lib_dir, signature, Verify::ForLoad, &mut keep),
+                    None => find_in(self.cache, lib_dir, signature, Verify::ForLoad),
+                }
             });
             *found = entry.map(|entry| entry.map_or(Found::Nothing, Found::Cache));
         }

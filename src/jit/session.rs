@@ -6,6 +6,8 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::FixedState;
+
 use crate::cache::stats::HitCounter;
 use crate::load::{Loader, System};
 use crate::process::{Runner, SystemRunner};
@@ -31,7 +33,7 @@ pub struct Session {
     pub(super) counter: HitCounter,
     pub(super) frozen_misses: FrozenMisses,
     /// Directories from which leftovers of dead processes have been removed.
-    pub(super) swept: Mutex<HashSet<PathBuf>>,
+    pub(super) swept: Mutex<HashSet<PathBuf, FixedState>>,
     pub(super) runs: RunLogs,
     pub(super) staged: StagedFolders,
 }

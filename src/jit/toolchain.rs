@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use foldhash::fast::FixedState;
+
 use crate::build::toolchain::{self, CompilerKeys, cpu, native};
 use crate::cache::Cache;
 use crate::error::Result;
@@ -22,7 +24,7 @@ use super::request::{Request, SignedRequest};
 pub(super) struct Toolchains {
     pub(super) runner: Arc<dyn Runner>,
     /// By the keys of compiler files.
-    known: Mutex<HashMap<String, Toolchain>>,
+    known: Mutex<HashMap<String, Toolchain, FixedState>>,
     /// True if new answers are written into the cache.
     persists: bool,
 }
@@ -38,8 +40,9 @@ impl Toolchains {
     /// `Kind::InvalidArgument` for a bad name, `Kind::Cancelled` if the call was cancelled meanwhile.
     pub(super) fn sign<'a>(&self, request: Request<'a>) -> Result<SignedRequest<'a>> {
         let mut toolchain = Toolchain::unknown();
-        let signature = signature(request.name, request.params, || {
-            toolchain = match nested::toolchain_of_parent(&request.params.build) {
+        let asked = &mut toolchain;
+        let signature = signature(request.name, request.params, move || {
+            *asked = match nested::toolchain_of_parent(&request.params.build) {
                 Some((toolchain, true)) => toolchain,
                 Some((parent, false)) => {
                     // The same compiler with other flags that concern the processor.
@@ -51,7 +54,7 @@ impl Toolchains {
             if polling::is_cancelled() {
                 polling::check()?;
             }
-            Ok(toolchain.clone())
+            Ok(&*asked)
         })?;
         Ok(SignedRequest { request, signature, toolchain })
     }

@@ -39,7 +39,7 @@ pub(super) struct Config {
 /// An unsafe file in the working directory is skipped with a warning, because any user may have put it there
 /// (`/tmp`). Any other unsafe file is an error.
 pub(super) fn discover(environment: &Environment) -> Result<Option<Arc<Config>>> {
-    let here = environment.cwd.join(BASENAME);
+    let here = in_dir(&environment.cwd);
     match read_safe(&here, environment.uid) {
         Ok(Some(text)) => return parse_again(here, text).map(Some),
         Ok(None) => {}
@@ -83,10 +83,19 @@ fn unreadable(path: &Path, uid: u32) -> bool {
 fn later_candidates(environment: &Environment) -> impl Iterator<Item = PathBuf> {
     let named = environment.variable("DIJITSO_CONF").map(|value| {
         let path = environment.cwd.join(value);
-        if path.is_file() { path } else { path.join(BASENAME) }
+        if path.is_file() { path } else { in_dir(&path) }
     });
-    let home = environment.home().map(|home| Path::new(home).join(BASENAME));
-    named.into_iter().chain(home).chain([environment.system_dir.join(BASENAME)])
+    let home = environment.home().map(|home| in_dir(Path::new(home)));
+    named.into_iter().chain(home).chain([in_dir(&environment.system_dir)])
+}
+
+/// Returns the path of the file in a directory. Allocates once, whatever its length: programs make parameters for
+/// each call.
+fn in_dir(dir: &Path) -> PathBuf {
+    let mut path = PathBuf::with_capacity(dir.as_os_str().len() + 1 + BASENAME.len());
+    path.push(dir);
+    path.push(BASENAME);
+    path
 }
 
 /// Returns the text of a file that is safe to use; `None` if there is no file. The error is the reason alone.

@@ -25,6 +25,9 @@ pub struct Environment {
     pub system_dir: PathBuf,
 }
 
+/// Begins the names of the variables of the library.
+pub const PREFIX: &str = "DIJITSO_";
+
 /// Beginnings of other names: of tests, and of what builds and installs the library.
 const FOREIGN: [&str; 9] =
     ["TEST_", "RENEW_", "WITH_", "HAVE_", "CARGO", "INSTALL", "SKIP_", "MPI", "COMMAND"];
@@ -41,15 +44,15 @@ const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLUR
 
 /// Returns a warning about an unknown variable with our prefix, which would be ignored.
 fn unknown_variable_warning(name: &str) -> Option<String> {
-    let rest = name.strip_prefix("DIJITSO_")?;
-    let known = || Environment::names().chain(OTHERS).filter(|name| name.starts_with("DIJITSO_"));
+    let rest = name.strip_prefix(PREFIX)?;
+    let known = || Environment::names().chain(OTHERS).filter(|name| name.starts_with(PREFIX));
     let is_foreign = FOREIGN.iter().any(|begin| rest.starts_with(begin)) || LOCATIONS.contains(&rest);
     if is_foreign || known().any(|known| known == name) {
         return None;
     }
     // Without the common prefix.
     let likeness =
-        |known: &str| strsim::normalized_damerau_levenshtein(known.trim_start_matches("DIJITSO_"), rest);
+        |known: &str| strsim::normalized_damerau_levenshtein(known.trim_start_matches(PREFIX), rest);
     let nearest = known().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
     let alike = likeness(nearest) > 0.5;
     let parameter = super::schema::nearest(&rest.to_ascii_lowercase());
@@ -69,8 +72,8 @@ fn unknown_variable_warning(name: &str) -> Option<String> {
     })
 }
 
-/// Warns once in a process, and on the first rank alone, about ignored variables.
-fn warn_once() {
+/// Warns once in a process, and on the first rank alone, about ignored variables. `names` gives those that are set.
+fn warn_once(names: impl FnOnce() -> Vec<String>) {
     static DONE: std::sync::Once = std::sync::Once::new();
     DONE.call_once(|| {
         let another =
@@ -78,11 +81,16 @@ fn warn_once() {
         if RANKS.iter().any(another) {
             return;
         }
-        let names = std::env::vars_os().filter(|(_, value)| !value.is_empty());
-        for text in names.filter_map(|(name, _)| unknown_variable_warning(name.to_str()?)) {
+        for text in names().iter().filter_map(|name| unknown_variable_warning(name)) {
             log::warn!("{text}");
         }
     });
+}
+
+/// Returns the names of the variables that are set and not empty.
+fn names_set() -> Vec<String> {
+    let set = std::env::vars_os().filter(|(_, value)| !value.is_empty());
+    set.filter_map(|(name, _)| name.into_string().ok()).collect()
 }
 
 impl Environment {
@@ -91,7 +99,21 @@ impl Environment {
     /// # Errors
     /// [`Kind::Params`] if a variable is not UTF-8: it would name another place than was meant.
     pub fn of_process() -> Result<Self> {
-        warn_once();
+        warn_once(names_set);
+        Self::read()
+    }
+
+    /// Does the same for a caller that has listed the variables. `names` gives those that are set, not empty, and
+    /// begin with [`PREFIX`]: the standard library would copy all variables to find them.
+    ///
+    /// # Errors
+    /// As [`Environment::of_process`].
+    pub fn of_process_with(names: impl FnOnce() -> Vec<String>) -> Result<Self> {
+        warn_once(names);
+        Self::read()
+    }
+
+    fn read() -> Result<Self> {
         let mut variables = BTreeMap::new();
         for name in Self::names() {
             let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else { continue };

@@ -18,7 +18,7 @@ use serde_json::{Map, Value as Json};
 use crate::error::{Error, Kind, Result};
 use crate::sync::lock;
 
-pub use environment::Environment;
+pub use environment::{Environment, PREFIX};
 use schema::{KEYS, SECTIONS};
 use value::Value;
 

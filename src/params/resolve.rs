@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use crate::codec::{Digest32, Writer, digest};
+use crate::codec::{Digest32, Writer, quick_digest};
 use crate::error::{Error, Kind, Result};
 use crate::language::Language;
 use crate::process::affinity::Cores;
@@ -63,7 +63,7 @@ impl Params {
             text: None,
             compared: Arc::new(self.compared_when_needed()),
             shared_digest,
-            request_digest: digest(&memory.finish()),
+            request_digest: quick_digest(&memory.finish()),
             cache: Arc::new(cache),
             generator,
             build,
@@ -302,7 +302,7 @@ impl Params {
         }
         build.write(&mut writer);
         writer.bytes(generator.as_bytes());
-        digest(&writer.finish())
+        quick_digest(&writer.finish())
     }
 
     fn text(&self, name: &str) -> &str {

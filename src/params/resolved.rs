@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::codec::{Digest32, Writer, digest};
+use crate::codec::{Digest32, Writer, quick_digest};
 use crate::language::Language;
 use crate::process::Capture;
 use crate::process::affinity::Cores;
@@ -230,7 +230,7 @@ impl Resolved {
         let mut memory = Writer::new(b"dijitso call with a text");
         memory.bytes(&self.request_digest);
         memory.bytes(&text);
-        Self { text: Some(text), request_digest: digest(&memory.finish()), ..self.clone() }
+        Self { text: Some(text), request_digest: quick_digest(&memory.finish()), ..self.clone() }
     }
 }
 

@@ -161,6 +161,10 @@ impl Value {
 }
 
 fn split(text: &str) -> Result<Vec<String>, String> {
+    // Most lists are empty.
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
     shell_words::split(text).map_err(|_| format!("a quote in \"{text}\" is not closed"))
 }
 

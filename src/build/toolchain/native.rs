@@ -66,9 +66,7 @@ fn is_native(word: &str) -> bool {
 /// Returns true for NVIDIA's compilers without an option for another machine.
 fn builds_for_this_machine_by_default<'a>(words: impl Iterator<Item = &'a String> + Clone) -> bool {
     const NAMES: [&str; 4] = ["nvc", "nvc++", "pgcc", "pgc++"];
-    let name = |word: &String| {
-        Path::new(word).file_name().and_then(OsStr::to_str).is_some_and(|name| NAMES.contains(&name))
-    };
+    let name = |word: &String| word.rsplit('/').next().is_some_and(|name| NAMES.contains(&name));
     words.clone().any(name) && !words.clone().any(|word| word.starts_with("-tp"))
 }
 

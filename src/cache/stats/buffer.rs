@@ -22,8 +22,9 @@ use super::{Event, Line};
 /// The age at which a hit is written with the next one.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// The number of lines that are written at once: less than a page.
-const MOST: usize = 32;
+/// The number of lines that are written at once: a few pages. Writing takes as long as loading two small libraries, so
+/// a call for dozens of them should not write each time.
+const MOST: usize = 128;
 
 struct Buffer {
     /// The process that has added the lines: a forked one begins without any.

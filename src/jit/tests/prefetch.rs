@@ -351,3 +351,15 @@ fn a_pack_keeps_the_limit() {
         assert!(runs.iter().all(|run| run.builds == 0 && run.staged.1 <= whole / 2), "{runs:?}");
     }
 }
+
+/// Another program has published something, so the directory of libraries is another one than before.
+#[test]
+fn a_library_that_is_the_same_is_taken_from_the_pack_if_others_have_changed() {
+    let root = scratch();
+    let program = Program::new(root.path());
+    packed(&program, &FORMS);
+    fs::write(program.cache().join("lib/libdijitso-other.so"), "").unwrap();
+    let unreadable = on_rank(0, program.cache().join("lib"), &[Op::Read], libc::EIO);
+    let runs = program.run_with(&FORMS, unreadable);
+    assert!(runs.iter().all(|run| run.builds == 0 && run.hits.iter().all(|hit| hit.is_staged)), "{runs:?}");
+}
