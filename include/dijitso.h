@@ -230,8 +230,8 @@ extern "C" {
 #define DIJITSO_OK 0                     /**< Success. */
 
 #define DIJITSO_ERROR_INVALID_ARGUMENT 1 /**< A NULL that is not allowed, a bad name, a bad value. */
-#define DIJITSO_ERROR_UNSUPPORTED 2      /**< Built without MPI; a structure with unknown fields. */
-/** MPI is not initialised or finalised already; the library is not loaded. */
+#define DIJITSO_ERROR_UNSUPPORTED 2      /**< A structure with unknown fields. */
+/** There is no MPI, or it is not initialised, or finalised already; the library is not loaded. */
 #define DIJITSO_ERROR_STATE 3
 #define DIJITSO_ERROR_PARAMS 4           /**< An unknown key, a wrong type, an unusable config file. */
 /** A file cannot be read, written or trusted; or cache.frozen is set and there is no such entry. */
@@ -503,7 +503,7 @@ typedef struct dijitso_callbacks {
  * Sets the source code; a second call replaces it.
  *
  * @param source  *Borrowed* by the callback.
- * @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
+ * @param text    C, C++ or Fortran, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
  * @param length  Bytes, without a terminating NUL.
  * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
  * @local  @threads that of the callback  @since 0.1.0
@@ -1558,15 +1558,15 @@ dijitso_status dijitso_bundle_import(const dijitso_params *params, const char *p
 #define DIJITSO_MPI_OTHER 4              /**< An MPI that a table describes. */
 #define DIJITSO_MPI_FUNCTIONS 25         /**< The number of functions in a table. */
 
-/** What a program says of its MPI. Handles are given as words; those of 4 bytes in the lower half. */
+/** The MPI of a program. Handles are given as words; those of 4 bytes in the lower half. */
 typedef struct dijitso_mpi_table {
     size_t struct_size;                  /**< sizeof(dijitso_mpi_table) */
     /** One of the DIJITSO_MPI_ values, of the mpi.h that the program includes. */
     int32_t family;
     int32_t handle_size;                 /**< sizeof(MPI_Comm) */
     /**
-     * 1 if the fields that follow are set. Only an MPI that is none of the three, or that is linked statically,
-     * needs them.
+     * 1 if the fields that follow are set. Only an MPI that is none of the three, or that is linked
+     * statically, needs them.
      */
     int32_t is_complete;
     int32_t any_source;                  /**< MPI_ANY_SOURCE */
@@ -1588,9 +1588,9 @@ typedef struct dijitso_mpi_table {
 /**
  * Tells the library which mpi.h the program was compiled with, or hands over its MPI.
  *
- * This header does so when the program starts, for each file that includes mpi.h. A program whose MPI is none
- * of the three families, or is linked statically, defines DIJITSO_MPI_TABLE before it includes this header, in
- * one file, and links MPI: then the header hands over the addresses of the functions as well.
+ * This header does so when the program starts, for each file that includes mpi.h. A program whose MPI is
+ * none of the three families, or is linked statically, defines DIJITSO_MPI_TABLE before it includes this
+ * header, in one file, and links MPI: then the header hands over the addresses of the functions as well.
  *
  * @param table      *Copied*.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.

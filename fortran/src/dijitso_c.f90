@@ -406,6 +406,13 @@ module dijitso_c
       type(c_ptr), value :: pending
     end subroutine c_dijitso_pending_free
 
+    subroutine c_dijitso_progress(done_out, total_out) &
+        bind(c, name="dijitso_progress")
+      import
+      integer(c_int64_t), intent(out), optional :: done_out
+      integer(c_int64_t), intent(out), optional :: total_out
+    end subroutine c_dijitso_progress
+
     function c_dijitso_log_set_level(level, error_out) &
         bind(c, name="dijitso_log_set_level") result(answer)
       import

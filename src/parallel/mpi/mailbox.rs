@@ -72,9 +72,9 @@ impl Drop for Mailbox {
 
 /// Room for the status of any MPI, which has pointers in it.
 #[repr(align(8))]
-struct Status([u8; STATUS_SIZE]);
+struct MpiStatus([u8; STATUS_SIZE]);
 
-impl Status {
+impl MpiStatus {
     /// Returns the rank that has sent the message.
     fn source(&self, offset: usize) -> c_int {
         c_int::from_ne_bytes(self.0[offset..offset + 4].try_into().expect("four bytes"))
@@ -84,7 +84,7 @@ impl Status {
 /// Begins to receive a message, if there is one.
 fn probe(comm: Handle) -> Result<Option<(Handle, Envelope)>> {
     let (functions, constants) = (&mpi().functions, &mpi().constants);
-    let mut status = Status([0; STATUS_SIZE]);
+    let mut status = MpiStatus([0; STATUS_SIZE]);
     let (mut found, mut length): (c_int, c_int) = (0, 0);
     // SAFETY: our own communicator, pointers to locals.
     let code = unsafe {
