@@ -502,7 +502,7 @@ typedef struct dijitso_callbacks {
  * Sets the source code; a second call replaces it.
  *
  * @param source  *Borrowed* by the callback.
- * @param text    C or C++, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
+ * @param text    C, C++ or Fortran, as build.language says; any bytes. *Copied*. May be NULL if length is 0.
  * @param length  Bytes, without a terminating NUL.
  * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
  * @local  @threads that of the callback  @since 0.1.0
@@ -1550,8 +1550,8 @@ typedef struct dijitso_mpi_table {
     int32_t family;
     int32_t handle_size;                 /**< sizeof(MPI_Comm) */
     /**
-     * 1 if the fields that follow are set. Only an MPI that is none of the three, or that is linked statically,
-     * needs them.
+     * 1 if the fields that follow are set. Only an MPI that is none of the three, or that is linked
+     * statically, needs them.
      */
     int32_t is_complete;
     int32_t any_source;                  /**< MPI_ANY_SOURCE */
@@ -1573,9 +1573,9 @@ typedef struct dijitso_mpi_table {
 /**
  * Tells the library which mpi.h the program was compiled with, or hands over its MPI.
  *
- * This header does so when the program starts, for each file that includes mpi.h. A program whose MPI is none
- * of the three families, or is linked statically, defines DIJITSO_MPI_TABLE before it includes this header, in
- * one file, and links MPI: then the header hands over the addresses of the functions as well.
+ * This header does so when the program starts, for each file that includes mpi.h. A program whose MPI is
+ * none of the three families, or is linked statically, defines DIJITSO_MPI_TABLE before it includes this
+ * header, in one file, and links MPI: then the header hands over the addresses of the functions as well.
  *
  * @param table      *Copied*.
  * @param error_out  Receives an error, *owned* by the caller; may be NULL.
