@@ -251,6 +251,7 @@ fn words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str>
 #[test]
 fn named_functions_constants_and_parameters_exist() {
     let (header, exports) = (text("include/dijitso.h"), text("tests/exports.txt"));
+    let modules: String = files("fortran", &[".f90"]).into_iter().map(text).collect();
     let mut missing = String::new();
     for page in pages() {
         let text = text(&page);
@@ -258,8 +259,8 @@ fn named_functions_constants_and_parameters_exist() {
             const OTHERS: [&str; 4] =
                 ["dijitso_ROOT", "dijitso_DIR", "dijitso_WITH_MPI", "dijitso_noun_verb"];
             let other = OTHERS.contains(&name);
-            let known =
-                exports.lines().any(|known| known == name) || words(&header, name).any(|word| word == name);
+            let known = exports.lines().any(|known| known == name)
+                || [&header, &modules].into_iter().any(|text| words(text, name).any(|word| word == name));
             let family = name.ends_with('_') && exports.contains(name);
             if !other && !known && !family {
                 writeln!(missing, "{}: {name}", page.display()).unwrap();

@@ -31,7 +31,7 @@ program poisson
   if (rank == 0) print '(a, i0, 3a)', 'Finite differences on ', size, ' ranks, kappa = ', kappa, &
     new_line('a')//'       n  iterations    L2 error'
   do i = 1, 2
-    n = 32*i
+    n = 16*i
     call solve(tabulate, n, MPI_COMM_WORLD, errors(i), iterations)
     if (rank == 0) print '(i8, i12, es12.4)', n, iterations, errors(i)
   end do
