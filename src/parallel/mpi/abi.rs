@@ -202,7 +202,8 @@ macro_rules! functions {
                 })
             }
 
-            $(pub(super) unsafe fn $method(&self, $($argument: $Type),*) -> c_int {
+            $(#[allow(clippy::too_many_arguments, reason = "the functions of MPI have up to 7 beside self")]
+            pub(super) unsafe fn $method(&self, $($argument: $Type),*) -> c_int {
                 // SAFETY: the caller keeps what MPI says of the arguments.
                 unsafe { (self.$method)($($argument),*) }
             })+

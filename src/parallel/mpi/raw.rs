@@ -81,14 +81,10 @@ impl RawComm {
         };
         let size = mpi.constants.handle_size;
         match self.0 {
-            WRONG_SIZE => {
-                return refuse(format!("comm_size is not that of a communicator, which has {size} bytes"));
-            }
-            NO_FORTRAN => {
-                return refuse("MPI has no function that converts communicators of Fortran".to_owned());
-            }
+            WRONG_SIZE => refuse(format!("comm_size is not that of a communicator, which has {size} bytes")),
+            NO_FORTRAN => refuse("MPI has no function that converts communicators of Fortran".to_owned()),
             word if !is_plausible(word, mpi) => {
-                return refuse(format!("comm ({word:#x}) is no communicator of the MPI of this process"));
+                refuse(format!("comm ({word:#x}) is no communicator of the MPI of this process"))
             }
             word => Ok((mpi, Handle(mpi.constants.mask(word)))),
         }
