@@ -1697,103 +1697,137 @@ __attribute__((constructor)) static void dijitso_mpi_use_at_start(void)
  *
  * NAME_fint takes and writes communicators as integers of Fortran; dijitso_fint_null() stands for none.
  */
+/** Does what dijitso_jit() does, with communicators by address. */
 dijitso_status dijitso_jit_comm(const char *name, const dijitso_params *params,
                                 const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
                                 dijitso_library **library_out, dijitso_error **error_out);
+/** Does what dijitso_jit() does, with communicators by integer. */
 dijitso_status dijitso_jit_fint(const char *name, const dijitso_params *params,
                                 const dijitso_callbacks *callbacks, int32_t comm,
                                 dijitso_library **library_out, dijitso_error **error_out);
+/** Does what dijitso_jit_many() does, with communicators by address. */
 dijitso_status dijitso_jit_many_comm(size_t count, const char *const *names, const dijitso_params *params,
                                      const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
                                      dijitso_library **libraries_out, dijitso_error **error_out);
+/** Does what dijitso_jit_many() does, with communicators by integer. */
 dijitso_status dijitso_jit_many_fint(size_t count, const char *const *names, const dijitso_params *params,
                                      const dijitso_callbacks *callbacks, int32_t comm,
                                      dijitso_library **libraries_out, dijitso_error **error_out);
+/** Does what dijitso_jit_source() does, with communicators by address. */
 dijitso_status dijitso_jit_source_comm(const char *name, const dijitso_params *params, const char *code,
                                        size_t code_length, const char *header_or_null, size_t header_length,
                                        const void *comm, size_t comm_size, dijitso_library **library_out,
                                        dijitso_error **error_out);
+/** Does what dijitso_jit_source() does, with communicators by integer. */
 dijitso_status dijitso_jit_source_fint(const char *name, const dijitso_params *params, const char *code,
                                        size_t code_length, const char *header_or_null, size_t header_length,
                                        int32_t comm, dijitso_library **library_out,
                                        dijitso_error **error_out);
+/** Does what dijitso_jit_text() does, with communicators by address. */
 dijitso_status dijitso_jit_text_comm(const char *name, const dijitso_params *params,
                                      const dijitso_text *text, const void *comm, size_t comm_size,
                                      dijitso_library **library_out, dijitso_error **error_out);
+/** Does what dijitso_jit_text() does, with communicators by integer. */
 dijitso_status dijitso_jit_text_fint(const char *name, const dijitso_params *params,
                                      const dijitso_text *text, int32_t comm, dijitso_library **library_out,
                                      dijitso_error **error_out);
+/** Does what dijitso_jit_start() does, with communicators by address. */
 dijitso_status dijitso_jit_start_comm(const char *name, const dijitso_params *params,
                                       const dijitso_callbacks *callbacks, const void *comm, size_t comm_size,
                                       dijitso_pending **pending_out, dijitso_error **error_out);
+/** Does what dijitso_jit_start() does, with communicators by integer. */
 dijitso_status dijitso_jit_start_fint(const char *name, const dijitso_params *params,
                                       const dijitso_callbacks *callbacks, int32_t comm,
                                       dijitso_pending **pending_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_discover_path_access_ranks() does, with communicators by address. */
 dijitso_status dijitso_mpi_discover_path_access_ranks_comm(const void *comm, size_t comm_size,
                                                            const char *path, int32_t *ranks_out,
                                                            int32_t capacity, int32_t *count_out,
                                                            dijitso_error **error_out);
+/** Does what dijitso_mpi_discover_path_access_ranks() does, with communicators by integer. */
 dijitso_status dijitso_mpi_discover_path_access_ranks_fint(int32_t comm, const char *path,
                                                            int32_t *ranks_out, int32_t capacity,
                                                            int32_t *count_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_node_comm() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_node_comm_comm(const void *comm, size_t comm_size, const char *path,
                                                  void *node_comm_out, int32_t *node_root_out,
                                                  dijitso_error **error_out);
+/** Does what dijitso_mpi_create_node_comm() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_node_comm_fint(int32_t comm, const char *path, int32_t *node_comm_out,
                                                  int32_t *node_root_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_node_roots_comm() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_node_roots_comm_comm(const void *comm, int32_t node_root, size_t comm_size,
                                                        void *comm_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_node_roots_comm() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_node_roots_comm_fint(int32_t comm, int32_t node_root, int32_t *comm_out,
                                                        dijitso_error **error_out);
+/** Does what dijitso_mpi_create_subcomm() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_subcomm_comm(const void *comm, const int32_t *ranks, int32_t count,
                                                size_t comm_size, void *comm_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_subcomm() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_subcomm_fint(int32_t comm, const int32_t *ranks, int32_t count,
                                                int32_t *comm_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_comm(const void *comm, size_t comm_size, const char *path,
                                                       const char *buildon, void *copy_comm_out,
                                                       void *wait_comm_out, int32_t *role_out,
                                                       dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_comms_and_role_fint(int32_t comm, const char *path, const char *buildon,
                                                       int32_t *copy_comm_out, int32_t *wait_comm_out,
                                                       int32_t *role_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_node() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_node_comm(const void *comm, const void *node_comm,
                                                            int32_t node_root, size_t comm_size,
                                                            void *copy_comm_out, void *wait_comm_out,
                                                            int32_t *role_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_node() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_comms_and_role_node_fint(int32_t comm, int32_t node_comm,
                                                            int32_t node_root, int32_t *copy_comm_out,
                                                            int32_t *wait_comm_out, int32_t *role_out,
                                                            dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_root() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_root_comm(const void *comm, const void *node_comm,
                                                            int32_t node_root, size_t comm_size,
                                                            void *copy_comm_out, void *wait_comm_out,
                                                            int32_t *role_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_root() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_comms_and_role_root_fint(int32_t comm, int32_t node_comm,
                                                            int32_t node_root, int32_t *copy_comm_out,
                                                            int32_t *wait_comm_out, int32_t *role_out,
                                                            dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_process() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_process_comm(const void *comm, const void *node_comm,
                                                               int32_t node_root, size_t comm_size,
                                                               void *copy_comm_out, void *wait_comm_out,
                                                               int32_t *role_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_create_comms_and_role_process() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_comms_and_role_process_fint(int32_t comm, int32_t node_comm,
                                                               int32_t node_root, int32_t *copy_comm_out,
                                                               int32_t *wait_comm_out, int32_t *role_out,
                                                               dijitso_error **error_out);
+/** Does what dijitso_mpi_send_binary() does, with communicators by address. */
 dijitso_status dijitso_mpi_send_binary_comm(const void *comm, size_t comm_size, const uint8_t *data,
                                             size_t size, dijitso_error **error_out);
+/** Does what dijitso_mpi_send_binary() does, with communicators by integer. */
 dijitso_status dijitso_mpi_send_binary_fint(int32_t comm, const uint8_t *data, size_t size,
                                             dijitso_error **error_out);
+/** Does what dijitso_mpi_receive_binary() does, with communicators by address. */
 dijitso_status dijitso_mpi_receive_binary_comm(const void *comm, size_t comm_size, dijitso_blob *blob,
                                                dijitso_error **error_out);
+/** Does what dijitso_mpi_receive_binary() does, with communicators by integer. */
 dijitso_status dijitso_mpi_receive_binary_fint(int32_t comm, dijitso_blob *blob, dijitso_error **error_out);
+/** Does what dijitso_mpi_bcast_uuid() does, with communicators by address. */
 dijitso_status dijitso_mpi_bcast_uuid_comm(const void *comm, size_t comm_size, uint64_t *uuid_out,
                                            dijitso_error **error_out);
+/** Does what dijitso_mpi_bcast_uuid() does, with communicators by integer. */
 dijitso_status dijitso_mpi_bcast_uuid_fint(int32_t comm, uint64_t *uuid_out, dijitso_error **error_out);
+/** Does what dijitso_mpi_gather_global_partitions() does, with communicators by address. */
 dijitso_status dijitso_mpi_gather_global_partitions_comm(const void *comm, size_t comm_size,
                                                          uint64_t partition, uint64_t *partitions_out,
                                                          int32_t capacity, int32_t *count_out,
                                                          dijitso_error **error_out);
+/** Does what dijitso_mpi_gather_global_partitions() does, with communicators by integer. */
 dijitso_status dijitso_mpi_gather_global_partitions_fint(int32_t comm, uint64_t partition,
                                                          uint64_t *partitions_out, int32_t capacity,
                                                          int32_t *count_out, dijitso_error **error_out);

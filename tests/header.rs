@@ -157,7 +157,9 @@ fn languages(header: &str) -> String {
                 address.push("size_t comm_size".to_owned());
             }
         }
-        for (name, list) in [(by_address, address), (by_integer, integer)] {
+        let forms = [(by_address, address, "by address"), (by_integer, integer, "by integer")];
+        for (name, list, form) in forms {
+            lines.push(format!("/** Does what {function}() does, with communicators {form}. */"));
             wrap(&format!("dijitso_status {name}({});", list.join(", ")), &mut lines);
         }
     }
