@@ -209,6 +209,8 @@ static int jit(const char *name, const input_t *input, MPI_Info info, MPI_Comm c
     const ompi_dijitso_lib_t *lib = ompi_dijitso_lib();
     ompi_dijitso_callbacks_t callbacks = {sizeof(callbacks), NULL, NULL, NULL, NULL, NULL, NULL};
     dijitso_library **library_out = (dijitso_library **) library;
+    /* NULL stands for no communicator: then libdijitso does not look for MPI. */
+    const MPI_Comm *address = MPI_COMM_NULL == comm ? NULL : &comm;
     dijitso_params *params = NULL;
     dijitso_error *error = NULL;
     char refused[MAX_MESSAGE];
@@ -233,12 +235,10 @@ static int jit(const char *name, const input_t *input, MPI_Info info, MPI_Comm c
     if (NULL != input->generate) {
         callbacks.user_data = (void *) input;
         callbacks.generate = call_generate;
-        status = lib->jit_comm(name, params, &callbacks, &comm, sizeof(comm), library_out, &error);
-    } else if (NULL != lib->jit_source_comm) {
-        status = lib->jit_source_comm(name, params, input->code, input->code_length, NULL, 0, &comm, sizeof(comm),
-                                      library_out, &error);
+        status = lib->jit_comm(name, params, &callbacks, address, sizeof(comm), library_out, &error);
     } else {
-        status = lib->jit_source(name, params, input->code, input->code_length, NULL, 0, comm, library_out, &error);
+        status = lib->jit_source_comm(name, params, input->code, input->code_length, NULL, 0, address, sizeof(comm),
+                                      library_out, &error);
     }
     lib->params_free(params);
     return result(lib, status, error);

@@ -54,16 +54,11 @@ static void *find(void)
 }
 
 /* POSIX lets an object pointer hold the address of a function; C has no cast for it. */
-#define RESOLVE(member, name)                        \
-    do {                                             \
-        void *address = dlsym(handle, name);         \
-        memcpy(&lib.member, &address, sizeof(void *)); \
-    } while (0)
-
 #define REQUIRE(member, name)                                                                                 \
     do {                                                                                                      \
-        RESOLVE(member, name);                                                                                \
-        if (NULL == lib.member) {                                                                             \
+        void *address = dlsym(handle, name);                                                                  \
+        memcpy(&lib.member, &address, sizeof(void *));                                                        \
+        if (NULL == address) {                                                                                \
             snprintf(lib.reason, sizeof(lib.reason), "%s has no function %s: install a newer dijitso", file, \
                      name);                                                                                   \
             return;                                                                                           \
@@ -90,10 +85,7 @@ static void initialize(void)
     REQUIRE(library_symbol, "dijitso_library_symbol");
     REQUIRE(library_free, "dijitso_library_free");
     REQUIRE(jit_comm, "dijitso_jit_comm");
-    RESOLVE(jit_source_comm, "dijitso_jit_source_comm");
-    if (NULL == lib.jit_source_comm) {
-        REQUIRE(jit_source, "dijitso_jit_source");
-    }
+    REQUIRE(jit_source_comm, "dijitso_jit_source_comm");
     lib.level = OMPI_DIJITSO_LEVEL_JIT;
     REQUIRE(progress, "dijitso_progress");
     lib.level = OMPI_DIJITSO_LEVEL_PROGRESS;

@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <mpi.h>
-
 /* Objects of the library. */
 typedef struct dijitso_error dijitso_error;
 typedef struct dijitso_params dijitso_params;
@@ -55,11 +53,8 @@ typedef struct {
     void (*library_free)(dijitso_library *);
     int32_t (*jit_comm)(const char *, const dijitso_params *, const ompi_dijitso_callbacks_t *, const void *, size_t,
                         dijitso_library **, dijitso_error **);
-    /* One of the next two. */
     int32_t (*jit_source_comm)(const char *, const dijitso_params *, const char *, size_t, const char *, size_t,
                                const void *, size_t, dijitso_library **, dijitso_error **);
-    int32_t (*jit_source)(const char *, const dijitso_params *, const char *, size_t, const char *, size_t, MPI_Comm,
-                          dijitso_library **, dijitso_error **);
     /* NULL at OMPI_DIJITSO_LEVEL_JIT. */
     void (*progress)(uint64_t *, uint64_t *);
 } ompi_dijitso_lib_t;

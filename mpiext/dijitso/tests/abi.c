@@ -16,7 +16,11 @@ void check_abi(ompi_dijitso_lib_t *lib, dijitso_callbacks *callbacks);
 void check_abi(ompi_dijitso_lib_t *lib, dijitso_callbacks *callbacks)
 {
     ompi_dijitso_generate_fn *generate = callbacks->generate;
+    /* The callbacks are compared above. */
+    dijitso_status (*jit_comm)(const char *, const dijitso_params *, const dijitso_callbacks *, const void *, size_t,
+                               dijitso_library **, dijitso_error **) = dijitso_jit_comm;
     (void) generate;
+    (void) jit_comm;
     lib->error_status = dijitso_error_status;
     lib->error_message = dijitso_error_message;
     lib->error_free = dijitso_error_free;
@@ -27,6 +31,6 @@ void check_abi(ompi_dijitso_lib_t *lib, dijitso_callbacks *callbacks)
     lib->source_set_error = dijitso_source_set_error;
     lib->library_symbol = dijitso_library_symbol;
     lib->library_free = dijitso_library_free;
-    lib->jit_source = dijitso_jit_source;
+    lib->jit_source_comm = dijitso_jit_source_comm;
     lib->progress = dijitso_progress;
 }
