@@ -1,7 +1,7 @@
 """A Python program that gets SIGINT while dijitso compiles, alone or on one rank of a job: it has its KeyboardInterrupt
 within a second, and its next call succeeds.
 
-usage: interrupt.py LIBRARY WORK alone|ranks
+usage: interrupt.py LIBRARY WORK alone|LIBRARY_OF_MPI
 """
 import ctypes
 import os
@@ -43,7 +43,7 @@ class Interruptible:
 
 
 def communicator(mpi):
-    """Starts MPI and returns MPI_COMM_WORLD, its rank and size. `mpi` is a library that is linked to that of MPI."""
+    """Starts MPI and returns MPI_COMM_WORLD, its rank and size. `mpi` is its library of C."""
     assert mpi.MPI_Init(None, None) == 0
     try:
         comm = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.in_dll(mpi, "ompi_mpi_comm_world")))
@@ -67,9 +67,12 @@ def write_compiler(work):
 
 def main():
     library, work, mode = sys.argv[1:]
-    # Open MPI loads plugins that need its symbols.
-    dijitso = ctypes.CDLL(library, mode=ctypes.RTLD_GLOBAL)
-    comm, rank, size = communicator(dijitso) if mode == "ranks" else (ctypes.c_void_p(None), 0, 1)
+    dijitso = ctypes.CDLL(library)
+    comm, rank, size = ctypes.c_void_p(None), 0, 1
+    if mode != "alone":
+        # Open MPI loads plugins that need its symbols.
+        mpi = ctypes.CDLL(mode, mode=ctypes.RTLD_GLOBAL)
+        comm, rank, size = communicator(mpi)
     dijitso.dijitso_error_message.restype = ctypes.c_char_p
     text = b'extern "C" int value() { return 7; }'
 
@@ -130,8 +133,8 @@ def main():
     status, message = jit(lambda _: 0, comm, params)
     assert status == 0, (rank, status, message)
     dijitso.dijitso_params_free(params)
-    if mode == "ranks":
-        dijitso.MPI_Finalize()
+    if mode != "alone":
+        mpi.MPI_Finalize()
     assert end - begin < 60
 
 
