@@ -117,16 +117,16 @@ cmake_mpi_arguments() {
 # with an MPI lie below build/VARIANT.
 prefix=$PWD/build/prefix
 
-# Builds and installs the library as its README says. "quick" installs a debug build, which `cargo test` shares, elsewhere.
-install_library() { # install_library [quick]
-  local build=build/library to=$prefix arguments=("-DDIJITSO_CARGO_TARGET_DIR=$PWD/build/cargo")
-  if [ "${1:-}" = quick ]; then
-    build=build/quick to=$PWD/build/quick/prefix
-    arguments+=(-DDIJITSO_CARGO_PROFILE=dev)
-  fi
-  cmake -S . -B "$build" "${arguments[@]}"
-  cmake --build "$build"
-  cmake --install "$build" --prefix "$to"
+# Builds the library and installs it, as its README says.
+install_library() { install_to build/library "$prefix"; }
+
+# Installs a debug build, which `cargo test` shares.
+install_debug_library() { install_to build/quick "$PWD/build/quick/prefix" -DDIJITSO_CARGO_PROFILE=dev; }
+
+install_to() { # install_to BUILD_DIR PREFIX [CMAKE_ARGUMENT...]
+  cmake -S . -B "$1" "-DDIJITSO_CARGO_TARGET_DIR=$PWD/build/cargo" "${@:3}"
+  cmake --build "$1"
+  cmake --install "$1" --prefix "$2"
 }
 
 # Configures and builds a project that uses the installed library.

@@ -41,7 +41,7 @@ struct bench bench_start(int *argc, char **argv)
         MPI_Comm_rank(bench.comm, &bench.rank);
         MPI_Comm_size(bench.comm, &bench.size);
 #else
-        die("--comm needs a library that was built with MPI", NULL);
+        die("--comm needs a program that was compiled with MPI", NULL);
 #endif
     }
     return bench;
