@@ -326,7 +326,20 @@ static void try_languages(void)
     CHECK_INVALID(dijitso_mpi_gather_global_partitions_comm(NULL, 0, 0, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_gather_global_partitions_fint(none, 0, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_use(NULL, NULL));
-    CHECK(dijitso_mpi_family() == DIJITSO_MPI_NONE || dijitso_mpi_comm_size() >= 4);
+}
+
+/* This program has no MPI. A communicator all the same is an error that says what was looked for. */
+static void without_mpi(void)
+{
+    const int32_t handle = 0x44000000;
+    dijitso_library *library = NULL;
+    dijitso_error *error = NULL;
+    CHECK(dijitso_mpi_family() == DIJITSO_MPI_NONE && dijitso_mpi_comm_size() == 0);
+    CHECK(dijitso_jit_comm("none", NULL, NULL, &handle, sizeof handle, &library, &error) == DIJITSO_ERROR_STATE);
+    CHECK(strstr(dijitso_error_message(error), "DIJITSO_MPI_LIB is not set") != NULL && library == NULL);
+    dijitso_error_free(error);
+    CHECK(dijitso_jit_fint("none", NULL, NULL, 0, &library, &error) == DIJITSO_ERROR_STATE);
+    dijitso_error_free(error);
 }
 
 int main(int argc, char **argv)
@@ -341,5 +354,6 @@ int main(int argc, char **argv)
     cache_of(path_of("%s/empty", argv[1]));
     communicators();
     try_languages();
+    without_mpi();
     return check_result();
 }

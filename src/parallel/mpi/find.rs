@@ -30,6 +30,8 @@ pub(super) struct Mpi {
     pub(super) fortran: Option<FortranIntegers>,
     /// The place where it was found, for people.
     pub(super) place: String,
+    /// The address of `MPI_Initialized`: one library may be found in several ways.
+    address: usize,
 }
 
 impl Mpi {
@@ -170,7 +172,9 @@ fn named_library(must_load: bool) -> Result<Option<MpiLibrary>> {
     let name = name.to_string_lossy().into_owned();
     let flags = RTLD_NOW | if must_load { RTLD_GLOBAL } else { 0 };
     open(&name, flags).map(Some).map_err(|error| {
-        Error::new(Kind::State, format!("{LIBRARY_VARIABLE} names {name}, which cannot be loaded: {error}"))
+        use std::error::Error as _;
+        let reason = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+        Error::new(Kind::State, format!("{LIBRARY_VARIABLE} names {name}, which cannot be loaded: {reason}"))
     })
 }
 
@@ -182,8 +186,8 @@ fn look(load: impl FnOnce() -> Result<Option<MpiLibrary>>) -> Result<Mpi> {
     let mut found: Vec<Mpi> = Vec::new();
     let mut problems = Vec::new();
     let mut take = |candidate: MpiLibrary| match of_library(candidate) {
-        Ok(Some(mpi)) => found.push(mpi),
-        Ok(None) => {}
+        Ok(Some(mpi)) if found.iter().all(|other| other.address != mpi.address) => found.push(mpi),
+        Ok(_) => {}
         Err(problem) => problems.push(problem),
     };
     take(MpiLibrary { library: Library::this(), place: "the program and its libraries".to_owned() });
@@ -204,6 +208,15 @@ fn look(load: impl FnOnce() -> Result<Option<MpiLibrary>>) -> Result<Mpi> {
     // The first of the best: in use, then of the family that the program was compiled for.
     let rank = |mpi: &Mpi| (!is_in_use(mpi), !fits(mpi));
     let best = (0..found.len()).min_by_key(|index| rank(&found[*index]));
+    if found.len() > 1 && !found.iter().any(is_in_use) {
+        let places: Vec<&str> = found.iter().map(|mpi| mpi.place.as_str()).collect();
+        let text = format!(
+            "this process has several MPIs, and none of them is initialised ({}): call MPI_Init first, or pass the \
+             null communicator",
+            places.join(", ")
+        );
+        return Err(Error::new(Kind::State, text));
+    }
     let Some(mpi) = best.map(|index| found.swap_remove(index)) else { return Err(nothing_found(&problems)) };
     if fits(&mpi) {
         return Ok(mpi);
@@ -257,7 +270,7 @@ fn of_table(table: &Declaration) -> Result<Mpi> {
     // SAFETY: no function is found, as a table has none of these.
     let fortran = unsafe { FortranIntegers::find(constants.handle_size, |_| None) };
     let place = "a table that the program has handed over".to_owned();
-    Ok(Mpi { family: table.family, constants, functions, fortran, place })
+    Ok(Mpi { family: table.family, constants, functions, fortran, place, address: 0 })
 }
 
 /// Returns the MPI of a library; `None` if it has none.
@@ -283,7 +296,7 @@ fn of_library(candidate: MpiLibrary) -> std::result::Result<Option<Mpi>, String>
     let place = file_of(probe).unwrap_or(place);
     // Its functions are called until the process ends.
     std::mem::forget(library);
-    Ok(Some(Mpi { family, constants, functions, fortran, place }))
+    Ok(Some(Mpi { family, constants, functions, fortran, place, address: probe }))
 }
 
 fn address_of(library: &Library, name: &str) -> Option<usize> {
