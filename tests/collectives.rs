@@ -29,9 +29,10 @@ const CASES: &[Case] = &[
     ("sleepers", &[16], false, sleepers),
 ];
 
-/// Ways to share memory: all ranks, those of either of two hosts, every second one (the hosts of ranks
-/// alternate), none, none because one rank does not, or none because the first one does not.
-const LAYOUTS: &[&str] = &["one", "two", "alternating", "none", "last-off", "first-off"];
+/// Ways to share memory: all ranks, those of either of two hosts, none because one rank does not, every second
+/// one (the hosts of ranks alternate), none, or none because the first one does not. `DIJITSO_TEST_LAYOUTS` is
+/// the number of those that are tried.
+const LAYOUTS: &[&str] = &["one", "two", "last-off", "alternating", "none", "first-off"];
 
 /// The time-out with a rank that is stopped.
 const STOPPED: Duration = Duration::from_secs(2);
@@ -50,6 +51,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mpiexec = std::env::var("MPIEXEC").unwrap_or_else(|_| "mpiexec".to_owned());
+    let most = std::env::var("DIJITSO_TEST_LAYOUTS").ok().and_then(|most| most.parse().ok());
+    let most = most.unwrap_or(LAYOUTS.len());
     let mut failed = 0;
     for (case, sizes, reporting, _) in CASES {
         if arguments.iter().all(|filter| filter.starts_with('-') || case.contains(filter.as_str())) {
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
                 let layouts = match size {
                     1 | 16 => 1,
                     8 => 2,
-                    _ => LAYOUTS.len(),
+                    _ => most,
                 };
                 if !LAYOUTS[..layouts].contains(layout) {
                     continue;
