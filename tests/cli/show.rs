@@ -19,7 +19,7 @@ fn show_has_a_summary_and_a_table_with_the_latest_first() {
     // The mark of the cache is of no category.
     assert_eq!((words(6)[..2].to_vec(), words(7)[..2].to_vec()), (vec!["other", "1"], vec!["total", "17"]));
     assert_eq!(words(9), ["NAME", "SIGNATURE", "SIZE", "AGE", "COMPILER", "SECONDS"]);
-    let first = "stiffness stiffness 4.5 KiB 6 h gcc 12.2.0 2.00";
+    let first = "stiffness stiffness 4.6 KiB 6 h gcc 12.2.0 2.00";
     assert_eq!(words(10).join(" "), first, "{shown}");
     assert_eq!(words(13)[..2], ["poisson", POISSON]);
     assert_eq!(lines.len(), 14);
