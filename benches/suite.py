@@ -322,7 +322,7 @@ class Suite:
 
     def programs(self):
         """Programs of DOLFIN whose libraries are all in the cache, beside Python dijitso."""
-        library = ROOT / "build/none/prefix/lib/libdijitso.so"
+        library = ROOT / "build/prefix/lib/libdijitso.so"
         ours = lambda names: [PYTHON, HERE / "python/ctypes_host.py", "dolfin", library, self.cache("programs"), self.sources, *names]
         python = lambda names: [PYTHON, HERE / "python/pydijitso.py", "dolfin", self.cache("py-programs"), self.sources, *names]
         many = self.names["libraries"]
@@ -566,7 +566,7 @@ def facts(size):
         packages[package] = first_line("dpkg-query", "-W", "-f", "${Version}", package)
     return dict(size=size, date=time.strftime("%Y-%m-%d"), processor=model.group(1) if model else platform.machine(),
                 cores=len(os.sched_getaffinity(0)), memory=f"{memory:.0f} GiB", system=system, kernel=platform.release(),
-                compiler=first_line("c++", "--version"), library=first_line(ROOT / "build/none/prefix/bin/dijitso", "--version"),
+                compiler=first_line("c++", "--version"), library=first_line(ROOT / "build/prefix/bin/dijitso", "--version"),
                 packages=packages, load_before=os.getloadavg()[0])
 
 
