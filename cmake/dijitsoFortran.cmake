@@ -25,7 +25,9 @@ if(NOT TARGET dijitso_fortran)
   target_include_directories(dijitso_fortran PUBLIC
     "${CMAKE_CURRENT_BINARY_DIR}/dijitso-fortran" "${dijitso_fortran_dir}/include")
   target_link_libraries(dijitso_fortran PUBLIC dijitso::dijitso)
-  add_library(dijitso::fortran ALIAS dijitso_fortran)
+  # No alias: a library of the project that links it can be exported.
+  add_library(dijitso::fortran INTERFACE IMPORTED GLOBAL)
+  set_property(TARGET dijitso::fortran PROPERTY INTERFACE_LINK_LIBRARIES dijitso_fortran)
 endif()
 
 if(NOT TARGET dijitso_fortran_mpi_f08 AND TARGET MPI::MPI_Fortran AND MPI_Fortran_HAVE_F08_MODULE)
@@ -36,5 +38,6 @@ if(NOT TARGET dijitso_fortran_mpi_f08 AND TARGET MPI::MPI_Fortran AND MPI_Fortra
     Fortran_MODULE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/dijitso-fortran-mpi-f08")
   target_include_directories(dijitso_fortran_mpi_f08 PUBLIC "${CMAKE_CURRENT_BINARY_DIR}/dijitso-fortran-mpi-f08")
   target_link_libraries(dijitso_fortran_mpi_f08 PUBLIC dijitso_fortran MPI::MPI_Fortran)
-  add_library(dijitso::fortran_mpi_f08 ALIAS dijitso_fortran_mpi_f08)
+  add_library(dijitso::fortran_mpi_f08 INTERFACE IMPORTED GLOBAL)
+  set_property(TARGET dijitso::fortran_mpi_f08 PROPERTY INTERFACE_LINK_LIBRARIES dijitso_fortran_mpi_f08)
 endif()

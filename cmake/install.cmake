@@ -36,8 +36,7 @@ endif()
 # --- CMake ------------------------------------------------------------------------------------------------------------
 configure_package_config_file(cmake/dijitsoConfig.cmake.in "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
   INSTALL_DESTINATION "${package_dir}"
-  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_DATADIR
-  NO_CHECK_REQUIRED_COMPONENTS_MACRO)
+  PATH_VARS CMAKE_INSTALL_INCLUDEDIR CMAKE_INSTALL_LIBDIR CMAKE_INSTALL_DATADIR)
 write_basic_package_version_file("${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
   COMPATIBILITY SameMinorVersion)
 install(FILES

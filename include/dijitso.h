@@ -192,11 +192,12 @@
 
 /* Communicators are those of the program's MPI: mpi.h is included if the compiler finds one, as the wrappers mpicc
  * and mpicxx do. A program without MPI has the type and its one value from here; where a compiler finds an mpi.h
- * that the program does not want, it defines DIJITSO_WITHOUT_MPI. */
+ * that the program does not want, it defines DIJITSO_WITHOUT_MPI and includes no mpi.h, before or after. */
 #if !defined(DIJITSO_WITHOUT_MPI) && !defined(MPI_VERSION) && defined(__has_include)
 #if __has_include(<mpi.h>)
+/* The deprecated C++ bindings of MPI are not needed: a program that uses them includes mpi.h before. */
 #if defined(__cplusplus) && !defined(OMPI_SKIP_MPICXX)
-#define OMPI_SKIP_MPICXX 1 /* the deprecated C++ bindings of MPI are not needed */
+#define OMPI_SKIP_MPICXX 1
 #endif
 #if defined(__cplusplus) && !defined(MPICH_SKIP_MPICXX)
 #define MPICH_SKIP_MPICXX 1
@@ -214,7 +215,8 @@ typedef void *MPI_Comm;
 #define MPI_COMM_NULL ((MPI_Comm)0)
 #endif
 
-/* The null communicator: no MPI is touched. MPI_COMM_NULL does the same. */
+/* The null communicator: no MPI is touched. MPI_COMM_NULL does the same, but is another value: a program that compares
+ * compares with both. */
 #define DIJITSO_COMM_NULL ((MPI_Comm)0)
 
 #ifdef __cplusplus
@@ -243,7 +245,8 @@ extern "C" {
 #define DIJITSO_ERROR_LOAD 40            /**< The loader refuses the library, or an initialiser of it throws. */
 #define DIJITSO_ERROR_SYMBOL 41          /**< The library has no such symbol. */
 #define DIJITSO_ERROR_RANKS_DISAGREE 50  /**< Ranks passed different names, parameters or callbacks. */
-#define DIJITSO_ERROR_MPI 51             /**< An MPI function failed. */
+/** An MPI function failed; another MPI runs than the program was compiled for; no communicator of it. */
+#define DIJITSO_ERROR_MPI 51
 #define DIJITSO_ERROR_TIMEOUT 52         /**< Ranks waited longer than parallel.timeout. */
 #define DIJITSO_ERROR_CANCELLED 53       /**< The poll callback of a rank has asked for it. */
 #define DIJITSO_ERROR_INTERNAL 90        /**< A bug in this library; please report it. */
@@ -1691,9 +1694,9 @@ __attribute__((constructor)) static void dijitso_mpi_use_at_start(void)
 
 /* One rule makes these from the functions above and below, whose comments hold for them.
  *
- * NAME_comm takes each communicator at its address, and after the last one comm_size, the bytes of an MPI_Comm
- * (dijitso_mpi_comm_size()); a communicator that is an output is written to an address. NULL stands for no
- * communicator. With mpi4py: MPI._addressof(comm) and MPI._sizeof(MPI.Comm).
+ * NAME_comm takes each communicator at its address. Directly after the last one that goes in comes comm_size, the
+ * bytes of one MPI_Comm (dijitso_mpi_comm_size()). A communicator that is an output is written to an address. NULL
+ * stands for no communicator. With mpi4py: MPI._addressof(comm) and MPI._sizeof(MPI.Comm).
  *
  * NAME_fint takes and writes communicators as integers of Fortran; dijitso_fint_null() stands for none.
  */
@@ -1756,14 +1759,14 @@ dijitso_status dijitso_mpi_create_node_comm_comm(const void *comm, size_t comm_s
 dijitso_status dijitso_mpi_create_node_comm_fint(int32_t comm, const char *path, int32_t *node_comm_out,
                                                  int32_t *node_root_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_node_roots_comm() does, with communicators by address. */
-dijitso_status dijitso_mpi_create_node_roots_comm_comm(const void *comm, int32_t node_root, size_t comm_size,
+dijitso_status dijitso_mpi_create_node_roots_comm_comm(const void *comm, size_t comm_size, int32_t node_root,
                                                        void *comm_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_node_roots_comm() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_node_roots_comm_fint(int32_t comm, int32_t node_root, int32_t *comm_out,
                                                        dijitso_error **error_out);
 /** Does what dijitso_mpi_create_subcomm() does, with communicators by address. */
-dijitso_status dijitso_mpi_create_subcomm_comm(const void *comm, const int32_t *ranks, int32_t count,
-                                               size_t comm_size, void *comm_out, dijitso_error **error_out);
+dijitso_status dijitso_mpi_create_subcomm_comm(const void *comm, size_t comm_size, const int32_t *ranks,
+                                               int32_t count, void *comm_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_subcomm() does, with communicators by integer. */
 dijitso_status dijitso_mpi_create_subcomm_fint(int32_t comm, const int32_t *ranks, int32_t count,
                                                int32_t *comm_out, dijitso_error **error_out);
@@ -1778,7 +1781,7 @@ dijitso_status dijitso_mpi_create_comms_and_role_fint(int32_t comm, const char *
                                                       int32_t *role_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_node() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_node_comm(const void *comm, const void *node_comm,
-                                                           int32_t node_root, size_t comm_size,
+                                                           size_t comm_size, int32_t node_root,
                                                            void *copy_comm_out, void *wait_comm_out,
                                                            int32_t *role_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_node() does, with communicators by integer. */
@@ -1788,7 +1791,7 @@ dijitso_status dijitso_mpi_create_comms_and_role_node_fint(int32_t comm, int32_t
                                                            dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_root() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_root_comm(const void *comm, const void *node_comm,
-                                                           int32_t node_root, size_t comm_size,
+                                                           size_t comm_size, int32_t node_root,
                                                            void *copy_comm_out, void *wait_comm_out,
                                                            int32_t *role_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_root() does, with communicators by integer. */
@@ -1798,7 +1801,7 @@ dijitso_status dijitso_mpi_create_comms_and_role_root_fint(int32_t comm, int32_t
                                                            dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_process() does, with communicators by address. */
 dijitso_status dijitso_mpi_create_comms_and_role_process_comm(const void *comm, const void *node_comm,
-                                                              int32_t node_root, size_t comm_size,
+                                                              size_t comm_size, int32_t node_root,
                                                               void *copy_comm_out, void *wait_comm_out,
                                                               int32_t *role_out, dijitso_error **error_out);
 /** Does what dijitso_mpi_create_comms_and_role_process() does, with communicators by integer. */

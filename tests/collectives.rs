@@ -47,7 +47,13 @@ fn main() -> ExitCode {
     {
         set_layout(layout);
         let (.., program) = CASES.iter().find(|(case, ..)| case == name).expect("a case");
-        program(world("test", Some(LIMIT)).unwrap().comm());
+        let world = world("test", Some(LIMIT)).unwrap();
+        program(world.comm());
+        // Dropping it aborts if a rank is late, and the late rank is to report as well.
+        std::mem::forget(world);
+        // SAFETY: the type of the function.
+        let finalize: extern "C" fn() -> i32 = unsafe { HostMpi::of_process().function("MPI_Finalize") };
+        assert_eq!(finalize(), 0);
         return ExitCode::SUCCESS;
     }
     let mpiexec = std::env::var("MPIEXEC").unwrap_or_else(|_| "mpiexec".to_owned());

@@ -134,8 +134,8 @@ fn languages(header: &str) -> String {
         let begin = one_line.find(&format!("dijitso_status {function}(")).expect("a declaration");
         let (_, rest) = one_line[begin..].split_once('(').unwrap();
         let arguments: Vec<&str> = rest.split(')').next().unwrap().split(", ").collect();
-        let last = arguments.iter().rposition(|argument| argument.starts_with("MPI_Comm ")).expect("comm");
-        let last = (0..=last).rev().find(|at| !arguments[*at].contains('*')).expect("a communicator");
+        let goes_in = |argument: &&str| argument.starts_with("MPI_Comm ") && !argument.contains('*');
+        let last = arguments.iter().rposition(goes_in).expect("a communicator");
         let (mut address, mut integer) = (Vec::new(), Vec::new());
         for (at, argument) in arguments.iter().enumerate() {
             let is_output = argument.starts_with("MPI_Comm *");

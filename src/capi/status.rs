@@ -31,7 +31,7 @@ pub const DIJITSO_ERROR_LOAD: i32 = 40;
 pub const DIJITSO_ERROR_SYMBOL: i32 = 41;
 /// Ranks passed different names, parameters or callbacks.
 pub const DIJITSO_ERROR_RANKS_DISAGREE: i32 = 50;
-/// An MPI function failed.
+/// An MPI function failed; another MPI runs than the program was compiled for; no communicator of it.
 pub const DIJITSO_ERROR_MPI: i32 = 51;
 /// Ranks waited longer than parallel.timeout.
 pub const DIJITSO_ERROR_TIMEOUT: i32 = 52;

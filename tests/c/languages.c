@@ -41,7 +41,11 @@ int main(int argc, char **argv)
     dijitso_params *params;
     dijitso_status status;
     dijitso_callbacks callbacks = DIJITSO_CALLBACKS_INIT;
-    int32_t integer, made = 0, root = -1;
+    int32_t integer, made = 0, made_too = 0, root = -1, role = -1;
+    const int32_t ranks[1] = {0};
+    MPI_Comm node = MPI_COMM_NULL, node_too;
+    /* Open MPI ends a program that converts integers before MPI_Init. */
+    CHECK(dijitso_jit_fint("early", NULL, NULL, 0, &library, NULL) == DIJITSO_ERROR_STATE);
     ranks_start(&argc, &argv);
     integer = (int32_t)MPI_Comm_c2f(comm);
     params = params_with(path_of("%s/cache", work), NULL);
@@ -80,6 +84,8 @@ int main(int argc, char **argv)
     check_same_error(status, library, error, DIJITSO_ERROR_MPI);
     status = dijitso_jit_comm("wrong", params, &callbacks, &comm, 3, &library, &error);
     check_same_error(status, library, error, DIJITSO_ERROR_MPI);
+    status = dijitso_jit_comm("wrong", params, &callbacks, &comm, 0, &library, &error);
+    check_same_error(status, library, error, DIJITSO_ERROR_MPI);
 
     check_case("a communicator of another MPI");
     memset(pair, 0, sizeof pair);
@@ -103,6 +109,33 @@ int main(int argc, char **argv)
     CHECK((pair[0] == MPI_COMM_NULL) == (ranks_rank() != 0));
     if (pair[0] != MPI_COMM_NULL)
         MPI_Comm_free(pair);
+
+    check_case("inputs between");
+    status = dijitso_mpi_create_node_comm(comm, work, &node, &root, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    status = dijitso_mpi_create_node_roots_comm_comm(&comm, sizeof comm, root, pair, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    CHECK((pair[0] == MPI_COMM_NULL) == (ranks_rank() != 0));
+    if (pair[0] != MPI_COMM_NULL)
+        MPI_Comm_free(pair);
+    status = dijitso_mpi_create_subcomm_comm(&comm, sizeof comm, ranks, 1, pair, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    CHECK((pair[0] == MPI_COMM_NULL) == (ranks_rank() != 0));
+    if (pair[0] != MPI_COMM_NULL)
+        MPI_Comm_free(pair);
+    status = dijitso_mpi_create_comms_and_role_node_comm(&comm, &node, sizeof comm, root, pair, pair + 1, &role, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    CHECK(role == (ranks_rank() == 0 ? DIJITSO_ROLE_BUILDER : DIJITSO_ROLE_WAITER) && pair[1] != MPI_COMM_NULL);
+    MPI_Comm_free(pair + 1);
+    status = dijitso_mpi_create_comms_and_role_root_fint(integer, (int32_t)MPI_Comm_c2f(node), root, &made, &made_too,
+                                                         &role, &error);
+    CHECK_STATUS(status, DIJITSO_OK, error);
+    node_too = MPI_Comm_f2c((MPI_Fint)made_too);
+    CHECK(node_too != MPI_COMM_NULL && MPI_Comm_free(&node_too) == MPI_SUCCESS);
+    node_too = MPI_Comm_f2c((MPI_Fint)made);
+    if (node_too != MPI_COMM_NULL)
+        MPI_Comm_free(&node_too);
+    MPI_Comm_free(&node);
     dijitso_params_free(params);
     return ranks_finish();
 }

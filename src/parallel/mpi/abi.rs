@@ -47,6 +47,16 @@ impl Family {
         }
     }
 
+    /// Returns `MPI_COMM_NULL` of Fortran.
+    pub(super) fn fortran_null(self) -> Option<i32> {
+        match self {
+            Self::Mpich => Some(0x0400_0000),
+            Self::OpenMpi => Some(2),
+            Self::Standard => Some(0x100),
+            Self::Other => None,
+        }
+    }
+
     /// Returns the number in the C interface.
     #[must_use]
     pub fn number(self) -> i32 {

@@ -18,7 +18,7 @@ use crate::process::interrupt::Interrupt;
 use crate::sync::lock;
 
 use super::abi::{DeleteAttribute, Handle};
-use super::find::{Mpi, mpi};
+use super::find::{check_running, mpi};
 use super::request::{are_complete, check, start};
 use super::wait::{LONGEST, wait};
 use super::{MpiComm, RawComm};
@@ -37,7 +37,8 @@ pub fn attached(
     extra: impl FnOnce() -> Box<dyn Any + Send + Sync>,
 ) -> Result<Arc<MpiComm>> {
     let (mpi, comm) = comm.handle()?;
-    check_state(mpi)?;
+    check_running(mpi)?;
+    check_process()?;
     let keyval = keyval()?;
     let free_epoch = FREE_EPOCH.load(Ordering::Acquire);
     let mut value: *mut c_void = std::ptr::null_mut();
@@ -127,24 +128,6 @@ pub(super) fn check_process() -> Result<()> {
          communicator"
     );
     Err(Error::new(Kind::State, text))
-}
-
-/// Checks that MPI is initialised and not finalised, in this process.
-fn check_state(mpi: &Mpi) -> Result<()> {
-    let (mut initialised, mut finalised): (c_int, c_int) = (0, 0);
-    // SAFETY: both may be called at any time, with a pointer to an int.
-    unsafe {
-        mpi.functions.initialized(&raw mut initialised);
-        mpi.functions.finalized(&raw mut finalised);
-    }
-    if initialised == 0 {
-        let text = "MPI is not initialised: call MPI_Init first, or pass the null communicator";
-        return Err(Error::new(Kind::State, text));
-    }
-    if finalised != 0 {
-        return Err(Error::new(Kind::State, "MPI is already finalised: pass the null communicator"));
-    }
-    check_process()
 }
 
 /// Makes our duplicate of a communicator. It is broken if not all ranks arrived or MPI failed.

@@ -255,6 +255,24 @@ fn is_in_use(mpi: &Mpi) -> bool {
     flag != 0
 }
 
+/// Checks that MPI is initialised and not finalised.
+///
+/// # Errors
+/// [`Kind::State`] otherwise.
+pub(super) fn check_running(mpi: &Mpi) -> Result<()> {
+    if !is_in_use(mpi) {
+        let text = "MPI is not initialised: call MPI_Init first, or pass the null communicator";
+        return Err(Error::new(Kind::State, text));
+    }
+    let mut finalised: c_int = 0;
+    // SAFETY: may be called at any time, with a pointer to an int.
+    unsafe { mpi.functions.finalized(&raw mut finalised) };
+    if finalised != 0 {
+        return Err(Error::new(Kind::State, "MPI is already finalised: pass the null communicator"));
+    }
+    Ok(())
+}
+
 /// Returns the MPI of a table that the program has handed over.
 fn of_table(table: &Declaration) -> Result<Mpi> {
     let addresses = table.functions.as_deref().unwrap_or_default();
@@ -280,9 +298,14 @@ fn of_library(candidate: MpiLibrary) -> std::result::Result<Option<Mpi>, String>
     // A variable of the library may have been copied into the program, which is asked first.
     let global = Library::this();
     let variable = |name: &'static str| address_of(&global, name).or_else(|| address_of(&library, name));
-    let (family, constants) = if has_standard_abi(&library) {
+    // The library itself tells its family: the program may have symbols of another MPI as well. Tools wrap the
+    // functions MPI_*, and not PMPI_*.
+    let file = address_of(&library, "PMPI_Initialized").and_then(file_of);
+    let own = file.and_then(|file| open(&file, RTLD_LAZY | libc::RTLD_NOLOAD).ok());
+    let own = own.as_ref().map_or(&library, |own| &own.library);
+    let (family, constants) = if has_standard_abi(own) {
         (Family::Standard, STANDARD)
-    } else if address_of(&library, "ompi_mpi_comm_world").is_some() {
+    } else if address_of(own, "ompi_mpi_comm_world").is_some() {
         let constants = open_mpi(variable).map_err(|name| format!("{place} has no {name}"))?;
         (Family::OpenMpi, constants)
     } else {

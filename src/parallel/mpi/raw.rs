@@ -4,7 +4,7 @@ use std::ffi::c_void;
 
 use crate::error::{Error, Kind, Result};
 
-use super::abi::Handle;
+use super::abi::{Constants, Family, Handle, MPICH, STANDARD};
 use super::find::{self, Mpi};
 
 /// A communicator of the host: the word that a C function gets for an `MPI_Comm`. Of a handle of 4 bytes the
@@ -18,19 +18,20 @@ pub const FORTRAN_NULL: i32 = i32::MIN;
 
 /// Words that no MPI has, for communicators that could not be read. Calls refuse them on all ways in.
 const WRONG_SIZE: usize = usize::MAX;
-const NO_FORTRAN: usize = usize::MAX - 1;
+const WRONG_INTEGER: usize = usize::MAX - 1;
+const NOT_RUNNING: usize = usize::MAX - 2;
 
 impl RawComm {
     /// The word that means no communicator, with every MPI.
     pub const NULL: Self = Self(0);
 
-    /// Reads a communicator of `size` bytes at an address. NULL, and no bytes, stand for no communicator.
+    /// Reads a communicator of `size` bytes at an address. NULL stands for no communicator.
     ///
     /// # Safety
     /// `address` is NULL, or may be read for `size` bytes.
     #[must_use]
     pub unsafe fn at(address: *const c_void, size: usize) -> Self {
-        if address.is_null() || size == 0 {
+        if address.is_null() {
             return Self::NULL;
         }
         let fits = find::find().map_or([4, 8].contains(&size), |mpi| mpi.constants.handle_size == size);
@@ -54,8 +55,16 @@ impl RawComm {
             return Self::NULL;
         }
         // The call that gets this word says that there is no MPI.
-        let Ok(mpi) = find::find() else { return Self(NO_FORTRAN) };
-        find::of_fortran(mpi, integer).map_or(Self(NO_FORTRAN), |handle| Self(handle.0))
+        let Ok(mpi) = find::find() else { return Self(NOT_RUNNING) };
+        if mpi.family.fortran_null() == Some(integer) {
+            return Self::NULL;
+        }
+        // Open MPI ends a program that converts while MPI does not run.
+        if find::check_running(mpi).is_err() {
+            return Self(NOT_RUNNING);
+        }
+        let handle = find::of_fortran(mpi, integer).filter(|handle| handle.0 != 0);
+        handle.map_or(Self(WRONG_INTEGER), |handle| Self(handle.0))
     }
 
     /// Tells if this is the null communicator.
@@ -66,7 +75,8 @@ impl RawComm {
         }
         let (size, null) = find::handles();
         let word = if size == 4 { self.0 & 0xffff_ffff } else { self.0 };
-        word == 0 || word == null
+        // A part of the program may have been compiled with the mpi.h of another MPI.
+        [0, null, MPICH.comm_null, STANDARD.comm_null].contains(&word)
     }
 
     /// Returns the handle that this is for the MPI of the process.
@@ -82,7 +92,11 @@ impl RawComm {
         let size = mpi.constants.handle_size;
         match self.0 {
             WRONG_SIZE => refuse(format!("comm_size is not that of a communicator, which has {size} bytes")),
-            NO_FORTRAN => refuse("MPI has no function that converts communicators of Fortran".to_owned()),
+            WRONG_INTEGER => refuse("comm is no communicator of Fortran".to_owned()),
+            NOT_RUNNING => {
+                find::check_running(mpi)?;
+                Err(Error::new(Kind::State, "MPI did not run when a communicator of Fortran was passed"))
+            }
             word if !is_plausible(word, mpi) => {
                 refuse(format!("comm ({word:#x}) is no communicator of the MPI of this process"))
             }
@@ -94,10 +108,9 @@ impl RawComm {
 /// Tells if a word may be a communicator of an MPI. One of another MPI would be followed into memory that is
 /// not there.
 fn is_plausible(word: usize, mpi: &Mpi) -> bool {
-    use super::abi::{Family, MPICH, STANDARD};
     /// The lowest address that a program may use.
     const LOWEST_ADDRESS: usize = 4096;
-    let predefined = |it: super::abi::Constants| [it.comm_null, it.comm_world, it.comm_self].contains(&word);
+    let predefined = |it: Constants| [it.comm_null, it.comm_world, it.comm_self].contains(&word);
     match mpi.family {
         // Bits 26 to 29 are the kind of object, 1 for communicators; bits 30 and 31 tell where it is.
         Family::Mpich => {
@@ -151,7 +164,9 @@ unsafe fn write(place: *mut c_void, size: usize, word: usize) {
 /// [`FORTRAN_NULL`] if there is no MPI to convert it.
 #[must_use]
 pub fn fortran_of_word(word: usize) -> i32 {
-    let Ok(mpi) = find::find() else { return FORTRAN_NULL };
+    let Some(mpi) = find::find().ok().filter(|mpi| find::check_running(mpi).is_ok()) else {
+        return FORTRAN_NULL;
+    };
     find::to_fortran(mpi, Handle(mpi.constants.mask(word))).unwrap_or(FORTRAN_NULL)
 }
 
