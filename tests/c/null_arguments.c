@@ -307,7 +307,7 @@ static void try_languages(void)
     CHECK_INVALID(dijitso_mpi_create_node_comm_fint(none, NULL, NULL, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_node_roots_comm_comm(NULL, 0, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_node_roots_comm_fint(none, 0, NULL, NULL));
-    CHECK_INVALID(dijitso_mpi_create_subcomm_comm(NULL, NULL, 0, 0, NULL, NULL));
+    CHECK_INVALID(dijitso_mpi_create_subcomm_comm(NULL, 0, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_subcomm_fint(none, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_comms_and_role_comm(NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_comms_and_role_fint(none, NULL, NULL, NULL, NULL, NULL, NULL));
