@@ -1,4 +1,4 @@
-//! Communicators of MPI. Only the files of this module call MPI, whichever the process [has](find).
+//! Communicators of MPI. Only the files of this module call MPI, whichever the process has.
 //!
 //! The library communicates on a duplicate of the host program's communicator. The duplicate is made at the
 //! first call, kept as an attribute of the communicator and freed with it. The ranks of a host meet in memory
