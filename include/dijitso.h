@@ -125,7 +125,7 @@
  *   When the time is over, the waiting ranks find out together which rank is late: a builder that is stopped,
  *   dead or too slow, or a rank that does not call. They return DIJITSO_ERROR_TIMEOUT, with a message that
  *   names its rank, host, process and step. Finding out takes no longer than a tenth of the timeout (at least
- *   0.2, at most 5 seconds).
+ *   0.2, at most 5 seconds), and 0.7 or 1.4 seconds more if several ranks are silent.
  *
  *   From then on every call on that communicator fails with this error at once, on the late rank as soon as
  *   it comes. Other communicators are not affected.
@@ -215,8 +215,7 @@ typedef void *MPI_Comm;
 #define MPI_COMM_NULL ((MPI_Comm)0)
 #endif
 
-/* The null communicator: no MPI is touched. MPI_COMM_NULL does the same, but is another value: a program that compares
- * compares with both. */
+/* The null communicator: no MPI is touched. MPI_COMM_NULL does the same, but is another value: compare with both. */
 #define DIJITSO_COMM_NULL ((MPI_Comm)0)
 
 #ifdef __cplusplus

@@ -95,7 +95,7 @@ impl Presence {
         match self.present.len() - present {
             0 | 1 => Duration::ZERO,
             silent if silent < present => SECOND_CHANCE,
-            _ => SECOND_CHANCE * 3,
+            _ => SECOND_CHANCE * 2,
         }
     }
 

@@ -10,8 +10,8 @@
 //!
 //! Ranks that wait may not get a core for longer than a short grace period, and then two groups of them could
 //! decide without each other. This takes two silent ranks: one that is late and one that is not. So with two
-//! silent ranks or more there is a second in addition, and three for a group that is not more than half of the
-//! ranks: it gets the decision of the others.
+//! silent ranks or more there is [some time](SECOND_CHANCE) in addition, and twice as much for a group that is not
+//! more than half of the ranks: it gets the decision of the others.
 //!
 //! Presence may be overstated, but is never understated for long: a rank that was present and has left counts
 //! as present until the next epoch. So a decision never names a rank that answered; it may come one epoch
@@ -46,7 +46,7 @@ const NONE: u32 = u32::MAX;
 const ROUNDS: u32 = 20;
 
 /// The time that silent ranks get besides the grace period, if there are several.
-const SECOND_CHANCE: Duration = Duration::from_secs(1);
+const SECOND_CHANCE: Duration = Duration::from_millis(700);
 
 /// Rounds in which messages go to the first peers only, before silent ranks are pinged.
 const QUIET_ROUNDS: u32 = 3;
