@@ -3,6 +3,15 @@
 
 #include <string.h>
 
+/* The standard ABI has no functions of Fortran in C. */
+#if DIJITSO_MPI_FAMILY == DIJITSO_MPI_STANDARD_ABI
+#define TO_INTEGER(comm) ((int32_t)MPI_Comm_toint(comm))
+#define TO_COMM(integer) MPI_Comm_fromint(integer)
+#else
+#define TO_INTEGER(comm) ((int32_t)MPI_Comm_c2f(comm))
+#define TO_COMM(integer) MPI_Comm_f2c((MPI_Fint)(integer))
+#endif
+
 static const char *const code = "extern \"C\" int five() { return 5; }\n";
 
 static void check_five(dijitso_status status, dijitso_library *library, dijitso_error *error)
@@ -47,7 +56,7 @@ int main(int argc, char **argv)
     /* Open MPI ends a program that converts integers before MPI_Init. */
     CHECK(dijitso_jit_fint("early", NULL, NULL, 0, &library, NULL) == DIJITSO_ERROR_STATE);
     ranks_start(&argc, &argv);
-    integer = (int32_t)MPI_Comm_c2f(comm);
+    integer = TO_INTEGER(comm);
     params = params_with(path_of("%s/cache", work), NULL);
     callbacks.generate = fail_on_rank_0;
 
@@ -74,7 +83,7 @@ int main(int argc, char **argv)
     check_five(status, library, error);
     status = dijitso_jit_source_fint("null", params, code, strlen(code), NULL, 0, dijitso_fint_null(), &library, &error);
     check_five(status, library, error);
-    status = dijitso_jit_source_fint("null", params, code, strlen(code), NULL, 0, (int32_t)MPI_Comm_c2f(null), &library,
+    status = dijitso_jit_source_fint("null", params, code, strlen(code), NULL, 0, TO_INTEGER(null), &library,
                                      &error);
     check_five(status, library, error);
 
@@ -101,11 +110,11 @@ int main(int argc, char **argv)
     CHECK(MPI_Comm_free(pair) == MPI_SUCCESS);
     status = dijitso_mpi_create_node_comm_fint(integer, work, &made, &root, &error);
     CHECK_STATUS(status, DIJITSO_OK, error);
-    pair[0] = MPI_Comm_f2c((MPI_Fint)made);
+    pair[0] = TO_COMM(made);
     CHECK(pair[0] != MPI_COMM_NULL && MPI_Comm_free(pair) == MPI_SUCCESS);
     status = dijitso_mpi_create_node_roots_comm_fint(integer, 0, &made, &error);
     CHECK_STATUS(status, DIJITSO_OK, error);
-    pair[0] = MPI_Comm_f2c((MPI_Fint)made);
+    pair[0] = TO_COMM(made);
     CHECK((pair[0] == MPI_COMM_NULL) == (ranks_rank() != 0));
     if (pair[0] != MPI_COMM_NULL)
         MPI_Comm_free(pair);
@@ -127,12 +136,12 @@ int main(int argc, char **argv)
     CHECK_STATUS(status, DIJITSO_OK, error);
     CHECK(role == (ranks_rank() == 0 ? DIJITSO_ROLE_BUILDER : DIJITSO_ROLE_WAITER) && pair[1] != MPI_COMM_NULL);
     MPI_Comm_free(pair + 1);
-    status = dijitso_mpi_create_comms_and_role_root_fint(integer, (int32_t)MPI_Comm_c2f(node), root, &made, &made_too,
+    status = dijitso_mpi_create_comms_and_role_root_fint(integer, TO_INTEGER(node), root, &made, &made_too,
                                                          &role, &error);
     CHECK_STATUS(status, DIJITSO_OK, error);
-    node_too = MPI_Comm_f2c((MPI_Fint)made_too);
+    node_too = TO_COMM(made_too);
     CHECK(node_too != MPI_COMM_NULL && MPI_Comm_free(&node_too) == MPI_SUCCESS);
-    node_too = MPI_Comm_f2c((MPI_Fint)made);
+    node_too = TO_COMM(made);
     if (node_too != MPI_COMM_NULL)
         MPI_Comm_free(&node_too);
     MPI_Comm_free(&node);

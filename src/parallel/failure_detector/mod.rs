@@ -10,7 +10,7 @@
 //!
 //! Ranks that wait may not get a core for longer than a short grace period, and then two groups of them could
 //! decide without each other. This takes two silent ranks: one that is late and one that is not. So with two
-//! silent ranks or more there is [some time](SECOND_CHANCE) in addition, and twice as much for a group that is not
+//! silent ranks or more there is some time in addition, and twice as much for a group that is not
 //! more than half of the ranks: it gets the decision of the others.
 //!
 //! Presence may be overstated, but is never understated for long: a rank that was present and has left counts
