@@ -9,15 +9,16 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::fsutil::FileId;
 use crate::owner::ProcessId;
 use crate::signals::without_signals;
 
+use super::entry_metadata::EntryMetadata;
 use super::faults::{Op, allow};
 use super::{Durability, PathTrust, STAGED_PREFIX, fill, path_trust, staging_trust, sync, untrusted_reason};
 
@@ -26,50 +27,6 @@ use super::{Durability, PathTrust, STAGED_PREFIX, fill, path_trust, staging_trus
 pub struct Folder {
     dir: File,
     path: PathBuf,
-}
-
-/// Metadata of a name in a directory; links are not followed.
-#[derive(Clone, Copy, Debug)]
-pub struct EntryMetadata {
-    /// File, directory, link or other.
-    pub kind: FileType,
-    /// The user that owns it.
-    pub owner: u32,
-    /// Bytes that it takes on the disk.
-    pub allocated: u64,
-    /// Time of the last modification.
-    pub modified: SystemTime,
-    /// The file itself.
-    pub id: FileId,
-}
-
-impl EntryMetadata {
-    // The types of the numbers differ between processors.
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "as above")]
-    fn new(stat: &rustix::fs::Stat) -> Self {
-        let since =
-            Duration::new(u64::try_from(stat.st_mtime).unwrap_or_default(), stat.st_mtime_nsec as u32);
-        Self {
-            kind: FileType::from_raw_mode(stat.st_mode),
-            owner: stat.st_uid,
-            // A block of stat has 512 bytes on every file system.
-            allocated: (stat.st_blocks as u64).saturating_mul(512),
-            modified: SystemTime::UNIX_EPOCH + since,
-            id: FileId { device: stat.st_dev as u64, inode: stat.st_ino as u64 },
-        }
-    }
-
-    /// Tells if it is a plain file.
-    #[must_use]
-    pub fn is_file(&self) -> bool {
-        self.kind == FileType::RegularFile
-    }
-
-    /// Tells if it is a directory.
-    #[must_use]
-    pub fn is_dir(&self) -> bool {
-        self.kind == FileType::Directory
-    }
 }
 
 fn denied(reason: String) -> io::Error {
@@ -563,34 +520,6 @@ impl Staged<'_> {
 impl Drop for Staged<'_> {
     fn drop(&mut self) {
         let _ = rustix::fs::unlinkat(&self.folder.dir, &self.name, AtFlags::empty());
-    }
-}
-
-/// Makes a directory and those above it that do not exist, for this user only.
-///
-/// # Errors
-/// Any I/O error; a file has the path.
-pub fn create_dirs(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    // On a network disk it costs less to ask first than to try.
-    if path.is_dir() {
-        return Ok(());
-    }
-    allow(Op::Create, path)?;
-    if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
-        create_dirs(above)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => {
-            let metadata = fs::symlink_metadata(path)?;
-            if metadata.is_dir() && metadata.mode() & 0o700 != 0o700 {
-                // The umask has taken the rights of this user away.
-                fs::set_permissions(path, fs::Permissions::from_mode(0o700))?;
-            }
-            Ok(())
-        }
-        Err(_) if path.is_dir() => Ok(()),
-        Err(error) => Err(error),
     }
 }
 

@@ -3,7 +3,9 @@
 
 #![forbid(unsafe_code)]
 
+mod create_dirs;
 mod disk;
+mod entry_metadata;
 pub mod faults;
 mod folder;
 mod gzip;
@@ -28,9 +30,11 @@ use crate::owner::{Liveness, ProcessId};
 use crate::signals::without_signals;
 use crate::sync::lock;
 
+pub use create_dirs::create_dirs;
 pub use disk::{free_bytes, free_bytes_in_memory, is_local, loader_token, seems_local};
+pub use entry_metadata::EntryMetadata;
 use faults::{Op, allow};
-pub use folder::{EntryMetadata, Folder, Staged, create_dirs};
+pub use folder::{Folder, Staged};
 pub use gzip::{gunzip, gunzip_parts, gzip};
 pub use identity::{FileId, FileStamp, FileState};
 pub use output::{OutputFile, is_stdout, open_log};

@@ -11,7 +11,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::Durability;
-use super::folder::{EntryMetadata, Folder};
+use super::entry_metadata::EntryMetadata;
+use super::folder::Folder;
 use crate::sync::lock;
 
 /// An open directory, with those below it that were entered. All paths begin with its path.
