@@ -8,7 +8,8 @@
 //! The product is the C interface, `include/dijitso.h`. The modules below are its parts, in layers whose
 //! imports point downwards only:
 //!
-//! * 3, door: [`capi`], the C interface;
+//! * 4, door: [`capi`], the C interface;
+//! * 3, plans: [`plan`], graphs of modules and tasks that are made on the call;
 //! * 2, policy: [`jit`], the fixed sequence of agreed steps;
 //! * 1, siblings: [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`];
 //! * 0, facts: [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`],
@@ -37,6 +38,7 @@ pub mod logging;
 pub mod owner;
 pub mod parallel;
 pub mod params;
+pub mod plan;
 pub mod process;
 pub mod signals;
 pub mod signature;

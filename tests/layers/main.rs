@@ -108,6 +108,25 @@ const MAY_USE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "plan",
+        &[
+            "cache",
+            "codec",
+            "error",
+            "fsutil",
+            "host_name",
+            "human",
+            "jit",
+            "logging",
+            "owner",
+            "parallel",
+            "params",
+            "process",
+            "signature",
+            "sync",
+        ],
+    ),
+    (
         "capi",
         &[
             "cache",
@@ -115,6 +134,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "error",
             "human",
             "jit",
+            "plan",
             "logging",
             "params",
             "parallel",
