@@ -2,5 +2,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod definition;
 pub mod execution;
 pub mod view;
