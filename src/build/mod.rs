@@ -27,6 +27,7 @@ use crate::language::Language;
 use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
+use crate::process::phase::Phase;
 use crate::process::slots::{self, SlotRequest};
 use crate::process::{Exit, Outcome, Runner, find_program};
 
@@ -162,10 +163,12 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         let choices = slots::choices(job.params.max_compilers, job.context.cores);
         let patience =
             job.context.patience(job.params.timeout.map_or(MAX_SLOT_WAIT, |limit| limit.min(MAX_SLOT_WAIT)));
+        job.context.enter(Phase::WaitForSlot);
         runner.slot(&SlotRequest { dir, choices: &choices, patience }, job.context)
     });
     job.context.check(job.signature)?;
     progress::restart();
+    job.context.enter(Phase::Compile);
     let mut run = CompilerRun::with_accelerators(job, staging.path(), runner);
     job.context.check(job.signature)?;
     if run.lacked_room() && job.memory_roots.iter().any(|root| staging.path().starts_with(root)) {

@@ -97,7 +97,7 @@ impl Category {
 pub(super) const OLD_DIRS: [&str; 3] = ["aside", "used", "prologue"];
 
 /// All directories in the cache directory but those that parameters name.
-const OTHER_DIRS: [&str; 13] = [
+const OTHER_DIRS: [&str; 15] = [
     "toolchain",
     "lease",
     "failed",
@@ -108,6 +108,8 @@ const OTHER_DIRS: [&str; 13] = [
     "gc",
     "pch",
     "runs",
+    "result",
+    "plan",
     "aside",
     "used",
     "prologue",
@@ -169,7 +171,8 @@ impl Layout {
     /// The directories in which unfinished files may be left.
     #[must_use]
     pub fn places(&self) -> Vec<PathBuf> {
-        let others = ["toolchain", "lease", "failed", "quarantine", "runs"].map(|name| self.root.join(name));
+        let others = ["toolchain", "lease", "failed", "quarantine", "runs", "result", "plan"]
+            .map(|name| self.root.join(name));
         let [_, staging @ ..] = self.staging_places();
         self.dirs().into_iter().chain(others).chain(staging).collect()
     }
@@ -211,7 +214,8 @@ impl Layout {
         }
         match below.to_str() {
             Some("lease") => is_signature || name == ".collector",
-            Some("failed" | "atime" | "toolchain" | "used") => is_signature,
+            Some("failed" | "atime" | "toolchain" | "used" | "result") => is_signature,
+            Some("plan") => name.ends_with(".jsonl") || name.ends_with(".state"),
             Some("quarantine" | "aside") => {
                 categories.any(|category| self.signature_of(category, name).is_some())
             }
@@ -449,6 +453,24 @@ impl Layout {
     #[must_use]
     pub fn run_pack(&self, key: &str) -> PathBuf {
         self.runs().join(format!("{key}{}", super::runs::PACK))
+    }
+
+    /// The result of the task of this signature.
+    #[must_use]
+    pub fn result(&self, signature: &str) -> PathBuf {
+        self.root.join("result").join(signature)
+    }
+
+    /// The journal of the plan of this key.
+    #[must_use]
+    pub fn plan_journal(&self, key: &str) -> PathBuf {
+        self.root.join("plan").join(format!("{key}.jsonl"))
+    }
+
+    /// What the last make of the plan of this key has found.
+    #[must_use]
+    pub fn plan_state(&self, key: &str) -> PathBuf {
+        self.root.join("plan").join(format!("{key}.state"))
     }
 
     /// The cache directory of one rank: strategy "process".

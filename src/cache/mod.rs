@@ -24,6 +24,7 @@ pub mod open;
 mod path_trust;
 mod publish;
 pub mod record;
+pub mod results;
 pub mod run_pack;
 pub mod runs;
 pub mod select;

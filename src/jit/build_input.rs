@@ -21,6 +21,7 @@ use crate::logging::progress;
 use crate::params::resolved::{BuildParams, SourceStorage};
 use crate::process::Runner;
 use crate::process::exec_context::ExecContext;
+use crate::process::phase::Phase;
 use crate::signature::Toolchain;
 
 use super::admission::Admission;
@@ -143,6 +144,7 @@ impl BuildInput {
             host: crate::host_name(),
             dijitso: env!("CARGO_PKG_VERSION").to_owned(),
         };
+        context.enter(Phase::Publish);
         let log = log_text(&record, cache, &built, source.header.is_some());
         let keep_log = layout.params().enable_build_log;
         let stored = stored(&code, layout.params().src_storage);

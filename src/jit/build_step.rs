@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil::FileStamp;
 use crate::logging;
 use crate::process::exec_context::ExecContext;
+use crate::process::phase::{Phase, clock_of_thread};
 use crate::process::slots;
 use crate::sync::lock;
 
@@ -90,7 +91,8 @@ pub(super) fn start_build(
         speaks: logging::is_chosen(),
     };
     let max_threads = slots::choices(params.build.max_compilers, params.build.cores).len();
-    let build = InFlightBuild::submit(task, ExecContext::new(params.build.cores, None), max_threads);
+    let context = ExecContext::new(params.build.cores, None).timed_by(clock_of_thread());
+    let build = InFlightBuild::submit(task, context, max_threads);
     session.in_flight.insert(path, &build);
     StartedBuild::InFlight(build)
 }
@@ -228,6 +230,7 @@ fn prepare(
     context: &ExecContext,
 ) -> Result<BuildInput> {
     log_miss_reason(signed, cache);
+    context.enter(Phase::Generate);
     let (mut source, nested) = generate(signed, cache, callbacks, context)?;
     let code = source.code.take().ok_or_else(|| {
         let text = "the generate callback returned 0 and set no code (dijitso_source_set_code)";

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::params::resolved::{Resolved, default_timeout};
 use crate::process::exec_context::ExecContext;
+use crate::process::phase::clock_of_thread;
 use crate::signature::Toolchain;
 
 use super::nested;
@@ -70,6 +71,6 @@ impl SignedRequest<'_> {
     /// call within `generate` has the deadline of the build that it is for.
     pub(super) fn context(&self) -> ExecContext {
         let context = ExecContext::new(self.request.params.build.cores, nested::deadline());
-        context.interrupted_by(polling::current())
+        context.interrupted_by(polling::current()).timed_by(clock_of_thread())
     }
 }

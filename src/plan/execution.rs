@@ -4,41 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What a node is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Looks for its result in the cache.
-    LookUp,
-    /// Runs the callback that generates its source.
-    Generate,
-    /// Runs its callback or its command.
-    Run,
-    /// Waits for another program that builds the same.
-    WaitForProgram,
-    /// Waits for a compiler slot of the host.
-    WaitForSlot,
-    /// Runs the compiler.
-    Compile,
-    /// Publishes the result.
-    Publish,
-}
-
-impl Phase {
-    /// Returns the word for the phase, in messages and files.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::LookUp => "look-up",
-            Self::Generate => "generate",
-            Self::Run => "run",
-            Self::WaitForProgram => "wait-for-program",
-            Self::WaitForSlot => "wait-for-slot",
-            Self::Compile => "compile",
-            Self::Publish => "publish",
-        }
-    }
-}
+pub use crate::process::phase::Phase;
 
 /// One execution of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 
 use super::affinity::Cores;
 use super::interrupt::{Interrupt, POLL_INTERVAL};
+use super::phase::{Phase, PhaseClock};
 
 /// The execution context of a build. Clones share the two flags.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +25,7 @@ pub struct ExecContext {
     cancelled: Arc<AtomicBool>,
     hurried: Arc<AtomicBool>,
     interrupt: Option<Interrupt>,
+    clock: Option<PhaseClock>,
 }
 
 impl ExecContext {
@@ -45,6 +47,28 @@ impl ExecContext {
     #[must_use]
     pub fn interrupted_by(self, interrupt: Option<Interrupt>) -> Self {
         Self { interrupt, ..self }
+    }
+
+    /// The same context for a build whose phases `clock` times, if there is one.
+    #[must_use]
+    pub fn timed_by(self, clock: Option<PhaseClock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// True if a clock times the build.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    /// Begins a phase of the build, for its clock.
+    pub fn enter(&self, phase: Phase) {
+        self.clock.iter().for_each(|clock| clock.enter(phase));
+    }
+
+    /// Notes the memory that a command has used at most, in bytes, for the clock.
+    pub fn note_memory(&self, bytes: u64) {
+        self.clock.iter().for_each(|clock| clock.note_memory(bytes));
     }
 
     /// Returns the time to wait for other programs: at most `longest`, and at most half of the time until the

@@ -12,6 +12,7 @@ pub mod detached;
 pub mod environment;
 pub mod exec_context;
 pub mod interrupt;
+pub mod phase;
 mod rlimit;
 pub mod slots;
 mod spawn;

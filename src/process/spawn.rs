@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use wait4::Wait4;
 
 use crate::logging::progress;
 use crate::signals::Tie;
@@ -179,7 +180,7 @@ impl RunningChild {
         if self.exit.is_some() {
             return Ok(true);
         }
-        match self.child.try_wait() {
+        match self.poll_child() {
             Ok(Some(status)) => {
                 let exit = match (status.code(), status.signal()) {
                     (Some(code), _) => Exit::Code(code),
@@ -204,6 +205,23 @@ impl RunningChild {
             Err(error) => return Err(error),
         }
         Ok(self.exit.is_some())
+    }
+
+    /// Returns the status of the child if it has ended. Notes its memory for the clock of a watched build.
+    fn poll_child(&mut self) -> io::Result<Option<ExitStatus>> {
+        if !self.context.is_timed() {
+            return self.child.try_wait();
+        }
+        let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) else {
+            return self.child.try_wait();
+        };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if waitid(WaitId::Pid(pid), options)?.is_none() {
+            return Ok(None);
+        }
+        let ended = self.child.wait4()?;
+        self.context.note_memory(ended.rusage.maxrss);
+        Ok(Some(ended.status))
     }
 
     fn kill(&mut self) {
