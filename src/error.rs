@@ -65,6 +65,9 @@ pub struct Error {
     log: String,
     path: String,
     rank: i32,
+    /// True if another attempt may succeed, although nothing has changed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    passing: bool,
 }
 
 /// The result of functions of this crate that can fail.
@@ -86,7 +89,7 @@ impl Error {
             Cow::Borrowed(_) => message,
             Cow::Owned(escaped) => escaped,
         };
-        Self { kind, message, log: String::new(), path: String::new(), rank: -1 }
+        Self { kind, message, log: String::new(), path: String::new(), rank: -1, passing: false }
     }
 
     /// Makes the error of a call that its host has cancelled.
@@ -127,6 +130,20 @@ impl Error {
     pub fn with_path(mut self, path: impl Into<String>) -> Self {
         self.path = path.into();
         self
+    }
+
+    /// Marks a failure that has nothing to do with what was to be done: a program was killed or timed out, memory
+    /// or a disk was short.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.passing = true;
+        self
+    }
+
+    /// Returns true if another attempt may succeed, although nothing has changed.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.passing
     }
 
     /// Puts the operation in progress before the message.

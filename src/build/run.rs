@@ -254,6 +254,8 @@ impl CompilerRun {
         read: RunInputs,
     ) -> Result<Built, Failed> {
         let crashed = self.crash().is_some();
+        let timed_out = matches!(&self.outcome, Ok(Outcome { exit: Exit::TimedOut, .. }));
+        let passing = crashed || timed_out || self.lacked_room();
         match (self.image, self.outcome) {
             (Some(Err(error)), _) => {
                 let what = format!("the compiler has written {}, which cannot be read", job.library);
@@ -284,6 +286,7 @@ impl CompilerRun {
                 let (what, output) =
                     describe(job, outcome, self.seconds, crashed, retried.as_deref(), self.unfit.as_deref());
                 let error = failed(job, &self.argv, &what, &output);
+                let error = if passing { error.passing() } else { error };
                 Err(Failed { error, deterministic, inputs: read.inputs })
             }
         }

@@ -195,9 +195,7 @@ impl ResultStore {
     pub fn publish(&self, result: TaskResult) -> Result<TaskResult> {
         let signature = result.record.signature.as_str();
         let path = self.cache.layout().result(signature);
-        let Some(tree) = &self.tree else {
-            return Err(Error::new(Kind::State, "these results were opened to read"));
-        };
+        let tree = self.tree()?;
         let (bytes, durability) = (result.to_bytes(), Durability::Volatile);
         let failed = |error: std::io::Error| cannot("cannot write", &path, &error);
         if tree.publish_noclobber(&path, &bytes, FILE_MODE, durability).map_err(failed)? {
@@ -210,16 +208,32 @@ impl ResultStore {
         Ok(result)
     }
 
+    /// Publishes a result in the place of one that is there.
+    ///
+    /// # Errors
+    /// As [`ResultStore::publish`].
+    pub fn replace(&self, result: TaskResult) -> Result<TaskResult> {
+        let path = self.cache.layout().result(&result.record.signature);
+        let written = self.tree()?.replace_atomic(&path, &result.to_bytes(), FILE_MODE, Durability::Volatile);
+        written.map(|()| result).map_err(|error| cannot("cannot write", &path, &error))
+    }
+
+    /// Returns the tree of the cache directory.
+    ///
+    /// # Errors
+    /// [`Kind::State`] if the store was opened to read.
+    pub fn tree(&self) -> Result<&Arc<Tree>> {
+        let text = "these results were opened to read";
+        self.tree.as_ref().ok_or_else(|| Error::new(Kind::State, text))
+    }
+
     /// Removes a result. Returns true if it was there.
     ///
     /// # Errors
     /// [`Kind::Cache`] if it cannot be removed.
     pub fn remove(&self, signature: &str) -> Result<bool> {
         let path = self.cache.layout().result(signature);
-        let Some(tree) = &self.tree else {
-            return Err(Error::new(Kind::State, "these results were opened to read"));
-        };
-        tree.remove(&path).map_err(|error| cannot("cannot remove", &path, &error))
+        self.tree()?.remove(&path).map_err(|error| cannot("cannot remove", &path, &error))
     }
 }
 

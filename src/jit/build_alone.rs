@@ -63,7 +63,10 @@ pub(super) fn is_independent(call: &Call<'_>, callbacks: &Callbacks<'_>) -> bool
 
 /// Starts builds, without waiting for any program.
 pub(super) fn start_builds(call: &Call<'_>, items: &mut [&mut Item<'_>], callbacks: &mut Callbacks<'_>) {
-    for item in items.iter_mut().filter(|item| matches!(item.started, StartedBuild::Nothing)) {
+    for item in items
+        .iter_mut()
+        .filter(|item| matches!(item.started, StartedBuild::Nothing | StartedBuild::ElsewhereInProgress))
+    {
         let start = || Ok(start_build(call.session, &item.signed, &call.cache, callbacks, None));
         item.started = catch("starting a build", start).unwrap_or_else(StartedBuild::Failed);
     }

@@ -77,7 +77,7 @@ pub(super) fn start_builds(call: &Call<'_>, items: &mut [&mut Item<'_>], callbac
     let rank = call.comm.rank();
     for item in items {
         let Some(roles) = item.roles.as_ref().filter(|roles| roles.builds(rank)) else { continue };
-        if !matches!(item.started, StartedBuild::Nothing) {
+        if !matches!(item.started, StartedBuild::Nothing | StartedBuild::ElsewhereInProgress) {
             continue;
         }
         let _voice = logging::speak(roles.speaks(rank));

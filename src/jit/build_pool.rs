@@ -103,6 +103,8 @@ pub(super) enum StartedBuild {
     /// Nothing: the whole build is still to be done.
     #[default]
     Nothing,
+    /// Nothing: another program has the lease.
+    ElsewhereInProgress,
     /// A build in another thread.
     InFlight(Arc<InFlightBuild>),
     /// The host could not generate the source.

@@ -21,7 +21,7 @@ use super::build_pool::{BuildTask, InFlightBuild, StartedBuild};
 use super::callbacks::Callbacks;
 use super::counting::count_build;
 use super::explain::log_miss_reason;
-use super::generate::generate;
+use super::generate::{generate, is_deferred};
 use super::lookup::{first_removed, is_present, removed_error};
 use super::nested;
 use super::request::{Request, SignedRequest};
@@ -65,7 +65,7 @@ pub(super) fn start_build(
         match lease::try_take(&tree, &cache.layout().lease(signature)) {
             Some(Acquire::Acquired(lease)) => Some(lease),
             Some(_) => None,
-            None => return StartedBuild::Nothing,
+            None => return StartedBuild::ElsewhereInProgress,
         }
     };
     // The last holder of the lease may have built it.
@@ -76,6 +76,7 @@ pub(super) fn start_build(
     let prepared = catch("generating", || prepare(session, signed, cache, callbacks, &signed.context()));
     let input = match prepared {
         Ok(input) => input,
+        Err(error) if is_deferred(&error) => return StartedBuild::Failed(error),
         Err(error) => return failed(error),
     };
     if let Some(lease) = &lease {
@@ -108,7 +109,9 @@ pub(super) fn complete(
     context: &ExecContext,
 ) -> Result<bool> {
     let build = match started {
-        StartedBuild::Nothing => return build_or_wait(session, signed, cache, callbacks, context),
+        StartedBuild::Nothing | StartedBuild::ElsewhereInProgress => {
+            return build_or_wait(session, signed, cache, callbacks, context);
+        }
         StartedBuild::Failed(error) => return Err(error),
         StartedBuild::InFlight(build) => build,
     };

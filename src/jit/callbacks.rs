@@ -18,6 +18,8 @@ pub struct Source {
     pub dependencies: Vec<String>,
     /// The reason, if the generator fails.
     pub error: Option<String>,
+    /// True if the generator has failed because something else has to be made first. That counts as no failure.
+    pub deferred: bool,
 }
 
 /// The request that `generate` gets.

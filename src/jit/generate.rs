@@ -13,11 +13,19 @@ use super::lookup::no_generator;
 use super::nested::{self, Nested, ParentToolchain};
 use super::request::SignedRequest;
 
+/// The message of a generator that is to be called again later.
+const DEFERRED: &str = "something else has to be made before this source can be generated";
+
+/// Returns true if the generator is to be called again later.
+pub(super) fn is_deferred(error: &Error) -> bool {
+    error.kind() == Kind::State && error.message() == DEFERRED
+}
+
 /// Calls the generate callback. Also returns what calls within it did. Each dependency is returned once.
 ///
 /// # Errors
 /// [`Kind::InvalidArgument`] if there is no callback, [`Kind::Internal`] if it panics, [`Kind::Cancelled`] if
-/// the call or one within it was cancelled, otherwise [`Kind::Generate`].
+/// the call or one within it was cancelled, [`Kind::State`] if it is deferred, otherwise [`Kind::Generate`].
 pub(super) fn generate(
     signed: &SignedRequest<'_>,
     cache: &Cache,
@@ -61,6 +69,9 @@ pub(super) fn generate(
         }
         return Ok((Source { dependencies, ..source }, nested));
     };
+    if source.deferred {
+        return Err(Error::new(Kind::State, DEFERRED));
+    }
     let mut text = format!("the generate callback for {signature} returned {code}");
     if let Some(reason) = &source.error {
         text.push_str(": ");

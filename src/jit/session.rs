@@ -72,6 +72,12 @@ impl Session {
         }
     }
 
+    /// Returns what runs the commands of this session.
+    #[must_use]
+    pub fn runner(&self) -> &Arc<dyn Runner> {
+        &self.toolchains.runner
+    }
+
     /// Returns the session of this process.
     #[must_use]
     pub fn of_process() -> &'static Self {

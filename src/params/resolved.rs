@@ -232,6 +232,15 @@ impl Resolved {
         memory.bytes(&text);
         Self { text: Some(text), request_digest: quick_digest(&memory.finish()), ..self.clone() }
     }
+
+    /// Returns the parameters of a call that builds and does not load.
+    #[must_use]
+    pub fn without_loading(&self) -> Self {
+        let mut memory = Writer::new(b"dijitso call without loading");
+        memory.bytes(&self.request_digest);
+        let cache = Arc::new(CacheParams { load: false, ..(*self.cache).clone() });
+        Self { cache, request_digest: quick_digest(&memory.finish()), ..self.clone() }
+    }
 }
 
 /// Returns the name of a header in the words after an include directive.

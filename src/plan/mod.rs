@@ -1,7 +1,25 @@
 //! Build plans: directed acyclic graphs of modules and tasks, made in parallel on the call of [`crate::jit`].
+//!
+//! A [`Plan`] has nodes and edges. [`make`] makes them: alone, or on the ranks of a communicator. What a node has
+//! made lies in the cache under its signature, so a plan has no state of its own that could be lost; its
+//! journal has times and failures, for people and for the next schedule.
 
 #![forbid(unsafe_code)]
 
 pub mod definition;
 pub mod execution;
+mod from_definition;
+mod graph;
+pub mod journal;
+pub mod make;
+pub mod node;
+mod refresh;
+mod schedule;
+mod task;
 pub mod view;
+
+pub use graph::{Edge, Plan, StopRequest};
+pub use node::NodeId;
+
+#[cfg(test)]
+mod tests;

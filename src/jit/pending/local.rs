@@ -27,6 +27,12 @@ pub(super) struct LocalPending {
     started: StartedBuild,
 }
 
+impl LocalPending {
+    pub(super) fn waits_for_program(&self) -> bool {
+        matches!(self.started, StartedBuild::ElsewhereInProgress)
+    }
+}
+
 /// Starts a call; see [`Session::start`].
 pub(in crate::jit) fn start(
     session: &Session,

@@ -81,6 +81,18 @@ impl Pending {
         Request { name: &self.name, params: &self.params }
     }
 
+    /// Returns true if another program was building the library when the call was started.
+    #[must_use]
+    pub fn waits_for_program(&self) -> bool {
+        matches!(&self.stage, Some(Stage::Local(local)) if local.waits_for_program())
+    }
+
+    /// Returns true if the start has found the library.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        matches!(self.stage, Some(Stage::Known(_)))
+    }
+
     /// Changes how long a finish waits for other ranks.
     #[cfg(test)]
     pub(super) fn set_timeout(&mut self, timeout: std::time::Duration) {

@@ -1,0 +1,428 @@
+//! One attempt to make a node, on any thread.
+
+#![forbid(unsafe_code)]
+
+use std::cell::Cell;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::cache::lease::{self, Acquire};
+use crate::cache::results::TaskResult;
+use crate::error::{Error, Kind, Result, catch};
+use crate::fsutil;
+use crate::jit::callbacks::{Code, GenerateRequest};
+use crate::jit::pending::Pending;
+use crate::jit::{Callbacks, Origin, Request, Source};
+use crate::params::resolved::Resolved;
+use crate::plan::definition::SourceDefinition;
+use crate::plan::node::{
+    GenerateNode, ModuleSource, ModuleWork, NodeCall, NodeId, NodeSpec, TaskAction, TaskWork, Work,
+};
+use crate::plan::task::{FolderInputs, copy_out, run_command, task_signature};
+use crate::plan::view::{ResultOrigin, State};
+use crate::process::exec_context::ExecContext;
+use crate::process::phase::{Phase, PhaseClock, time_thread};
+use crate::process::slots::{self, SlotRequest};
+use crate::signature::SourceText;
+use crate::sync::lock;
+
+use super::making::{Attempt, Making, NodeResult};
+
+/// The text of a library, with the signatures of what it is linked to.
+struct ReadySource {
+    code: Arc<[u8]>,
+    header: Option<Arc<[u8]>>,
+    dependencies: Vec<String>,
+}
+
+impl Making<'_> {
+    /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
+    pub(super) fn attempt(&self, id: NodeId, is_host: bool) -> Attempt {
+        let clock = self.lock().clocks.entry(id).or_default().clone();
+        let _timed = time_thread(clock.clone());
+        let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
+        let attempted = catch("making a node", || match &spec.work {
+            Work::Module(module) => self.module(id, &spec, module, is_host),
+            Work::Task(task) => self.task(id, &spec, task, &clock),
+            Work::Remote(_) => {
+                Err(Error::new(Kind::State, format!("\"{}\" can be made by another rank alone", spec.label)))
+            }
+        });
+        attempted.unwrap_or_else(|error| self.failed(error))
+    }
+
+    /// Returns the attempt that has ended with this error. A node whose build was interrupted is still to be
+    /// made.
+    fn failed(&self, error: Error) -> Attempt {
+        let interrupted = matches!(error.kind(), Kind::Cancelled | Kind::State)
+            && self.plan.stop_request() == crate::plan::StopRequest::Kill;
+        if interrupted || error.kind() == Kind::Cancelled {
+            Attempt::Interrupted
+        } else {
+            Attempt::Failed(error)
+        }
+    }
+
+    /// Finishes a library whose compiler was started.
+    pub(super) fn finish_started(&self, id: NodeId, pending: Pending) -> Attempt {
+        let clock = self.lock().clocks.entry(id).or_default().clone();
+        let _timed = time_thread(clock);
+        let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
+        let Work::Module(module) = &spec.work else {
+            return Attempt::Failed(Error::new(Kind::Internal, "a task was started as a library"));
+        };
+        let wanted_again = Cell::new(false);
+        let finished = catch("finishing a library", || {
+            let mut callbacks = match &module.source {
+                // Its source was given at the start. If it is wanted again, the host generates it again.
+                ModuleSource::Generate(_) => Callbacks {
+                    generate: Some(Box::new(|_, source| {
+                        wanted_again.set(true);
+                        source.deferred = true;
+                        Err(1)
+                    })),
+                    ..Callbacks::default()
+                },
+                _ => text_callbacks(self.ready_source(id, module)?),
+            };
+            self.complete(id, pending, &mut callbacks)
+        });
+        if wanted_again.get() {
+            return Attempt::Parked(Vec::new());
+        }
+        finished.unwrap_or_else(|error| self.failed(error))
+    }
+
+    fn complete(&self, id: NodeId, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Attempt> {
+        callbacks.poll = Some(self.plan.kill_interrupt());
+        let was_known = pending.is_known();
+        let library = self.session.finish(pending, callbacks)?;
+        let size = library.path().metadata().map_or(0, |facts| facts.len());
+        let built = !was_known && library.origin() == Origin::Built;
+        let origin = if built { ResultOrigin::Built } else { ResultOrigin::Hit };
+        self.plan.nodes().entries[id].status.signature = Some(library.signature().to_owned());
+        let (signature, digest) = (library.signature().to_owned(), String::new());
+        Ok(Attempt::Done(NodeResult { signature, digest, size, origin }))
+    }
+
+    fn module(&self, id: NodeId, spec: &NodeSpec, module: &ModuleWork, is_host: bool) -> Result<Attempt> {
+        let parked = Mutex::new(None);
+        let params = module.params.without_loading();
+        let (params, mut callbacks) = match &module.source {
+            ModuleSource::Generate(generate) => (
+                params,
+                Callbacks { generate: Some(self.generator(id, generate, &parked)), ..Callbacks::default() },
+            ),
+            source => {
+                let ready = self.ready_source(id, module)?;
+                let by_text = !matches!(source, ModuleSource::Defined { keyed_by_text: false, .. });
+                let params = if by_text { params.with_text(ready.digest()) } else { params };
+                (params, text_callbacks(ready))
+            }
+        };
+        callbacks.poll = Some(self.plan.kill_interrupt());
+        let request = Request { name: &module.name, params: &params };
+        let pending = self.session.start(Ok(request), &mut callbacks)?;
+        if let Some(parked) = lock(&parked).take() {
+            return Ok(Attempt::Parked(parked));
+        }
+        if pending.waits_for_program() && self.may_wait_for_program(id, &params) {
+            return Ok(Attempt::Elsewhere);
+        }
+        if is_host && !pending.is_known() {
+            return Ok(Attempt::Started(pending));
+        }
+        log::debug!("finishing {}", spec.label);
+        let finished = self.complete(id, pending, &mut callbacks);
+        match lock(&parked).take() {
+            Some(parked) => Ok(Attempt::Parked(parked)),
+            None => finished,
+        }
+    }
+
+    /// Returns true while another program may take its time with a library.
+    fn may_wait_for_program(&self, id: NodeId, params: &Resolved) -> bool {
+        let state = self.lock();
+        state.waits.get(&id).is_none_or(|since| since.elapsed() < params.build.lease_timeout)
+    }
+
+    /// Wraps the callback of a node as the generate callback of a call. `parked` gets the nodes that the callback
+    /// waits for.
+    fn generator<'g>(
+        &'g self,
+        id: NodeId,
+        generate: &'g Arc<GenerateNode>,
+        parked: &'g Mutex<Option<Vec<NodeId>>>,
+    ) -> Box<dyn FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), Code> + 'g> {
+        Box::new(move |request: GenerateRequest<'_>, source: &mut Source| {
+            self.plan.nodes().entries[id].status.signature = Some(request.signature.to_owned());
+            let kept = self.lock().sources.remove(&id);
+            if let Some(kept) = kept {
+                *source = kept;
+                source.dependencies.extend(self.linked(id));
+                return Ok(());
+            }
+            let first = self.plan.len();
+            let call = NodeCall {
+                plan: self.plan,
+                node: id,
+                signature: request.signature,
+                params: request.generator,
+                added: Mutex::default(),
+            };
+            let guard = self.plan.define_for(id);
+            let result = generate(&call, source);
+            drop(guard);
+            if result.is_err() {
+                self.plan.take_back(id, first);
+                return result;
+            }
+            let added = self.add_needs(id, call);
+            if !added.is_empty() {
+                self.lock().sources.insert(id, std::mem::take(source));
+                source.deferred = true;
+                *lock(parked) = Some(added);
+                return Err(1);
+            }
+            source.dependencies.extend(self.linked(id));
+            Ok(())
+        })
+    }
+
+    /// Adds the needs that a callback has asked for. Returns those that are not done.
+    fn add_needs(&self, id: NodeId, call: NodeCall<'_>) -> Vec<NodeId> {
+        let mut added = call.added.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        added.dedup();
+        let mut nodes = self.plan.nodes();
+        let count = nodes.entries.len();
+        added.retain(|needed| *needed < count && *needed != id);
+        for needed in &added {
+            nodes.entries[id].need(*needed, crate::plan::Edge::Use);
+        }
+        // The edges may also have been added directly.
+        let open = |needed: &NodeId| nodes.entries[*needed].status.state != State::Done;
+        nodes.entries[id].predecessors().filter(open).collect()
+    }
+
+    /// Returns the signatures of the libraries that a node needs.
+    fn linked(&self, id: NodeId) -> Vec<String> {
+        let nodes = self.plan.nodes();
+        let needs = nodes.entries[id].needs.iter().map(|needed| &nodes.entries[*needed]);
+        let libraries = needs.filter(|entry| !entry.spec.work.is_task());
+        libraries.filter_map(|entry| entry.status.signature.clone()).collect()
+    }
+
+    /// Reads the text of a library that has no callback.
+    fn ready_source(&self, id: NodeId, module: &ModuleWork) -> Result<ReadySource> {
+        let dependencies = self.linked(id);
+        let (code, header) = match &module.source {
+            ModuleSource::Text { code, header } => (Arc::clone(code), header.clone()),
+            ModuleSource::Defined { base, code, header, .. } => {
+                let code = self.read_source(base, code, false)?;
+                let header =
+                    header.as_ref().map(|header| self.read_source(base, header, true)).transpose()?;
+                (code.into(), header.map(Into::into))
+            }
+            ModuleSource::Generate(_) => {
+                return Err(Error::new(Kind::Internal, "a callback is no text"));
+            }
+        };
+        Ok(ReadySource { code, header, dependencies })
+    }
+
+    fn read_source(&self, base: &Path, source: &SourceDefinition, is_header: bool) -> Result<Vec<u8>> {
+        let failed = |text: String| Error::new(Kind::Generate, text);
+        match source {
+            SourceDefinition::Text(text) => Ok(text.clone().into_bytes()),
+            SourceDefinition::File(path) => {
+                let path = base.join(path);
+                fsutil::read_plain(&path, fsutil::LONGEST_TEXT)
+                    .map_err(|error| failed(format!("cannot read the source {}: {error}", path.display())))
+            }
+            SourceDefinition::Output { task, file } => {
+                let node = self.plan.find(task);
+                let result = node.map(|node| self.result_of(node)).transpose()?;
+                let contents = result.as_ref().and_then(|result| result.file(file));
+                contents
+                    .map(|file| file.contents.clone())
+                    .ok_or_else(|| failed(format!("the task \"{task}\" has no output {file}")))
+            }
+            SourceDefinition::Entry(signature) => {
+                let cache = self.plan.cache();
+                let read =
+                    if is_header { cache.read_header(signature)? } else { cache.read_source(signature)? };
+                read.ok_or_else(|| {
+                    let what = if is_header { "header" } else { "source" };
+                    failed(format!(
+                        "the {what} of {signature} is not in the cache {}: record the plan again",
+                        cache.layout().root().display()
+                    ))
+                })
+            }
+        }
+    }
+
+    /// Reads the result of a task that is done.
+    pub(super) fn result_of(&self, node: NodeId) -> Result<TaskResult> {
+        let (label, signature) = {
+            let nodes = self.plan.nodes();
+            let entry = &nodes.entries[node];
+            (entry.spec.label.clone(), entry.status.signature.clone().unwrap_or_default())
+        };
+        self.store.read(&signature)?.ok_or_else(|| {
+            let text =
+                format!("the result of \"{label}\" was removed or damaged meanwhile: make the plan again");
+            Error::new(Kind::Cache, text)
+        })
+    }
+
+    fn task(&self, id: NodeId, spec: &NodeSpec, task: &TaskWork, clock: &PhaseClock) -> Result<Attempt> {
+        let label = spec.label.as_str();
+        let digests = task.inputs.iter().map(|(_, path)| self.input_digest(label, path));
+        let digests: Vec<String> = digests.collect::<Result<_>>()?;
+        let needs = self.need_digests(id);
+        let signature = task_signature(task, &digests, &needs);
+        self.plan.nodes().entries[id].status.signature = Some(signature.clone());
+        if !self.options.force
+            && let Some(found) = self.store.read(&signature)?
+        {
+            return self.task_done(label, task, &found, ResultOrigin::Hit);
+        }
+        let layout = self.plan.cache().layout().clone();
+        let lease = if self.plan.params().build.lease_timeout.is_zero() {
+            None
+        } else {
+            match lease::try_take(self.store.tree()?, &layout.lease(&signature)) {
+                Some(Acquire::Acquired(lease)) => Some(lease),
+                Some(_) => None,
+                None if self.may_wait_for_program(id, self.plan.params()) => return Ok(Attempt::Elsewhere),
+                None => None,
+            }
+        };
+        // The last holder of the lease may have made it.
+        if !self.options.force
+            && let Some(found) = self.store.read(&signature)?
+        {
+            return self.task_done(label, task, &found, ResultOrigin::Hit);
+        }
+        let files = match &task.action {
+            TaskAction::Command(command) => {
+                let interrupt = Some(self.plan.kill_interrupt());
+                let context = ExecContext::new(self.plan.params().build.cores, None)
+                    .interrupted_by(interrupt)
+                    .timed_by(Some(clock.clone()));
+                let slot = self.slot(&context);
+                context.check(label)?;
+                clock.enter(Phase::Run);
+                let results = self.results_of_needs(id)?;
+                let given = FolderInputs { inputs: &task.inputs, results: &results };
+                let runner = self.session.runner().as_ref();
+                let files = run_command(label, command, &given, &self.plan.cache(), runner, &context);
+                drop(slot);
+                files?
+            }
+            TaskAction::Callback(run) => {
+                clock.enter(Phase::Run);
+                let first = self.plan.len();
+                let added = Mutex::default();
+                let call = NodeCall {
+                    plan: self.plan,
+                    node: id,
+                    signature: &signature,
+                    params: &task.params,
+                    added,
+                };
+                let guard = self.plan.define_for(id);
+                let files = catch("running the callback of a task", || run(&call));
+                drop(guard);
+                if files.is_err() {
+                    self.plan.take_back(id, first);
+                }
+                let files = files.map_err(|error| error.context(&format!("\"{label}\"")))?;
+                let added = self.add_needs(id, call);
+                if !added.is_empty() {
+                    return Ok(Attempt::Parked(added));
+                }
+                files
+            }
+        };
+        clock.enter(Phase::Publish);
+        // Nodes that its callback has added may have changed what it needs.
+        let signature = if self.need_digests(id) == needs {
+            signature
+        } else {
+            task_signature(task, &digests, &self.need_digests(id))
+        };
+        let made = TaskResult::new(&signature, &task.name, files);
+        let made = if self.options.force { self.store.replace(made)? } else { self.store.publish(made)? };
+        drop(lease);
+        self.task_done(label, task, &made, ResultOrigin::Built)
+    }
+
+    fn task_done(
+        &self,
+        label: &str,
+        task: &TaskWork,
+        result: &TaskResult,
+        origin: ResultOrigin,
+    ) -> Result<Attempt> {
+        if let TaskAction::Command(command) = &task.action
+            && let Some(directory) = &command.copy_to
+        {
+            copy_out(label, result, directory)?;
+        }
+        let record = &result.record;
+        let (signature, digest, size) = (record.signature.clone(), record.digest.clone(), record.size);
+        Ok(Attempt::Done(NodeResult { signature, digest, size, origin }))
+    }
+
+    /// Returns what the needs of a node have made: digests of files, signatures of libraries.
+    fn need_digests(&self, id: NodeId) -> Vec<String> {
+        let nodes = self.plan.nodes();
+        let needs = nodes.entries[id].needs.iter().map(|needed| &nodes.entries[*needed].status);
+        let made = |status: &crate::plan::node::NodeStatus| match status.digest.as_str() {
+            "" => status.signature.clone().unwrap_or_default(),
+            digest => digest.to_owned(),
+        };
+        needs.map(made).collect()
+    }
+
+    fn results_of_needs(&self, id: NodeId) -> Result<Vec<TaskResult>> {
+        let tasks: Vec<NodeId> = {
+            let nodes = self.plan.nodes();
+            let needs = nodes.entries[id].needs.iter().copied();
+            needs.filter(|needed| nodes.entries[*needed].spec.work.is_task()).collect()
+        };
+        tasks.into_iter().map(|task| self.result_of(task)).collect()
+    }
+
+    /// Waits for a slot among the compilers of this host.
+    fn slot(&self, context: &ExecContext) -> Option<slots::Slot> {
+        let build = &self.plan.params().build;
+        let dir = build.slots_dir.as_deref()?;
+        context.enter(Phase::WaitForSlot);
+        let choices = slots::choices(build.max_compilers, build.cores);
+        let patience = std::time::Duration::from_secs(1800);
+        self.session.runner().slot(&SlotRequest { dir, choices: &choices, patience }, context)
+    }
+}
+
+impl ReadySource {
+    fn digest(&self) -> crate::codec::Digest32 {
+        let dependencies: Vec<&str> = self.dependencies.iter().map(String::as_str).collect();
+        let text =
+            SourceText { code: &self.code, header: self.header.as_deref(), dependencies: &dependencies };
+        text.digest()
+    }
+}
+
+/// Makes the callbacks of a library whose text is there.
+fn text_callbacks(ready: ReadySource) -> Callbacks<'static> {
+    let generate = move |_: GenerateRequest<'_>, source: &mut Source| {
+        source.code = Some(ready.code.to_vec());
+        source.header = ready.header.as_deref().map(<[u8]>::to_vec);
+        source.dependencies.clone_from(&ready.dependencies);
+        Ok(())
+    };
+    Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() }
+}

@@ -1,0 +1,477 @@
+//! A make in progress: the schedule, and what the threads of this process are doing.
+
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use crate::cache::results::ResultStore;
+use crate::error::{Error, Result};
+use crate::fsutil::FileStamp;
+use crate::jit::pending::Pending;
+use crate::jit::{Session, Source};
+use crate::plan::execution::Execution;
+use crate::plan::graph::{Plan, StopRequest};
+use crate::plan::journal::{History, JournalLine, JournalWriter, NodeEnd};
+use crate::plan::node::NodeId;
+use crate::plan::schedule::{Schedule, Step};
+use crate::plan::task::BACKOFF;
+use crate::plan::view::{ResultOrigin, State};
+use crate::process::phase::{Phase, PhaseClock};
+use crate::sync::lock;
+
+use super::admission::MemoryGate;
+use super::options::{MakeEvent, MakeEventKind, MakeOptions, MakeProgress, WaitReason};
+
+/// A make in progress.
+pub(super) struct Making<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) session: &'a Session,
+    pub(super) store: ResultStore,
+    pub(super) options: &'a MakeOptions,
+    pub(super) jobs: usize,
+    pub(super) history: History,
+    pub(super) journal: Option<JournalWriter>,
+    /// The identifier of the make.
+    pub(super) run: String,
+    /// The rank, 0 without a communicator.
+    pub(super) rank: usize,
+    pub(super) state: Mutex<MakeState>,
+    pub(super) changed: Condvar,
+    pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+}
+
+/// What changes during a make.
+#[derive(Default)]
+pub(super) struct MakeState {
+    pub(super) schedule: Schedule,
+    /// The nodes that other ranks are to make; empty without a communicator.
+    pub(super) elsewhere: Vec<bool>,
+    /// Nodes that are not to be tried before a time, and true if another program builds them.
+    pub(super) delayed: BTreeMap<NodeId, (Instant, bool)>,
+    pub(super) clocks: HashMap<NodeId, PhaseClock>,
+    /// Since when a node waits for another program.
+    pub(super) waits: HashMap<NodeId, Instant>,
+    attempts: HashMap<NodeId, u32>,
+    /// Sources that were generated before the libraries that they need.
+    pub(super) sources: HashMap<NodeId, Source>,
+    /// Libraries whose source the thread of the host has generated.
+    pub(super) started: VecDeque<(NodeId, Pending)>,
+    /// Rows for drawing: true if an execution uses it.
+    slots: Vec<bool>,
+    slot_of: HashMap<NodeId, usize>,
+    pub(super) events: VecDeque<MakeEvent>,
+    /// What has ended since the ranks have met.
+    pub(super) news: Vec<NodeId>,
+    /// Nothing new is started.
+    pub(super) halted: bool,
+    /// The threads are to end.
+    pub(super) ended: bool,
+    pub(super) memory: MemoryGate,
+    pub(super) waiting: Option<WaitReason>,
+}
+
+impl MakeState {
+    pub(super) fn new(schedule: Schedule) -> Self {
+        Self { schedule, ..Self::default() }
+    }
+}
+
+/// The outcome of an attempt to make a node.
+pub(super) enum Attempt {
+    Done(NodeResult),
+    Failed(Error),
+    /// Its callback waits for nodes that it has added.
+    Parked(Vec<NodeId>),
+    /// Another program is making it.
+    Elsewhere,
+    /// Its source is generated, and a compiler is started.
+    Started(Pending),
+    /// It was interrupted: it is still to be made.
+    Interrupted,
+}
+
+/// What a node has made.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NodeResult {
+    pub(super) signature: String,
+    pub(super) digest: String,
+    pub(super) size: u64,
+    pub(super) origin: ResultOrigin,
+}
+
+/// What a thread is to do next.
+pub(super) enum NextStep {
+    Run(NodeId),
+    Finish(NodeId, Pending),
+    /// Nothing before this time.
+    Wait(Option<Instant>),
+}
+
+/// The time after which a node is tried again that another program builds.
+const PROGRAM_POLL: Duration = Duration::from_millis(20);
+
+impl Making<'_> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, MakeState> {
+        lock(&self.state)
+    }
+
+    /// Returns true if nothing new is to be started.
+    pub(super) fn is_halted(&self, state: &MakeState) -> bool {
+        state.halted || self.plan.stop_request() != StopRequest::Go
+    }
+
+    /// Returns true if this thread may run a node: callbacks belong to the thread of the host, unless they may
+    /// run on any.
+    fn suits(&self, id: NodeId, is_host: bool) -> bool {
+        let nodes = self.plan.nodes();
+        let spec = &nodes.entries[id].spec;
+        is_host == (spec.work.has_callback() && !spec.any_thread)
+    }
+
+    /// Chooses what a thread does next, and begins it.
+    pub(super) fn next(&self, state: &mut MakeState, is_host: bool) -> NextStep {
+        if !is_host && let Some((id, pending)) = state.started.pop_front() {
+            return NextStep::Finish(id, pending);
+        }
+        if self.is_halted(state) {
+            state.waiting = (state.schedule.ready().next().is_some()).then_some(WaitReason::Stopped);
+            return NextStep::Wait(None);
+        }
+        let now = Instant::now();
+        let mut due: Option<Instant> = None;
+        let mut programs = 0;
+        let mut chosen = None;
+        let mut reason = None;
+        for id in state.schedule.ready() {
+            if state.elsewhere.get(id).copied().unwrap_or_default() {
+                continue;
+            }
+            if let Some((at, by_program)) = state.delayed.get(&id).filter(|(at, _)| *at > now) {
+                programs += usize::from(*by_program);
+                due = Some(due.map_or(*at, |due| due.min(*at)));
+                continue;
+            }
+            if !self.suits(id, is_host) {
+                continue;
+            }
+            if state.schedule.running() >= self.limit(is_host) {
+                reason = Some(WaitReason::Jobs(self.jobs));
+            } else if !state.memory.admits(self.memory_of(id), state.schedule.running()) {
+                reason = Some(WaitReason::Memory);
+                due = Some(now + MemoryGate::POLL);
+            } else {
+                chosen = Some(id);
+            }
+            break;
+        }
+        state.waiting =
+            reason.or((programs > 0 && chosen.is_none()).then_some(WaitReason::Programs(programs)));
+        let Some(id) = chosen else { return NextStep::Wait(due) };
+        self.begin(state, id);
+        NextStep::Run(id)
+    }
+
+    /// Returns the number of nodes that may run. The host generates one source ahead for each compiler.
+    fn limit(&self, is_host: bool) -> usize {
+        if is_host { 2 * self.jobs } else { self.jobs }
+    }
+
+    fn memory_of(&self, id: NodeId) -> u64 {
+        let nodes = self.plan.nodes();
+        let spec = &nodes.entries[id].spec;
+        self.history.memory(&spec.label, spec.work.name())
+    }
+
+    fn begin(&self, state: &mut MakeState, id: NodeId) {
+        state.schedule.begin(id);
+        state.delayed.remove(&id);
+        state.clocks.entry(id).or_default().enter(Phase::LookUp);
+        state.memory.begin(id, self.memory_of(id));
+        let slot = state.slots.iter().position(|used| !used).unwrap_or(state.slots.len());
+        if slot == state.slots.len() {
+            state.slots.push(true);
+        }
+        state.slots[slot] = true;
+        state.slot_of.insert(id, slot);
+        self.plan.nodes().entries[id].status.state = State::Running;
+        if !state.waits.contains_key(&id) {
+            state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Started });
+        }
+    }
+
+    /// Ends an attempt.
+    pub(super) fn settle(&self, id: NodeId, attempt: Attempt) {
+        let mut state = self.lock();
+        let state = &mut *state;
+        self.take_in_added(state, Some(id));
+        match attempt {
+            Attempt::Started(pending) => state.started.push_back((id, pending)),
+            Attempt::Elsewhere => {
+                state.clocks.entry(id).or_default().enter(Phase::WaitForProgram);
+                state.waits.entry(id).or_insert_with(Instant::now);
+                self.postpone(state, id, Instant::now() + PROGRAM_POLL, true);
+            }
+            Attempt::Interrupted => {
+                state.clocks.remove(&id);
+                self.postpone(state, id, Instant::now(), false);
+                state.halted = true;
+            }
+            Attempt::Parked(added) => {
+                self.release_slot(state, id);
+                let mut nodes = self.plan.nodes();
+                nodes.entries[id].status.state = State::Todo;
+                let predecessors: Vec<NodeId> = nodes.entries[id].predecessors().chain(added).collect();
+                drop(nodes);
+                state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Parked });
+                if let Some(cause) = state.schedule.park(id, &predecessors) {
+                    self.block(state, id, cause);
+                }
+            }
+            Attempt::Failed(error) if error.is_passing() && self.may_retry(state, id) => {
+                let attempts = *state.attempts.entry(id).and_modify(|count| *count += 1).or_insert(1);
+                let event = MakeEvent { node: id, kind: MakeEventKind::Retried(error) };
+                state.events.push_back(event);
+                let delay = BACKOFF * 2_u32.saturating_pow(attempts.min(8) - 1);
+                self.postpone(state, id, Instant::now() + delay, false);
+            }
+            Attempt::Failed(error) => self.fail(state, id, error),
+            Attempt::Done(result) => self.finish(state, id, result),
+        }
+        self.changed.notify_all();
+    }
+
+    fn may_retry(&self, state: &MakeState, id: NodeId) -> bool {
+        state.attempts.get(&id).copied().unwrap_or_default() < self.options.retries
+    }
+
+    /// Lets a node be tried again later.
+    fn postpone(&self, state: &mut MakeState, id: NodeId, at: Instant, by_program: bool) {
+        self.release_slot(state, id);
+        state.schedule.give_back(id);
+        state.delayed.insert(id, (at, by_program));
+        self.plan.nodes().entries[id].status.state = State::Todo;
+    }
+
+    fn release_slot(&self, state: &mut MakeState, id: NodeId) -> usize {
+        state.memory.end(id);
+        let slot = state.slot_of.remove(&id);
+        if let Some(slot) = slot {
+            state.slots[slot] = false;
+        }
+        slot.unwrap_or_default()
+    }
+
+    /// Ends the execution of a node.
+    fn end_execution(&self, state: &mut MakeState, id: NodeId) -> Execution {
+        let slot = self.release_slot(state, id);
+        state.waits.remove(&id);
+        let (begin, phases, memory) = state.clocks.remove(&id).unwrap_or_default().stop();
+        let (host, pid) = (crate::host_name(), std::process::id());
+        Execution { host, pid, rank: self.rank, slot, begin, phases, memory }
+    }
+
+    fn finish(&self, state: &mut MakeState, id: NodeId, result: NodeResult) {
+        let execution = self.end_execution(state, id);
+        let seconds = execution.seconds();
+        self.note_done(state, id, &result, Some(execution));
+        state.news.push(id);
+        let kind = MakeEventKind::Done(result.origin, seconds);
+        state.events.push_back(MakeEvent { node: id, kind });
+    }
+
+    /// Notes that a node is done, on this rank or another.
+    pub(super) fn note_done(
+        &self,
+        state: &mut MakeState,
+        id: NodeId,
+        result: &NodeResult,
+        execution: Option<Execution>,
+    ) {
+        state.schedule.done(id);
+        let mut nodes = self.plan.nodes();
+        let entry = &mut nodes.entries[id];
+        entry.status.state = State::Done;
+        entry.status.stale = false;
+        entry.status.origin = Some(result.origin);
+        entry.status.signature = Some(result.signature.clone());
+        entry.status.digest.clone_from(&result.digest);
+        entry.status.size = Some(result.size);
+        (entry.status.error, entry.status.blocked_by) = (None, None);
+        if let Some(execution) = execution {
+            if result.origin == ResultOrigin::Built {
+                let (label, name) = (entry.spec.label.clone(), entry.spec.work.name().to_owned());
+                self.write_node(label, name, Some(result.signature.clone()), execution.clone(), None);
+                entry.status.last = Some(execution);
+            }
+        }
+    }
+
+    fn fail(&self, state: &mut MakeState, id: NodeId, error: Error) {
+        let execution = self.end_execution(state, id);
+        let seconds = execution.seconds();
+        {
+            let mut nodes = self.plan.nodes();
+            let entry = &mut nodes.entries[id];
+            let (label, name) = (entry.spec.label.clone(), entry.spec.work.name().to_owned());
+            let signature = entry.status.signature.clone();
+            self.write_node(label, name, signature, execution.clone(), Some(error.clone()));
+            entry.status.last = Some(execution);
+        }
+        state.news.push(id);
+        state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Failed(error.clone(), seconds) });
+        self.note_failed(state, id, error);
+    }
+
+    /// Notes that a node has failed, on this rank or another, and what it blocks.
+    pub(super) fn note_failed(&self, state: &mut MakeState, id: NodeId, error: Error) {
+        let blocked = state.schedule.failed(id);
+        {
+            let mut nodes = self.plan.nodes();
+            let status = &mut nodes.entries[id].status;
+            (status.state, status.error) = (State::Failed, Some(error));
+        }
+        blocked.into_iter().for_each(|blocked| self.block(state, blocked, id));
+        state.halted |= self.options.fail_fast;
+    }
+
+    pub(super) fn block(&self, state: &mut MakeState, id: NodeId, cause: NodeId) {
+        let mut nodes = self.plan.nodes();
+        let label = nodes.entries[cause].spec.label.clone();
+        let failed = nodes.entries[cause].status.error.clone();
+        let status = &mut nodes.entries[id].status;
+        (status.state, status.blocked_by) = (State::Blocked, Some(cause));
+        let why = failed.as_ref().map_or("", Error::message);
+        let kind = failed.as_ref().map_or(crate::error::Kind::Generate, Error::kind);
+        status.error = Some(Error::new(kind, format!("\"{label}\", which it needs, has failed: {why}")));
+        drop(nodes);
+        state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Blocked(cause) });
+    }
+
+    fn write_node(
+        &self,
+        label: String,
+        name: String,
+        signature: Option<String>,
+        execution: Execution,
+        error: Option<Error>,
+    ) {
+        if let Some(journal) = &self.journal {
+            let run = self.run.clone();
+            let node = NodeEnd { run, label, name, signature, execution, error };
+            journal.write(&JournalLine::Node(Box::new(node)));
+        }
+    }
+
+    /// Takes nodes into the schedule that callbacks have added. Those of `definer`, whose callback has ended,
+    /// may run now.
+    pub(super) fn take_in_added(&self, state: &mut MakeState, definer: Option<NodeId>) {
+        let nodes = self.plan.nodes();
+        let mut blocked = Vec::new();
+        for id in state.schedule.len()..nodes.entries.len() {
+            let spec = &nodes.entries[id].spec;
+            let seconds = self.history.seconds(&spec.label, spec.work.name(), DEFAULT_SECONDS);
+            state.schedule.add(spec.definer, seconds);
+            if spec.definer.is_some() {
+                state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Added });
+            }
+        }
+        let Some(definer) = definer else { return };
+        for id in definer + 1..nodes.entries.len() {
+            let entry = &nodes.entries[id];
+            if entry.spec.definer != Some(definer) || state.schedule.step(id) != Step::Held {
+                continue;
+            }
+            if entry.taken_back {
+                state.schedule.take_back(id);
+            } else if let Some(cause) = state.schedule.release(id, &entry.predecessors().collect::<Vec<_>>())
+            {
+                blocked.push((id, cause));
+            }
+        }
+        drop(nodes);
+        blocked.into_iter().for_each(|(id, cause)| self.block(state, id, cause));
+    }
+
+    /// Returns true if this process has nothing more to do: everything is settled, or nothing runs and nothing
+    /// is to be started.
+    pub(super) fn is_over(&self, state: &MakeState) -> bool {
+        let idle = state.schedule.running() == 0 && state.started.is_empty();
+        idle && (state.schedule.open() == 0 || self.is_halted(state))
+    }
+
+    /// Fails nodes that wait for each other in a circle that callbacks have made. Returns true if there are
+    /// any.
+    pub(super) fn break_circle(&self, state: &mut MakeState) -> bool {
+        let stuck = state.schedule.running() == 0
+            && state.schedule.open() > 0
+            && state.started.is_empty()
+            && state.schedule.ready().next().is_none();
+        if !stuck {
+            return false;
+        }
+        let waiting = |id: &NodeId| matches!(state.schedule.step(*id), Step::Waiting(_) | Step::Held);
+        let Some(first) = (0..state.schedule.len()).find(waiting) else { return false };
+        let mut chain = vec![first];
+        while let Some(next) =
+            state.schedule.predecessors(chain[chain.len() - 1]).iter().copied().find(waiting)
+        {
+            let is_closed = chain.contains(&next);
+            chain.push(next);
+            if is_closed {
+                break;
+            }
+        }
+        let labels: Vec<String> = {
+            let nodes = self.plan.nodes();
+            chain.iter().map(|id| nodes.entries[*id].spec.label.clone()).collect()
+        };
+        let text = format!(
+            "callbacks have made a cycle, in which each node needs the next: {}",
+            labels.join(" -> ")
+        );
+        self.fail(state, first, Error::new(crate::error::Kind::Generate, text));
+        true
+    }
+
+    /// Returns a snapshot, for people.
+    pub(super) fn progress(&self, state: &MakeState, total: usize) -> MakeProgress {
+        let mut progress = MakeProgress { total, waiting: state.waiting, ..MakeProgress::default() };
+        for id in 0..state.schedule.len() {
+            match state.schedule.step(id) {
+                Step::Done => progress.done += 1,
+                Step::Failed => progress.failed += 1,
+                Step::Blocked(_) => progress.blocked += 1,
+                Step::Running => {
+                    progress.running.push((id, state.clocks.get(&id).and_then(PhaseClock::current)));
+                }
+                _ => {}
+            }
+        }
+        #[allow(clippy::cast_precision_loss, reason = "a number of jobs is small")]
+        let jobs = self.jobs as f64;
+        let known = !self.history.nodes.is_empty();
+        progress.seconds_left = known.then(|| state.schedule.work_left() / jobs);
+        progress
+    }
+
+    /// Returns the digest of an input, from memory if the file has not changed.
+    pub(super) fn input_digest(&self, label: &str, path: &std::path::Path) -> Result<String> {
+        let stamp = FileStamp::of(path).ok().filter(FileStamp::is_settled);
+        if let Some(stamp) = &stamp
+            && let Some((_, digest)) = lock(&self.digests).get(path).filter(|(known, _)| known == stamp)
+        {
+            return Ok(digest.clone());
+        }
+        let digest = crate::plan::task::input_digest(label, path)?;
+        if let Some(stamp) = stamp {
+            lock(&self.digests).insert(path.to_owned(), (stamp, digest.clone()));
+        }
+        Ok(digest)
+    }
+}
+
+/// The seconds that a node is expected to take if nothing is known.
+pub(super) const DEFAULT_SECONDS: f64 = 1.0;

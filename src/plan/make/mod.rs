@@ -1,0 +1,18 @@
+//! Makes the nodes of a plan: in parallel on the threads of this process, and on the ranks of a communicator.
+//!
+//! Threads take nodes from one schedule, each as soon as it is free. The thread of the host runs callbacks that
+//! may run nowhere else; the others run commands and wait for compilers. A node that another program is making
+//! is tried again later, and its thread goes on with another.
+
+#![forbid(unsafe_code)]
+
+mod admission;
+mod alone;
+mod attempt;
+mod making;
+mod options;
+
+pub use alone::make;
+pub use options::{
+    MakeEvent, MakeEventKind, MakeObserver, MakeOptions, MakeProgress, MakeReport, Unobserved, WaitReason,
+};

@@ -1,0 +1,5 @@
+//! Plans made with a fake compiler and a fake loader.
+
+mod alone;
+mod dynamic;
+mod fakes;
