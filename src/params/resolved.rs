@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -233,12 +233,14 @@ impl Resolved {
         Self { text: Some(text), request_digest: quick_digest(&memory.finish()), ..self.clone() }
     }
 
-    /// Returns the parameters of a call that builds and does not load.
+    /// Returns the parameters of a call that builds and does not load; in the directory `root`, if it is given.
     #[must_use]
-    pub fn without_loading(&self) -> Self {
+    pub fn for_building(&self, root: Option<&Path>) -> Self {
         let mut memory = Writer::new(b"dijitso call without loading");
         memory.bytes(&self.request_digest);
-        let cache = Arc::new(CacheParams { load: false, ..(*self.cache).clone() });
+        memory.bytes(root.unwrap_or(Path::new("")).as_os_str().as_encoded_bytes());
+        let cache_dir = root.unwrap_or(&self.cache.cache_dir).to_owned();
+        let cache = Arc::new(CacheParams { load: false, cache_dir, ..(*self.cache).clone() });
         Self { cache, request_digest: quick_digest(&memory.finish()), ..self.clone() }
     }
 }

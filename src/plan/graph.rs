@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::cache::Cache;
+use crate::codec::{Digest32, Writer};
 use crate::error::{Error, Kind, Result};
 use crate::params::resolved::Resolved;
 use crate::process::interrupt::Interrupt;
@@ -26,6 +27,8 @@ pub struct Plan {
     params: Arc<Resolved>,
     nodes: Mutex<PlanNodes>,
     stop: Arc<AtomicU8>,
+    /// The cache directory of this process, if the last make gave each rank its own.
+    own_root: Mutex<Option<PathBuf>>,
 }
 
 /// The nodes of a plan.
@@ -92,7 +95,14 @@ impl Plan {
 
     /// Makes an empty plan whose journal has another key than its name.
     pub(super) fn with_key(name: &str, key: String, params: Arc<Resolved>) -> Self {
-        Self { name: name.to_owned(), key, params, nodes: Mutex::default(), stop: Arc::default() }
+        Self {
+            name: name.to_owned(),
+            key,
+            params,
+            nodes: Mutex::default(),
+            stop: Arc::default(),
+            own_root: Mutex::default(),
+        }
     }
 
     /// Returns the name.
@@ -117,6 +127,15 @@ impl Plan {
     #[must_use]
     pub fn cache(&self) -> Cache {
         Cache::with_shared_params(&self.params.cache.cache_dir, &self.params.cache)
+    }
+
+    /// Returns the cache directory in which this process has what the last make has made.
+    pub(super) fn root(&self) -> PathBuf {
+        lock(&self.own_root).clone().unwrap_or_else(|| self.params.cache.cache_dir.clone())
+    }
+
+    pub(super) fn set_own_root(&self, root: Option<PathBuf>) {
+        *lock(&self.own_root) = root;
     }
 
     /// Returns the number of nodes that were ever added.
@@ -253,6 +272,46 @@ impl Plan {
     #[must_use]
     pub fn current(&self) -> Option<NodeId> {
         DEFINER.get().filter(|(plan, _)| *plan == std::ptr::from_ref(self).addr()).map(|(_, node)| node)
+    }
+
+    /// Returns a digest of the plan: of labels, edges, parameters that are the same on all ranks, and targets.
+    pub(super) fn digest(&self, targets: &[NodeId]) -> Digest32 {
+        let nodes = self.nodes();
+        let mut writer = Writer::new(b"dijitso plan");
+        writer.bytes(self.name.as_bytes());
+        writer.bytes(&self.params.shared_digest);
+        for entry in nodes.entries.iter().filter(|entry| !entry.taken_back) {
+            writer.bytes(entry.spec.label.as_bytes());
+            writer.bytes(entry.spec.work.name().as_bytes());
+            writer.u32(u32::from(entry.spec.work.is_task()));
+            if let Work::Module(module) = &entry.spec.work {
+                writer.bytes(&module.params.shared_digest);
+            }
+            for edges in [&entry.needs, &entry.after] {
+                writer.u64(edges.len() as u64);
+                edges.iter().for_each(|needed| writer.u64(*needed as u64));
+            }
+        }
+        targets.iter().for_each(|target| writer.u64(*target as u64));
+        crate::codec::digest(&writer.finish())
+    }
+
+    /// Forgets the nodes that callbacks have added in the last make: they add them again, if they run again. So
+    /// all ranks begin with the same nodes.
+    pub(super) fn forget_added(&self) {
+        let nodes = &mut *self.nodes();
+        let mut forgotten = vec![false; nodes.entries.len()];
+        for (forgotten, entry) in forgotten.iter_mut().zip(&mut nodes.entries) {
+            let is_added = entry.spec.definer.is_some() || matches!(entry.spec.work, Work::Remote(_));
+            if is_added && !std::mem::replace(&mut entry.taken_back, true) {
+                nodes.labels.remove(&entry.spec.label);
+            }
+            *forgotten = entry.taken_back;
+        }
+        for entry in &mut nodes.entries {
+            entry.needs.retain(|needed| !forgotten[*needed]);
+            entry.after.retain(|needed| !forgotten[*needed]);
+        }
     }
 
     /// Takes back what a callback had added that has failed: nodes from `first` on whose definer is `definer`,

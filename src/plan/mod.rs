@@ -15,6 +15,7 @@ pub mod make;
 pub mod node;
 mod refresh;
 mod schedule;
+mod source;
 mod task;
 pub mod view;
 

@@ -8,12 +8,11 @@ use crate::cache::results::ResultStore;
 use crate::cache::{Cache, Lookup, Verify};
 use crate::error::Result;
 use crate::jit::{Request, Session};
-use crate::signature::SourceText;
 
-use super::definition::SourceDefinition;
 use super::graph::Plan;
 use super::journal::{History, read_history};
-use super::node::{ModuleSource, ModuleWork, NodeId, NodeSpec, NodeStatus, Work};
+use super::node::{ModuleWork, NodeId, NodeSpec, NodeStatus, Work};
+use super::source::{need_digests, ready_source};
 use super::task::{input_digest, task_signature};
 use super::view::{NodeKind, NodeView, PlanView, State};
 
@@ -50,7 +49,7 @@ impl Plan {
             };
             let ready = needs.iter().all(|needed| self.state(*needed) == Some(State::Done));
             let expected =
-                if ready { self.expected(session, &store, &cache, &spec, &needs) } else { Expected::Unknown };
+                if ready { self.expected(session, &store, &cache, &spec, id) } else { Expected::Unknown };
             let status = self.status_of(&history, &spec, &predecessors, expected);
             self.nodes().entries[id].status = status;
         }
@@ -101,7 +100,7 @@ impl Plan {
         store: &ResultStore,
         cache: &Cache,
         spec: &NodeSpec,
-        needs: &[NodeId],
+        id: NodeId,
     ) -> Expected {
         let signature = match &spec.work {
             Work::Remote(_) => return Expected::Unknown,
@@ -109,23 +108,13 @@ impl Plan {
                 let inputs: Result<Vec<String>> =
                     task.inputs.iter().map(|(_, path)| input_digest(&spec.label, path)).collect();
                 let Ok(inputs) = inputs else { return Expected::Unknown };
-                let nodes = self.nodes();
-                let made = needs.iter().map(|needed| {
-                    let status = &nodes.entries[*needed].status;
-                    if status.digest.is_empty() {
-                        status.signature.clone().unwrap_or_default()
-                    } else {
-                        status.digest.clone()
-                    }
-                });
-                let signature = task_signature(task, &inputs, &made.collect::<Vec<_>>());
-                drop(nodes);
+                let signature = task_signature(task, &inputs, &need_digests(self, id));
                 return match store.peek(&signature) {
                     Some(record) => Expected::Present(signature, record.digest, record.size),
                     None => Expected::Absent(signature),
                 };
             }
-            Work::Module(module) => self.module_signature(session, store, module, needs),
+            Work::Module(module) => self.module_signature(session, store, module, id),
         };
         let Some(signature) = signature else { return Expected::Unknown };
         match cache.lookup(&signature, Verify::ForLoad) {
@@ -143,46 +132,15 @@ impl Plan {
         session: &Session,
         store: &ResultStore,
         module: &ModuleWork,
-        needs: &[NodeId],
+        id: NodeId,
     ) -> Option<String> {
-        let read = |source: &SourceDefinition, base: &std::path::Path, is_header: bool| match source {
-            SourceDefinition::Text(text) => Some(text.clone().into_bytes()),
-            SourceDefinition::File(path) => std::fs::read(base.join(path)).ok(),
-            SourceDefinition::Entry(signature) if is_header => self.cache().read_header(signature).ok()?,
-            SourceDefinition::Entry(signature) => self.cache().read_source(signature).ok()?,
-            SourceDefinition::Output { task, file } => {
-                let signature = self.status(self.find(task)?)?.signature?;
-                store.read(&signature).ok()??.file(file).map(|file| file.contents.clone())
-            }
-        };
-        let text = match &module.source {
-            ModuleSource::Generate(_) | ModuleSource::Defined { keyed_by_text: false, .. } => None,
-            ModuleSource::Text { code, header } => {
-                Some((code.to_vec(), header.as_deref().map(<[u8]>::to_vec)))
-            }
-            ModuleSource::Defined { base, code, header, .. } => {
-                let header = match header {
-                    Some(header) => Some(read(header, base, true)?),
-                    None => None,
-                };
-                Some((read(code, base, false)?, header))
-            }
-        };
         let keyed;
-        let params = match text {
-            None => &*module.params,
-            Some((code, header)) => {
-                let linked: Vec<String> = {
-                    let nodes = self.nodes();
-                    let entries = needs.iter().map(|needed| &nodes.entries[*needed]);
-                    let libraries = entries.filter(|entry| !entry.spec.work.is_task());
-                    libraries.filter_map(|entry| entry.status.signature.clone()).collect()
-                };
-                let dependencies: Vec<&str> = linked.iter().map(String::as_str).collect();
-                let text = SourceText { code: &code, header: header.as_deref(), dependencies: &dependencies };
-                keyed = module.params.with_text(text.digest());
-                &keyed
-            }
+        let params = if module.is_keyed_by_text() {
+            let ready = ready_source(self, store, id, module).ok()?;
+            keyed = module.params.with_text(ready.digest());
+            &keyed
+        } else {
+            &*module.params
         };
         session.signature(Request { name: &module.name, params }).ok()
     }

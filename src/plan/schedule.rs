@@ -27,7 +27,7 @@ pub(super) enum Step {
 }
 
 /// The schedule of a make.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Schedule {
     steps: Vec<Step>,
     dependants: Vec<Vec<NodeId>>,

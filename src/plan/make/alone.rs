@@ -3,9 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::cache::Cache;
 use crate::cache::results::ResultStore;
 use crate::codec::hex;
 use crate::error::{Error, Kind, Result};
@@ -18,6 +20,7 @@ use crate::plan::view::State;
 use crate::process::slots;
 use crate::sync::recover;
 
+use super::load::load_libraries;
 use super::making::{DEFAULT_SECONDS, MakeState, Making, NextStep};
 use super::options::{MakeObserver, MakeOptions, MakeReport};
 
@@ -39,21 +42,27 @@ pub fn make(
     observer: &mut dyn MakeObserver,
 ) -> Result<MakeReport> {
     let begin = Instant::now();
-    let making = begin_make(plan, session, options, 0, 1)?;
+    plan.forget_added();
+    let making = begin_make(plan, session, options, (0, 1), None)?;
     run_threads(&making, |making| host_loop(making, observer));
     drain(&making, observer);
+    if options.load {
+        load_libraries(plan, session);
+    }
     end_make(&making, begin)
 }
 
-/// Prepares a make. Not collective.
+/// Prepares a make by a rank of so many. `own_root` is its cache directory, if each rank has its own. Not
+/// collective.
 pub(super) fn begin_make<'a>(
     plan: &'a Plan,
     session: &'a Session,
     options: &'a MakeOptions,
-    rank: usize,
-    ranks: usize,
+    (rank, ranks): (usize, usize),
+    own_root: Option<PathBuf>,
 ) -> Result<Making<'a>> {
-    let cache = plan.cache();
+    let root = own_root.clone().unwrap_or_else(|| plan.params().cache.cache_dir.clone());
+    let cache = Cache::with_shared_params(&root, &plan.params().cache);
     let store = ResultStore::open_or_make(&cache)?;
     let history = read_history(&cache, plan.key());
     let journal = if rank == 0 || ranks > 1 { JournalWriter::open(&cache, plan.key()).ok() } else { None };
@@ -69,6 +78,7 @@ pub(super) fn begin_make<'a>(
         let begin = MakeBegin { run: run.clone(), at: now(), host, pid, ranks, jobs, nodes: wanted };
         journal.write(&JournalLine::Begin(begin));
     }
+    plan.set_own_root(own_root.clone());
     Ok(Making {
         plan,
         session,
@@ -79,6 +89,8 @@ pub(super) fn begin_make<'a>(
         journal,
         run,
         rank,
+        own_root,
+        place: None,
         state: Mutex::new(MakeState::new(schedule)),
         changed: Condvar::new(),
         digests: Mutex::new(HashMap::new()),
@@ -218,8 +230,12 @@ pub(super) fn end_make(making: &Making<'_>, begin: Instant) -> Result<MakeReport
     let report = {
         let state = making.lock();
         let nodes = making.plan.nodes();
-        let wanted = |id: &NodeId| state.schedule.step(*id) != Step::Unwanted;
-        let rows = (0..state.schedule.len()).filter(wanted).map(|id| {
+        // Beyond the schedule are nodes that other ranks have added.
+        let wanted = |id: &NodeId| {
+            !nodes.entries[*id].taken_back
+                && (*id >= state.schedule.len() || state.schedule.step(*id) != Step::Unwanted)
+        };
+        let rows = (0..nodes.entries.len()).filter(wanted).map(|id| {
             let (entry, status) = (&nodes.entries[id], &nodes.entries[id].status);
             (id, entry.spec.label.as_str(), status.state, status.error.as_ref(), status.origin)
         });

@@ -3,37 +3,27 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::cache::lease::{self, Acquire};
 use crate::cache::results::TaskResult;
 use crate::error::{Error, Kind, Result, catch};
-use crate::fsutil;
 use crate::jit::callbacks::{Code, GenerateRequest};
 use crate::jit::pending::Pending;
 use crate::jit::{Callbacks, Origin, Request, Source};
 use crate::params::resolved::Resolved;
-use crate::plan::definition::SourceDefinition;
 use crate::plan::node::{
     GenerateNode, ModuleSource, ModuleWork, NodeCall, NodeId, NodeSpec, TaskAction, TaskWork, Work,
 };
+use crate::plan::source::{linked, need_digests, ready_source, result_of};
 use crate::plan::task::{FolderInputs, copy_out, run_command, task_signature};
 use crate::plan::view::{ResultOrigin, State};
 use crate::process::exec_context::ExecContext;
 use crate::process::phase::{Phase, PhaseClock, time_thread};
 use crate::process::slots::{self, SlotRequest};
-use crate::signature::SourceText;
 use crate::sync::lock;
 
 use super::making::{Attempt, Making, NodeResult};
-
-/// The text of a library, with the signatures of what it is linked to.
-struct ReadySource {
-    code: Arc<[u8]>,
-    header: Option<Arc<[u8]>>,
-    dependencies: Vec<String>,
-}
 
 impl Making<'_> {
     /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
@@ -83,7 +73,7 @@ impl Making<'_> {
                     })),
                     ..Callbacks::default()
                 },
-                _ => text_callbacks(self.ready_source(id, module)?),
+                _ => ready_source(self.plan, &self.store, id, module)?.into_callbacks(),
             };
             self.complete(id, pending, &mut callbacks)
         });
@@ -107,17 +97,15 @@ impl Making<'_> {
 
     fn module(&self, id: NodeId, spec: &NodeSpec, module: &ModuleWork, is_host: bool) -> Result<Attempt> {
         let parked = Mutex::new(None);
-        let params = module.params.without_loading();
+        let params = module.params.for_building(self.own_root.as_deref());
         let (params, mut callbacks) = match &module.source {
             ModuleSource::Generate(generate) => (
                 params,
                 Callbacks { generate: Some(self.generator(id, generate, &parked)), ..Callbacks::default() },
             ),
-            source => {
-                let ready = self.ready_source(id, module)?;
-                let by_text = !matches!(source, ModuleSource::Defined { keyed_by_text: false, .. });
-                let params = if by_text { params.with_text(ready.digest()) } else { params };
-                (params, text_callbacks(ready))
+            _ => {
+                let ready = ready_source(self.plan, &self.store, id, module)?;
+                (module.call_params(&params, &ready), ready.into_callbacks())
             }
         };
         callbacks.poll = Some(self.plan.kill_interrupt());
@@ -159,7 +147,7 @@ impl Making<'_> {
             let kept = self.lock().sources.remove(&id);
             if let Some(kept) = kept {
                 *source = kept;
-                source.dependencies.extend(self.linked(id));
+                source.dependencies.extend(linked(self.plan, id));
                 return Ok(());
             }
             let first = self.plan.len();
@@ -184,7 +172,7 @@ impl Making<'_> {
                 *lock(parked) = Some(added);
                 return Err(1);
             }
-            source.dependencies.extend(self.linked(id));
+            source.dependencies.extend(linked(self.plan, id));
             Ok(())
         })
     }
@@ -204,83 +192,11 @@ impl Making<'_> {
         nodes.entries[id].predecessors().filter(open).collect()
     }
 
-    /// Returns the signatures of the libraries that a node needs.
-    fn linked(&self, id: NodeId) -> Vec<String> {
-        let nodes = self.plan.nodes();
-        let needs = nodes.entries[id].needs.iter().map(|needed| &nodes.entries[*needed]);
-        let libraries = needs.filter(|entry| !entry.spec.work.is_task());
-        libraries.filter_map(|entry| entry.status.signature.clone()).collect()
-    }
-
-    /// Reads the text of a library that has no callback.
-    fn ready_source(&self, id: NodeId, module: &ModuleWork) -> Result<ReadySource> {
-        let dependencies = self.linked(id);
-        let (code, header) = match &module.source {
-            ModuleSource::Text { code, header } => (Arc::clone(code), header.clone()),
-            ModuleSource::Defined { base, code, header, .. } => {
-                let code = self.read_source(base, code, false)?;
-                let header =
-                    header.as_ref().map(|header| self.read_source(base, header, true)).transpose()?;
-                (code.into(), header.map(Into::into))
-            }
-            ModuleSource::Generate(_) => {
-                return Err(Error::new(Kind::Internal, "a callback is no text"));
-            }
-        };
-        Ok(ReadySource { code, header, dependencies })
-    }
-
-    fn read_source(&self, base: &Path, source: &SourceDefinition, is_header: bool) -> Result<Vec<u8>> {
-        let failed = |text: String| Error::new(Kind::Generate, text);
-        match source {
-            SourceDefinition::Text(text) => Ok(text.clone().into_bytes()),
-            SourceDefinition::File(path) => {
-                let path = base.join(path);
-                fsutil::read_plain(&path, fsutil::LONGEST_TEXT)
-                    .map_err(|error| failed(format!("cannot read the source {}: {error}", path.display())))
-            }
-            SourceDefinition::Output { task, file } => {
-                let node = self.plan.find(task);
-                let result = node.map(|node| self.result_of(node)).transpose()?;
-                let contents = result.as_ref().and_then(|result| result.file(file));
-                contents
-                    .map(|file| file.contents.clone())
-                    .ok_or_else(|| failed(format!("the task \"{task}\" has no output {file}")))
-            }
-            SourceDefinition::Entry(signature) => {
-                let cache = self.plan.cache();
-                let read =
-                    if is_header { cache.read_header(signature)? } else { cache.read_source(signature)? };
-                read.ok_or_else(|| {
-                    let what = if is_header { "header" } else { "source" };
-                    failed(format!(
-                        "the {what} of {signature} is not in the cache {}: record the plan again",
-                        cache.layout().root().display()
-                    ))
-                })
-            }
-        }
-    }
-
-    /// Reads the result of a task that is done.
-    pub(super) fn result_of(&self, node: NodeId) -> Result<TaskResult> {
-        let (label, signature) = {
-            let nodes = self.plan.nodes();
-            let entry = &nodes.entries[node];
-            (entry.spec.label.clone(), entry.status.signature.clone().unwrap_or_default())
-        };
-        self.store.read(&signature)?.ok_or_else(|| {
-            let text =
-                format!("the result of \"{label}\" was removed or damaged meanwhile: make the plan again");
-            Error::new(Kind::Cache, text)
-        })
-    }
-
     fn task(&self, id: NodeId, spec: &NodeSpec, task: &TaskWork, clock: &PhaseClock) -> Result<Attempt> {
         let label = spec.label.as_str();
         let digests = task.inputs.iter().map(|(_, path)| self.input_digest(label, path));
         let digests: Vec<String> = digests.collect::<Result<_>>()?;
-        let needs = self.need_digests(id);
+        let needs = need_digests(self.plan, id);
         let signature = task_signature(task, &digests, &needs);
         self.plan.nodes().entries[id].status.signature = Some(signature.clone());
         if !self.options.force
@@ -288,7 +204,7 @@ impl Making<'_> {
         {
             return self.task_done(label, task, &found, ResultOrigin::Hit);
         }
-        let layout = self.plan.cache().layout().clone();
+        let layout = self.cache().layout().clone();
         let lease = if self.plan.params().build.lease_timeout.is_zero() {
             None
         } else {
@@ -317,7 +233,7 @@ impl Making<'_> {
                 let results = self.results_of_needs(id)?;
                 let given = FolderInputs { inputs: &task.inputs, results: &results };
                 let runner = self.session.runner().as_ref();
-                let files = run_command(label, command, &given, &self.plan.cache(), runner, &context);
+                let files = run_command(label, command, &given, &self.cache(), runner, &context);
                 drop(slot);
                 files?
             }
@@ -348,10 +264,10 @@ impl Making<'_> {
         };
         clock.enter(Phase::Publish);
         // Nodes that its callback has added may have changed what it needs.
-        let signature = if self.need_digests(id) == needs {
+        let signature = if need_digests(self.plan, id) == needs {
             signature
         } else {
-            task_signature(task, &digests, &self.need_digests(id))
+            task_signature(task, &digests, &need_digests(self.plan, id))
         };
         let made = TaskResult::new(&signature, &task.name, files);
         let made = if self.options.force { self.store.replace(made)? } else { self.store.publish(made)? };
@@ -376,24 +292,13 @@ impl Making<'_> {
         Ok(Attempt::Done(NodeResult { signature, digest, size, origin }))
     }
 
-    /// Returns what the needs of a node have made: digests of files, signatures of libraries.
-    fn need_digests(&self, id: NodeId) -> Vec<String> {
-        let nodes = self.plan.nodes();
-        let needs = nodes.entries[id].needs.iter().map(|needed| &nodes.entries[*needed].status);
-        let made = |status: &crate::plan::node::NodeStatus| match status.digest.as_str() {
-            "" => status.signature.clone().unwrap_or_default(),
-            digest => digest.to_owned(),
-        };
-        needs.map(made).collect()
-    }
-
     fn results_of_needs(&self, id: NodeId) -> Result<Vec<TaskResult>> {
         let tasks: Vec<NodeId> = {
             let nodes = self.plan.nodes();
             let needs = nodes.entries[id].needs.iter().copied();
             needs.filter(|needed| nodes.entries[*needed].spec.work.is_task()).collect()
         };
-        tasks.into_iter().map(|task| self.result_of(task)).collect()
+        tasks.into_iter().map(|task| result_of(self.plan, &self.store, task)).collect()
     }
 
     /// Waits for a slot among the compilers of this host.
@@ -405,24 +310,4 @@ impl Making<'_> {
         let patience = std::time::Duration::from_secs(1800);
         self.session.runner().slot(&SlotRequest { dir, choices: &choices, patience }, context)
     }
-}
-
-impl ReadySource {
-    fn digest(&self) -> crate::codec::Digest32 {
-        let dependencies: Vec<&str> = self.dependencies.iter().map(String::as_str).collect();
-        let text =
-            SourceText { code: &self.code, header: self.header.as_deref(), dependencies: &dependencies };
-        text.digest()
-    }
-}
-
-/// Makes the callbacks of a library whose text is there.
-fn text_callbacks(ready: ReadySource) -> Callbacks<'static> {
-    let generate = move |_: GenerateRequest<'_>, source: &mut Source| {
-        source.code = Some(ready.code.to_vec());
-        source.header = ready.header.as_deref().map(<[u8]>::to_vec);
-        source.dependencies.clone_from(&ready.dependencies);
-        Ok(())
-    };
-    Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() }
 }

@@ -2,11 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use crate::cache::Cache;
 use crate::cache::results::ResultStore;
 use crate::error::{Error, Result};
 use crate::fsutil::FileStamp;
@@ -23,6 +24,7 @@ use crate::process::phase::{Phase, PhaseClock};
 use crate::sync::lock;
 
 use super::admission::MemoryGate;
+use super::news::{News, NewsItem};
 use super::options::{MakeEvent, MakeEventKind, MakeOptions, MakeProgress, WaitReason};
 
 /// A make in progress.
@@ -38,6 +40,10 @@ pub(super) struct Making<'a> {
     pub(super) run: String,
     /// The rank, 0 without a communicator.
     pub(super) rank: usize,
+    /// The number of ranks, and the host, for errors.
+    pub(super) place: Option<(usize, String)>,
+    /// The cache directory of this rank, if each rank has its own.
+    pub(super) own_root: Option<PathBuf>,
     pub(super) state: Mutex<MakeState>,
     pub(super) changed: Condvar,
     pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
@@ -63,8 +69,12 @@ pub(super) struct MakeState {
     slots: Vec<bool>,
     slot_of: HashMap<NodeId, usize>,
     pub(super) events: VecDeque<MakeEvent>,
-    /// What has ended since the ranks have met.
-    pub(super) news: Vec<NodeId>,
+    /// True if other ranks are told what happens.
+    pub(super) tells_ranks: bool,
+    /// What has happened since the ranks have met.
+    pub(super) rank_news: Vec<NewsItem>,
+    /// While the ranks meet: the nodes that may begin.
+    pub(super) reserved: Option<HashSet<NodeId>>,
     /// Nothing new is started.
     pub(super) halted: bool,
     /// The threads are to end.
@@ -76,6 +86,12 @@ pub(super) struct MakeState {
 impl MakeState {
     pub(super) fn new(schedule: Schedule) -> Self {
         Self { schedule, ..Self::default() }
+    }
+
+    fn tell(&mut self, label: String, what: impl FnOnce() -> News) {
+        if self.tells_ranks {
+            self.rank_news.push(NewsItem { label, what: what() });
+        }
     }
 }
 
@@ -118,6 +134,14 @@ impl Making<'_> {
         lock(&self.state)
     }
 
+    /// Returns the cache of this rank.
+    pub(super) fn cache(&self) -> Cache {
+        match &self.own_root {
+            Some(root) => Cache::with_shared_params(root, &self.plan.params().cache),
+            None => self.plan.cache(),
+        }
+    }
+
     /// Returns true if nothing new is to be started.
     pub(super) fn is_halted(&self, state: &MakeState) -> bool {
         state.halted || self.plan.stop_request() != StopRequest::Go
@@ -146,7 +170,8 @@ impl Making<'_> {
         let mut chosen = None;
         let mut reason = None;
         for id in state.schedule.ready() {
-            if state.elsewhere.get(id).copied().unwrap_or_default() {
+            let is_elsewhere = state.elsewhere.get(id).copied().unwrap_or_default();
+            if is_elsewhere || state.reserved.as_ref().is_some_and(|reserved| !reserved.contains(&id)) {
                 continue;
             }
             if let Some((at, by_program)) = state.delayed.get(&id).filter(|(at, _)| *at > now) {
@@ -179,6 +204,44 @@ impl Making<'_> {
         if is_host { 2 * self.jobs } else { self.jobs }
     }
 
+    /// Keeps what has happened to a node for the other ranks.
+    fn tell(&self, state: &mut MakeState, id: NodeId, what: impl FnOnce() -> News) {
+        if state.tells_ranks {
+            let label = self.plan.nodes().entries[id].spec.label.clone();
+            state.tell(label, what);
+        }
+    }
+
+    /// Returns true if a node calls a function of the host on its thread.
+    pub(super) fn has_host_callbacks(&self) -> bool {
+        let nodes = self.plan.nodes();
+        nodes.entries.iter().any(|entry| entry.spec.work.has_callback() && !entry.spec.any_thread)
+    }
+
+    /// Takes in what another rank has told of a node.
+    pub(super) fn take_in_news(&self, item: &NewsItem) {
+        let Some(id) = self.plan.find(&item.label) else { return };
+        let mut state = self.lock();
+        let state = &mut *state;
+        if id >= state.schedule.len() {
+            return;
+        }
+        match &item.what {
+            News::Done { signature, digest, size, built, .. } => {
+                let origin = if *built { ResultOrigin::Built } else { ResultOrigin::Hit };
+                let (signature, digest, size) = (signature.clone(), digest.clone(), *size);
+                self.note_done(state, id, &NodeResult { signature, digest, size, origin }, None);
+                state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Done(origin, 0.0) });
+            }
+            News::Failed { error, .. } | News::Blocked { error, .. } => {
+                let kind = MakeEventKind::Failed(error.clone(), 0.0);
+                state.events.push_back(MakeEvent { node: id, kind });
+                self.note_failed(state, id, error.clone());
+            }
+            News::Added { .. } | News::Reserved | News::Started | News::TakenBack => {}
+        }
+    }
+
     fn memory_of(&self, id: NodeId) -> u64 {
         let nodes = self.plan.nodes();
         let spec = &nodes.entries[id].spec;
@@ -197,6 +260,7 @@ impl Making<'_> {
         state.slots[slot] = true;
         state.slot_of.insert(id, slot);
         self.plan.nodes().entries[id].status.state = State::Running;
+        self.tell(state, id, || News::Started);
         if !state.waits.contains_key(&id) {
             state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Started });
         }
@@ -276,8 +340,14 @@ impl Making<'_> {
     fn finish(&self, state: &mut MakeState, id: NodeId, result: NodeResult) {
         let execution = self.end_execution(state, id);
         let seconds = execution.seconds();
+        self.tell(state, id, || News::Done {
+            signature: result.signature.clone(),
+            digest: result.digest.clone(),
+            size: result.size,
+            built: result.origin == ResultOrigin::Built,
+            execution: Some(execution.clone()),
+        });
         self.note_done(state, id, &result, Some(execution));
-        state.news.push(id);
         let kind = MakeEventKind::Done(result.origin, seconds);
         state.events.push_back(MakeEvent { node: id, kind });
     }
@@ -310,8 +380,12 @@ impl Making<'_> {
     }
 
     fn fail(&self, state: &mut MakeState, id: NodeId, error: Error) {
+        let error = match &self.place {
+            Some((size, host)) => error.on_rank(self.rank, *size, host),
+            None => error,
+        };
         let execution = self.end_execution(state, id);
-        let seconds = execution.seconds();
+        let (seconds, told) = (execution.seconds(), execution.clone());
         {
             let mut nodes = self.plan.nodes();
             let entry = &mut nodes.entries[id];
@@ -320,7 +394,7 @@ impl Making<'_> {
             self.write_node(label, name, signature, execution.clone(), Some(error.clone()));
             entry.status.last = Some(execution);
         }
-        state.news.push(id);
+        self.tell(state, id, || News::Failed { error: error.clone(), execution: Some(told) });
         state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Failed(error.clone(), seconds) });
         self.note_failed(state, id, error);
     }
@@ -345,8 +419,14 @@ impl Making<'_> {
         (status.state, status.blocked_by) = (State::Blocked, Some(cause));
         let why = failed.as_ref().map_or("", Error::message);
         let kind = failed.as_ref().map_or(crate::error::Kind::Generate, Error::kind);
-        status.error = Some(Error::new(kind, format!("\"{label}\", which it needs, has failed: {why}")));
+        let error = Error::new(kind, format!("\"{label}\", which it needs, has failed: {why}"));
+        status.error = Some(error.clone());
+        // The other ranks do not know what a callback has added here.
+        let is_own = [id, cause].iter().any(|id| nodes.entries[*id].spec.definer.is_some());
         drop(nodes);
+        if is_own {
+            self.tell(state, id, || News::Blocked { cause: label, error });
+        }
         state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Blocked(cause) });
     }
 
@@ -375,6 +455,9 @@ impl Making<'_> {
             let seconds = self.history.seconds(&spec.label, spec.work.name(), DEFAULT_SECONDS);
             state.schedule.add(spec.definer, seconds);
             if spec.definer.is_some() {
+                let (is_task, name) = (spec.work.is_task(), spec.work.name().to_owned());
+                let label = spec.label.clone();
+                state.tell(label, || News::Added { is_task, name });
                 state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Added });
             }
         }
@@ -386,6 +469,7 @@ impl Making<'_> {
             }
             if entry.taken_back {
                 state.schedule.take_back(id);
+                state.tell(entry.spec.label.clone(), || News::TakenBack);
             } else if let Some(cause) = state.schedule.release(id, &entry.predecessors().collect::<Vec<_>>())
             {
                 blocked.push((id, cause));

@@ -7,12 +7,20 @@
 #![forbid(unsafe_code)]
 
 mod admission;
+mod agreed;
 mod alone;
 mod attempt;
+mod deal;
+mod load;
 mod making;
+mod news;
 mod options;
+mod ranks;
+mod send;
 
 pub use alone::make;
+pub use load::{library, load_libraries};
 pub use options::{
     MakeEvent, MakeEventKind, MakeObserver, MakeOptions, MakeProgress, MakeReport, Unobserved, WaitReason,
 };
+pub use ranks::make_on;

@@ -163,6 +163,8 @@ impl MakeReport {
             }
         }
         let total = report.done + report.failed.len() + report.blocked + report.todo;
+        // Callbacks of different ranks add nodes in different orders.
+        failures.sort_by_key(|(label, _)| *label);
         if let Some((label, first)) = failures.first() {
             let mut text = format!("{} of {total} nodes failed", failures.len());
             if report.blocked > 0 {

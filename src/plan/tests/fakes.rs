@@ -10,7 +10,6 @@ use crate::elf::sample::sample;
 use crate::error::{Error, Kind, Result};
 use crate::jit::Session;
 use crate::load::{Image, Loader};
-use crate::params::resolved::Resolved;
 use crate::params::{Environment, Params};
 use crate::plan::make::{MakeEvent, MakeObserver, MakeOptions, MakeProgress, MakeReport, make};
 use crate::plan::node::{ModuleSource, ModuleWork, NodeCall, TaskAction, TaskWork, Work};
@@ -64,10 +63,6 @@ impl Loader for AnyLoader {
 }
 
 /// Parameters that do not depend on the environment, with the cache below `root`.
-pub(super) fn params(root: &Path) -> Arc<Resolved> {
-    Arc::new(raw_params(root, &[]).resolve().unwrap())
-}
-
 pub(super) fn raw_params(root: &Path, settings: &[(&str, &str)]) -> Params {
     let environment = Environment {
         variables: [("HOME", "/nonexistent".to_owned())].into(),
@@ -93,9 +88,13 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(root: &Path) -> Self {
+        Self::with(root, &[])
+    }
+
+    pub(super) fn with(root: &Path, settings: &[(&str, &str)]) -> Self {
         let compiler = Arc::new(CountingCompiler::default());
         Self {
-            plan: Plan::new("test", params(root)).unwrap(),
+            plan: Plan::new("test", Arc::new(raw_params(root, settings).resolve().unwrap())).unwrap(),
             session: Session::new(Arc::clone(&compiler) as Arc<dyn Runner>, Arc::new(AnyLoader)),
             compiler,
             runs: Arc::default(),

@@ -3,3 +3,4 @@
 mod alone;
 mod dynamic;
 mod fakes;
+mod ranks;

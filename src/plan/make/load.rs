@@ -1,0 +1,182 @@
+//! Loads the libraries of a plan that is made.
+
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::sync::Mutex;
+
+use crate::cache::results::ResultStore;
+use crate::error::{Error, Kind, Result};
+use crate::jit::callbacks::GenerateRequest;
+use crate::jit::{Batch, Callbacks, CommState, Library, Session, Source};
+use crate::parallel::Communicator;
+use crate::params::resolved::CacheParams;
+use crate::plan::graph::Plan;
+use crate::plan::node::{ModuleSource, NodeCall, NodeId, Work};
+use crate::plan::source::{linked, ready_source};
+use crate::plan::view::State;
+
+/// Returns the library of a node that is done, loaded by this process alone. Not collective.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for a node that is no library, [`Kind::State`] for one that is not done,
+/// [`Kind::Cache`], [`Kind::Load`].
+pub fn library(plan: &Plan, session: &Session, node: NodeId) -> Result<Library> {
+    let (Some(spec), Some(status)) = (plan.spec(node), plan.status(node)) else {
+        let text = format!("node {node} is not in the plan {}", plan.name());
+        return Err(Error::new(Kind::InvalidArgument, text));
+    };
+    if spec.work.is_task() {
+        let text = format!("\"{}\" is a task and has no library", spec.label);
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    if let Some(error) = status.error {
+        return Err(error);
+    }
+    let (State::Done, Some(signature)) = (status.state, status.signature) else {
+        let text = format!("\"{}\" is not made yet", spec.label);
+        return Err(Error::new(Kind::State, text));
+    };
+    let params = match &spec.work {
+        Work::Module(module) => &module.params,
+        _ => plan.params(),
+    };
+    let root = plan.root();
+    if root == plan.params().cache.cache_dir {
+        return session.open(&params.cache, &signature);
+    }
+    session.open(&CacheParams { cache_dir: root, ..(*params.cache).clone() }, &signature)
+}
+
+/// Loads the libraries of all nodes that are done. What cannot be loaded fails.
+pub fn load_libraries(plan: &Plan, session: &Session) {
+    for id in done_libraries(plan) {
+        if let Err(error) = library(plan, session, id) {
+            fail(plan, id, error);
+        }
+    }
+}
+
+/// Loads the libraries of all nodes that are done, on all ranks. A library that a rank does not find, because
+/// its processor needs another one, is built. What cannot be loaded fails. Collective.
+///
+/// # Errors
+/// Those of the communicator.
+pub(super) fn load_libraries_on(
+    plan: &Plan,
+    session: &Session,
+    comm: &dyn Communicator,
+    state: &CommState,
+) -> Result<()> {
+    for (names, ids) in batches(plan) {
+        let Some(spec) = plan.spec(ids[0]) else { continue };
+        let Work::Module(module) = &spec.work else { continue };
+        let params = match text_of(plan, ids[0]) {
+            Some(text) => module.params.with_text(text),
+            None => (*module.params).clone(),
+        };
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let batch = Batch { names: &names, params: &params };
+        let error = RefCell::new(None);
+        let mut callbacks = Callbacks {
+            generate: Some(Box::new(|request, source| {
+                let id = ids.iter().zip(&names).find(|(_, name)| **name == request.name).map(|(id, _)| *id);
+                id.map_or(Err(1), |id| {
+                    generate(plan, id, request, source).inspect_err(|_| {
+                        *error.borrow_mut() = source.error.clone();
+                    })
+                })
+            })),
+            ..Callbacks::default()
+        };
+        let loaded = session.jit_many_on(comm, state, Ok(batch), &mut callbacks);
+        drop(callbacks);
+        match loaded {
+            Err(error) if comm.check_alive().is_err() => return Err(error),
+            Err(error) => ids.iter().for_each(|id| fail(plan, *id, error.clone())),
+            Ok(results) => {
+                for (id, result) in ids.iter().zip(results) {
+                    result.map(drop).unwrap_or_else(|error| fail(plan, *id, error));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn done_libraries(plan: &Plan) -> Vec<NodeId> {
+    let nodes = plan.nodes();
+    let is_done = |id: &NodeId| {
+        let entry = &nodes.entries[*id];
+        entry.status.state == State::Done && matches!(entry.spec.work, Work::Module(_)) && !entry.taken_back
+    };
+    (0..nodes.entries.len()).filter(is_done).collect()
+}
+
+/// Returns batches of libraries with equal parameters, in the order of the nodes: names and nodes.
+fn batches(plan: &Plan) -> Vec<(Vec<String>, Vec<NodeId>)> {
+    let mut all: Vec<(Vec<String>, Vec<NodeId>)> = Vec::new();
+    let mut last = None;
+    for id in done_libraries(plan) {
+        let Some(spec) = plan.spec(id) else { continue };
+        let Work::Module(module) = &spec.work else { continue };
+        // What the callback of one rank has added, the others do not have.
+        if spec.definer.is_some() {
+            continue;
+        }
+        let is_text = text_of(plan, id).is_some();
+        let key = (!is_text).then_some(module.params.request_digest);
+        match all.last_mut().filter(|_| key.is_some() && key == last) {
+            Some((names, ids)) => {
+                names.push(module.name.clone());
+                ids.push(id);
+            }
+            None => all.push((vec![module.name.clone()], vec![id])),
+        }
+        last = key;
+    }
+    all
+}
+
+/// Returns the digest of the text of a library, if that is part of its key.
+fn text_of(plan: &Plan, id: NodeId) -> Option<crate::codec::Digest32> {
+    let spec = plan.spec(id)?;
+    let Work::Module(module) = &spec.work else { return None };
+    if !module.is_keyed_by_text() {
+        return None;
+    }
+    ready_source(plan, &ResultStore::open(&plan.cache()), id, module).ok().map(|ready| ready.digest())
+}
+
+/// Generates the source of a library for a rank that does not find it.
+fn generate(
+    plan: &Plan,
+    id: NodeId,
+    request: GenerateRequest<'_>,
+    source: &mut Source,
+) -> std::result::Result<(), i32> {
+    let Some(spec) = plan.spec(id) else { return Err(1) };
+    let Work::Module(module) = &spec.work else { return Err(1) };
+    match &module.source {
+        ModuleSource::Generate(generate) => {
+            let (signature, params) = (request.signature, request.generator);
+            let call = NodeCall { plan, node: id, signature, params, added: Mutex::default() };
+            generate(&call, source)?;
+            source.dependencies.extend(linked(plan, id));
+        }
+        _ => match ready_source(plan, &ResultStore::open(&plan.cache()), id, module) {
+            Ok(ready) => ready.give(source),
+            Err(error) => {
+                source.error = Some(error.message().to_owned());
+                return Err(1);
+            }
+        },
+    }
+    Ok(())
+}
+
+fn fail(plan: &Plan, id: NodeId, error: Error) {
+    if let Some(entry) = plan.nodes().entries.get_mut(id) {
+        (entry.status.state, entry.status.error) = (State::Failed, Some(error));
+    }
+}
