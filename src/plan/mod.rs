@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod definition;
 pub mod execution;
 mod from_definition;
@@ -17,6 +18,8 @@ mod refresh;
 mod schedule;
 mod source;
 mod task;
+#[cfg(any(test, feature = "test-doubles"))]
+pub mod sample;
 pub mod view;
 
 pub use graph::{Edge, Plan, StopRequest};
