@@ -15,7 +15,7 @@ use super::output::{self, Out};
 use super::usage;
 
 /// Options of every subcommand. They may stand before or after its name.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of all commands")]
 pub(super) struct GlobalOptions {
     /// The cache directory, instead of the configured one.
@@ -40,6 +40,16 @@ pub(super) struct GlobalOptions {
 }
 
 impl GlobalOptions {
+    /// Returns these options of a command within others, which hold for what these leave open.
+    pub(super) fn within(mut self, others: &Self) -> Self {
+        self.cache_dir = self.cache_dir.or_else(|| others.cache_dir.clone());
+        self.dry_run |= others.dry_run;
+        self.verbose = self.verbose.max(others.verbose);
+        self.json |= others.json;
+        self.color = others.color;
+        self
+    }
+
     /// Returns the most detailed level of log messages that is shown.
     pub(super) fn level(&self) -> log::LevelFilter {
         match self.verbose {
@@ -56,13 +66,15 @@ pub(super) struct CommandContext {
     pub(super) options: GlobalOptions,
     /// The output for results.
     pub(super) out: Out,
+    /// The labels of the nodes that the last command has selected; `None` before the first.
+    pub(super) last_nodes: Option<Vec<String>>,
 }
 
 impl CommandContext {
     /// Returns a context that writes to the standard output.
     pub(super) fn new(options: GlobalOptions) -> Self {
         let out = Out::stdout(options.json);
-        Self { options, out }
+        Self { options, out, last_nodes: None }
     }
 
     /// Returns the configured parameters, with the directory of `--cache-dir`.

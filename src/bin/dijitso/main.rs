@@ -26,6 +26,7 @@ mod logger;
 mod man;
 mod output;
 mod parameters;
+mod plan;
 mod select;
 mod show;
 mod stats;
@@ -72,6 +73,8 @@ enum Status {
     Broken,
     /// This machine has a problem; the output names it.
     Bad,
+    /// A command of the console has ended with this exit code, and has said why.
+    Ended(u8),
 }
 
 /// Makes the list of subcommands from help, name and module of each.
@@ -119,6 +122,8 @@ subcommands! {
     Export in export,
     /// Put the entries of a bundle into the cache.
     Import in import,
+    /// Look at the nodes of a build plan.
+    Plan in plan,
     /// Examine compiler, disks, cores and MPI, and recommend settings.
     Doctor in doctor,
     /// Print a script that completes commands and options in a shell.
@@ -140,16 +145,26 @@ fn main() -> ExitCode {
     context.out.flush();
     let lost_reader = context.out.has_lost_reader();
     match (result, context.out.finish()) {
-        (Ok(Status::Done), Ok(())) => ExitCode::SUCCESS,
-        (Ok(Status::NothingFound | Status::Broken), Ok(())) => ExitCode::from(1),
-        (Ok(Status::Bad), Ok(())) => ExitCode::from(3),
         // The reader that closed the pipe needs no reason.
         (Err(_), _) if lost_reader => ExitCode::from(3),
         (Err(error), _) => {
             context.note(&error);
-            ExitCode::from(if error.kind() == Kind::InvalidArgument { 2 } else { 3 })
+            ExitCode::from(exit_code(&Err(error)))
         }
+        (Ok(status), Ok(())) => ExitCode::from(exit_code(&Ok(status))),
         (Ok(_), Err(error)) => unwritten(&error),
+    }
+}
+
+/// Returns the exit code of a subcommand that has ended so.
+fn exit_code(result: &Result<Status>) -> u8 {
+    match result {
+        Ok(Status::Done) => 0,
+        Ok(Status::NothingFound | Status::Broken) => 1,
+        Ok(Status::Bad) => 3,
+        Ok(Status::Ended(code)) => *code,
+        Err(error) if error.kind() == Kind::InvalidArgument => 2,
+        Err(_) => 3,
     }
 }
 

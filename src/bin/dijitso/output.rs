@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anstyle::{AnsiColor, Style};
 use serde_json::Value as Json;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use dijitso::escape;
 pub(super) use dijitso::human::{age, count, size};
@@ -23,8 +24,14 @@ pub(super) const PATH: Style = AnsiColor::Magenta.on_default();
 pub(super) const NUMBER: Style = AnsiColor::Green.on_default();
 /// The style of matches.
 pub(super) const MATCH: Style = AnsiColor::Red.on_default().bold();
-/// The style of error messages.
-const FAILED: Style = AnsiColor::Red.on_default().bold();
+/// The style of what is done.
+pub(super) const DONE: Style = AnsiColor::Green.on_default();
+/// The style of what is at work.
+pub(super) const BUSY: Style = AnsiColor::Cyan.on_default();
+/// The style of what something else holds up.
+pub(super) const BLOCKED: Style = AnsiColor::Yellow.on_default();
+/// The style of error messages and of what has failed.
+pub(super) const FAILED: Style = AnsiColor::Red.on_default().bold();
 
 /// The standard output. If the reader closes a pipe, the rest is dropped without an error.
 ///
@@ -106,6 +113,15 @@ impl Out {
         self.attempt(Write::flush);
     }
 
+    /// Returns the number of columns of the terminal; `None` if this output is none.
+    pub(super) fn columns(&self) -> Option<usize> {
+        const USUAL: usize = 80;
+        self.terminal.then(|| {
+            let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+            size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
+        })
+    }
+
     /// Returns whether an earlier write failed, so that nothing more is written.
     pub(super) fn is_closed(&self) -> bool {
         self.failure.is_some()
@@ -136,7 +152,8 @@ impl Out {
 
     /// Returns `text` in a style, if this output has colours.
     pub(super) fn paint(&self, style: Style, text: impl Display) -> Painted {
-        Painted { style, text: text.to_string(), own: self.colour.then(|| Rc::clone(&self.own)) }
+        let own = (self.colour && style != Style::new()).then(|| Rc::clone(&self.own));
+        Painted { style, text: text.to_string(), own }
     }
 }
 
@@ -262,10 +279,13 @@ pub(super) enum Align {
     Right,
 }
 
+/// The blanks between columns.
+const BETWEEN: &str = "  ";
+
 /// A table with a heading.
 pub(super) struct Table {
     columns: Vec<(&'static str, Align)>,
-    rows: Vec<Vec<String>>,
+    rows: Vec<Vec<(String, Style)>>,
 }
 
 impl Table {
@@ -276,40 +296,151 @@ impl Table {
 
     /// Adds a row with a cell for each column.
     pub(super) fn row(&mut self, cells: Vec<String>) {
+        self.styled_row(cells.into_iter().map(|cell| (cell, Style::new())).collect());
+    }
+
+    /// Adds a row with a cell and its style for each column.
+    pub(super) fn styled_row(&mut self, cells: Vec<(String, Style)>) {
         self.rows.push(cells);
+    }
+
+    /// Replaces the last cells by shorter ones, so that the table fits into a number of columns. `shorten` gets
+    /// the row and the width for its last cell, which is at least `least`.
+    pub(super) fn fit_last(
+        &mut self,
+        columns: usize,
+        least: usize,
+        shorten: impl Fn(usize, usize) -> String,
+    ) {
+        let widths = self.widths();
+        let before: usize = widths[..widths.len() - 1].iter().map(|width| width + BETWEEN.len()).sum();
+        let room = columns.saturating_sub(before).max(least);
+        for (at, row) in self.rows.iter_mut().enumerate() {
+            if let Some((text, _)) = row.last_mut().filter(|(text, _)| text.width() > room) {
+                *text = shorten(at, room);
+            }
+        }
     }
 
     /// Writes the table.
     pub(super) fn write(&self, out: &mut Out) {
-        let widths: Vec<usize> = (0..self.columns.len())
-            .map(|at| {
-                let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| cell.chars().count());
-                cells.chain([self.columns[at].0.len()]).max().unwrap_or_default()
-            })
-            .collect();
-        let heading: Vec<String> = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
-        let heading = self.aligned(&heading, &widths);
-        out.line(out.paint(STRONG, heading));
-        for row in &self.rows {
-            out.line(self.aligned(row, &widths));
+        self.write_heading(out);
+        self.write_rows(out);
+    }
+
+    /// Writes the table, with a line below each row that has one.
+    pub(super) fn write_with(&self, below: impl Iterator<Item = Option<String>>, out: &mut Out) {
+        self.write_heading(out);
+        let widths = self.widths();
+        for (row, below) in self.rows.iter().zip(below) {
+            self.write_row(row, &widths, out);
+            below.into_iter().for_each(|line| out.line(line));
         }
     }
 
-    fn aligned(&self, cells: &[String], widths: &[usize]) -> String {
-        let cells = cells.iter().zip(&self.columns).zip(widths);
-        let cells: Vec<String> = cells
-            .map(|((cell, (_, align)), width)| match align {
-                Align::Left => format!("{cell:<width$}"),
-                Align::Right => format!("{cell:>width$}"),
-            })
-            .collect();
-        cells.join("  ").trim_end().to_owned()
+    /// Writes the table without its heading.
+    pub(super) fn write_rows(&self, out: &mut Out) {
+        let widths = self.widths();
+        self.rows.iter().for_each(|row| self.write_row(row, &widths, out));
     }
+
+    fn write_heading(&self, out: &mut Out) {
+        let heading: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        out.line(out.paint(STRONG, self.aligned(&heading, &self.widths()).join(BETWEEN)));
+    }
+
+    fn write_row(&self, row: &[(String, Style)], widths: &[usize], out: &mut Out) {
+        let texts: Vec<&str> = row.iter().map(|(text, _)| text.as_str()).collect();
+        for (at, (text, (_, style))) in self.aligned(&texts, widths).iter().zip(row).enumerate() {
+            let between = if at > 0 { BETWEEN } else { "" };
+            out.text(format_args!("{between}{}", out.paint(*style, text)));
+        }
+        out.line("");
+    }
+
+    /// Returns the width of each column.
+    fn widths(&self) -> Vec<usize> {
+        let widest = |at: usize| {
+            let cells = self.rows.iter().filter_map(|row| Some(row.get(at)?.0.width()));
+            cells.chain([self.columns[at].0.len()]).max().unwrap_or_default()
+        };
+        (0..self.columns.len()).map(widest).collect()
+    }
+
+    /// Returns the cells of a line, filled up with blanks. Nothing follows the last text.
+    fn aligned(&self, cells: &[&str], widths: &[usize]) -> Vec<String> {
+        let end = cells.iter().rposition(|cell| !cell.is_empty()).map_or(0, |last| last + 1);
+        let fill = |at: usize| {
+            let blanks = " ".repeat(widths[at].saturating_sub(cells[at].width()));
+            match self.columns[at].1 {
+                Align::Right => format!("{blanks}{}", cells[at]),
+                Align::Left if at + 1 == end => cells[at].to_owned(),
+                Align::Left => format!("{}{blanks}", cells[at]),
+            }
+        };
+        (0..end).map(fill).collect()
+    }
+}
+
+/// Shortens a text to a number of columns: dots stand for its middle, or for its end.
+pub(super) fn shortened(text: &str, columns: usize, keep_end: bool) -> Cow<'_, str> {
+    const DOTS: &str = "...";
+    if text.width() <= columns {
+        return Cow::Borrowed(text);
+    }
+    let room = columns.saturating_sub(DOTS.len());
+    let tail = if keep_end { room / 2 } else { 0 };
+    let begin = fitting(text.chars(), room - tail);
+    let end = fitting(text.chars().rev(), tail);
+    Cow::Owned(format!("{begin}{DOTS}{}", end.chars().rev().collect::<String>()))
+}
+
+/// Returns the first characters that fit into a number of columns.
+fn fitting(chars: impl Iterator<Item = char>, columns: usize) -> String {
+    let mut taken = 0;
+    let fits = |c: &char| {
+        taken += c.width().unwrap_or_default();
+        taken <= columns
+    };
+    chars.take_while(fits).collect()
 }
 
 /// Returns the seconds since 1970.
 pub(super) fn epoch(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Keeps what a test writes.
+#[cfg(test)]
+#[derive(Clone, Default)]
+pub(super) struct KeptOutput(Rc<std::cell::RefCell<Vec<u8>>>);
+
+#[cfg(test)]
+impl KeptOutput {
+    /// Takes the text that was written since the last time.
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.0.take()).unwrap()
+    }
+}
+
+#[cfg(test)]
+impl Write for KeptOutput {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(data)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Out {
+    /// Returns an output that a test reads.
+    pub(super) fn kept(terminal: bool, colour: bool, json: bool) -> (Self, KeptOutput) {
+        let kept = KeptOutput::default();
+        (Self::new(Box::new(kept.clone()), terminal, colour, json), kept)
+    }
 }
 
 #[cfg(test)]
@@ -319,8 +450,18 @@ mod tests {
     #[test]
     fn numbers_stand_below_each_other() {
         let table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right)]);
-        let cells = ["å".to_owned(), "7".to_owned()];
-        assert_eq!(table.aligned(&cells, &[4, 4]), "å        7");
+        assert_eq!(table.aligned(&["å", "7"], &[4, 4]).join("  "), "å        7");
+        assert_eq!(table.aligned(&["格", "7"], &[4, 4]).join("  "), "格       7");
+        assert_eq!(table.aligned(&["å", ""], &[4, 4]).join("  "), "å");
+    }
+
+    #[test]
+    fn long_texts_are_shortened() {
+        assert_eq!(shortened("poisson_17", 10, true), "poisson_17");
+        assert_eq!(shortened("poisson_170", 10, true), "pois...170");
+        assert_eq!(shortened("poisson_170", 10, false), "poisson...");
+        assert_eq!(shortened("格格格格格格", 9, true), "格...格");
+        assert_eq!(shortened("abcdef", 2, true), "...");
     }
 
     #[test]
@@ -331,22 +472,10 @@ mod tests {
 
     /// Returns the bytes that `write` writes to an output.
     fn shown(terminal: bool, colour: bool, write: impl FnOnce(&mut Out)) -> String {
-        #[derive(Clone, Default)]
-        struct Kept(Rc<std::cell::RefCell<Vec<u8>>>);
-        impl Write for Kept {
-            fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-                self.0.borrow_mut().write(data)
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let kept = Kept::default();
-        let mut out = Out::new(Box::new(kept.clone()), terminal, colour, false);
+        let (mut out, kept) = Out::kept(terminal, colour, false);
         write(&mut out);
         out.finish().unwrap();
-        drop(out);
-        String::from_utf8(kept.0.take()).unwrap()
+        kept.text()
     }
 
     #[test]

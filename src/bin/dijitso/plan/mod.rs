@@ -1,0 +1,141 @@
+//! `dijitso plan`: commands on build plans, one file each.
+//!
+//! Such a command is a module with a type `Arguments` that has a method `run`, and a line in `plan_commands!`.
+//! If its first argument is the plan, in a field `plan`, `dijitso console` has it, too.
+
+#![forbid(unsafe_code)]
+
+mod critical_path;
+mod describe;
+mod details;
+mod graph_order;
+mod ls;
+mod node_json;
+#[cfg(test)]
+mod sample;
+pub(super) mod selection;
+mod stats;
+mod why;
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+
+use dijitso::error::Result;
+use dijitso::params::Params;
+use dijitso::plan::view::PlanView;
+
+use super::Status;
+use super::context::CommandContext;
+
+/// Options of `dijitso plan`.
+#[derive(Debug, Args)]
+#[command(arg_required_else_help = true, after_help = selection::help())]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: PlanCommands,
+}
+
+impl Arguments {
+    /// Runs the command on a plan.
+    pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
+        self.command.run(context)
+    }
+}
+
+/// Makes the list of commands from help, name and module of each.
+macro_rules! plan_commands {
+    ($($(#[$meta:meta])* $name:ident in $module:ident,)*) => {
+        #[derive(Debug, Subcommand)]
+        enum PlanCommands {
+            $($(#[$meta])* $name($module::Arguments),)*
+        }
+
+        impl PlanCommands {
+            fn run(&self, context: &mut CommandContext) -> Result<Status> {
+                match self {
+                    $(Self::$name(arguments) => arguments.run(context),)*
+                }
+            }
+        }
+    };
+}
+
+plan_commands! {
+    /// List nodes: state, size of the result, time, age and label.
+    #[command(visible_alias = "list")]
+    Ls in ls,
+    /// Count nodes by name and state; show work and critical path.
+    Stats in stats,
+    /// Show everything about nodes.
+    Details in details,
+    /// Show in a line each why nodes have failed or are blocked.
+    Why in why,
+}
+
+/// A plan and some of its nodes.
+#[derive(Debug, Args)]
+pub(super) struct ChosenNodes {
+    /// The plan file
+    #[arg(value_name = "PLAN", value_hint = clap::ValueHint::FilePath)]
+    plan: PathBuf,
+
+    /// Nodes: labels, patterns such as "poisson_*", states, or words such as top; "dijitso plan --help" lists
+    /// them; default: all
+    #[arg(value_name = "SELECTION")]
+    selection: Vec<String>,
+}
+
+impl ChosenNodes {
+    /// Loads the plan, and selects its nodes. The word `last` of the next selection stands for them.
+    ///
+    /// # Errors
+    /// Those of [`load_view`]; `Kind::InvalidArgument` if the selection is wrong.
+    fn load(&self, context: &mut CommandContext) -> Result<(PlanView, Vec<usize>)> {
+        load(&self.plan, &self.selection, context)
+    }
+}
+
+/// Loads a plan, and selects its nodes; all without words. The word `last` of the next selection stands for
+/// them.
+///
+/// # Errors
+/// Those of [`load_view`]; `Kind::InvalidArgument` if the selection is wrong.
+fn load(plan: &Path, words: &[String], context: &mut CommandContext) -> Result<(PlanView, Vec<usize>)> {
+    let view = load_view(plan, &context.params()?)?;
+    let nodes = match words {
+        [] => (0..view.nodes.len()).collect(),
+        words => selection::select(words, &view, context.last_nodes.as_deref())?,
+    };
+    remember(&view, &nodes, context);
+    Ok((view, nodes))
+}
+
+/// Makes the word `last` of the next selection stand for these nodes.
+fn remember(view: &PlanView, nodes: &[usize], context: &mut CommandContext) {
+    context.last_nodes = Some(nodes.iter().map(|at| view.nodes[*at].label.clone()).collect());
+}
+
+/// Loads a plan, with the states of its nodes from cache and journal.
+///
+/// # Errors
+/// Those of reading the plan file, the cache and the journal.
+#[cfg(not(test))]
+pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
+    use dijitso::error::{Error, Kind};
+    let text = format!("cannot read {}: this version of dijitso has no plan files yet", path.display());
+    Err(Error::new(Kind::Unsupported, text))
+}
+
+#[cfg(test)]
+pub(crate) use sample::view as sample_view;
+
+/// Returns the plan of the tests.
+#[cfg(test)]
+pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
+    use dijitso::error::Error;
+    if path == Path::new("sample.toml") {
+        return Ok(sample::view());
+    }
+    Err(Error::file("cannot read", path, &std::io::ErrorKind::NotFound.into()))
+}
