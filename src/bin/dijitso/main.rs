@@ -12,6 +12,7 @@ mod clean;
 mod color;
 mod completions;
 mod config;
+mod console;
 mod context;
 mod diagnosis;
 mod disk;
@@ -124,6 +125,8 @@ subcommands! {
     Import in import,
     /// Look at the nodes of a build plan.
     Plan in plan,
+    /// Read commands on a build plan, one after the other.
+    Console in console,
     /// Examine compiler, disks, cores and MPI, and recommend settings.
     Doctor in doctor,
     /// Print a script that completes commands and options in a shell.
