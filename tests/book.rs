@@ -119,9 +119,10 @@ fn help(arguments: &[&str]) -> String {
     text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn subcommands() -> Vec<String> {
-    let help = help(&[]);
-    let (_, list) = help.split_once("Commands:\n").unwrap();
+/// Returns the names of the subcommands of a command.
+fn names_below(command: &[&str]) -> Vec<String> {
+    let help = help(command);
+    let Some((_, list)) = help.split_once("Commands:\n") else { return Vec::new() };
     let names = list.lines().take_while(|line| !line.is_empty());
     // A line that is indented further continues the one before.
     let names = names.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
@@ -132,11 +133,23 @@ fn subcommands() -> Vec<String> {
         .collect()
 }
 
+/// Returns the words of each subcommand: `["show"]`, `["plan"]`, `["plan", "ls"]`.
+fn subcommands() -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for name in names_below(&[]) {
+        let below = names_below(&[&name]);
+        found.push(vec![name.clone()]);
+        found.extend(below.into_iter().map(|below| vec![name.clone(), below]));
+    }
+    found
+}
+
 #[test]
 fn command_page_matches_the_help() {
     let mut made = format!("### `dijitso`\n\n```text\n{}```\n", help(&[]));
     for name in subcommands() {
-        write!(made, "\n### `dijitso {name}`\n\n```text\n{}```\n", help(&[&name])).unwrap();
+        let words: Vec<&str> = name.iter().map(String::as_str).collect();
+        write!(made, "\n### `dijitso {}`\n\n```text\n{}```\n", name.join(" "), help(&words)).unwrap();
     }
     check_generated("docs/command.md", made.trim_end());
 }
@@ -429,11 +442,13 @@ fn command_lines_are_valid() {
             let words: Vec<&str> = line.split_whitespace().collect();
             let Some(at) = words.iter().position(|word| *word == "dijitso") else { continue };
             let words = &words[at + 1..];
-            let Some(name) = words.iter().find(|word| known.iter().any(|name| name == *word)) else {
+            let is_known = |name: &[&str]| known.iter().any(|known| known == name);
+            let Some(first) = words.iter().position(|word| is_known(&[word])) else {
                 writeln!(wrong, "{}: no such subcommand: {line}", page.display()).unwrap();
                 continue;
             };
-            let help = help(&[name]);
+            let two = &words[first..words.len().min(first + 2)];
+            let help = help(if is_known(two) { two } else { &two[..1] });
             let options = words.iter().filter(|word| word.starts_with('-') && word.len() > 1);
             for option in options.map(|option| option.split('=').next().unwrap()) {
                 if !help.split([' ', ',', '\n', '[']).any(|word| word == option) {

@@ -15,7 +15,9 @@ fn completions_and_manual_pages_know_all_subcommands() {
     }
     home.shows(&["man", "pages"]);
     let pages = home.dir.path().join("pages");
-    for page in ["dijitso.1", "dijitso-show.1", "dijitso-grepfunction.1", "dijitso-clean.1"] {
+    for page in
+        ["dijitso.1", "dijitso-show.1", "dijitso-grepfunction.1", "dijitso-clean.1", "dijitso-plan-ls.1"]
+    {
         let text = fs::read_to_string(pages.join(page)).unwrap();
         assert!(text.contains(".TH"), "{page}");
     }

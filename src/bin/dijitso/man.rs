@@ -35,9 +35,8 @@ impl Arguments {
         // The help of each subcommand repeats the common options; its page refers to that of the command.
         let mut command = definition().disable_help_subcommand(true);
         command.build();
-        let subcommands = command.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
-        for command in subcommands.chain([command.clone()]) {
-            let page = Man::new(command);
+        for command in pages(&command) {
+            let page = Man::new(command.clone());
             let path = self.dir.join(page.get_filename());
             let written = OutputFile::create(&path, MODE)
                 .and_then(|mut file| page.render(&mut file).and_then(|()| file.finish()));
@@ -45,4 +44,13 @@ impl Arguments {
         }
         Ok(Status::Done)
     }
+}
+
+/// Returns the commands that have a page: this one and all below it, except those that print help.
+fn pages(command: &clap::Command) -> Vec<&clap::Command> {
+    let below = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        .flat_map(pages);
+    std::iter::once(command).chain(below).collect()
 }
