@@ -10,6 +10,7 @@ use rustyline::hint::Hinter;
 use rustyline::validate::Validator;
 use rustyline::{Context, Helper};
 
+use dijitso::escape;
 use dijitso::plan::view::PlanView;
 
 use super::super::plan::selection;
@@ -77,17 +78,18 @@ impl ConsoleHelper {
     }
 }
 
-/// Returns labels and names of a plan as they are written on a line of the console.
+/// Returns labels and names of a plan as they are written on a line of the console. Those that a terminal
+/// cannot show as they are, are left out.
 fn texts(view: &PlanView) -> Vec<String> {
-    let labels = view.nodes.iter().map(|node| selection::word(&node.label));
-    let mut names: Vec<&str> = view.nodes.iter().map(|node| node.name.as_str()).collect();
+    let is_shown = |text: &&str| escape::paragraph(text) == *text;
+    let labels = view.nodes.iter().map(|node| node.label.as_str()).filter(is_shown);
+    let mut names: Vec<&str> = view.nodes.iter().map(|node| node.name.as_str()).filter(is_shown).collect();
     names.sort_unstable();
     names.dedup();
     let names = names.into_iter().filter(|name| !selection::needs_quotes(name));
-    let mut texts: Vec<String> = labels
-        .map(|label| shell_words::quote(&label).into_owned())
-        .chain(names.map(|name| format!("{name}()")))
-        .collect();
+    let mut texts: Vec<String> =
+        labels.map(|label| shell_words::quote(&selection::word(label)).into_owned()).collect();
+    texts.extend(names.map(|name| format!("{name}()")));
     texts.sort_unstable();
     texts
 }
@@ -98,7 +100,9 @@ impl Completer for ConsoleHelper {
     fn complete(&self, line: &str, at: usize, _: &Context<'_>) -> rustyline::Result<(usize, Vec<Pair>)> {
         let Some(word) = line.get(..at).and_then(open_word) else { return Ok((at, Vec::new())) };
         let candidates = self.candidates(&word);
-        let pair = |text: String| Pair { display: text.clone(), replacement: text };
+        // The only one is a whole word, and the next word can follow.
+        let end = if candidates.len() == 1 { " " } else { "" };
+        let pair = |text: String| Pair { replacement: format!("{text}{end}"), display: text };
         Ok((word.begin, candidates.into_iter().map(pair).collect()))
     }
 }
@@ -126,7 +130,8 @@ mod tests {
         let helper = ConsoleHelper::new(commands, Box::new(|| Some(sample_view())));
         let history = rustyline::history::DefaultHistory::new();
         let (begin, pairs) = helper.complete(line, line.len(), &Context::new(&history)).unwrap();
-        pairs.into_iter().map(|pair| format!("{}{}", &line[..begin], pair.replacement)).collect()
+        assert!(pairs.len() != 1 || pairs[0].replacement.ends_with(' '), "{line}");
+        pairs.into_iter().map(|pair| format!("{}{}", &line[..begin], pair.display)).collect()
     }
 
     #[test]

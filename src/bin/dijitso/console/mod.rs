@@ -19,10 +19,11 @@ use rustyline::history::FileHistory;
 use rustyline::{Config, Editor};
 
 use dijitso::error::{self, Error, Kind, Result};
+use dijitso::escape;
 use dijitso::plan::view::{PlanView, State};
 
 use super::context::{CommandContext, GlobalOptions};
-use super::output::{STRONG, count};
+use super::output::{STRONG, count, shortened};
 use super::plan::{load_view, selection};
 use super::{Arguments as CommandLine, Status, definition, exit_code};
 
@@ -33,6 +34,9 @@ const OWN: [&str; 3] = ["help", "exit", "quit"];
 
 /// The commands on plans that are subcommands of `dijitso` and not of `dijitso plan`.
 const OUTSIDE: [&str; 1] = ["make"];
+
+/// The columns that the name of the plan takes in the prompt.
+const PROMPT: usize = 24;
 
 /// Options of `dijitso console`.
 #[derive(Debug, Args)]
@@ -277,7 +281,7 @@ fn interact(console: &mut Console, view: &PlanView, context: &mut CommandContext
         let _ = editor.load_history(history);
     }
     greet(view, context);
-    let prompt = format!("{}> ", dijitso::escape::paragraph(&view.name));
+    let prompt = format!("{}> ", shortened(&escape::paragraph(&view.name), PROMPT, true));
     loop {
         context.out.flush();
         if context.out.is_closed() {

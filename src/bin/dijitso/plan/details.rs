@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
+use unicode_width::UnicodeWidthStr;
 
 use dijitso::error::Result;
 use dijitso::plan::view::{NodeView, PlanView};
@@ -14,8 +15,8 @@ use super::super::Status;
 use super::super::context::CommandContext;
 use super::super::output::{Out, STRONG, count, size};
 use super::describe::{coarse, idle_time, marked_state, reason, span, state_style};
-use super::load;
 use super::node_json::{error_json, kind_word, labels, node_json, origin_word};
+use super::{load, selection};
 
 /// The labels of a list that are shown as text.
 const SHOWN: usize = 20;
@@ -128,11 +129,14 @@ fn nodes(name: &str, view: &PlanView, nodes: &[usize], out: &mut Out) {
     const COLUMNS: usize = 80 - 18;
     let mut line = String::new();
     let mut name = name;
-    let shown = nodes.iter().take(SHOWN).map(|at| super::selection::written(&view.nodes[*at].label));
+    let shown = nodes.iter().take(SHOWN).map(|at| {
+        let label = &view.nodes[*at].label;
+        if selection::needs_quotes(label) { selection::written(label) } else { label.clone() }
+    });
     let more = nodes.len().saturating_sub(SHOWN);
     let more = (more > 0).then(|| format!("and {more} more"));
     for label in shown.chain(more) {
-        if !line.is_empty() && line.chars().count() + 1 + label.chars().count() > COLUMNS {
+        if !line.is_empty() && line.width() + 1 + label.width() > COLUMNS {
             field(std::mem::take(&mut name), &line, out);
             line.clear();
         }
