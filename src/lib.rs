@@ -13,7 +13,8 @@
 //! * 2, policy: [`jit`], the fixed sequence of agreed steps;
 //! * 1, siblings: [`params`], [`signature`], [`cache`], [`build`], [`load`], [`parallel`];
 //! * 0, facts: [`advice`], [`codec`], [`cpp_functions`], [`elf`], [`error`], [`escape`], [`fsutil`], [`human`],
-//!   [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`], [`sync`].
+//!   [`inputs`], [`language`], [`logging`], [`owner`], [`process`], [`signals`], [`sync`],
+//!   [`toml_text`].
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
@@ -43,6 +44,7 @@ pub mod process;
 pub mod signals;
 pub mod signature;
 pub mod sync;
+pub mod toml_text;
 
 /// The version of this library.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -8,6 +8,7 @@ mod environment;
 mod resolve;
 pub mod resolved;
 pub mod schema;
+pub mod setting;
 pub mod value;
 
 use std::path::{Path, PathBuf};

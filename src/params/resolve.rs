@@ -239,28 +239,12 @@ impl Params {
     }
 
     /// Makes relative directories in flags absolute: `-Iinclude`, `-isystem include`.
-    pub(super) fn absolute_flags(&self, mut flags: Vec<String>) -> Vec<String> {
-        const JOINED: [&str; 2] = ["-I", "-L"];
-        const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
-        for at in 0..flags.len() {
-            let before = if at > 0 { flags[at - 1].as_str() } else { "" };
-            if DIRECTORY.contains(&before)
-                || (FILE_OPTIONS.contains(&before) && self.cwd.join(&flags[at]).exists())
-            {
-                flags[at] = self.absolute(&flags[at]);
-            } else if let Some(option) = JOINED.iter().find(|option| flags[at].starts_with(**option)) {
-                let dir = flags[at][option.len()..].to_owned();
-                if !dir.is_empty() {
-                    flags[at] = format!("{option}{}", self.absolute(&dir));
-                }
-            }
-        }
-        flags
+    pub(super) fn absolute_flags(&self, flags: Vec<String>) -> Vec<String> {
+        absolute_flags(&self.cwd, flags)
     }
 
-    /// Makes a path absolute, unless it begins with `$` (`$ORIGIN`) or `=` (a sysroot).
     fn absolute(&self, path: &str) -> String {
-        if path.starts_with(['$', '=']) { path.to_owned() } else { self.cwd.join(path).display().to_string() }
+        absolute(&self.cwd, path)
     }
 
     /// Returns the values that must be equal on all ranks and are in use, with absolute paths.
@@ -337,4 +321,27 @@ impl Params {
     fn flag(&self, name: &str) -> bool {
         matches!(self.value(name), Value::Flag(true))
     }
+}
+
+/// Makes relative directories in flags absolute; they begin at `cwd`.
+pub(super) fn absolute_flags(cwd: &Path, mut flags: Vec<String>) -> Vec<String> {
+    const JOINED: [&str; 2] = ["-I", "-L"];
+    const DIRECTORY: [&str; 5] = ["-I", "-L", "-isystem", "-iquote", "-idirafter"];
+    for at in 0..flags.len() {
+        let before = if at > 0 { flags[at - 1].as_str() } else { "" };
+        if DIRECTORY.contains(&before) || (FILE_OPTIONS.contains(&before) && cwd.join(&flags[at]).exists()) {
+            flags[at] = absolute(cwd, &flags[at]);
+        } else if let Some(option) = JOINED.iter().find(|option| flags[at].starts_with(**option)) {
+            let dir = flags[at][option.len()..].to_owned();
+            if !dir.is_empty() {
+                flags[at] = format!("{option}{}", absolute(cwd, &dir));
+            }
+        }
+    }
+    flags
+}
+
+/// Makes a path absolute, unless it begins with `$` (`$ORIGIN`) or `=` (a sysroot).
+pub(super) fn absolute(cwd: &Path, path: &str) -> String {
+    if path.starts_with(['$', '=']) { path.to_owned() } else { cwd.join(path).display().to_string() }
 }

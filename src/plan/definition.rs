@@ -13,7 +13,9 @@ pub struct PlanDefinition {
     pub name: String,
     /// The directory that relative paths begin at; absolute.
     pub base: PathBuf,
-    /// Parameters of all modules by their keys, such as `build.cxxflags`.
+    /// Parameters of all modules by their keys, such as `build.cxxflags`, as text for
+    /// [`Params::set`](crate::params::Params::set). Relative directories are absolute already. Key
+    /// `generator` has JSON.
     pub params: BTreeMap<String, String>,
     /// The nodes, in the order of the file.
     pub nodes: Vec<NodeDefinition>,
@@ -48,9 +50,10 @@ pub enum WorkDefinition {
 pub struct ModuleDefinition {
     /// The name of the library.
     pub name: String,
-    /// Parameters besides those of the plan, by their keys.
+    /// Parameters besides those of the plan, by their keys. Section `generator` is not among them.
     pub params: BTreeMap<String, String>,
-    /// Section `generator` of the parameters, as JSON; empty if there is none.
+    /// Section `generator` of the parameters, as JSON; empty if there is none. Members of an object are added
+    /// to those of the plan, as by [`Params::merge_json`](crate::params::Params::merge_json).
     pub generator: String,
     /// The place of its source.
     pub source: SourceDefinition,
@@ -87,11 +90,15 @@ pub enum SourceDefinition {
 pub struct TaskDefinition {
     /// The word by which `f()` selects the task: by default the name of its program.
     pub name: String,
-    /// Program and arguments.
+    /// Program and arguments; words in braces are replaced already.
     pub command: Vec<String>,
-    /// Parameters that are part of its signature, and that `{key}` in the command stands for.
+    /// Parameters that are part of its signature. In a plan file `{key}` stands for them in command, inputs
+    /// and outputs.
     pub params: BTreeMap<String, String>,
-    /// Files that it reads, relative to the directory of the plan. Globs are expanded already.
+    /// Environment variables beside those that it inherits. These alone are part of its signature.
+    pub env: BTreeMap<String, String>,
+    /// Files that it reads, relative to the directory of the plan. Globs are expanded already. The command finds a
+    /// file that is not below that directory by its last name.
     pub inputs: Vec<PathBuf>,
     /// Files that it writes, relative to its folder.
     pub outputs: Vec<String>,

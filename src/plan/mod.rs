@@ -9,6 +9,7 @@
 pub mod analysis;
 pub mod definition;
 pub mod execution;
+pub mod file;
 mod from_definition;
 mod graph;
 pub mod journal;

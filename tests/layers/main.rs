@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("signals", &[]),
     ("sync", &[]),
     ("cpp_functions", &[]),
+    ("toml_text", &[]),
     ("codec", &[]),
     ("params", &["error", "human", "language", "process", "codec", "sync"]),
     ("signature", &["error", "params", "codec"]),
@@ -117,6 +118,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "host_name",
             "human",
             "jit",
+            "language",
             "logging",
             "owner",
             "parallel",
@@ -124,6 +126,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "process",
             "signature",
             "sync",
+            "toml_text",
         ],
     ),
     (
