@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 }
 
 /// Parses a time span: a number, and a unit unless it is in seconds.
-fn seconds(text: &str) -> std::result::Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
     const UNITS: [(&str, f64); 5] =
         [("min", 60.0), ("s", 1.0), ("h", 3600.0), ("d", 86_400.0), ("w", 604_800.0)];
     let of = |(unit, length): &(&str, f64)| Some((text.strip_suffix(unit)?, *length));

@@ -9,6 +9,8 @@
 mod check;
 mod checkout;
 mod clean;
+#[allow(dead_code, unused_imports, reason = "dijitso make and dijitso plan wait will call it")]
+mod cluster;
 mod color;
 mod completions;
 mod config;
