@@ -168,6 +168,7 @@ impl CompilerRun {
         };
         let command = Command {
             argv: run,
+            env: Vec::new(),
             cwd: dir.to_owned(),
             timeout: job.params.timeout,
             capture: job.params.capture,

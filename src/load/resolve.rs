@@ -37,6 +37,7 @@ pub(super) fn check(path: &Path, process: &dyn Process) -> Result<(), String> {
     let program = [&*loader, path].map(|path| path.display().to_string());
     let command = Command {
         argv: words.into_iter().map(str::to_owned).chain(program).collect(),
+        env: Vec::new(),
         cwd: PathBuf::from("/"),
         timeout: Some(LIMIT),
         capture: Capture::Pipe,

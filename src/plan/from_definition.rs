@@ -134,6 +134,7 @@ fn task_work(task: &TaskDefinition, definition: &PlanDefinition) -> TaskWork {
         inputs: task.inputs.iter().map(input).collect(),
         action: TaskAction::Command(CommandSpec {
             argv: task.command.clone(),
+            env: task.env.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             outputs: task.outputs.clone(),
             copy_to: task.copy_to.as_ref().map(|directory| definition.base.join(directory)),
             timeout: task.timeout,

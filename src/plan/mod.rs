@@ -16,11 +16,11 @@ pub mod journal;
 pub mod make;
 pub mod node;
 mod refresh;
+#[cfg(any(test, feature = "test-doubles"))]
+pub mod sample;
 mod schedule;
 mod source;
 mod task;
-#[cfg(any(test, feature = "test-doubles"))]
-pub mod sample;
 pub mod view;
 
 pub use graph::{Edge, Plan, StopRequest};

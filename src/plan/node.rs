@@ -130,6 +130,8 @@ pub enum TaskAction {
 pub struct CommandSpec {
     /// Program and arguments.
     pub argv: Vec<String>,
+    /// Environment variables beside those that it inherits.
+    pub env: Vec<(String, String)>,
     /// The files that it writes, relative to its folder.
     pub outputs: Vec<String>,
     /// The directory into which they are copied as well.

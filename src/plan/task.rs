@@ -5,6 +5,7 @@
 //! key       := "dijitso task" u32 version  bytes name  bytes params
 //!              u64 count  count * bytes word        the command; none for a callback
 //!              u64 count  count * bytes output
+//!              u64 count  count * bytes variable    "NAME=value"
 //!              u64 count  count * (bytes name  bytes SHA-256(input))
 //!              u64 count  count * bytes need        digest of the files of a task, signature of a library
 //! ```
@@ -48,7 +49,13 @@ pub(super) fn task_signature(task: &TaskWork, inputs: &[String], needs: &[String
         TaskAction::Callback(_) => (&[], &[]),
         TaskAction::Command(command) => (&command.argv, &command.outputs),
     };
-    for words in [argv, outputs] {
+    let env: Vec<String> = match &task.action {
+        TaskAction::Callback(_) => Vec::new(),
+        TaskAction::Command(command) => {
+            command.env.iter().map(|(name, value)| format!("{name}={value}")).collect()
+        }
+    };
+    for words in [argv, outputs, &env] {
         writer.u64(words.len() as u64);
         words.iter().for_each(|word| writer.bytes(word.as_bytes()));
     }
@@ -116,6 +123,7 @@ pub(super) fn run_command(
     }
     let run = Command {
         argv: command.argv.clone(),
+        env: command.env.clone(),
         cwd: folder.path().to_owned(),
         timeout: command.timeout,
         capture: Capture::Pipe,
@@ -286,6 +294,7 @@ mod tests {
             inputs: inputs.iter().map(|name| ((*name).to_owned(), PathBuf::from(name))).collect(),
             action: TaskAction::Command(CommandSpec {
                 argv: words(argv),
+                env: Vec::new(),
                 outputs: words(&["out"]),
                 copy_to: None,
                 timeout: None,

@@ -43,6 +43,8 @@ pub enum Capture {
 pub struct Command {
     /// Program and arguments; the program is looked up on `PATH` unless it has a slash.
     pub argv: Vec<String>,
+    /// Environment variables beside those that it inherits.
+    pub env: Vec<(String, String)>,
     /// The working directory.
     pub cwd: PathBuf,
     /// After this long the whole process group is killed; `None` waits for ever.

@@ -55,6 +55,7 @@ impl Runner for SystemRunner {
             // Files that a killed compiler leaves are removed with the folder.
             spawn.env("TMPDIR", &command.cwd);
         }
+        spawn.envs(command.env.iter().map(|(name, value)| (name, value)));
         // In a group of its own, so that the time limit and the end of this process also end the compiler's
         // children.
         spawn.process_group(0);
@@ -308,6 +309,7 @@ mod tests {
                 words.iter().map(|word| word.replace("DIR", dir.path().to_str().unwrap())).collect();
             let command = Command {
                 argv,
+                env: Vec::new(),
                 cwd: dir.path().to_owned(),
                 timeout: None,
                 capture: Capture::Pipe,
@@ -426,6 +428,7 @@ mod tests {
     fn the_command_ends_with_its_runner() {
         let command = |limit| Command {
             argv: Vec::new(),
+            env: Vec::new(),
             cwd: environment::temp_dir(),
             timeout: limit,
             capture: Capture::File,

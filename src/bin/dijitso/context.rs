@@ -68,13 +68,15 @@ pub(super) struct CommandContext {
     pub(super) out: Out,
     /// The labels of the nodes that the last command has selected; `None` before the first.
     pub(super) last_nodes: Option<Vec<String>>,
+    /// True if this process writes results and messages: of several ranks one does.
+    pub(super) is_speaker: bool,
 }
 
 impl CommandContext {
     /// Returns a context that writes to the standard output.
     pub(super) fn new(options: GlobalOptions) -> Self {
         let out = Out::stdout(options.json);
-        Self { options, out, last_nodes: None }
+        Self { options, out, last_nodes: None, is_speaker: true }
     }
 
     /// Returns the configured parameters, with the directory of `--cache-dir`.

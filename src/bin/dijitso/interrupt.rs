@@ -12,9 +12,7 @@ use signal_hook::low_level::emulate_default_handler;
 ///
 /// A signal that was ignored when the process began, for example by `nohup`, stays ignored.
 pub(super) fn remove_when_ended(path: &Path) {
-    let ignored = ignored();
-    let handled = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
-    let Ok(mut signals) = Signals::new(handled.collect::<Vec<_>>()) else { return };
+    let Ok(mut signals) = Signals::new(unignored(&[SIGINT, SIGTERM, SIGHUP])) else { return };
     let path = path.to_owned();
     let wait = move || {
         for signal in signals.forever() {
@@ -23,6 +21,12 @@ pub(super) fn remove_when_ended(path: &Path) {
         }
     };
     let _ = std::thread::Builder::new().name("dijitso-signals".to_owned()).spawn(wait);
+}
+
+/// Returns those of the signals that this process does not ignore.
+pub(super) fn unignored(signals: &[i32]) -> Vec<i32> {
+    let ignored = ignored();
+    signals.iter().copied().filter(|signal| ignored & (1 << (signal - 1)) == 0).collect()
 }
 
 /// Returns the signals that this process ignores, as bits.

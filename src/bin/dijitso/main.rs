@@ -9,7 +9,6 @@
 mod check;
 mod checkout;
 mod clean;
-#[allow(dead_code, unused_imports, reason = "dijitso make and dijitso plan wait will call it")]
 mod cluster;
 mod color;
 mod completions;
@@ -26,6 +25,7 @@ mod grepfunction;
 mod import;
 mod interrupt;
 mod logger;
+mod make;
 mod man;
 mod output;
 mod parameters;
@@ -125,6 +125,8 @@ subcommands! {
     Export in export,
     /// Put the entries of a bundle into the cache.
     Import in import,
+    /// Make the nodes of a build plan.
+    Make in make,
     /// Look at the nodes of a build plan.
     Plan in plan,
     /// Read commands on a build plan, one after the other.

@@ -18,16 +18,27 @@ pub(super) struct Parameters {
 }
 
 impl Parameters {
+    /// Returns keys and values.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` without `=`.
+    pub(super) fn pairs(&self) -> Result<Vec<(String, String)>> {
+        let pair = |setting: &String| {
+            let (key, value) = setting.split_once('=').ok_or_else(|| {
+                usage(format!("--param {setting}: write KEY=VALUE, for example build.cxxflags_opt=-O2"))
+            })?;
+            Ok((key.to_owned(), value.to_owned()))
+        };
+        self.params.iter().map(pair).collect()
+    }
+
     /// Sets the parameters.
     ///
     /// # Errors
     /// `Kind::InvalidArgument` without `=`; `Kind::Params` if a key or value is wrong.
     pub(super) fn apply(&self, params: &mut Params) -> Result<()> {
-        for setting in &self.params {
-            let (key, value) = setting.split_once('=').ok_or_else(|| {
-                usage(format!("--param {setting}: write KEY=VALUE, for example build.cxxflags_opt=-O2"))
-            })?;
-            params.set(key, value)?;
+        for (key, value) in self.pairs()? {
+            params.set(&key, &value)?;
         }
         Ok(())
     }

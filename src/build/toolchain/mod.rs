@@ -204,6 +204,7 @@ fn target(program: &Path) -> Option<PathBuf> {
 fn question(params: &BuildParams, argv: Vec<String>, context: &ExecContext) -> Command {
     Command {
         argv,
+        env: Vec::new(),
         cwd: environment::temp_dir(),
         timeout: Some(params.timeout.map_or(LIMIT, |timeout| timeout.min(LIMIT))),
         capture: params.capture,

