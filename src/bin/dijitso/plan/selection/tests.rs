@@ -34,7 +34,7 @@ fn described(text: &str, view: &PlanView) -> String {
     format!("{text}\n  = {tree}\n  {labels}\n")
 }
 
-/// To renew the file: DIJITSO_RENEW_SELECTIONS=1 cargo test --bin dijitso selection
+/// To renew the file: `DIJITSO_RENEW_SELECTIONS=1 cargo test --bin dijitso selections`
 #[test]
 fn selections_are_as_in_the_golden_file() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(GOLDEN);
