@@ -21,8 +21,8 @@ pub fn digest(data: &[u8]) -> Digest32 {
     Sha256::digest(data).into()
 }
 
-/// Computes a digest for comparisons within a run, by XXH3, which takes a tenth of the time of SHA-256. Its 128 bits
-/// are followed by zeros. It finds differences, and is no protection against people.
+/// Computes a digest for comparisons within a run, by XXH3, which takes a tenth of the time of SHA-256. Its
+/// 128 bits are followed by zeros. It finds differences, and is no protection against people.
 #[must_use]
 pub fn quick_digest(data: &[u8]) -> Digest32 {
     let mut digest = Digest32::default();
@@ -40,6 +40,19 @@ pub fn hex(bytes: &[u8]) -> String {
         text.push(char::from(DIGITS[usize::from(byte & 15)]));
     }
     text
+}
+
+/// Reads a digest that [`hex`] has written.
+#[must_use]
+pub fn digest_of_hex(text: &str) -> Option<Digest32> {
+    let mut digest = Digest32::default();
+    if text.len() != 2 * digest.len() || !text.is_ascii() {
+        return None;
+    }
+    for (at, byte) in digest.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
+    }
+    Some(digest)
 }
 
 /// Allocates an empty buffer for `size` bytes; `None` if there is not enough memory.

@@ -167,6 +167,16 @@ pub fn signature<'a>(
     Ok(signature)
 }
 
+/// Returns true if a signature is made of the name alone, and of the text of this digest if there is one:
+/// that of a call with `cache.signature = "name"`.
+#[must_use]
+pub fn is_by_name(signature: &str, name: &str, text: Option<&Digest32>) -> bool {
+    match text {
+        None => signature == name,
+        Some(text) => signature == format!("{name}_{}", &text_key_digest(name, text)[..32]),
+    }
+}
+
 fn key_digest(name: &str, params: &Resolved, toolchain: &Toolchain) -> String {
     let mut writer = Writer::new(b"dijitso signature");
     writer.u32(VERSION);

@@ -1,7 +1,9 @@
-//! Compiled modules of a language, such as the `.mod` files of Fortran: a library offers them to its dependants.
+//! Compiled modules of a language, such as the `.mod` files of Fortran: a library offers them to its
+//! dependants.
 //!
-//! A compiler finds a module by the name of its file, which is not that of an entry. So the modules of an entry
-//! are its header, if `generate` gives none, and are unpacked into the folder of each build that depends on it.
+//! A compiler finds a module by the name of its file, which is not that of an entry. So the modules of an
+//! entry are its header, if `generate` gives none, and are unpacked into the folder of each build that
+//! depends on it.
 //!
 //! ```text
 //! header  = "dijitso modules 1\n" *module
@@ -43,6 +45,12 @@ pub fn encode(modules: &Modules) -> Option<Vec<u8>> {
         header.extend_from_slice(data);
     }
     Some(header)
+}
+
+/// Returns true if a header carries modules, and is no text.
+#[must_use]
+pub fn is_encoded(header: &[u8]) -> bool {
+    header.starts_with(MAGIC)
 }
 
 /// Returns the modules that a header carries; none if it is a text, or damaged.

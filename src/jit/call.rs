@@ -110,6 +110,11 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Returns whether this rank records the call for all ranks with the same signature.
+    pub(super) fn records(&self) -> bool {
+        self.ranks().is_none_or(|ranks| ranks.group.of(self.comm.rank()) == self.comm.rank())
+    }
+
     /// Notes on rank 0 that this run of the program has used an entry.
     pub(super) fn note_run(&self, signature: &str) {
         if let Some(key) = self.ranks().and_then(|ranks| ranks.run.as_ref()) {

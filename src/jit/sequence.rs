@@ -82,6 +82,11 @@ fn reopen(call: &Call<'_>, item: &mut Item<'_>) -> Result<()> {
 
 /// Keeps the result of a settled item for later calls, or for the `generate` that asks for it.
 pub(super) fn remember(call: &Call<'_>, item: &Item<'_>) {
+    if let (Some(recorder), ItemState::Loaded(_)) = (&call.session.recorder, &item.state)
+        && call.records()
+    {
+        recorder.record(&call.cache, call.params, item.signature());
+    }
     let hits = match &call.place {
         Place::Ranks(ranks) => &ranks.state.hits,
         Place::Alone => &call.session.hits,

@@ -17,6 +17,7 @@ use super::explain::FrozenMisses;
 use super::hit_cache::HitCache;
 use super::loading::Libraries;
 use super::progress::BuildProgress;
+use super::recorder::Recorder;
 use super::run_log::RunLogs;
 use super::staged_folder::StagedFolders;
 use super::toolchain::Toolchains;
@@ -36,11 +37,14 @@ pub struct Session {
     pub(super) swept: Mutex<HashSet<PathBuf, FixedState>>,
     pub(super) runs: RunLogs,
     pub(super) staged: StagedFolders,
+    /// Records the calls of this process, if it is asked to.
+    pub(super) recorder: Option<Recorder>,
 }
 
 impl Default for Session {
     fn default() -> Self {
-        Self::new(Arc::new(SystemRunner), Arc::new(System))
+        let session = Self::new(Arc::new(SystemRunner), Arc::new(System));
+        Self { recorder: Recorder::of_environment(), ..session }
     }
 }
 
@@ -69,6 +73,7 @@ impl Session {
             swept: Mutex::default(),
             runs: RunLogs::default(),
             staged: StagedFolders::default(),
+            recorder: None,
         }
     }
 

@@ -6,10 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::codec::{Reader, Writer};
 use crate::process::join;
+
+use super::schema::{self, KEYS};
+use super::value::Value;
 
 /// Keys with their values as lists of words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +51,27 @@ impl Compared {
             Some((key, words))
         };
         Self(std::iter::from_fn(&mut entry).collect())
+    }
+
+    /// Returns the values of section `build`, and the kind of signature, that are not the defaults of the
+    /// schema, as text for [`Params::set`](super::Params::set). With these the same is built whatever the
+    /// config file says.
+    #[must_use]
+    pub fn changed_settings(&self) -> BTreeMap<String, String> {
+        let mut changed = BTreeMap::new();
+        for (name, words) in &self.0 {
+            let is_wanted = name.starts_with("build.") || name == "cache.signature";
+            let Some(key) = schema::find(name).map(|at| &KEYS[at]).filter(|_| is_wanted) else { continue };
+            let (default, text) = match key.kind.parse(key.default, None) {
+                Ok(Value::List(default)) => (default, join(words)),
+                Ok(default) => (vec![default.to_text()], words.concat()),
+                Err(_) => continue,
+            };
+            if *words != default {
+                changed.insert(name.clone(), text);
+            }
+        }
+        changed
     }
 
     /// Describes the differences between the values of rank `here`, in `self`, and those of rank `there`, in

@@ -106,6 +106,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "signature",
             "codec",
             "sync",
+            "toml_text",
         ],
     ),
     (

@@ -5,7 +5,7 @@ use super::*;
 use std::collections::HashSet;
 
 /// A compiler on a host of some kind. Libraries contain the kind; native flags stand for its name.
-struct NativeCompiler {
+pub(super) struct NativeCompiler {
     kind: &'static str,
     /// True if the compiler refuses everything.
     broken: bool,
@@ -17,7 +17,7 @@ struct NativeCompiler {
 }
 
 impl NativeCompiler {
-    fn new(kind: &'static str, broken: bool, resolves: bool) -> Arc<Self> {
+    pub(super) fn new(kind: &'static str, broken: bool, resolves: bool) -> Arc<Self> {
         let [builds, versions, questions] = std::array::from_fn(|_| AtomicUsize::new(0));
         Arc::new(Self { kind, broken, resolves, builds, versions, questions })
     }

@@ -21,6 +21,7 @@ mod one_reader;
 mod pending;
 mod prefetch;
 mod preflight;
+mod recorder;
 mod refusal;
 mod share_all;
 mod source_text;
