@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use foldhash::fast::FixedState;
@@ -59,6 +59,12 @@ impl Session {
     #[must_use]
     pub fn read_only() -> Self {
         Self::with(Toolchains::new(Arc::new(SystemRunner), false), Arc::new(System))
+    }
+
+    /// Makes it record its calls into this plan file, as the variable `DIJITSO_RECORD` does.
+    #[must_use]
+    pub fn recording(self, file: &Path) -> Self {
+        Self { recorder: Some(Recorder::new(file)), ..self }
     }
 
     fn with(toolchains: Toolchains, loader: Arc<dyn Loader>) -> Self {

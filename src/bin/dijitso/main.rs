@@ -133,6 +133,8 @@ subcommands! {
     Console in console,
     /// Examine compiler, disks, cores and MPI, and recommend settings.
     Doctor in doctor,
+    /// Write plans of libraries to build.
+    Plan in plan,
     /// Print a script that completes commands and options in a shell.
     Completions in completions,
     /// Write the manual pages of dijitso into a directory.

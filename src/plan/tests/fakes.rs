@@ -46,7 +46,7 @@ impl Runner for CountingCompiler {
     }
 }
 
-struct AnyLoader;
+pub(super) struct AnyLoader;
 
 struct AnyImage;
 

@@ -4,3 +4,4 @@ mod alone;
 mod dynamic;
 mod fakes;
 mod ranks;
+mod recorded;

@@ -8,9 +8,11 @@
 mod critical_path;
 mod describe;
 mod details;
+mod from_cache;
 mod graph_order;
 mod ls;
 mod node_json;
+mod record;
 #[cfg(test)]
 mod sample;
 pub(super) mod selection;
@@ -103,6 +105,10 @@ plan_commands! {
     Why in why,
     /// Wait until a submitted make has ended.
     Wait in wait,
+    /// Run a program, and write a plan of the libraries that it uses.
+    Record in record,
+    /// Write a plan that builds the entries of the cache again.
+    FromCache in from_cache,
 }
 
 /// A plan and some of its nodes.

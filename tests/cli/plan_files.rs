@@ -1,0 +1,47 @@
+//! Plans of what a cache holds, and of what a program uses.
+
+use std::path::Path;
+
+use dijitso::plan::file::read_plan;
+
+use super::{Home, OTHER, POISSON, ended, text};
+
+fn labels(path: &Path) -> Vec<String> {
+    read_plan(path).unwrap().nodes.into_iter().map(|node| node.label).collect()
+}
+
+#[test]
+fn a_plan_of_the_cache_has_the_entries_that_were_named() {
+    let home = Home::filled();
+    let said = home.shows(&["plan", "from-cache", "-o", "all.toml"]);
+    assert_eq!(said, "4 modules written to all.toml\n");
+    assert_eq!(labels(&home.at("all.toml")), ["mass", OTHER, POISSON, "stiffness"]);
+    let shown = home.shows(&["plan", "from-cache", "poisson"]);
+    std::fs::write(home.at("some.toml"), shown).unwrap();
+    assert_eq!(labels(&home.at("some.toml")), [OTHER, POISSON]);
+    let json = home.json(&["plan", "from-cache", "--json", "-n", "-o", "none.toml", "st*"]);
+    assert_eq!((&json["modules"][0], &json["dry_run"]), (&"stiffness".into(), &true.into()));
+    assert!(!home.at("none.toml").exists());
+    let (code, said) = home.fails(&["plan", "from-cache", "poison"]);
+    assert!(code == 3 && said.contains("did you mean"), "{said}");
+    home.shows(&["plan", "from-cache", "--embed", "-o", "all.toml", "mass"]);
+    assert!(std::fs::read_to_string(home.at("all.toml")).unwrap().contains("namespace dolfin {"));
+}
+
+#[test]
+fn a_recorded_command_gets_the_file_and_keeps_its_exit_code() {
+    let home = Home::empty();
+    let script = "printf '%s %s' \"$DIJITSO_RECORD\" \"$1\"; exit 7";
+    let command = ["plan", "record", "-o", "my plan.toml", "--", "sh", "-c", script, "sh", "-n"];
+    let output = ended(home.command(&command).spawn().unwrap());
+    let file = home.dir.path().canonicalize().unwrap().join("my plan.toml");
+    assert_eq!(text(&output.stdout), format!("{} -n", file.display()));
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(7), ""));
+    let shown = home.shows(&["-n", "plan", "record", "-o", "p.toml", "mpiexec", "-n", "4", "./a b"]);
+    assert!(
+        shown.starts_with("DIJITSO_RECORD=/") && shown.ends_with("/p.toml mpiexec -n 4 './a b'\n"),
+        "{shown}"
+    );
+    assert_eq!(home.fails(&["plan", "record", "-o", "p.toml", "--", "./no-such-program"]).0, 2);
+    assert_eq!(home.fails(&["plan", "record", "-o", "p.toml"]).0, 2);
+}
