@@ -270,7 +270,7 @@ mod tests {
         let whole = store.publish(result("one")).unwrap().to_bytes();
         let path = cache.layout().result("mesh_x");
         for length in 0..whole.len() {
-            crate::fsutil::write(&path, &whole[..length]).unwrap();
+            fsutil::write(&path, &whole[..length]).unwrap();
             assert_eq!(store.peek("mesh_x"), None, "{length} bytes");
             assert_eq!(TaskResult::from_bytes(&whole[..length], "mesh_x"), None);
         }
@@ -280,7 +280,7 @@ mod tests {
             let read = TaskResult::from_bytes(&damaged, "mesh_x");
             assert!(read.is_none_or(|read| read.files == result("one").files), "byte {at}");
         }
-        crate::fsutil::write(&path, b"dijitso result 1\n").unwrap();
+        fsutil::write(&path, b"dijitso result 1\n").unwrap();
         assert_eq!(store.publish(result("two")).unwrap().files, result("two").files);
         assert_eq!(store.read("mesh_x").unwrap().unwrap().files, result("two").files);
     }

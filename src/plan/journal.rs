@@ -240,7 +240,7 @@ mod tests {
         let path = cache.layout().plan_journal("p");
         let mut text = std::fs::read(&path).unwrap();
         text.extend_from_slice(b"{\"event\":\"node\",\"run");
-        crate::fsutil::write(&path, &text).unwrap();
+        fsutil::write(&path, &text).unwrap();
         let history = read_history(&cache, "p");
         assert_eq!(history.nodes.len(), 3);
         assert_eq!(history.seconds("a", "form", 0.0), 1.0);

@@ -282,7 +282,7 @@ mod tests {
     ) -> io::Result<Outcome> {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
         let cwd = environment::temp_dir();
-        SystemRunner.run(&Command { argv, cwd, timeout, capture, memory: None, context })
+        SystemRunner.run(&Command { argv, env: Vec::new(), cwd, timeout, capture, memory: None, context })
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod home;
 mod large;
 mod maintenance;
 mod output;
+mod plan;
 mod plan_files;
 #[path = "../../src/elf/sample.rs"]
 mod sample;

@@ -127,14 +127,12 @@ subcommands! {
     Import in import,
     /// Make the nodes of a build plan.
     Make in make,
-    /// Look at the nodes of a build plan.
+    /// Look at a build plan, change what is made of it, or write one.
     Plan in plan,
     /// Read commands on a build plan, one after the other.
     Console in console,
     /// Examine compiler, disks, cores and MPI, and recommend settings.
     Doctor in doctor,
-    /// Write plans of libraries to build.
-    Plan in plan,
     /// Print a script that completes commands and options in a shell.
     Completions in completions,
     /// Write the manual pages of dijitso into a directory.
