@@ -434,8 +434,11 @@ impl PlanNodes {
 }
 
 /// Returns the key of the journal of a plan that is in a file: its name, and a digest of its place.
-pub(super) fn key_of_file(name: &str, path: &Path) -> String {
+pub(super) fn key_of_file(path: &Path) -> String {
     let place: PathBuf = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let digest = crate::codec::quick_digest(place.as_os_str().as_encoded_bytes());
-    format!("{name}-{}", &crate::codec::hex(&digest)[..12])
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let allowed = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+    let stem: String = stem.chars().map(allowed).take(60).collect();
+    format!("{stem}-{}", &crate::codec::hex(&digest)[..12])
 }

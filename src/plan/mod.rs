@@ -15,6 +15,7 @@ mod from_definition;
 mod graph;
 pub mod journal;
 pub mod make;
+pub mod memo;
 pub mod node;
 mod refresh;
 #[cfg(any(test, feature = "test-doubles"))]

@@ -16,6 +16,7 @@ mod help;
 mod home;
 mod large;
 mod maintenance;
+mod make;
 mod output;
 mod plan;
 mod plan_files;

@@ -16,6 +16,8 @@ pub(super) struct PlanFiles<'a> {
     base: &'a Path,
     is_file: HashMap<PathBuf, bool>,
     matches: HashMap<String, Rc<Vec<String>>>,
+    /// The directories that were searched; `None` if they are not known.
+    searched: Option<Vec<PathBuf>>,
 }
 
 /// Returns true if a text is a pattern.
@@ -30,7 +32,7 @@ pub(super) fn escape_pattern(text: &str) -> String {
 
 impl<'a> PlanFiles<'a> {
     pub(super) fn new(base: &'a Path) -> Self {
-        Self { base, is_file: HashMap::new(), matches: HashMap::new() }
+        Self { base, is_file: HashMap::new(), matches: HashMap::new(), searched: Some(Vec::new()) }
     }
 
     /// Checks that a file exists. The error is a message.
@@ -71,9 +73,24 @@ impl<'a> PlanFiles<'a> {
         Ok(found)
     }
 
+    /// Returns the directories that patterns have searched; `None` if a pattern has searched more than one.
+    pub(super) fn searched(&self) -> Option<Vec<PathBuf>> {
+        self.searched.clone()
+    }
+
+    fn note_search(&mut self, pattern: &Path) {
+        let dir = pattern.parent().unwrap_or(Path::new(""));
+        if dir.to_str().is_none_or(is_pattern) {
+            self.searched = None;
+        } else if let Some(searched) = &mut self.searched {
+            searched.push(self.base.join(dir));
+        }
+    }
+
     fn expand(&mut self, pattern: &str) -> Result<Vec<String>, String> {
         let base = self.base.to_str().ok_or_else(|| format!("{} is no text", self.base.display()))?;
         let path = Path::new(pattern);
+        self.note_search(path);
         let full = if path.is_absolute() {
             pattern.to_owned()
         } else {

@@ -56,6 +56,15 @@ const LARGEST: u64 = 256 << 20;
 /// # Errors
 /// [`Kind::Params`] with file and line if it is not a plan, names files that do not exist, or cannot be read.
 pub fn read_plan(path: &Path) -> Result<PlanDefinition> {
+    read_plan_and_directories(path).map(|(plan, _)| plan)
+}
+
+/// Reads a plan file as [`read_plan`] does. Also returns the directories that its patterns have searched; `None`
+/// if they have searched more than is known.
+///
+/// # Errors
+/// As [`read_plan`].
+pub fn read_plan_and_directories(path: &Path) -> Result<(PlanDefinition, Option<Vec<PathBuf>>)> {
     let failed = |cause: std::io::Error| {
         Error::new(Kind::Params, format!("cannot read the plan {}: {cause}", path.display()))
     };
@@ -67,7 +76,7 @@ pub fn read_plan(path: &Path) -> Result<PlanDefinition> {
         return Err(Error::new(Kind::Params, text));
     }
     let base = std::path::absolute(path).map_err(failed)?;
-    parse_plan(&bytes, path, base.parent().unwrap_or(Path::new("/")))
+    parse(&bytes, path, base.parent().unwrap_or(Path::new("/")))
 }
 
 /// Reads a plan from the bytes of `file`. Relative paths in it begin at `base`, which is absolute.
@@ -75,6 +84,10 @@ pub fn read_plan(path: &Path) -> Result<PlanDefinition> {
 /// # Errors
 /// As [`read_plan`].
 pub fn parse_plan(bytes: &[u8], file: &Path, base: &Path) -> Result<PlanDefinition> {
+    parse(bytes, file, base).map(|(plan, _)| plan)
+}
+
+fn parse(bytes: &[u8], file: &Path, base: &Path) -> Result<(PlanDefinition, Option<Vec<PathBuf>>)> {
     let at_line = |line: usize, problem: &str| {
         Error::new(Kind::Params, format!("{}:{line}: {problem}", file.display()))
     };
@@ -87,8 +100,8 @@ pub fn parse_plan(bytes: &[u8], file: &Path, base: &Path) -> Result<PlanDefiniti
         let line = error.span().map_or(1, |span| problems.line(span.start));
         at_line(line, error.message())
     })?;
-    let (plan, problems) = read_tables(table.get_ref(), file, base, problems);
-    problems.into_error().map_or(Ok(plan), Err)
+    let (plan, searched, problems) = read_tables(table.get_ref(), file, base, problems);
+    problems.into_error().map_or(Ok((plan, searched)), Err)
 }
 
 fn read_tables<'f>(
@@ -96,7 +109,7 @@ fn read_tables<'f>(
     file: &Path,
     base: &Path,
     mut problems: FileProblems<'f>,
-) -> (PlanDefinition, FileProblems<'f>) {
+) -> (PlanDefinition, Option<Vec<PathBuf>>, FileProblems<'f>) {
     const TOP: &[&str] = &["plan", "params", "task", "module"];
     let top = TableReader::new(("the file", 1), table, TOP, &mut problems);
     let tasks = tables("task", TASK_KEYS, table, &mut problems);
@@ -129,7 +142,8 @@ fn read_tables<'f>(
     settings.extend(params.generator.map(|json| ("generator".to_owned(), json.to_string())));
     let name = name.map_or_else(|| stem_of(file), |name| name.text);
     let base = PathBuf::from(base);
-    (PlanDefinition { name, base, params: settings, nodes }, reader.problems)
+    let searched = reader.files.searched();
+    (PlanDefinition { name, base, params: settings, nodes }, searched, reader.problems)
 }
 
 fn stem_of(file: &Path) -> String {

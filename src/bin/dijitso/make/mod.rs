@@ -16,6 +16,7 @@ use clap::Args;
 use dijitso::error::{Error, Kind, Result};
 use dijitso::jit::Session;
 use dijitso::plan::make::{MakeOptions, MakeReport, make};
+use dijitso::plan::memo::PlanState;
 use dijitso::plan::view::PlanView;
 use dijitso::plan::{NodeId, Plan};
 
@@ -23,7 +24,7 @@ use super::Status;
 use super::cluster::ClusterOptions;
 use super::context::CommandContext;
 use super::parameters::Parameters;
-use super::plan::{load_plan, selection, write_trace};
+use super::plan::{load_plan, load_plan_and_directories, selection, write_trace};
 use super::usage;
 
 use observer::Reporter;
@@ -134,9 +135,19 @@ impl Arguments {
         let overrides = self.parameters.pairs()?;
         let session = Session::of_process();
         let ranks = ranks::start(context)?;
-        let plan = Arc::new(ranks::agree(ranks.as_ref(), "reading the plan", || {
-            load_plan(&self.plan, &context.params()?, &overrides)
-        })?);
+        let state = if ranks.is_none() && self.makes_all(context) {
+            Some(PlanState::of(&self.plan, &context.params()?, &overrides)?)
+        } else {
+            None
+        };
+        if let Some(nodes) = state.as_ref().and_then(PlanState::unchanged) {
+            observer::unchanged(nodes, context);
+            return Ok(0);
+        }
+        let (plan, searched) = ranks::agree(ranks.as_ref(), "reading the plan", || {
+            load_plan_and_directories(&self.plan, &context.params()?, &overrides)
+        })?;
+        let plan = Arc::new(plan);
         let targets = ranks::agree(ranks.as_ref(), "selecting nodes", || self.targets(&plan, context))?;
         let targets = match targets {
             Some(targets) if targets.is_empty() => {
@@ -170,11 +181,20 @@ impl Arguments {
             Some(ranks) => ranks.make(&plan, session, &options, &mut reporter)?,
             None => make(&plan, session, &options, &mut reporter)?,
         };
+        if let (Some(state), Some(searched), None) = (&state, &searched, &report.error) {
+            state.remember(&plan, searched);
+        }
         reporter.finish(&plan, &report, context);
         if let Some(file) = self.trace.as_deref().filter(|_| context.is_speaker) {
             write_trace(&plan.view(), file)?;
         }
         Ok(exit_code(&report))
+    }
+
+    /// Returns true if a make has nothing to do once everything is made.
+    fn makes_all(&self, context: &CommandContext) -> bool {
+        let is_plain = self.selection.is_empty() && self.part.is_none() && !self.force && !self.explain;
+        is_plain && !context.options.dry_run && self.trace.is_none() && self.events.is_none()
     }
 
     /// Returns the nodes that are asked for; `None` for all.

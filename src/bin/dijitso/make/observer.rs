@@ -110,6 +110,17 @@ impl Reporter {
     }
 }
 
+/// Says that nothing was to be done.
+pub(super) fn unchanged(nodes: u64, context: &mut CommandContext) {
+    if context.out.json {
+        context.out.document(&json!({
+            "done": nodes, "built": 0, "failed": [], "blocked": 0, "todo": 0, "seconds": 0.0,
+        }));
+    } else {
+        context.note(&format_args!("nothing to do: all {nodes} nodes are made"));
+    }
+}
+
 impl MakeObserver for Reporter {
     fn event(&mut self, event: &MakeEvent) {
         if let Some(events) = &mut self.events {

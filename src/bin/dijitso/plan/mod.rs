@@ -159,8 +159,20 @@ fn remember(view: &PlanView, nodes: &[usize], context: &mut CommandContext) {
 /// # Errors
 /// Those of reading the plan file, and of bad parameters.
 pub(super) fn load_plan(path: &Path, params: &Params, overrides: &[(String, String)]) -> Result<Plan> {
-    let definition = file::read_plan(path)?;
-    Plan::of_definition(&definition, params, overrides, Some(path))
+    load_plan_and_directories(path, params, overrides).map(|(plan, _)| plan)
+}
+
+/// Reads a plan as [`load_plan`] does, with the directories that its patterns have searched, if they are known.
+///
+/// # Errors
+/// As [`load_plan`].
+pub(super) fn load_plan_and_directories(
+    path: &Path,
+    params: &Params,
+    overrides: &[(String, String)],
+) -> Result<(Plan, Option<Vec<PathBuf>>)> {
+    let (definition, searched) = file::read_plan_and_directories(path)?;
+    Ok((Plan::of_definition(&definition, params, overrides, Some(path))?, searched))
 }
 
 /// Loads a plan, with the states of its nodes from cache and journal.
