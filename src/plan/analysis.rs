@@ -7,7 +7,7 @@
 #![forbid(unsafe_code)]
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 
 use super::execution::Execution;
 use super::view::PlanView;
@@ -31,6 +31,44 @@ pub struct ListSchedule {
     pub workers: Vec<usize>,
     /// The seconds after which all nodes are made.
     pub makespan: f64,
+}
+
+/// The longest break between executions of one make, in seconds. Executions after a longer one are of another
+/// make: while a make runs, at least one of its nodes runs.
+pub const LONGEST_BREAK: f64 = 10.0;
+
+/// The time that the last executions of all nodes took, as [`summary`] counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MakeSummary {
+    /// The number of executions.
+    pub executions: usize,
+    /// The number of slots of ranks that they ran in: the most that can run at the same time.
+    pub slots: usize,
+    /// The seconds in which at least one ran, without breaks between makes.
+    pub wall: f64,
+    /// The seconds that they worked, together.
+    pub work: f64,
+    /// The seconds that they waited for compiler slots and other programs, together.
+    pub waits: f64,
+}
+
+impl MakeSummary {
+    /// Returns the seconds in which slots had no execution, together.
+    #[must_use]
+    pub fn idle(&self) -> f64 {
+        (self.capacity() - self.work - self.waits).max(0.0)
+    }
+
+    /// Returns the part of the time of all slots that was work, from 0 to 1; 0 if nothing ran.
+    #[must_use]
+    pub fn efficiency(&self) -> f64 {
+        if self.capacity() > 0.0 { (self.work / self.capacity()).min(1.0) } else { 0.0 }
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "there are fewer than 2^53 slots")]
+    fn capacity(&self) -> f64 {
+        self.wall * self.slots as f64
+    }
 }
 
 /// A span of time in which executions ran without a long break.
@@ -255,6 +293,23 @@ pub fn busy_spans<'a>(
         }
     }
     spans
+}
+
+/// Returns the time that the last executions of all nodes took.
+#[must_use]
+pub fn summary(view: &PlanView) -> MakeSummary {
+    let executions = || view.nodes.iter().filter_map(|node| node.last.as_ref());
+    let slots: BTreeSet<_> =
+        executions().map(|execution| (&execution.host, execution.rank, execution.slot)).collect();
+    let seconds: f64 = executions().map(|execution| length(execution.seconds())).sum();
+    let work = last_work(view).iter().sum();
+    MakeSummary {
+        executions: executions().count(),
+        slots: slots.len(),
+        wall: busy_spans(executions(), LONGEST_BREAK).iter().map(|span| span.end - span.begin).sum(),
+        work,
+        waits: (seconds - work).max(0.0),
+    }
 }
 
 #[cfg(test)]

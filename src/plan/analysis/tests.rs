@@ -96,6 +96,19 @@ fn work_is_without_waits_and_breaks_part_spans() {
 }
 
 #[test]
+fn a_summary_shares_the_time_of_all_slots() {
+    let view = made(64);
+    let all = summary(&view);
+    assert_eq!((all.executions, all.slots), (view.nodes.len() - 1, 8));
+    let time = 8.0 * all.wall;
+    assert!((all.work + all.waits + all.idle() - time).abs() < 1e-6, "{all:?}");
+    assert!((all.efficiency() - all.work / time).abs() < 1e-9);
+    assert!(all.efficiency() > 0.5 && all.waits > 0.5 && all.idle() > 1.0, "{all:?}");
+    assert_eq!(summary(&plan(vec![node("a", 1.0, &[])])), MakeSummary::default());
+    assert!(MakeSummary::default().efficiency().abs() < 1e-12);
+}
+
+#[test]
 fn ten_thousand_nodes_and_a_long_chain_have_an_answer() {
     let wide = made(10_000);
     let seconds = last_work(&wide);

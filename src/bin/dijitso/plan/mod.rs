@@ -5,25 +5,36 @@
 
 #![forbid(unsafe_code)]
 
+mod color_classes;
 mod critical_path;
 mod describe;
 mod details;
 mod from_cache;
+mod gantt;
+mod graph;
 mod graph_order;
 mod ls;
+mod markup;
 mod node_json;
+mod part;
+mod picture_file;
+#[cfg(test)]
+mod picture_tests;
 mod record;
 #[cfg(test)]
 mod sample;
 pub(super) mod selection;
 mod stats;
+mod trace;
 mod why;
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use dijitso::error::Result;
+use dijitso::error::{Error, Result};
 #[cfg(not(test))]
 use dijitso::jit::Session;
 use dijitso::params::Params;
@@ -103,6 +114,10 @@ plan_commands! {
     Details in details,
     /// Show in a line each why nodes have failed or are blocked.
     Why in why,
+    /// Draw a plan as a graph.
+    Graph in graph,
+    /// Draw when and where nodes were made, as a page for browsers.
+    Gantt in gantt,
     /// Wait until a submitted make has ended.
     Wait in wait,
     /// Run a program, and write a plan of the libraries that it uses.
@@ -192,7 +207,6 @@ pub(crate) use sample::view as sample_view;
 /// Returns the plan of the tests.
 #[cfg(test)]
 pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
-    use dijitso::error::Error;
     if path == Path::new("sample.toml") {
         return Ok(sample::view());
     }
@@ -203,6 +217,14 @@ pub(super) fn load_view(path: &Path, _params: &Params) -> Result<PlanView> {
 ///
 /// # Errors
 /// `Kind::Cache` if the file cannot be written.
-pub(super) fn write_trace(_view: &PlanView, _path: &Path) -> Result<()> {
-    Ok(())
+pub(super) fn write_trace(view: &PlanView, path: &Path) -> Result<()> {
+    let written = File::create(path).and_then(|file| {
+        let mut out = BufWriter::new(file);
+        trace::write_trace(view, &mut out)?;
+        out.flush()
+    });
+    written.map_err(|error| Error::file("cannot write", path, &error))
 }
+
+#[cfg(test)]
+use picture_tests::{check_golden, well_formed};
