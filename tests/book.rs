@@ -415,7 +415,7 @@ fn code_blocks_are_in_compiled_examples() {
         for (language, lines) in blocks(&text(&page)) {
             match language.as_str() {
                 "c" | "cpp" | "fortran" | "cmake" | "python" => {}
-                "sh" | "text" | "ini" | "json" => continue,
+                "sh" | "text" | "ini" | "json" | "toml" => continue,
                 other => panic!("{}: a block of \"{other}\"", page.display()),
             }
             let lines = flush(&lines.iter().map(String::as_str).collect::<Vec<_>>());
@@ -449,7 +449,9 @@ fn command_lines_are_valid() {
             };
             let two = &words[first..words.len().min(first + 2)];
             let help = help(if is_known(two) { two } else { &two[..1] });
-            let options = words.iter().filter(|word| word.starts_with('-') && word.len() > 1);
+            // Behind `--` is another command.
+            let words = words.iter().take_while(|word| **word != "--");
+            let options = words.filter(|word| word.starts_with('-') && word.len() > 1);
             for option in options.map(|option| option.split('=').next().unwrap()) {
                 if !help.split([' ', ',', '\n', '[']).any(|word| word == option) {
                     writeln!(wrong, "{}: no option {option}: {line}", page.display()).unwrap();

@@ -276,3 +276,43 @@ fn large_plans_are_read_in_linear_time() {
     let error = dir.parse(&unknown).unwrap_err();
     assert!(error.message().contains("9998 more mistakes"), "{error}");
 }
+
+/// The blocks of a page in this language.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let begin = format!("```{language}\n");
+    page.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// Everything that the page shows is a plan, and it has a row for each key.
+#[test]
+fn the_page_on_plan_files_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/plan-files.md")).unwrap();
+    let dir = PlanDir::new();
+    for folder in ["kernels", "include", "templates"] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+    }
+    for file in [
+        "kernels/mass.cpp",
+        "kernels/stiffness.cpp",
+        "include/stiffness.h",
+        "templates/a",
+        "tabulate.py",
+        "generate.py",
+    ] {
+        fs::write(dir.path().join(file), "").unwrap();
+    }
+    let nodes: Vec<usize> = blocks(&page, "toml").iter().map(|block| dir.plan(block).nodes.len()).collect();
+    assert_eq!(nodes, [1, 2, 3, 4, 4]);
+    for (table, keys) in [("`[[module]]`", MODULE_KEYS), ("`[[task]]`", TASK_KEYS)] {
+        let (_, rest) = page.split_once(&format!("### {table}\n")).unwrap();
+        let section = rest.split("\n### ").next().unwrap();
+        let rows: Vec<&str> =
+            section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+        let mut keys: Vec<&str> = keys.to_vec();
+        let mut found = rows;
+        keys.sort_unstable();
+        found.sort_unstable();
+        assert_eq!(found, keys, "{table}");
+    }
+}
