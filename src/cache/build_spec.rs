@@ -146,7 +146,9 @@ mod tests {
         fn settings_build_the_same(
             language in proptest::sample::select(NAMES.to_vec()),
             debug in any::<bool>(),
-            texts in prop::collection::vec("(-O[123] |-fPIC |-DX='a b' |-I/x |g\\+\\+ |/a/b |\\$ORIGIN |m ){0,3}", 9),
+            texts in prop::collection::vec(
+                "(-O[123] |-fPIC |-DX='a b' |-I/x |g\\+\\+ |/a/b |\\$ORIGIN |m ){0,3}", 9,
+            ),
             set in prop::collection::vec(any::<bool>(), 9),
         ) {
             let keys = &Language::named(language).unwrap().keys;
@@ -154,7 +156,8 @@ mod tests {
                 keys.flags, keys.debug_flags, keys.release_flags, keys.last_flags, keys.compiler,
                 "build.include_dirs", "build.lib_dirs", "build.rpath_dirs", "build.libs",
             ];
-            let mut settings = vec![("build.language", language), ("build.debug", if debug { "true" } else { "false" })];
+            let debug = if debug { "true" } else { "false" };
+            let mut settings = vec![("build.language", language), ("build.debug", debug)];
             let chosen = names.into_iter().zip(&texts).zip(set).filter(|(_, set)| *set);
             settings.extend(chosen.map(|((name, text), _)| (name, text.as_str())));
             settings.retain(|(name, text)| *name != keys.compiler || !text.is_empty());

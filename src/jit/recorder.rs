@@ -35,11 +35,8 @@ use super::plan_entry::PlanEntry;
 /// The environment variable that names the file.
 const VARIABLE: &str = "DIJITSO_RECORD";
 
-/// Begins a file that the recorder has made.
-const HEAD: &str = "\
-# Libraries that programs have used, recorded by dijitso.
-# Build them before the next run, also elsewhere or with other flags: dijitso make FILE
-";
+/// The first line of a file that the recorder has made.
+const HEAD: &str = "# Libraries that programs have used, recorded by dijitso.";
 
 /// Text of which a plan file has one.
 const MARKS: [&str; 5] = [HEAD, "[[module]]", "[[task]]", "[plan", "[params"];
@@ -92,7 +89,7 @@ impl Recorder {
                 // What the caller has set says more than what it has become.
                 asked.settings = changed_settings(params);
             }
-            self.append(&entries, &mut state)?;
+            self.append(cache.layout().root(), &entries, &mut state)?;
             Ok(entries.iter().find(|entry| !entry.has_source).map(|entry| entry.signature.clone()))
         });
         let _voice = logging::speak(true);
@@ -116,8 +113,8 @@ impl Recorder {
         }
     }
 
-    /// Appends the entries that are not in the file.
-    fn append(&self, entries: &[PlanEntry], state: &mut RecorderState) -> Result<()> {
+    /// Appends the entries that are not in the file; their sources are in the cache `root`.
+    fn append(&self, root: &Path, entries: &[PlanEntry], state: &mut RecorderState) -> Result<()> {
         let failed = |error: io::Error| Error::file("cannot write", &self.path, &error);
         let mut file = File::options()
             .read(true)
@@ -133,7 +130,7 @@ impl Recorder {
         let is_locked = take_lock(&file);
         let ends_a_line = read_tail(&mut file, state).map_err(failed)?;
         let new = entries.iter().filter(|entry| !state.recorded.contains(&entry.signature));
-        let mut text = if state.read == 0 { HEAD.to_owned() } else { String::new() };
+        let mut text = if state.read == 0 { self.head(root) } else { String::new() };
         if !ends_a_line {
             text.push('\n');
         }
@@ -152,6 +149,21 @@ impl Recorder {
         }
         state.recorded.extend(entries.iter().map(|entry| entry.signature.clone()));
         Ok(())
+    }
+}
+
+impl Recorder {
+    /// Returns the lines that begin a new file.
+    fn head(&self, root: &Path) -> String {
+        let file = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let file = shell_words::quote(&file);
+        // A path may have a line break.
+        let root = root.display().to_string().escape_debug().to_string();
+        format!(
+            "{HEAD}\n# Their sources are in the cache {root}. To build them before the next run, also with\n\
+             # other flags or another compiler:\n#     dijitso make {}\n",
+            file.escape_debug()
+        )
     }
 }
 

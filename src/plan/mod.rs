@@ -18,6 +18,7 @@ pub mod make;
 pub mod memo;
 pub mod node;
 mod refresh;
+mod renamed;
 #[cfg(any(test, feature = "test-doubles"))]
 pub mod sample;
 mod schedule;

@@ -17,12 +17,15 @@ use crate::signature::SourceText;
 use super::definition::SourceDefinition;
 use super::graph::Plan;
 use super::node::{ModuleSource, ModuleWork, NodeId};
+use super::renamed::{RenamedEntries, recorded_signature};
 
 /// The text of a library, with the signatures of what it is linked to.
 pub(super) struct ReadySource {
     code: Arc<[u8]>,
     header: Option<Arc<[u8]>>,
     dependencies: Vec<String>,
+    /// The signature by which the text names itself, if it was recorded.
+    recorded: Option<String>,
 }
 
 impl ReadySource {
@@ -34,17 +37,19 @@ impl ReadySource {
         text.digest()
     }
 
-    /// Sets it as the source of a generate callback.
-    pub(super) fn give(&self, source: &mut Source) {
-        source.code = Some(self.code.to_vec());
-        source.header = self.header.as_deref().map(<[u8]>::to_vec);
+    /// Sets it as the source of a generate callback for this signature.
+    pub(super) fn give(&self, signature: &str, source: &mut Source) {
+        let mut renamed = RenamedEntries::default();
+        renamed.add(self.recorded.as_deref(), signature);
+        source.code = Some(renamed.apply(self.code.to_vec()));
+        source.header = self.header.as_deref().map(|header| renamed.apply(header.to_vec()));
         source.dependencies.clone_from(&self.dependencies);
     }
 
     /// Makes callbacks that give it.
     pub(super) fn into_callbacks(self) -> Callbacks<'static> {
-        let generate = move |_: GenerateRequest<'_>, source: &mut Source| {
-            self.give(source);
+        let generate = move |request: GenerateRequest<'_>, source: &mut Source| {
+            self.give(request.signature, source);
             Ok(())
         };
         Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() }
@@ -92,16 +97,26 @@ pub(super) fn ready_source(
     id: NodeId,
     module: &ModuleWork,
 ) -> Result<ReadySource> {
+    let (before, recorded) = {
+        let nodes = plan.nodes();
+        let entry = &nodes.entries[id];
+        let recorded = recorded_signature(&entry.spec.label, module).map(str::to_owned);
+        (entry.predecessors().collect::<Vec<_>>(), recorded)
+    };
     let (code, header) = match &module.source {
         ModuleSource::Text { code, header } => (Arc::clone(code), header.clone()),
         ModuleSource::Defined { base, code, header, .. } => {
-            let code = read_source(plan, store, base, code, false)?;
-            let header = header.as_ref().map(|header| read_source(plan, store, base, header, true));
+            let renamed = plan.renamed(before);
+            let read = |source, is_header| {
+                read_source(plan, store, base, source, is_header).map(|text| renamed.apply(text))
+            };
+            let code = read(code, false)?;
+            let header = header.as_ref().map(|header| read(header, true));
             (code.into(), header.transpose()?.map(Into::into))
         }
         ModuleSource::Generate(_) => return Err(Error::new(Kind::Internal, "a callback is no text")),
     };
-    Ok(ReadySource { code, header, dependencies: linked(plan, id) })
+    Ok(ReadySource { code, header, dependencies: linked(plan, id), recorded })
 }
 
 fn read_source(

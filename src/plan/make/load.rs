@@ -165,7 +165,7 @@ fn generate(
             source.dependencies.extend(linked(plan, id));
         }
         _ => match ready_source(plan, &ResultStore::open(&plan.cache()), id, module) {
-            Ok(ready) => ready.give(source),
+            Ok(ready) => ready.give(request.signature, source),
             Err(error) => {
                 source.error = Some(error.message().to_owned());
                 return Err(1);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::fakes::{Bench, CountingCompiler, raw_params};
 use crate::cache::Cache;
@@ -30,21 +31,25 @@ fn generates(code: &'static str, header: Option<&'static str>) -> Callbacks<'sta
 /// A program that uses four libraries: one linked to another, and one whose key is its text.
 fn program(session: &Session, params: &Params) {
     let params = params.resolve().unwrap();
-    let generate = |_: GenerateRequest<'_>, source: &mut Source| {
+    // As generated code includes headers, its own and that of another library.
+    let generate = |request: GenerateRequest<'_>, source: &mut Source| {
+        let mut code = request.signature.to_owned();
         for (name, linked) in [("element", true), ("table", false)] {
             let request = Request { name, params: &params };
             let library = session.jit(Ok(request), &mut generates(name, Some("header"))).map_err(|_| 1)?;
             if linked {
                 source.dependencies.push(library.signature().to_owned());
             }
+            code.push_str(library.signature());
         }
-        source.code = Some(b"form".to_vec());
+        source.code = Some(code.into_bytes());
         Ok(())
     };
     let mut callbacks = Callbacks { generate: Some(Box::new(generate)), ..Callbacks::default() };
     let form = session.jit(Ok(Request { name: "form", params: &params }), &mut callbacks).unwrap();
     let dependencies = [form.signature()];
-    let text = SourceText { code: b"text", header: Some(b"of text"), dependencies: &dependencies };
+    let code = format!("includes {}", form.signature());
+    let text = SourceText { code: code.as_bytes(), header: Some(b"of text"), dependencies: &dependencies };
     let with_text = params.with_text(text.digest());
     let request = Request { name: "text", params: &with_text };
     session.jit(Ok(request), &mut Callbacks::of_text(text)).unwrap();
@@ -64,7 +69,7 @@ fn states(plan: &Plan) -> Vec<(String, State, Option<String>)> {
 }
 
 /// Makes a plan again after its libraries are gone, and once with other flags.
-fn check(definition: &PlanDefinition, bench: &Bench, params: &Params) {
+fn check(definition: &PlanDefinition, bench: &Bench, params: &Params, settings: &[(&str, &str)]) {
     let of = |overrides: &[(&str, &str)]| {
         let overrides: Vec<_> = overrides.iter().map(|(key, text)| ((*key).into(), (*text).into())).collect();
         Plan::of_definition(definition, params, &overrides, None).unwrap()
@@ -91,6 +96,20 @@ fn check(definition: &PlanDefinition, bench: &Bench, params: &Params) {
     let report = make(&plan, &bench.session, &bench.options, &mut Unobserved).unwrap();
     assert_eq!(report.done, 4);
     assert!(states(&plan).iter().all(|(label, _, signature)| signature.as_ref() != Some(label)));
+    // The program finds all of it, with no word of the old ones.
+    let mut params = params.clone();
+    settings
+        .iter()
+        .chain(&[("build.cxxflags", "-O0")])
+        .for_each(|(key, text)| params.set(key, text).unwrap());
+    let before = bench.compiler.builds.load(Ordering::SeqCst);
+    program(&Session::new(bench.compiler.clone(), Arc::new(super::fakes::AnyLoader)), &params);
+    assert_eq!(bench.compiler.builds.load(Ordering::SeqCst), before, "the program has built something");
+    for (_, _, signature) in states(&plan) {
+        let source = cache.read_source(&signature.unwrap()).unwrap().unwrap();
+        let source = String::from_utf8(source).unwrap();
+        assert!(states(&plan).iter().all(|(old, ..)| !source.contains(old)), "{source}");
+    }
 }
 
 #[test]
@@ -115,14 +134,15 @@ fn a_recorded_run_is_built_again_under_the_same_signatures() {
         };
         assert_eq!(labels(&file), labels(&warm));
         // The parameters are in the file, whatever those of the machine are.
-        check(&read_plan(&file).unwrap(), &bench, &raw_params(root.path(), &[]));
+        check(&read_plan(&file).unwrap(), &bench, &raw_params(root.path(), &[]), settings);
     }
 }
 
 #[test]
 fn a_plan_of_a_cache_builds_its_entries_again() {
     let root = tempfile::tempdir().unwrap();
-    let params = raw_params(root.path(), &[("build.include_dirs", "/a"), ("generator", "{\"degree\":2}")]);
+    let settings = [("build.include_dirs", "/a"), ("generator", "{\"degree\":2}")];
+    let params = raw_params(root.path(), &settings);
     program(&Bench::new(root.path()).session, &params);
     let cache = cache_of(&params);
     let all = plan_of_cache(&cache, None, root.path()).unwrap();
@@ -146,7 +166,7 @@ fn a_plan_of_a_cache_builds_its_entries_again() {
     let read = parse_plan(text.as_bytes(), Path::new("cache.toml"), root.path()).unwrap();
     // Each in a process of its own: none has the libraries in memory.
     for plan in [&read, &all.plan] {
-        check(plan, &Bench::new(root.path()), &raw_params(root.path(), &[]));
+        check(plan, &Bench::new(root.path()), &raw_params(root.path(), &[]), &settings);
     }
 }
 

@@ -20,8 +20,9 @@ const VARIABLE: &str = "DIJITSO_RECORD";
 /// Options of `dijitso plan record`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The command is run in the place of this one, so its exit code is that of the command. It gets DIJITSO_RECORD=FILE in
-its environment. An MPI launcher passes that on to other hosts if it is told to: Open MPI by \"-x DIJITSO_RECORD\".
+The command is run in the place of this one, so its exit code is that of the command. It gets
+DIJITSO_RECORD=FILE in its environment. An MPI launcher passes that on to other hosts if it is told to:
+Open MPI by \"-x DIJITSO_RECORD\".
 What is in FILE already stays, and what is new is appended.")]
 pub(super) struct Arguments {
     /// The plan file to write
