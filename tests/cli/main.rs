@@ -7,6 +7,7 @@ mod absent;
 mod bundle;
 mod checkout;
 mod clean;
+mod cluster;
 mod config;
 #[path = "../common/entries.rs"]
 mod entries;

@@ -57,8 +57,8 @@ mod tests {
 
     #[test]
     fn a_job_gets_the_other_options() {
-        let line = "-r /c make --submit slurm 'a b.toml' --submit-args '-p x' --submit-args=-N2 -j4 --array=3 \
-                    -n --json --script s.sh --launcher 'srun -n2' --param build.cxxflags=-O2 -k 'not failed'";
+        let line = "-r /c make --submit slurm 'a b.toml' --submit-args '-p x' --submit-args=-N2 -j4 \
+                    --array=3 -n --json --script s.sh --launcher 'srun -n2' --param build.cxxflags=-O2 -k 'not failed'";
         let expected = words("-r /c make 'a b.toml' -j4 --param build.cxxflags=-O2 -k 'not failed'");
         assert_eq!(for_job(&words(line)), expected);
     }
