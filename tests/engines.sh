@@ -5,7 +5,7 @@
 # No daemon outlives this many seconds, whatever happens to the script that started it.
 engine_lifetime=1800
 
-# Prints this many TCP ports on which nothing listens, one a line. They lie below those that the system gives to clients.
+# Prints this many TCP ports on which nothing listens, one a line. The system gives none of them to clients.
 free_ports() { # free_ports COUNT
   local found=0 port
   local -A seen=()

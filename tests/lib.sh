@@ -24,7 +24,7 @@ need_packages() {
   mapfile -t missing < <(missing_packages "$@")
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get > /dev/null || die "this needs the Debian packages ${missing[*]}, or what your system calls them."
-  local command="apt-get update && apt-get install --no-install-recommends -y ${missing[*]}"
+  local command="apt-get update && apt-get -o DPkg::Lock::Timeout=300 install --no-install-recommends -y ${missing[*]}"
   [ "$(id -u)" -eq 0 ] || die "packages are missing; run this as root, then try again: $command"
   say "installing with apt: ${missing[*]}"
   DEBIAN_FRONTEND=noninteractive bash -c "$command" < /dev/null

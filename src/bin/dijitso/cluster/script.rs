@@ -27,6 +27,8 @@ pub(super) struct JobScript<'a> {
     pub(super) arguments: &'a [String],
     /// The number of jobs of an array.
     pub(super) array: Option<u32>,
+    /// Variables of the submission, as far as the batch system does not hand them on.
+    pub(super) variables: &'a [(&'static str, String)],
 }
 
 impl JobScript<'_> {
@@ -36,7 +38,14 @@ impl JobScript<'_> {
         let plan = self.plan.replace(|c: char| c.is_control(), " ");
         let _ = writeln!(text, "# Makes the plan {plan}; written by dijitso {}.", env!("CARGO_PKG_VERSION"));
         self.directives(&mut text);
-        let _ = writeln!(text, "\ncd {} || exit 1", quote(self.directory));
+        text.push('\n');
+        if !self.variables.is_empty() {
+            let _ = writeln!(text, "# {} does not hand on these variables of the submission.", self.system);
+        }
+        for (name, value) in self.variables {
+            let _ = writeln!(text, "export {name}={}", quote(value));
+        }
+        let _ = writeln!(text, "cd {} || exit 1", quote(self.directory));
         text.push_str(
             "# The command takes the place of the shell, and gets the signals of the batch system itself.\n",
         );
@@ -60,7 +69,7 @@ impl JobScript<'_> {
                 let array = self.array.map(|count| format!("#$ -t 1-{count}\n")).unwrap_or_default();
                 let name = self.name;
                 let log = if is_plain(self.jobs) { &log } else { "/dev/null" };
-                // -V: the job gets the environment of the submission, as with Slurm.
+                // -V: the job gets the environment of the submission, as it does from Slurm.
                 write!(text, "#$ -S /bin/sh\n#$ -N {name}\n#$ -V\n#$ -j y\n#$ -o {log}\n{array}")
             }
         };
@@ -173,6 +182,8 @@ mod tests {
     #[test]
     fn scripts_are_as_expected() {
         let arguments = words("make poisson.toml -k");
+        let variables =
+            [("PATH", "/opt/my gcc/bin:/usr/bin".to_owned()), ("LD_LIBRARY_PATH", "/opt/lib".to_owned())];
         let script = |system, launcher, array| {
             JobScript {
                 system,
@@ -184,6 +195,7 @@ mod tests {
                 program: "/opt/bin/dijitso",
                 arguments: &arguments,
                 array,
+                variables: if system == BatchSystem::Sge { &variables } else { &[] },
             }
             .text()
         };
@@ -206,6 +218,7 @@ mod tests {
                 program: "/opt/bin/dijitso",
                 arguments: &arguments,
                 array: None,
+                variables: &[],
             };
             assert_eq!(script.text(), golden(expected));
         }
@@ -223,6 +236,7 @@ mod tests {
             program: "/p",
             arguments: &words("make x"),
             array: None,
+            variables: &[],
         };
         assert!(script.text().starts_with("#!/bin/sh\n# Makes the plan a rm -rf b; written"));
     }

@@ -98,8 +98,17 @@ fn script(
         program: &launcher::this_program()?,
         arguments: &command_line::for_job(arguments),
         array: options.array.map(Into::into),
+        variables: &variables(system),
     }
     .text())
+}
+
+/// Returns the variables that a batch system does not hand on. Grid Engine starts login shells, whose profiles
+/// set the path anew, and drops variables of the dynamic loader.
+fn variables(system: BatchSystem) -> Vec<(&'static str, String)> {
+    const DROPPED: [&str; 2] = ["PATH", "LD_LIBRARY_PATH"];
+    let names = if system == BatchSystem::Sge { DROPPED.as_slice() } else { &[] };
+    names.iter().filter_map(|name| Some((*name, std::env::var(name).ok()?))).collect()
 }
 
 /// Writes a script that the user may run.
