@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::cache::lease::{self, Acquire};
 use crate::cache::results::TaskResult;
@@ -12,6 +13,7 @@ use crate::jit::callbacks::{Code, GenerateRequest};
 use crate::jit::pending::Pending;
 use crate::jit::{Callbacks, Origin, Request, Source};
 use crate::params::resolved::Resolved;
+use crate::plan::graph::StopRequest;
 use crate::plan::node::{
     GenerateNode, ModuleSource, ModuleWork, NodeCall, NodeId, NodeSpec, TaskAction, TaskWork, Work,
 };
@@ -24,6 +26,9 @@ use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
 
 use super::making::{Attempt, Making, NodeResult};
+
+/// The longest time between the end of a command by a signal and the same signal to this process.
+const STOP_DELAY: Duration = Duration::from_millis(400);
 
 impl Making<'_> {
     /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
@@ -41,11 +46,22 @@ impl Making<'_> {
         attempted.unwrap_or_else(|error| self.failed(error))
     }
 
-    /// Returns the attempt that has ended with this error. A node whose build was interrupted is still to be
-    /// made.
+    /// Returns the attempt that has ended with this error. A node that was interrupted is still to be made.
+    ///
+    /// A batch system that cancels a job signals all its processes at once. So the command of a node may be
+    /// killed a moment before this process hears of it.
     fn failed(&self, error: Error) -> Attempt {
-        let interrupted = matches!(error.kind(), Kind::Cancelled | Kind::State)
-            && self.plan.stop_request() == crate::plan::StopRequest::Kill;
+        if error.is_passing() {
+            let begin = Instant::now();
+            while self.plan.stop_request() == StopRequest::Go && begin.elapsed() < STOP_DELAY {
+                std::thread::sleep(STOP_DELAY / 20);
+            }
+        }
+        let interrupted = match self.plan.stop_request() {
+            StopRequest::Go => false,
+            StopRequest::Finish => error.is_passing(),
+            StopRequest::Kill => error.is_passing() || matches!(error.kind(), Kind::Cancelled | Kind::State),
+        };
         if interrupted || error.kind() == Kind::Cancelled {
             Attempt::Interrupted
         } else {
