@@ -323,7 +323,7 @@ impl Making<'_> {
         let dir = build.slots_dir.as_deref()?;
         context.enter(Phase::WaitForSlot);
         let choices = slots::choices(build.max_compilers, build.cores);
-        let patience = std::time::Duration::from_secs(1800);
+        let patience = Duration::from_secs(1800);
         self.session.runner().slot(&SlotRequest { dir, choices: &choices, patience }, context)
     }
 }
