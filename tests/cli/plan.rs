@@ -73,6 +73,32 @@ fn a_mistake_in_a_selection_has_its_column_and_the_nearest_word() {
 }
 
 #[test]
+fn pictures_go_to_files_and_to_the_standard_output() {
+    let home = with_plan();
+    let graph = home.shows(&["plan", "graph", "plan.toml", "not", "label:top"]);
+    assert!(graph.starts_with("digraph \"plan\" {\n") && graph.contains("n0 -> n1;"), "{graph}");
+    assert!(!graph.contains("n2"), "{graph}");
+    for file in ["g.dot", "g.mmd", "g.svg", "g.json"] {
+        let shown = home.shows(&["plan", "graph", "plan.toml", "-o", file]);
+        assert!(
+            shown.starts_with("3 nodes, ") && shown.ends_with(&format!("written to {file}\n")),
+            "{shown}"
+        );
+    }
+    assert!(fs::read_to_string(home.at("g.mmd")).unwrap().starts_with("flowchart LR\n"));
+    assert!(fs::read_to_string(home.at("g.svg")).unwrap().starts_with("<svg "));
+    assert_eq!(home.json(&["plan", "graph", "plan.toml", "--json"])["nodes"][1]["needs"][0], "form-code");
+    let json = home.json(&["plan", "gantt", "plan.toml", "-o", "g.html", "--json"]);
+    let page = fs::read_to_string(home.at("g.html")).unwrap();
+    assert_eq!(json["bytes"], page.len());
+    assert!(page.contains("None of them has been made yet."));
+    home.shows(&["plan", "gantt", "plan.toml", "-o", "other.html", "--dry-run"]);
+    assert!(!home.at("other.html").exists());
+    let (code, complaint) = home.fails(&["plan", "gantt", "plan.toml", "-o", "nowhere/g.html"]);
+    assert!(code == 3 && complaint.contains("cannot write nowhere/g.html"), "{complaint}");
+}
+
+#[test]
 fn a_console_reads_lines_from_a_pipe() {
     let home = with_plan();
     let output = console(
