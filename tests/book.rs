@@ -439,7 +439,11 @@ fn command_lines_are_valid() {
         let blocks = blocks(&text).into_iter().filter(|(language, _)| language == "sh");
         let lines: Vec<String> = blocks.flat_map(|(_, lines)| lines).collect();
         for line in lines.iter().map(|line| line.split('#').next().unwrap().trim()) {
-            let words: Vec<&str> = line.split_whitespace().collect();
+            let split = shell_words::split(line).unwrap_or_default();
+            let words: Vec<&str> = split.iter().map(String::as_str).collect();
+            if words.first() == Some(&"module") {
+                continue;
+            }
             let Some(at) = words.iter().position(|word| *word == "dijitso") else { continue };
             let words = &words[at + 1..];
             let is_known = |name: &[&str]| known.iter().any(|known| known == name);
@@ -451,8 +455,11 @@ fn command_lines_are_valid() {
             let help = help(if is_known(two) { two } else { &two[..1] });
             // Behind `--` is another command.
             let words = words.iter().take_while(|word| **word != "--");
-            let options = words.filter(|word| word.starts_with('-') && word.len() > 1);
+            // Options of another program are one word in quotes.
+            let options = words.filter(|word| word.starts_with('-') && word.len() > 1 && !word.contains(' '));
             for option in options.map(|option| option.split('=').next().unwrap()) {
+                // "-j4"
+                let option = if option.starts_with("--") { option } else { &option[..2] };
                 if !help.split([' ', ',', '\n', '[']).any(|word| word == option) {
                     writeln!(wrong, "{}: no option {option}: {line}", page.display()).unwrap();
                 }

@@ -61,6 +61,14 @@ pub struct NodeSpec {
     pub definer: Option<NodeId>,
 }
 
+impl NodeSpec {
+    /// Returns true if its callback belongs to the thread that makes the plan.
+    #[must_use]
+    pub fn is_of_host(&self) -> bool {
+        self.work.has_callback() && !self.any_thread
+    }
+}
+
 /// The work of a node.
 pub enum Work {
     /// Builds a library.

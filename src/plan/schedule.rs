@@ -35,20 +35,24 @@ pub(super) struct Schedule {
     /// The expected seconds of each node, and of the longest way that begins with it.
     seconds: Vec<f64>,
     ways: Vec<f64>,
-    /// By the negated length of their ways in microseconds.
-    ready: BTreeSet<(i64, NodeId)>,
+    /// True for nodes that belong to the thread of the host.
+    of_host: Vec<bool>,
+    /// The ready nodes of other threads and of the host, by the negated length of their ways in microseconds.
+    ready: [BTreeSet<(i64, NodeId)>; 2],
     running: usize,
     /// Nodes that are wanted and not settled.
     open: usize,
 }
 
 impl Schedule {
-    /// Makes the schedule of the wanted nodes. `order` has each node after its predecessors.
+    /// Makes the schedule of the wanted nodes. `order` has each node after its predecessors; `of_host` tells which
+    /// belong to the thread of the host.
     pub(super) fn new(
         predecessors: Vec<Vec<NodeId>>,
         wanted: &[bool],
         order: &[NodeId],
         seconds: Vec<f64>,
+        of_host: Vec<bool>,
     ) -> Self {
         let count = predecessors.len();
         let mut schedule = Self {
@@ -56,6 +60,7 @@ impl Schedule {
             dependants: vec![Vec::new(); count],
             ways: seconds.clone(),
             seconds,
+            of_host,
             predecessors,
             ..Self::default()
         };
@@ -85,7 +90,8 @@ impl Schedule {
     fn wait_for(&mut self, id: NodeId, missing: usize) {
         self.steps[id] = if missing == 0 { Step::Ready } else { Step::Waiting(missing) };
         if missing == 0 {
-            self.ready.insert(self.key(id));
+            let key = self.key(id);
+            self.ready[usize::from(self.of_host[id])].insert(key);
         }
     }
 
@@ -99,7 +105,24 @@ impl Schedule {
 
     /// Returns the ready nodes, the most urgent first.
     pub(super) fn ready(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.ready.iter().map(|(_, id)| *id)
+        let mut all: Vec<&(i64, NodeId)> = self.ready.iter().flatten().collect();
+        all.sort_unstable();
+        all.into_iter().map(|(_, id)| *id)
+    }
+
+    /// Returns the ready nodes of the host, or those of other threads, the most urgent first.
+    pub(super) fn ready_of(&self, is_host: bool) -> impl Iterator<Item = NodeId> + '_ {
+        self.ready[usize::from(is_host)].iter().map(|(_, id)| *id)
+    }
+
+    /// Returns true if a node is ready.
+    pub(super) fn has_ready(&self) -> bool {
+        self.ready.iter().any(|ready| !ready.is_empty())
+    }
+
+    fn remove_ready(&mut self, id: NodeId) {
+        let key = self.key(id);
+        self.ready[usize::from(self.of_host[id])].remove(&key);
     }
 
     pub(super) fn running(&self) -> usize {
@@ -127,7 +150,7 @@ impl Schedule {
     /// Begins a ready node.
     pub(super) fn begin(&mut self, id: NodeId) {
         if self.steps[id] == Step::Ready {
-            self.ready.remove(&self.key(id));
+            self.remove_ready(id);
             self.steps[id] = Step::Running;
             self.running += 1;
         }
@@ -173,7 +196,7 @@ impl Schedule {
     fn settle(&mut self, id: NodeId, step: Step) -> bool {
         match self.steps[id] {
             Step::Waiting(_) | Step::Held => {}
-            Step::Ready => drop(self.ready.remove(&self.key(id))),
+            Step::Ready => self.remove_ready(id),
             Step::Running => self.running -= 1,
             Step::Unwanted | Step::Done | Step::Failed | Step::Blocked(_) => return false,
         }
@@ -184,13 +207,14 @@ impl Schedule {
 
     /// Adds a node that the callback of `definer` has added, as urgent as that one. It is held until
     /// [`Schedule::release`]. Without a definer it is not part of this make.
-    pub(super) fn add(&mut self, definer: Option<NodeId>, seconds: f64) -> NodeId {
+    pub(super) fn add(&mut self, definer: Option<NodeId>, seconds: f64, of_host: bool) -> NodeId {
         let id = self.steps.len();
         let way = definer.map_or(0.0, |definer| self.ways[definer]) + seconds;
         self.steps.push(if definer.is_some() { Step::Held } else { Step::Unwanted });
         self.dependants.push(Vec::new());
         self.predecessors.push(Vec::new());
         self.seconds.push(seconds);
+        self.of_host.push(of_host);
         self.ways.push(way);
         self.open += usize::from(definer.is_some());
         id
@@ -253,7 +277,13 @@ mod tests {
     fn schedule(edges: &[&[NodeId]], seconds: &[f64]) -> Schedule {
         let order: Vec<NodeId> = (0..edges.len()).collect();
         let predecessors = edges.iter().map(|needs| needs.to_vec()).collect();
-        Schedule::new(predecessors, &vec![true; edges.len()], &order, seconds.to_vec())
+        Schedule::new(
+            predecessors,
+            &vec![true; edges.len()],
+            &order,
+            seconds.to_vec(),
+            vec![false; edges.len()],
+        )
     }
 
     /// Takes the most urgent ready node.
@@ -290,7 +320,7 @@ mod tests {
     fn a_parked_node_runs_again_after_what_it_waits_for() {
         let mut schedule = schedule(&[&[]], &[1.0]);
         assert_eq!(next(&mut schedule), Some(0));
-        let added = schedule.add(Some(0), 1.0);
+        let added = schedule.add(Some(0), 1.0, false);
         assert_eq!(next(&mut schedule), None, "its callback may still add edges");
         assert_eq!(schedule.release(added, &[]), None);
         assert_eq!(schedule.park(0, &[added]), None);
@@ -300,7 +330,7 @@ mod tests {
         assert_eq!(next(&mut schedule), Some(0));
         assert_eq!(schedule.park(0, &[added]), None, "it is done already");
         assert_eq!(next(&mut schedule), Some(0));
-        let bad = schedule.add(Some(0), 1.0);
+        let bad = schedule.add(Some(0), 1.0, false);
         assert_eq!(schedule.release(bad, &[]), None);
         assert_eq!(next(&mut schedule), Some(bad));
         assert!(schedule.failed(bad).is_empty());
@@ -311,7 +341,8 @@ mod tests {
     #[test]
     fn only_what_is_wanted_is_scheduled() {
         let predecessors = vec![vec![], vec![0], vec![]];
-        let mut schedule = Schedule::new(predecessors, &[true, true, false], &[0, 1, 2], vec![1.0; 3]);
+        let mut schedule =
+            Schedule::new(predecessors, &[true, true, false], &[0, 1, 2], vec![1.0; 3], vec![false; 3]);
         assert_eq!(schedule.open(), 2);
         assert_eq!(next(&mut schedule), Some(0));
         schedule.give_back(0);

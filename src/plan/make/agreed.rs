@@ -20,8 +20,8 @@ pub(super) struct Agreed {
     ids: HashMap<String, NodeId>,
     labels: Vec<String>,
     names: Vec<String>,
-    /// The rank that runs a node.
-    runners: Vec<Option<usize>>,
+    /// The ranks of the nodes that run.
+    runners: BTreeMap<NodeId, usize>,
     statuses: Vec<AgreedStatus>,
     /// Nodes that callbacks have added, by label.
     added: BTreeMap<String, AddedNode>,
@@ -64,7 +64,7 @@ impl Agreed {
             ids: labels.iter().cloned().zip(0..).collect(),
             labels,
             names,
-            runners: vec![None; count],
+            runners: BTreeMap::new(),
             statuses: vec![AgreedStatus::default(); count],
             added: BTreeMap::new(),
             reserved: HashSet::new(),
@@ -94,8 +94,8 @@ impl Agreed {
 
     /// Returns the expected seconds of what a rank runs.
     pub(super) fn load_of(&self, rank: usize) -> f64 {
-        let runs = |id: &NodeId| self.runners[*id] == Some(rank) && self.schedule.step(*id) == Step::Running;
-        (0..self.runners.len()).filter(runs).map(|id| self.schedule.seconds(id)).sum()
+        let own = self.runners.iter().filter(|(_, runner)| **runner == rank);
+        own.map(|(id, _)| self.schedule.seconds(*id)).sum()
     }
 
     /// Returns true if a rank may begin a node before the next meeting.
@@ -120,7 +120,9 @@ impl Agreed {
             (News::Reserved, Some(id)) => drop(self.reserved.insert(id)),
             (News::Started, Some(id)) => {
                 self.schedule.begin(id);
-                self.runners[id] = Some(rank);
+                if self.schedule.step(id) == Step::Running {
+                    self.runners.insert(id, rank);
+                }
             }
             (News::Done { signature, digest, size, built, execution }, _) => {
                 let made = self.made.entry(item.label.clone()).or_default();
@@ -161,6 +163,9 @@ impl Agreed {
 
     /// Settles a node, unless it is settled. What the first rank has told stands.
     fn settle(&mut self, label: &str, status: AgreedStatus) {
+        if let Some(id) = self.ids.get(label) {
+            self.runners.remove(id);
+        }
         let place = match self.ids.get(label) {
             Some(id) => Some(&mut self.statuses[*id]),
             None => self.added.get_mut(label).map(|added| &mut added.status),

@@ -93,6 +93,7 @@ pub(super) fn begin_make<'a>(
         place: None,
         state: Mutex::new(MakeState::new(schedule)),
         changed: Condvar::new(),
+        host_changed: Condvar::new(),
         digests: Mutex::new(HashMap::new()),
     })
 }
@@ -118,7 +119,8 @@ fn schedule(
         // What has failed the last time comes last, so that the rest is made.
         if failed_before { 0.0 } else { seconds }
     });
-    let schedule = Schedule::new(predecessors, &wanted, &order, seconds.collect());
+    let of_host = nodes.entries.iter().map(|entry| entry.spec.is_of_host()).collect();
+    let schedule = Schedule::new(predecessors, &wanted, &order, seconds.collect(), of_host);
     for (entry, _) in nodes.entries.iter_mut().zip(&wanted).filter(|(_, wanted)| **wanted) {
         let signature = entry.status.signature.take();
         entry.status = crate::plan::node::NodeStatus { signature, ..Default::default() };
@@ -143,7 +145,7 @@ pub(super) fn run_threads<'a, 'm: 'a, T>(
         }
         let result = host(making);
         making.lock().ended = true;
-        making.changed.notify_all();
+        making.wake_all();
         result
     })
 }
@@ -156,7 +158,9 @@ fn worker_loop(making: &Making<'_>) {
             NextStep::Wait(due) => {
                 let nap =
                     due.map_or(Duration::from_secs(1), |due| due.saturating_duration_since(Instant::now()));
+                state.idle += 1;
                 (state, _) = recover(making.changed.wait_timeout(state, nap.max(Duration::from_millis(1))));
+                state.idle -= 1;
             }
             NextStep::Run(id) => {
                 drop(state);
@@ -198,7 +202,9 @@ fn host_loop(making: &Making<'_>, observer: &mut dyn MakeObserver) {
                     continue;
                 }
                 let left = due.map_or(NAP, |due| due.saturating_duration_since(Instant::now()));
-                drop(recover(making.changed.wait_timeout(state, left.clamp(Duration::from_millis(1), NAP))));
+                drop(recover(
+                    making.host_changed.wait_timeout(state, left.clamp(Duration::from_millis(1), NAP)),
+                ));
             }
         }
     }
@@ -215,7 +221,7 @@ pub(super) fn snapshot(making: &Making<'_>) -> super::options::MakeProgress {
 pub(super) fn ask_host(making: &Making<'_>) {
     if making.options.interrupt.as_ref().is_some_and(|interrupt| interrupt.reason().is_some()) {
         making.plan.stop(StopRequest::Kill);
-        making.changed.notify_all();
+        making.wake_all();
     }
 }
 

@@ -45,7 +45,10 @@ pub(super) struct Making<'a> {
     /// The cache directory of this rank, if each rank has its own.
     pub(super) own_root: Option<PathBuf>,
     pub(super) state: Mutex<MakeState>,
+    /// On which the threads of the make wait.
     pub(super) changed: Condvar,
+    /// On which the thread of the host waits.
+    pub(super) host_changed: Condvar,
     pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
 }
 
@@ -61,6 +64,10 @@ pub(super) struct MakeState {
     /// Since when a node waits for another program.
     pub(super) waits: HashMap<NodeId, Instant>,
     attempts: HashMap<NodeId, u32>,
+    /// Nodes that a callback which still runs has added.
+    held: HashMap<NodeId, Vec<NodeId>>,
+    /// The number of threads that wait for a node.
+    pub(super) idle: usize,
     /// Sources that were generated before the libraries that they need.
     pub(super) sources: HashMap<NodeId, Source>,
     /// Libraries whose source the thread of the host has generated.
@@ -147,21 +154,13 @@ impl Making<'_> {
         state.halted || self.plan.stop_request() != StopRequest::Go
     }
 
-    /// Returns true if this thread may run a node: callbacks belong to the thread of the host, unless they may
-    /// run on any.
-    fn suits(&self, id: NodeId, is_host: bool) -> bool {
-        let nodes = self.plan.nodes();
-        let spec = &nodes.entries[id].spec;
-        is_host == (spec.work.has_callback() && !spec.any_thread)
-    }
-
     /// Chooses what a thread does next, and begins it.
     pub(super) fn next(&self, state: &mut MakeState, is_host: bool) -> NextStep {
         if !is_host && let Some((id, pending)) = state.started.pop_front() {
             return NextStep::Finish(id, pending);
         }
         if self.is_halted(state) {
-            state.waiting = (state.schedule.ready().next().is_some()).then_some(WaitReason::Stopped);
+            state.waiting = state.schedule.has_ready().then_some(WaitReason::Stopped);
             return NextStep::Wait(None);
         }
         let now = Instant::now();
@@ -169,7 +168,7 @@ impl Making<'_> {
         let mut programs = 0;
         let mut chosen = None;
         let mut reason = None;
-        for id in state.schedule.ready() {
+        for id in state.schedule.ready_of(is_host) {
             let is_elsewhere = state.elsewhere.get(id).copied().unwrap_or_default();
             if is_elsewhere || state.reserved.as_ref().is_some_and(|reserved| !reserved.contains(&id)) {
                 continue;
@@ -177,9 +176,6 @@ impl Making<'_> {
             if let Some((at, by_program)) = state.delayed.get(&id).filter(|(at, _)| *at > now) {
                 programs += usize::from(*by_program);
                 due = Some(due.map_or(*at, |due| due.min(*at)));
-                continue;
-            }
-            if !self.suits(id, is_host) {
                 continue;
             }
             if state.schedule.running() >= self.limit(is_host) {
@@ -215,7 +211,7 @@ impl Making<'_> {
     /// Returns true if a node calls a function of the host on its thread.
     pub(super) fn has_host_callbacks(&self) -> bool {
         let nodes = self.plan.nodes();
-        nodes.entries.iter().any(|entry| entry.spec.work.has_callback() && !entry.spec.any_thread)
+        nodes.entries.iter().any(|entry| entry.spec.is_of_host())
     }
 
     /// Takes in what another rank has told of a node.
@@ -304,7 +300,18 @@ impl Making<'_> {
             Attempt::Failed(error) => self.fail(state, id, error),
             Attempt::Done(result) => self.finish(state, id, result),
         }
+        if state.idle > 0 {
+            self.changed.notify_all();
+        }
+        if self.is_over(state) || state.tells_ranks || state.schedule.ready_of(true).next().is_some() {
+            self.host_changed.notify_all();
+        }
+    }
+
+    /// Wakes all threads.
+    pub(super) fn wake_all(&self) {
         self.changed.notify_all();
+        self.host_changed.notify_all();
     }
 
     fn may_retry(&self, state: &MakeState, id: NodeId) -> bool {
@@ -453,8 +460,9 @@ impl Making<'_> {
         for id in state.schedule.len()..nodes.entries.len() {
             let spec = &nodes.entries[id].spec;
             let seconds = self.history.seconds(&spec.label, spec.work.name(), DEFAULT_SECONDS);
-            state.schedule.add(spec.definer, seconds);
-            if spec.definer.is_some() {
+            state.schedule.add(spec.definer, seconds, spec.is_of_host());
+            if let Some(definer) = spec.definer {
+                state.held.entry(definer).or_default().push(id);
                 let (is_task, name) = (spec.work.is_task(), spec.work.name().to_owned());
                 let label = spec.label.clone();
                 state.tell(label, || News::Added { is_task, name });
@@ -462,11 +470,8 @@ impl Making<'_> {
             }
         }
         let Some(definer) = definer else { return };
-        for id in definer + 1..nodes.entries.len() {
+        for id in state.held.remove(&definer).unwrap_or_default() {
             let entry = &nodes.entries[id];
-            if entry.spec.definer != Some(definer) || state.schedule.step(id) != Step::Held {
-                continue;
-            }
             if entry.taken_back {
                 state.schedule.take_back(id);
                 state.tell(entry.spec.label.clone(), || News::TakenBack);
@@ -492,7 +497,7 @@ impl Making<'_> {
         let stuck = state.schedule.running() == 0
             && state.schedule.open() > 0
             && state.started.is_empty()
-            && state.schedule.ready().next().is_none();
+            && !state.schedule.has_ready();
         if !stuck {
             return false;
         }

@@ -186,7 +186,7 @@ impl RankLoop<'_> {
                 NextStep::Wait(wake) => {
                     let wake = wake.map_or(due, |wake| wake.min(due));
                     let nap = wake.saturating_duration_since(now).max(Duration::from_millis(1));
-                    drop(recover(making.changed.wait_timeout(state, nap)));
+                    drop(recover(making.host_changed.wait_timeout(state, nap)));
                 }
             }
         }
@@ -231,7 +231,7 @@ impl RankLoop<'_> {
                 self.agreed.fail_rest();
             }
         }
-        making.changed.notify_all();
+        making.wake_all();
         Ok(is_over)
     }
 
@@ -346,7 +346,7 @@ impl RankLoop<'_> {
             }
         }
         drop(state);
-        making.changed.notify_all();
+        making.wake_all();
         !ready.is_empty()
     }
 }
