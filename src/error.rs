@@ -102,7 +102,7 @@ impl Error {
     /// with advice.
     #[must_use]
     pub fn io(doing: &str, path: &std::path::Path, cause: &std::io::Error) -> Self {
-        let error = Self::file(doing, path, cause);
+        let error = Self::file(doing, path, cause).passing_with(cause);
         match advice::of_cause(cause) {
             Some(advice) => error.with_note(advice),
             None => error,
@@ -138,6 +138,23 @@ impl Error {
     pub fn passing(mut self) -> Self {
         self.passing = true;
         self
+    }
+
+    /// Marks the failure as [`Error::passing`] if its cause is: a full disk, short memory, too many processes or
+    /// open files, a program that is being written.
+    #[must_use]
+    pub fn passing_with(self, cause: &std::io::Error) -> Self {
+        use std::io::ErrorKind;
+        let passes = match cause.kind() {
+            ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::FileTooLarge
+            | ErrorKind::OutOfMemory
+            | ErrorKind::WouldBlock
+            | ErrorKind::ExecutableFileBusy => true,
+            _ => matches!(cause.raw_os_error(), Some(libc::EMFILE | libc::ENFILE)),
+        };
+        if passes { self.passing() } else { self }
     }
 
     /// Returns true if another attempt may succeed, although nothing has changed.

@@ -132,9 +132,9 @@ pub(super) fn run_command(
     };
     let failed = |text: String| Error::new(Kind::Generate, text);
     let program = command.argv.first().map_or("", String::as_str);
-    let outcome = runner
-        .run(&run)
-        .map_err(|error| failed(format!("\"{label}\": {program} cannot be started: {error}")))?;
+    let outcome = runner.run(&run).map_err(|error| {
+        failed(format!("\"{label}\": {program} cannot be started: {error}")).passing_with(&error)
+    })?;
     context.check(label)?;
     let output = String::from_utf8_lossy(&outcome.output).into_owned();
     if !matches!(outcome.exit, Exit::Code(0) | Exit::Unknown) {
@@ -145,27 +145,38 @@ pub(super) fn run_command(
         return Err(if matches!(outcome.exit, Exit::Code(_)) { error } else { error.passing() });
     }
     let read = |name: &String| {
-        let path = folder.path().join(name);
-        let contents = fsutil::read_plain(&path, LONGEST_FILE).map_err(|error| {
+        read_output(folder.path(), name).map_err(|error| {
             let reason = match error.kind() {
                 io::ErrorKind::NotFound => {
                     format!("did not write {name}; in its folder it left {}", left(folder.path(), files))
                 }
                 _ => format!("wrote {name}, which cannot be read: {error}"),
             };
-            failed(format!("\"{label}\": {program} ended with exit code 0 and {reason}")).with_log(&*output)
-        })?;
-        let mode = fs::metadata(&path).map_or(0, |facts| facts.permissions().mode());
-        Ok(ResultFile { name: name.clone(), executable: mode & 0o100 != 0, contents })
+            let error = failed(format!("\"{label}\": {program} ended with exit code 0 and {reason}"))
+                .passing_with(&error);
+            error.with_log(&*output)
+        })
     };
     command.outputs.iter().map(read).collect()
+}
+
+/// Reads what a command has written. A link may lead to another file of its folder, and not out of it.
+fn read_output(folder: &Path, name: &str) -> io::Result<ResultFile> {
+    let path = folder.join(name).canonicalize()?;
+    if !path.starts_with(folder.canonicalize()?) {
+        let text = format!("it is a link to {}, outside of the folder of the command", path.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+    }
+    let contents = fsutil::read_plain(&path, LONGEST_FILE)?;
+    let mode = fs::metadata(&path).map_or(0, |facts| facts.permissions().mode());
+    Ok(ResultFile { name: name.to_owned(), executable: mode & 0o100 != 0, contents })
 }
 
 /// Puts inputs and results of needs into a folder.
 fn fill(label: &str, folder: &Path, files: &FolderInputs<'_>) -> Result<()> {
     let failed = |name: &str, error: &io::Error| {
         let text = format!("\"{label}\": {name} cannot be put into the folder of the command: {error}");
-        Error::new(Kind::Generate, text)
+        Error::new(Kind::Generate, text).passing_with(error)
     };
     for (name, path) in files.inputs {
         let target = folder.join(inside(name));
