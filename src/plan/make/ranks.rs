@@ -239,7 +239,9 @@ impl RankLoop<'_> {
     /// may be late because it generates. Returns the news of this rank, and whether it runs a node.
     fn freeze(&self, making: &Making<'_>) -> (Vec<NewsItem>, bool) {
         let mut state = making.lock();
-        let is_running = state.schedule.running() > 0 || !state.started.is_empty();
+        // What is tried again later is as good as running, unless nothing new is started.
+        let is_postponed = !state.delayed.is_empty() && !making.is_halted(&state);
+        let is_running = state.schedule.running() > 0 || !state.started.is_empty() || is_postponed;
         let count = if making.has_host_callbacks() { making.jobs } else { 0 };
         let reserved: Vec<NodeId> = state
             .schedule
