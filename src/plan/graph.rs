@@ -245,12 +245,14 @@ impl Plan {
         }
     }
 
-    /// Returns an interrupt that ends a call once the plan is asked to kill what runs.
-    pub(super) fn kill_interrupt(&self) -> Interrupt {
+    /// Returns an interrupt that ends a call once the plan is asked to kill what runs, or to stop while the call
+    /// `waits` to begin.
+    pub(super) fn stop_interrupt(&self, waits: impl Fn() -> bool + Send + Sync + 'static) -> Interrupt {
         let stop = Arc::clone(&self.stop);
         Interrupt::new(move || {
-            (stop.load(Ordering::SeqCst) >= StopRequest::Kill as u8)
-                .then(|| Error::new(Kind::Cancelled, "the plan was asked to stop"))
+            let request = stop.load(Ordering::SeqCst);
+            let ends = request >= StopRequest::Kill as u8 || (request != StopRequest::Go as u8 && waits());
+            ends.then(|| Error::new(Kind::Cancelled, "the plan was asked to stop"))
         })
     }
 

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::cache::Cache;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fsutil::{self, Durability, Tree};
 
 use super::execution::Execution;
@@ -168,7 +168,13 @@ pub(super) struct JournalWriter {
 
 impl JournalWriter {
     /// Opens the journal of a plan. Shortens it if it is long.
+    ///
+    /// # Errors
+    /// [`Kind::Cache`] if the cache is frozen or cannot be written.
     pub(super) fn open(cache: &Cache, key: &str) -> Result<Self> {
+        if cache.layout().params().frozen {
+            return Err(Error::new(Kind::Cache, "nothing is written into a frozen cache"));
+        }
         let (tree, path) = (cache.open_or_make()?, cache.layout().plan_journal(key));
         if path.metadata().is_ok_and(|facts| facts.len() > MAX_LENGTH) {
             let mut last: HashMap<String, JournalLine> = HashMap::new();
@@ -211,7 +217,6 @@ pub fn now() -> f64 {
 mod tests {
     use super::*;
     use crate::cache::tests::cache;
-    use crate::error::Kind;
     use crate::plan::execution::Phase;
 
     fn node(label: &str, seconds: f64, error: Option<Error>) -> JournalLine {

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Condvar, Mutex};
 use std::time::{Duration, Instant};
@@ -65,7 +64,7 @@ pub(super) fn begin_make<'a>(
     let cache = Cache::with_shared_params(&root, &plan.params().cache);
     let store = ResultStore::open_or_make(&cache)?;
     let history = read_history(&cache, plan.key());
-    let journal = if rank == 0 || ranks > 1 { JournalWriter::open(&cache, plan.key()).ok() } else { None };
+    let journal = JournalWriter::open(&cache, plan.key()).ok();
     let build = &plan.params().build;
     let jobs = match options.jobs {
         0 => slots::choices(build.max_compilers, build.cores).len().max(1),
@@ -94,7 +93,8 @@ pub(super) fn begin_make<'a>(
         state: Mutex::new(MakeState::new(schedule)),
         changed: Condvar::new(),
         host_changed: Condvar::new(),
-        digests: Mutex::new(HashMap::new()),
+        digests: Mutex::default(),
+        forced: Mutex::default(),
     })
 }
 
@@ -134,7 +134,9 @@ pub(super) fn run_threads<'a, 'm: 'a, T>(
     host: impl FnOnce(&'a Making<'m>) -> T,
 ) -> T {
     std::thread::scope(|scope| {
-        let open = making.lock().schedule.open();
+        // Callbacks may add more nodes than there are.
+        let adds = making.plan.nodes().entries.iter().any(|entry| entry.spec.work.has_callback());
+        let open = if adds { usize::MAX } else { making.lock().schedule.open() };
         for number in 0..making.jobs.min(open) {
             let name = format!("dijitso-make-{number}");
             let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, || worker_loop(making));

@@ -21,6 +21,7 @@ use crate::plan::source::{linked, need_digests, ready_source, result_of};
 use crate::plan::task::{FolderInputs, copy_out, run_command, task_signature};
 use crate::plan::view::{ResultOrigin, State};
 use crate::process::exec_context::ExecContext;
+use crate::process::interrupt::Interrupt;
 use crate::process::phase::{Phase, PhaseClock, time_thread};
 use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
@@ -33,7 +34,7 @@ const STOP_DELAY: Duration = Duration::from_millis(400);
 impl Making<'_> {
     /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
     pub(super) fn attempt(&self, id: NodeId, is_host: bool) -> Attempt {
-        let clock = self.lock().clocks.entry(id).or_default().clone();
+        let clock = self.clock(id);
         let _timed = time_thread(clock.clone());
         let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
         let attempted = catch("making a node", || match &spec.work {
@@ -44,6 +45,24 @@ impl Making<'_> {
             }
         });
         attempted.unwrap_or_else(|error| self.failed(error))
+    }
+
+    fn clock(&self, id: NodeId) -> PhaseClock {
+        self.lock().clocks.entry(id).or_default().clone()
+    }
+
+    /// Returns the interrupt of an attempt. The first request to stop ends an attempt that has begun nothing,
+    /// because it waits for a slot or for another program; the second one ends all.
+    fn interrupt(&self, clock: &PhaseClock) -> Interrupt {
+        let clock = clock.clone();
+        let waits = move || matches!(clock.current(), Some(Phase::WaitForSlot | Phase::WaitForProgram));
+        self.plan.stop_interrupt(waits)
+    }
+
+    /// Returns true if a task is to be made although its result is in the cache. Two nodes with one signature are
+    /// made once, and a frozen cache stays as it is.
+    fn is_forced(&self, signature: &str) -> bool {
+        self.options.force && !self.plan.params().cache.frozen && !lock(&self.forced).contains(signature)
     }
 
     /// Returns the attempt that has ended with this error. A node that was interrupted is still to be made.
@@ -71,7 +90,7 @@ impl Making<'_> {
 
     /// Finishes a library whose compiler was started.
     pub(super) fn finish_started(&self, id: NodeId, pending: Pending) -> Attempt {
-        let clock = self.lock().clocks.entry(id).or_default().clone();
+        let clock = self.clock(id);
         let _timed = time_thread(clock);
         let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
         let Work::Module(module) = &spec.work else {
@@ -100,7 +119,7 @@ impl Making<'_> {
     }
 
     fn complete(&self, id: NodeId, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Attempt> {
-        callbacks.poll = Some(self.plan.kill_interrupt());
+        callbacks.poll = Some(self.interrupt(&self.clock(id)));
         let was_known = pending.is_known();
         let library = self.session.finish(pending, callbacks)?;
         let size = library.path().metadata().map_or(0, |facts| facts.len());
@@ -124,7 +143,7 @@ impl Making<'_> {
                 (module.call_params(&params, &ready), ready.into_callbacks())
             }
         };
-        callbacks.poll = Some(self.plan.kill_interrupt());
+        callbacks.poll = Some(self.interrupt(&self.clock(id)));
         let request = Request { name: &module.name, params: &params };
         let pending = self.session.start(Ok(request), &mut callbacks)?;
         if let Some(parked) = lock(&parked).take() {
@@ -215,10 +234,17 @@ impl Making<'_> {
         let needs = need_digests(self.plan, id);
         let signature = task_signature(task, &digests, &needs);
         self.plan.nodes().entries[id].status.signature = Some(signature.clone());
-        if !self.options.force
+        if !self.is_forced(&signature)
             && let Some(found) = self.store.read(&signature)?
         {
             return self.task_done(label, task, &found, ResultOrigin::Hit);
+        }
+        if self.plan.params().cache.frozen {
+            let text = format!(
+                "\"{label}\": the cache {} is frozen (cache.frozen), and has no result of it",
+                self.cache().layout().root().display()
+            );
+            return Err(Error::new(Kind::Cache, text));
         }
         let layout = self.cache().layout().clone();
         let lease = if self.plan.params().build.lease_timeout.is_zero() {
@@ -232,19 +258,21 @@ impl Making<'_> {
             }
         };
         // The last holder of the lease may have made it.
-        if !self.options.force
-            && let Some(found) = self.store.read(&signature)?
-        {
+        let is_forced = self.is_forced(&signature);
+        if !is_forced && let Some(found) = self.store.read(&signature)? {
             return self.task_done(label, task, &found, ResultOrigin::Hit);
         }
         let files = match &task.action {
             TaskAction::Command(command) => {
-                let interrupt = Some(self.plan.kill_interrupt());
+                let interrupt = Some(self.interrupt(clock));
                 let context = ExecContext::new(self.plan.params().build.cores, None)
                     .interrupted_by(interrupt)
                     .timed_by(Some(clock.clone()));
                 let slot = self.slot(&context);
                 context.check(label)?;
+                if self.plan.stop_request() != StopRequest::Go {
+                    return Ok(Attempt::Interrupted);
+                }
                 clock.enter(Phase::Run);
                 let results = self.results_of_needs(id)?;
                 let given = FolderInputs { inputs: &task.inputs, results: &results };
@@ -286,7 +314,8 @@ impl Making<'_> {
             task_signature(task, &digests, &need_digests(self.plan, id))
         };
         let made = TaskResult::new(&signature, &task.name, files);
-        let made = if self.options.force { self.store.replace(made)? } else { self.store.publish(made)? };
+        let made = if is_forced { self.store.replace(made)? } else { self.store.publish(made)? };
+        lock(&self.forced).insert(signature);
         drop(lease);
         self.task_done(label, task, &made, ResultOrigin::Built)
     }

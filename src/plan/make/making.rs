@@ -50,6 +50,8 @@ pub(super) struct Making<'a> {
     /// On which the thread of the host waits.
     pub(super) host_changed: Condvar,
     pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
+    /// The signatures of tasks that this make has made, which are not made again although all are forced.
+    pub(super) forced: Mutex<HashSet<String>>,
 }
 
 /// What changes during a make.
@@ -224,6 +226,9 @@ impl Making<'_> {
         }
         match &item.what {
             News::Done { signature, digest, size, built, .. } => {
+                if *built {
+                    lock(&self.forced).insert(signature.clone());
+                }
                 let origin = if *built { ResultOrigin::Built } else { ResultOrigin::Hit };
                 let (signature, digest, size) = (signature.clone(), digest.clone(), *size);
                 self.note_done(state, id, &NodeResult { signature, digest, size, origin }, None);
@@ -445,7 +450,8 @@ impl Making<'_> {
         execution: Execution,
         error: Option<Error>,
     ) {
-        if let Some(journal) = &self.journal {
+        // Of ranks one writes what all have told.
+        if let Some(journal) = self.journal.as_ref().filter(|_| self.place.is_none()) {
             let run = self.run.clone();
             let node = NodeEnd { run, label, name, signature, execution, error };
             journal.write(&JournalLine::Node(Box::new(node)));
