@@ -148,7 +148,7 @@ impl Arguments {
             load_plan_and_directories(&self.plan, &context.params()?, &overrides)
         })?;
         let plan = Arc::new(plan);
-        let targets = ranks::agree(ranks.as_ref(), "selecting nodes", || self.targets(&plan, context))?;
+        let targets = ranks::of_first(ranks.as_ref(), "selecting nodes", || self.targets(&plan, context))?;
         let targets = match targets {
             Some(targets) if targets.is_empty() => {
                 if context.is_speaker {
@@ -175,8 +175,10 @@ impl Arguments {
             force: self.force,
             ..MakeOptions::default()
         };
-        ask_to_stop::listen(&plan, context.is_speaker);
-        let mut reporter = Reporter::new(&plan, self.events.as_deref(), context)?;
+        let mut reporter = ranks::agree(ranks.as_ref(), "opening the file of events", || {
+            Reporter::new(&plan, self.events.as_deref(), context)
+        })?;
+        let listening = ask_to_stop::listen(&plan);
         let report = match &ranks {
             Some(ranks) => ranks.make(&plan, session, &options, &mut reporter)?,
             None => make(&plan, session, &options, &mut reporter)?,
@@ -184,9 +186,16 @@ impl Arguments {
         if let (Some(state), Some(searched), None) = (&state, &searched, &report.error) {
             state.remember(&plan, searched);
         }
+        reporter.say_stop(listening.asked());
         reporter.finish(&plan, &report, context);
-        if let Some(file) = self.trace.as_deref().filter(|_| context.is_speaker) {
-            write_trace(&plan.view(), file)?;
+        context.out.flush();
+        ranks::agree(ranks.as_ref(), "writing the outcome", || match &self.trace {
+            Some(file) if context.is_speaker => write_trace(&plan.view(), file),
+            _ => Ok(()),
+        })?;
+        if ranks.is_some() {
+            // Launchers send SIGTERM to the other ranks once one has ended with another code than 0.
+            listening.stay();
         }
         Ok(exit_code(&report))
     }

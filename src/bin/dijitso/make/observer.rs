@@ -14,7 +14,7 @@ use dijitso::error::{Error, Result};
 use dijitso::escape;
 use dijitso::plan::make::{MakeEvent, MakeEventKind, MakeObserver, MakeProgress, MakeReport};
 use dijitso::plan::view::ResultOrigin;
-use dijitso::plan::{NodeId, Plan};
+use dijitso::plan::{NodeId, Plan, StopRequest};
 
 use crate::context::CommandContext;
 use crate::output;
@@ -30,6 +30,8 @@ pub(super) struct Reporter {
     events: Option<EventFile>,
     show: Show,
     labels: HashMap<NodeId, String>,
+    /// The request to stop that people have been told of.
+    stop: StopRequest,
 }
 
 enum Show {
@@ -57,7 +59,7 @@ impl Reporter {
         } else {
             Show::Lines
         };
-        Ok(Self { plan: Arc::clone(plan), events, show, labels: HashMap::new() })
+        Ok(Self { plan: Arc::clone(plan), events, show, labels: HashMap::new(), stop: StopRequest::Go })
     }
 
     fn label(&mut self, node: NodeId) -> String {
@@ -71,8 +73,19 @@ impl Reporter {
     fn say(&self, text: &str) {
         match &self.show {
             Show::Nothing => {}
-            Show::Bar(bar) => bar.println(text),
+            Show::Bar(bar) => bar.suspend(|| output::note(&text)),
             Show::Lines => output::note(&text),
+        }
+    }
+
+    /// Says once that the make was asked to stop.
+    pub(super) fn say_stop(&mut self, stop: StopRequest) {
+        if stop > self.stop {
+            self.stop = stop;
+            self.say(match stop {
+                StopRequest::Kill => "ending what runs",
+                _ => "stopping: what runs is finished; once more to end it now",
+            });
         }
     }
 
@@ -123,6 +136,7 @@ pub(super) fn unchanged(nodes: u64, context: &mut CommandContext) {
 
 impl MakeObserver for Reporter {
     fn event(&mut self, event: &MakeEvent) {
+        self.say_stop(self.plan.stop_request());
         if let Some(events) = &mut self.events {
             events.write(&self.plan, event);
         }
@@ -144,6 +158,7 @@ impl MakeObserver for Reporter {
     }
 
     fn progress(&mut self, progress: &MakeProgress) {
+        self.say_stop(self.plan.stop_request());
         let names: Vec<String> = progress
             .running
             .iter()

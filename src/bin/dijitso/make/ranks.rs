@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use dijitso::error::Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use dijitso::error::{Error, Kind, Result};
 use dijitso::jit::{CommState, Session};
 use dijitso::parallel::mpi::{self, World};
 use dijitso::parallel::{self, Communicator};
@@ -59,6 +62,23 @@ pub(super) fn agree<T>(
         Some(ranks) => parallel::agree(ranks.world.comm(), step, local),
         None => local(),
     }
+}
+
+/// Runs a step on the first rank alone, whose view of the cache counts, and returns its result on all. Collective.
+///
+/// # Errors
+/// Those of the step.
+pub(super) fn of_first<T: Serialize + DeserializeOwned>(
+    ranks: Option<&MakeRanks>,
+    step: &str,
+    local: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let Some(ranks) = ranks else { return local() };
+    let internal = |error: serde_json::Error| Error::new(Kind::Internal, error.to_string());
+    let bytes = parallel::on_root(ranks.world.comm(), step, || {
+        local().and_then(|value| serde_json::to_vec(&value).map_err(internal))
+    })?;
+    serde_json::from_slice(&bytes).map_err(internal)
 }
 
 impl MakeRanks {
