@@ -18,6 +18,7 @@ mod build_roles;
 mod build_step;
 pub mod bundle;
 mod call;
+mod call_summary;
 pub mod callbacks;
 mod check;
 mod comm_state;
@@ -70,6 +71,7 @@ pub use comm_state::CommState;
 pub use library::{Library, Origin};
 pub use nested::is_nested;
 use pending::Pending;
+pub use preflight::enter_plan;
 pub use request::{Batch, Request, title_and_timeout};
 pub use session::Session;
 

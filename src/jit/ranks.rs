@@ -14,11 +14,12 @@ use crate::logging;
 use crate::parallel::Communicator;
 use crate::params::resolved::Resolved;
 
+use super::call_summary::CallPhase;
 use super::callbacks::Callbacks;
 use super::comm_state::CommState;
 use super::item::results_by_name;
 use super::library::{Library, Origin};
-use super::preflight::{CallPhase, enter};
+use super::preflight::enter;
 use super::request::Batch;
 use super::sequence::serve;
 use super::session::Session;

@@ -229,6 +229,27 @@ impl Plan {
         self.nodes().entries.get(node).map(|entry| entry.needs.clone()).unwrap_or_default()
     }
 
+    /// Returns the nodes that are only made before a node.
+    #[must_use]
+    pub fn after(&self, node: NodeId) -> Vec<NodeId> {
+        self.nodes().entries.get(node).map(|entry| entry.after.clone()).unwrap_or_default()
+    }
+
+    /// Returns true if something that is made before a node is not done.
+    #[must_use]
+    pub fn waits(&self, node: NodeId) -> bool {
+        let nodes = self.nodes();
+        let is_open = |needed: NodeId| nodes.entries[needed].status.state != State::Done;
+        nodes.entries.get(node).is_some_and(|entry| entry.predecessors().any(is_open))
+    }
+
+    /// Returns true if the callback that had added a node has failed, or has not run again: the node is not part
+    /// of the plan any more.
+    #[must_use]
+    pub fn is_taken_back(&self, node: NodeId) -> bool {
+        self.nodes().entries.get(node).is_some_and(|entry| entry.taken_back)
+    }
+
     /// Asks the make in progress, and the next one, to stop. Only stores a number, so that a signal handler may
     /// call it. A make that has stopped takes the request back.
     pub fn stop(&self, request: StopRequest) {
@@ -317,12 +338,15 @@ impl Plan {
     }
 
     /// Takes back what a callback had added that has failed: nodes from `first` on whose definer is `definer`,
-    /// and that no node of another definer needs. Returns them.
+    /// and that no other node needs, unless it has the same definer. Returns them.
     pub(super) fn take_back(&self, definer: NodeId, first: NodeId) -> Vec<NodeId> {
         let nodes = &mut *self.nodes();
         let mut wanted = vec![false; nodes.entries.len()];
-        for entry in nodes.entries.iter().filter(|entry| entry.spec.definer != Some(definer)) {
-            entry.needs.iter().chain(&entry.after).for_each(|needed| wanted[*needed] = true);
+        // The callback may have given its own node edges to what it has added.
+        let is_other =
+            |(id, entry): &(NodeId, &NodeEntry)| *id != definer && entry.spec.definer != Some(definer);
+        for (_, entry) in nodes.entries.iter().enumerate().filter(is_other) {
+            entry.predecessors().for_each(|needed| wanted[needed] = true);
         }
         let mut taken = Vec::new();
         for id in first..nodes.entries.len() {
@@ -334,6 +358,9 @@ impl Plan {
                 nodes.labels.remove(&label);
             }
         }
+        let own = &mut nodes.entries[definer];
+        own.needs.retain(|needed| !taken.contains(needed));
+        own.after.retain(|needed| !taken.contains(needed));
         taken
     }
 }
@@ -433,6 +460,12 @@ impl PlanNodes {
             format!("the plan has a cycle, in which each node needs the next: {}", labels.join(" -> "));
         Error::new(Kind::InvalidArgument, text)
     }
+}
+
+/// Returns true if the callback of a node of any plan runs on this thread.
+#[must_use]
+pub fn is_in_callback() -> bool {
+    DEFINER.get().is_some()
 }
 
 /// Returns the key of the journal of a plan that is in a file: its name, and a digest of its place.

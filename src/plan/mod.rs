@@ -26,7 +26,7 @@ mod source;
 mod task;
 pub mod view;
 
-pub use graph::{Edge, Plan, StopRequest};
+pub use graph::{Edge, Plan, StopRequest, is_in_callback};
 pub use node::NodeId;
 
 #[cfg(test)]

@@ -46,6 +46,13 @@ impl NodeCall<'_> {
     pub fn need(&self, needed: NodeId) {
         lock(&self.added).push(needed);
     }
+
+    /// Returns true if the node has needs that are not done, and waits for them when its callback returns.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        let is_open = |needed: &NodeId| self.plan.state(*needed).is_some_and(|state| state != State::Done);
+        lock(&self.added).iter().any(is_open) || self.plan.waits(self.node)
+    }
 }
 
 /// A node as it was added.

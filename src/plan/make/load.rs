@@ -3,17 +3,18 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use crate::cache::results::ResultStore;
+use crate::cache::Cache;
+use crate::cache::results::{ResultStore, TaskResult};
 use crate::error::{Error, Kind, Result};
 use crate::jit::callbacks::GenerateRequest;
 use crate::jit::{Batch, Callbacks, CommState, Library, Session, Source};
 use crate::parallel::Communicator;
 use crate::params::resolved::CacheParams;
 use crate::plan::graph::Plan;
-use crate::plan::node::{ModuleSource, NodeCall, NodeId, Work};
-use crate::plan::source::{linked, ready_source};
+use crate::plan::node::{ModuleSource, NodeCall, NodeId, NodeSpec, Work};
+use crate::plan::source::{linked, ready_source, result_of};
 use crate::plan::view::State;
 
 /// Returns the library of a node that is done, loaded by this process alone. Not collective.
@@ -22,21 +23,11 @@ use crate::plan::view::State;
 /// [`Kind::InvalidArgument`] for a node that is no library, [`Kind::State`] for one that is not done,
 /// [`Kind::Cache`], [`Kind::Load`].
 pub fn library(plan: &Plan, session: &Session, node: NodeId) -> Result<Library> {
-    let (Some(spec), Some(status)) = (plan.spec(node), plan.status(node)) else {
-        let text = format!("node {node} is not in the plan {}", plan.name());
-        return Err(Error::new(Kind::InvalidArgument, text));
-    };
+    let (spec, signature) = made(plan, node)?;
     if spec.work.is_task() {
         let text = format!("\"{}\" is a task and has no library", spec.label);
         return Err(Error::new(Kind::InvalidArgument, text));
     }
-    if let Some(error) = status.error {
-        return Err(error);
-    }
-    let (State::Done, Some(signature)) = (status.state, status.signature) else {
-        let text = format!("\"{}\" is not made yet", spec.label);
-        return Err(Error::new(Kind::State, text));
-    };
     let params = match &spec.work {
         Work::Module(module) => &module.params,
         _ => plan.params(),
@@ -46,6 +37,49 @@ pub fn library(plan: &Plan, session: &Session, node: NodeId) -> Result<Library> 
         return session.open(&params.cache, &signature);
     }
     session.open(&CacheParams { cache_dir: root, ..(*params.cache).clone() }, &signature)
+}
+
+/// Reads the result of a task that is done, from the cache directory of this process. Not collective.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for a node that is no task, [`Kind::State`] for one that is not done,
+/// [`Kind::Cache`] if the result was removed or damaged, and the error of a node that has failed.
+pub fn result(plan: &Plan, node: NodeId) -> Result<TaskResult> {
+    made(plan, node)?;
+    read_result(plan, node)
+}
+
+/// Reads the result of a task that the node of a callback needs. It is there whatever another rank, which makes
+/// the same in a directory of its own, has told of that task meanwhile. Not collective.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`] for a node that is no task; [`Kind::Cache`] if the result was removed or damaged.
+pub fn need_result(call: &NodeCall<'_>, needed: NodeId) -> Result<TaskResult> {
+    read_result(call.plan, needed)
+}
+
+fn read_result(plan: &Plan, node: NodeId) -> Result<TaskResult> {
+    if let Some(spec) = plan.spec(node).filter(|spec| !spec.work.is_task()) {
+        let text = format!("\"{}\" is a library and has no files", spec.label);
+        return Err(Error::new(Kind::InvalidArgument, text));
+    }
+    let cache = Cache::with_shared_params(&plan.root(), &plan.params().cache);
+    result_of(plan, &ResultStore::open(&cache), node)
+}
+
+/// Returns a node that is done, with its signature.
+fn made(plan: &Plan, node: NodeId) -> Result<(Arc<NodeSpec>, String)> {
+    let (Some(spec), Some(status)) = (plan.spec(node), plan.status(node)) else {
+        let text = format!("node {node} is not in the plan {}", plan.name());
+        return Err(Error::new(Kind::InvalidArgument, text));
+    };
+    if let Some(error) = status.error {
+        return Err(error);
+    }
+    match (status.state, status.signature) {
+        (State::Done, Some(signature)) => Ok((spec, signature)),
+        _ => Err(Error::new(Kind::State, format!("\"{}\" is not made yet", spec.label))),
+    }
 }
 
 /// Loads the libraries of all nodes that are done. What cannot be loaded fails.

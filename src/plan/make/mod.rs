@@ -19,8 +19,8 @@ mod ranks;
 mod send;
 
 pub use alone::make;
-pub use load::{library, load_libraries};
+pub use load::{library, load_libraries, need_result, result};
 pub use options::{
     MakeEvent, MakeEventKind, MakeObserver, MakeOptions, MakeProgress, MakeReport, Unobserved, WaitReason,
 };
-pub use ranks::make_on;
+pub use ranks::{make_on, refuse_on};

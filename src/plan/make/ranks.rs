@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::cache::layout::Layout;
 use crate::error::{Error, Kind, Result};
-use crate::jit::{CommState, Session};
+use crate::jit::{Batch, CommState, Session, enter_plan};
 use crate::parallel::cache_domains::{CacheDomains, discover};
-use crate::parallel::{Communicator, agree, agree_min, all_same, same_votes};
+use crate::parallel::{Communicator, agree};
 use crate::params::resolved::BuildOn;
 use crate::plan::graph::{Plan, StopRequest};
 use crate::plan::journal::{JournalLine, JournalWriter, NodeEnd};
@@ -51,7 +51,8 @@ pub fn make_on(
     let begin = Instant::now();
     let _here = crate::logging::enter(comm.rank(), comm.size());
     plan.forget_added();
-    check_same_plan(plan, options, comm)?;
+    let names = [plan.name()];
+    enter_plan(comm, Ok((Batch { names: &names, params: plan.params() }, plan.digest(&options.targets))))?;
     let cache = plan.cache();
     let domains = discover(comm, || cache.identify(), cache.layout().root(), &cache.layout().comm(), None)?;
     let own_root = own_root(plan, &domains, comm.rank());
@@ -95,19 +96,13 @@ fn own_root(plan: &Plan, domains: &CacheDomains, rank: usize) -> Option<PathBuf>
     is_own.then(|| Layout::process_root(&params.cache.cache_dir, rank))
 }
 
-/// Checks that all ranks make the same plan. Collective.
-fn check_same_plan(plan: &Plan, options: &MakeOptions, comm: &dyn Communicator) -> Result<()> {
-    let mut votes = same_votes(&plan.digest(&options.targets));
-    agree_min(comm, "comparing plans", &mut votes, |_| Ok(()))?;
-    if all_same(&votes) {
-        return Ok(());
+/// Takes part in a make with an error of this rank, which all ranks then have. Returns the error that they have
+/// agreed on. Collective.
+pub fn refuse_on(comm: &dyn Communicator, error: Error) -> Error {
+    match comm.check_alive().and_then(|()| enter_plan(comm, Err(error))) {
+        Ok(()) => Error::new(Kind::Internal, "the ranks make a plan that one of them has refused"),
+        Err(agreed) => agreed,
     }
-    let text = format!(
-        "the ranks make different plans: nodes, edges, parameters and targets of the plan {} have to be the \
-         same on all of them",
-        plan.name()
-    );
-    Err(Error::new(Kind::RanksDisagree, text))
 }
 
 /// Returns how many nodes each rank runs at once: the ranks of a host share its cores. Collective.
