@@ -18,6 +18,7 @@
  *   TOOLS        background builds, the log, and the cache from C
  *     Background builds         dijitso_jit_start, dijitso_jit_finish, dijitso_pending_free,
  *                               dijitso_progress
+ *     Build plans               dijitso_plan_*, dijitso_task_*
  *     Log                       dijitso_log_*
  *     Blobs                     dijitso_blob_*
  *     Queries                   dijitso_signature, dijitso_explain, dijitso_build_command, dijitso_library_open,
@@ -116,6 +117,66 @@
  *   are the same as before; parameters that concern one rank alone, such as build.timeout, do not count. So
  *   all ranks have to make the same call: if one rank passes something else, or a bad argument, and the
  *   others are answered from memory, that rank waits for them until its parallel.timeout.
+ *
+ * BUILD PLANS
+ *
+ *   A program that knows what it will need makes a plan of it: a graph of modules, which dijitso_jit() would build,
+ *   and of tasks, whose callbacks make bytes or files from the results of other nodes. dijitso_plan_make() makes
+ *   what is not in the cache, in parallel on all cores, and on the ranks of a communicator:
+ *
+ *   static int32_t table(void *user_data, dijitso_task *task)
+ *   {
+ *       (void)user_data;
+ *       return dijitso_task_set_result(task, (const uint8_t *)"1 4 1", 5);
+ *   }
+ *
+ *   int main(void)
+ *   {
+ *       const char *code = "extern \"C\" double square(double x) { return x * x; }\n";
+ *       dijitso_plan_module module = DIJITSO_PLAN_MODULE_INIT;
+ *       dijitso_plan_task task = DIJITSO_PLAN_TASK_INIT;
+ *       dijitso_plan *plan;
+ *       dijitso_node square, weights;
+ *       dijitso_library *library;
+ *       dijitso_error *error;
+ *       module.name = "square";
+ *       module.code = code;
+ *       module.code_length = strlen(code);
+ *       task.name = "weights";
+ *       task.run = table;
+ *       if (dijitso_plan_new("example", NULL, &plan, &error) != DIJITSO_OK
+ *           || dijitso_plan_add_module(plan, &module, &square, &error) != DIJITSO_OK
+ *           || dijitso_plan_add_task(plan, &task, &weights, &error) != DIJITSO_OK
+ *           || dijitso_plan_need(plan, square, weights, DIJITSO_EDGE_AFTER, &error) != DIJITSO_OK
+ *           || dijitso_plan_make(plan, NULL, DIJITSO_COMM_NULL, &error) != DIJITSO_OK
+ *           || dijitso_plan_library(plan, square, &library, &error) != DIJITSO_OK) {
+ *           fprintf(stderr, "%s\n", dijitso_error_message(error));
+ *           return 1;
+ *       }
+ *       dijitso_library_free(library);
+ *       dijitso_plan_free(plan);
+ *       return 0;
+ *   }
+ *
+ *   node    a module or a task; it is made when the nodes that it needs are done
+ *   label   the name of a node for people, unique in a plan
+ *   state   to do, running, done, failed, or blocked by a failed node that it needs
+ *
+ *   A plan has no state of its own that could be lost: what a node has made is in the cache, under a signature of
+ *   its name, its parameters, its inputs and what it needs. A program that is killed goes on where it was. If an
+ *   input is made again with the same bytes, what needs it is not made again. So the name of a task has to change
+ *   when its callback gives another result.
+ *
+ *   A failure does not stop the others. dijitso_plan_make() returns one error, the same on all ranks;
+ *   dijitso_plan_state(), dijitso_plan_error() and dijitso_plan_visit() tell what has become of each node.
+ *
+ *   Callbacks of nodes may add nodes and need them, so a plan may grow while it is made. They run on the thread of
+ *   dijitso_plan_make(), one at a time, unless a node has DIJITSO_NODE_ANY_THREAD. On a communicator each runs on
+ *   one rank, so every rank must be able to run it; calls within it are local to that rank. What a callback is
+ *   given may not outlive it. No callback of a plan may throw, unwind or longjmp out.
+ *
+ *   The library installs no signal handler. A program that is to stop at Ctrl-C calls dijitso_plan_cancel() in its
+ *   own: what runs is finished, and the next make goes on.
  *
  * TIME-OUTS
  *
@@ -856,6 +917,586 @@ void dijitso_pending_free(dijitso_pending *pending);
  * @local  @threads any  @since 0.1.0
  */
 void dijitso_progress(uint64_t *done_out, uint64_t *total_out);
+
+/*-- Build plans -------------------------------------------------------------------------------------------*/
+
+#define DIJITSO_NODE_NONE -1             /**< No node. */
+
+/** The result of the needed node is used: a library is linked, files are read. */
+#define DIJITSO_EDGE_USE 1
+#define DIJITSO_EDGE_AFTER 2             /**< The node is only made later. */
+
+#define DIJITSO_NODE_ANY_THREAD 1        /**< The callback may run on any thread, and beside other callbacks. */
+
+/** Start nothing new after the first failure. Otherwise all is made that does not need a failed node. */
+#define DIJITSO_MAKE_FAIL_FAST 1
+#define DIJITSO_MAKE_FORCE 2             /**< Make tasks again whose results are in the cache. */
+/** Build libraries and do not load them: for programs that prepare the run of another one. */
+#define DIJITSO_MAKE_NO_LOAD 4
+
+#define DIJITSO_CANCEL_FINISH 1          /**< Nothing new is started; what runs is finished. */
+#define DIJITSO_CANCEL_KILL 2            /**< Compilers and commands are ended as well. */
+
+#define DIJITSO_EVENT_PROGRESS 0         /**< A snapshot, a few times a second, and one at the end. */
+#define DIJITSO_EVENT_STARTED 1          /**< A node begins. */
+#define DIJITSO_EVENT_ADDED 2            /**< A callback has added a node. */
+#define DIJITSO_EVENT_PARKED 3           /**< A node waits for nodes that its callback has added. */
+#define DIJITSO_EVENT_RETRIED 4          /**< A node has failed for a passing reason, and runs again later. */
+#define DIJITSO_EVENT_DONE 5             /**< A node is done. */
+#define DIJITSO_EVENT_FAILED 6           /**< A node has failed. */
+#define DIJITSO_EVENT_BLOCKED 7          /**< Something that a node needs has failed. */
+
+#define DIJITSO_NODE_TODO 0              /**< Not made yet. */
+#define DIJITSO_NODE_RUNNING 1           /**< Running in this process. */
+#define DIJITSO_NODE_DONE 2              /**< Its result is in the cache. */
+#define DIJITSO_NODE_FAILED 3            /**< It has failed in the last make. */
+#define DIJITSO_NODE_BLOCKED 4           /**< Something that it needs has failed. */
+#define DIJITSO_NODE_MODULE 0            /**< The node is a library. */
+#define DIJITSO_NODE_TASK 1              /**< The node is a task. */
+
+/**
+ * A build plan: modules and tasks, and what they need. Owned by the caller, freed by dijitso_plan_free().
+ * Any thread may use it.
+ */
+typedef struct dijitso_plan dijitso_plan;
+
+/** The task whose callback runs: borrowed until the callback returns, and used on its thread only. */
+typedef struct dijitso_task dijitso_task;
+
+/**
+ * A library of a plan. Initialise it by DIJITSO_PLAN_MODULE_INIT and set name and either generate or code.
+ * All is *copied*, apart from what user_data points to.
+ */
+typedef struct dijitso_plan_module {
+    size_t struct_size;                  /**< sizeof(dijitso_plan_module) */
+    const char *label;                   /**< A name for people, unique in the plan; NULL: made from name. */
+    const char *name;                    /**< The name of the library. */
+    const dijitso_params *params;        /**< The parameters; NULL: those of the plan. */
+    void *user_data;                     /**< Passed to generate. */
+    dijitso_generate_fn generate;        /**< Generates the source on a miss. The key is name and parameters. */
+    /**
+     * The source itself, any bytes; part of the key, as with dijitso_jit_source(). NULL if there is
+     * generate.
+     */
+    const char *code;
+    size_t code_length;                  /**< Bytes of code. */
+    /** With code: a header that code and dependants may include as "SIGNATURE.h"; NULL for none. */
+    const char *header;
+    size_t header_length;                /**< Bytes of header. */
+    uint64_t flags;                      /**< 0 or DIJITSO_NODE_ANY_THREAD. */
+} dijitso_plan_module;
+
+/** A node of a plan: a number, from 0, that stays the same as long as the plan. */
+typedef int64_t dijitso_node;
+
+/**
+ * Makes the result of a task: bytes by dijitso_task_set_result(), files by dijitso_task_add_file(), or both.
+ *
+ * It runs on the thread of dijitso_plan_make(), one at a time, unless the node has DIJITSO_NODE_ANY_THREAD.
+ * Calls of dijitso_jit() within it are local to this rank, whatever communicator they are given.
+ *
+ * It may add nodes to the plan and ask for them by dijitso_task_need(): if it then returns 0, what it has
+ * set is dropped, its thread is free, and it is called again when they are done.
+ *
+ * @param user_data  The user_data of the task.
+ * @param task       What it needs, and the place for its result.
+ * @return 0, or any other value for failure; give the reason by dijitso_task_set_error().
+ */
+typedef int32_t (*dijitso_task_fn)(void *user_data, dijitso_task *task);
+
+/**
+ * A task of a plan: a callback that makes bytes or files, which are kept in the cache. Initialise it by
+ * DIJITSO_PLAN_TASK_INIT and set name and run. All is *copied*, apart from what user_data points to.
+ */
+typedef struct dijitso_plan_task {
+    size_t struct_size;                  /**< sizeof(dijitso_plan_task) */
+    const char *label;                   /**< A name for people, unique in the plan; NULL: made from name. */
+    /** The kind of work, such as "tabulate". Part of the key: another name when run gives another result. */
+    const char *name;
+    const char *params_json;             /**< Parameters as JSON, part of the key as they are written; NULL for {}. */
+    void *user_data;                     /**< Passed to run. */
+    /**
+     * Makes the result. Called if there is none for the key: name, params_json, the contents of inputs, and
+     * the results of the nodes that it needs.
+     */
+    dijitso_task_fn run;
+    const char *const *inputs;           /**< Paths of files that run reads; NULL for none. */
+    size_t input_count;                  /**< Number of inputs. */
+    uint64_t flags;                      /**< 0 or DIJITSO_NODE_ANY_THREAD. */
+} dijitso_plan_task;
+
+/**
+ * Something that has happened in a make. Fields that do not belong to its kind are 0, "" or
+ * DIJITSO_NODE_NONE.
+ */
+typedef struct dijitso_event {
+    size_t struct_size;                  /**< sizeof(dijitso_event) in the library */
+    int32_t kind;                        /**< One of the DIJITSO_EVENT_ values. */
+    int32_t status;                      /**< FAILED, RETRIED: the status of the error. */
+    dijitso_node node;                   /**< The node; DIJITSO_NODE_NONE for PROGRESS. */
+    dijitso_node cause;                  /**< BLOCKED: the failed node. */
+    const char *label;                   /**< The label of the node. *Borrowed* for the callback. */
+    /** FAILED, RETRIED: the message of the error. PROGRESS: why nodes that are ready do not run, or "". */
+    const char *message;
+    double seconds;                      /**< DONE, FAILED: seconds that the node took. */
+    /** PROGRESS: seconds that are expected to be left; negative if nothing is known. */
+    double seconds_left;
+    /** DONE: 1 if the result was built in this make, 0 if it was in the cache. */
+    uint64_t built;
+    uint64_t done;                       /**< PROGRESS: the number of nodes that are done. */
+    uint64_t failed;                     /**< PROGRESS: the number of failed nodes. */
+    uint64_t blocked;                    /**< PROGRESS: the number of blocked nodes. */
+    uint64_t running;                    /**< PROGRESS: the number of nodes that run in this process. */
+    uint64_t total;                      /**< PROGRESS: the number of all nodes of the make. */
+} dijitso_event;
+
+/**
+ * Gets what happens in a make, in order, on the thread of dijitso_plan_make(). It may call
+ * dijitso_plan_cancel() and the functions that ask a plan; it must not make calls with a communicator.
+ *
+ * @param user_data  The user_data of the options.
+ * @param event      *Borrowed* for the callback.
+ */
+typedef void (*dijitso_event_fn)(void *user_data, const dijitso_event *event);
+
+/** Options of dijitso_plan_make(). Initialise them by DIJITSO_MAKE_OPTIONS_INIT; a zero field is the default. */
+typedef struct dijitso_make_options {
+    size_t struct_size;                  /**< sizeof(dijitso_make_options) */
+    /** The nodes to make, with all that they need; NULL: all nodes. *Borrowed* for the call. */
+    const dijitso_node *targets;
+    size_t target_count;                 /**< Number of targets. */
+    /** The most nodes that run at once in this process; 0: one for each core of the job on this host. */
+    size_t jobs;
+    /**
+     * Further attempts for a node that fails for a passing reason: killed by a signal, out of time, memory
+     * or disk.
+     */
+    size_t retries;
+    uint64_t flags;                      /**< Sum of DIJITSO_MAKE_ values. */
+    void *user_data;                     /**< Passed to poll and event. */
+    /** Cancels the make, as DIJITSO_CANCEL_KILL does. Need not be set on all ranks. */
+    dijitso_poll_fn poll;
+    dijitso_event_fn event;              /**< Gets what happens. Need not be set on all ranks. */
+} dijitso_make_options;
+
+/** The facts of a node, as the last make has left them. */
+typedef struct dijitso_node_info {
+    size_t struct_size;                  /**< sizeof(dijitso_node_info) in the library */
+    dijitso_node node;                   /**< The node. */
+    int32_t kind;                        /**< DIJITSO_NODE_MODULE or DIJITSO_NODE_TASK. */
+    int32_t state;                       /**< One of the values from DIJITSO_NODE_TODO to DIJITSO_NODE_BLOCKED. */
+    const char *label;                   /**< The label. *Borrowed* for the callback, like all texts and lists. */
+    const char *name;                    /**< The name. */
+    const char *signature;               /**< The signature; "" if it is not known. */
+    const char *message;                 /**< The message of its error; "" if it is neither failed nor blocked. */
+    int32_t status;                      /**< The status of its error. */
+    /** 1 if the last make has built it, 0 if it was in the cache or is not done. */
+    int32_t built;
+    dijitso_node blocked_by;             /**< The failed node that blocks it. */
+    dijitso_node added_by;               /**< The node whose callback has added it. */
+    const dijitso_node *needs;           /**< The nodes whose results it uses. */
+    size_t need_count;                   /**< Number of needs. */
+    const dijitso_node *after;           /**< The nodes that are only made before it. */
+    size_t after_count;                  /**< Number of after. */
+    uint64_t size;                       /**< Bytes of its result, if it is done. */
+    /** Seconds that its last execution in this make took; 0 if there was none. */
+    double seconds;
+    int32_t rank;                        /**< The rank of that execution; -1 if there was none. */
+    int32_t any_thread;                  /**< 1 if its callback may run on any thread. */
+} dijitso_node_info;
+
+/** Visits nodes; see VISITORS in the manual. */
+typedef int32_t (*dijitso_node_fn)(void *user_data, const dijitso_node_info *info);
+
+/**
+ * Makes an empty plan.
+ *
+ * @param name            Names the journal of the plan in the cache; as for dijitso_jit(). *Copied*.
+ * @param params_or_null  Parameters of all modules without their own. They also choose the cache, where
+ *                        results and journal are, and how ranks share the work. *Copied*; NULL for the
+ *                        defaults.
+ * @param plan_out        Receives the plan, *owned* by the caller, freed by dijitso_plan_free().
+ * @param error_out       Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT or DIJITSO_ERROR_PARAMS.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_new(const char *name, const dijitso_params *params_or_null,
+                                dijitso_plan **plan_out, dijitso_error **error_out);
+
+/**
+ * Frees a plan. What it has made stays in the cache, and libraries stay loaded.
+ *
+ * A plan that is being made may be freed, also by a callback of its nodes: the make goes on, and the plan
+ * goes when it ends. What user_data points to is used until then. In a forked child nothing is freed.
+ *
+ * @param plan  *Owned* by the caller until now; NULL is fine.
+ * @local  @threads any, once  @since 0.1.0
+ */
+void dijitso_plan_free(dijitso_plan *plan);
+
+/**
+ * Adds a library to a plan.
+ *
+ * It is made as dijitso_jit() makes it; libraries that it needs by DIJITSO_EDGE_USE are linked to it. Two
+ * nodes with the same signature are built once.
+ *
+ * generate may add nodes and need them: dijitso_plan_need() for dijitso_plan_current(). The source is then
+ * kept until they are done, and generate is not called again. Nodes that a callback adds are part of the
+ * plan until the next make, which calls it again if it has to; those of a callback that fails are taken
+ * back.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param module     *Borrowed* for the call.
+ * @param node_out   Receives the node, DIJITSO_NODE_NONE on an error; may be NULL.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also for a label that is taken; DIJITSO_ERROR_PARAMS;
+ *         or DIJITSO_ERROR_STATE during a make, except within a callback of a node.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_add_module(dijitso_plan *plan, const dijitso_plan_module *module,
+                                       dijitso_node *node_out, dijitso_error **error_out);
+
+/**
+ * Adds a task to a plan.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param task       *Borrowed* for the call.
+ * @param node_out   Receives the node, DIJITSO_NODE_NONE on an error; may be NULL.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_plan_add_module().
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_add_task(dijitso_plan *plan, const dijitso_plan_task *task,
+                                     dijitso_node *node_out, dijitso_error **error_out);
+
+/**
+ * Adds an edge: a node needs another one, which is made before it.
+ *
+ * A second edge between the two adds nothing; if one of them is a use, both are.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param node       The node that needs.
+ * @param needed     The node that is needed.
+ * @param edge       DIJITSO_EDGE_USE or DIJITSO_EDGE_AFTER.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also if a node needs itself (longer cycles are found
+ *         by dijitso_plan_make()); or DIJITSO_ERROR_STATE during a make, except within a callback of a node.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_need(dijitso_plan *plan, dijitso_node node, dijitso_node needed, int32_t edge,
+                                 dijitso_error **error_out);
+
+/**
+ * Returns the plan of a task.
+ *
+ * @param task  *Borrowed* for the call; NULL gives NULL.
+ * @return *Borrowed* until the callback returns.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_plan *dijitso_task_plan(const dijitso_task *task);
+
+/**
+ * Returns the node of a task.
+ *
+ * @param task  *Borrowed* for the call; NULL gives DIJITSO_NODE_NONE.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_node dijitso_task_node(const dijitso_task *task);
+
+/**
+ * Returns the signature under which the result is kept.
+ *
+ * @param task  *Borrowed* for the call; NULL gives NULL.
+ * @return *Borrowed* until the callback returns.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+const char *dijitso_task_signature(const dijitso_task *task);
+
+/**
+ * Returns the params_json of a task.
+ *
+ * @param task  *Borrowed* for the call; NULL gives NULL.
+ * @return *Borrowed* until the callback returns.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+const char *dijitso_task_params(const dijitso_task *task);
+
+/**
+ * Returns the number of nodes whose results a task uses. All of them are done.
+ *
+ * @param task  *Borrowed* for the call; NULL gives 0.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+size_t dijitso_task_need_count(const dijitso_task *task);
+
+/**
+ * Returns a node whose result a task uses.
+ *
+ * @param task   *Borrowed* for the call; NULL gives DIJITSO_NODE_NONE.
+ * @param index  From 0, in the order in which the edges were added.
+ * @return DIJITSO_NODE_NONE if there are not so many.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_node dijitso_task_need_node(const dijitso_task *task, size_t index);
+
+/**
+ * Returns the result of a task that this task needs. dijitso_plan_library() gives that of a module.
+ *
+ * @param task          *Borrowed* for the call.
+ * @param index         As for dijitso_task_need_node().
+ * @param file_or_null  A file of dijitso_task_add_file(); NULL: the bytes of dijitso_task_set_result(), or
+ *                      else the only file. *Copied*.
+ * @param data_out      Receives the bytes, *borrowed* until the callback returns. Not NULL if there are
+ *                      none.
+ * @param size_out      Receives their number.
+ * @param error_out     Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also for a module or a file that is not there; or
+ *         DIJITSO_ERROR_CACHE.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_status dijitso_task_need_result(dijitso_task *task, size_t index, const char *file_or_null,
+                                        const uint8_t **data_out, size_t *size_out,
+                                        dijitso_error **error_out);
+
+/**
+ * Adds a need while the callback runs, mostly of a node that it has added. If that is not done when the
+ * callback returns 0, the callback is called again when it is.
+ *
+ * @param task       *Borrowed* for the call.
+ * @param needed     The node that is needed, of the same plan.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_status dijitso_task_need(dijitso_task *task, dijitso_node needed, dijitso_error **error_out);
+
+/**
+ * Sets the bytes that a task makes; a second call replaces them.
+ *
+ * @param task  *Borrowed* for the call.
+ * @param data  *Copied*. May be NULL if size is 0.
+ * @param size  Bytes.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_status dijitso_task_set_result(dijitso_task *task, const uint8_t *data, size_t size);
+
+/**
+ * Adds a file to what a task makes; a second one of the same name replaces it.
+ *
+ * @param task        *Borrowed* for the call.
+ * @param name        A relative path, without "." and "..". *Copied*.
+ * @param data        *Copied*. May be NULL if size is 0.
+ * @param size        Bytes.
+ * @param executable  1 if the file may be run, else 0.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT, also if there is not enough memory for a copy.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_status dijitso_task_add_file(dijitso_task *task, const char *name, const uint8_t *data, size_t size,
+                                     int32_t executable);
+
+/**
+ * Says why the callback will return non-zero. The text becomes part of the error of the node.
+ *
+ * @param task     *Borrowed* for the call.
+ * @param message  *Copied*.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads that of the callback  @since 0.1.0
+ */
+dijitso_status dijitso_task_set_error(dijitso_task *task, const char *message);
+
+/**
+ * Makes the nodes of a plan, and loads its libraries.
+ *
+ * Each node is made as soon as what it needs is done, the longest chains first. What is in the cache is not
+ * made again. Callbacks run on the calling thread, except those with DIJITSO_NODE_ANY_THREAD; compilers run
+ * meanwhile. A node that fails blocks those that need it, and nothing else.
+ *
+ * With a communicator the ranks share the work, as cache directories and parallel.buildon allow: a callback
+ * runs on a rank that has nothing else to do, and every rank has the results in its cache directory. At the
+ * end all ranks have the same states and the same messages.
+ *
+ * A make may be repeated, also by another program and after a kill: what is done is found in the cache.
+ *
+ * @param plan       *Borrowed* for the call. On a communicator: the same nodes in the same order on every
+ *                   rank.
+ * @param options    *Borrowed* for the call; NULL for the defaults. Targets have to be the same on every
+ *                   rank.
+ * @param comm       An intra-communicator, or DIJITSO_COMM_NULL.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL. Its message names the nodes that
+ *                   have failed (eight at most) and their errors; dijitso_plan_error() gives that of each
+ *                   node.
+ * @return DIJITSO_OK if all nodes are done, else the status of the first that failed, by label.
+ *         DIJITSO_ERROR_CANCELLED if the make was stopped; nodes that are not made are DIJITSO_NODE_TODO.
+ *         DIJITSO_ERROR_INVALID_ARGUMENT for a cycle, with its labels. DIJITSO_ERROR_STATE within a
+ *         callback, at once and on this rank alone, and if another thread makes the plan.
+ *         DIJITSO_ERROR_RANKS_DISAGREE.
+ * @collective over comm  @threads any, for one communicator one at a time  @since 0.1.0
+ */
+dijitso_status dijitso_plan_make(dijitso_plan *plan, const dijitso_make_options *options, MPI_Comm comm,
+                                 dijitso_error **error_out);
+
+/**
+ * Asks the make in progress to stop, or the next one if none is in progress. All ranks stop.
+ *
+ * Nodes that are not done are to be made: DIJITSO_NODE_TODO. The next make goes on with them. Only stores a
+ * number, so a signal handler may call it.
+ *
+ * @param plan  *Borrowed* for the call.
+ * @param how   DIJITSO_CANCEL_FINISH or DIJITSO_CANCEL_KILL. A callback is not interrupted.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads any, and signal handlers  @since 0.1.0
+ */
+dijitso_status dijitso_plan_cancel(dijitso_plan *plan, int32_t how);
+
+/**
+ * Returns the state of a node, one of the values from DIJITSO_NODE_TODO to DIJITSO_NODE_BLOCKED.
+ *
+ * @param plan  *Borrowed* for the call; NULL gives -1.
+ * @param node  Any number.
+ * @return -1 if there is no such node, and in a forked child.
+ * @local  @threads any  @since 0.1.0
+ */
+int32_t dijitso_plan_state(const dijitso_plan *plan, dijitso_node node);
+
+/**
+ * Returns the label of a node.
+ *
+ * @param plan  *Borrowed* for the call; NULL gives NULL.
+ * @param node  Any number.
+ * @return *Borrowed* until the plan is freed; NULL if there is no such node.
+ * @local  @threads any  @since 0.1.0
+ */
+const char *dijitso_plan_label(const dijitso_plan *plan, dijitso_node node);
+
+/**
+ * Returns the signature of a node: the key of its result in the cache. It is known when what the node needs
+ * is done.
+ *
+ * @param plan  *Borrowed* for the call; NULL gives NULL.
+ * @param node  Any number.
+ * @return *Borrowed* until the next make of the plan begins or it is freed; NULL if it is not known.
+ * @local  @threads any  @since 0.1.0
+ */
+const char *dijitso_plan_signature(const dijitso_plan *plan, dijitso_node node);
+
+/**
+ * Returns the node of a label.
+ *
+ * @param plan   *Borrowed* for the call; NULL gives DIJITSO_NODE_NONE.
+ * @param label  *Copied*; NULL gives DIJITSO_NODE_NONE.
+ * @return DIJITSO_NODE_NONE if there is none.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_node dijitso_plan_find(const dijitso_plan *plan, const char *label);
+
+/**
+ * Returns the node whose callback runs on this thread.
+ *
+ * @param plan  *Borrowed* for the call; NULL gives DIJITSO_NODE_NONE.
+ * @return DIJITSO_NODE_NONE if it is none of this plan.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_node dijitso_plan_current(const dijitso_plan *plan);
+
+/**
+ * Returns the result of a task that is done, from the cache directory of this rank.
+ *
+ * @param plan          *Borrowed* for the call.
+ * @param node          The task.
+ * @param file_or_null  A file of dijitso_task_add_file(), or an output of a command; NULL: the bytes of
+ *                      dijitso_task_set_result(), or else the only file. *Copied*.
+ * @param data_out      Receives the bytes, *borrowed* until the next make of the plan begins or it is freed.
+ *                      Not NULL if there are none.
+ * @param size_out      Receives their number.
+ * @param error_out     Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; the status of the node's own error if it is failed or blocked; DIJITSO_ERROR_STATE if
+ *         it is not done; DIJITSO_ERROR_INVALID_ARGUMENT, also for a module or a file that is not there; or
+ *         DIJITSO_ERROR_CACHE.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_result(const dijitso_plan *plan, dijitso_node node, const char *file_or_null,
+                                   const uint8_t **data_out, size_t *size_out, dijitso_error **error_out);
+
+/**
+ * Returns the library of a module that is done.
+ *
+ * After a make it is loaded already; with DIJITSO_MAKE_NO_LOAD it is loaded now.
+ *
+ * @param plan         *Borrowed* for the call.
+ * @param node         The module.
+ * @param library_out  Receives the library, *owned* by the caller, freed by dijitso_library_free().
+ * @param error_out    Receives an error, *owned* by the caller; may be NULL.
+ * @return As dijitso_plan_result(), or DIJITSO_ERROR_LOAD.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_library(const dijitso_plan *plan, dijitso_node node,
+                                    dijitso_library **library_out, dijitso_error **error_out);
+
+/**
+ * Returns the error of a node that has failed, or the reason why it is blocked.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param node       The node.
+ * @param error_out  Receives the error, *owned* by the caller, freed by dijitso_error_free(); may be NULL.
+ * @return DIJITSO_OK if the node has no error, else its status; DIJITSO_ERROR_INVALID_ARGUMENT if there is
+ *         no such node.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_error(const dijitso_plan *plan, dijitso_node node, dijitso_error **error_out);
+
+/**
+ * Visits the nodes of a plan in the order in which they were added, with their facts.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param visitor    Called for each node.
+ * @param user_data  Passed to it.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK or DIJITSO_ERROR_INVALID_ARGUMENT.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_visit(const dijitso_plan *plan, dijitso_node_fn visitor, void *user_data,
+                                  dijitso_error **error_out);
+
+/**
+ * Makes the plan that a plan file describes; `dijitso make` makes the same.
+ *
+ * @param path            The file. Relative paths in it begin at its directory. *Copied*.
+ * @param params_or_null  Parameters that the file does not set, and the cache. *Copied*; NULL for the
+ *                        defaults.
+ * @param plan_out        Receives the plan, *owned* by the caller, freed by dijitso_plan_free(). Nodes may
+ *                        be added to it.
+ * @param error_out       Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT, or DIJITSO_ERROR_PARAMS with the lines of the file
+ *         that are wrong, or if it cannot be read.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_load(const char *path, const dijitso_params *params_or_null,
+                                 dijitso_plan **plan_out, dijitso_error **error_out);
+
+/**
+ * Writes a plan as a plan file, in one step, in the place of one that is there.
+ *
+ * Nodes that callbacks have added are left out: those that add them do so again.
+ *
+ * @param plan       *Borrowed* for the call. Its modules have texts, or come from a plan file like its
+ *                   tasks: callbacks cannot be written.
+ * @param path       The file. *Copied*. A plan whose file has relative paths stays in its directory.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also for a node with a callback, which the message
+ *         names; or DIJITSO_ERROR_CACHE if it cannot be written.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_save(const dijitso_plan *plan, const char *path, dijitso_error **error_out);
+
+/* Initialises a dijitso_plan_module: dijitso_plan_module module = DIJITSO_PLAN_MODULE_INIT; */
+#define DIJITSO_PLAN_MODULE_INIT { sizeof(dijitso_plan_module), NULL, NULL, NULL, NULL, NULL, NULL, 0, NULL, 0, 0 }
+
+/* Initialises a dijitso_plan_task: dijitso_plan_task task = DIJITSO_PLAN_TASK_INIT; */
+#define DIJITSO_PLAN_TASK_INIT { sizeof(dijitso_plan_task), NULL, NULL, NULL, NULL, NULL, NULL, 0, 0 }
+
+/* Initialises a dijitso_make_options: dijitso_make_options options = DIJITSO_MAKE_OPTIONS_INIT; */
+#define DIJITSO_MAKE_OPTIONS_INIT { sizeof(dijitso_make_options), NULL, 0, 0, 0, 0, NULL, NULL, NULL }
 
 /*-- Log ---------------------------------------------------------------------------------------------------*/
 
@@ -1741,6 +2382,12 @@ dijitso_status dijitso_jit_start_comm(const char *name, const dijitso_params *pa
 dijitso_status dijitso_jit_start_fint(const char *name, const dijitso_params *params,
                                       const dijitso_callbacks *callbacks, int32_t comm,
                                       dijitso_pending **pending_out, dijitso_error **error_out);
+/** Does what dijitso_plan_make() does, with communicators by address. */
+dijitso_status dijitso_plan_make_comm(dijitso_plan *plan, const dijitso_make_options *options,
+                                      const void *comm, size_t comm_size, dijitso_error **error_out);
+/** Does what dijitso_plan_make() does, with communicators by integer. */
+dijitso_status dijitso_plan_make_fint(dijitso_plan *plan, const dijitso_make_options *options, int32_t comm,
+                                      dijitso_error **error_out);
 /** Does what dijitso_mpi_discover_path_access_ranks() does, with communicators by address. */
 dijitso_status dijitso_mpi_discover_path_access_ranks_comm(const void *comm, size_t comm_size,
                                                            const char *path, int32_t *ranks_out,

@@ -23,9 +23,10 @@
 /// the C library. jit() throws it again, with its own type, on the rank on which it was thrown; the other
 /// ranks get a dijitso::error with its what().
 ///
-/// MPI: jit(), jit_many(), jit_source(), jit_start(), pending::finish() and the functions of namespace mpi are
-/// collective, nothing else. No copy or destructor communicates, so objects may be destroyed in any order,
-/// also after MPI_Finalize. In a dijitso built without MPI the only communicator is the null communicator.
+/// MPI: jit(), jit_many(), jit_source(), jit_start(), pending::finish(), plan::make() and the functions of
+/// namespace mpi are collective, nothing else. No copy or destructor communicates, so objects may be destroyed in
+/// any order, also after MPI_Finalize. In a dijitso built without MPI the only communicator is the null
+/// communicator.
 ///
 /// Threads: distinct objects may be used from distinct threads, and one object from several as long as none
 /// of them changes it. Calls of jit() on one communicator are made one at a time.
@@ -44,6 +45,7 @@
 #include <functional>
 #include <initializer_list>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -920,6 +922,515 @@ inline std::vector<const char*> pointers(const std::vector<std::string>& words)
 }
 
 } // namespace detail
+
+/// A node of a plan; DIJITSO_NODE_NONE is none.
+using node = dijitso_node;
+
+/// The state of a node.
+enum class state : std::int32_t
+{
+  todo = DIJITSO_NODE_TODO,       ///< not made yet
+  running = DIJITSO_NODE_RUNNING, ///< running in this process
+  done = DIJITSO_NODE_DONE,       ///< its result is in the cache
+  failed = DIJITSO_NODE_FAILED,   ///< it has failed in the last make
+  blocked = DIJITSO_NODE_BLOCKED, ///< something that it needs has failed
+};
+
+/// The kind of an edge.
+enum class edge : std::int32_t
+{
+  use = DIJITSO_EDGE_USE,     ///< the result is used: a library is linked, files are read
+  after = DIJITSO_EDGE_AFTER, ///< the node is only made later
+};
+
+/// The task whose callback runs: what it needs, and the place for its result. A view, borrowed until the callback
+/// returns.
+class task
+{
+public:
+  explicit task(dijitso_task* handle) noexcept : handle_(handle) {}
+  task(const task&) = delete;
+  task& operator=(const task&) = delete;
+
+  /// Returns the node.
+  dijitso::node node() const noexcept { return dijitso_task_node(handle_); }
+
+  /// Returns the signature under which the result is kept. Borrowed until the callback returns, like params().
+  std::string_view signature() const noexcept { return dijitso_task_signature(handle_); }
+
+  /// Returns the parameters, as JSON.
+  std::string_view params() const noexcept { return dijitso_task_params(handle_); }
+
+  /// Returns the nodes whose results it uses, in the order in which the edges were added.
+  std::vector<dijitso::node> needs() const
+  {
+    std::vector<dijitso::node> nodes;
+    for (std::size_t i = 0; i < dijitso_task_need_count(handle_); ++i)
+      nodes.push_back(dijitso_task_need_node(handle_, i));
+    return nodes;
+  }
+
+  /// Returns the bytes that another task has made, by its place among needs(). Borrowed until the callback returns.
+  std::string_view result_of(std::size_t index) const { return read(index, nullptr); }
+
+  /// Returns a file that another task has made. Borrowed until the callback returns.
+  std::string_view result_of(std::size_t index, std::string_view file) const
+  {
+    return read(index, detail::c_string(file).c_str());
+  }
+
+  /// Adds a need, mostly of a node that the callback has added. If that is not done when the callback returns, the
+  /// callback is called again when it is.
+  void need(dijitso::node needed)
+  {
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_task_need(handle_, needed, &failure);
+    detail::check(status, failure);
+  }
+
+  /// Sets the bytes that the task makes; copied.
+  void set_result(std::string_view data)
+  {
+    accept(dijitso_task_set_result(handle_, reinterpret_cast<const std::uint8_t*>(data.data()), data.size()),
+           "the result");
+  }
+
+  /// Adds a file to what the task makes; copied. Its name is a relative path.
+  void add_file(std::string_view name, std::string_view data, bool executable = false)
+  {
+    accept(dijitso_task_add_file(handle_, detail::c_string(name).c_str(),
+                                 reinterpret_cast<const std::uint8_t*>(data.data()), data.size(), executable ? 1 : 0),
+           "the file " + std::string(name));
+  }
+
+  /// Returns the C handle, borrowed until the callback returns.
+  dijitso_task* handle() const noexcept { return handle_; }
+
+private:
+  std::string_view read(std::size_t index, const char* file) const
+  {
+    const std::uint8_t* data = nullptr;
+    std::size_t size = 0;
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_task_need_result(handle_, index, file, &data, &size, &failure);
+    detail::check(status, failure);
+    return std::string_view(reinterpret_cast<const char*>(data), size);
+  }
+
+  static void accept(dijitso_status status, const std::string& what)
+  {
+    if (status != DIJITSO_OK)
+      throw error(status, "dijitso refused " + what + " of a task");
+  }
+
+  dijitso_task* handle_;
+};
+
+/// Makes the result of a task; throws to fail.
+using task_function = std::function<void(task&)>;
+
+/// What a node may have besides its name and its function or text. Copied.
+struct node_options
+{
+  std::string label = {};               ///< a name for people, unique in the plan; empty: made from the name
+  std::vector<node> needs = {};         ///< the nodes whose results it uses
+  std::vector<node> after = {};         ///< the nodes that are only made before it
+  bool any_thread = false;              ///< its function may run on any thread, beside others
+  const params* parameters = nullptr;   ///< of a module; null: those of the plan
+  std::string params_json = {};         ///< of a task; part of its key; empty: {}
+  std::vector<std::string> inputs = {}; ///< of a task: paths of files that it reads
+};
+
+/// Options of plan::make().
+struct make_options
+{
+  std::vector<node> targets = {}; ///< the nodes to make, with all that they need; empty: all
+  std::size_t jobs = 0;           ///< the most nodes that run at once in this process; 0: one for each core
+  std::size_t retries = 0;        ///< further attempts for a node that fails for a passing reason
+  bool fail_fast = false;         ///< start nothing new after the first failure
+  bool force = false;             ///< make tasks again whose results are in the cache
+  bool load = true;               ///< load the libraries on all ranks
+  std::function<bool()> poll = {};                          ///< as callbacks::poll
+  std::function<void(const dijitso_event&)> event = {};     ///< gets what happens; throws to cancel
+};
+
+/// A build plan: a graph of modules and tasks, made in parallel; see BUILD PLANS in dijitso.h.
+///
+/// Owns its handle and the functions of its nodes; moved, not copied. make() is collective, all else is local.
+/// It may be destroyed by one of its callbacks: what make() needs stays until make() returns.
+class plan
+{
+public:
+  /// Makes an empty plan with default parameters. @local
+  explicit plan(std::string_view name) : plan(name, static_cast<const dijitso_params*>(nullptr)) {}
+
+  /// Makes an empty plan. @local
+  plan(std::string_view name, const params& parameters) : plan(name, parameters.handle()) {}
+
+  /// Makes the plan that a plan file describes. @local
+  static plan load(std::string_view path, const params& parameters)
+  {
+    const std::string terminated = detail::c_string(path);
+    dijitso_plan* handle = nullptr;
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_plan_load(terminated.c_str(), parameters.handle(), &handle, &failure);
+    plan loaded(handle);
+    detail::check(status, failure);
+    return loaded;
+  }
+
+  /// Adds a library that `generate` generates on a miss. @local
+  node add_module(std::string_view name, generate_function generate, const node_options& options = {})
+  {
+    dijitso_plan_module module = DIJITSO_PLAN_MODULE_INIT;
+    auto function = std::make_unique<node_function>();
+    function->owner = state_.get();
+    function->generate = std::move(generate);
+    module.generate = run_generate;
+    module.user_data = function.get();
+    const node added = add(name, module, options);
+    state_->keep(std::move(function));
+    return added;
+  }
+
+  /// Adds the library of a source text. What it is linked to are its needs. @local
+  node add_module(std::string_view name, const source_text& text, const node_options& options = {})
+  {
+    if (!text.dependencies.empty())
+      throw error(DIJITSO_ERROR_INVALID_ARGUMENT, "the libraries that a node of a plan is linked to are its needs");
+    dijitso_plan_module module = DIJITSO_PLAN_MODULE_INIT;
+    module.code = text.code.data() ? text.code.data() : "";
+    module.code_length = text.code.size();
+    module.header = text.header.data();
+    module.header_length = text.header.size();
+    return add(name, module, options);
+  }
+
+  /// Adds a task. @local
+  node add_task(std::string_view name, task_function run, const node_options& options = {})
+  {
+    const std::string terminated = detail::c_string(name), label = detail::c_string(options.label);
+    const std::string json = detail::c_string(options.params_json);
+    std::vector<const char*> inputs;
+    for (const std::string& input : options.inputs)
+      inputs.push_back(input.c_str());
+    auto function = std::make_unique<node_function>();
+    function->owner = state_.get();
+    function->run = std::move(run);
+    dijitso_plan_task task = DIJITSO_PLAN_TASK_INIT;
+    task.label = label.c_str();
+    task.name = terminated.c_str();
+    task.params_json = json.empty() ? nullptr : json.c_str();
+    task.user_data = function.get();
+    task.run = run_task;
+    task.inputs = inputs.data();
+    task.input_count = inputs.size();
+    task.flags = options.any_thread ? DIJITSO_NODE_ANY_THREAD : 0;
+    node added = DIJITSO_NODE_NONE;
+    call([&](auto failure) { return dijitso_plan_add_task(handle(), &task, &added, failure); });
+    state_->keep(std::move(function));
+    connect(added, options);
+    return added;
+  }
+
+  /// Adds an edge: `needed` is made before `which`. @local
+  void need(node which, node needed, edge kind = edge::use)
+  {
+    call([&](auto failure) {
+      return dijitso_plan_need(handle(), which, needed, static_cast<std::int32_t>(kind), failure);
+    });
+  }
+
+  /// Makes the nodes of the plan and loads its libraries; see dijitso_plan_make(). Throws what a callback threw on
+  /// this rank first, if the make fails; else a dijitso::error, the same on every rank. @collective over comm
+  void make(const make_options& options = {}, communicator comm = DIJITSO_COMM_NULL)
+  {
+    const std::shared_ptr<plan_state> kept = state_;
+    made_call call{options, nullptr};
+    dijitso_make_options given = DIJITSO_MAKE_OPTIONS_INIT;
+    given.targets = options.targets.data();
+    given.target_count = options.targets.size();
+    given.jobs = options.jobs;
+    given.retries = options.retries;
+    given.flags = (options.fail_fast ? DIJITSO_MAKE_FAIL_FAST : 0) | (options.force ? DIJITSO_MAKE_FORCE : 0)
+                  | (options.load ? 0 : DIJITSO_MAKE_NO_LOAD);
+    given.user_data = &call;
+    given.poll = options.poll || options.event ? poll : nullptr;
+    given.event = options.event ? event : nullptr;
+    if (kept)
+      kept->take();
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_plan_make(kept ? kept->handle.get() : nullptr, &given, comm, &failure);
+    std::unique_ptr<dijitso_error, detail::deleter<dijitso_error_free>> reason(failure);
+    if (call.thrown)
+      std::rethrow_exception(call.thrown);
+    const std::exception_ptr thrown = kept ? kept->take() : nullptr;
+    if (status != DIJITSO_OK && thrown)
+      std::rethrow_exception(thrown);
+    detail::check(status, reason.release());
+  }
+
+  /// Makes all nodes on a communicator. @collective over comm
+  void make(communicator comm) { make(make_options{}, comm); }
+
+  /// Asks the make in progress, or the next one, to stop: what runs is finished, or with `kill` ended. @local
+  void cancel(bool kill = false) noexcept
+  {
+    dijitso_plan_cancel(handle(), kill ? DIJITSO_CANCEL_KILL : DIJITSO_CANCEL_FINISH);
+  }
+
+  /// Returns the state of a node. @local
+  dijitso::state state(node which) const
+  {
+    const std::int32_t found = dijitso_plan_state(handle(), which);
+    if (found < 0)
+      throw error(DIJITSO_ERROR_INVALID_ARGUMENT, "node " + std::to_string(which) + " is not in the plan");
+    return static_cast<dijitso::state>(found);
+  }
+
+  /// Returns the label of a node; empty if there is no such node. @local
+  std::string label(node which) const { return detail::text(dijitso_plan_label(handle(), which)); }
+
+  /// Returns the signature of a node; empty if it is not known. @local
+  std::string signature(node which) const { return detail::text(dijitso_plan_signature(handle(), which)); }
+
+  /// Returns the node of a label, or DIJITSO_NODE_NONE. @local
+  node find(std::string_view label) const
+  {
+    return dijitso_plan_find(handle(), detail::c_string(label).c_str());
+  }
+
+  /// Returns the node whose function runs on this thread, or DIJITSO_NODE_NONE. @local
+  node current() const noexcept { return dijitso_plan_current(handle()); }
+
+  /// Returns the bytes that a task has made. @local
+  std::string result(node which) const { return read(which, nullptr); }
+
+  /// Returns a file that a task has made. @local
+  std::string result(node which, std::string_view file) const { return read(which, detail::c_string(file).c_str()); }
+
+  /// Returns the library of a module that is done. @local
+  dijitso::library library(node which) const
+  {
+    dijitso_library* found = nullptr;
+    call([&](auto failure) { return dijitso_plan_library(handle(), which, &found, failure); });
+    return dijitso::library(found);
+  }
+
+  /// Returns the error of a node that is failed or blocked; nothing for others. @local
+  std::optional<error> failure(node which) const
+  {
+    dijitso_error* found = nullptr;
+    const dijitso_status status = dijitso_plan_error(handle(), which, &found);
+    try
+    {
+      detail::check(status, found);
+    }
+    catch (const error& reason)
+    {
+      return reason;
+    }
+    return std::nullopt;
+  }
+
+  /// Calls `visitor(const dijitso_node_info&)` for each node. @local
+  template <class Visitor>
+  void visit(Visitor visitor) const
+  {
+    detail::call_with_visitor<dijitso_node_info>(visitor, [&](auto function, void* user_data, auto failure) {
+      return dijitso_plan_visit(handle(), function, user_data, failure);
+    });
+  }
+
+  /// Writes the plan as a plan file. @local
+  void save(std::string_view path) const
+  {
+    const std::string terminated = detail::c_string(path);
+    call([&](auto failure) { return dijitso_plan_save(handle(), terminated.c_str(), failure); });
+  }
+
+  /// Returns the C handle, borrowed until this object is gone; null after a move.
+  dijitso_plan* handle() const noexcept { return state_ ? state_->handle.get() : nullptr; }
+
+private:
+  struct plan_state;
+
+  // At one address as long as the plan: the C library keeps a pointer to it.
+  struct node_function
+  {
+    plan_state* owner = nullptr;
+    generate_function generate;
+    task_function run;
+  };
+
+  struct plan_state
+  {
+    void keep(std::unique_ptr<node_function> function)
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      functions.push_back(std::move(function));
+    }
+
+    // The first one: later ones are mostly consequences.
+    void note(std::exception_ptr exception) noexcept
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      if (!thrown)
+        thrown = exception;
+    }
+
+    std::exception_ptr take() noexcept
+    {
+      const std::lock_guard<std::mutex> guard(mutex);
+      return std::exchange(thrown, nullptr);
+    }
+
+    std::mutex mutex;
+    std::exception_ptr thrown;
+    std::vector<std::unique_ptr<node_function>> functions; // outlive the handle
+    std::unique_ptr<dijitso_plan, detail::deleter<dijitso_plan_free>> handle;
+  };
+
+  struct made_call
+  {
+    const make_options& options;
+    std::exception_ptr thrown;
+  };
+
+  explicit plan(dijitso_plan* owned) : state_(std::make_shared<plan_state>()) { state_->handle.reset(owned); }
+
+  plan(std::string_view name, const dijitso_params* parameters) : state_(std::make_shared<plan_state>())
+  {
+    const std::string terminated = detail::c_string(name);
+    dijitso_plan* made = nullptr;
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = dijitso_plan_new(terminated.c_str(), parameters, &made, &failure);
+    state_->handle.reset(made);
+    detail::check(status, failure);
+  }
+
+  template <class Invoke>
+  static void call(Invoke invoke)
+  {
+    dijitso_error* failure = nullptr;
+    const dijitso_status status = invoke(&failure);
+    detail::check(status, failure);
+  }
+
+  node add(std::string_view name, dijitso_plan_module module, const node_options& options)
+  {
+    const std::string terminated = detail::c_string(name), label = detail::c_string(options.label);
+    module.label = label.c_str();
+    module.name = terminated.c_str();
+    module.params = options.parameters ? options.parameters->handle() : nullptr;
+    module.flags = options.any_thread ? DIJITSO_NODE_ANY_THREAD : 0;
+    node added = DIJITSO_NODE_NONE;
+    call([&](auto failure) { return dijitso_plan_add_module(handle(), &module, &added, failure); });
+    connect(added, options);
+    return added;
+  }
+
+  void connect(node added, const node_options& options)
+  {
+    for (const node needed : options.needs)
+      need(added, needed, edge::use);
+    for (const node before : options.after)
+      need(added, before, edge::after);
+  }
+
+  std::string read(node which, const char* file) const
+  {
+    const std::uint8_t* data = nullptr;
+    std::size_t size = 0;
+    call([&](auto failure) { return dijitso_plan_result(handle(), which, file, &data, &size, failure); });
+    return std::string(reinterpret_cast<const char*>(data), size);
+  }
+
+  /// Runs a function of a node so that nothing unwinds through the C library. Returns non-zero if it threw.
+  template <class Action, class SetError>
+  static std::int32_t guarded(void* user_data, Action action, SetError set_error) noexcept
+  {
+    auto& function = *static_cast<node_function*>(user_data);
+    try
+    {
+      try
+      {
+        action(function);
+        return 0;
+      }
+      catch (const std::exception& reason)
+      {
+        set_error(reason.what());
+        throw;
+      }
+      catch (...)
+      {
+        set_error("the callback threw something that is not a std::exception");
+        throw;
+      }
+    }
+    catch (...)
+    {
+      function.owner->note(std::current_exception());
+      return 1;
+    }
+  }
+
+  static std::int32_t run_generate(void* user_data, const char* name, const char* signature, const char* generator,
+                                   dijitso_source* source_handle) noexcept
+  {
+    return guarded(
+        user_data,
+        [&](const node_function& function) {
+          source request(name, signature, generator ? generator : "", source_handle);
+          function.generate(request);
+        },
+        [&](const char* reason) { dijitso_source_set_error(source_handle, reason); });
+  }
+
+  static std::int32_t run_task(void* user_data, dijitso_task* task_handle) noexcept
+  {
+    return guarded(
+        user_data,
+        [&](const node_function& function) {
+          task request(task_handle);
+          function.run(request);
+        },
+        [&](const char* reason) { dijitso_task_set_error(task_handle, reason); });
+  }
+
+  static std::int32_t poll(void* user_data) noexcept
+  {
+    auto& call = *static_cast<made_call*>(user_data);
+    try
+    {
+      return call.thrown || (call.options.poll && call.options.poll()) ? 1 : 0;
+    }
+    catch (...)
+    {
+      call.thrown = std::current_exception();
+      return 1;
+    }
+  }
+
+  // The make is cancelled at the next poll.
+  static void event(void* user_data, const dijitso_event* happened) noexcept
+  {
+    auto& call = *static_cast<made_call*>(user_data);
+    if (call.thrown)
+      return;
+    try
+    {
+      call.options.event(*happened);
+    }
+    catch (...)
+    {
+      call.thrown = std::current_exception();
+    }
+  }
+
+  std::shared_ptr<plan_state> state_; // shared with make(), during which a callback may destroy the plan
+};
 
 /// Returns the signature that jit() uses for a name on this machine. @local
 inline std::string signature(const params& parameters, std::string_view name)

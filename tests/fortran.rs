@@ -73,7 +73,7 @@ fn typed(text: &str) -> (String, String) {
 fn value_type(c: &str) -> &'static str {
     match c.trim_start_matches("const ") {
         "int32_t" | "dijitso_status" => "integer(c_int32_t)",
-        "uint64_t" | "int64_t" => "integer(c_int64_t)",
+        "uint64_t" | "int64_t" | "dijitso_node" => "integer(c_int64_t)",
         "size_t" => "integer(c_size_t)",
         "double" => "real(c_double)",
         "dijitso_fn" => "type(c_funptr)",

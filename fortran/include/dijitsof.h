@@ -48,6 +48,54 @@
       parameter (DIJITSO_ORIGIN_BUILT=2)
       integer DIJITSO_ORIGIN_RECEIVED
       parameter (DIJITSO_ORIGIN_RECEIVED=3)
+      integer DIJITSO_NODE_NONE
+      parameter (DIJITSO_NODE_NONE=-1)
+      integer DIJITSO_EDGE_USE
+      parameter (DIJITSO_EDGE_USE=1)
+      integer DIJITSO_EDGE_AFTER
+      parameter (DIJITSO_EDGE_AFTER=2)
+      integer DIJITSO_NODE_ANY_THREAD
+      parameter (DIJITSO_NODE_ANY_THREAD=1)
+      integer DIJITSO_MAKE_FAIL_FAST
+      parameter (DIJITSO_MAKE_FAIL_FAST=1)
+      integer DIJITSO_MAKE_FORCE
+      parameter (DIJITSO_MAKE_FORCE=2)
+      integer DIJITSO_MAKE_NO_LOAD
+      parameter (DIJITSO_MAKE_NO_LOAD=4)
+      integer DIJITSO_CANCEL_FINISH
+      parameter (DIJITSO_CANCEL_FINISH=1)
+      integer DIJITSO_CANCEL_KILL
+      parameter (DIJITSO_CANCEL_KILL=2)
+      integer DIJITSO_EVENT_PROGRESS
+      parameter (DIJITSO_EVENT_PROGRESS=0)
+      integer DIJITSO_EVENT_STARTED
+      parameter (DIJITSO_EVENT_STARTED=1)
+      integer DIJITSO_EVENT_ADDED
+      parameter (DIJITSO_EVENT_ADDED=2)
+      integer DIJITSO_EVENT_PARKED
+      parameter (DIJITSO_EVENT_PARKED=3)
+      integer DIJITSO_EVENT_RETRIED
+      parameter (DIJITSO_EVENT_RETRIED=4)
+      integer DIJITSO_EVENT_DONE
+      parameter (DIJITSO_EVENT_DONE=5)
+      integer DIJITSO_EVENT_FAILED
+      parameter (DIJITSO_EVENT_FAILED=6)
+      integer DIJITSO_EVENT_BLOCKED
+      parameter (DIJITSO_EVENT_BLOCKED=7)
+      integer DIJITSO_NODE_TODO
+      parameter (DIJITSO_NODE_TODO=0)
+      integer DIJITSO_NODE_RUNNING
+      parameter (DIJITSO_NODE_RUNNING=1)
+      integer DIJITSO_NODE_DONE
+      parameter (DIJITSO_NODE_DONE=2)
+      integer DIJITSO_NODE_FAILED
+      parameter (DIJITSO_NODE_FAILED=3)
+      integer DIJITSO_NODE_BLOCKED
+      parameter (DIJITSO_NODE_BLOCKED=4)
+      integer DIJITSO_NODE_MODULE
+      parameter (DIJITSO_NODE_MODULE=0)
+      integer DIJITSO_NODE_TASK
+      parameter (DIJITSO_NODE_TASK=1)
       integer DIJITSO_LOG_DEBUG
       parameter (DIJITSO_LOG_DEBUG=10)
       integer DIJITSO_LOG_INFO

@@ -28,6 +28,30 @@ module dijitso_constants
   integer(c_int32_t), parameter, public :: DIJITSO_ORIGIN_DISK = 1
   integer(c_int32_t), parameter, public :: DIJITSO_ORIGIN_BUILT = 2
   integer(c_int32_t), parameter, public :: DIJITSO_ORIGIN_RECEIVED = 3
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_NONE = -1
+  integer(c_int32_t), parameter, public :: DIJITSO_EDGE_USE = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_EDGE_AFTER = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_ANY_THREAD = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_MAKE_FAIL_FAST = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_MAKE_FORCE = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_MAKE_NO_LOAD = 4
+  integer(c_int32_t), parameter, public :: DIJITSO_CANCEL_FINISH = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_CANCEL_KILL = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_PROGRESS = 0
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_STARTED = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_ADDED = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_PARKED = 3
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_RETRIED = 4
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_DONE = 5
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_FAILED = 6
+  integer(c_int32_t), parameter, public :: DIJITSO_EVENT_BLOCKED = 7
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_TODO = 0
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_RUNNING = 1
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_DONE = 2
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_FAILED = 3
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_BLOCKED = 4
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_MODULE = 0
+  integer(c_int32_t), parameter, public :: DIJITSO_NODE_TASK = 1
   integer(c_int32_t), parameter, public :: DIJITSO_LOG_DEBUG = 10
   integer(c_int32_t), parameter, public :: DIJITSO_LOG_INFO = 20
   integer(c_int32_t), parameter, public :: DIJITSO_LOG_WARNING = 30
@@ -89,6 +113,85 @@ module dijitso_c
     type(c_ptr) :: dependencies = c_null_ptr
     integer(c_size_t) :: dependency_count = 0
   end type c_dijitso_text
+
+  type, bind(c), public :: c_dijitso_plan_module
+    integer(c_size_t) :: struct_size = 0
+    type(c_ptr) :: label = c_null_ptr
+    type(c_ptr) :: name = c_null_ptr
+    type(c_ptr) :: params = c_null_ptr
+    type(c_ptr) :: user_data = c_null_ptr
+    type(c_funptr) :: generate = c_null_funptr
+    type(c_ptr) :: code = c_null_ptr
+    integer(c_size_t) :: code_length = 0
+    type(c_ptr) :: header = c_null_ptr
+    integer(c_size_t) :: header_length = 0
+    integer(c_int64_t) :: flags = 0
+  end type c_dijitso_plan_module
+
+  type, bind(c), public :: c_dijitso_plan_task
+    integer(c_size_t) :: struct_size = 0
+    type(c_ptr) :: label = c_null_ptr
+    type(c_ptr) :: name = c_null_ptr
+    type(c_ptr) :: params_json = c_null_ptr
+    type(c_ptr) :: user_data = c_null_ptr
+    type(c_funptr) :: run = c_null_funptr
+    type(c_ptr) :: inputs = c_null_ptr
+    integer(c_size_t) :: input_count = 0
+    integer(c_int64_t) :: flags = 0
+  end type c_dijitso_plan_task
+
+  type, bind(c), public :: c_dijitso_event
+    integer(c_size_t) :: struct_size = 0
+    integer(c_int32_t) :: kind = 0
+    integer(c_int32_t) :: status = 0
+    integer(c_int64_t) :: node = 0
+    integer(c_int64_t) :: cause = 0
+    type(c_ptr) :: label = c_null_ptr
+    type(c_ptr) :: message = c_null_ptr
+    real(c_double) :: seconds = 0
+    real(c_double) :: seconds_left = 0
+    integer(c_int64_t) :: built = 0
+    integer(c_int64_t) :: done = 0
+    integer(c_int64_t) :: failed = 0
+    integer(c_int64_t) :: blocked = 0
+    integer(c_int64_t) :: running = 0
+    integer(c_int64_t) :: total = 0
+  end type c_dijitso_event
+
+  type, bind(c), public :: c_dijitso_make_options
+    integer(c_size_t) :: struct_size = 0
+    type(c_ptr) :: targets = c_null_ptr
+    integer(c_size_t) :: target_count = 0
+    integer(c_size_t) :: jobs = 0
+    integer(c_size_t) :: retries = 0
+    integer(c_int64_t) :: flags = 0
+    type(c_ptr) :: user_data = c_null_ptr
+    type(c_funptr) :: poll = c_null_funptr
+    type(c_funptr) :: event = c_null_funptr
+  end type c_dijitso_make_options
+
+  type, bind(c), public :: c_dijitso_node_info
+    integer(c_size_t) :: struct_size = 0
+    integer(c_int64_t) :: node = 0
+    integer(c_int32_t) :: kind = 0
+    integer(c_int32_t) :: state = 0
+    type(c_ptr) :: label = c_null_ptr
+    type(c_ptr) :: name = c_null_ptr
+    type(c_ptr) :: signature = c_null_ptr
+    type(c_ptr) :: message = c_null_ptr
+    integer(c_int32_t) :: status = 0
+    integer(c_int32_t) :: built = 0
+    integer(c_int64_t) :: blocked_by = 0
+    integer(c_int64_t) :: added_by = 0
+    type(c_ptr) :: needs = c_null_ptr
+    integer(c_size_t) :: need_count = 0
+    type(c_ptr) :: after = c_null_ptr
+    integer(c_size_t) :: after_count = 0
+    integer(c_int64_t) :: size = 0
+    real(c_double) :: seconds = 0
+    integer(c_int32_t) :: rank = 0
+    integer(c_int32_t) :: any_thread = 0
+  end type c_dijitso_node_info
 
   type, bind(c), public :: c_dijitso_log_record
     integer(c_size_t) :: struct_size = 0
@@ -412,6 +515,252 @@ module dijitso_c
       integer(c_int64_t), intent(out), optional :: done_out
       integer(c_int64_t), intent(out), optional :: total_out
     end subroutine c_dijitso_progress
+
+    function c_dijitso_plan_new(name, params_or_null, plan_out, error_out) &
+        bind(c, name="dijitso_plan_new") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: params_or_null
+      type(c_ptr), intent(out) :: plan_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_new
+
+    subroutine c_dijitso_plan_free(plan) &
+        bind(c, name="dijitso_plan_free")
+      import
+      type(c_ptr), value :: plan
+    end subroutine c_dijitso_plan_free
+
+    function c_dijitso_plan_add_module(plan, module, node_out, error_out) &
+        bind(c, name="dijitso_plan_add_module") result(answer)
+      import
+      type(c_ptr), value :: plan
+      type(c_ptr), value :: module
+      integer(c_int64_t), intent(out), optional :: node_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_add_module
+
+    function c_dijitso_plan_add_task(plan, task, node_out, error_out) &
+        bind(c, name="dijitso_plan_add_task") result(answer)
+      import
+      type(c_ptr), value :: plan
+      type(c_ptr), value :: task
+      integer(c_int64_t), intent(out), optional :: node_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_add_task
+
+    function c_dijitso_plan_need(plan, node, needed, edge, error_out) &
+        bind(c, name="dijitso_plan_need") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      integer(c_int64_t), value :: needed
+      integer(c_int32_t), value :: edge
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_need
+
+    function c_dijitso_task_plan(task) &
+        bind(c, name="dijitso_task_plan") result(answer)
+      import
+      type(c_ptr), value :: task
+      type(c_ptr) :: answer
+    end function c_dijitso_task_plan
+
+    function c_dijitso_task_node(task) &
+        bind(c, name="dijitso_task_node") result(answer)
+      import
+      type(c_ptr), value :: task
+      integer(c_int64_t) :: answer
+    end function c_dijitso_task_node
+
+    function c_dijitso_task_signature(task) &
+        bind(c, name="dijitso_task_signature") result(answer)
+      import
+      type(c_ptr), value :: task
+      type(c_ptr) :: answer
+    end function c_dijitso_task_signature
+
+    function c_dijitso_task_params(task) &
+        bind(c, name="dijitso_task_params") result(answer)
+      import
+      type(c_ptr), value :: task
+      type(c_ptr) :: answer
+    end function c_dijitso_task_params
+
+    function c_dijitso_task_need_count(task) &
+        bind(c, name="dijitso_task_need_count") result(answer)
+      import
+      type(c_ptr), value :: task
+      integer(c_size_t) :: answer
+    end function c_dijitso_task_need_count
+
+    function c_dijitso_task_need_node(task, index) &
+        bind(c, name="dijitso_task_need_node") result(answer)
+      import
+      type(c_ptr), value :: task
+      integer(c_size_t), value :: index
+      integer(c_int64_t) :: answer
+    end function c_dijitso_task_need_node
+
+    function c_dijitso_task_need_result(task, index, file_or_null, data_out, size_out, error_out) &
+        bind(c, name="dijitso_task_need_result") result(answer)
+      import
+      type(c_ptr), value :: task
+      integer(c_size_t), value :: index
+      character(kind=c_char), dimension(*), intent(in), optional :: file_or_null
+      type(c_ptr), intent(out) :: data_out
+      integer(c_size_t), intent(out), optional :: size_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_task_need_result
+
+    function c_dijitso_task_need(task, needed, error_out) &
+        bind(c, name="dijitso_task_need") result(answer)
+      import
+      type(c_ptr), value :: task
+      integer(c_int64_t), value :: needed
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_task_need
+
+    function c_dijitso_task_set_result(task, data, size) &
+        bind(c, name="dijitso_task_set_result") result(answer)
+      import
+      type(c_ptr), value :: task
+      type(c_ptr), value :: data
+      integer(c_size_t), value :: size
+      integer(c_int32_t) :: answer
+    end function c_dijitso_task_set_result
+
+    function c_dijitso_task_add_file(task, name, data, size, executable) &
+        bind(c, name="dijitso_task_add_file") result(answer)
+      import
+      type(c_ptr), value :: task
+      character(kind=c_char), dimension(*), intent(in), optional :: name
+      type(c_ptr), value :: data
+      integer(c_size_t), value :: size
+      integer(c_int32_t), value :: executable
+      integer(c_int32_t) :: answer
+    end function c_dijitso_task_add_file
+
+    function c_dijitso_task_set_error(task, message) &
+        bind(c, name="dijitso_task_set_error") result(answer)
+      import
+      type(c_ptr), value :: task
+      character(kind=c_char), dimension(*), intent(in), optional :: message
+      integer(c_int32_t) :: answer
+    end function c_dijitso_task_set_error
+
+    function c_dijitso_plan_cancel(plan, how) &
+        bind(c, name="dijitso_plan_cancel") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int32_t), value :: how
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_cancel
+
+    function c_dijitso_plan_state(plan, node) &
+        bind(c, name="dijitso_plan_state") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_state
+
+    function c_dijitso_plan_label(plan, node) &
+        bind(c, name="dijitso_plan_label") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      type(c_ptr) :: answer
+    end function c_dijitso_plan_label
+
+    function c_dijitso_plan_signature(plan, node) &
+        bind(c, name="dijitso_plan_signature") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      type(c_ptr) :: answer
+    end function c_dijitso_plan_signature
+
+    function c_dijitso_plan_find(plan, label) &
+        bind(c, name="dijitso_plan_find") result(answer)
+      import
+      type(c_ptr), value :: plan
+      character(kind=c_char), dimension(*), intent(in), optional :: label
+      integer(c_int64_t) :: answer
+    end function c_dijitso_plan_find
+
+    function c_dijitso_plan_current(plan) &
+        bind(c, name="dijitso_plan_current") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t) :: answer
+    end function c_dijitso_plan_current
+
+    function c_dijitso_plan_result(plan, node, file_or_null, data_out, size_out, error_out) &
+        bind(c, name="dijitso_plan_result") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      character(kind=c_char), dimension(*), intent(in), optional :: file_or_null
+      type(c_ptr), intent(out) :: data_out
+      integer(c_size_t), intent(out), optional :: size_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_result
+
+    function c_dijitso_plan_library(plan, node, library_out, error_out) &
+        bind(c, name="dijitso_plan_library") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      type(c_ptr), intent(out) :: library_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_library
+
+    function c_dijitso_plan_error(plan, node, error_out) &
+        bind(c, name="dijitso_plan_error") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_error
+
+    function c_dijitso_plan_visit(plan, visitor, user_data, error_out) &
+        bind(c, name="dijitso_plan_visit") result(answer)
+      import
+      type(c_ptr), value :: plan
+      type(c_funptr), value :: visitor
+      type(c_ptr), value :: user_data
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_visit
+
+    function c_dijitso_plan_load(path, params_or_null, plan_out, error_out) &
+        bind(c, name="dijitso_plan_load") result(answer)
+      import
+      character(kind=c_char), dimension(*), intent(in), optional :: path
+      type(c_ptr), value :: params_or_null
+      type(c_ptr), intent(out) :: plan_out
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_load
+
+    function c_dijitso_plan_save(plan, path, error_out) &
+        bind(c, name="dijitso_plan_save") result(answer)
+      import
+      type(c_ptr), value :: plan
+      character(kind=c_char), dimension(*), intent(in), optional :: path
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_save
 
     function c_dijitso_log_set_level(level, error_out) &
         bind(c, name="dijitso_log_set_level") result(answer)
@@ -830,6 +1179,16 @@ module dijitso_c
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_jit_start_fint
+
+    function c_dijitso_plan_make_fint(plan, options, comm, error_out) &
+        bind(c, name="dijitso_plan_make_fint") result(answer)
+      import
+      type(c_ptr), value :: plan
+      type(c_ptr), value :: options
+      integer(c_int32_t), value :: comm
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_make_fint
 
     function c_dijitso_mpi_discover_path_access_ranks_fint(comm, path, ranks_out, capacity, count_out, error_out) &
         bind(c, name="dijitso_mpi_discover_path_access_ranks_fint") result(answer)

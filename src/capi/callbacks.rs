@@ -6,6 +6,7 @@ use std::ptr;
 use crate::error::Result;
 use crate::jit::callbacks::{Code, GenerateRequest, interrupt_of};
 use crate::jit::{Callbacks, Source};
+use crate::process::interrupt::Interrupt;
 
 use super::convert::{c_string, structure};
 use super::source::{dijitso_blob, dijitso_source};
@@ -128,13 +129,8 @@ pub(super) fn trampolines(host: &dijitso_callbacks) -> Callbacks<'static> {
     let mut callbacks = Callbacks::default();
     if let Some(generate) = host.generate {
         callbacks.generate = Some(Box::new(move |request: GenerateRequest<'_>, source: &mut Source| {
-            let texts = [request.name, request.signature, request.generator].map(c_string);
-            let [name, signature, generator] = texts.each_ref().map(|text: &CString| text.as_ptr());
-            let mut handle = dijitso_source { source: std::mem::take(source) };
-            // SAFETY: the host's function, called as its type says; all pointers live until it returns.
-            let code = unsafe { generate(user_data, name, signature, generator, &raw mut handle) };
-            *source = handle.source;
-            result(code)
+            // SAFETY: the host's function, with the user_data that it has given for it.
+            unsafe { call_generate(generate, user_data, request, source) }
         }));
     }
     if let Some(send) = host.send {
@@ -157,11 +153,41 @@ pub(super) fn trampolines(host: &dijitso_callbacks) -> Callbacks<'static> {
             result(unsafe { wait(user_data) })
         }));
     }
-    if let Some(poll) = host.poll {
-        let host = HostPoll { poll, user_data };
-        callbacks.poll = Some(interrupt_of(move || host.call()));
-    }
+    callbacks.poll = poll_interrupt(host.poll, user_data);
     callbacks
+}
+
+type GenerateHostFn = unsafe extern "C" fn(
+    *mut c_void,
+    *const c_char,
+    *const c_char,
+    *const c_char,
+    *mut dijitso_source,
+) -> i32;
+
+/// Calls the generate callback of a host.
+///
+/// # Safety
+/// `user_data` is what the host has given for `generate`.
+pub(super) unsafe fn call_generate(
+    generate: GenerateHostFn,
+    user_data: *mut c_void,
+    request: GenerateRequest<'_>,
+    source: &mut Source,
+) -> std::result::Result<(), Code> {
+    let texts = [request.name, request.signature, request.generator].map(c_string);
+    let [name, signature, generator] = texts.each_ref().map(|text: &CString| text.as_ptr());
+    let mut handle = dijitso_source { source: std::mem::take(source) };
+    // SAFETY: the host's function, called as its type says; all pointers live until it returns.
+    let code = unsafe { generate(user_data, name, signature, generator, &raw mut handle) };
+    *source = handle.source;
+    result(code)
+}
+
+/// Wraps the poll callback of a host as the interrupt of a call that this thread makes.
+pub(super) fn poll_interrupt(poll: dijitso_poll_fn, user_data: *mut c_void) -> Option<Interrupt> {
+    let host = HostPoll { poll: poll?, user_data };
+    Some(interrupt_of(move || host.call()))
 }
 
 /// The poll callback of a host.

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::jit::{Batch, Callbacks, Library, Origin, Request, Session, is_nested};
 use crate::logging::{self, Finished};
 use crate::params::resolved::Resolved;
+use crate::plan::is_in_callback;
 
 use super::at_exit;
 use super::boundary;
@@ -138,7 +139,7 @@ pub(super) fn jit_batch(
     let begin = Instant::now();
     let names = batch.as_ref().map_or(&[][..], |batch| batch.names);
     let session = Session::of_process();
-    let results = if is_nested() || comm.is_null() {
+    let results = if is_local(comm) {
         session.jit_many(batch, callbacks)
     } else {
         on_communicator(session, batch, callbacks, comm)
@@ -155,6 +156,12 @@ pub(super) fn jit_batch(
         Err(error) => log_outcome(&names.join(", "), begin, Err(error)),
     }
     results
+}
+
+/// Returns true if a call takes part of no other rank: it has no communicator, or is made within a callback
+/// that other ranks do not run.
+pub(super) fn is_local(comm: MPI_Comm) -> bool {
+    comm.is_null() || is_nested() || is_in_callback()
 }
 
 fn on_communicator(

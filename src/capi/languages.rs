@@ -23,6 +23,8 @@ use super::mpi::{
 };
 use super::params::dijitso_params;
 use super::pending::{dijitso_jit_start, dijitso_pending};
+use super::plan::dijitso_plan;
+use super::plan_make::{dijitso_make_options, dijitso_plan_make};
 use super::source::dijitso_blob;
 use super::status::dijitso_status;
 use super::text::{dijitso_jit_source, dijitso_jit_text, dijitso_text};
@@ -119,6 +121,10 @@ for_languages! {
     dijitso_jit_start => dijitso_jit_start_comm, dijitso_jit_start_fint (
         name: *const c_char, params: *const dijitso_params, callbacks: *const dijitso_callbacks; comm;
         pending_out: *mut *mut dijitso_pending; ; error_out: *mut *mut dijitso_error
+    );
+    dijitso_plan_make => dijitso_plan_make_comm, dijitso_plan_make_fint (
+        plan: *mut dijitso_plan, options: *const dijitso_make_options; comm; ; ;
+        error_out: *mut *mut dijitso_error
     );
     dijitso_mpi_discover_path_access_ranks =>
     dijitso_mpi_discover_path_access_ranks_comm, dijitso_mpi_discover_path_access_ranks_fint (

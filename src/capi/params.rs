@@ -91,6 +91,18 @@ pub(super) unsafe fn resolved(params: *const dijitso_params) -> Result<Arc<Resol
     unsafe { params.as_ref() }.map_or_else(defaults, dijitso_params::resolved)
 }
 
+/// Copies the parameters of a call; the defaults for NULL.
+///
+/// # Safety
+/// `params` is NULL or valid.
+pub(super) unsafe fn settings(params: *const dijitso_params) -> Result<Params> {
+    // SAFETY: promised by the caller.
+    match unsafe { params.as_ref() } {
+        Some(params) => Ok(params.params.clone()),
+        None => Params::of_environment(&environment()?),
+    }
+}
+
 /// Makes a set of parameters: the defaults, overridden by the config file, then by the environment.
 ///
 /// The config file is the first of ./.dijitso.conf, $DIJITSO_CONF/.dijitso.conf (or $DIJITSO_CONF itself),

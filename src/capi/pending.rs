@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::jit::pending::Pending;
-use crate::jit::{Batch, Library, Request, Session, is_nested};
+use crate::jit::{Batch, Library, Request, Session};
 use crate::parallel::Communicator;
 use crate::parallel::mpi::MpiComm;
 
@@ -16,7 +16,7 @@ use super::callbacks::{dijitso_callbacks, trampolines};
 use super::comm::{self, MPI_Comm};
 use super::convert::{handle_output, invalid, owned};
 use super::error::dijitso_error;
-use super::jit::{CallArguments, log_outcome};
+use super::jit::{CallArguments, is_local, log_outcome};
 use super::library::dijitso_library;
 use super::params::dijitso_params;
 use super::status::dijitso_status;
@@ -154,7 +154,7 @@ fn start(
     callbacks: dijitso_callbacks,
     comm: MPI_Comm,
 ) -> Result<dijitso_pending> {
-    if is_nested() || comm.is_null() {
+    if is_local(comm) {
         let pending = Session::of_process().start(request, &mut trampolines(&callbacks))?;
         return Ok(dijitso_pending { pending, callbacks, spent: Duration::ZERO, comm: None });
     }

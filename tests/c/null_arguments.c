@@ -208,6 +208,96 @@ static void blobs_and_log(void)
     CHECK(dijitso_log_get_handler(&handler, NULL, NULL) == DIJITSO_OK && handler == NULL);
 }
 
+static int32_t no_node(void *user_data, const dijitso_node_info *info)
+{
+    (void)user_data;
+    return CHECK(info != NULL && *info->label != '\0');
+}
+
+static int32_t run(void *user_data, dijitso_task *task)
+{
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    (void)user_data;
+    CHECK(dijitso_task_plan(NULL) == NULL && dijitso_task_node(NULL) == DIJITSO_NODE_NONE);
+    CHECK(dijitso_task_signature(NULL) == NULL && dijitso_task_params(NULL) == NULL);
+    CHECK(dijitso_task_need_count(NULL) == 0 && dijitso_task_need_node(NULL, 0) == DIJITSO_NODE_NONE);
+    CHECK_INVALID(dijitso_task_need_result(NULL, 0, NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_task_need_result(NULL, 0, NULL, &data, &size, &error));
+    CHECK_EXPLAINED(dijitso_task_need_result(task, 0, NULL, NULL, &size, &error));
+    CHECK_EXPLAINED(dijitso_task_need_result(task, 0, NULL, &data, NULL, &error));
+    CHECK_INVALID(dijitso_task_need(NULL, 0, NULL));
+    CHECK_EXPLAINED(dijitso_task_need(task, DIJITSO_NODE_NONE, &error));
+    CHECK_INVALID(dijitso_task_set_result(NULL, NULL, 0));
+    CHECK_INVALID(dijitso_task_set_result(task, NULL, 1));
+    CHECK_INVALID(dijitso_task_add_file(NULL, NULL, NULL, 0, 0));
+    CHECK_INVALID(dijitso_task_add_file(task, NULL, NULL, 0, 0));
+    CHECK_INVALID(dijitso_task_add_file(task, "x", NULL, 1, 0));
+    CHECK_INVALID(dijitso_task_set_error(NULL, NULL));
+    CHECK_INVALID(dijitso_task_set_error(task, NULL));
+    return dijitso_task_set_result(task, NULL, 0);
+}
+
+static void plans(const char *directory)
+{
+    dijitso_params *const params = params_with(directory, NULL);
+    dijitso_plan *plan = NULL;
+    dijitso_plan_module module = DIJITSO_PLAN_MODULE_INIT;
+    dijitso_plan_task task = DIJITSO_PLAN_TASK_INIT;
+    dijitso_make_options options = DIJITSO_MAKE_OPTIONS_INIT;
+    dijitso_library *library = NULL;
+    const uint8_t *data = NULL;
+    size_t size = 0;
+    CHECK_INVALID(dijitso_plan_new(NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_new(NULL, params, &plan, &error));
+    CHECK_EXPLAINED(dijitso_plan_new("null", params, NULL, &error));
+    CHECK(plan == NULL && dijitso_plan_new("null", params, &plan, NULL) == DIJITSO_OK && plan != NULL);
+    CHECK_INVALID(dijitso_plan_add_module(NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_add_module(NULL, &module, NULL, &error));
+    CHECK_EXPLAINED(dijitso_plan_add_module(plan, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_plan_add_module(plan, &module, NULL, &error));
+    CHECK_INVALID(dijitso_plan_add_task(NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_add_task(plan, NULL, NULL, &error));
+    CHECK_EXPLAINED(dijitso_plan_add_task(plan, &task, NULL, &error));
+    task.name = "task";
+    task.input_count = 1;
+    CHECK_EXPLAINED(dijitso_plan_add_task(plan, &task, NULL, &error));
+    task.input_count = 0;
+    task.run = run;
+    CHECK(dijitso_plan_add_task(plan, &task, NULL, NULL) == DIJITSO_OK);
+    CHECK_INVALID(dijitso_plan_need(NULL, 0, 0, DIJITSO_EDGE_USE, NULL));
+    CHECK_EXPLAINED(dijitso_plan_need(plan, 0, DIJITSO_NODE_NONE, DIJITSO_EDGE_USE, &error));
+    CHECK_INVALID(dijitso_plan_make(NULL, NULL, DIJITSO_COMM_NULL, NULL));
+    options.target_count = 1;
+    CHECK_EXPLAINED(dijitso_plan_make(plan, &options, DIJITSO_COMM_NULL, &error));
+    CHECK(dijitso_plan_make(plan, NULL, DIJITSO_COMM_NULL, NULL) == DIJITSO_OK);
+    CHECK_INVALID(dijitso_plan_cancel(NULL, DIJITSO_CANCEL_KILL));
+    CHECK(dijitso_plan_state(NULL, 0) == -1);
+    CHECK(dijitso_plan_label(NULL, 0) == NULL && dijitso_plan_signature(NULL, 0) == NULL);
+    CHECK(dijitso_plan_find(NULL, "task") == DIJITSO_NODE_NONE && dijitso_plan_find(plan, NULL) == DIJITSO_NODE_NONE);
+    CHECK(dijitso_plan_current(NULL) == DIJITSO_NODE_NONE);
+    CHECK_INVALID(dijitso_plan_result(NULL, 0, NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_result(plan, 0, NULL, NULL, &size, &error));
+    CHECK_EXPLAINED(dijitso_plan_result(plan, 0, NULL, &data, NULL, &error));
+    CHECK(dijitso_plan_result(plan, 0, NULL, &data, &size, NULL) == DIJITSO_OK && data != NULL && size == 0);
+    CHECK_INVALID(dijitso_plan_library(NULL, 0, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_library(plan, 0, &library, &error));
+    CHECK_INVALID(dijitso_plan_error(NULL, 0, NULL));
+    CHECK(dijitso_plan_error(plan, 0, NULL) == DIJITSO_OK);
+    CHECK_INVALID(dijitso_plan_visit(NULL, no_node, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_visit(plan, NULL, NULL, &error));
+    CHECK(dijitso_plan_visit(plan, no_node, NULL, NULL) == DIJITSO_OK);
+    CHECK_INVALID(dijitso_plan_save(NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_save(plan, NULL, &error));
+    dijitso_plan_free(NULL);
+    dijitso_plan_free(plan);
+    CHECK_INVALID(dijitso_plan_load(NULL, NULL, NULL, NULL));
+    CHECK_EXPLAINED(dijitso_plan_load(NULL, params, &plan, &error));
+    CHECK_EXPLAINED(dijitso_plan_load("x", params, NULL, &error));
+    CHECK(plan == NULL);
+    dijitso_params_free(params);
+}
+
 static void cache_of(const char *directory)
 {
     dijitso_params *const params = params_with(directory, NULL);
@@ -301,6 +391,8 @@ static void try_languages(void)
     CHECK_INVALID(dijitso_jit_text_fint(NULL, NULL, NULL, none, NULL, NULL));
     CHECK_INVALID(dijitso_jit_start_comm(NULL, NULL, NULL, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_jit_start_fint(NULL, NULL, NULL, none, NULL, NULL));
+    CHECK_INVALID(dijitso_plan_make_comm(NULL, NULL, NULL, 0, NULL));
+    CHECK_INVALID(dijitso_plan_make_fint(NULL, NULL, none, NULL));
     CHECK_INVALID(dijitso_mpi_discover_path_access_ranks_comm(NULL, 0, NULL, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_discover_path_access_ranks_fint(none, NULL, NULL, 0, NULL, NULL));
     CHECK_INVALID(dijitso_mpi_create_node_comm_comm(NULL, 0, NULL, NULL, NULL, NULL));
@@ -351,6 +443,7 @@ int main(int argc, char **argv)
     parameters();
     building(argv[1]);
     blobs_and_log();
+    plans(path_of("%s/plans", argv[1]));
     cache_of(path_of("%s/empty", argv[1]));
     communicators();
     try_languages();

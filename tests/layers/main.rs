@@ -140,6 +140,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "jit",
             "plan",
             "logging",
+            "owner",
             "params",
             "parallel",
             "process",
