@@ -8,7 +8,7 @@
 
 # In the order in which they have to be compiled.
 set(dijitso_fortran_sources dijitso_c.f90 dijitso_errors.f90 dijitso_types.f90 dijitso_callbacks.f90 dijitso_calls.f90
-  dijitso_tools.f90 dijitso.f90 dijitso_f77.f90)
+  dijitso_plans.f90 dijitso_tools.f90 dijitso.f90 dijitso_f77.f90)
 
 get_property(_dijitso_languages GLOBAL PROPERTY ENABLED_LANGUAGES)
 if(NOT "Fortran" IN_LIST _dijitso_languages)

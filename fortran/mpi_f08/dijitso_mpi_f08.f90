@@ -7,7 +7,7 @@ module dijitso_mpi_f08
   use dijitso
   use dijitso_errors, only: settle
   implicit none
-  private :: MPI_Comm, settle, jit, jit_many, jit_source, jit_source_lines, jit_start
+  private :: MPI_Comm, settle, jit, jit_many, jit_source, jit_source_lines, jit_start, plan_make
 
   interface dijitso_jit
     procedure jit
@@ -20,6 +20,9 @@ module dijitso_mpi_f08
   end interface
   interface dijitso_jit_start
     procedure jit_start
+  end interface
+  interface dijitso_plan_make
+    procedure plan_make
   end interface
 contains
   recursive subroutine jit(library, name, generate, comm, params, context, stat, errmsg, error, poll, &
@@ -119,6 +122,23 @@ contains
     procedure(dijitso_wait), optional :: wait
     call dijitso_jit_start(pending, name, generate, comm%MPI_VAL, params, context, error=what, poll=poll, &
       send=send, receive=receive, wait=wait)
+    call settle(what, stat, error)
+    if (present(errmsg)) errmsg = what%message
+  end subroutine
+
+  recursive subroutine plan_make(plan, comm, targets, jobs, retries, fail_fast, force, load, poll, context, stat, &
+      errmsg, error)
+    type(dijitso_plan), intent(inout) :: plan
+    type(MPI_Comm), intent(in) :: comm
+    integer, intent(in), optional :: targets(:), jobs, retries
+    logical, intent(in), optional :: fail_fast, force, load
+    procedure(dijitso_poll), optional :: poll
+    class(*), intent(inout), optional, target :: context
+    integer, intent(out), optional :: stat
+    character(:), allocatable, intent(inout), optional :: errmsg
+    type(dijitso_error), intent(out), optional :: error
+    type(dijitso_error) :: what
+    call plan%make(comm%MPI_VAL, targets, jobs, retries, fail_fast, force, load, poll, context, error=what)
     call settle(what, stat, error)
     if (present(errmsg)) errmsg = what%message
   end subroutine

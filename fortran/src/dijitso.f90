@@ -23,6 +23,7 @@ module dijitso
     dijitso_receive, dijitso_wait
   use dijitso_calls, only: dijitso_pending, dijitso_jit, dijitso_jit_many, dijitso_jit_source, &
     dijitso_jit_start, dijitso_jit_finish
+  use dijitso_plans, only: dijitso_plan, dijitso_task, dijitso_run_task, dijitso_plan_make
   use dijitso_tools, only: dijitso_version, dijitso_signature, dijitso_explain, dijitso_library_open, &
     dijitso_stats, dijitso_cache_stats
   implicit none
