@@ -467,7 +467,7 @@ impl Layout {
         self.root.join("plan").join(format!("{key}.jsonl"))
     }
 
-    /// What the last make of the plan of this key has found.
+    /// The files that the last make of the plan of this key has seen.
     #[must_use]
     pub fn plan_state(&self, key: &str) -> PathBuf {
         self.root.join("plan").join(format!("{key}.state"))

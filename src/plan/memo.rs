@@ -1,5 +1,5 @@
-//! What a make that has made everything has seen: if nothing of it has changed, the next make of the plan has
-//! nothing to do, and need not even read the plan.
+//! The files that a make which has made everything has seen. If none of them has changed, the next make of the plan
+//! has nothing to do, and need not even read the plan.
 //!
 //! ```text
 //! plan/<key>.state := "dijitso plan state 1\n"  bytes fingerprint  u64 nodes  u64 count  count * directory
