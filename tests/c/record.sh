@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Records a program on three ranks into plans: cold, warm, and one of what its cache holds. All have the same modules.
+# What was recorded is built with other flags, and the program with these flags compiles nothing.
 # usage: record.sh PROGRAM COMMAND WORK LAUNCHER...: LAUNCHER ends with the option for the number of ranks
 set -euo pipefail
 
@@ -26,3 +27,12 @@ done
 labels "$work/warm.toml" | head -n 2 | tr '\n' ' ' | grep -q '^element_.* form_.* $' || fail "the element is not before the form"
 grep -q '^needs = \["element_' "$work/warm.toml" || fail "the form does not need the element"
 grep -q '^generator = { degree = 2 }$' "$work/cold.toml" || fail "the plan does not have the parameters"
+
+# Into an empty directory, too, if the sources are in the plan.
+"$command" --cache-dir "$work/cache" plan from-cache --embed -o "$work/embedded.toml" > /dev/null
+for plan in cold embedded; do
+  cache=$work/cache
+  [ "$plan" = cold ] || cache=$work/other
+  "$command" --cache-dir "$cache" make "$work/$plan.toml" --param "build.cxxflags_append=-DPLAN=$plan"
+  timeout --kill-after=5 100 "$@" 3 "$program" "$cache" "-DPLAN=$plan" || fail "$plan.toml has not built everything"
+done
