@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::cache::layout::Layout;
 use crate::cache::results::{ResultStore, TaskResult};
 use crate::codec::Digest32;
 use crate::error::{Error, Kind, Result};
@@ -17,15 +18,17 @@ use crate::signature::SourceText;
 use super::definition::SourceDefinition;
 use super::graph::Plan;
 use super::node::{ModuleSource, ModuleWork, NodeId};
-use super::renamed::{RenamedEntries, recorded_signature};
+use super::renamed::{RenamedEntries, SourceNames};
 
 /// The text of a library, with the signatures of what it is linked to.
 pub(super) struct ReadySource {
     code: Arc<[u8]>,
     header: Option<Arc<[u8]>>,
     dependencies: Vec<String>,
-    /// The signature by which the text names itself, if it was recorded.
-    recorded: Option<String>,
+    /// The names by which it may name itself.
+    own: SourceNames,
+    /// The layout of the cache, which names its header.
+    layout: Layout,
 }
 
 impl ReadySource {
@@ -40,7 +43,7 @@ impl ReadySource {
     /// Sets it as the source of a generate callback for this signature.
     pub(super) fn give(&self, signature: &str, source: &mut Source) {
         let mut renamed = RenamedEntries::default();
-        renamed.add(self.recorded.as_deref(), signature);
+        renamed.add(&self.own, signature, self.layout.inc_basename(signature));
         source.code = Some(renamed.apply(self.code.to_vec()));
         source.header = self.header.as_deref().map(|header| renamed.apply(header.to_vec()));
         source.dependencies.clone_from(&self.dependencies);
@@ -97,11 +100,10 @@ pub(super) fn ready_source(
     id: NodeId,
     module: &ModuleWork,
 ) -> Result<ReadySource> {
-    let (before, recorded) = {
+    let (before, own) = {
         let nodes = plan.nodes();
         let entry = &nodes.entries[id];
-        let recorded = recorded_signature(&entry.spec.label, module).map(str::to_owned);
-        (entry.predecessors().collect::<Vec<_>>(), recorded)
+        (entry.predecessors().collect::<Vec<_>>(), SourceNames::new(&entry.spec.label, module))
     };
     let (code, header) = match &module.source {
         ModuleSource::Text { code, header } => (Arc::clone(code), header.clone()),
@@ -116,7 +118,8 @@ pub(super) fn ready_source(
         }
         ModuleSource::Generate(_) => return Err(Error::new(Kind::Internal, "a callback is no text")),
     };
-    Ok(ReadySource { code, header, dependencies: linked(plan, id), recorded })
+    let layout = plan.cache().layout().clone();
+    Ok(ReadySource { code, header, dependencies: linked(plan, id), own, layout })
 }
 
 fn read_source(

@@ -45,3 +45,47 @@ fn a_recorded_command_gets_the_file_and_keeps_its_exit_code() {
     assert_eq!(home.fails(&["plan", "record", "-o", "p.toml", "--", "./no-such-program"]).0, 2);
     assert_eq!(home.fails(&["plan", "record", "-o", "p.toml"]).0, 2);
 }
+
+/// In the cache, headers have the names of signatures.
+#[test]
+fn sources_include_headers_by_the_names_of_their_files() {
+    const PLAN: &str = r#"
+        [[module]]
+        source = "src/base.cpp"
+        header = "include/base.h"
+
+        [[task]]
+        label = "generate"
+        command = ["sh", "-c", "sed s/base/user/ base.h > user.h && cp user.txt user.cpp"]
+        inputs = ["user.txt"]
+        outputs = ["user.cpp", "user.h"]
+        needs = ["header"]
+
+        [[task]]
+        label = "header"
+        command = "cp include/base.h base.h"
+        inputs = ["include/base.h"]
+        outputs = ["base.h"]
+
+        [[module]]
+        source = "generate:user.cpp"
+        header = "generate:user.h"
+        needs = ["base"]
+        "#;
+    let home = Home::empty();
+    for (file, contents) in [
+        ("plan.toml", PLAN),
+        ("include/base.h", "#define base 1\n"),
+        ("src/base.cpp", "#include \"base.h\"\nextern \"C\" int first() { return base; }\n"),
+        (
+            "user.txt",
+            "#include \"user.h\"\n#include \"include/base.h\"\nint second() { return user + base; }\n",
+        ),
+    ] {
+        std::fs::create_dir_all(home.at(file).parent().unwrap()).unwrap();
+        std::fs::write(home.at(file), contents).unwrap();
+    }
+    let mut command = home.command(&["make", "plan.toml"]);
+    let output = ended(command.env("PATH", std::env::var_os("PATH").unwrap()).spawn().unwrap());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
