@@ -89,3 +89,16 @@ fn sources_include_headers_by_the_names_of_their_files() {
     let output = ended(command.env("PATH", std::env::var_os("PATH").unwrap()).spawn().unwrap());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
+
+#[test]
+fn all_mistakes_of_a_plan_are_named() {
+    let home = Home::empty();
+    std::fs::write(home.at("bad.toml"), "[[module]]\nsource = 'x.cpp'\nneed = 'y'\n").unwrap();
+    for command in [&["make", "bad.toml"][..], &["plan", "ls", "bad.toml"]] {
+        let (_, said) = home.fails(command);
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].starts_with("dijitso: bad.toml:2: there is no file x.cpp in "), "{said}");
+        assert_eq!(lines[1], "dijitso: bad.toml:3: [[module]] has no key \"need\"; did you mean \"needs\"?");
+        assert_eq!(lines.len(), 2);
+    }
+}

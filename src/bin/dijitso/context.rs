@@ -111,6 +111,15 @@ impl CommandContext {
         Ok(cache)
     }
 
+    /// Writes an error. Of a file with mistakes, all of them.
+    pub(super) fn note_error(&mut self, error: &Error) {
+        if error.kind() == Kind::Params && !error.log().is_empty() {
+            error.log().lines().for_each(|line| self.note(&line));
+        } else {
+            self.note(error);
+        }
+    }
+
     /// Writes a message that is no result to the standard error stream.
     pub(super) fn note(&mut self, text: &dyn Display) {
         // Keeps the order if both streams are one terminal.

@@ -155,7 +155,7 @@ fn main() -> ExitCode {
         // The reader that closed the pipe needs no reason.
         (Err(_), _) if lost_reader => ExitCode::from(3),
         (Err(error), _) => {
-            context.note(&error);
+            context.note_error(&error);
             ExitCode::from(exit_code(&Err(error)))
         }
         (Ok(status), Ok(())) => ExitCode::from(exit_code(&Ok(status))),

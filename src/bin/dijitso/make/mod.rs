@@ -119,7 +119,7 @@ impl Arguments {
             Ok(code) => code,
             Err(error) => {
                 if context.is_speaker {
-                    context.note(&error);
+                    context.note_error(&error);
                 }
                 match error.kind() {
                     Kind::Internal => BUG,
