@@ -86,9 +86,11 @@ fn all_ways_of_calling_are_recorded() {
         // What fails leaves nothing to build.
         session.jit(Ok(Request { name: "absent", params: &params }), &mut Callbacks::default()).unwrap_err();
     });
-    let names: Vec<String> =
+    let mut names: Vec<String> =
         labels(&file).iter().map(|label| crate::signature::name_of(label).to_owned()).collect();
-    assert_eq!(names, ["m1", "m2", "started", "alone", "alone-started", "text"]);
+    // A rank may make a call of its own before another has recorded the last one of all.
+    names.sort();
+    assert_eq!(names, ["alone", "alone-started", "m1", "m2", "started", "text"]);
     let text = fs::read_to_string(&file).unwrap();
     assert_eq!(text.matches("key = \"name\"").count(), 5, "{text}");
 }
