@@ -122,6 +122,13 @@ impl Bench {
         wait_until(&format!("{count} notes"), || self.notes().len() >= count);
     }
 
+    /// Waits until so many commands have begun, and are tied to their make: a command that has just been started would
+    /// outlive a make that is killed in the same moment.
+    pub(crate) fn await_running(&self, count: usize) {
+        self.await_notes(count);
+        std::thread::sleep(Duration::from_millis(300));
+    }
+
     /// Returns the number of results and libraries in the cache.
     pub(crate) fn published(&self) -> usize {
         self.files("result", "").len() + self.files("lib", ".so").len()

@@ -140,7 +140,7 @@ fn a_compiler_that_is_killed_is_tried_again() {
 fn the_lease_of_a_killed_make_holds_nobody_up() {
     let bench = Bench::new(&task("slow", &[], "test -e \"$NOTES.go\" || sleep 60"));
     let mut child = bench.start(&[]);
-    bench.await_notes(1);
+    bench.await_running(1);
     child.kill().unwrap();
     child.wait().unwrap();
     bench.await_quiet();

@@ -60,7 +60,7 @@ fn process_of(bench: &Bench, rank: usize) -> Option<u32> {
             environment.split(|byte| *byte == 0).any(|found| found == variable.as_bytes())
         };
         let program = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-        program.trim() == "dijitso" && RANKS.iter().any(|name| is_rank(name))
+        program.trim() == "dijitso" && RANKS.iter().any(is_rank)
     })
 }
 
@@ -132,7 +132,7 @@ fn a_rank_that_is_killed_holds_nobody_up_and_the_next_make_goes_on() {
         for rank in [0, 1] {
             let bench = Bench::new(&plan);
             let child = on_ranks(&bench, launcher, 2, "-j2").spawn().unwrap();
-            bench.await_notes(8);
+            bench.await_running(8);
             let published = bench.published();
             signal(process_of(&bench, rank).unwrap(), Signal::KILL);
             let run = ended(child);
