@@ -18,7 +18,7 @@
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
-//! Unsafe code is in `capi`, `load`, `parallel::mpi` and `signals` alone; every other file forbids it.
+//! Unsafe code is in `capi`, `load`, `parallel::mpi`, `process::jobserver` and `signals` alone; every other file forbids it.
 
 pub mod advice;
 pub mod build;

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::error::{Error, Kind, Result};
 use crate::jit::{Batch, Session, is_nested, title_and_timeout};
 use crate::plan::make::{
+use crate::process::jobserver::Jobserver;
     MakeEvent, MakeEventKind, MakeObserver, MakeOptions, MakeProgress, MakeReport, make, make_on, refuse_on,
 };
 use crate::plan::view::ResultOrigin;
@@ -266,6 +267,8 @@ unsafe fn begin(plan: *mut dijitso_plan, options: *const dijitso_make_options) -
         force: host.flags & DIJITSO_MAKE_FORCE != 0,
         load: host.flags & DIJITSO_MAKE_NO_LOAD == 0,
         interrupt: poll_interrupt(host.poll, host.user_data),
+        // Numbers of descriptors may mean something else to a host.
+        jobserver: Jobserver::of_environment(true).ok().flatten(),
     };
     if shared.is_making.swap(true, Ordering::SeqCst) {
         let text = format!("the plan {} is being made by another thread", shared.plan.name());

@@ -5,13 +5,15 @@
 //! cores, and an [`ExecContext`] carries their deadline and cancellation, also by the host's
 //! [`Interrupt`](interrupt::Interrupt).
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod affinity;
 pub mod detached;
 pub mod environment;
 pub mod exec_context;
 pub mod interrupt;
+#[allow(unsafe_code, reason = "the constructor of a crate")]
+pub mod jobserver;
 pub mod phase;
 mod rlimit;
 pub mod slots;

@@ -7,6 +7,7 @@ mod absent;
 mod bench;
 mod compmake;
 mod disk;
+mod jobserver;
 mod kills;
 mod nodes;
 mod options;

@@ -1,4 +1,5 @@
-//! May one more node run? Compilers of C++ need much memory, and a host that swaps is slower than one that waits.
+//! May one more node run? Compilers of C++ need much memory, and a host that swaps is slower than one that waits. GNU
+//! make shares its jobs out by tokens.
 
 #![forbid(unsafe_code)]
 
@@ -6,6 +7,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use crate::plan::node::NodeId;
+use crate::process::jobserver::{JobToken, Jobserver};
 
 /// Counts the memory that running nodes are expected to use.
 #[derive(Debug, Default)]
@@ -45,6 +47,45 @@ impl MemoryGate {
 
     pub(super) fn end(&mut self, id: NodeId) {
         self.running.remove(&id);
+    }
+}
+
+/// The tokens of GNU make that this process has.
+#[derive(Debug, Default)]
+pub(super) struct JobTokens {
+    taken: Vec<JobToken>,
+    /// True if the jobserver has failed: then it limits nothing.
+    is_broken: bool,
+}
+
+impl JobTokens {
+    /// The time between two questions.
+    pub(super) const POLL: Duration = Duration::from_millis(10);
+
+    /// Returns the number of nodes that run without a token: make has started one process, of all ranks the first.
+    fn free(rank: usize) -> usize {
+        usize::from(rank == 0)
+    }
+
+    /// Returns true if there are tokens for one more node beside `running` others. Takes one if necessary.
+    pub(super) fn suffice(&mut self, jobserver: &Jobserver, running: usize, rank: usize) -> bool {
+        if self.is_broken || running < Self::free(rank) + self.taken.len() {
+            return true;
+        }
+        match jobserver.try_take() {
+            Ok(Some(token)) => self.taken.push(token),
+            Ok(None) => return false,
+            Err(error) => {
+                log::warn!("the jobserver of make is not used any more: {error}");
+                self.is_broken = true;
+            }
+        }
+        true
+    }
+
+    /// Gives the tokens back that `running` nodes do not need.
+    pub(super) fn give_back(&mut self, running: usize, rank: usize) {
+        self.taken.truncate(running.saturating_sub(Self::free(rank)));
     }
 }
 

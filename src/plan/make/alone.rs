@@ -71,6 +71,7 @@ pub(super) fn begin_make<'a>(
         jobs => jobs,
     };
     let (schedule, wanted) = schedule(plan, options, &history)?;
+    let has_callbacks = plan.nodes().entries.iter().any(|entry| entry.spec.work.has_callback());
     let run = hex(&crate::codec::quick_digest(format!("{} {}", now(), std::process::id()).as_bytes())[..6]);
     if let (Some(journal), 0) = (&journal, rank) {
         let (host, pid) = (crate::host_name(), std::process::id());
@@ -95,6 +96,7 @@ pub(super) fn begin_make<'a>(
         host_changed: Condvar::new(),
         digests: Mutex::default(),
         forced: Mutex::default(),
+        has_callbacks,
     })
 }
 
@@ -135,8 +137,7 @@ pub(super) fn run_threads<'a, 'm: 'a, T>(
 ) -> T {
     std::thread::scope(|scope| {
         // Callbacks may add more nodes than there are.
-        let adds = making.plan.nodes().entries.iter().any(|entry| entry.spec.work.has_callback());
-        let open = if adds { usize::MAX } else { making.lock().schedule.open() };
+        let open = if making.has_callbacks { usize::MAX } else { making.lock().schedule.open() };
         for number in 0..making.jobs.min(open) {
             let name = format!("dijitso-make-{number}");
             let spawned = std::thread::Builder::new().name(name).spawn_scoped(scope, || worker_loop(making));

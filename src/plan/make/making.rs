@@ -23,7 +23,7 @@ use crate::plan::view::{ResultOrigin, State};
 use crate::process::phase::{Phase, PhaseClock};
 use crate::sync::lock;
 
-use super::admission::MemoryGate;
+use super::admission::{JobTokens, MemoryGate};
 use super::news::{News, NewsItem};
 use super::options::{MakeEvent, MakeEventKind, MakeOptions, MakeProgress, WaitReason};
 
@@ -52,6 +52,8 @@ pub(super) struct Making<'a> {
     pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
     /// The signatures of tasks that this make has made, which are not made again although all are forced.
     pub(super) forced: Mutex<HashSet<String>>,
+    /// True if a node calls a function of the host, which may also add such nodes.
+    pub(super) has_callbacks: bool,
 }
 
 /// What changes during a make.
@@ -89,6 +91,7 @@ pub(super) struct MakeState {
     /// The threads are to end.
     pub(super) ended: bool,
     pub(super) memory: MemoryGate,
+    tokens: JobTokens,
     pub(super) waiting: Option<WaitReason>,
 }
 
@@ -165,6 +168,9 @@ impl Making<'_> {
             state.waiting = state.schedule.has_ready().then_some(WaitReason::Stopped);
             return NextStep::Wait(None);
         }
+        if is_host && !self.has_callbacks {
+            return NextStep::Wait(None);
+        }
         let now = Instant::now();
         let mut due: Option<Instant> = None;
         let mut programs = 0;
@@ -180,11 +186,15 @@ impl Making<'_> {
                 due = Some(due.map_or(*at, |due| due.min(*at)));
                 continue;
             }
-            if state.schedule.running() >= self.limit(is_host) {
+            let running = state.schedule.running();
+            if running >= self.limit(is_host) {
                 reason = Some(WaitReason::Jobs(self.jobs));
-            } else if !state.memory.admits(self.memory_of(id), state.schedule.running()) {
+            } else if !state.memory.admits(self.memory_of(id), running) {
                 reason = Some(WaitReason::Memory);
                 due = Some(now + MemoryGate::POLL);
+            } else if !self.has_token(&mut state.tokens, running) {
+                reason = Some(WaitReason::Jobserver);
+                due = Some(now + JobTokens::POLL);
             } else {
                 chosen = Some(id);
             }
@@ -195,6 +205,12 @@ impl Making<'_> {
         let Some(id) = chosen else { return NextStep::Wait(due) };
         self.begin(state, id);
         NextStep::Run(id)
+    }
+
+    /// Takes a token of GNU make for a node beside `running` others, if that is needed. Returns false if there is none.
+    fn has_token(&self, tokens: &mut JobTokens, running: usize) -> bool {
+        let jobserver = self.options.jobserver.as_ref();
+        jobserver.is_none_or(|jobserver| tokens.suffice(jobserver, running, self.rank))
     }
 
     /// Returns the number of nodes that may run. The host generates one source ahead for each compiler.
@@ -213,7 +229,7 @@ impl Making<'_> {
     /// Returns true if a node calls a function of the host on its thread.
     pub(super) fn has_host_callbacks(&self) -> bool {
         let nodes = self.plan.nodes();
-        nodes.entries.iter().any(|entry| entry.spec.is_of_host())
+        self.has_callbacks && nodes.entries.iter().any(|entry| entry.spec.is_of_host())
     }
 
     /// Takes in what another rank has told of a node.
@@ -305,6 +321,7 @@ impl Making<'_> {
             Attempt::Failed(error) => self.fail(state, id, error),
             Attempt::Done(result) => self.finish(state, id, result),
         }
+        state.tokens.give_back(state.schedule.running(), self.rank);
         if state.idle > 0 {
             self.changed.notify_all();
         }
@@ -382,12 +399,10 @@ impl Making<'_> {
         entry.status.digest.clone_from(&result.digest);
         entry.status.size = Some(result.size);
         (entry.status.error, entry.status.blocked_by) = (None, None);
-        if let Some(execution) = execution {
-            if result.origin == ResultOrigin::Built {
-                let (label, name) = (entry.spec.label.clone(), entry.spec.work.name().to_owned());
-                self.write_node(label, name, Some(result.signature.clone()), execution.clone(), None);
-                entry.status.last = Some(execution);
-            }
+        if let Some(execution) = execution.filter(|_| result.origin == ResultOrigin::Built) {
+            let (label, name) = (entry.spec.label.clone(), entry.spec.work.name().to_owned());
+            self.write_node(label, name, Some(result.signature.clone()), execution.clone(), None);
+            entry.status.last = Some(execution);
         }
     }
 

@@ -6,6 +6,7 @@ use crate::error::{Error, Kind};
 use crate::plan::node::NodeId;
 use crate::plan::view::{ResultOrigin, State};
 use crate::process::interrupt::Interrupt;
+use crate::process::jobserver::Jobserver;
 use crate::process::phase::Phase;
 
 /// Options of a make.
@@ -23,6 +24,8 @@ pub struct MakeOptions {
     pub force: bool,
     /// Load the libraries on all ranks when everything is made.
     pub load: bool,
+    /// The jobserver of GNU make that has started this process. It limits the nodes that run at once.
+    pub jobserver: Option<Jobserver>,
     /// Asked while the make waits, on the thread that makes; cancels it.
     pub interrupt: Option<Interrupt>,
 }

@@ -19,6 +19,7 @@ use dijitso::plan::make::{MakeOptions, MakeReport, make};
 use dijitso::plan::memo::PlanState;
 use dijitso::plan::view::PlanView;
 use dijitso::plan::{NodeId, Plan};
+use dijitso::process::jobserver::Jobserver;
 
 use super::Status;
 use super::cluster::ClusterOptions;
@@ -134,6 +135,7 @@ impl Arguments {
     fn make(&self, context: &mut CommandContext) -> Result<u8> {
         let overrides = self.parameters.pairs()?;
         let session = Session::of_process();
+        let jobserver = jobserver();
         let ranks = ranks::start(context)?;
         let state = if ranks.is_none() && self.makes_all(context) {
             Some(PlanState::of(&self.plan, &context.params()?, &overrides)?)
@@ -173,6 +175,7 @@ impl Arguments {
             fail_fast: self.fail_fast,
             retries: self.retries,
             force: self.force,
+            jobserver,
             ..MakeOptions::default()
         };
         let mut reporter = ranks::agree(ranks.as_ref(), "opening the file of events", || {
@@ -230,6 +233,16 @@ impl Arguments {
         // A view leaves out nothing before callbacks add nodes, so its places are those of the plan.
         Ok(Some(chosen))
     }
+}
+
+/// Returns the jobserver of the GNU make that has started this command.
+fn jobserver() -> Option<Jobserver> {
+    Jobserver::of_environment(ranks::is_launched()).unwrap_or_else(|error| {
+        log::warn!(
+            "the jobserver of make cannot be used ({error}): begin the line of the makefile with + or with $(MAKE)"
+        );
+        None
+    })
 }
 
 /// Refuses a plan with edges: its parts would make the same nodes.

@@ -28,19 +28,23 @@ pub(super) struct MakeRanks {
     state: CommState,
 }
 
+/// Returns true if a launcher of MPI has started several processes.
+pub(super) fn is_launched() -> bool {
+    let size = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
+    let sizes: Vec<usize> = SIZES.iter().filter_map(|name| size(name)).collect();
+    match sizes.first() {
+        Some(size) => *size > 1,
+        None => RANKS.iter().any(|name| std::env::var_os(name).is_some()),
+    }
+}
+
 /// Joins the other ranks, if a launcher of MPI has started several. Only rank 0 speaks then. Processes that
 /// something else has started, such as srun without MPI, share the work by the cache alone.
 ///
 /// # Errors
 /// Those of [`mpi::world`].
 pub(super) fn start(context: &mut CommandContext) -> Result<Option<MakeRanks>> {
-    let size = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
-    let sizes: Vec<usize> = SIZES.iter().filter_map(|name| size(name)).collect();
-    let is_started = match sizes.first() {
-        Some(size) => *size > 1,
-        None => RANKS.iter().any(|name| std::env::var_os(name).is_some()),
-    };
-    if !is_started {
+    if !is_launched() {
         return Ok(None);
     }
     let timeout = context.params()?.resolve()?.timeout;
