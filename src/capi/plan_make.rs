@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use crate::error::{Error, Kind, Result};
 use crate::jit::{Batch, Session, is_nested, title_and_timeout};
 use crate::plan::make::{
-use crate::process::jobserver::Jobserver;
     MakeEvent, MakeEventKind, MakeObserver, MakeOptions, MakeProgress, MakeReport, make, make_on, refuse_on,
 };
 use crate::plan::view::ResultOrigin;
 use crate::plan::{Plan, StopRequest, is_in_callback};
+use crate::process::jobserver::Jobserver;
 
 use super::at_exit;
 use super::boundary;
