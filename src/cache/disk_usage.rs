@@ -22,6 +22,8 @@ use super::{Cache, lease, stats};
 /// needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Auxiliary {
+    /// Results of tasks of plans.
+    Results,
     /// Precompiled headers.
     Pch,
     /// Folders that reproduce failed builds.
@@ -32,19 +34,27 @@ pub enum Auxiliary {
     Staging,
     /// Leases of builds, and files by which hosts find each other.
     Leases,
-    /// Toolchains, failures, statistics, times of use and lists of runs.
+    /// Toolchains, failures, statistics, times of use, lists of runs and journals of plans.
     Notes,
 }
 
 impl Auxiliary {
     /// All kinds, in the order in which they are listed.
-    pub const ALL: [Self; 6] =
-        [Self::Pch, Self::Failures, Self::Quarantine, Self::Staging, Self::Leases, Self::Notes];
+    pub const ALL: [Self; 7] = [
+        Self::Results,
+        Self::Pch,
+        Self::Failures,
+        Self::Quarantine,
+        Self::Staging,
+        Self::Leases,
+        Self::Notes,
+    ];
 
     /// The name in lists of categories.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Results => "results",
             Self::Pch => "pch",
             Self::Failures => "failures",
             Self::Quarantine => "quarantine",
@@ -273,6 +283,7 @@ fn auxiliary_of(layout: &Layout, dir: &Path) -> Option<Auxiliary> {
 fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
     let root = layout.root();
     match auxiliary {
+        Auxiliary::Results => vec![layout.result("")],
         Auxiliary::Pch => vec![root.join("pch"), root.join("prologue")],
         Auxiliary::Failures => Vec::new(),
         Auxiliary::Quarantine => vec![layout.quarantine(), root.join("aside")],
@@ -286,6 +297,7 @@ fn dirs(layout: &Layout, auxiliary: Auxiliary) -> Vec<PathBuf> {
                 layout.atime(""),
                 layout.gc_stamp(""),
                 layout.runs(),
+                layout.plans(),
                 root.join("used"),
             ]
         }
@@ -341,6 +353,9 @@ impl Cache {
             all.filter(|path| layout.names(path))
         };
         let found: Vec<PathBuf> = match auxiliary {
+            Auxiliary::Results => {
+                self.result_signatures().iter().map(|signature| layout.result(signature)).collect()
+            }
             Auxiliary::Pch => {
                 let elsewhere = self.pch_elsewhere().and_then(|dir| Tree::open(&dir).ok().flatten());
                 let elsewhere = elsewhere.iter().flat_map(|tree| {
@@ -426,7 +441,7 @@ mod tests {
         assert!(of("inc,src,lib,log").auxiliary.is_empty());
         for list in ["", "src,", "quarantin"] {
             let error = Selection::parse_list(list).unwrap_err();
-            assert!(error.message().contains("(categories: inc, src, lib, log, pch, failures, "), "{error}");
+            assert!(error.message().contains("(categories: inc, src, lib, log, results, pch, "), "{error}");
         }
     }
 }

@@ -11,6 +11,10 @@
 //! none. A program that has loaded it keeps it. A program that has found it and not yet loaded it finds it
 //! gone, looks again, and builds.
 //!
+//! Results of tasks count as entries do, by the times of their files (see [`super::results`]). Nothing is
+//! linked to them: a library that was made from one is complete without it. Journals of plans are evicted as
+//! lists of runs are, unless a make has written to them within the last minutes.
+//!
 //! Entries and directories of older versions go whatever the limits are.
 //!
 //! ```text
@@ -32,7 +36,6 @@ use crate::fsutil::{EntryMetadata, FileId, Tree};
 use crate::human;
 use crate::params::resolved::CacheParams;
 
-use super::layout::Category;
 use super::lease::{self, Acquire, Lease};
 use super::open::cannot;
 use super::publish::plain;
@@ -73,10 +76,23 @@ impl Limits {
     }
 }
 
+/// The kind of something that was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RemovedKind {
+    /// A library, with its header, source and log.
+    Entry,
+    /// The result of a task.
+    Result,
+    /// Any other file or folder.
+    Other,
+}
+
 /// Something that was removed, or would be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Removed {
-    /// The signature; empty if it belongs to no entry.
+    /// Its kind.
+    pub kind: RemovedKind,
+    /// The signature; empty if it is neither an entry nor a result.
     pub signature: String,
     /// The library of an entry, else the file or folder.
     pub path: PathBuf,
@@ -95,7 +111,7 @@ pub struct Evicted {
     pub after: u64,
     /// The number of entries that are left.
     pub kept: usize,
-    /// The number of entries that were over a limit and are in use.
+    /// The number of entries and results that were over a limit and are in use.
     pub in_use: usize,
     /// In the order in which it was removed.
     pub removed: Vec<Removed>,
@@ -105,11 +121,12 @@ pub struct Evicted {
 
 /// An entry, file or folder that may be removed.
 struct Candidate {
-    /// Empty if it belongs to no entry.
+    kind: RemovedKind,
+    /// Empty if it is neither an entry nor a result.
     signature: String,
     path: PathBuf,
     bytes: u64,
-    /// The file of the library.
+    /// The file of the library or result.
     id: FileId,
     last_use: SystemTime,
     /// The time of the last run that has used it, by the lists of runs.
@@ -153,14 +170,16 @@ impl Cache {
         let (order, kept) = order(&entries, is_used);
         let mut queue: Vec<(SystemTime, &Candidate)> =
             order.iter().map(|(time, at)| (*time, &entries[*at])).collect();
-        let others = self.other_candidates(&tree);
-        queue.extend(others.iter().map(|other| (other.last_use, other)));
+        let results = self.result_candidates(&tree);
+        let others = self.other_candidates(&tree, recent);
+        queue.extend(results.iter().chain(&others).map(|other| (other.last_use, other)));
         queue.sort_by_key(|(time, _)| *time);
 
         let mut done =
             Evicted { before: queue.iter().map(|(_, other)| other.bytes).sum(), ..Evicted::default() };
         (done.after, done.kept) = (done.before, entries.len());
         let mut kept: HashSet<String> = kept.into_iter().map(|at| entries[at].signature.clone()).collect();
+        kept.extend(results.iter().filter(|result| is_used(result)).map(|result| result.signature.clone()));
         for (time, candidate) in queue {
             let idle = time.elapsed().unwrap_or_default();
             let old = candidate.outdated || limits.max_age.is_some_and(|age| idle > age);
@@ -176,9 +195,10 @@ impl Cache {
             match gone {
                 Ok(true) => {
                     done.after -= candidate.bytes;
-                    done.kept -= usize::from(!candidate.signature.is_empty());
+                    let kind = candidate.kind;
+                    done.kept -= usize::from(kind == RemovedKind::Entry);
                     let (signature, path) = (candidate.signature.clone(), candidate.path.clone());
-                    done.removed.push(Removed { signature, path, bytes: candidate.bytes, idle });
+                    done.removed.push(Removed { kind, signature, path, bytes: candidate.bytes, idle });
                 }
                 // Another program has begun to use it since. What it needs comes later in the queue.
                 Ok(false) => {
@@ -272,8 +292,29 @@ impl Cache {
         let size = |path: PathBuf| tree.metadata(&path).ok().flatten().map_or(0, |facts| facts.allocated);
         let bytes = facts.allocated + sidecars.into_iter().map(size).sum::<u64>();
         let last_use = self.last_use(tree, &signature, &facts);
-        let listed = SystemTime::UNIX_EPOCH;
-        Some(Candidate { signature, path, bytes, id: facts.id, last_use, listed, needs, outdated })
+        let (kind, listed) = (RemovedKind::Entry, SystemTime::UNIX_EPOCH);
+        Some(Candidate { kind, signature, path, bytes, id: facts.id, last_use, listed, needs, outdated })
+    }
+
+    /// The results of tasks.
+    fn result_candidates(&self, tree: &Tree) -> Vec<Candidate> {
+        let own = rustix::process::geteuid().as_raw();
+        let candidate = |signature: String| {
+            let path = self.layout().result(&signature);
+            let facts = tree.metadata(&path).ok()??;
+            (facts.is_file() && facts.owner == own).then(|| Candidate {
+                kind: RemovedKind::Result,
+                signature,
+                path,
+                bytes: facts.allocated,
+                id: facts.id,
+                last_use: facts.modified,
+                listed: facts.modified,
+                needs: Vec::new(),
+                outdated: false,
+            })
+        };
+        self.result_signatures().into_iter().filter_map(candidate).collect()
     }
 
     fn last_use(&self, tree: &Tree, signature: &str, library: &EntryMetadata) -> SystemTime {
@@ -282,19 +323,23 @@ impl Cache {
     }
 
     /// Files and folders that belong to no entry: quarantined files, failed builds, precompiled headers,
-    /// times of use of entries that are gone, lists of runs, directories of older layouts.
-    fn other_candidates(&self, tree: &Tree) -> Vec<Candidate> {
+    /// times of use of entries that are gone, lists of runs, journals that nothing has been added to since
+    /// `recent`, directories of older layouts.
+    fn other_candidates(&self, tree: &Tree, recent: SystemTime) -> Vec<Candidate> {
         let layout = self.layout();
+        let journals = layout.plans();
         let pch = layout.root().join("pch");
         let mut dirs =
             vec![layout.quarantine(), layout.failed(""), layout.atime(""), layout.runs(), pch.clone()];
+        dirs.push(journals.clone());
         // Outside the cache, folders of failed builds are not counted.
         let failures = layout.params().fail_dir_root.clone();
         dirs.extend(Some(failures).filter(|dir| tree.holds(dir)));
         let own = rustix::process::geteuid().as_raw();
         let candidate = |path, bytes, last_use, outdated| {
-            let (signature, id, needs) = (String::new(), FileId::default(), Vec::new());
-            Candidate { signature, path, bytes, id, last_use, listed: last_use, needs, outdated }
+            let (kind, id, needs) = (RemovedKind::Other, FileId::default(), Vec::new());
+            let signature = String::new();
+            Candidate { kind, signature, path, bytes, id, last_use, listed: last_use, needs, outdated }
         };
         let mut candidates = Vec::new();
         for path in dirs.iter().flat_map(|dir| {
@@ -303,7 +348,8 @@ impl Cache {
         }) {
             let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
             let Ok(Some(facts)) = tree.metadata(&path) else { continue };
-            let in_use = path.parent() == Some(&layout.atime("")) && layout.lib(name).exists();
+            let in_use = path.parent() == Some(&layout.atime("")) && layout.lib(name).exists()
+                || path.parent() == Some(&journals) && facts.modified >= recent;
             let is_folder = layout.is_failure(&path) || path.parent() == Some(&pch);
             let expected = if is_folder { facts.is_dir() } else { facts.is_file() };
             let ours = layout.names(&path) || layout.is_failure(&path);
@@ -334,7 +380,7 @@ impl Cache {
     /// Removes a candidate; false if it is in use.
     fn remove_candidate(&self, tree: &Arc<Tree>, candidate: &Candidate) -> Result<bool> {
         let failed = |error: io::Error| cannot("cannot remove", &candidate.path, &error);
-        if candidate.signature.is_empty() {
+        if candidate.kind == RemovedKind::Other {
             let path = &candidate.path;
             let removed =
                 if candidate.outdated { self.remove_old_dir(tree, path) } else { tree.remove_all(path) };
@@ -345,11 +391,13 @@ impl Cache {
         let lease = lease::take(tree, &self.layout().lease(signature), Duration::from_millis(1), || false);
         let Acquire::Acquired(_lease) = lease else { return Ok(false) };
         let Some(facts) = tree.metadata(&candidate.path).map_err(failed)? else { return Ok(true) };
-        if facts.id != candidate.id || self.last_use(tree, signature, &facts) != candidate.last_use {
+        let is_entry = candidate.kind == RemovedKind::Entry;
+        let last_use = if is_entry { self.last_use(tree, signature, &facts) } else { facts.modified };
+        if facts.id != candidate.id || last_use != candidate.last_use {
             return Ok(false);
         }
-        let dir = self.layout().dir(Category::Lib);
-        let Some(folder) = tree.enter(&dir, false).map_err(failed)? else { return Ok(true) };
+        let dir = candidate.path.parent().unwrap_or(self.layout().root());
+        let Some(folder) = tree.enter(dir, false).map_err(failed)? else { return Ok(true) };
         let own = folder.stage(FILE_MODE).map_err(failed)?;
         let staged = dir.join(own.name());
         if !tree.rename(&candidate.path, &staged).map_err(failed)? {
@@ -361,6 +409,9 @@ impl Cache {
             return Ok(false);
         }
         drop(own);
+        if !is_entry {
+            return Ok(true);
+        }
         let marker = self.layout().atime(signature);
         for path in self.layout().sidecars(signature).into_iter().chain([marker]) {
             if tree.metadata(&candidate.path).is_ok_and(|facts| facts.is_some()) {

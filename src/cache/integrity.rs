@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `library-cut`, `library-version`, `library-altered`, `library-foreign` | broken | not a valid library |
 //! | `header-missing`, `header-altered` | broken | the header that was built is missing or altered |
+//! | `result-altered` | broken | the result of a task is cut short, altered or that of another task |
 //! | `dependency-missing`, `dependency-broken` | broken | an entry that it needs is missing or broken |
 //! | `cycle` | broken | the entry needs itself |
 //! | `refused` | broken | another user can write it, so it is not used |
@@ -15,8 +16,9 @@
 //! | `leftover` | leftover | left by a program that has ended, or by an older version |
 //! | `foreign-file` | leftover | not made by dijitso: another name, or a link or directory |
 //!
-//! Repair moves broken entries to `quarantine/`, so that they are built again, and removes leftovers and
-//! entries of older versions. It changes no entry that a living program is building, and no foreign file.
+//! Repair moves broken entries and results to `quarantine/`, so that they are made again, and removes
+//! leftovers and entries of older versions. It changes no entry that a living program is building, and no
+//! foreign file.
 
 #![forbid(unsafe_code)]
 
@@ -39,6 +41,7 @@ pub use finding::{CheckReport, Finding, FindingKind, RepairOutcome, Severity};
 
 use super::layout::Category;
 use super::record::{EntryRecord, Invalid};
+use super::results::TaskResult;
 use super::walk::DependencyWalk;
 use super::{Cache, check_source, file_digest, lease, record, stats};
 
@@ -73,8 +76,8 @@ struct Inputs {
 }
 
 impl Cache {
-    /// Checks the entries of `signatures` and those that they need; with none, all entries and everything
-    /// else in the cache. `progress` gets the numbers of entries examined and of all.
+    /// Checks the entries and results of `signatures`, and the entries that they need; with none, everything in
+    /// the cache. `progress` gets the numbers of entries examined and of all, then those of results.
     ///
     /// # Errors
     /// [`Kind::Cache`] for an unknown signature, or if the cache cannot be read at all.
@@ -91,15 +94,21 @@ impl Cache {
         };
         let libraries = self.library_files()?;
         let known: HashSet<&str> = libraries.iter().map(|(signature, _)| signature.as_str()).collect();
-        if let Some(unknown) = signatures.iter().find(|signature| !known.contains(signature.as_str())) {
+        let mut results = self.result_signatures();
+        let is_result = |name: &String| results.binary_search(name).is_ok();
+        let is_known = |name: &&String| known.contains(name.as_str()) || is_result(name);
+        if let Some(unknown) = signatures.iter().find(|signature| !is_known(signature)) {
             let text = format!("there is no entry {unknown} in {}", self.layout().root().display());
             return Err(Error::new(Kind::Cache, text));
+        }
+        if !signatures.is_empty() {
+            results.retain(|name| signatures.contains(name));
         }
         let mut report = CheckReport { findings: self.directories(), ..CheckReport::default() };
         let root_is_refused = report.findings.iter().any(|finding| finding.path == self.layout().root());
         let mut next: Vec<String> = match signatures {
             [] => libraries.iter().map(|(signature, _)| signature.clone()).collect(),
-            some => some.to_vec(),
+            some => some.iter().filter(|name| known.contains(name.as_str())).cloned().collect(),
         };
         let inputs = Mutex::default();
         let mut all: BTreeMap<String, Examined> = BTreeMap::new();
@@ -112,8 +121,9 @@ impl Cache {
         }
         self.changed(&mut all, recover(inputs.into_inner()));
         self.connections(&mut all);
-        report.entries = all.len();
-        for (_, examined) in all {
+        (report.entries, report.results) = (all.len(), results.len());
+        let results = in_parallel(&results, progress, |signature| self.examine_result(signature));
+        for examined in all.into_values().chain(results) {
             report.bytes += examined.bytes;
             report.findings.extend(examined.findings);
         }
@@ -186,6 +196,19 @@ impl Cache {
         // Another program has removed the entry meanwhile.
         if !examined.findings.is_empty() && !fsutil::exists_nofollow(&lib) {
             examined.findings.clear();
+        }
+        examined
+    }
+
+    /// Examines a result: reads it, and compares it with its digest.
+    fn examine_result(&self, signature: &str) -> Examined {
+        let mut examined = Examined::default();
+        let path = self.layout().result(signature);
+        if let Some(bytes) = examined.read(signature, &path)
+            && TaskResult::from_bytes(&bytes, signature).is_none()
+        {
+            let text = "it is not the whole result that was published";
+            examined.findings.push(Finding::new(FindingKind::ResultAltered, signature, &path, text));
         }
         examined
     }

@@ -17,6 +17,9 @@
 //! <cache_dir>/gc/                               when each host has last looked for entries to evict
 //! <cache_dir>/pch/<key>/                        precompiled headers
 //! <cache_dir>/runs/                             entries that runs of a program have used
+//! <cache_dir>/result/<signature>                files that a task has made; its time is that of the last use
+//! <cache_dir>/plan/<key>.jsonl                  the journal of a plan: what its nodes took, and why some failed
+//! <cache_dir>/plan/<key>.state                  what the last make of a plan has seen, for the next one
 //! <cache_dir>/aside/, used/, prologue/          of older versions; removed by `check --repair` and `gc`
 //! ```
 //! The names of the first five directories follow parameters of the section `cache`.
@@ -114,6 +117,9 @@ const OTHER_DIRS: [&str; 15] = [
     "used",
     "prologue",
 ];
+
+/// The end of the name of a damaged result in the quarantine. There its name alone says which file it was.
+const RESULT_POSTFIX: &str = ".result";
 
 /// The paths of one cache.
 #[derive(Clone, Debug)]
@@ -217,7 +223,8 @@ impl Layout {
             Some("failed" | "atime" | "toolchain" | "used" | "result") => is_signature,
             Some("plan") => name.ends_with(".jsonl") || name.ends_with(".state"),
             Some("quarantine" | "aside") => {
-                categories.any(|category| self.signature_of(category, name).is_some())
+                name.strip_suffix(RESULT_POSTFIX).is_some_and(|signature| check_signature(signature).is_ok())
+                    || categories.any(|category| self.signature_of(category, name).is_some())
             }
             Some("stats") => name.strip_suffix(".jsonl").is_some_and(|key| key.contains('~')),
             Some("gc") => name.contains('~'),
@@ -413,6 +420,12 @@ impl Layout {
         self.root.join("quarantine")
     }
 
+    /// The place of a damaged result.
+    #[must_use]
+    pub fn quarantined_result(&self, signature: &str) -> PathBuf {
+        self.quarantine().join(format!("{signature}{RESULT_POSTFIX}"))
+    }
+
     /// The directory of the counters of all hosts.
     #[must_use]
     pub fn stats(&self) -> PathBuf {
@@ -464,13 +477,19 @@ impl Layout {
     /// The journal of the plan of this key.
     #[must_use]
     pub fn plan_journal(&self, key: &str) -> PathBuf {
-        self.root.join("plan").join(format!("{key}.jsonl"))
+        self.plans().join(format!("{key}.jsonl"))
     }
 
     /// The files that the last make of the plan of this key has seen.
     #[must_use]
     pub fn plan_state(&self, key: &str) -> PathBuf {
-        self.root.join("plan").join(format!("{key}.state"))
+        self.plans().join(format!("{key}.state"))
+    }
+
+    /// The directory of the journals of plans, and of what their last makes have found.
+    #[must_use]
+    pub fn plans(&self) -> PathBuf {
+        self.root.join("plan")
     }
 
     /// The cache directory of one rank: strategy "process".

@@ -6,22 +6,31 @@
 //! ```
 //! A result is published in one step and never changed; the first publisher wins. Readers compare the payload
 //! with its digest; a file that is cut short or damaged is a miss, and the next publisher replaces it.
+//!
+//! The modification time of the file is that of its last use, to a few minutes. Eviction goes by it.
 
 #![forbid(unsafe_code)]
 
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Reader, Writer, digest, hex};
 use crate::error::{Error, Kind, Result};
-use crate::fsutil::{self, Durability, Tree};
+use crate::fsutil::{self, Durability, FileState, Tree};
+use crate::signature::check_signature;
 
 use super::open::cannot;
-use super::{Cache, FILE_MODE, read};
+use super::{Cache, FILE_MODE, lease, unread};
 
 const MAGIC: &[u8] = b"dijitso result 1\n";
+
+/// The shortest time between two notes of a use. It is shorter than the idle time that eviction requires, so
+/// that what a make has found stays until the make uses it.
+pub(super) const RESULT_TOUCH_INTERVAL: Duration = Duration::from_secs(300);
 
 /// The longest record that is read.
 const MAX_RECORD: usize = 1 << 20;
@@ -68,7 +77,7 @@ impl TaskResult {
     #[must_use]
     pub fn new(signature: &str, name: &str, files: Vec<ResultFile>) -> Self {
         let payload = encode_files(&files);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let record = ResultRecord {
             signature: signature.to_owned(),
             name: name.to_owned(),
@@ -154,16 +163,20 @@ impl ResultStore {
         Self { cache: cache.clone(), tree: None }
     }
 
-    /// Reads and verifies a result; `None` if it is missing or damaged.
+    /// Reads and verifies a result; `None` if it is missing or damaged. Notes the use, unless the store was
+    /// opened to read.
     ///
     /// # Errors
     /// [`Kind::Cache`] if the file cannot be read, or other users can write it.
     pub fn read(&self, signature: &str) -> Result<Option<TaskResult>> {
         let path = self.cache.layout().result(signature);
-        let Some(bytes) = read(&path)? else { return Ok(None) };
+        let read = fsutil::read_trusted_with_state(&path, u64::MAX).map_err(|error| unread(&path, error))?;
+        let Some((bytes, state)) = read else { return Ok(None) };
         let result = TaskResult::from_bytes(&bytes, signature);
         if result.is_none() {
             log::warn!("{} will be made again: it is damaged", path.display());
+        } else if self.tree.is_some() {
+            note_use(&path, &state);
         }
         Ok(result)
     }
@@ -226,14 +239,83 @@ impl ResultStore {
         let text = "these results were opened to read";
         self.tree.as_ref().ok_or_else(|| Error::new(Kind::State, text))
     }
+}
 
-    /// Removes a result. Returns true if it was there.
+/// Sets the time of a result that was read, if the last note is old. A cache that cannot be written has none.
+fn note_use(path: &Path, state: &FileState) {
+    let now = SystemTime::now();
+    let noted = UNIX_EPOCH + Duration::from_nanos(u64::try_from(state.stamp.mtime).unwrap_or_default());
+    if now.duration_since(noted).is_ok_and(|idle| idle < RESULT_TOUCH_INTERVAL) {
+        return;
+    }
+    // By its open file: a result that was removed meanwhile is not made again as an empty one.
+    if let Ok(Some(file)) = fsutil::open_trusted(path)
+        && let Err(error) = file.set_modified(now)
+    {
+        log::debug!("the use of {} is not noted: {error}", path.display());
+    }
+}
+
+/// A result as lists show it. Its payload was not read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedResult {
+    /// The signature of the task.
+    pub signature: String,
+    /// Its file.
+    pub path: PathBuf,
+    /// Bytes of the file.
+    pub size: u64,
+    /// Bytes of the disk that it takes.
+    pub allocated: u64,
+    /// The time of its last use.
+    pub used: SystemTime,
+    /// Its facts; `None` if it is cut short or damaged.
+    pub record: Option<ResultRecord>,
+}
+
+impl Cache {
+    /// Removes the result of a task. Returns the path of its file; `None` if there was none.
     ///
     /// # Errors
-    /// [`Kind::Cache`] if it cannot be removed.
-    pub fn remove(&self, signature: &str) -> Result<bool> {
-        let path = self.cache.layout().result(signature);
-        self.tree()?.remove(&path).map_err(|error| cannot("cannot remove", &path, &error))
+    /// [`Kind::Cache`] if a program is making it, or it cannot be removed; as [`Cache::open`].
+    pub fn remove_result(&self, signature: &str) -> Result<Option<PathBuf>> {
+        check_signature(signature)?;
+        let Some(tree) = self.open()?.map(Arc::new) else { return Ok(None) };
+        let lease = self.layout().lease(signature);
+        if let Some(info) = lease::look(Some(&tree), &lease).filter(|info| info.living) {
+            let text = format!("{signature} is being made by {}", info.describe());
+            return Err(Error::new(Kind::Cache, text));
+        }
+        let path = self.layout().result(signature);
+        let removed = tree.remove(&path).map_err(|error| cannot("cannot remove", &path, &error))?;
+        Ok(removed.then_some(path))
+    }
+
+    /// Lists the signatures of all results, sorted.
+    #[must_use]
+    pub fn result_signatures(&self) -> Vec<String> {
+        let dir = self.layout().result("");
+        let names = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        let names = names.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut signatures: Vec<String> =
+            names.filter(|name| !fsutil::is_unfinished(name) && check_signature(name).is_ok()).collect();
+        signatures.sort_unstable();
+        signatures
+    }
+
+    /// Lists all results with their facts, sorted by signature.
+    #[must_use]
+    pub fn results(&self) -> Vec<ListedResult> {
+        let store = ResultStore::open(self);
+        let listed = |signature: String| {
+            let path = self.layout().result(&signature);
+            let facts = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+            let record = store.peek(&signature);
+            let (size, allocated) = (facts.len(), fsutil::allocated(&facts));
+            let used = facts.modified().unwrap_or(UNIX_EPOCH);
+            Some(ListedResult { signature, path, size, allocated, used, record })
+        };
+        self.result_signatures().into_iter().filter_map(listed).collect()
     }
 }
 
@@ -259,7 +341,36 @@ mod tests {
         assert_eq!(store.publish(result("one")).unwrap(), result("one"));
         assert_eq!(store.publish(result("two")).unwrap().files, result("one").files);
         assert_eq!(store.peek("mesh_x").unwrap().digest, result("one").record.digest);
-        assert!(store.remove("mesh_x").unwrap() && !store.remove("mesh_x").unwrap());
+        let path = store.cache.layout().result("mesh_x");
+        assert_eq!(store.cache.remove_result("mesh_x").unwrap(), Some(path));
+        assert_eq!(store.cache.remove_result("mesh_x").unwrap(), None);
+        assert!(store.cache.remove_result("../lib").is_err());
+    }
+
+    #[test]
+    fn a_use_is_noted_once_in_a_while_and_a_list_is_no_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = cache(dir.path());
+        let store = ResultStore::open_or_make(&cache).unwrap();
+        store.publish(result("one")).unwrap();
+        let path = cache.layout().result("mesh_x");
+        let used = || path.metadata().unwrap().modified().unwrap();
+        let set = |age: Duration| {
+            let time = SystemTime::now() - age;
+            std::fs::File::open(&path).unwrap().set_modified(time).unwrap();
+            used()
+        };
+        let old = set(2 * RESULT_TOUCH_INTERVAL);
+        let listed = cache.results();
+        assert_eq!((listed.len(), listed[0].used, listed[0].signature.as_str()), (1, old, "mesh_x"));
+        assert_eq!(listed[0].record.as_ref().unwrap().name, "mesh");
+        assert!(ResultStore::open(&cache).read("mesh_x").unwrap().is_some());
+        assert_eq!(used(), old, "to look is no use");
+        store.read("mesh_x").unwrap().unwrap();
+        assert!(used() > old);
+        let recent = set(RESULT_TOUCH_INTERVAL / 2);
+        store.read("mesh_x").unwrap().unwrap();
+        assert_eq!(used(), recent, "noted a moment ago");
     }
 
     #[test]

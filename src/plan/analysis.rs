@@ -1,4 +1,4 @@
-//! Schedules of a plan: levels, critical path, bounds of the time that a make takes. Pure functions of
+//! Schedules of a plan: layers, critical path, bounds of the time that a make takes. Pure functions of
 //! [`PlanView`].
 //!
 //! All of them take the seconds of each node, which [`estimates`] and [`last_work`] give. A view that has a
@@ -147,16 +147,16 @@ pub fn topological_order(view: &PlanView) -> Vec<usize> {
     order
 }
 
-/// Returns the level of each node: 0 if nothing is made before it, otherwise one more than the highest level
-/// of what is made before it.
+/// Returns the layer of each node: the number of nodes of the longest chain that ends with it, 1 if nothing is
+/// made before it.
 #[must_use]
-pub fn levels(view: &PlanView) -> Vec<usize> {
-    let mut levels = vec![0; view.nodes.len()];
+pub fn layers(view: &PlanView) -> Vec<usize> {
+    let mut layers = vec![0; view.nodes.len()];
     for node in topological_order(view) {
-        let below = view.nodes[node].predecessors().map(|before| levels[before] + 1).max();
-        levels[node] = below.unwrap_or_default();
+        let below = view.nodes[node].predecessors().map(|before| layers[before]).max();
+        layers[node] = below.unwrap_or_default() + 1;
     }
-    levels
+    layers
 }
 
 /// Returns after how many seconds each node is made if there is a worker for each.

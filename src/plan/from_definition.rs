@@ -36,7 +36,7 @@ impl Plan {
             own.set(key, value)?;
         }
         let resolved = Arc::new(own.resolve()?);
-        let key = file.map_or_else(|| definition.name.clone(), |file| key_of_file(file));
+        let key = file.map_or_else(|| definition.name.clone(), key_of_file);
         let plan = Self::with_key(&definition.name, key, Arc::clone(&resolved));
         let mut known = ResolvedParams { plan: &own, overrides, resolved, others: HashMap::new() };
         for node in &definition.nodes {

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod node;
+
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,8 +18,8 @@ use crate::process::interrupt::Interrupt;
 use crate::signature::check_name;
 use crate::sync::lock;
 
-use super::node::{NodeId, NodeSpec, NodeStatus, Work};
 use super::view::State;
+use node::{NodeId, NodeSpec, NodeStatus, Work};
 
 /// A directed acyclic graph of modules and tasks.
 pub struct Plan {
@@ -64,7 +66,7 @@ pub enum StopRequest {
     Go,
     /// Nothing new is started; what runs is finished.
     Finish,
-    /// What runs is killed.
+    /// Running commands are killed.
     Kill,
 }
 
@@ -349,13 +351,11 @@ impl Plan {
             entry.predecessors().for_each(|needed| wanted[needed] = true);
         }
         let mut taken = Vec::new();
-        for id in first..nodes.entries.len() {
-            let entry = &mut nodes.entries[id];
+        for (id, entry) in nodes.entries.iter_mut().enumerate().skip(first) {
             if entry.spec.definer == Some(definer) && !wanted[id] && entry.status.state == State::Todo {
                 entry.taken_back = true;
                 taken.push(id);
-                let label = entry.spec.label.clone();
-                nodes.labels.remove(&label);
+                nodes.labels.remove(&entry.spec.label);
             }
         }
         let own = &mut nodes.entries[definer];

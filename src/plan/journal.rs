@@ -10,7 +10,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -94,7 +94,7 @@ pub struct MakeEnd {
     pub todo: usize,
 }
 
-/// What a journal has of earlier makes.
+/// The facts that a journal has of earlier makes.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// The last execution of each label.
@@ -150,6 +150,31 @@ pub fn read_lines(path: &Path) -> Vec<JournalLine> {
     let data = fsutil::read_trusted(path).ok().flatten().unwrap_or_default();
     let lines = data.split(|byte| *byte == b'\n');
     lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+}
+
+/// Returns the number of lines of a journal that cannot be read.
+#[must_use]
+pub fn unreadable_lines(path: &Path) -> usize {
+    let data = fsutil::read_trusted(path).ok().flatten().unwrap_or_default();
+    let is_bad = |line: &&[u8]| !line.is_empty() && serde_json::from_slice::<JournalLine>(line).is_err();
+    data.split(|byte| *byte == b'\n').filter(is_bad).count()
+}
+
+/// Drops the lines on nodes of these labels from a journal, and lines that cannot be read. Returns the number of
+/// the former. Lines that a make writes meanwhile may be lost.
+///
+/// # Errors
+/// [`Kind::Cache`](crate::error::Kind::Cache) if the cache or the journal cannot be written.
+pub fn forget_nodes(cache: &Cache, key: &str, labels: &HashSet<&str>) -> Result<usize> {
+    let path = cache.layout().plan_journal(key);
+    let lines = read_lines(&path);
+    let is_kept = |line: &&JournalLine| !matches!(line, JournalLine::Node(node) if labels.contains(node.label.as_str()));
+    let kept: Vec<&JournalLine> = lines.iter().filter(is_kept).collect();
+    let Some(tree) = cache.open()?.filter(|_| kept.len() < lines.len()) else { return Ok(0) };
+    let text: Vec<u8> = kept.iter().flat_map(|line| encode(line)).collect();
+    let written = tree.replace_atomic(&path, &text, MODE, Durability::Volatile);
+    written.map_err(|error| Error::io("cannot write", &path, &error))?;
+    Ok(lines.len() - kept.len())
 }
 
 /// Reads the journal of a plan. A journal that cannot be read is empty.
@@ -254,5 +279,10 @@ mod tests {
         assert_eq!(history.seconds("x", "other", 0.5), 0.5);
         assert_eq!(history.memory("new", "form"), 5 << 20);
         assert!(history.nodes["c"].error.is_some());
+        assert_eq!((unreadable_lines(&path), read_lines(&path).len()), (1, 3));
+        assert_eq!(forget_nodes(&cache, "p", &HashSet::from(["none"])).unwrap(), 0);
+        assert_eq!(forget_nodes(&cache, "p", &HashSet::from(["a", "c"])).unwrap(), 2);
+        assert_eq!((unreadable_lines(&path), read_history(&cache, "p").nodes.len()), (0, 1));
+        assert_eq!(forget_nodes(&cache, "other", &HashSet::from(["a"])).unwrap(), 0);
     }
 }

@@ -1,5 +1,5 @@
-//! The files that a make which has made everything has seen. If none of them has changed, the next make of the plan
-//! has nothing to do, and need not even read the plan.
+//! Remembers what a make that has made everything has seen: if nothing of it has changed, the next make of the
+//! plan has nothing to do, and need not even read the plan.
 //!
 //! ```text
 //! plan/<key>.state := "dijitso plan state 1\n"  bytes fingerprint  u64 nodes  u64 count  count * directory
@@ -7,7 +7,8 @@
 //! ```
 //! The fingerprint is a digest of the plan file and of everything that its parameters come from. The files are
 //! inputs, sources, headers, compilers, and what was made; an empty name stands for the directory itself. A
-//! file that is not right is ignored.
+//! file that is not right is ignored, and so is one that is a day old: then a make looks at everything, which
+//! notes that it is used, so that eviction leaves it alone.
 
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::codec::{Digest32, Reader, Writer, digest, quick_digest};
@@ -34,6 +36,9 @@ const MAGIC: &[u8] = b"dijitso plan state 1\n";
 /// The time before the begin of a make in which a file must not have changed, in nanoseconds: longer than a tick
 /// of any file system's clock.
 const TICK: i64 = 2_000_000_000;
+
+/// The time for which a state is believed.
+const LONGEST_BELIEF: Duration = Duration::from_secs(24 * 3600);
 
 /// A plan file, as a make finds it.
 pub struct PlanState {
@@ -74,7 +79,12 @@ impl PlanState {
     /// Returns the number of nodes if everything is made, and nothing has changed since.
     #[must_use]
     pub fn unchanged(&self) -> Option<u64> {
-        let bytes = fsutil::read_trusted(&self.cache.layout().plan_state(&self.key)).ok().flatten()?;
+        let path = self.cache.layout().plan_state(&self.key);
+        let (bytes, state) = fsutil::read_trusted_with_state(&path, u64::MAX).ok().flatten()?;
+        let age = self.begin.saturating_sub(state.stamp.mtime);
+        if u128::try_from(age).is_ok_and(|age| age > LONGEST_BELIEF.as_nanos()) {
+            return None;
+        }
         let mut reader = Reader::new(bytes.strip_prefix(MAGIC)?);
         if reader.bytes()? != self.fingerprint {
             return None;

@@ -16,7 +16,6 @@ mod graph;
 pub mod journal;
 pub mod make;
 pub mod memo;
-pub mod node;
 mod refresh;
 mod renamed;
 #[cfg(any(test, feature = "test-doubles"))]
@@ -26,8 +25,8 @@ mod source;
 mod task;
 pub mod view;
 
+pub use graph::node::{self, NodeId};
 pub use graph::{Edge, Plan, StopRequest, is_in_callback};
-pub use node::NodeId;
 
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! What of a plan is in the cache: finds the state of each node, and makes nothing.
+//! Finds the state of each node of a plan from the cache, and makes nothing.
 
 #![forbid(unsafe_code)]
 
@@ -19,13 +19,13 @@ use super::view::{NodeKind, NodeView, PlanView, State};
 /// The seconds that a node is expected to take if nothing is known.
 const DEFAULT_SECONDS: f64 = 1.0;
 
-/// What a node would have as its result.
+/// The result that a node would have.
 enum Expected {
     /// The signature is known, and its result is there: digest and size.
     Present(String, String, u64),
     /// The signature is known, and nothing is there.
     Absent(String),
-    /// What it needs has to be made first.
+    /// Something that it needs has to be made first.
     Unknown,
 }
 

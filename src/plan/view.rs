@@ -69,7 +69,7 @@ pub struct NodeView {
     pub state: State,
     /// True if it was done once, and something that it depends on has changed since.
     pub stale: bool,
-    /// How it got its result in the last make of this process.
+    /// The way in which it got its result in the last make of this process.
     pub origin: Option<ResultOrigin>,
     /// The nodes whose results it uses.
     pub needs: Vec<usize>,

@@ -21,6 +21,8 @@ mod make;
 mod output;
 mod plan;
 mod plan_files;
+mod plan_upkeep;
+mod results;
 #[path = "../../src/elf/sample.rs"]
 mod sample;
 mod select;

@@ -23,7 +23,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("language", &[]),
     ("logging", &["error", "escape", "fsutil", "host_name", "signals", "sync"]),
     ("owner", &["host_name", "codec"]),
-    ("process", &["error", "fsutil", "logging", "owner", "signals"]),
+    ("process", &["error", "fsutil", "logging", "owner", "signals", "sync"]),
     ("signals", &[]),
     ("sync", &[]),
     ("cpp_functions", &[]),

@@ -20,7 +20,7 @@ use super::select::Entries;
 /// Options of `dijitso check`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Move broken entries to quarantine/ in the cache, and remove files that ended programs have left
+    /// Move broken entries and results to quarantine/ in the cache, and remove files that ended programs have left
     #[arg(long)]
     repair: bool,
 
@@ -47,9 +47,10 @@ impl Arguments {
         };
         let report = {
             let bar: Mutex<Option<ProgressBar>> = Mutex::default();
-            let progress = |_: usize, total: usize| {
+            let progress = |done: usize, total: usize| {
                 let mut bar = lock(&bar);
-                bar.get_or_insert_with(|| ProgressBar::new("checking entry", total)).step();
+                let bar = bar.get_or_insert_with(|| ProgressBar::new("checking", total));
+                bar.at("checking", done, total, 0);
             };
             cache.check(&signatures, mode, &progress)?
         };
@@ -88,8 +89,12 @@ impl Arguments {
         let repaired =
             report.findings.iter().filter(|finding| finding.outcome == RepairOutcome::Done).count();
         let repaired = if repaired > 0 { format!("; {repaired} repaired") } else { String::new() };
+        let results = match report.results {
+            0 => String::new(),
+            some => format!(" and {}", count(some, "result", "results")),
+        };
         out.line(format_args!(
-            "{}: {} checked ({} read): {} broken, {} stale, {} left over{repaired}",
+            "{}: {}{results} checked ({} read): {} broken, {} stale, {} left over{repaired}",
             cache.layout().root().display(),
             count(report.entries, "entry", "entries"),
             size(report.bytes),
@@ -133,6 +138,7 @@ fn document(cache: &Cache, report: &CheckReport) -> Json {
     json!({
         "cache_dir": cache.layout().root(),
         "entries": report.entries,
+        "results": report.results,
         "bytes_read": report.bytes,
         "sound": report.is_sound(),
         "findings": report.findings.iter().map(finding).collect::<Vec<_>>(),

@@ -20,7 +20,7 @@ use super::{Status, usage};
 /// Options of `dijitso clean`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Kinds of files to remove: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all
+    /// Kinds of files to remove: inc,src,lib,log,results,pch,failures,quarantine,staging,leases,notes or all
     #[arg(long, value_name = "LIST", default_value = "all")]
     categories: Kinds,
 

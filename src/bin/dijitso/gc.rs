@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::json;
 
 use dijitso::cache::Cache;
-use dijitso::cache::gc::{Limits, Removed};
+use dijitso::cache::gc::{Limits, Removed, RemovedKind};
 use dijitso::error::{Error, Kind, Result};
 
 use super::context::CommandContext;
@@ -25,12 +25,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SIZE")]
     max_size: Option<String>,
 
-    /// Remove entries unused for this time, for example 90d, 12h or seconds; default: cache.max_age
+    /// Remove entries and results unused for this time, for example 90d, 12h or seconds; default: cache.max_age
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     max_age: Option<Duration>,
 
-    /// Keep entries that were published or used within this time; default: 10min. With 0 only entries in use
-    /// stay
+    /// Keep entries and results that were published or used within this time; default: 10min. With 0 only
+    /// those in use stay
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     min_idle: Option<Duration>,
 }
@@ -72,6 +72,7 @@ impl Arguments {
         if context.out.json {
             let removed = |removed: &Removed| {
                 json!({
+                    "kind": word(removed.kind),
                     "signature": Some(&removed.signature).filter(|signature| !signature.is_empty()),
                     "path": removed.path,
                     "allocated": removed.bytes,
@@ -102,22 +103,25 @@ impl Arguments {
                     ));
                 }
             }
-            let entries = done.removed.iter().filter(|removed| !removed.signature.is_empty()).count();
-            let others = done.removed.len() - entries;
-            let others = match others {
-                0 => String::new(),
-                some => format!(" and {}", count(some, "other file", "other files")),
-            };
+            let of = |kind| done.removed.iter().filter(|removed| removed.kind == kind).count();
+            let mut kinds = vec![count(of(RemovedKind::Entry), "entry", "entries")];
+            let results = of(RemovedKind::Result);
+            kinds.extend((results > 0).then(|| count(results, "result", "results")));
+            let others = of(RemovedKind::Other);
+            kinds.extend((others > 0).then(|| count(others, "other file", "other files")));
             context.out.line(format_args!(
-                "{}: {verb} {}{others}; {}, {} on disk (before: {})",
+                "{}: {verb} {}; {}, {} on disk (before: {})",
                 cache.layout().root().display(),
-                count(entries, "entry", "entries"),
+                kinds.join(" and "),
                 count(done.kept, "entry is left", "entries are left"),
                 size(done.after),
                 size(done.before),
             ));
             if done.in_use > 0 {
-                let what = count(done.in_use, "entry stays", "entries stay");
+                let what = match done.in_use {
+                    1 => "1 of them stays".to_owned(),
+                    some => format!("{some} of them stay"),
+                };
                 context.out.line(format_args!(
                     "{what} although over the limit: in use, or used a moment ago (--min-idle)"
                 ));
@@ -131,6 +135,15 @@ impl Arguments {
                 Err(Error::new(Kind::Cache, first))
             }
         }
+    }
+}
+
+/// Returns the word for a kind.
+fn word(kind: RemovedKind) -> &'static str {
+    match kind {
+        RemovedKind::Entry => "entry",
+        RemovedKind::Result => "result",
+        RemovedKind::Other => "other",
     }
 }
 

@@ -9,8 +9,9 @@ use serde_json::{Value as Json, json};
 
 use dijitso::cache::Cache;
 use dijitso::cache::catalog::{Catalog, Entry, Listed};
-use dijitso::cache::disk_usage::{DiskUsage, Selection};
+use dijitso::cache::disk_usage::{Auxiliary, DiskUsage, Selection};
 use dijitso::cache::record::EntryRecord;
+use dijitso::cache::results::ListedResult;
 use dijitso::error::Result;
 
 use super::Status;
@@ -22,8 +23,8 @@ use super::select::{Entries, Kinds};
 /// Options of `dijitso show`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// Kinds of files to count: inc,src,lib,log,pch,failures,quarantine,staging,leases,notes or all; --files
-    /// lists those of the first four
+    /// Kinds of files to count: inc,src,lib,log,results,pch,failures,quarantine,staging,leases,notes or all;
+    /// --files lists those of the first four
     #[arg(long, value_name = "LIST", default_value = "all")]
     categories: Kinds,
 
@@ -88,8 +89,33 @@ impl Arguments {
             }
             table(&entries, out);
         }
+        let results = self.results(&cache);
+        if !results.is_empty() {
+            if !(self.no_summary && entries.is_empty()) {
+                out.line("");
+            }
+            result_table(&results, out);
+        }
         remarks(&cache, &catalog, out);
         Ok(Status::Done)
+    }
+
+    /// Returns the results of tasks in the order of the options; none if entries were named.
+    fn results(&self, cache: &Cache) -> Vec<ListedResult> {
+        if !self.entries.are_all() || !self.categories.0.auxiliary.contains(&Auxiliary::Results) {
+            return Vec::new();
+        }
+        let mut results = cache.results();
+        match self.sort {
+            Sort::Time => results.sort_by_key(|result| Reverse(result.used)),
+            Sort::Size => results.sort_by_key(|result| Reverse(result.size)),
+            // They are sorted by signature, and have no compilers.
+            Sort::Name | Sort::Seconds => {}
+        }
+        if self.reverse {
+            results.reverse();
+        }
+        results
     }
 
     /// Returns the catalog with only the chosen entries.
@@ -171,6 +197,7 @@ impl Arguments {
             "elsewhere": disk::elsewhere(&usage, &selection),
             "entries": entries.iter().map(|entry| self.entry(entry)).collect::<Vec<_>>(),
             "orphans": catalog.orphans.iter().map(|entry| self.entry(&(entry, None))).collect::<Vec<_>>(),
+            "results": self.results(cache).iter().map(result_json).collect::<Vec<_>>(),
             "process_caches": cache.of_processes(),
         }))
     }
@@ -204,6 +231,37 @@ impl Arguments {
             "files": entry.of(&self.categories.0.categories).map(file).collect::<Vec<_>>(),
         })
     }
+}
+
+/// Returns the name of the task that has made a result; that of its file if it is damaged.
+fn task_name(result: &ListedResult) -> &str {
+    result.record.as_ref().map_or(&result.signature, |record| &record.name)
+}
+
+fn result_table(results: &[ListedResult], out: &mut Out) {
+    let columns =
+        [("TASK", Align::Left), ("RESULT", Align::Left), ("SIZE", Align::Right), ("USED", Align::Right)];
+    let mut table = Table::new(&columns);
+    for result in results {
+        let used = age(result.used.elapsed().unwrap_or_default());
+        table.row(vec![task_name(result).to_owned(), result.signature.clone(), size(result.size), used]);
+    }
+    table.write(out);
+}
+
+fn result_json(result: &ListedResult) -> Json {
+    let record = result.record.as_ref();
+    json!({
+        "name": record.map(|record| &record.name),
+        "signature": result.signature,
+        "path": result.path,
+        "bytes": result.size,
+        "allocated": result.allocated,
+        "used": epoch(result.used),
+        "made_at": record.map(|record| record.made_at),
+        "host": record.map(|record| &record.host),
+        "digest": record.map(|record| &record.digest),
+    })
 }
 
 fn table(entries: &[RecordedEntry<'_>], out: &mut Out) {

@@ -5,6 +5,8 @@
 use std::fs::{self, File};
 
 use super::*;
+use crate::cache::layout::Category;
+use crate::cache::results::{ResultFile, ResultStore, TaskResult};
 use crate::cache::stats::Event;
 use crate::cache::tests::{cache, entry};
 use crate::cache::{Lookup, Verify};
@@ -257,4 +259,60 @@ fn after_a_build_a_host_looks_once_in_a_while() {
     cache.count(Event::Hit, "a", 1, 0);
     cache.evict_if_due();
     assert!(!is_hit(&cache, "a"));
+}
+
+/// Publishes a result that was last used this many hours ago.
+fn publish_result(cache: &Cache, signature: &str, hours: u32) {
+    let file = ResultFile { name: "out".to_owned(), executable: false, contents: vec![7; 5000] };
+    let store = ResultStore::open_or_make(cache).unwrap();
+    store.publish(TaskResult::new(signature, "mesh", vec![file])).unwrap();
+    let path = cache.layout().result(signature);
+    File::open(path).unwrap().set_modified(SystemTime::now() - HOUR * hours).unwrap();
+}
+
+#[test]
+fn results_count_and_go_by_their_last_use() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path(), &[("a", &[], 5), ("b", &[], 9)]);
+    let before = cache.evict(&limits(None, None), NOW).unwrap().before;
+    for (signature, hours) in [("m_old", 12), ("m_new", 7), ("m_now", 0)] {
+        publish_result(&cache, signature, hours);
+    }
+    let all = cache.evict(&limits(None, None), NOW).unwrap();
+    assert!(all.before > before + 3 * 5000 && all.kept == 2, "{all:?}");
+    let done = cache.evict(&limits(None, Some(6)), NOW).unwrap();
+    assert_eq!(names(&done), ["m_old", "b", "m_new"]);
+    assert_eq!(done.removed[0].kind, RemovedKind::Result);
+    assert_eq!((done.kept, done.removed[1].kind), (1, RemovedKind::Entry));
+    let done = cache.evict(&limits(Some(0), None), NOW).unwrap();
+    assert_eq!((names(&done), done.in_use), (vec!["a"], 1), "the one that was used a moment ago stays");
+    assert_eq!(cache.result_signatures(), ["m_now"]);
+    // A result that is in use again since it was looked at stays.
+    let tree = Arc::new(cache.open().unwrap().unwrap());
+    let candidates = cache.result_candidates(&tree);
+    File::open(&candidates[0].path).unwrap().set_modified(SystemTime::now() + HOUR).unwrap();
+    assert!(!cache.remove_candidate(&tree, &candidates[0]).unwrap());
+    publish_result(&cache, "m_busy", 20);
+    let path = cache.layout().lease("m_busy");
+    let lease = lease::take(&tree, &path, NOW, || false);
+    assert!(matches!(lease, Acquire::Acquired(_)));
+    assert!(names(&cache.evict(&limits(None, Some(6)), NOW).unwrap()).is_empty());
+    drop(lease);
+    assert_eq!(names(&cache.evict(&limits(None, Some(6)), NOW).unwrap()), ["m_busy"]);
+}
+
+#[test]
+fn journals_go_when_no_make_has_written_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path(), &[("a", &[], 1)]);
+    let tree = cache.open().unwrap().unwrap();
+    for (key, hours) in [("old", 20), ("now", 0)] {
+        let path = cache.layout().plan_journal(key);
+        tree.append(&path, b"{}\n", FILE_MODE).unwrap();
+        File::open(&path).unwrap().set_modified(SystemTime::now() - HOUR * hours).unwrap();
+    }
+    let done = cache.evict(&limits(Some(0), Some(10)), NOW).unwrap();
+    let kinds: Vec<RemovedKind> = done.removed.iter().map(|removed| removed.kind).collect();
+    assert_eq!(kinds, [RemovedKind::Other, RemovedKind::Entry]);
+    assert!(!cache.layout().plan_journal("old").exists() && cache.layout().plan_journal("now").exists());
 }

@@ -37,6 +37,7 @@ pub enum FindingKind {
     LibraryForeign,
     HeaderMissing,
     HeaderAltered,
+    ResultAltered,
     DependencyMissing,
     DependencyBroken,
     Cycle,
@@ -61,6 +62,7 @@ impl FindingKind {
             Self::LibraryForeign => "library-foreign",
             Self::HeaderMissing => "header-missing",
             Self::HeaderAltered => "header-altered",
+            Self::ResultAltered => "result-altered",
             Self::DependencyMissing => "dependency-missing",
             Self::DependencyBroken => "dependency-broken",
             Self::Cycle => "cycle",
@@ -96,6 +98,7 @@ impl FindingKind {
             Self::Unreadable => "check the permissions and the disk; --repair quarantines it",
             Self::Orphan | Self::SourceAltered => "--repair quarantines it",
             Self::Leftover => "--repair removes it",
+            Self::ResultAltered => "--repair quarantines it, and the next make of its plan makes it again",
             Self::LibraryVersion => "--repair removes it if it is older; it is built again at its next use",
             _ => "--repair quarantines it, and it is built again at its next use",
         }
@@ -164,6 +167,8 @@ impl Finding {
 pub struct CheckReport {
     /// The number of entries that were examined.
     pub entries: usize,
+    /// The number of results of tasks that were examined.
+    pub results: usize,
     /// Bytes that were read.
     pub bytes: u64,
     /// The findings, the most severe first, then by signature.

@@ -14,6 +14,7 @@ use super::{Cache, Finding, FindingKind, Invalid, RepairOutcome, Severity};
 use crate::cache::lease::{self, Acquire};
 use crate::cache::open::cannot;
 use crate::cache::publish::movable;
+use crate::cache::results::TaskResult;
 
 impl Cache {
     /// Repairs findings; with `act` false, finds out what would be repaired.
@@ -29,6 +30,9 @@ impl Cache {
                 }
                 // A directory: only its owner can make it safe.
                 _ if broken && signature.is_empty() => RepairOutcome::No,
+                _ if broken && finding.path == self.layout().result(&signature) => {
+                    self.repair_result(tree, finding, act)
+                }
                 _ if broken => entries
                     .entry(signature)
                     .or_insert_with_key(|signature| self.repair_entry(tree, signature, finding, act))
@@ -64,6 +68,20 @@ impl Cache {
                     .try_for_each(|path| self.quarantine_file(tree, path))?;
             }
             Ok(())
+        })
+    }
+
+    /// Quarantines a result, unless a whole one has taken its place meanwhile.
+    fn repair_result(&self, tree: &Arc<Tree>, finding: &Finding, act: bool) -> RepairOutcome {
+        let (signature, path) = (finding.signature.as_str(), finding.path.as_path());
+        self.undisturbed(tree, signature, act, || {
+            let is_whole = |bytes: Vec<u8>| TaskResult::from_bytes(&bytes, signature).is_some();
+            if fsutil::read_trusted(path).is_ok_and(|bytes| bytes.is_some_and(is_whole)) {
+                return Ok(());
+            }
+            movable(tree, path)?;
+            let moved = tree.rename(path, &self.layout().quarantined_result(signature));
+            moved.map(drop).map_err(|error| cannot("cannot quarantine", path, &error))
         })
     }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 
 use super::*;
+use crate::cache::results::{ResultFile, ResultStore};
 use crate::cache::tests::entry;
 use crate::cache::{EntryFiles, Lookup, Verify};
 use crate::elf::sample::sample;
@@ -343,4 +344,52 @@ fn a_directory_that_others_can_write_is_found_and_not_touched() {
     assert!(!report.is_sound() && report.findings[0].outcome == RepairOutcome::No);
     fs::set_permissions(&lib, PermissionsExt::from_mode(0o700)).unwrap();
     assert!(check(&cache, RepairMode::Off).is_sound());
+}
+
+fn publish_result(cache: &Cache, signature: &str) -> PathBuf {
+    let file = ResultFile { name: "out".to_owned(), executable: false, contents: b"mesh".to_vec() };
+    let store = ResultStore::open_or_make(cache).unwrap();
+    store.publish(TaskResult::new(signature, "mesh", vec![file])).unwrap();
+    cache.layout().result(signature)
+}
+
+#[test]
+fn damaged_results_are_found_and_quarantined() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path());
+    let paths = ["m_cut", "m_other", "m_refused", "m_whole"].map(|name| publish_result(&cache, name));
+    let journal = cache.layout().plan_journal("plan");
+    cache.open().unwrap().unwrap().append(&journal, b"{\"event\":", 0o600).unwrap();
+    let report = check(&cache, RepairMode::Off);
+    assert_eq!((report.entries, report.results, report.findings.len()), (4, 4, 0), "{report:?}");
+    let whole = fs::read(&paths[0]).unwrap();
+    fs::write(&paths[0], &whole[..whole.len() - 1]).unwrap();
+    fs::copy(&paths[3], &paths[1]).unwrap();
+    fs::set_permissions(&paths[2], fs::Permissions::from_mode(0o622)).unwrap();
+    let expected = [("result-altered", "m_cut"), ("result-altered", "m_other"), ("refused", "m_refused")];
+    let report = check(&cache, RepairMode::DryRun);
+    assert_eq!((found(&report), report.is_sound()), (expected.to_vec(), false));
+    assert!(report.findings.iter().all(|finding| finding.outcome == RepairOutcome::Would));
+    let named = cache.check(&["m_cut".to_owned(), "d".to_owned()], RepairMode::Off, &|_, _| {}).unwrap();
+    assert_eq!((named.entries, named.results, found(&named)), (1, 1, expected[..1].to_vec()));
+    let report = check(&cache, RepairMode::On);
+    assert!(report.is_sound() && found(&report) == expected, "{report:?}");
+    assert_eq!(cache.result_signatures(), ["m_whole"]);
+    assert!(cache.layout().quarantined_result("m_cut").exists());
+    let report = check(&cache, RepairMode::Off);
+    assert_eq!((report.results, report.findings.len()), (1, 0), "what is quarantined is known: {report:?}");
+}
+
+#[test]
+fn unfinished_results_and_foreign_files_beside_them_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = filled(dir.path());
+    let folder = publish_result(&cache, "m").parent().unwrap().to_owned();
+    fs::write(folder.join("notes of a user"), "x").unwrap();
+    let plans = cache.layout().plans();
+    fs::create_dir_all(&plans).unwrap();
+    fs::write(plans.join("plan.txt"), "x").unwrap();
+    let report = check(&cache, RepairMode::On);
+    assert_eq!(found(&report), [("foreign-file", ""), ("foreign-file", "")]);
+    assert!(folder.join("notes of a user").exists() && plans.join("plan.txt").exists());
 }

@@ -36,7 +36,7 @@ fn form_and_element(rank: &TestRank<'_>) -> Result<Library> {
     rank.session.jit_on(rank.comm, &rank.state, Ok(request), &mut callbacks)
 }
 
-/// Cold, from disk and from memory; whoever builds.
+/// Cold, from disk and from memory; any rank may build.
 #[test]
 fn ranks_record_each_entry_once_with_what_it_needs() {
     everywhere(|size, setup| {

@@ -19,11 +19,11 @@ fn diamond() -> PlanView {
 }
 
 #[test]
-fn a_diamond_has_levels_a_critical_path_and_schedules() {
+fn a_diamond_has_layers_a_critical_path_and_schedules() {
     let view = diamond();
     let seconds = estimates(&view);
     assert_eq!(topological_order(&view), [0, 1, 2, 4, 3]);
-    assert_eq!(levels(&view), [0, 1, 1, 2, 0]);
+    assert_eq!(layers(&view), [1, 2, 2, 3, 1]);
     assert_eq!(ideal_finish(&view, &seconds), [2.0, 3.0, 5.0, 6.0, 4.5]);
     assert_eq!(seconds_to_end(&view, &seconds), [6.0, 2.0, 4.0, 1.0, 5.5]);
     assert_eq!(critical_path(&view, &seconds), CriticalPath { nodes: vec![0, 2, 3], seconds: 6.0 });
@@ -69,7 +69,7 @@ fn cycles_and_numbers_of_damaged_journals_give_an_answer() {
     ]);
     let seconds = estimates(&view);
     assert_eq!(topological_order(&view), [3, 0, 1, 2, 4]);
-    assert_eq!(levels(&view).len(), 5);
+    assert_eq!(layers(&view).len(), 5);
     assert!(critical_path(&view, &seconds).seconds.is_finite());
     let makespan = list_schedule(&view, &[f64::NAN, 1.0, 1.0, 1.0, 1.0], 1).makespan;
     assert!((makespan - 4.0).abs() < 1e-12, "{makespan}");
@@ -117,7 +117,7 @@ fn ten_thousand_nodes_and_a_long_chain_have_an_answer() {
     let before = |index: usize| if index == 0 { vec![] } else { vec![index - 1] };
     let chain = plan((0..10_000).map(|index| node("n", 1.0, &before(index))).collect());
     assert_eq!(critical_path(&chain, &estimates(&chain)).nodes.len(), 10_000);
-    assert_eq!(levels(&chain)[9_999], 9_999);
+    assert_eq!(layers(&chain)[9_999], 10_000);
 }
 
 /// Plans whose nodes need earlier ones.

@@ -1,4 +1,4 @@
-//! What all ranks know about a make. It follows from their meetings alone, so it is the same on all of them.
+//! The knowledge that all ranks share about a make. It follows from their meetings alone, so it is the same on all of them.
 
 #![forbid(unsafe_code)]
 
@@ -13,7 +13,7 @@ use crate::plan::view::{ResultOrigin, State};
 
 use super::news::{News, NewsItem};
 
-/// What all ranks know about a make.
+/// The knowledge that all ranks share about a make.
 pub(super) struct Agreed {
     /// The nodes that all ranks have had at the begin.
     pub(super) schedule: Schedule,
@@ -38,7 +38,7 @@ struct AddedNode {
     status: AgreedStatus,
 }
 
-/// What has become of a node, with labels in place of numbers.
+/// The end of a node, with labels in place of numbers.
 #[derive(Clone, Default)]
 struct AgreedStatus {
     state: Option<State>,

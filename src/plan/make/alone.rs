@@ -20,7 +20,8 @@ use crate::process::slots;
 use crate::sync::recover;
 
 use super::load::load_libraries;
-use super::making::{DEFAULT_SECONDS, MakeState, Making, NextStep};
+use super::making::{DEFAULT_SECONDS, MakeState, Making};
+use super::node_attempt::NextStep;
 use super::options::{MakeObserver, MakeOptions, MakeReport};
 
 /// The longest sleep of the thread that makes: it asks the host and shows progress.

@@ -26,14 +26,18 @@ use crate::process::phase::{Phase, PhaseClock, time_thread};
 use crate::process::slots::{self, SlotRequest};
 use crate::sync::lock;
 
-use super::making::{Attempt, Making, NodeResult};
+use super::making::Making;
+use super::node_attempt::{NodeAttempt, NodeResult};
 
 /// The longest time between the end of a command by a signal and the same signal to this process.
 const STOP_DELAY: Duration = Duration::from_millis(400);
 
+/// The generate callback of a call.
+type Generator<'g> = Box<dyn FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), Code> + 'g>;
+
 impl Making<'_> {
     /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
-    pub(super) fn attempt(&self, id: NodeId, is_host: bool) -> Attempt {
+    pub(super) fn attempt(&self, id: NodeId, is_host: bool) -> NodeAttempt {
         let clock = self.clock(id);
         let _timed = time_thread(clock.clone());
         let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
@@ -69,7 +73,7 @@ impl Making<'_> {
     ///
     /// A batch system that cancels a job signals all its processes at once. So the command of a node may be
     /// killed a moment before this process hears of it.
-    fn failed(&self, error: Error) -> Attempt {
+    fn failed(&self, error: Error) -> NodeAttempt {
         if error.is_passing() {
             let begin = Instant::now();
             while self.plan.stop_request() == StopRequest::Go && begin.elapsed() < STOP_DELAY {
@@ -82,19 +86,19 @@ impl Making<'_> {
             StopRequest::Kill => error.is_passing() || matches!(error.kind(), Kind::Cancelled | Kind::State),
         };
         if interrupted || error.kind() == Kind::Cancelled {
-            Attempt::Interrupted
+            NodeAttempt::Interrupted
         } else {
-            Attempt::Failed(error)
+            NodeAttempt::Failed(error)
         }
     }
 
     /// Finishes a library whose compiler was started.
-    pub(super) fn finish_started(&self, id: NodeId, pending: Pending) -> Attempt {
+    pub(super) fn finish_started(&self, id: NodeId, pending: Pending) -> NodeAttempt {
         let clock = self.clock(id);
         let _timed = time_thread(clock);
         let spec = self.plan.spec(id).expect("a node of the schedule is in the plan");
         let Work::Module(module) = &spec.work else {
-            return Attempt::Failed(Error::new(Kind::Internal, "a task was started as a library"));
+            return NodeAttempt::Failed(Error::new(Kind::Internal, "a task was started as a library"));
         };
         let wanted_again = Cell::new(false);
         let finished = catch("finishing a library", || {
@@ -113,12 +117,12 @@ impl Making<'_> {
             self.complete(id, pending, &mut callbacks)
         });
         if wanted_again.get() {
-            return Attempt::Parked(Vec::new());
+            return NodeAttempt::Parked(Vec::new());
         }
         finished.unwrap_or_else(|error| self.failed(error))
     }
 
-    fn complete(&self, id: NodeId, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<Attempt> {
+    fn complete(&self, id: NodeId, pending: Pending, callbacks: &mut Callbacks<'_>) -> Result<NodeAttempt> {
         callbacks.poll = Some(self.interrupt(&self.clock(id)));
         let was_known = pending.is_known();
         let library = self.session.finish(pending, callbacks)?;
@@ -127,10 +131,10 @@ impl Making<'_> {
         let origin = if built { ResultOrigin::Built } else { ResultOrigin::Hit };
         self.plan.nodes().entries[id].status.signature = Some(library.signature().to_owned());
         let (signature, digest) = (library.signature().to_owned(), String::new());
-        Ok(Attempt::Done(NodeResult { signature, digest, size, origin }))
+        Ok(NodeAttempt::Done(NodeResult { signature, digest, size, origin }))
     }
 
-    fn module(&self, id: NodeId, spec: &NodeSpec, module: &ModuleWork, is_host: bool) -> Result<Attempt> {
+    fn module(&self, id: NodeId, spec: &NodeSpec, module: &ModuleWork, is_host: bool) -> Result<NodeAttempt> {
         let parked = Mutex::new(None);
         let params = module.params.for_building(self.own_root.as_deref());
         let (params, mut callbacks) = match &module.source {
@@ -147,18 +151,18 @@ impl Making<'_> {
         let request = Request { name: &module.name, params: &params };
         let pending = self.session.start(Ok(request), &mut callbacks)?;
         if let Some(parked) = lock(&parked).take() {
-            return Ok(Attempt::Parked(parked));
+            return Ok(NodeAttempt::Parked(parked));
         }
         if pending.waits_for_program() && self.may_wait_for_program(id, &params) {
-            return Ok(Attempt::Elsewhere);
+            return Ok(NodeAttempt::Elsewhere);
         }
         if is_host && !pending.is_known() {
-            return Ok(Attempt::Started(pending));
+            return Ok(NodeAttempt::Started(pending));
         }
         log::debug!("finishing {}", spec.label);
         let finished = self.complete(id, pending, &mut callbacks);
         match lock(&parked).take() {
-            Some(parked) => Ok(Attempt::Parked(parked)),
+            Some(parked) => Ok(NodeAttempt::Parked(parked)),
             None => finished,
         }
     }
@@ -176,7 +180,7 @@ impl Making<'_> {
         id: NodeId,
         generate: &'g Arc<GenerateNode>,
         parked: &'g Mutex<Option<Vec<NodeId>>>,
-    ) -> Box<dyn FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), Code> + 'g> {
+    ) -> Generator<'g> {
         Box::new(move |request: GenerateRequest<'_>, source: &mut Source| {
             self.plan.nodes().entries[id].status.signature = Some(request.signature.to_owned());
             let kept = self.lock().sources.remove(&id);
@@ -227,7 +231,7 @@ impl Making<'_> {
         nodes.entries[id].predecessors().filter(open).collect()
     }
 
-    fn task(&self, id: NodeId, spec: &NodeSpec, task: &TaskWork, clock: &PhaseClock) -> Result<Attempt> {
+    fn task(&self, id: NodeId, spec: &NodeSpec, task: &TaskWork, clock: &PhaseClock) -> Result<NodeAttempt> {
         let label = spec.label.as_str();
         let digests = task.inputs.iter().map(|(_, path)| self.input_digest(label, path));
         let digests: Vec<String> = digests.collect::<Result<_>>()?;
@@ -253,7 +257,9 @@ impl Making<'_> {
             match lease::try_take(self.store.tree()?, &layout.lease(&signature)) {
                 Some(Acquire::Acquired(lease)) => Some(lease),
                 Some(_) => None,
-                None if self.may_wait_for_program(id, self.plan.params()) => return Ok(Attempt::Elsewhere),
+                None if self.may_wait_for_program(id, self.plan.params()) => {
+                    return Ok(NodeAttempt::Elsewhere);
+                }
                 None => None,
             }
         };
@@ -271,7 +277,7 @@ impl Making<'_> {
                 let slot = self.slot(&context);
                 context.check(label)?;
                 if self.plan.stop_request() != StopRequest::Go {
-                    return Ok(Attempt::Interrupted);
+                    return Ok(NodeAttempt::Interrupted);
                 }
                 clock.enter(Phase::Run);
                 let results = self.results_of_needs(id)?;
@@ -301,7 +307,7 @@ impl Making<'_> {
                 let files = files.map_err(|error| error.context(&format!("\"{label}\"")))?;
                 let added = self.add_needs(id, call);
                 if !added.is_empty() {
-                    return Ok(Attempt::Parked(added));
+                    return Ok(NodeAttempt::Parked(added));
                 }
                 files
             }
@@ -326,7 +332,7 @@ impl Making<'_> {
         task: &TaskWork,
         result: &TaskResult,
         origin: ResultOrigin,
-    ) -> Result<Attempt> {
+    ) -> Result<NodeAttempt> {
         if let TaskAction::Command(command) = &task.action
             && let Some(directory) = &command.copy_to
         {
@@ -334,7 +340,7 @@ impl Making<'_> {
         }
         let record = &result.record;
         let (signature, digest, size) = (record.signature.clone(), record.digest.clone(), record.size);
-        Ok(Attempt::Done(NodeResult { signature, digest, size, origin }))
+        Ok(NodeAttempt::Done(NodeResult { signature, digest, size, origin }))
     }
 
     fn results_of_needs(&self, id: NodeId) -> Result<Vec<TaskResult>> {

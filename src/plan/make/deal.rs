@@ -1,4 +1,4 @@
-//! Who makes what: deals the ready nodes of a plan out to the ranks. Pure, so that all ranks find the same
+//! Deals the ready nodes of a plan out to the ranks. A pure function, so that all ranks find the same
 //! without a message.
 
 #![forbid(unsafe_code)]

@@ -25,6 +25,7 @@ use crate::sync::lock;
 
 use super::admission::{JobTokens, MemoryGate};
 use super::news::{News, NewsItem};
+use super::node_attempt::{NextStep, NodeAttempt, NodeResult};
 use super::options::{MakeEvent, MakeEventKind, MakeOptions, MakeProgress, WaitReason};
 
 /// A make in progress.
@@ -56,7 +57,7 @@ pub(super) struct Making<'a> {
     pub(super) has_callbacks: bool,
 }
 
-/// What changes during a make.
+/// The part of a make that changes while it runs.
 #[derive(Default)]
 pub(super) struct MakeState {
     pub(super) schedule: Schedule,
@@ -82,7 +83,7 @@ pub(super) struct MakeState {
     pub(super) events: VecDeque<MakeEvent>,
     /// True if other ranks are told what happens.
     pub(super) tells_ranks: bool,
-    /// What has happened since the ranks have met.
+    /// The news since the ranks have met.
     pub(super) rank_news: Vec<NewsItem>,
     /// While the ranks meet: the nodes that may begin.
     pub(super) reserved: Option<HashSet<NodeId>>,
@@ -105,37 +106,6 @@ impl MakeState {
             self.rank_news.push(NewsItem { label, what: what() });
         }
     }
-}
-
-/// The outcome of an attempt to make a node.
-pub(super) enum Attempt {
-    Done(NodeResult),
-    Failed(Error),
-    /// Its callback waits for nodes that it has added.
-    Parked(Vec<NodeId>),
-    /// Another program is making it.
-    Elsewhere,
-    /// Its source is generated, and a compiler is started.
-    Started(Pending),
-    /// It was interrupted: it is still to be made.
-    Interrupted,
-}
-
-/// What a node has made.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct NodeResult {
-    pub(super) signature: String,
-    pub(super) digest: String,
-    pub(super) size: u64,
-    pub(super) origin: ResultOrigin,
-}
-
-/// What a thread is to do next.
-pub(super) enum NextStep {
-    Run(NodeId),
-    Finish(NodeId, Pending),
-    /// Nothing before this time.
-    Wait(Option<Instant>),
 }
 
 /// The time after which a node is tried again that another program builds.
@@ -284,23 +254,23 @@ impl Making<'_> {
     }
 
     /// Ends an attempt.
-    pub(super) fn settle(&self, id: NodeId, attempt: Attempt) {
+    pub(super) fn settle(&self, id: NodeId, attempt: NodeAttempt) {
         let mut state = self.lock();
         let state = &mut *state;
         self.take_in_added(state, Some(id));
         match attempt {
-            Attempt::Started(pending) => state.started.push_back((id, pending)),
-            Attempt::Elsewhere => {
+            NodeAttempt::Started(pending) => state.started.push_back((id, pending)),
+            NodeAttempt::Elsewhere => {
                 state.clocks.entry(id).or_default().enter(Phase::WaitForProgram);
                 state.waits.entry(id).or_insert_with(Instant::now);
                 self.postpone(state, id, Instant::now() + PROGRAM_POLL, true);
             }
-            Attempt::Interrupted => {
+            NodeAttempt::Interrupted => {
                 state.clocks.remove(&id);
                 self.postpone(state, id, Instant::now(), false);
                 state.halted = true;
             }
-            Attempt::Parked(added) => {
+            NodeAttempt::Parked(added) => {
                 self.release_slot(state, id);
                 let mut nodes = self.plan.nodes();
                 nodes.entries[id].status.state = State::Todo;
@@ -311,15 +281,15 @@ impl Making<'_> {
                     self.block(state, id, cause);
                 }
             }
-            Attempt::Failed(error) if error.is_passing() && self.may_retry(state, id) => {
+            NodeAttempt::Failed(error) if error.is_passing() && self.may_retry(state, id) => {
                 let attempts = *state.attempts.entry(id).and_modify(|count| *count += 1).or_insert(1);
                 let event = MakeEvent { node: id, kind: MakeEventKind::Retried(error) };
                 state.events.push_back(event);
                 let delay = BACKOFF * 2_u32.saturating_pow(attempts.min(8) - 1);
                 self.postpone(state, id, Instant::now() + delay, false);
             }
-            Attempt::Failed(error) => self.fail(state, id, error),
-            Attempt::Done(result) => self.finish(state, id, result),
+            NodeAttempt::Failed(error) => self.fail(state, id, error),
+            NodeAttempt::Done(result) => self.finish(state, id, result),
         }
         state.tokens.give_back(state.schedule.running(), self.rank);
         if state.idle > 0 {

@@ -14,6 +14,7 @@ mod deal;
 mod load;
 mod making;
 mod news;
+mod node_attempt;
 mod options;
 mod ranks;
 mod send;

@@ -1,4 +1,4 @@
-//! What ranks tell each other about a make when they meet.
+//! The news that ranks exchange about a make when they meet.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,7 @@ pub(super) struct NewsItem {
     pub(super) what: News,
 }
 
-/// What has happened to a node.
+/// An event in the making of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum News {
     /// A callback has added it.
@@ -36,7 +36,7 @@ pub(super) enum News {
     TakenBack,
 }
 
-/// What all ranks know after a meeting.
+/// The knowledge that all ranks share after a meeting.
 #[derive(Debug)]
 pub(super) struct Meeting {
     /// The news of each rank.

@@ -1,4 +1,4 @@
-//! What a make is asked for, and what it reports.
+//! Options of a make, and its report.
 
 #![forbid(unsafe_code)]
 
@@ -54,11 +54,11 @@ pub struct MakeReport {
 pub struct MakeEvent {
     /// The node.
     pub node: NodeId,
-    /// What has happened.
+    /// The kind of the event.
     pub kind: MakeEventKind,
 }
 
-/// What has happened to a node.
+/// An event in the making of a node.
 #[derive(Clone, Debug)]
 pub enum MakeEventKind {
     /// It has begun to run.
@@ -99,7 +99,7 @@ pub struct MakeProgress {
 /// Why a node that is ready does not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WaitReason {
-    /// As many nodes run as may.
+    /// This many nodes run, and no more may.
     Jobs(usize),
     /// Memory is short.
     Memory,

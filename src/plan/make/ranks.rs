@@ -6,7 +6,7 @@
 //! ready, who makes it, and when the make is over. Nodes that are dealt and have not begun are dealt again at
 //! each meeting, so a slow node holds up nothing but what needs it.
 //!
-//! What a node has made is sent, at the meeting after its end, to the cache directories that do not have it.
+//! The result of a node is sent, at the meeting after its end, to the cache directories that do not have it.
 
 #![forbid(unsafe_code)]
 
@@ -29,8 +29,9 @@ use super::agreed::Agreed;
 use super::alone::{ask_host, begin_make, drain, end_make, run_threads, snapshot};
 use super::deal::{RankLoad, deal};
 use super::load::load_libraries_on;
-use super::making::{Making, NextStep};
+use super::making::Making;
 use super::news::{Meeting, News, NewsItem, meet};
+use super::node_attempt::NextStep;
 use super::options::{MakeObserver, MakeOptions, MakeReport};
 use super::send::{SentResult, send_results};
 

@@ -11,7 +11,7 @@ use crate::parallel::{Communicator, agree_each, agree_min};
 
 use super::making::Making;
 
-/// What a rank has made, and what has become of it on its way.
+/// A result that a rank has made, and its state on the way to the others.
 pub(super) struct SentResult {
     rank: usize,
     pub(super) label: String,

@@ -14,7 +14,7 @@ use crate::plan::view::State;
 use crate::plan::{NodeId, StopRequest};
 use crate::sync::lock;
 
-/// What one rank ends with.
+/// The outcome of a make on one rank.
 #[derive(Debug)]
 struct RankEnd {
     report: Result<MakeReport>,

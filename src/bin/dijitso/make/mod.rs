@@ -134,7 +134,8 @@ impl Arguments {
 
     fn make(&self, context: &mut CommandContext) -> Result<u8> {
         let overrides = self.parameters.pairs()?;
-        let session = Session::of_process();
+        // A console makes several times, and what is in the memory of a session may be gone from the cache.
+        let session = &Session::default();
         let jobserver = jobserver();
         let ranks = ranks::start(context)?;
         let state = if ranks.is_none() && self.makes_all(context) {

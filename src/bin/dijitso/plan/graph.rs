@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use dijitso::error::Result;
 use dijitso::escape;
-use dijitso::plan::analysis::levels;
+use dijitso::plan::analysis::layers;
 use dijitso::plan::view::{NodeKind, PlanView};
 
 use super::super::Status;
@@ -117,8 +117,8 @@ fn document(view: &PlanView) -> Json {
         nodes.iter().map(|node| view.nodes[*node].label.as_str()).collect()
     };
     let label = |node: Option<usize>| node.map(|node| view.nodes[node].label.as_str());
-    let levels = levels(view);
-    let nodes = view.nodes.iter().zip(levels).map(|(node, level)| {
+    let layers = layers(view);
+    let nodes = view.nodes.iter().zip(layers).map(|(node, layer)| {
         json!({
             "label": node.label,
             "kind": if node.kind == NodeKind::Task { "task" } else { "module" },
@@ -126,7 +126,7 @@ fn document(view: &PlanView) -> Json {
             "signature": node.signature,
             "state": node.state.word(),
             "stale": node.stale,
-            "level": level,
+            "layer": layer,
             "needs": labels(&node.needs),
             "after": labels(&node.order_only),
             "added_by": label(node.definer),

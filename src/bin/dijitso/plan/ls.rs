@@ -7,7 +7,8 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use dijitso::error::Result;
-use dijitso::plan::view::PlanView;
+use dijitso::plan::analysis::{estimates, seconds_to_end};
+use dijitso::plan::view::{PlanView, State};
 
 use super::super::Status;
 use super::super::context::CommandContext;
@@ -29,6 +30,11 @@ pub(super) struct Arguments {
     #[arg(long)]
     reason: bool,
 
+    /// Show also the seconds from the begin of each node to the end of the plan, by which the next one is
+    /// chosen; the largest first
+    #[arg(long)]
+    priority: bool,
+
     /// Show also kind, name, host, rank, memory and signature, and whole labels on a terminal
     #[arg(long)]
     all: bool,
@@ -37,19 +43,30 @@ pub(super) struct Arguments {
 impl Arguments {
     /// Lists the nodes.
     pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
-        let (view, nodes) = self.nodes.load(context)?;
+        let (view, mut nodes) = self.nodes.load(context)?;
+        let priorities = if self.priority { priorities(&view) } else { Vec::new() };
+        if self.priority {
+            nodes.sort_by(|a, b| priorities[*b].total_cmp(&priorities[*a]));
+        }
         let out = &mut context.out;
         if out.json {
-            let list: Vec<Json> = nodes.iter().map(|at| node_json(&view, *at)).collect();
+            let json = |at: &usize| {
+                let mut json = node_json(&view, *at);
+                if let Some(seconds) = priorities.get(*at) {
+                    json["priority_seconds"] = (*seconds).into();
+                }
+                json
+            };
+            let list: Vec<Json> = nodes.iter().map(json).collect();
             out.document(&Json::Array(list));
         } else {
-            self.write(&view, &nodes, out);
+            self.write(&view, &nodes, &priorities, out);
         }
         Ok(Status::Done)
     }
 
-    /// Writes the table.
-    fn write(&self, view: &PlanView, nodes: &[usize], out: &mut Out) {
+    /// Writes the table. No priorities are no column.
+    fn write(&self, view: &PlanView, nodes: &[usize], priorities: &[f64], out: &mut Out) {
         if nodes.is_empty() {
             return;
         }
@@ -59,6 +76,7 @@ impl Arguments {
             ("TIME", Align::Right),
             ("AGE", Align::Right),
         ];
+        columns.extend(self.priority.then_some(("PRIORITY", Align::Right)));
         if self.all {
             let more = ["KIND", "NAME", "HOST", "RANK", "MEMORY", "SIGNATURE"];
             columns.extend(more.map(|name| {
@@ -68,7 +86,7 @@ impl Arguments {
         columns.push(("LABEL", Align::Left));
         let mut table = Table::new(&columns);
         for at in nodes {
-            table.styled_row(self.cells(view, *at));
+            table.styled_row(self.cells(view, *at, priorities.get(*at).copied()));
         }
         let width = out.columns().filter(|_| !self.all);
         if let Some(width) = width {
@@ -89,7 +107,7 @@ impl Arguments {
         table.write_with(reasons, out);
     }
 
-    fn cells(&self, view: &PlanView, at: usize) -> Vec<(String, Style)> {
+    fn cells(&self, view: &PlanView, at: usize, priority: Option<f64>) -> Vec<(String, Style)> {
         let node = &view.nodes[at];
         let last = node.last.as_ref();
         let unknown = || "-".to_owned();
@@ -98,6 +116,7 @@ impl Arguments {
             last.map_or_else(unknown, |last| span(last.seconds())),
             coarse(idle_time(node)),
         ];
+        cells.extend(priority.map(span));
         if self.all {
             cells.extend([
                 kind_word(node.kind).to_owned(),
@@ -112,6 +131,18 @@ impl Arguments {
         let state = (marked_state(view, at), state_style(node.state));
         std::iter::once(state).chain(cells.into_iter().map(|cell| (cell, Style::new()))).collect()
     }
+}
+
+/// Returns the seconds from the begin of each node to the end of the plan, if there is a worker for each. What is
+/// done takes none.
+fn priorities(view: &PlanView) -> Vec<f64> {
+    let mut seconds = estimates(view);
+    for (seconds, node) in seconds.iter_mut().zip(&view.nodes) {
+        if node.state == State::Done {
+            *seconds = 0.0;
+        }
+    }
+    seconds_to_end(view, &seconds)
 }
 
 /// The blanks before a reason.

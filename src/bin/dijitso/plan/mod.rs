@@ -5,14 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+mod check;
+mod clean;
 mod color_classes;
 mod critical_path;
+mod delete;
 mod describe;
 mod details;
 mod from_cache;
 mod gantt;
 mod graph;
-mod graph_order;
+mod invalidate;
 mod ls;
 mod markup;
 mod node_json;
@@ -21,6 +24,7 @@ mod picture_file;
 #[cfg(test)]
 mod picture_tests;
 mod record;
+mod removal;
 #[cfg(test)]
 mod sample;
 pub(super) mod selection;
@@ -118,6 +122,14 @@ plan_commands! {
     Graph in graph,
     /// Draw when and where nodes were made, as a page for browsers.
     Gantt in gantt,
+    /// Remove the results of nodes, so that the next make makes them again.
+    Invalidate in invalidate,
+    /// Remove what nodes have in the cache.
+    Clean in clean,
+    /// Remove what nodes have in the cache, and forget their past.
+    Delete in delete,
+    /// Check the plan, its journal, and what its nodes have in the cache.
+    Check in check,
     /// Wait until a submitted make has ended.
     Wait in wait,
     /// Run a program, and write a plan of the libraries that it uses.

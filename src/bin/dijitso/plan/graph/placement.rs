@@ -1,13 +1,13 @@
-//! The places of nodes and edges in a layered drawing: a column for each level, from left to right.
+//! The places of nodes and edges in a layered drawing: a column for each layer, from left to right.
 //!
 //! Nodes of a column are ordered by the mean place of their neighbours, which leaves few crossings, and then
 //! moved towards their neighbours as far as the nodes above and below allow. An edge that spans several
-//! columns gets a free place in each. A plan with a very large level has no room for that: its levels take
+//! columns gets a free place in each. A plan with a very large layer has no room for that: its layers take
 //! several columns, and edges run behind the nodes.
 
 #![forbid(unsafe_code)]
 
-use dijitso::plan::analysis::levels;
+use dijitso::plan::analysis::layers;
 use dijitso::plan::view::PlanView;
 
 use super::drawing::GraphEdge;
@@ -18,9 +18,9 @@ pub(super) const HEIGHT: f64 = 26.0;
 const NODE_GAP: f64 = 10.0;
 /// The height of the free place of an edge.
 const LANE: f64 = 6.0;
-/// Space between two columns of one level.
+/// Space between two columns of one layer.
 const COLUMN_GAP: f64 = 28.0;
-/// Space between two levels, at least and at most: many edges need more.
+/// Space between two layers, at least and at most: many edges need more.
 const LEVEL_GAP: (f64, f64) = (56.0, 180.0);
 /// Rounds over all columns, there and back.
 const ROUNDS: usize = 8;
@@ -84,20 +84,21 @@ struct LayeredItems {
 
 /// Places nodes of these widths and the edges between them.
 pub(super) fn place(view: &PlanView, edges: &[GraphEdge], widths: Vec<f64>) -> GraphPlacement {
-    let levels = levels(view);
-    let count = levels.iter().max().map_or(0, |level| level + 1);
+    // Columns are counted from 0.
+    let layers: Vec<usize> = layers(view).into_iter().map(|layer| layer - 1).collect();
+    let count = layers.iter().max().map_or(0, |layer| layer + 1);
     let mut sizes = vec![0; count];
-    levels.iter().for_each(|level| sizes[*level] += 1);
+    layers.iter().for_each(|layer| sizes[*layer] += 1);
     let most = most_rows(view.nodes.len());
-    let is_dense = sizes.iter().any(|size| *size > most) || lanes(edges, &levels) > MAX_LANES;
-    let mut layered = LayeredItems::new(&levels, edges, count, is_dense);
+    let is_dense = sizes.iter().any(|size| *size > most) || lanes(edges, &layers) > MAX_LANES;
+    let mut layered = LayeredItems::new(&layers, edges, count, is_dense);
     layered.order();
-    let mut level_of_column: Vec<usize> = (0..count).collect();
+    let mut layer_of_column: Vec<usize> = (0..count).collect();
     if is_dense {
-        level_of_column = layered.split(most);
+        layer_of_column = layered.split(most);
     }
     let centres = layered.centres(is_dense);
-    GraphPlacement { is_dense, ..layered.finish(&level_of_column, &centres, widths) }
+    GraphPlacement { is_dense, ..layered.finish(&layer_of_column, &centres, widths) }
 }
 
 /// Returns the most nodes of a column: a few thousand nodes would make it endless.
@@ -106,14 +107,14 @@ fn most_rows(nodes: usize) -> usize {
 }
 
 /// Returns the number of free places that edges need, at most.
-fn lanes(edges: &[GraphEdge], levels: &[usize]) -> usize {
-    edges.iter().map(|edge| levels[edge.to].saturating_sub(levels[edge.from] + 1)).sum()
+fn lanes(edges: &[GraphEdge], layers: &[usize]) -> usize {
+    edges.iter().map(|edge| layers[edge.to].saturating_sub(layers[edge.from] + 1)).sum()
 }
 
 impl LayeredItems {
-    fn new(levels: &[usize], edges: &[GraphEdge], count: usize, is_dense: bool) -> Self {
+    fn new(layers: &[usize], edges: &[GraphEdge], count: usize, is_dense: bool) -> Self {
         let items =
-            levels.iter().enumerate().map(|(node, level)| PlacedItem { column: *level, node: Some(node) });
+            layers.iter().enumerate().map(|(node, layer)| PlacedItem { column: *layer, node: Some(node) });
         let mut all = Self {
             items: items.collect(),
             links: Vec::new(),
@@ -123,16 +124,16 @@ impl LayeredItems {
         };
         // The edges of one node share their free places.
         let mut sorted: Vec<&GraphEdge> = edges.iter().collect();
-        sorted.sort_by_key(|edge| (edge.from, edge.order_only, levels[edge.to], edge.to));
+        sorted.sort_by_key(|edge| (edge.from, edge.order_only, layers[edge.to], edge.to));
         let mut chain: (Option<(usize, bool)>, Vec<usize>) = (None, Vec::new());
         for edge in sorted {
             if chain.0 != Some((edge.from, edge.order_only)) {
                 chain = (Some((edge.from, edge.order_only)), Vec::new());
             }
-            // Only in a cycle an edge leads to an earlier level.
-            let between = if is_dense { 0 } else { levels[edge.to].saturating_sub(levels[edge.from] + 1) };
+            // Only in a cycle an edge leads to an earlier layer.
+            let between = if is_dense { 0 } else { layers[edge.to].saturating_sub(layers[edge.from] + 1) };
             while chain.1.len() < between {
-                let column = levels[edge.from] + chain.1.len() + 1;
+                let column = layers[edge.from] + chain.1.len() + 1;
                 let last = chain.1.last().copied().unwrap_or(edge.from);
                 all.items.push(PlacedItem { column, node: None });
                 chain.1.push(all.items.len() - 1);
@@ -267,7 +268,7 @@ impl LayeredItems {
     }
 
     /// Returns the places, with columns as wide as their nodes.
-    fn finish(self, level_of_column: &[usize], centres: &[f64], widths: Vec<f64>) -> GraphPlacement {
+    fn finish(self, layer_of_column: &[usize], centres: &[f64], widths: Vec<f64>) -> GraphPlacement {
         let bounds = |sign: f64| {
             let edge = |(item, centre): (&PlacedItem, &f64)| sign * centre + item.height() / 2.0;
             self.items.iter().zip(centres).map(edge).fold(f64::NEG_INFINITY, f64::max)
@@ -279,7 +280,7 @@ impl LayeredItems {
                 let links: usize = column.iter().map(|item| self.before[*item].len()).sum();
                 #[allow(clippy::cast_precision_loss, reason = "is cut to a small number")]
                 let wide = (LEVEL_GAP.0 + links as f64).min(LEVEL_GAP.1);
-                let same = level_of_column[index] == level_of_column[index - 1];
+                let same = layer_of_column[index] == layer_of_column[index - 1];
                 x += if same { COLUMN_GAP } else { wide };
             }
             let nodes = column.iter().filter_map(|item| self.items[*item].node);

@@ -6,9 +6,10 @@ use std::cell::OnceCell;
 use std::collections::HashMap;
 
 use dijitso::error::Result;
+use dijitso::plan::analysis::layers;
 use dijitso::plan::view::{NodeKind, NodeView, PlanView, ResultOrigin, State};
 
-use super::super::graph_order::{levels, longest_chains};
+use super::levels::levels;
 use super::mistake::{mistake, shown, unknown_label, unknown_name, unknown_word};
 use super::node_set::NodeSet;
 use super::parser::{SelectionItem, SelectionTree};
@@ -133,7 +134,7 @@ impl<'a> PlanIndex<'a> {
             }
             SelectionItem::Layer(layer, is) => {
                 is_label(*is)?;
-                let layers = self.layers.get_or_init(|| longest_chains(self.view));
+                let layers = self.layers.get_or_init(|| layers(self.view));
                 self.add_where(set, |at, _| layers[at] == *layer);
             }
             SelectionItem::Rank(rank) => {

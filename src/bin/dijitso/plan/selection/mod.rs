@@ -16,6 +16,7 @@
 #![forbid(unsafe_code)]
 
 mod evaluate;
+mod levels;
 mod mistake;
 mod node_set;
 mod parser;

@@ -1,4 +1,5 @@
-//! The nodes of a plan: what each of them does, and what has become of it.
+//! The nodes of a plan: what each of them does, and what has become of it. Callbacks of nodes get the plan, and
+//! the plan has the nodes, so this is a part of the module above.
 
 #![forbid(unsafe_code)]
 
@@ -14,9 +15,9 @@ use crate::params::resolved::Resolved;
 use crate::sync::lock;
 
 use super::Plan;
-use super::definition::SourceDefinition;
-use super::execution::Execution;
-use super::view::{ResultOrigin, State};
+use crate::plan::definition::SourceDefinition;
+use crate::plan::execution::Execution;
+use crate::plan::view::{ResultOrigin, State};
 
 /// A node of a plan: its place in the order of adding, from 0.
 pub type NodeId = usize;
@@ -37,7 +38,7 @@ pub struct NodeCall<'a> {
     pub signature: &'a str,
     /// Section `generator` of its parameters as JSON; the parameters of a task.
     pub params: &'a str,
-    pub(super) added: Mutex<Vec<NodeId>>,
+    pub(in crate::plan) added: Mutex<Vec<NodeId>>,
 }
 
 impl NodeCall<'_> {
@@ -128,11 +129,11 @@ pub struct TaskWork {
     pub params: String,
     /// Files that it reads: the name that it knows them by, and the path.
     pub inputs: Vec<(String, PathBuf)>,
-    /// What makes the files.
+    /// Makes the files.
     pub action: TaskAction,
 }
 
-/// What makes the files of a task.
+/// The means by which a task makes its files.
 pub enum TaskAction {
     /// A callback.
     Callback(Arc<RunTask>),
@@ -195,14 +196,14 @@ impl Work {
     }
 }
 
-/// What has become of a node.
+/// The state of a node, and the facts that go with it.
 #[derive(Clone, Debug)]
 pub struct NodeStatus {
     /// Its state.
     pub state: State,
     /// True if it was done once, and something that it depends on has changed since.
     pub stale: bool,
-    /// How it got its result in the last make.
+    /// The way in which it got its result in the last make.
     pub origin: Option<ResultOrigin>,
     /// Its signature, if that is known.
     pub signature: Option<String>,
