@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,9 +48,9 @@ impl ProcessId {
     #[must_use]
     pub fn current() -> Self {
         let pid = std::process::id();
-        match (namespace(), stat(pid)) {
-            (Some((boot, pid_namespace)), Ok(stat)) => {
-                Self { boot: boot.clone(), pid_namespace: *pid_namespace, pid, start: stat.start }
+        match (namespace(), own_start(pid)) {
+            (Some((boot, pid_namespace)), Some(start)) => {
+                Self { boot: boot.clone(), pid_namespace: *pid_namespace, pid, start }
             }
             _ => Self { boot: UNKNOWN_BOOT.to_owned(), pid_namespace: 0, pid, start: 0 },
         }
@@ -160,6 +161,19 @@ struct Stat {
     state: char,
     threads: u64,
     start: u64,
+}
+
+/// Returns when this process has started. It is read once; a forked child has another number and reads it anew.
+fn own_start(pid: u32) -> Option<u64> {
+    static KNOWN_PID: AtomicU32 = AtomicU32::new(0);
+    static START: AtomicU64 = AtomicU64::new(0);
+    if KNOWN_PID.load(Ordering::Acquire) == pid {
+        return Some(START.load(Ordering::Relaxed));
+    }
+    let start = stat(pid).ok()?.start;
+    START.store(start, Ordering::Relaxed);
+    KNOWN_PID.store(pid, Ordering::Release);
+    Some(start)
 }
 
 fn stat(pid: u32) -> io::Result<Stat> {

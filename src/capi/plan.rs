@@ -58,7 +58,7 @@ pub struct dijitso_plan {
     pub(super) lent: Mutex<LentTexts>,
 }
 
-/// What the host has borrowed from a plan.
+/// The objects that the host has borrowed from a plan.
 #[derive(Default)]
 pub(super) struct LentTexts {
     pub(super) labels: HashMap<NodeId, CString>,

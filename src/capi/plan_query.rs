@@ -1,4 +1,4 @@
-//! What a plan has made: states, results, libraries and errors of its nodes.
+//! Queries about what a plan has made: states, results, libraries and errors of its nodes.
 
 use std::collections::hash_map::Entry;
 use std::ffi::{CString, c_char, c_void};

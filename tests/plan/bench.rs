@@ -180,7 +180,7 @@ impl Bench {
         }
     }
 
-    /// Checks that nobody is building anything.
+    /// Checks that nothing is being built.
     pub(crate) fn assert_no_leases(&self) {
         assert_eq!(self.files("lease", ""), Vec::<PathBuf>::new());
     }

@@ -25,7 +25,7 @@ fn weakness_a_what_is_interrupted_is_to_do_and_not_failed() {
     assert_eq!(bench.makes(&[]), ["a"]);
 }
 
-/// There, nobody noticed a worker that a signal had killed, and all waited for ever.
+/// There, a worker that a signal had killed was not noticed, and all waited for ever.
 #[test]
 fn weakness_b_a_worker_that_a_signal_kills_is_noticed() {
     for name in ["KILL", "SEGV", "TERM"] {

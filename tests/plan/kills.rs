@@ -1,4 +1,4 @@
-//! What SIGKILL does to a make, to its commands and to its compilers; and many makes of one plan.
+//! SIGKILL of a make, of its commands and of its compilers; and many makes of one plan.
 
 use std::time::{Duration, Instant};
 

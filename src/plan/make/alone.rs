@@ -89,6 +89,7 @@ pub(super) fn begin_make<'a>(
         history,
         journal,
         run,
+        host: crate::host_name(),
         rank,
         own_root,
         place: None,
@@ -97,6 +98,7 @@ pub(super) fn begin_make<'a>(
         host_changed: Condvar::new(),
         digests: Mutex::default(),
         forced: Mutex::default(),
+        in_progress: Mutex::default(),
         has_callbacks,
     })
 }

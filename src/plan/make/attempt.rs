@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,26 @@ const STOP_DELAY: Duration = Duration::from_millis(400);
 
 /// The generate callback of a call.
 type Generator<'g> = Box<dyn FnMut(GenerateRequest<'_>, &mut Source) -> std::result::Result<(), Code> + 'g>;
+
+/// A signature that a thread of this make is making, until this is dropped.
+struct InProgress<'a> {
+    all: &'a Mutex<HashSet<String>>,
+    signature: String,
+}
+
+impl<'a> InProgress<'a> {
+    /// Begins to make a signature; `None` if another thread is making it.
+    fn begin(making: &'a Making<'_>, signature: &str) -> Option<Self> {
+        let is_new = lock(&making.in_progress).insert(signature.to_owned());
+        is_new.then(|| Self { all: &making.in_progress, signature: signature.to_owned() })
+    }
+}
+
+impl Drop for InProgress<'_> {
+    fn drop(&mut self) {
+        lock(self.all).remove(&self.signature);
+    }
+}
 
 impl Making<'_> {
     /// Makes a node. On the thread of the host (`is_host`), compilers are only started.
@@ -231,6 +252,14 @@ impl Making<'_> {
         nodes.entries[id].predecessors().filter(open).collect()
     }
 
+    /// Returns true for a callback that is not known to take long: two programs that run it at once lose less than a
+    /// lease takes.
+    fn is_quick(&self, spec: &NodeSpec, task: &TaskWork) -> bool {
+        const LONG: f64 = 0.1;
+        let is_callback = matches!(task.action, TaskAction::Callback(_));
+        is_callback && self.history.seconds(&spec.label, &task.name, 0.0) < LONG
+    }
+
     fn task(&self, id: NodeId, spec: &NodeSpec, task: &TaskWork, clock: &PhaseClock) -> Result<NodeAttempt> {
         let label = spec.label.as_str();
         let digests = task.inputs.iter().map(|(_, path)| self.input_digest(label, path));
@@ -251,7 +280,7 @@ impl Making<'_> {
             return Err(Error::new(Kind::Cache, text));
         }
         let layout = self.cache().layout().clone();
-        let lease = if self.plan.params().build.lease_timeout.is_zero() {
+        let lease = if self.plan.params().build.lease_timeout.is_zero() || self.is_quick(spec, task) {
             None
         } else {
             match lease::try_take(self.store.tree()?, &layout.lease(&signature)) {
@@ -262,6 +291,10 @@ impl Making<'_> {
                 }
                 None => None,
             }
+        };
+        // Another node of this make may have the same signature.
+        let Some(_in_progress) = InProgress::begin(self, &signature) else {
+            return Ok(NodeAttempt::Elsewhere);
         };
         // The last holder of the lease may have made it.
         let is_forced = self.is_forced(&signature);

@@ -17,7 +17,7 @@ use crate::plan::execution::Execution;
 use crate::plan::graph::{Plan, StopRequest};
 use crate::plan::journal::{History, JournalLine, JournalWriter, NodeEnd};
 use crate::plan::node::NodeId;
-use crate::plan::schedule::{Schedule, Step};
+use crate::plan::schedule::Schedule;
 use crate::plan::task::BACKOFF;
 use crate::plan::view::{ResultOrigin, State};
 use crate::process::phase::{Phase, PhaseClock};
@@ -26,7 +26,7 @@ use crate::sync::lock;
 use super::admission::{JobTokens, MemoryGate};
 use super::news::{News, NewsItem};
 use super::node_attempt::{NextStep, NodeAttempt, NodeResult};
-use super::options::{MakeEvent, MakeEventKind, MakeOptions, MakeProgress, WaitReason};
+use super::options::{MakeEvent, MakeEventKind, MakeOptions, WaitReason};
 
 /// A make in progress.
 pub(super) struct Making<'a> {
@@ -39,6 +39,7 @@ pub(super) struct Making<'a> {
     pub(super) journal: Option<JournalWriter>,
     /// The identifier of the make.
     pub(super) run: String,
+    pub(super) host: String,
     /// The rank, 0 without a communicator.
     pub(super) rank: usize,
     /// The number of ranks, and the host, for errors.
@@ -53,6 +54,8 @@ pub(super) struct Making<'a> {
     pub(super) digests: Mutex<HashMap<PathBuf, (FileStamp, String)>>,
     /// The signatures of tasks that this make has made, which are not made again although all are forced.
     pub(super) forced: Mutex<HashSet<String>>,
+    /// The signatures of tasks that threads of this process are making.
+    pub(super) in_progress: Mutex<HashSet<String>>,
     /// True if a node calls a function of the host, which may also add such nodes.
     pub(super) has_callbacks: bool,
 }
@@ -332,7 +335,7 @@ impl Making<'_> {
         let slot = self.release_slot(state, id);
         state.waits.remove(&id);
         let (begin, phases, memory) = state.clocks.remove(&id).unwrap_or_default().stop();
-        let (host, pid) = (crate::host_name(), std::process::id());
+        let (host, pid) = (self.host.clone(), std::process::id());
         Execution { host, pid, rank: self.rank, slot, begin, phases, memory }
     }
 
@@ -376,7 +379,7 @@ impl Making<'_> {
         }
     }
 
-    fn fail(&self, state: &mut MakeState, id: NodeId, error: Error) {
+    pub(super) fn fail(&self, state: &mut MakeState, id: NodeId, error: Error) {
         let error = match &self.place {
             Some((size, host)) => error.on_rank(self.rank, *size, host),
             None => error,
@@ -480,61 +483,6 @@ impl Making<'_> {
     pub(super) fn is_over(&self, state: &MakeState) -> bool {
         let idle = state.schedule.running() == 0 && state.started.is_empty();
         idle && (state.schedule.open() == 0 || self.is_halted(state))
-    }
-
-    /// Fails nodes that wait for each other in a circle that callbacks have made. Returns true if there are
-    /// any.
-    pub(super) fn break_circle(&self, state: &mut MakeState) -> bool {
-        let stuck = state.schedule.running() == 0
-            && state.schedule.open() > 0
-            && state.started.is_empty()
-            && !state.schedule.has_ready();
-        if !stuck {
-            return false;
-        }
-        let waiting = |id: &NodeId| matches!(state.schedule.step(*id), Step::Waiting(_) | Step::Held);
-        let Some(first) = (0..state.schedule.len()).find(waiting) else { return false };
-        let mut chain = vec![first];
-        while let Some(next) =
-            state.schedule.predecessors(chain[chain.len() - 1]).iter().copied().find(waiting)
-        {
-            let is_closed = chain.contains(&next);
-            chain.push(next);
-            if is_closed {
-                break;
-            }
-        }
-        let labels: Vec<String> = {
-            let nodes = self.plan.nodes();
-            chain.iter().map(|id| nodes.entries[*id].spec.label.clone()).collect()
-        };
-        let text = format!(
-            "callbacks have made a cycle, in which each node needs the next: {}",
-            labels.join(" -> ")
-        );
-        self.fail(state, first, Error::new(crate::error::Kind::Generate, text));
-        true
-    }
-
-    /// Returns a snapshot, for people.
-    pub(super) fn progress(&self, state: &MakeState, total: usize) -> MakeProgress {
-        let mut progress = MakeProgress { total, waiting: state.waiting, ..MakeProgress::default() };
-        for id in 0..state.schedule.len() {
-            match state.schedule.step(id) {
-                Step::Done => progress.done += 1,
-                Step::Failed => progress.failed += 1,
-                Step::Blocked(_) => progress.blocked += 1,
-                Step::Running => {
-                    progress.running.push((id, state.clocks.get(&id).and_then(PhaseClock::current)));
-                }
-                _ => {}
-            }
-        }
-        #[allow(clippy::cast_precision_loss, reason = "a number of jobs is small")]
-        let jobs = self.jobs as f64;
-        let known = !self.history.nodes.is_empty();
-        progress.seconds_left = known.then(|| state.schedule.work_left() / jobs);
-        progress
     }
 
     /// Returns the digest of an input, from memory if the file has not changed.

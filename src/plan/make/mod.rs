@@ -16,6 +16,7 @@ mod making;
 mod news;
 mod node_attempt;
 mod options;
+mod overview;
 mod ranks;
 mod send;
 
