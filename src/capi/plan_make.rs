@@ -1,5 +1,6 @@
 //! Making a plan: `dijitso_plan_make`.
 
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -187,11 +188,7 @@ pub unsafe extern "C" fn dijitso_plan_make(
     // SAFETY: the caller keeps what the header says of each pointer; NULL is checked before use.
     unsafe {
         boundary::status(error_out, "dijitso_plan_make", || {
-            if is_nested() || is_in_callback() {
-                let text =
-                    "a plan cannot be made within a callback: add nodes to the plan that is being made";
-                return Err(Error::new(Kind::State, text));
-            }
+            let _guard = ThreadMakes::enter()?;
             // Compilers must not outlive the program that started them.
             at_exit::register();
             // Arguments that are bad on this rank alone must not keep it away from the others.
@@ -223,6 +220,31 @@ pub unsafe extern "C" fn dijitso_plan_cancel(plan: *mut dijitso_plan, how: i32) 
             plan.plan.stop(request);
             DIJITSO_OK
         })
+    }
+}
+
+thread_local! {
+    /// True while this thread makes a plan.
+    static MAKES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// This thread makes a plan until this is dropped.
+struct ThreadMakes;
+
+impl ThreadMakes {
+    /// Refuses a make within a callback, of a node or of another make: the other ranks are in none.
+    fn enter() -> Result<Self> {
+        if is_nested() || is_in_callback() || MAKES.replace(true) {
+            let text = "a plan cannot be made within a callback: add nodes to the plan that is being made";
+            return Err(Error::new(Kind::State, text));
+        }
+        Ok(Self)
+    }
+}
+
+impl Drop for ThreadMakes {
+    fn drop(&mut self) {
+        MAKES.set(false);
     }
 }
 

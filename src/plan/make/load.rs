@@ -195,7 +195,10 @@ fn generate(
         ModuleSource::Generate(generate) => {
             let (signature, params) = (request.signature, request.generator);
             let call = NodeCall { plan, node: id, signature, params, added: Mutex::default() };
-            generate(&call, source)?;
+            let guard = plan.define_for(id);
+            let result = generate(&call, source);
+            drop(guard);
+            result?;
             source.dependencies.extend(linked(plan, id));
         }
         _ => match ready_source(plan, &ResultStore::open(&plan.cache()), id, module) {
