@@ -226,13 +226,13 @@ contains
     type(dijitso_error), intent(out), optional :: error
     type(dijitso_error) :: what
     type(c_dijitso_plan_task), target :: given
-    character(kind=c_char, len=:), allocatable, target :: name_text, label_text, json_text, paths(:)
+    character(kind=c_char, len=:), allocatable, target :: name_text, label_text, json_text, paths
     type(c_ptr), allocatable, target :: starts(:)
     type(task_frame), pointer :: frame
     type(c_ptr) :: failure
     integer(c_int64_t) :: added
     integer(c_int32_t) :: status
-    integer :: i
+    integer :: i, begin
     allocate (frame)
     frame%run => run
     if (present(context)) frame%context => context
@@ -246,11 +246,15 @@ contains
     given%user_data = c_loc(frame)
     given%run = c_funloc(run_task)
     if (present(inputs)) then
-      allocate (character(len(inputs) + 1, c_char) :: paths(size(inputs)))
       allocate (starts(size(inputs)))
+      paths = ''
       do i = 1, size(inputs)
-        paths(i) = c_string(inputs(i))
-        starts(i) = c_loc(paths(i))
+        paths = paths//c_string(inputs(i))
+      end do
+      begin = 1
+      do i = 1, size(inputs)
+        starts(i) = c_loc(paths(begin:begin))
+        begin = begin + index(paths(begin:), c_null_char)
       end do
       if (size(inputs) > 0) given%inputs = c_loc(starts)
       given%input_count = size(inputs, kind=c_size_t)

@@ -193,6 +193,7 @@ static void watch(void *user_data, const dijitso_event *event)
 {
     struct seen *const seen = user_data;
     CHECK(event->struct_size == sizeof *event && event->kind >= 0 && event->kind < 8);
+    CHECK(dijitso_plan_make(NULL, NULL, DIJITSO_COMM_NULL, NULL) == DIJITSO_ERROR_STATE);
     ++seen->counts[event->kind];
     if (event->kind == DIJITSO_EVENT_PROGRESS) {
         CHECK(event->node == DIJITSO_NODE_NONE);

@@ -13,6 +13,7 @@ struct host {
     int calls;    /* of callbacks on this rank */
     int cancel;   /* 1: cancel within the first callback */
     dijitso_plan *plan;
+    const dijitso_params *params; /* if set, callbacks build a library of their own */
 };
 
 static int32_t generate(void *user_data, const char *name, const char *signature, const char *generator_json,
@@ -42,6 +43,13 @@ static int32_t run(void *user_data, dijitso_task *task)
     if (host->fail_on == ranks_rank()) {
         dijitso_task_set_error(task, "no table today");
         return 4;
+    }
+    if (host->params != NULL) {
+        /* Local to this rank, whatever the communicator. */
+        const char *const name = dijitso_plan_label(dijitso_task_plan(task), dijitso_task_node(task));
+        struct integer integer = {3, 0, NULL, NULL};
+        struct outcome outcome = jit_integer(name, host->params, &integer, MPI_COMM_WORLD);
+        CHECK_OUTCOME(outcome, 3 + INCLUDED_VALUE, ANY_ORIGIN);
     }
     for (size_t i = 0; i < dijitso_task_need_count(task); ++i) {
         CHECK_CALL(dijitso_task_need_result(task, i, NULL, &data, &size, &error), DIJITSO_OK);
@@ -148,7 +156,7 @@ static void try_failing_rank(const char *root, const char *strategy, enum layout
     const char *const name = path_of("%s-%d", strategy, failing);
     dijitso_params *const params =
         params_with(layout_directory(root, name, layout), "parallel.buildon", strategy, NULL);
-    struct host host = {failing, 0, 0, NULL};
+    struct host host = {failing, 0, 0, NULL, NULL};
     dijitso_node nodes[NODES];
     dijitso_plan *const plan = fill(params, &host, nodes);
     dijitso_status status;
@@ -189,14 +197,15 @@ static void try_failing_rank(const char *root, const char *strategy, enum layout
 static void try_added_nodes(const char *root)
 {
     dijitso_params *const params = params_with(layout_directory(root, "added", LAYOUT_OWN), NULL);
-    struct host host = {-1, 0, 0, NULL};
+    struct host host = {-1, 0, 0, NULL, NULL};
     dijitso_plan_task parts = DIJITSO_PLAN_TASK_INIT;
     dijitso_plan *plan = NULL;
     dijitso_node node;
     const uint8_t *data = NULL;
     size_t size = 0;
     char text[8192];
-    check_case("callbacks add nodes");
+    check_case("callbacks add nodes, and build libraries");
+    host.params = params;
     CHECK_CALL(dijitso_plan_new("added", params, &plan, &error), DIJITSO_OK);
     parts.name = "parts";
     parts.user_data = &host;
@@ -215,7 +224,7 @@ static void try_bad_arguments(const char *root)
 {
     dijitso_params *const params = params_with(layout_directory(root, "bad", LAYOUT_SHARED), NULL);
     const int last = ranks_rank() == ranks_size() - 1;
-    struct host host = {-1, 0, 0, NULL};
+    struct host host = {-1, 0, 0, NULL, NULL};
     dijitso_node nodes[NODES];
     dijitso_plan *const plan = fill(params, &host, nodes);
     dijitso_make_options options = DIJITSO_MAKE_OPTIONS_INIT;
@@ -261,7 +270,7 @@ static void try_bad_arguments(const char *root)
 static void try_cancel(const char *root)
 {
     dijitso_params *const params = params_with(layout_directory(root, "cancel", LAYOUT_SHARED), NULL);
-    struct host host = {-1, 0, 1, NULL};
+    struct host host = {-1, 0, 1, NULL, NULL};
     dijitso_node nodes[NODES];
     dijitso_plan *const plan = fill(params, &host, nodes);
     char text[8192];
