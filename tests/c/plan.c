@@ -450,6 +450,52 @@ static void try_cancel(const char *root, enum way way)
     dijitso_plan_free(plan);
 }
 
+/* What the thread that ends a compiler waits for. */
+struct killer {
+    dijitso_plan *plan;
+    const char *file;
+};
+
+static void *kill_compiler(void *user_data)
+{
+    const struct killer *const killer = user_data;
+    const struct timespec nap = {0, 10000000};
+    while (!exists(killer->file))
+        nanosleep(&nap, NULL);
+    CHECK(dijitso_plan_cancel(killer->plan, DIJITSO_CANCEL_KILL) == DIJITSO_OK);
+    return NULL;
+}
+
+/* A compiler that would run for long is ended, and what it was to build is still to do. */
+static void try_kill(const char *root)
+{
+    const char *const compiler = path_of("%s/slow-c++", root), *const file = path_of("%s/compiling", root);
+    dijitso_params *const params = params_with(path_of("%s/kill", root), "build.cxx", compiler, NULL);
+    struct killer killer = {NULL, file};
+    struct work work = {0};
+    dijitso_node slow, user, other;
+    pthread_t thread;
+    char message[4096];
+    check_case("a compiler is ended");
+    write_text(compiler,
+               path_of("#!/bin/sh\ncase \" $* \" in *\" -o \"*) ;; *) exec c++ \"$@\" ;; esac\n: > '%s'\nexec sleep 1000\n",
+                       file),
+               0755);
+    CHECK_CALL(dijitso_plan_new("kill", params, &killer.plan, &error), DIJITSO_OK);
+    other = add_task(killer.plan, "other", &work, DIJITSO_NODE_NONE);
+    slow = add_text(killer.plan, "slow", "extern \"C\" int value() { return 1; }\n", DIJITSO_NODE_NONE);
+    user = add_text(killer.plan, "user", "extern \"C\" int more() { return 1; }\n", slow);
+    CHECK(pthread_create(&thread, NULL, kill_compiler, &killer) == 0);
+    CHECK(make(killer.plan, NULL, message) == DIJITSO_ERROR_CANCELLED);
+    pthread_join(thread, NULL);
+    CHECK_CONTAINS(message, "2 of 3 nodes are still to be made");
+    CHECK(dijitso_plan_state(killer.plan, slow) == DIJITSO_NODE_TODO);
+    CHECK(dijitso_plan_state(killer.plan, user) == DIJITSO_NODE_TODO);
+    CHECK(dijitso_plan_state(killer.plan, other) == DIJITSO_NODE_DONE);
+    dijitso_plan_free(killer.plan);
+    dijitso_params_free(params);
+}
+
 static void try_files(const char *root)
 {
     const char *const path = path_of("%s/saved.toml", root);
@@ -557,6 +603,7 @@ int main(int argc, char **argv)
     try_cancel(argv[1], BY_THREAD);
     try_cancel(argv[1], BY_SIGNAL);
     try_cancel(argv[1], BY_POLL);
+    try_kill(argv[1]);
     try_files(argv[1]);
     try_mistakes(argv[1]);
     return check_result();

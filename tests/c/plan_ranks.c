@@ -285,6 +285,86 @@ static void try_cancel(const char *root)
     dijitso_params_free(params);
 }
 
+/* What the callbacks of a make are given. */
+struct watcher {
+    const char *file; /* poll cancels when it is there */
+    int counts[8];
+    uint64_t done, total;
+};
+
+static int32_t poll_for_file(void *user_data)
+{
+    return exists(((struct watcher *)user_data)->file);
+}
+
+static void watch(void *user_data, const dijitso_event *event)
+{
+    struct watcher *const watcher = user_data;
+    if (CHECK(event->kind >= 0 && event->kind < 8))
+        ++watcher->counts[event->kind];
+    if (event->kind == DIJITSO_EVENT_PROGRESS) {
+        watcher->done = event->done;
+        watcher->total = event->total;
+    }
+}
+
+/* The last rank alone has a poll callback. It ends the compiler on whatever rank, and all have the same error. */
+static void try_poll(const char *root)
+{
+    const char *const compiler = path_of("%s/slow-c++", root), *const file = path_of("%s/compiling", root);
+    dijitso_params *const params =
+        params_with(layout_directory(root, "poll", LAYOUT_SHARED), "build.cxx", compiler, NULL);
+    struct host host = {-1, 0, 0, NULL, NULL};
+    struct watcher watcher = {file, {0}, 0, 0};
+    dijitso_make_options options = DIJITSO_MAKE_OPTIONS_INIT;
+    dijitso_plan *plan = NULL;
+    dijitso_node form, mesh;
+    char text[8192];
+    check_case("the last rank polls");
+    if (ranks_rank() == 0)
+        write_text(compiler,
+                   path_of("#!/bin/sh\ncase \" $* \" in *\" -o \"*) ;; *) exec c++ \"$@\" ;; esac\n: > '%s'\n"
+                           "exec sleep 1000\n",
+                           file),
+                   0755);
+    ranks_barrier();
+    CHECK_CALL(dijitso_plan_new("poll", params, &plan, &error), DIJITSO_OK);
+    form = add_module(plan, "form_1", &host, DIJITSO_NODE_NONE);
+    mesh = add_task(plan, "mesh", &host, DIJITSO_NODE_NONE);
+    options.user_data = &watcher;
+    options.event = watch;
+    if (ranks_rank() == ranks_size() - 1)
+        options.poll = poll_for_file;
+    CHECK(make(plan, &options, text, sizeof text) == DIJITSO_ERROR_CANCELLED);
+    check_same_nodes(plan);
+    CHECK(dijitso_plan_state(plan, form) == DIJITSO_NODE_TODO);
+    CHECK(watcher.counts[DIJITSO_EVENT_PROGRESS] > 0 && watcher.total == 2);
+    dijitso_plan_free(plan);
+    dijitso_params_free(params);
+    (void)mesh;
+}
+
+/* Each rank is shown the end of every node. */
+static void try_events(const char *root)
+{
+    dijitso_params *const params = params_with(layout_directory(root, "events", LAYOUT_OWN), NULL);
+    struct host host = {-1, 0, 0, NULL, NULL};
+    struct watcher watcher = {"", {0}, 0, 0};
+    dijitso_make_options options = DIJITSO_MAKE_OPTIONS_INIT;
+    dijitso_node nodes[NODES];
+    dijitso_plan *const plan = fill(params, &host, nodes);
+    char text[8192];
+    check_case("events");
+    options.user_data = &watcher;
+    options.event = watch;
+    CHECK(make(plan, &options, text, sizeof text) == DIJITSO_OK);
+    CHECK(watcher.counts[DIJITSO_EVENT_DONE] == NODES);
+    CHECK(watcher.counts[DIJITSO_EVENT_FAILED] == 0 && watcher.done == NODES && watcher.total == NODES);
+    CHECK(ranks_sum(watcher.counts[DIJITSO_EVENT_STARTED]) >= NODES);
+    dijitso_plan_free(plan);
+    dijitso_params_free(params);
+}
+
 int main(int argc, char **argv)
 {
     ranks_start(&argc, &argv);
@@ -296,6 +376,8 @@ int main(int argc, char **argv)
         try_added_nodes(argv[1]);
         try_bad_arguments(argv[1]);
         try_cancel(argv[1]);
+        try_poll(argv[1]);
+        try_events(argv[1]);
     }
     return ranks_finish();
 }
