@@ -963,6 +963,9 @@ typedef struct dijitso_plan dijitso_plan;
 /** The task whose callback runs: borrowed until the callback returns, and used on its thread only. */
 typedef struct dijitso_task dijitso_task;
 
+/** A node of a plan: a number, from 0, that stays the same as long as the plan. */
+typedef int64_t dijitso_node;
+
 /**
  * A library of a plan. Initialise it by DIJITSO_PLAN_MODULE_INIT and set name and either generate or code.
  * All is *copied*, apart from what user_data points to.
@@ -985,9 +988,6 @@ typedef struct dijitso_plan_module {
     size_t header_length;                /**< Bytes of header. */
     uint64_t flags;                      /**< 0 or DIJITSO_NODE_ANY_THREAD. */
 } dijitso_plan_module;
-
-/** A node of a plan: a number, from 0, that stays the same as long as the plan. */
-typedef int64_t dijitso_node;
 
 /**
  * Makes the result of a task: bytes by dijitso_task_set_result(), files by dijitso_task_add_file(), or both.
@@ -1135,6 +1135,23 @@ dijitso_status dijitso_plan_new(const char *name, const dijitso_params *params_o
 void dijitso_plan_free(dijitso_plan *plan);
 
 /**
+ * Adds an edge: a node needs another one, which is made before it.
+ *
+ * A second edge between the two adds nothing; if one of them is a use, both are.
+ *
+ * @param plan       *Borrowed* for the call.
+ * @param node       The node that needs.
+ * @param needed     The node that is needed.
+ * @param edge       DIJITSO_EDGE_USE or DIJITSO_EDGE_AFTER.
+ * @param error_out  Receives an error, *owned* by the caller; may be NULL.
+ * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also if a node needs itself (longer cycles are found
+ *         by dijitso_plan_make()); or DIJITSO_ERROR_STATE during a make, except within a callback of a node.
+ * @local  @threads any  @since 0.1.0
+ */
+dijitso_status dijitso_plan_need(dijitso_plan *plan, dijitso_node node, dijitso_node needed, int32_t edge,
+                                 dijitso_error **error_out);
+
+/**
  * Adds a library to a plan.
  *
  * It is made as dijitso_jit() makes it; libraries that it needs by DIJITSO_EDGE_USE are linked to it. Two
@@ -1168,23 +1185,6 @@ dijitso_status dijitso_plan_add_module(dijitso_plan *plan, const dijitso_plan_mo
  */
 dijitso_status dijitso_plan_add_task(dijitso_plan *plan, const dijitso_plan_task *task,
                                      dijitso_node *node_out, dijitso_error **error_out);
-
-/**
- * Adds an edge: a node needs another one, which is made before it.
- *
- * A second edge between the two adds nothing; if one of them is a use, both are.
- *
- * @param plan       *Borrowed* for the call.
- * @param node       The node that needs.
- * @param needed     The node that is needed.
- * @param edge       DIJITSO_EDGE_USE or DIJITSO_EDGE_AFTER.
- * @param error_out  Receives an error, *owned* by the caller; may be NULL.
- * @return DIJITSO_OK; DIJITSO_ERROR_INVALID_ARGUMENT, also if a node needs itself (longer cycles are found
- *         by dijitso_plan_make()); or DIJITSO_ERROR_STATE during a make, except within a callback of a node.
- * @local  @threads any  @since 0.1.0
- */
-dijitso_status dijitso_plan_need(dijitso_plan *plan, dijitso_node node, dijitso_node needed, int32_t edge,
-                                 dijitso_error **error_out);
 
 /**
  * Returns the plan of a task.

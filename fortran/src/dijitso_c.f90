@@ -532,6 +532,17 @@ module dijitso_c
       type(c_ptr), value :: plan
     end subroutine c_dijitso_plan_free
 
+    function c_dijitso_plan_need(plan, node, needed, edge, error_out) &
+        bind(c, name="dijitso_plan_need") result(answer)
+      import
+      type(c_ptr), value :: plan
+      integer(c_int64_t), value :: node
+      integer(c_int64_t), value :: needed
+      integer(c_int32_t), value :: edge
+      type(c_ptr), intent(out) :: error_out
+      integer(c_int32_t) :: answer
+    end function c_dijitso_plan_need
+
     function c_dijitso_plan_add_module(plan, module, node_out, error_out) &
         bind(c, name="dijitso_plan_add_module") result(answer)
       import
@@ -551,17 +562,6 @@ module dijitso_c
       type(c_ptr), intent(out) :: error_out
       integer(c_int32_t) :: answer
     end function c_dijitso_plan_add_task
-
-    function c_dijitso_plan_need(plan, node, needed, edge, error_out) &
-        bind(c, name="dijitso_plan_need") result(answer)
-      import
-      type(c_ptr), value :: plan
-      integer(c_int64_t), value :: node
-      integer(c_int64_t), value :: needed
-      integer(c_int32_t), value :: edge
-      type(c_ptr), intent(out) :: error_out
-      integer(c_int32_t) :: answer
-    end function c_dijitso_plan_need
 
     function c_dijitso_task_plan(task) &
         bind(c, name="dijitso_task_plan") result(answer)

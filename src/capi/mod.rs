@@ -32,6 +32,7 @@ pub mod pending;
 pub mod plan;
 pub mod plan_file;
 pub mod plan_make;
+pub mod plan_nodes;
 pub mod plan_query;
 pub mod plan_task;
 pub mod query;
