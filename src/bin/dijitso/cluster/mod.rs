@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use dijitso::error::{Error, Result};
+use dijitso::error::{Error, Kind, Result};
 use dijitso::fsutil::{self, Durability};
 
 use super::context::CommandContext;
@@ -69,16 +69,27 @@ impl ClusterOptions {
     /// `arguments` are the words of the command line after the name of the program. A launcher takes the
     /// place of this process, so that it gets the signals itself, and its exit code is that of the command.
     ///
+    /// A launcher or a batch system that is missing, or that refuses the job, is exit code 1, after a message.
+    ///
     /// # Errors
-    /// `Kind::InvalidArgument` for options that do not fit together, `Kind::Unsupported` if a program of the
-    /// launcher or of the batch system is missing, `Kind::State` if the batch system refuses the job,
-    /// `Kind::Cache` if script or record cannot be written.
+    /// `Kind::InvalidArgument` for options that do not fit together.
     pub(super) fn run(
         &self,
         arguments: &[String],
         plan: &Path,
         context: &mut CommandContext,
     ) -> Result<Option<i32>> {
+        let result = self.start(arguments, plan, context);
+        or_failed(result, Some(FAILED), context)
+    }
+
+    /// Starts the launcher, or submits the job.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for options that do not fit together, `Kind::Unsupported` if a program of the
+    /// launcher or of the batch system is missing, `Kind::State` if the batch system refuses the job,
+    /// `Kind::Cache` if script or record cannot be written.
+    fn start(&self, arguments: &[String], plan: &Path, context: &mut CommandContext) -> Result<Option<i32>> {
         if let Some(system) = self.submit {
             submit::run(self, system, arguments, plan, context)?;
             return Ok(Some(0));
@@ -110,6 +121,20 @@ impl ClusterOptions {
         let Some(file) = &self.status_file else { return Ok(()) };
         fsutil::replace_atomic(file, format!("{code}\n").as_bytes(), 0o666, Durability::Synced)
             .map_err(|error| Error::file("cannot write the exit code to", file, &error))
+    }
+}
+
+/// The exit code if the command itself has failed.
+const FAILED: i32 = 1;
+
+/// Returns a result; instead of an error `failed`, after a message. A wrong command line stays an error.
+fn or_failed<T>(result: Result<T>, failed: T, context: &mut CommandContext) -> Result<T> {
+    match result {
+        Err(error) if error.kind() != Kind::InvalidArgument => {
+            context.note(&error);
+            Ok(failed)
+        }
+        result => result,
     }
 }
 

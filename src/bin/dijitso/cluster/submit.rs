@@ -21,7 +21,7 @@ use super::{BatchSystem, ClusterOptions, command_line, launcher, sge, slurm};
 /// Submits a job that makes the plan, or prints its script with `--dry-run`.
 ///
 /// # Errors
-/// Those of [`ClusterOptions::run`].
+/// `Kind::InvalidArgument`, `Kind::Unsupported`, `Kind::State`, `Kind::Cache`: see [`ClusterOptions`].
 pub(super) fn run(
     options: &ClusterOptions,
     system: BatchSystem,

@@ -20,7 +20,7 @@ use super::super::{gc, usage};
 use super::job_files::{JobFiles, JobRecord};
 use super::job_report::{JobEnds, JobReport, worst_code};
 use super::programs::InstalledPrograms;
-use super::{BatchSystem, sge, slurm};
+use super::{BatchSystem, FAILED, or_failed, sge, slurm};
 
 /// The longest interval between questions to the batch system.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(30);
@@ -56,13 +56,23 @@ struct AwaitedJob {
 }
 
 impl WaitArguments {
+    /// Waits, and returns the exit code of the job; 1 after a message if it never starts, if its end is unknown,
+    /// after `--timeout`, and if there is no such batch system.
+    ///
+    /// # Errors
+    /// `Kind::InvalidArgument` for a plan without jobs or an unknown id.
+    pub(in super::super) fn run(&self, context: &mut CommandContext) -> Result<i32> {
+        let result = self.wait(context);
+        or_failed(result, FAILED, context)
+    }
+
     /// Waits, and returns the exit code of the job.
     ///
     /// # Errors
     /// `Kind::InvalidArgument` for a plan without jobs or an unknown id; `Kind::Unsupported` if a program of
     /// the batch system is missing; `Kind::State` if the job never starts, or if its end is unknown;
     /// `Kind::Timeout` after `--timeout`.
-    pub(in super::super) fn run(&self, context: &mut CommandContext) -> Result<i32> {
+    fn wait(&self, context: &mut CommandContext) -> Result<i32> {
         let AwaitedJob { system, job, record } = self.job()?;
         let mut query = || match system {
             BatchSystem::Slurm => slurm::query(&InstalledPrograms, &job),
