@@ -191,7 +191,8 @@ check_cancel() { # check_cancel SYSTEM [SUBMIT_ARGS...]
   add_task plan.toml slow \
     "test -e '$PWD/again' || { touch '$PWD/running'; sleep 60; }; echo > slow.txt" 'needs = ["quick"]'
   add_task plan.toml last "echo > last.txt" 'needs = ["slow"]'
-  job=$(submit plan.toml --submit "$system" "$@")
+  # Without further attempts, a node that is killed is not taken for one that has failed.
+  job=$(submit plan.toml --retries 0 --submit "$system" "$@")
   check "the job runs" wait_until 30 test -e running
   cancel "$job"
   check "waiting for a cancelled job ends with an exit code" \

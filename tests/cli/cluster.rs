@@ -108,7 +108,7 @@ fn a_refusal_shows_the_words_of_the_batch_system() {
     site.program("sbatch", "echo 'sbatch: error: invalid partition specified: x' >&2; exit 1");
     let output = site.run(&["make", "p.toml", "--submit", "slurm"]);
     let (code, stdout, stderr) = shown(&output);
-    assert_ne!(code, Some(0));
+    assert_eq!(code, Some(1));
     assert_eq!(stdout, "");
     assert!(
         stderr.contains("sbatch has refused the job: exit code 1: sbatch: error: invalid part"),
@@ -128,7 +128,7 @@ fn a_missing_program_is_named_with_its_package() {
     ] {
         let output = site.run_alone(&[&["make", "p.toml"], arguments.as_slice()].concat());
         let (code, _, stderr) = shown(&output);
-        assert_ne!(code, Some(0));
+        assert_eq!(code, Some(1));
         assert!(stderr.contains(&format!("no command {program} on PATH")), "{stderr}");
         assert!(stderr.contains(package), "{stderr}");
     }
@@ -189,12 +189,13 @@ fn waiting_has_a_timeout_and_knows_unknown_jobs() {
     let site = Site::new();
     site.program("scontrol", "echo 'JobId=9 JobState=RUNNING Reason=None'").program("sbatch", "");
     let (code, stderr) = fails(&site.run(&["plan", "wait", "9", "--timeout", "0.1"]));
-    assert_ne!(code, 0);
+    assert_eq!(code, 1);
     assert!(stderr.contains("Slurm job 9: running") && stderr.contains("--timeout"), "{stderr}");
     site.program("scontrol", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1");
     let (_, stderr) = fails(&site.run(&["plan", "wait", "9"]));
     assert!(stderr.contains("Slurm job 9: there is no such job"), "{stderr}");
-    let (_, stderr) = fails(&site.run(&["plan", "wait", "p.toml"]));
+    let (code, stderr) = fails(&site.run(&["plan", "wait", "p.toml"]));
+    assert_eq!(code, 2);
     assert!(stderr.contains("no job of the plan p.toml"), "{stderr}");
     let (_, stderr) = fails(&site.run_alone(&["plan", "wait", "9"]));
     assert!(stderr.contains("neither sbatch nor qsub"), "{stderr}");

@@ -45,7 +45,7 @@ fn a_make_without_changes_does_nothing_and_each_change_is_seen() {
     // Files that have just been written may change again within a tick of the clock.
     std::thread::sleep(Duration::from_millis(2100));
     assert_eq!(make(&home, &[]), said("2 built, 0 found"));
-    let nothing = said("nothing to do: all 2 nodes are made");
+    let nothing = said("0 built, nothing to do: all 2 nodes are made");
     assert_eq!(make(&home, &[]), nothing);
     // Another parameter.
     assert_eq!(make(&home, &["--param", "build.cflags_opt=-O1"]), said("1 built, 1 found"));
@@ -57,7 +57,7 @@ fn a_make_without_changes_does_nothing_and_each_change_is_seen() {
     assert_eq!(make(&home, &[]), said("1 built, 2 found"));
     std::thread::sleep(Duration::from_millis(2100));
     assert_eq!(make(&home, &[]), said("0 built, 3 found"));
-    let nothing = said("nothing to do: all 3 nodes are made");
+    let nothing = said("0 built, nothing to do: all 3 nodes are made");
     assert_eq!(make(&home, &[]), nothing);
     // A result that is gone.
     let results = fs::read_dir(home.cache().layout().result("x").parent().unwrap()).unwrap();

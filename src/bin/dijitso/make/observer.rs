@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
@@ -120,6 +121,7 @@ impl Reporter {
         if !report.failed.is_empty() {
             context.note(&"\"dijitso plan why PLAN\" says more, \"dijitso make PLAN failed\" tries again");
         }
+        counts(report.done, report.failed.len(), report.blocked, context);
     }
 }
 
@@ -130,8 +132,14 @@ pub(super) fn unchanged(nodes: u64, context: &mut CommandContext) {
             "done": nodes, "built": 0, "failed": [], "blocked": 0, "todo": 0, "seconds": 0.0,
         }));
     } else {
-        context.note(&format_args!("nothing to do: all {nodes} nodes are made"));
+        context.note(&format_args!("0 built, nothing to do: all {nodes} nodes are made"));
+        counts(nodes, 0, 0, context);
     }
+}
+
+/// Writes the last line of a make, which programs may read.
+fn counts(done: impl Display, failed: usize, blocked: usize, context: &mut CommandContext) {
+    context.out.line(format_args!("{done} done, {failed} failed, {blocked} blocked"));
 }
 
 impl MakeObserver for Reporter {
