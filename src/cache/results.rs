@@ -164,7 +164,7 @@ impl ResultStore {
     }
 
     /// Reads and verifies a result; `None` if it is missing or damaged. Notes the use, unless the store was
-    /// opened to read.
+    /// opened to read or the cache is frozen.
     ///
     /// # Errors
     /// [`Kind::Cache`] if the file cannot be read, or other users can write it.
@@ -175,7 +175,7 @@ impl ResultStore {
         let result = TaskResult::from_bytes(&bytes, signature);
         if result.is_none() {
             log::warn!("{} will be made again: it is damaged", path.display());
-        } else if self.tree.is_some() {
+        } else if self.tree.is_some() && !self.cache.layout().params().frozen {
             note_use(&path, &state);
         }
         Ok(result)

@@ -2,9 +2,8 @@
 //!
 //! | name | severity | meaning |
 //! |---|---|---|
-//! | `plan` | broken | the plan file has a mistake |
+//! | `plan` | broken | the plan file has a mistake, or names a file that is not there |
 //! | `cycle` | broken | nodes need each other in a circle |
-//! | `input-missing` | broken | a node reads a file that is not there |
 //! | `entry-missing` | broken | the source of a library was in the cache, and is not any more |
 //! | `result-missing` | stale | the journal says that a node was made, and the cache has nothing of it |
 //! | `journal-node` | leftover | the journal has a node that the plan does not have |
@@ -15,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::{Value as Json, json};
@@ -117,7 +116,7 @@ impl Arguments {
         };
         let cache = plan.cache();
         check.cache_dir = Some(cache.layout().root().to_owned());
-        check.findings.extend(missing_files(&definition, &cache));
+        check.findings.extend(missing_entries(&definition, &cache));
         match plan.refresh(Session::of_process()) {
             Ok(()) => {}
             Err(error) if error.kind() == Kind::InvalidArgument => {
@@ -132,54 +131,31 @@ impl Arguments {
     }
 }
 
-/// Finds nodes that read what is not there.
-fn missing_files(definition: &PlanDefinition, cache: &Cache) -> Vec<PlanFinding> {
+/// Finds libraries whose source was in the cache, and is not any more. Files that are missing are mistakes of the
+/// plan file.
+fn missing_entries(definition: &PlanDefinition, cache: &Cache) -> Vec<PlanFinding> {
     let mut findings = Vec::new();
-    let broken = |label: &str, what, path: &Path, text: String, advice| PlanFinding {
-        what,
-        severity: Severity::Broken,
-        labels: vec![label.to_owned()],
-        signature: String::new(),
-        path: path.to_owned(),
-        text,
-        advice,
-    };
-    let input = |label: &str, path: &Path| {
-        let path = definition.base.join(path);
-        let text = format!("{label} reads this file, and it is not there");
-        (!path.exists()).then(|| broken(label, "input-missing", &path, text, "write the file"))
-    };
     for node in &definition.nodes {
-        let label = node.label.as_str();
-        match &node.work {
-            WorkDefinition::Task(task) => {
-                findings.extend(task.inputs.iter().filter_map(|path| input(label, path)));
+        let WorkDefinition::Module(module) = &node.work else { continue };
+        for (source, is_header) in
+            [Some((&module.source, false)), module.header.as_ref().map(|header| (header, true))]
+                .into_iter()
+                .flatten()
+        {
+            let SourceDefinition::Entry(signature) = source else { continue };
+            let read = if is_header { cache.read_header(signature) } else { cache.read_source(signature) };
+            if read.is_ok_and(|text| text.is_some()) {
+                continue;
             }
-            WorkDefinition::Module(module) => {
-                let sources =
-                    [Some((&module.source, false)), module.header.as_ref().map(|header| (header, true))];
-                for (source, is_header) in sources.into_iter().flatten() {
-                    match source {
-                        SourceDefinition::File(path) => findings.extend(input(label, path)),
-                        SourceDefinition::Entry(signature) => {
-                            let read = if is_header {
-                                cache.read_header(signature)
-                            } else {
-                                cache.read_source(signature)
-                            };
-                            if !read.is_ok_and(|text| text.is_some()) {
-                                let text =
-                                    format!("{label} is made from the entry {signature}, which is not there");
-                                let path = cache.layout().root();
-                                let advice =
-                                    "record the plan again, or use the cache that it was recorded with";
-                                findings.push(broken(label, "entry-missing", path, text, advice));
-                            }
-                        }
-                        SourceDefinition::Text(_) | SourceDefinition::Output { .. } => {}
-                    }
-                }
-            }
+            findings.push(PlanFinding {
+                what: "entry-missing",
+                severity: Severity::Broken,
+                labels: vec![node.label.clone()],
+                signature: signature.clone(),
+                path: cache.layout().root().to_owned(),
+                text: format!("it is made from the entry {signature}, which is not there"),
+                advice: "record the plan again, or use the cache that it was recorded with",
+            });
         }
     }
     findings
@@ -294,8 +270,10 @@ impl PlanCheck {
                     [] => String::new(),
                     labels => format!(" ({})", labels.join(", ")),
                 };
-                let (what, path) = (finding.what, finding.path.display());
-                out.line(format_args!("  {what}{nodes}: {path}: {}", finding.text));
+                let (what, path) = (finding.what, finding.path.display().to_string());
+                // A mistake in a file comes with file and line.
+                let place = if finding.text.starts_with(&path) { String::new() } else { format!("{path}: ") };
+                out.line(format_args!("  {what}{nodes}: {place}{}", finding.text));
                 out.line(format_args!("    {}", finding.advice));
             }
         }

@@ -122,13 +122,13 @@ plan_commands! {
     Graph in graph,
     /// Draw when and where nodes were made, as a page for browsers.
     Gantt in gantt,
-    /// Remove the results of nodes, so that the next make makes them again.
+    /// Remove results of nodes: the next make makes them again.
     Invalidate in invalidate,
     /// Remove what nodes have in the cache.
     Clean in clean,
     /// Remove what nodes have in the cache, and forget their past.
     Delete in delete,
-    /// Check the plan, its journal, and what its nodes have in the cache.
+    /// Check plan and journal, and results and libraries of the nodes.
     Check in check,
     /// Wait until a submitted make has ended.
     Wait in wait,
