@@ -110,6 +110,7 @@ def targets(rows, machine):
     else:
         gain = 1 / ratio_of(row["ours"], row["floor"])
         made.append(Target("modules-pending", wanted, f"{gain:.2f} times", gain >= 1.8))
+    made += plan_targets(by_id)
     waiting = cells("waiting")
     for label in sorted({row["label"] for row in waiting}):
         of_label = sorted((row for row in waiting if row["label"] == label), key=lambda row: row["column"])
@@ -129,6 +130,30 @@ def targets(rows, machine):
         made.append(Target("ranks-cold", "a cold build on 64 ranks: at most 1.10 of its time on one"))
         made.append(Target("ranks-waiters", "the ranks that wait: at most 0.3 % of a core each"))
         made.append(Target("ranks-wakeups", "the ranks that wait: wake only to let MPI move and at the end of a step"))
+    return made
+
+
+def plan_targets(by_id):
+    """Build plans, beside ninja, compmake and the best schedule."""
+    made = []
+    for key, wanted, limit in (
+            ("plan-modules", "modules of FFC and FFCx by `dijitso make`: at most 1.03 of ninja", 1.03),
+            ("plan-modules-headers", "the same with precompiled headers: at most 0.6 of ninja", 0.6),
+            ("plan-noop", "a plan of tasks with nothing to do: at most 1.0 of ninja", 1.0),
+            ("plan-noop-modules", "a plan of modules with nothing to do: at most 1.0 of ninja", 1.0),
+            ("plan-trivial", "a trivial task: at most 0.01 of compmake", 0.01),
+            ("plan-ranks-openmpi", "half-second modules on ranks, Open MPI: at most 1.1 of the best schedule", 1.1),
+            ("plan-ranks-mpich", "half-second modules on ranks, MPICH: at most 1.1 of the best schedule", 1.1),
+            ("plan-ahead", "DOLFIN's Poisson program after `dijitso make` of its record: compiles nothing", 0),
+            ("plan-ahead-empty", "the same from a plan with sources, in an empty cache: compiles nothing", 0)):
+        row = by_id.get(key)
+        if row is None:
+            made.append(Target(key, wanted))
+        elif row["unit"] == "calls":
+            made.append(Target(key, wanted, f"{row['ours'][0]} of {row['floor'][0]}", row["ours"][0] == 0 < row["floor"][0]))
+        else:
+            value = ratio_of(row["ours"], row["floor"])
+            made.append(Target(key, wanted, f"{value:.3f}" if limit < 0.1 else f"{value:.2f}", value <= limit))
     return made
 
 
@@ -222,6 +247,8 @@ def single_table(rows):
             others.append(f"{part} ({times(ratio_of(other['samples'], floor))})")
         if "cpu" in row:
             others.append(f"CPU time of the compiler: {times(ratio_of(*row['cpu']))} of the bare one's")
+        if "all_cpu" in row:
+            others.append(f"CPU time: {times(ratio_of(*row['all_cpu']))} of the floor's")
         if "beyond" in row:
             others.append(f"beyond the floor: {row['beyond']:,} bytes each")
         lines.append([row["label"], spread(row["ours"], row["unit"]), f"{row['floor_label']}: {spread(row['floor'], row['unit'])}",
@@ -270,7 +297,7 @@ GRIDS = {
 }
 TITLES = {"memory hit": "Memory hit", "disk hit": "Disk hit", "warm start": "Warm start on ranks", "warm program": "Warm program in Python",
           "cold build": "Cold build, after another module with the same first lines",
-          "nine modules": "Nine modules", "waiting": "Waiting", "memory": "Memory"}
+          "nine modules": "Nine modules", "build plans": "Build plans", "waiting": "Waiting", "memory": "Memory"}
 
 
 def page(results):
@@ -315,7 +342,9 @@ NAMES = {"ours": "this library", "ccache, hit (then link)": "ccache: hit, then l
 LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 3.0), "disk-second": ("ratio", 1.5), "cold-expression": ("ratio", 0.25), "cold-form": ("ratio", 0.55),
           "cold-element": ("ratio", 0.75), "modules-pending": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.10),
           "hit-ranks": ("ratio", 1.3), "first-ranks": ("ratio", 2.0), "many-ranks": ("ratio", 1.3), "program": ("ratio", 0.7),
-          "libraries": ("ratio", 0.7)}
+          "libraries": ("ratio", 0.7), "plan-modules": ("ratio", 1.03), "plan-modules-headers": ("ratio", 0.6), "plan-noop": ("ratio", 1.0),
+          "plan-noop-modules": ("ratio", 1.0), "plan-trivial": ("ratio", 0.01), "plan-ranks-openmpi": ("ratio", 1.1),
+          "plan-ranks-mpich": ("ratio", 1.1)}
 
 
 def with_most_ranks(rows):

@@ -17,6 +17,8 @@ import sys
 import tempfile
 import time
 
+from plan.rows import build_plans
+
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent
 PYTHON = "/usr/bin/python3"  # the Python of the distribution, which has the packages to compare with
@@ -41,7 +43,10 @@ MPIS = {"openmpi": "Open MPI", "mpich": "MPICH"}
 
 
 class Suite:
+    python, mpi_names = PYTHON, MPIS
+
     def __init__(self, size, mpis, work, only, busy):
+        self.size_name = size
         self.size, self.mpis, self.work, self.only = SIZES[size], mpis, work, only
         self.loads = (False, True) if busy or self.size["busy"] else (False,)
         self.smoke = size == "smoke"
@@ -541,9 +546,12 @@ class Suite:
                 self.row(f"loading-{found['modules']}", "memory", f"{modules}: CPU time of loading each", "ns", [1e3 * found["jit_us"]],
                          [1e3 * found["dlopen_us"]], floor_label="dlopen")
 
+    def build_plans(self):
+        build_plans(self, self.size_name)
+
     def run(self):
         for name in ("memory_hits", "memory_hits_at_ranks", "disk_hits", "warm_starts", "accesses", "programs", "cold_builds",
-                     "cold_builds_at_ranks", "nine_modules", "nine_modules_at_ranks", "waiting", "memory_of_modules"):
+                     "cold_builds_at_ranks", "nine_modules", "nine_modules_at_ranks", "build_plans", "waiting", "memory_of_modules"):
             if not self.only or any(word in name for word in self.only):
                 with self.step(name):
                     getattr(self, name)()
@@ -589,7 +597,7 @@ def main():
         suite.run()
     machine.update(load_after=os.getloadavg()[0], seconds=time.monotonic() - start, steps=suite.times)
     # Every workload must have left samples.
-    for name in () if options.only else ("memory hit", "disk hit", "warm start", "warm program", "cold build", "nine modules", "waiting", "memory"):
+    for name in () if options.only else ("memory hit", "disk hit", "warm start", "warm program", "cold build", "nine modules", "build plans", "waiting", "memory"):
         of_section = [row for row in suite.rows if row["section"] == name]
         if not of_section or not all(row["ours"] and row["floor"] for row in of_section):
             sys.exit(f"nothing was measured of: {name}")

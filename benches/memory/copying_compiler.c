@@ -1,9 +1,21 @@
 /* A fake compiler, to fill a cache fast: copies the same library for any source.
  *
- * usage: COPIED=LIBRARY copying-cc ... -o OUTPUT ... */
+ * usage: COPIED=LIBRARY copying-cc ... -o OUTPUT ...
+ * Sleeps before it copies, as many seconds as the variable COPY_SECONDS says. */
+#define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+static void rest(void)
+{
+    const char *const text = getenv("COPY_SECONDS");
+    const double seconds = text == NULL ? 0.0 : atof(text);
+    const struct timespec time = {(time_t)seconds, (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    if (seconds > 0.0)
+        nanosleep(&time, NULL);
+}
 
 int main(int count, char **arguments)
 {
@@ -19,6 +31,7 @@ int main(int count, char **arguments)
         puts("copying compiler version 1");
         return 0;
     }
+    rest();
     in = fopen(from, "rb");
     out = fopen(to, "wb");
     if (in == NULL || out == NULL)
