@@ -33,7 +33,7 @@ impl Jobserver {
                 ["--jobserver-auth=", "--jobserver-fds="].iter().find_map(|key| value.split(key).nth(1));
             auth.is_some_and(|auth| !by_path || auth.starts_with("fifo:"))
         };
-        if !VARIABLES.iter().any(|name| is_named(&name)) {
+        if !VARIABLES.iter().any(is_named) {
             return Ok(None);
         }
         // SAFETY: the crate opens the pipe anew by its path, or by /dev/fd, and takes no descriptor over. It checks
