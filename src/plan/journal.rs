@@ -168,7 +168,7 @@ pub fn unreadable_lines(path: &Path) -> usize {
 /// the former. Lines that a make writes meanwhile may be lost.
 ///
 /// # Errors
-/// [`Kind::Cache`](crate::error::Kind::Cache) if the cache or the journal cannot be written.
+/// [`Kind::Cache`] if the cache or the journal cannot be written.
 pub fn forget_nodes(cache: &Cache, key: &str, labels: &HashSet<&str>) -> Result<usize> {
     let path = cache.layout().plan_journal(key);
     let lines = read_lines(&path);
