@@ -96,6 +96,10 @@ pub(super) fn input_digest(label: &str, path: &Path) -> Result<String> {
 pub(super) struct FolderInputs<'a> {
     /// Name and path of each input.
     pub(super) inputs: &'a [(String, PathBuf)],
+    /// The digest of each input, as the signature of the task has it.
+    pub(super) digests: &'a [String],
+    /// Returns the digest of an input as it is now.
+    pub(super) digest_of: &'a dyn Fn(&Path) -> Result<String>,
     /// The results of the tasks that it needs.
     pub(super) results: &'a [TaskResult],
 }
@@ -178,10 +182,14 @@ fn fill(label: &str, folder: &Path, files: &FolderInputs<'_>) -> Result<()> {
         let text = format!("\"{label}\": {name} cannot be put into the folder of the command: {error}");
         Error::new(Kind::Generate, text).passing_with(error)
     };
-    for (name, path) in files.inputs {
+    for ((name, path), digest) in files.inputs.iter().zip(files.digests) {
         let target = folder.join(inside(name));
         make_parent(&target)?;
         fsutil::copy(path, &target).map_err(|error| failed(name, &error))?;
+        if (files.digest_of)(path)? != *digest {
+            let text = format!("\"{label}\": {} has changed in the meantime", path.display());
+            return Err(Error::new(Kind::Generate, text).passing());
+        }
     }
     for file in files.results.iter().flat_map(|result| &result.files) {
         let target = folder.join(inside(&file.name));
@@ -342,6 +350,22 @@ mod tests {
             crate::signature::check_signature(&signature).unwrap();
             assert!(!signature.contains('/') && signature.len() < 200, "{signature}");
         }
+    }
+
+    /// The result would else have the signature of the old input.
+    #[test]
+    fn an_input_that_changes_before_its_command_runs_is_a_failure_that_passes() {
+        let dir = tempfile::tempdir().unwrap();
+        let inputs = [("in".to_owned(), dir.path().join("in"))];
+        fsutil::write(&inputs[0].1, b"one").unwrap();
+        let digests = [input_digest("a", &inputs[0].1).unwrap()];
+        let digest_of = |path: &Path| input_digest("a", path);
+        let files = FolderInputs { inputs: &inputs, digests: &digests, digest_of: &digest_of, results: &[] };
+        let folder = tempfile::tempdir().unwrap();
+        fill("a", folder.path(), &files).unwrap();
+        fsutil::write(&inputs[0].1, b"two").unwrap();
+        let error = fill("a", folder.path(), &files).unwrap_err();
+        assert!(error.is_passing() && error.message().contains("has changed in the meantime"), "{error}");
     }
 
     #[test]

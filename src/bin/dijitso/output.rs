@@ -115,11 +115,7 @@ impl Out {
 
     /// Returns the number of columns of the terminal; `None` if this output is none.
     pub(super) fn columns(&self) -> Option<usize> {
-        const USUAL: usize = 80;
-        self.terminal.then(|| {
-            let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
-            size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
-        })
+        self.terminal.then(|| columns_of(io::stdout()))
     }
 
     /// Returns whether an earlier write failed, so that nothing more is written.
@@ -195,6 +191,17 @@ impl fmt::Write for Escaping<'_> {
             fmt::Error
         })
     }
+}
+
+/// Returns the number of columns of the terminal of the standard error stream.
+pub(super) fn stderr_columns() -> usize {
+    columns_of(io::stderr())
+}
+
+fn columns_of(terminal: impl std::os::fd::AsFd) -> usize {
+    const USUAL: usize = 80;
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(USUAL)
 }
 
 /// Writes a message to the standard error stream.

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -314,7 +315,13 @@ impl Making<'_> {
                 }
                 clock.enter(Phase::Run);
                 let results = self.results_of_needs(id)?;
-                let given = FolderInputs { inputs: &task.inputs, results: &results };
+                let digest_of = |path: &Path| self.input_digest(label, path);
+                let given = FolderInputs {
+                    inputs: &task.inputs,
+                    digests: &digests,
+                    digest_of: &digest_of,
+                    results: &results,
+                };
                 let runner = self.session.runner().as_ref();
                 let files = run_command(label, command, &given, &self.cache(), runner, &context);
                 drop(slot);

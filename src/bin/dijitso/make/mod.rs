@@ -6,6 +6,7 @@ mod ask_to_stop;
 mod event_file;
 mod explain;
 mod observer;
+mod progress_line;
 mod ranks;
 
 use std::path::{Path, PathBuf};
@@ -60,7 +61,7 @@ pub(super) struct Arguments {
     #[arg(value_name = "SELECTION")]
     selection: Vec<String>,
 
-    /// The most nodes that run at once; default: one on each core
+    /// The most nodes that run at once; default: one on each core. Within GNU make also as many as it has jobs
     #[arg(short = 'j', long, value_name = "N")]
     jobs: Option<std::num::NonZeroUsize>,
 
@@ -180,7 +181,7 @@ impl Arguments {
             ..MakeOptions::default()
         };
         let mut reporter = ranks::agree(ranks.as_ref(), "opening the file of events", || {
-            Reporter::new(&plan, self.events.as_deref(), context)
+            Reporter::new(&plan, &self.plan, self.events.as_deref(), context)
         })?;
         let listening = ask_to_stop::listen(&plan);
         let report = match &ranks {
@@ -279,4 +280,21 @@ fn exit_code(report: &MakeReport) -> u8 {
 /// Returns the error of a file that the command cannot write.
 fn unwritable(path: &Path, cause: &std::io::Error) -> Error {
     Error::file("cannot write", path, cause)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_tell_failures_stops_and_bugs_apart() {
+        let report = |kind: Option<Kind>, failed: Vec<NodeId>| {
+            let error = kind.map(|kind| Error::new(kind, "no"));
+            exit_code(&MakeReport { error, failed, ..MakeReport::default() })
+        };
+        assert_eq!(report(None, Vec::new()), 0);
+        assert_eq!(report(Some(Kind::Cancelled), Vec::new()), 1);
+        assert_eq!(report(Some(Kind::Compile), vec![3]), 113);
+        assert_eq!(report(Some(Kind::Internal), vec![3]), 114);
+    }
 }

@@ -16,24 +16,31 @@ use dijitso::escape;
 use dijitso::plan::make::{MakeEvent, MakeEventKind, MakeObserver, MakeProgress, MakeReport};
 use dijitso::plan::view::ResultOrigin;
 use dijitso::plan::{NodeId, Plan, StopRequest};
+use dijitso::process::join;
 
 use crate::context::CommandContext;
 use crate::output;
 
 use super::event_file::EventFile;
+use super::progress_line::{bar_columns, describe};
 
 /// The most running nodes that the line names.
-const NAMED: usize = 3;
+const NAMED: usize = 16;
 
 /// Shows a make, and writes its events to a file.
 pub(super) struct Reporter {
     plan: Arc<Plan>,
+    /// The plan file, as the command line names it.
+    file: String,
     events: Option<EventFile>,
     show: Show,
     labels: HashMap<NodeId, String>,
     /// The request to stop that people have been told of.
     stop: StopRequest,
 }
+
+/// The columns that are left free at the end of the line. There a terminal shows ^C.
+const ECHO: usize = 3;
 
 enum Show {
     /// Nothing: another rank speaks, or the result is JSON.
@@ -47,20 +54,25 @@ enum Show {
 impl Reporter {
     /// # Errors
     /// `Kind::Cache` if the file for the events cannot be made.
-    pub(super) fn new(plan: &Arc<Plan>, events: Option<&Path>, context: &mut CommandContext) -> Result<Self> {
+    pub(super) fn new(
+        plan: &Arc<Plan>,
+        file: &Path,
+        events: Option<&Path>,
+        context: &mut CommandContext,
+    ) -> Result<Self> {
         let events = events.filter(|_| context.is_speaker).map(EventFile::create).transpose()?;
         context.out.flush();
         let show = if !context.is_speaker || context.out.json {
             Show::Nothing
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
-            let style = ProgressStyle::with_template("{bar:20.green/dim} {pos}/{len} {wide_msg}");
-            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─"));
+            bar.set_style(style(bar_columns(output::stderr_columns())));
             Show::Bar(bar)
         } else {
             Show::Lines
         };
-        Ok(Self { plan: Arc::clone(plan), events, show, labels: HashMap::new(), stop: StopRequest::Go })
+        let file = file.display().to_string();
+        Ok(Self { plan: Arc::clone(plan), file, events, show, labels: HashMap::new(), stop: StopRequest::Go })
     }
 
     fn label(&mut self, node: NodeId) -> String {
@@ -119,7 +131,10 @@ impl Reporter {
         }
         context.note(&summary(report));
         if !report.failed.is_empty() {
-            context.note(&"\"dijitso plan why PLAN\" says more, \"dijitso make PLAN failed\" tries again");
+            let file = join(std::slice::from_ref(&self.file));
+            context.note(&format_args!(
+                "\"dijitso plan why {file}\" says more, \"dijitso make {file} failed\" tries again"
+            ));
         }
         counts(report.done, report.failed.len(), report.blocked, context);
     }
@@ -154,12 +169,10 @@ impl MakeObserver for Reporter {
                 self.say(&format!("done {label}, {seconds:.1} s"));
             }
             MakeEventKind::Failed(error, _) => {
-                let message = error.message();
-                let message = message.strip_prefix(&format!("\"{label}\": ")).unwrap_or(message);
-                self.say(&format!("failed {label}: {message}"));
+                self.say(&format!("failed {label}: {}", without_label(error, &label)));
             }
             MakeEventKind::Retried(error) => {
-                self.say(&format!("trying {label} again: {}", error.message()));
+                self.say(&format!("trying {label} again: {}", without_label(error, &label)));
             }
             _ => {}
         }
@@ -167,38 +180,32 @@ impl MakeObserver for Reporter {
 
     fn progress(&mut self, progress: &MakeProgress) {
         self.say_stop(self.plan.stop_request());
-        let names: Vec<String> = progress
-            .running
-            .iter()
-            .take(NAMED)
-            .map(|(node, phase)| {
-                let label = self.label(*node);
-                phase.map_or_else(|| label.clone(), |phase| format!("{label} ({})", phase.word()))
-            })
-            .collect();
+        if !matches!(self.show, Show::Bar(_)) {
+            return;
+        }
+        let labels: Vec<String> =
+            progress.running.iter().take(NAMED).map(|(node, _)| self.label(*node)).collect();
         let Show::Bar(bar) = &self.show else { return };
+        let columns = output::stderr_columns();
+        let count = format!("{}/{} ", progress.done + progress.failed + progress.blocked, progress.total);
+        let taken = bar_columns(columns) + 1 + count.len() + ECHO;
+        bar.set_style(style(bar_columns(columns)));
         bar.set_length(progress.total as u64);
         bar.set_position((progress.done + progress.failed + progress.blocked) as u64);
-        let mut parts = Vec::new();
-        if progress.failed > 0 {
-            parts.push(format!("{} failed", progress.failed));
-        }
-        if progress.blocked > 0 {
-            parts.push(format!("{} blocked", progress.blocked));
-        }
-        if let Some(seconds) = progress.seconds_left.filter(|seconds| *seconds >= 1.0) {
-            parts.push(format!("about {} left", time(seconds)));
-        }
-        if !names.is_empty() {
-            let more = progress.running.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            parts.push(format!("{}{more}", names.join(", ")));
-        }
-        if let Some(reason) = progress.waiting {
-            parts.push(format!("others wait: {}", reason.describe()));
-        }
-        bar.set_message(parts.join("; "));
+        let room = columns.saturating_sub(taken);
+        let text = describe(progress, &labels, self.stop, room);
+        bar.set_message(output::shortened(&text, room, false).into_owned());
     }
+}
+
+/// Returns the style of a line whose bar has so many columns.
+fn style(columns: usize) -> ProgressStyle {
+    let template = match columns {
+        0 => "{pos}/{len} {msg}".to_owned(),
+        columns => format!("{{bar:{columns}.green/dim}} {{pos}}/{{len}} {{msg}}"),
+    };
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style.progress_chars("━╸─")
 }
 
 /// Describes the outcome in a line.
@@ -215,8 +222,14 @@ fn summary(report: &MakeReport) -> String {
     format!("{text}, in {}", time(report.seconds))
 }
 
+/// Returns the message of an error without the label that it begins with.
+fn without_label<'e>(error: &'e Error, label: &str) -> &'e str {
+    let message = error.message();
+    message.strip_prefix(&format!("\"{label}\": ")).unwrap_or(message)
+}
+
 /// Returns seconds as people read them.
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     if seconds < 60.0 {
         return format!("{seconds:.1} s");
     }
