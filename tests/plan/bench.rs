@@ -222,6 +222,16 @@ pub(crate) fn ended(child: Child) -> Run {
     run
 }
 
+/// Sends a signal again and again until a program ends: signals that come together are one.
+pub(crate) fn ended_by(mut child: Child, number: Signal) -> Run {
+    let begin = Instant::now();
+    while child.try_wait().unwrap().is_none() && begin.elapsed() < LIMIT {
+        signal(child.id(), number);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    ended(child)
+}
+
 /// Waits until something holds, and not for ever.
 pub(crate) fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let begin = Instant::now();

@@ -4,7 +4,7 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use super::bench::{ended, signal};
+use super::bench::{ended, ended_by};
 use super::{Bench, task};
 
 /// There, Ctrl-C marked the job that ran as failed.
@@ -13,11 +13,7 @@ fn weakness_a_what_is_interrupted_is_to_do_and_not_failed() {
     let bench = Bench::new(&task("a", &[], "test -e \"$NOTES.go\" || sleep 300"));
     let child = bench.start(&[]);
     bench.await_notes(1);
-    for _ in 0..2 {
-        signal(child.id(), Signal::INT);
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    assert_eq!(ended(child).code, Some(1));
+    assert_eq!(ended_by(child, Signal::INT).code, Some(1));
     assert_eq!(bench.states()["a"], "ready");
     // It is not among what has failed, either.
     fs::write(bench.at("notes.go"), "").unwrap();

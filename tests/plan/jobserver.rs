@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-use super::bench::{Run, ended, has_all};
+use super::bench::{Run, ended, ended_by, has_all};
 use super::{Bench, task};
 use crate::absent::has_program;
 
@@ -126,11 +126,7 @@ fn tokens_come_back_after_failures_and_signals() {
     command.env("MAKEFLAGS", format!(" -j --jobserver-auth=fifo:{}", path.display()));
     let child = command.spawn().unwrap();
     bench.await_notes(4);
-    for _ in 0..2 {
-        super::bench::signal(child.id(), rustix::process::Signal::INT);
-        std::thread::sleep(std::time::Duration::from_millis(200));
-    }
-    let run = ended(child);
+    let run = ended_by(child, rustix::process::Signal::INT);
     assert_eq!((run.code, tokens_in(&file)), (Some(1), 3), "{}", run.err);
 }
 

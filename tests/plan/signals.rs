@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::bench::{Run, ended, has_all, signal, wait_until};
+use super::bench::{Run, ended, ended_by, has_all, signal, wait_until};
 use super::{Bench, task};
 
 /// Starts a make of two commands at once, and sends it signals while they run. The commands wait for the file
@@ -19,10 +19,12 @@ fn interrupted(signals: &[Signal], arguments: &[&str]) -> (Bench, Run) {
             std::thread::sleep(std::time::Duration::from_millis(100));
             std::fs::write(bench.at("notes.go"), "").unwrap();
         }
-        // Two signals that come together are one.
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let run = ended(child);
+    let run = match signals {
+        [_, second] => ended_by(child, *second),
+        _ => ended(child),
+    };
     (bench, run)
 }
 
@@ -61,10 +63,7 @@ fn the_children_of_commands_are_ended_too() {
     let bench = Bench::new(&plan);
     let child = bench.start(&[]);
     wait_until("the children", || bench.processes().len() >= 5);
-    signal(child.id(), Signal::INT);
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    signal(child.id(), Signal::INT);
-    assert_eq!(ended(child).code, Some(1));
+    assert_eq!(ended_by(child, Signal::INT).code, Some(1));
     bench.await_quiet();
     // The same if it is killed itself.
     let mut child = bench.start(&[]);
@@ -109,11 +108,7 @@ fn a_compiler_is_ended_by_the_second_signal_and_its_library_is_to_do() {
     ));
     let child = bench.start(&[]);
     bench.await_notes(1);
-    for _ in 0..2 {
-        signal(child.id(), Signal::INT);
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    let run = ended(child);
+    let run = ended_by(child, Signal::INT);
     assert_eq!(run.code, Some(1), "{}", run.err);
     assert!(run.err.contains("1 still to be made") && !run.err.contains("failed"), "{}", run.err);
     bench.await_quiet();
