@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cache::results::ResultStore;
 use crate::cache::{Cache, Lookup, Verify};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::jit::{Request, Session};
 
 use super::graph::Plan;
@@ -33,7 +33,7 @@ impl Plan {
     /// Finds the state of each node: from its signature and the cache, and from the journal.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`](crate::error::Kind::InvalidArgument) for a cycle.
+    /// [`Kind::InvalidArgument`] for a cycle.
     pub fn refresh(&self, session: &Session) -> Result<()> {
         let cache = self.cache();
         let (store, history) = (ResultStore::open(&cache), read_history(&cache, self.key()));
@@ -85,6 +85,8 @@ impl Plan {
             status.state = State::Blocked;
             let above = self.status(*cause).and_then(|status| status.blocked_by);
             status.blocked_by = Some(above.unwrap_or(*cause));
+        } else if failed.as_ref().is_some_and(|error| error.kind() == Kind::Cancelled) {
+            status.interrupted = true;
         } else if let Some(error) = failed {
             (status.state, status.error) = (State::Failed, Some(error));
         } else {
@@ -169,6 +171,7 @@ impl Plan {
                 signature: status.signature.clone(),
                 state: status.state,
                 stale: status.stale,
+                interrupted: status.interrupted,
                 origin: status.origin,
                 needs: entry.needs.iter().filter_map(place).collect(),
                 order_only: entry.after.iter().filter_map(place).collect(),

@@ -24,6 +24,7 @@ pub fn node(label: &str, estimate: f64, needs: &[usize]) -> NodeView {
         signature: None,
         state: State::Todo,
         stale: false,
+        interrupted: false,
         origin: None,
         needs: needs.to_vec(),
         order_only: Vec::new(),

@@ -69,6 +69,8 @@ pub struct NodeView {
     pub state: State,
     /// True if it was done once, and something that it depends on has changed since.
     pub stale: bool,
+    /// True if it is to do and its last execution was interrupted.
+    pub interrupted: bool,
     /// The way in which it got its result in the last make of this process.
     pub origin: Option<ResultOrigin>,
     /// The nodes whose results it uses.

@@ -51,7 +51,8 @@ fn the_second_signal_ends_what_runs_and_nothing_has_failed() {
         assert!(has_all(&run.err, &parts) && !run.err.contains("failed"), "{}", run.err);
         bench.await_quiet();
         bench.assert_no_leases();
-        assert_eq!(bench.states().into_values().collect::<Vec<_>>(), ["ready", "ready", "todo", "todo"]);
+        let states = bench.states().into_values().collect::<Vec<_>>();
+        assert_eq!(states, ["interrupted", "interrupted", "todo", "todo"]);
         std::fs::write(bench.at("notes.go"), "").unwrap();
         assert_eq!(bench.makes(&[]), ["a", "b", "c", "d"]);
     }

@@ -203,6 +203,8 @@ pub struct NodeStatus {
     pub state: State,
     /// True if it was done once, and something that it depends on has changed since.
     pub stale: bool,
+    /// True if it is to do and its last execution was interrupted.
+    pub interrupted: bool,
     /// The way in which it got its result in the last make.
     pub origin: Option<ResultOrigin>,
     /// Its signature, if that is known.
@@ -224,6 +226,7 @@ impl Default for NodeStatus {
         Self {
             state: State::Todo,
             stale: false,
+            interrupted: false,
             origin: None,
             signature: None,
             digest: String::new(),

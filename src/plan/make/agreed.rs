@@ -229,6 +229,7 @@ impl Agreed {
             entry.status = NodeStatus {
                 state: status.state.unwrap_or(State::Todo),
                 stale: false,
+                interrupted: false,
                 origin: status.origin,
                 signature: status.signature.clone(),
                 digest: status.digest.clone(),

@@ -228,7 +228,11 @@ impl Making<'_> {
                 state.events.push_back(MakeEvent { node: id, kind });
                 self.note_failed(state, id, error.clone());
             }
-            News::Added { .. } | News::Reserved | News::Started | News::TakenBack => {}
+            News::Added { .. }
+            | News::Reserved
+            | News::Started
+            | News::Interrupted { .. }
+            | News::TakenBack => {}
         }
     }
 
@@ -269,7 +273,7 @@ impl Making<'_> {
                 self.postpone(state, id, Instant::now() + PROGRAM_POLL, true);
             }
             NodeAttempt::Interrupted => {
-                state.clocks.remove(&id);
+                self.note_interrupted(state, id);
                 self.postpone(state, id, Instant::now(), false);
                 state.halted = true;
             }
@@ -430,6 +434,20 @@ impl Making<'_> {
         state.events.push_back(MakeEvent { node: id, kind: MakeEventKind::Blocked(cause) });
     }
 
+    /// Writes that a node was interrupted.
+    fn note_interrupted(&self, state: &mut MakeState, id: NodeId) {
+        let execution = self.end_execution(state, id);
+        let told = execution.clone();
+        self.tell(state, id, || News::Interrupted { execution: told });
+        let (label, name, signature) = {
+            let nodes = self.plan.nodes();
+            let entry = &nodes.entries[id];
+            let name = entry.spec.work.name().to_owned();
+            (entry.spec.label.clone(), name, entry.status.signature.clone())
+        };
+        self.write_node(label, name, signature, execution, Some(interrupted()));
+    }
+
     fn write_node(
         &self,
         label: String,
@@ -503,3 +521,8 @@ impl Making<'_> {
 
 /// The seconds that a node is expected to take if nothing is known.
 pub(super) const DEFAULT_SECONDS: f64 = 1.0;
+
+/// The error that a journal has for a node that was interrupted.
+pub(super) fn interrupted() -> Error {
+    Error::new(crate::error::Kind::Cancelled, "it was interrupted")
+}

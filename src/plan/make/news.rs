@@ -32,6 +32,8 @@ pub(super) enum News {
     Failed { error: Error, execution: Option<Execution> },
     /// The failed node of this label, which its callback has added, blocks it.
     Blocked { cause: String, error: Error },
+    /// It was interrupted, and is still to be made.
+    Interrupted { execution: Execution },
     /// The callback that had added it has failed.
     TakenBack,
 }

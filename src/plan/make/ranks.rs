@@ -29,7 +29,7 @@ use super::agreed::Agreed;
 use super::alone::{ask_host, begin_make, drain, end_make, run_threads, snapshot};
 use super::deal::{RankLoad, deal};
 use super::load::load_libraries_on;
-use super::making::Making;
+use super::making::{Making, interrupted};
 use super::news::{Meeting, News, NewsItem, meet};
 use super::node_attempt::NextStep;
 use super::options::{MakeObserver, MakeOptions, MakeReport};
@@ -306,6 +306,7 @@ impl RankLoop<'_> {
             News::Failed { error, execution: Some(execution) } => {
                 (None, execution.clone(), Some(error.clone()))
             }
+            News::Interrupted { execution } => (None, execution.clone(), Some(interrupted())),
             _ => return,
         };
         let (run, label) = (making.run.clone(), item.label.clone());

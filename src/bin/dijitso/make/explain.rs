@@ -10,8 +10,8 @@ use dijitso::plan::{NodeId, Plan};
 
 use crate::context::CommandContext;
 
-/// Writes the nodes that a make of the targets would make: labels, and with `reasons` why.
-pub(super) fn explain(plan: &Plan, targets: &[NodeId], reasons: bool, context: &mut CommandContext) {
+/// Writes the nodes that a make of the targets would make: label, and why.
+pub(super) fn explain(plan: &Plan, targets: &[NodeId], context: &mut CommandContext) {
     let view = plan.view();
     let wanted = wanted(&view, targets);
     let is_made = |at: &usize| wanted[*at] && view.nodes[*at].state != State::Done;
@@ -25,11 +25,7 @@ pub(super) fn explain(plan: &Plan, targets: &[NodeId], reasons: bool, context: &
     }
     for at in &made {
         let label = escape::paragraph(&view.nodes[*at].label);
-        if reasons {
-            context.out.line(format_args!("{label}: {}", reason(&view, *at)));
-        } else {
-            context.out.line(label);
-        }
+        context.out.line(format_args!("{label}  {}", reason(&view, *at)));
     }
     let total = wanted.iter().filter(|wanted| **wanted).count();
     context.note(&format_args!("{} of {total} nodes are to be made", made.len()));

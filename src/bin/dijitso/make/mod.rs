@@ -73,7 +73,7 @@ pub(super) struct Arguments {
     #[arg(long)]
     fail_fast: bool,
 
-    /// Say why each node is made; with --dry-run, make nothing
+    /// Say first which nodes are made, and why. --dry-run says the same, and makes nothing
     #[arg(long)]
     explain: bool,
 
@@ -165,7 +165,7 @@ impl Arguments {
         if context.options.dry_run || self.explain {
             ranks::agree(ranks.as_ref(), "looking into the cache", || plan.refresh(session))?;
             if context.is_speaker {
-                explain::explain(&plan, &targets, self.explain, context);
+                explain::explain(&plan, &targets, context);
             }
             if context.options.dry_run {
                 return Ok(0);

@@ -111,7 +111,7 @@ impl Reporter {
             return;
         }
         if context.out.json {
-            let failed: Vec<_> = report
+            let failures: Vec<_> = report
                 .failed
                 .iter()
                 .map(|node| {
@@ -122,7 +122,8 @@ impl Reporter {
             context.out.document(&json!({
                 "done": report.done,
                 "built": report.built,
-                "failed": failed,
+                "failed": failures.len(),
+                "failures": failures,
                 "blocked": report.blocked,
                 "todo": report.todo,
                 "seconds": report.seconds,
@@ -144,7 +145,7 @@ impl Reporter {
 pub(super) fn unchanged(nodes: u64, context: &mut CommandContext) {
     if context.out.json {
         context.out.document(&json!({
-            "done": nodes, "built": 0, "failed": [], "blocked": 0, "todo": 0, "seconds": 0.0,
+            "done": nodes, "built": 0, "failed": 0, "failures": [], "blocked": 0, "todo": 0, "seconds": 0.0,
         }));
     } else {
         context.note(&format_args!("0 built, nothing to do: all {nodes} nodes are made"));

@@ -13,7 +13,11 @@ use super::super::output::{BLOCKED, BUSY, DONE, FAILED, age};
 
 /// Returns the word for the state of a node: that of the state, or `ready`.
 pub(super) fn state_word(view: &PlanView, at: usize) -> &'static str {
-    if view.is_ready(at) { "ready" } else { view.nodes[at].state.word() }
+    match &view.nodes[at] {
+        node if node.interrupted => "interrupted",
+        _ if view.is_ready(at) => "ready",
+        node => node.state.word(),
+    }
 }
 
 /// Returns the word for the state of a node, with `*` if it is stale.

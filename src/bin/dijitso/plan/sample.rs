@@ -16,6 +16,7 @@ fn node(label: &str, kind: NodeKind, name: &str, state: State, needs: &[usize]) 
         signature: None,
         state,
         stale: false,
+        interrupted: false,
         origin: None,
         needs: needs.to_vec(),
         order_only: Vec::new(),

@@ -172,6 +172,7 @@ impl<'a> PlanIndex<'a> {
             SelectionWord::Todo => node.state == State::Todo,
             SelectionWord::Running => node.state == State::Running,
             SelectionWord::Stale => node.stale,
+            SelectionWord::Interrupted => node.interrupted,
             SelectionWord::UpToDate => node.state == State::Done && !node.stale,
             SelectionWord::Hit => node.origin == Some(ResultOrigin::Hit),
             SelectionWord::Built => node.origin == Some(ResultOrigin::Built),
