@@ -103,7 +103,6 @@ fn a_console_reads_lines_from_a_pipe() {
     let home = with_plan();
     let output = console(
         &home,
-        "ls ready; ls last in modules\nnothing\nls 'open\n\n# rest\nstats form-code\nexit\nls\n",
     );
     let shown = text(&output.stdout);
     assert_eq!(shown.matches("STATE").count(), 2, "{shown}");
@@ -138,6 +137,5 @@ fn a_console_on_a_terminal_completes_and_remembers() {
     assert_eq!(lines, ["ls ready", "nothing", "why; stats form-code", "exit"]);
     // The end of the input ends it, too.
     assert!(home.on_terminal("console plan.toml", "\u{4}", &[]).1);
-    assert!(home.on_terminal("console plan.toml", "ls 'open\u{3}\u{4}", &[]).1);
     assert!(home.on_terminal("console plan.toml", "ls\nexit\n", &[("TERM", "dumb")]).1);
 }
