@@ -13,7 +13,7 @@ use crate::jit::{Batch, Callbacks, CommState, Library, Session, Source};
 use crate::parallel::Communicator;
 use crate::params::resolved::CacheParams;
 use crate::plan::graph::Plan;
-use crate::plan::node::{ModuleSource, NodeCall, NodeId, NodeSpec, Work};
+use crate::plan::node::{ModuleSource, ModuleWork, NodeCall, NodeId, NodeSpec, Work};
 use crate::plan::source::{linked, ready_source, result_of};
 use crate::plan::view::State;
 
@@ -105,12 +105,14 @@ pub(super) fn load_libraries_on(
     for (names, ids) in batches(plan) {
         let Some(spec) = plan.spec(ids[0]) else { continue };
         let Work::Module(module) = &spec.work else { continue };
-        let params = match text_of(plan, ids[0]) {
-            Some(text) => module.params.with_text(text),
-            None => (*module.params).clone(),
+        // A text that this rank alone cannot read is an error of the call, on which all agree.
+        let params = if module.is_keyed_by_text() {
+            text_of(plan, ids[0], module).map(|text| module.params.with_text(text))
+        } else {
+            Ok((*module.params).clone())
         };
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        let batch = Batch { names: &names, params: &params };
+        let batch = params.as_ref().map(|params| Batch { names: &names, params }).map_err(Clone::clone);
         let error = RefCell::new(None);
         let mut callbacks = Callbacks {
             generate: Some(Box::new(|request, source| {
@@ -123,7 +125,7 @@ pub(super) fn load_libraries_on(
             })),
             ..Callbacks::default()
         };
-        let loaded = session.jit_many_on(comm, state, Ok(batch), &mut callbacks);
+        let loaded = session.jit_many_on(comm, state, batch, &mut callbacks);
         drop(callbacks);
         match loaded {
             Err(error) if comm.check_alive().is_err() => return Err(error),
@@ -158,8 +160,8 @@ fn batches(plan: &Plan) -> Vec<(Vec<String>, Vec<NodeId>)> {
         if spec.definer.is_some() {
             continue;
         }
-        let is_text = text_of(plan, id).is_some();
-        let key = (!is_text).then_some(module.params.request_digest);
+        // Both are the same on all ranks, so that all make the same calls.
+        let key = (!module.is_keyed_by_text()).then_some(module.params.shared_digest);
         match all.last_mut().filter(|_| key.is_some() && key == last) {
             Some((names, ids)) => {
                 names.push(module.name.clone());
@@ -172,14 +174,11 @@ fn batches(plan: &Plan) -> Vec<(Vec<String>, Vec<NodeId>)> {
     all
 }
 
-/// Returns the digest of the text of a library, if that is part of its key.
-fn text_of(plan: &Plan, id: NodeId) -> Option<crate::codec::Digest32> {
-    let spec = plan.spec(id)?;
-    let Work::Module(module) = &spec.work else { return None };
-    if !module.is_keyed_by_text() {
-        return None;
-    }
-    ready_source(plan, &ResultStore::open(&plan.cache()), id, module).ok().map(|ready| ready.digest())
+/// Returns the digest of the text of a library, which is part of its key.
+fn text_of(plan: &Plan, id: NodeId, module: &ModuleWork) -> Result<crate::codec::Digest32> {
+    let store = ResultStore::open(&plan.cache());
+    crate::error::catch("reading a source", || ready_source(plan, &store, id, module))
+        .map(|ready| ready.digest())
 }
 
 /// Generates the source of a library for a rank that does not find it.

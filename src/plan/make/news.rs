@@ -60,14 +60,12 @@ pub(super) fn meet(
     is_running: bool,
 ) -> Result<Meeting> {
     const STEP: &str = "sharing out a plan";
-    let mine = if news.is_empty() {
-        Vec::new()
-    } else {
-        serde_json::to_vec(news).map_err(|error| Error::new(Kind::Internal, error.to_string()))?
-    };
+    let encoded = if news.is_empty() { Ok(Vec::new()) } else { serde_json::to_vec(news) };
+    let failed = encoded.as_ref().err().map(|error| Error::new(Kind::Internal, error.to_string()));
+    let mine = encoded.unwrap_or_default();
     // Minima of complements are maxima.
     let mut votes = [!(mine.len() as u64), !(stop as u64), u64::from(!is_running)];
-    agree_min(comm, STEP, &mut votes, |_| Ok(()))?;
+    agree_min(comm, STEP, &mut votes, |_| failed.map_or(Ok(()), Err))?;
     let longest = usize::try_from(!votes[0]).unwrap_or_default();
     let stop = match !votes[1] {
         0 => StopRequest::Go,

@@ -75,13 +75,27 @@ pub fn make_on(
         state.tells_ranks = true;
     }
     comm.begin_polling(options.interrupt.as_ref());
-    let mut ranks =
-        RankLoop { comm, domains: &domains, shares_out, capacities, journal, agreed, polls: true };
-    let made = run_threads(&making, |making| ranks.run(making, observer));
+    let mut ranks = RankLoop {
+        comm,
+        domains: &domains,
+        shares_out,
+        capacities,
+        journal,
+        agreed,
+        polls: true,
+        quiet_meetings: 0,
+    };
+    let made = run_threads(&making, |making| {
+        // The communicator is broken: what still runs is of no use to the other ranks.
+        ranks.run(making, observer).inspect_err(|_| making.plan.stop(StopRequest::Kill))
+    });
     if ranks.polls {
         comm.end_polling();
     }
-    made?;
+    if let Err(error) = made {
+        plan.resume();
+        return Err(error);
+    }
     ranks.agreed.write_to(plan);
     drain(&making, observer);
     if options.load {
@@ -136,7 +150,12 @@ struct RankLoop<'a> {
     journal: Option<JournalWriter>,
     agreed: Agreed,
     polls: bool,
+    /// The number of meetings at which nothing ran, nothing was told, and nothing was to be dealt.
+    quiet_meetings: usize,
 }
+
+/// The most such meetings in a row while a rank may still find out why.
+const MAX_QUIET: usize = 3;
 
 impl RankLoop<'_> {
     /// Runs nodes and meets the other ranks until the make is over. Collective.
@@ -223,7 +242,12 @@ impl RankLoop<'_> {
         if !is_over {
             let dealt = self.deal(making);
             let is_quiet = meeting.news.iter().all(Vec::is_empty) && !meeting.is_running;
-            if is_quiet && !dealt && !making.break_circle(&mut making.lock()) {
+            self.quiet_meetings = if is_quiet && !dealt { self.quiet_meetings + 1 } else { 0 };
+            if self.quiet_meetings > 0 {
+                // Only the rank whose callbacks have made a circle knows of it. It tells at the next meeting.
+                making.break_circle(&mut making.lock());
+            }
+            if self.quiet_meetings > MAX_QUIET {
                 self.agreed.fail_rest();
             }
         }

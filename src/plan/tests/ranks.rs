@@ -239,3 +239,56 @@ fn ranks_may_be_more_than_nodes_and_cores() {
     });
     assert_eq!(same(&ends).report.as_ref().unwrap().done, 6);
 }
+
+/// The callbacks of one rank make a circle, of which the others know nothing.
+#[test]
+fn a_circle_that_callbacks_make_ends_on_all_ranks() {
+    for size in [1, 2, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = run(size, |comm| {
+            let bench = bench(dir.path(), comm, 1, "node");
+            let parent = bench.task_by("parent", &[], move |call| {
+                let id = call.plan.add("", Work::Task(task_work("child", |_| Ok(bytes("")))), true)?;
+                call.plan.need(id, call.node, crate::plan::Edge::Use)?;
+                call.need(id);
+                Ok(bytes(""))
+            });
+            bench.task("user", &[parent]);
+            make_bench(&bench, comm)
+        });
+        let report = same(&ends).report.as_ref().unwrap();
+        let message = report.error.as_ref().unwrap().message();
+        assert!(message.contains("each node needs the next: parent -> parent-child -> parent"), "{message}");
+        assert_eq!((report.done, report.todo), (0, 0));
+    }
+}
+
+/// A source that one rank alone cannot read when the libraries are loaded.
+#[test]
+fn a_source_that_one_rank_cannot_read_fails_on_all() {
+    for bad in 0..2 {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = run(2, |comm| {
+            let bench = bench(dir.path(), comm, 1, "node");
+            let own = dir.path().join(format!("rank{}", comm.rank()));
+            std::fs::create_dir(&own).unwrap();
+            if comm.rank() != bad {
+                std::fs::write(own.join("x.cpp"), "int x;").unwrap();
+            }
+            let source = crate::plan::node::ModuleSource::Defined {
+                base: own,
+                code: crate::plan::definition::SourceDefinition::File("x.cpp".into()),
+                header: None,
+                keyed_by_text: true,
+            };
+            let params = Arc::clone(bench.plan.params());
+            let work = crate::plan::node::ModuleWork { name: "x".to_owned(), params, source };
+            bench.plan.add("x", Work::Module(work), true).unwrap();
+            bench.module("after", "int after;", &[]);
+            make_bench(&bench, comm)
+        });
+        let report = same(&ends).report.as_ref().unwrap();
+        assert_eq!((report.failed.len(), report.done), (1, 1), "{:?}", report.error);
+        assert!(report.error.as_ref().unwrap().message().contains("cannot read the source"));
+    }
+}

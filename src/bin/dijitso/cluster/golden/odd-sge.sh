@@ -6,6 +6,6 @@
 #$ -j y
 #$ -o /dev/null
 
-cd '/work/it'\''s "5%\' || exit 1
+cd '/data/it'\''s "5%\' || exit 1
 # The command takes the place of the shell, and gets the signals of the batch system itself.
-exec /opt/bin/dijitso make 'it'\''s 5%.toml' -j2 --status-file '/work/it'\''s "5%\/jobs'/sge-"$JOB_ID".status -- '$HOME' > '/work/it'\''s "5%\/jobs'/sge-"$JOB_ID".log 2>&1
+exec /opt/bin/dijitso make 'it'\''s 5%.toml' -j2 --status-file '/data/it'\''s "5%\/jobs'/sge-"$JOB_ID".status -- '$HOME' > '/data/it'\''s "5%\/jobs'/sge-"$JOB_ID".log 2>&1
