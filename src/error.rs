@@ -14,7 +14,7 @@ use crate::escape;
 
 /// The kind of a failure. The numbers are the status codes of the C interface and are never changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[repr(i32)]
+#[repr(u8)]
 #[non_exhaustive]
 pub enum Kind {
     /// NULL, an invalid name, an invalid value of an enumeration.
@@ -289,6 +289,12 @@ pub fn catch<T>(doing: &str, step: impl FnOnce() -> Result<T>) -> Result<T> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// Each call has many results on its stack, and the stack of a host's thread may be small.
+    #[test]
+    fn an_error_takes_no_more_room_than_its_texts_and_a_word() {
+        assert_eq!(size_of::<Error>(), 3 * size_of::<String>() + size_of::<u64>());
+    }
 
     #[test]
     fn an_error_survives_encoding() {

@@ -209,6 +209,9 @@ impl RunningChild {
     }
 
     /// Returns the status of the child if it has ended. Notes its memory for the clock of a watched build.
+    ///
+    /// Not inlined: the statistics of a process would take stack of every call.
+    #[inline(never)]
     fn poll_child(&mut self) -> io::Result<Option<ExitStatus>> {
         if !self.context.is_timed() {
             return self.child.try_wait();
