@@ -82,12 +82,12 @@ impl BuildInput {
     /// [`Kind::Generate`] for a bad dependency, [`Kind::Compile`], [`Kind::Load`], [`Kind::Cache`];
     /// [`Kind::Cancelled`] or [`Kind::State`] if the host or another thread has cancelled the build.
     pub(super) fn run(
-        self,
+        self: Box<Self>,
         runner: &dyn Runner,
         admission: &Admission<'_>,
         context: &ExecContext,
     ) -> Result<f64> {
-        let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = self;
+        let Self { name, params, generator, text, signature, toolchain, cache, code, source, asked } = *self;
         let (cache, signature) = (&cache, signature.as_str());
         let dependencies = source.dependencies;
         let order = check_dependencies(cache, &dependencies)?;

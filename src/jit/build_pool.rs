@@ -29,7 +29,7 @@ use super::progress::CountedBuild;
 
 /// Everything that a thread needs for a build.
 pub(super) struct BuildTask {
-    pub(super) input: BuildInput,
+    pub(super) input: Box<BuildInput>,
     /// Held until the library is built or the build is cancelled.
     pub(super) lease: Option<Lease>,
     /// Dropped at the same time.

@@ -224,14 +224,15 @@ fn generate_and_build(
     }
 }
 
-/// The part of a build that needs the host. The rest needs a compiler only.
+/// The part of a build that needs the host. The rest needs a compiler only. What it returns is large, and the stack
+/// of a host's thread may be small.
 fn prepare(
     session: &Session,
     signed: &SignedRequest<'_>,
     cache: &Cache,
     callbacks: &mut Callbacks<'_>,
     context: &ExecContext,
-) -> Result<BuildInput> {
+) -> Result<Box<BuildInput>> {
     log_miss_reason(signed, cache);
     context.enter(Phase::Generate);
     let (mut source, nested) = generate(signed, cache, callbacks, context)?;
@@ -248,5 +249,5 @@ fn prepare(
         unknown if unknown.is_unknown() => session.toolchains.get(signed.request.params),
         known => known.clone(),
     };
-    Ok(BuildInput::new(signed, toolchain, cache, code, source, nested.asked))
+    Ok(Box::new(BuildInput::new(signed, toolchain, cache, code, source, nested.asked)))
 }

@@ -101,7 +101,10 @@ fn pictures_go_to_files_and_to_the_standard_output() {
 #[test]
 fn a_console_reads_lines_from_a_pipe() {
     let home = with_plan();
-    let output = console(&home);
+    let output = console(
+        &home,
+        "ls ready; ls last in modules\nnothing\nls 'open\n\n# rest\nstats form-code\nexit\nls\n",
+    );
     let shown = text(&output.stdout);
     assert_eq!(shown.matches("STATE").count(), 2, "{shown}");
     assert!(shown.contains("plan: 1 node\n"), "{shown}");
