@@ -14,7 +14,7 @@ fn weakness_a_what_is_interrupted_is_to_do_and_not_failed() {
     let child = bench.start(&[]);
     bench.await_notes(1);
     assert_eq!(ended_by(child, Signal::INT).code, Some(1));
-    assert_eq!(bench.states()["a"], "ready");
+    assert_eq!(bench.states()["a"], "interrupted");
     // It is not among what has failed, either.
     fs::write(bench.at("notes.go"), "").unwrap();
     assert!(bench.makes(&["failed"]).is_empty());
