@@ -38,6 +38,8 @@ pub struct Plan {
 pub(super) struct PlanNodes {
     pub(super) entries: Vec<NodeEntry>,
     labels: HashMap<String, NodeId>,
+    /// For each name that labels are made from, a number up to which all are taken.
+    taken_numbers: HashMap<String, usize>,
 }
 
 /// A node with its edges.
@@ -330,6 +332,7 @@ impl Plan {
             let is_added = entry.spec.definer.is_some() || matches!(entry.spec.work, Work::Remote(_));
             if is_added && !std::mem::replace(&mut entry.taken_back, true) {
                 nodes.labels.remove(&entry.spec.label);
+                nodes.taken_numbers.clear();
             }
             *forgotten = entry.taken_back;
         }
@@ -356,6 +359,7 @@ impl Plan {
                 entry.taken_back = true;
                 taken.push(id);
                 nodes.labels.remove(&entry.spec.label);
+                nodes.taken_numbers.clear();
             }
         }
         let own = &mut nodes.entries[definer];
@@ -392,7 +396,7 @@ impl NodeEntry {
 
 impl PlanNodes {
     /// Returns a label that is free: the name, perhaps after that of the definer, perhaps with a number.
-    fn free_label(&self, work: &Work, definer: Option<NodeId>) -> String {
+    fn free_label(&mut self, work: &Work, definer: Option<NodeId>) -> String {
         let name = match definer {
             Some(definer) => format!("{}-{}", self.entries[definer].spec.label, work.name()),
             None => work.name().to_owned(),
@@ -400,8 +404,16 @@ impl PlanNodes {
         if !self.labels.contains_key(&name) {
             return name;
         }
-        let numbered = (1..).map(|number| format!("{name}-{number}"));
-        numbered.into_iter().find(|label| !self.labels.contains_key(label)).expect("numbers do not end")
+        let mut number = self.taken_numbers.get(&name).copied().unwrap_or_default();
+        let label = loop {
+            number += 1;
+            let label = format!("{name}-{number}");
+            if !self.labels.contains_key(&label) {
+                break label;
+            }
+        };
+        self.taken_numbers.insert(name, number);
+        label
     }
 
     /// Returns the targets and everything that is made before them. All nodes, if there are no targets.

@@ -182,9 +182,10 @@ fn labels_may_have_blanks_and_any_letters_and_are_unique() {
     let work = || crate::plan::node::Work::Task(super::fakes::task_work("x", |_| Ok(bytes(""))));
     assert!(bench.plan.add("a/b", work(), true).unwrap_err().message().contains("have the label \"a/b\""));
     assert!(bench.plan.add("a\nb", work(), true).is_err());
-    let unnamed = [bench.plan.add("", work(), true).unwrap(), bench.plan.add("", work(), true).unwrap()];
+    bench.plan.add("x-2", work(), true).unwrap();
+    let unnamed = [(); 4].map(|()| bench.plan.add("", work(), true).unwrap());
     let labels = unnamed.map(|id| bench.plan.spec(id).unwrap().label.clone());
-    assert_eq!(labels, ["x", "x-1"]);
+    assert_eq!(labels, ["x", "x-1", "x-3", "x-4"]);
 }
 
 #[test]
