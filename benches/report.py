@@ -53,6 +53,8 @@ def ratio_of(samples, floor):
 
 
 def times(value):
+    if 0 < value < 0.095:
+        return f"{value:.2g}"
     return f"{value:.2f}" if value < 10 else three_digits(value)
 
 
@@ -141,7 +143,8 @@ def plan_targets(by_id):
             ("plan-modules-headers", "the same with precompiled headers: at most 0.6 of ninja", 0.6),
             ("plan-noop", "a plan of tasks with nothing to do: at most 1.0 of ninja", 1.0),
             ("plan-noop-modules", "a plan of modules with nothing to do: at most 1.0 of ninja", 1.0),
-            ("plan-trivial", "a trivial task: at most 0.01 of compmake", 0.01),
+            ("plan-trivial", "a trivial task, one after the other: at most 0.01 of compmake", 0.01),
+            ("plan-trivial-any", "a trivial task, several at once: at most 0.01 of compmake", 0.01),
             ("plan-ranks-openmpi", "half-second modules on ranks, Open MPI: at most 1.1 of the best schedule", 1.1),
             ("plan-ranks-mpich", "half-second modules on ranks, MPICH: at most 1.1 of the best schedule", 1.1),
             ("plan-ahead", "DOLFIN's Poisson program after `dijitso make` of its record: compiles nothing", 0),
@@ -153,7 +156,7 @@ def plan_targets(by_id):
             made.append(Target(key, wanted, f"{row['ours'][0]} of {row['floor'][0]}", row["ours"][0] == 0 < row["floor"][0]))
         else:
             value = ratio_of(row["ours"], row["floor"])
-            made.append(Target(key, wanted, f"{value:.3f}" if limit < 0.1 else f"{value:.2f}", value <= limit))
+            made.append(Target(key, wanted, times(value), value <= limit))
     return made
 
 
@@ -343,7 +346,7 @@ LIMITS = {"memory-1": ("value", 100), "disk-first": ("ratio", 3.0), "disk-second
           "cold-element": ("ratio", 0.75), "modules-pending": ("ratio", 1 / 1.8), "memory-ranks": ("value", 150), "waiting": ("ratio", 1.10),
           "hit-ranks": ("ratio", 1.3), "first-ranks": ("ratio", 2.0), "many-ranks": ("ratio", 1.3), "program": ("ratio", 0.7),
           "libraries": ("ratio", 0.7), "plan-modules": ("ratio", 1.03), "plan-modules-headers": ("ratio", 0.6), "plan-noop": ("ratio", 1.0),
-          "plan-noop-modules": ("ratio", 1.0), "plan-trivial": ("ratio", 0.01), "plan-ranks-openmpi": ("ratio", 1.1),
+          "plan-noop-modules": ("ratio", 1.0), "plan-trivial": ("ratio", 0.01), "plan-trivial-any": ("ratio", 0.01), "plan-ranks-openmpi": ("ratio", 1.1),
           "plan-ranks-mpich": ("ratio", 1.1)}
 
 

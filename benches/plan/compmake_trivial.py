@@ -4,7 +4,6 @@
     compmake_trivial.py DIRECTORY JOBS COMMAND      COMMAND is "make", or "parmake n=2"
 """
 import json
-import shutil
 import sys
 import time
 
@@ -17,7 +16,6 @@ def main(directory, jobs, command):
     import compmake
     import compmake_trivial  # jobs are found by the name of their module
 
-    shutil.rmtree(directory, ignore_errors=True)
     compmake.set_compmake_status(compmake.CompmakeConstants.compmake_status_embedded)
     compmake.set_compmake_config("status_line_enabled", False)
     compmake.set_compmake_config("console_status", False)
