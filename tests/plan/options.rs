@@ -1,6 +1,6 @@
 //! Options of `dijitso make`, its exit codes and what it writes.
 
-use super::bench::{has_all, json_lines};
+use super::bench::json_lines;
 use super::{Bench, task};
 
 #[test]

@@ -275,7 +275,8 @@ impl Making<'_> {
             NodeAttempt::Interrupted => {
                 self.note_interrupted(state, id);
                 self.postpone(state, id, Instant::now(), false);
-                state.halted = true;
+                // Also if a callback has given up by itself: the other ranks must not deal nodes to this one.
+                self.plan.stop(StopRequest::Finish);
             }
             NodeAttempt::Parked(added) => {
                 self.release_slot(state, id);

@@ -292,3 +292,23 @@ fn a_source_that_one_rank_cannot_read_fails_on_all() {
         assert!(report.error.as_ref().unwrap().message().contains("cannot read the source"));
     }
 }
+
+/// A callback gives up, because a call within it was cancelled, and no rank was asked to stop.
+#[test]
+fn a_callback_that_gives_up_stops_all_ranks() {
+    for size in [1, 2, 3] {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = run(size, |comm| {
+            let bench = bench(dir.path(), comm, 1, "node");
+            bench.task_by("gives-up", &[], |_| Err(Error::new(Kind::Cancelled, "enough")));
+            for number in 0..8 {
+                let id = bench.task(&format!("a{number}"), &[]);
+                bench.task(&format!("b{number}"), &[id]);
+            }
+            make_bench(&bench, comm)
+        });
+        let report = same(&ends).report.as_ref().unwrap();
+        assert!(report.failed.is_empty() && report.todo > 0, "{report:?}");
+        assert_eq!(report.error.as_ref().unwrap().kind(), Kind::Cancelled);
+    }
+}

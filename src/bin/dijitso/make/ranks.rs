@@ -2,8 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -48,7 +46,7 @@ pub(super) fn start(context: &mut CommandContext) -> Result<Option<MakeRanks>> {
         return Ok(None);
     }
     let timeout = context.params()?.resolve()?.timeout;
-    let world = mpi::world("dijitso make", timeout.or(Some(Duration::MAX)))?;
+    let world = mpi::world("dijitso make", timeout)?;
     context.is_speaker = world.comm().rank() == 0;
     Ok(Some(MakeRanks { world, state: CommState::default() }))
 }
