@@ -1621,6 +1621,31 @@ size_t dijitso_blob_size(const dijitso_blob *blob);
  */
 void dijitso_blob_free(dijitso_blob *blob);
 
+/*-- Details -----------------------------------------------------------------------------------------------*/
+
+/**
+ * Returns the handle that the dynamic loader gave for a library, for functions such as dlsym() and dlinfo(),
+ * and for ctypes.CDLL(name, handle=...) in Python. Never close it: other callers use it as well.
+ *
+ * @param library  *Borrowed* for the call; NULL gives NULL.
+ * @return *Borrowed* until the process ends; NULL if cache.lib_loader is "import", so that the library was
+ *         built and not loaded.
+ * @local  @threads any  @since 0.1.0
+ */
+void *dijitso_library_handle(const dijitso_library *library);
+
+/**
+ * Returns the path of one of the files in the folder of dijitso_error_path(): the source, the header, the
+ * log, recompile.sh and README, as far as they are there. They are listed at the first call for an error, in
+ * the order of their names.
+ *
+ * @param error  *Borrowed* for the call; NULL gives NULL.
+ * @param index  0 for the first file. All indices from the number of files on give NULL.
+ * @return *Borrowed* until the error is freed; NULL for each index if there is no such folder on this host.
+ * @local  @threads any  @since 0.1.0
+ */
+const char *dijitso_error_file(const dijitso_error *error, size_t index);
+
 /*-- Queries -----------------------------------------------------------------------------------------------*/
 
 #define DIJITSO_ELF_SONAME 0             /**< The name by which others ask for it (DT_SONAME). */

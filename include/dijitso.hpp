@@ -100,9 +100,12 @@ public:
   /// @param rank rank on which it happened, -1 if none
   /// @param log compiler output, empty if none
   /// @param path directory that reproduces the failure, empty if none
-  error(dijitso_status status, const std::string& message, int rank = -1, std::string log = {}, std::string path = {})
+  /// @param files paths of the files in it
+  error(dijitso_status status, const std::string& message, int rank = -1, std::string log = {}, std::string path = {},
+        std::vector<std::string> files = {})
       : std::runtime_error(message),
-        details_(std::make_shared<const details>(details{status, rank, std::move(log), std::move(path)}))
+        details_(std::make_shared<const details>(
+            details{status, rank, std::move(log), std::move(path), std::move(files)}))
   {
   }
 
@@ -119,6 +122,10 @@ public:
   /// Returns the directory that reproduces the failure; empty if there is none. Borrowed like log().
   const std::string& path() const noexcept { return details_->path; }
 
+  /// Returns the paths of the files in the directory path(): source, header, log, recompile.sh, README. Empty if
+  /// there is no such directory on this host. Borrowed like log().
+  const std::vector<std::string>& files() const noexcept { return details_->files; }
+
 private:
   struct details
   {
@@ -126,6 +133,7 @@ private:
     int rank;
     std::string log;
     std::string path;
+    std::vector<std::string> files;
   };
   std::shared_ptr<const details> details_; // shared, because copying an exception must not throw
 };
@@ -154,8 +162,11 @@ inline void check(dijitso_status status, dijitso_error* failure)
     return;
   if (!owned)
     throw error(status, "dijitso failed with status " + std::to_string(status));
+  std::vector<std::string> files;
+  while (const char* file = dijitso_error_file(failure, files.size()))
+    files.emplace_back(file);
   throw error(status, text(dijitso_error_message(failure)), static_cast<int>(dijitso_error_rank(failure)),
-              text(dijitso_error_log(failure)), text(dijitso_error_path(failure)));
+              text(dijitso_error_log(failure)), text(dijitso_error_path(failure)), std::move(files));
 }
 
 /// Returns a copy that ends in NUL. Refuses a NUL inside, which would cut the text short.
@@ -275,6 +286,10 @@ public:
 
   /// Returns the signature: the key of this library in the cache. @local
   std::string signature() const { return detail::text(dijitso_library_signature(handle_.get())); }
+
+  /// Returns the handle of the dynamic loader, for dlsym() and dlinfo(); null if the library was not loaded. Never
+  /// close it. Valid until the process ends. @local
+  void* loader_handle() const noexcept { return dijitso_library_handle(handle_.get()); }
 
   /// Returns the path of the library in the cache of this rank. @local
   std::string path() const { return detail::text(dijitso_library_path(handle_.get())); }

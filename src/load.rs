@@ -28,6 +28,11 @@ use crate::sync::lock;
 pub trait Image: Send + Sync {
     /// Returns the address of a symbol, or `None` if there is no such symbol.
     fn symbol(&self, name: &str) -> Option<*const c_void>;
+
+    /// Returns the handle of the dynamic loader, or `None` if the loader has no handles.
+    fn handle(&self) -> Option<*mut c_void> {
+        None
+    }
 }
 
 /// Loads libraries. A trait, so that tests of ranks need no real ones.
@@ -54,15 +59,32 @@ pub trait Loader: Send + Sync {
 pub struct System;
 
 /// A library that is never dropped, hence never closed: see the comment of the module.
-struct Loaded(ManuallyDrop<Library>);
+struct Loaded {
+    library: ManuallyDrop<Library>,
+    /// The address that `dlopen` gave for it.
+    handle: usize,
+}
+
+impl Loaded {
+    fn new(library: Library) -> Self {
+        let handle = library.into_raw();
+        // SAFETY: the handle is that of the library, which is not closed in between.
+        let library = ManuallyDrop::new(unsafe { Library::from_raw(handle) });
+        Self { library, handle: handle.expose_provenance() }
+    }
+}
 
 impl Image for Loaded {
     fn symbol(&self, name: &str) -> Option<*const c_void> {
         let name = CString::new(name).ok()?;
         // SAFETY: the symbol is only asked for its address and not used as any type; the library stays
         // loaded.
-        let symbol = unsafe { self.0.get::<*const c_void>(name.as_bytes_with_nul()) };
+        let symbol = unsafe { self.library.get::<*const c_void>(name.as_bytes_with_nul()) };
         symbol.ok().map(|symbol| symbol.into_raw().cast_const()).filter(|address| !address.is_null())
+    }
+
+    fn handle(&self) -> Option<*mut c_void> {
+        Some(std::ptr::with_exposed_provenance_mut(self.handle))
     }
 }
 
@@ -90,7 +112,7 @@ impl Loader for System {
         let library = open(path).map_err(|reason| refused(path, &reason))?;
         // The same library may have failed in another thread meanwhile.
         check_initialised(path)?;
-        Ok(Arc::new(Loaded(ManuallyDrop::new(library))))
+        Ok(Arc::new(Loaded::new(library)))
     }
 
     fn resolve(&self, path: &Path) -> Result<()> {

@@ -822,6 +822,21 @@ module dijitso_c
       type(c_ptr), value :: blob
     end subroutine c_dijitso_blob_free
 
+    function c_dijitso_library_handle(library) &
+        bind(c, name="dijitso_library_handle") result(answer)
+      import
+      type(c_ptr), value :: library
+      type(c_ptr) :: answer
+    end function c_dijitso_library_handle
+
+    function c_dijitso_error_file(error, index) &
+        bind(c, name="dijitso_error_file") result(answer)
+      import
+      type(c_ptr), value :: error
+      integer(c_size_t), value :: index
+      type(c_ptr) :: answer
+    end function c_dijitso_error_file
+
     function c_dijitso_signature(params, name, blob, error_out) &
         bind(c, name="dijitso_signature") result(answer)
       import

@@ -1,6 +1,8 @@
 //! Error objects.
 
-use std::ffi::{CString, c_char};
+use std::ffi::{CStr, CString, OsStr, c_char};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
 
 use crate::error::Error;
 
@@ -15,6 +17,15 @@ pub struct dijitso_error {
     message: CString,
     log: CString,
     path: CString,
+    /// The files in the folder `path`; listed when they are first asked for.
+    files: OnceLock<Vec<CString>>,
+}
+
+impl dijitso_error {
+    /// Returns the paths of the files in the folder that reproduces the failure.
+    pub(super) fn files(&self) -> &[CString] {
+        self.files.get_or_init(|| files_in(&self.path))
+    }
 }
 
 impl From<Error> for dijitso_error {
@@ -25,8 +36,19 @@ impl From<Error> for dijitso_error {
             message: c_string(error.message()),
             log: c_string(error.log()),
             path: c_string(error.path()),
+            files: OnceLock::new(),
         }
     }
+}
+
+fn files_in(folder: &CStr) -> Vec<CString> {
+    // An error without a folder has an empty path.
+    let entries = std::fs::read_dir(OsStr::from_bytes(folder.to_bytes())).into_iter().flatten().flatten();
+    let files = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()));
+    let mut files: Vec<_> =
+        files.filter_map(|entry| CString::new(entry.path().into_os_string().into_vec()).ok()).collect();
+    files.sort();
+    files
 }
 
 /// Returns the status that the failed call returned.

@@ -34,6 +34,11 @@ impl dijitso_library {
         owned(Self { library, pinned: false })
     }
 
+    /// Returns the handle of the dynamic loader, if the library was loaded.
+    pub(super) fn loader_handle(&self) -> Option<*mut c_void> {
+        self.library.handle()
+    }
+
     /// Returns the handle of memory hits.
     pub(super) fn pinned(library: &Library) -> Option<&'static Self> {
         library.kept(|library| Self { library: library.with_origin(Origin::Memory), pinned: true })

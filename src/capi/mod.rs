@@ -14,6 +14,7 @@ pub mod callbacks;
 mod comm;
 mod convert;
 mod defaults;
+pub mod details;
 pub mod elf;
 pub mod error;
 mod fast_path;

@@ -145,6 +145,12 @@ impl Library {
         self.origin
     }
 
+    /// Returns the handle of the dynamic loader. `None` if the library was built and not loaded.
+    #[must_use]
+    pub fn handle(&self) -> Option<*mut c_void> {
+        self.data.image.as_ref()?.handle()
+    }
+
     /// Returns the address of a symbol.
     ///
     /// # Errors

@@ -33,8 +33,8 @@ const FOREIGN: [&str; 9] =
     ["TEST_", "RENEW_", "WITH_", "HAVE_", "CARGO", "INSTALL", "SKIP_", "MPI", "COMMAND"];
 
 /// Ends of names that modules of clusters and package managers set to say where the library is.
-const LOCATIONS: [&str; 11] =
-    ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "BIN", "DOC", "VERSION", "PATH"];
+const LOCATIONS: [&str; 12] =
+    ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "LIBRARY", "BIN", "DOC", "VERSION", "PATH"];
 
 /// Variables that stand for no parameter.
 const OTHERS: [&str; 5] =
@@ -77,15 +77,18 @@ fn unknown_variable_warning(name: &str) -> Option<String> {
 fn warn_once(names: impl FnOnce() -> Vec<String>) {
     static DONE: std::sync::Once = std::sync::Once::new();
     DONE.call_once(|| {
-        let another =
-            |name: &&str| std::env::var_os(name).is_some_and(|rank| !rank.is_empty() && rank != "0");
-        if RANKS.iter().any(another) {
+        if is_another_rank() {
             return;
         }
         for text in names().iter().filter_map(|name| unknown_variable_warning(name)) {
             log::warn!("{text}");
         }
     });
+}
+
+/// Returns true if a launcher has started this process as another rank than the first.
+pub(super) fn is_another_rank() -> bool {
+    RANKS.iter().any(|name| std::env::var_os(name).is_some_and(|rank| !rank.is_empty() && rank != "0"))
 }
 
 /// Returns the names of the variables that are set and not empty.

@@ -5,6 +5,7 @@
 pub mod compared;
 mod config;
 mod environment;
+mod occupied;
 mod resolve;
 pub mod resolved;
 pub mod schema;
@@ -143,6 +144,11 @@ impl Params {
                 let origin = ValueOrigin::Environment(variable);
                 params.assign(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
             }
+        }
+        if params.origin("cache.cache_dir") == Some(&ValueOrigin::Default)
+            && let Some(dir) = occupied::instead_of(params.text("cache.cache_dir"))
+        {
+            params.assign("cache.cache_dir", &dir, &ValueOrigin::Default)?;
         }
         Ok(params)
     }

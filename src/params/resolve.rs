@@ -289,7 +289,7 @@ impl Params {
         quick_digest(&writer.finish())
     }
 
-    fn text(&self, name: &str) -> &str {
+    pub(super) fn text(&self, name: &str) -> &str {
         match self.value(name) {
             Value::Text(text) => text,
             _ => unreachable!("{name} is text in the schema"),

@@ -1,6 +1,7 @@
 #define _POSIX_C_SOURCE 200809L
 #include "fixture.h"
 
+#include <dlfcn.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -31,6 +32,8 @@ static int call_value(const dijitso_library *library)
     dijitso_fn function = NULL;
     if (dijitso_library_symbol(library, "value", &function, NULL) != DIJITSO_OK)
         return -1;
+    /* The handle of the loader gives the same address. */
+    CHECK(dlsym(dijitso_library_handle(library), "value") == *(void **)&function);
     return ((int (*)(void))function)();
 }
 

@@ -71,8 +71,18 @@ static void failed_build(void)
     struct outcome outcome;
     check_case("a failed build");
     outcome = jit_integer("entry", params, &integer, DIJITSO_COMM_NULL);
-    if (outcome.error != NULL)
+    if (outcome.error != NULL) {
+        size_t files = 0, scripts = 0;
+        const char *file;
         CHECK_CONTAINS(dijitso_error_path(outcome.error), failures);
+        while ((file = dijitso_error_file(outcome.error, files)) != NULL) {
+            CHECK(exists(file) && strstr(file, dijitso_error_path(outcome.error)) == file);
+            scripts += strstr(file, "/recompile.sh") != NULL;
+            files++;
+        }
+        CHECK(files >= 4 && scripts == 1);
+        CHECK(dijitso_error_file(outcome.error, files + 1) == NULL);
+    }
     CHECK(count_files(path_of("%s/*", failures)) == 1);
     CHECK(count_files(path_of("%s/lib/*.so", cache)) == 0);
     CHECK_STATUS(outcome.status, DIJITSO_ERROR_COMPILE, outcome.error);

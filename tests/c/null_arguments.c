@@ -26,6 +26,7 @@ static void errors(void)
     CHECK(is_empty(dijitso_error_message(NULL)));
     CHECK(is_empty(dijitso_error_log(NULL)));
     CHECK(is_empty(dijitso_error_path(NULL)));
+    CHECK(dijitso_error_file(NULL, 0) == NULL);
     CHECK(dijitso_error_rank(NULL) == -1);
     dijitso_error_free(NULL);
 }
@@ -145,6 +146,7 @@ static void building(const char *cache)
     CHECK(function == NULL);
     CHECK(is_empty(dijitso_library_signature(NULL)));
     CHECK(is_empty(dijitso_library_path(NULL)));
+    CHECK(dijitso_library_handle(NULL) == NULL);
     CHECK(dijitso_library_origin(NULL) < 0);
     CHECK(dijitso_library_symbol(library, "value", &function, NULL) == DIJITSO_OK && function != NULL);
     dijitso_library_free(NULL);
