@@ -145,10 +145,10 @@ impl Params {
                 params.assign(key.name, text, &origin).map_err(|error| error.context(&origin.to_string()))?;
             }
         }
-        if params.origin("cache.cache_dir") == Some(&ValueOrigin::Default)
-            && let Some(dir) = occupied::instead_of(params.text("cache.cache_dir"))
-        {
-            params.assign("cache.cache_dir", &dir, &ValueOrigin::Default)?;
+        let origin = params.origin("cache.cache_dir").cloned().unwrap_or(ValueOrigin::Default);
+        let is_default = origin == ValueOrigin::Default;
+        if let Some(dir) = occupied::instead_of(params.text("cache.cache_dir"), is_default) {
+            params.assign("cache.cache_dir", &dir, &origin)?;
         }
         Ok(params)
     }

@@ -1,6 +1,10 @@
 //! `dijitso config`, and mistakes on the command line and in variables.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
+
+use crate::home::{Home, ended, text};
 
 fn dijitso(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_dijitso"))
@@ -93,4 +97,28 @@ fn a_variable_that_means_nothing_is_told_once() {
     assert!(!said.contains("DIJITSO_ROOT"), "{said}");
     let other_rank = [("DIJITSO_CACHEDIR", "/elsewhere"), ("OMPI_COMM_WORLD_RANK", "3")];
     assert_eq!(text(&dijitso(&["config"], &other_rank).stderr), "");
+}
+
+/// Python dijitso has the same default directory and reads the same variable.
+#[test]
+fn a_cache_of_python_dijitso_stops_no_program() {
+    let home = Home::empty();
+    let old = home.at(".cache/dijitso");
+    for name in ["include", "lib", "log", "src"] {
+        fs::create_dir_all(old.join(name)).unwrap();
+    }
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o775)).unwrap();
+    let shown = |named: bool| {
+        let mut command = home.command(&["config", "--key", "cache.cache_dir"]);
+        if named {
+            command.env("DIJITSO_CACHE_DIR", &old);
+        }
+        let output = ended(command.spawn().unwrap());
+        let (dir, warning) = (text(&output.stdout).trim_end().to_owned(), text(&output.stderr).to_owned());
+        assert!(output.status.success() && warning.lines().count() == 1, "{warning}");
+        assert!(warning.contains("is the cache of Python dijitso") && warning.contains(&dir), "{warning}");
+        dir
+    };
+    assert_eq!(shown(false), format!("{}-libraries", old.display()));
+    assert_eq!(shown(true), format!("{}/libraries", old.display()));
 }
