@@ -17,10 +17,6 @@ fn dijitso(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         .unwrap()
 }
 
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap()
-}
-
 #[test]
 fn version_is_that_of_the_package() {
     let output = dijitso(&["version"], &[]);
@@ -40,7 +36,7 @@ fn config_shows_values_and_where_they_came_from() {
     // What is shown is a config file that gives the same values.
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("shown.conf");
-    std::fs::write(&file, shown).unwrap();
+    fs::write(&file, shown).unwrap();
     let again = dijitso(&["config", "--key", "build.cxx"], &[("DIJITSO_CONF", file.to_str().unwrap())]);
     assert_eq!(text(&again.stdout), "ccache g++\n", "{}", text(&again.stderr));
 }
@@ -48,11 +44,10 @@ fn config_shows_values_and_where_they_came_from() {
 /// A config file that is passed over, because anybody could have written it, is not passed over in silence.
 #[test]
 fn an_unsafe_config_file_is_warned_of() {
-    use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join(".dijitso.conf");
-    std::fs::write(&file, "[build]\ncxx = evil\n").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o666)).unwrap();
+    fs::write(&file, "[build]\ncxx = evil\n").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_dijitso"));
     command.args(["config", "--key", "build.cxx"]).current_dir(dir.path());
     let output = command.env_clear().env("HOME", "/home/nobody").output().unwrap();
