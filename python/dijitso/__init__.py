@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""dijitso: libraries from generated code, built, cached, distributed and loaded while a program runs.
+
+A drop-in for the Python module dijitso 2019.2 of FEniCS, over the library of C.
+
+>>> import dijitso
+>>> def generate(x, name, signature, params):
+...     return "", 'extern "C" double twice(double x) { return 2 * x; }', ()
+>>> module, signature = dijitso.jit(None, "twice", {}, generate)
+"""
+
+__version__ = "2019.2.0+0.1.0"
+
+from dijitso import cache, params
+from dijitso.jit import DijitsoError, extract_factory_function, jit, jit_many, jit_on, loader_handle
+from dijitso.log import set_log_level
+from dijitso.params import validate_params
+
+__all__ = ["DijitsoError", "extract_factory_function", "jit", "jit_many", "jit_on", "loader_handle", "set_log_level",
+           "validate_params"]
+
+
+def main():
+    """The command ``dijitso``. Returns its exit status."""
+    from dijitso.__main__ import main
+    return main()
