@@ -17,7 +17,10 @@ set(header "${PROJECT_SOURCE_DIR}/include/dijitso.h")
 set_property(DIRECTORY "${PROJECT_SOURCE_DIR}" APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${header}")
 set(staged_include "${PROJECT_BINARY_DIR}/include")
 configure_file("${header}" "${staged_include}/dijitso.h" COPYONLY)
-configure_file("${PROJECT_SOURCE_DIR}/include/dijitso.hpp" "${staged_include}/dijitso.hpp" COPYONLY)
+set(hpp_files dijitso.hpp dijitso_host.hpp dijitso_ffcx.hpp dijitso_dolfinx.hpp dijitso_ffc.hpp dijitso_dolfin.hpp)
+foreach(file IN LISTS hpp_files)
+  configure_file("${PROJECT_SOURCE_DIR}/include/${file}" "${staged_include}/${file}" COPYONLY)
+endforeach()
 
 # --- the library and the command --------------------------------------------------------------------------------------
 set(DIJITSO_CARGO_TARGET_DIR "${PROJECT_BINARY_DIR}/cargo" CACHE PATH "Where cargo builds; may be shared by builds")

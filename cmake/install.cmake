@@ -2,7 +2,8 @@
 
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/dijitso")
 
-install(FILES "${staged_include}/dijitso.h" "${staged_include}/dijitso.hpp" DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
+list(TRANSFORM hpp_files PREPEND "${staged_include}/" OUTPUT_VARIABLE staged_hpp_files)
+install(FILES "${staged_include}/dijitso.h" ${staged_hpp_files} DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}")
 # Debian wants shared libraries without execute bits. The links are installed as links.
 install(FILES "${staged_lib}/${library_file}" "${staged_lib}/${library_soname}" "${staged_lib}/${library_name}"
   DESTINATION "${CMAKE_INSTALL_LIBDIR}")
@@ -43,6 +44,7 @@ install(FILES
     "${PROJECT_BINARY_DIR}/package/dijitsoConfig.cmake"
     "${PROJECT_BINARY_DIR}/package/dijitsoConfigVersion.cmake"
     cmake/dijitsoFortran.cmake
+    cmake/dijitsoHosts.cmake
     cmake/dijitsoMpi.cmake
   DESTINATION "${package_dir}")
 
