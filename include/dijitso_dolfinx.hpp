@@ -40,6 +40,24 @@ using spaces = std::vector<std::shared_ptr<const ::dolfinx::fem::FunctionSpace>>
 /// Markers of subdomains by the kind of integral.
 using subdomains = std::map<::dolfinx::fem::IntegralType, const ::dolfinx::mesh::MeshTags<int>*>;
 
+/// Makes the function space of an argument or a coefficient of a form.
+/// @param module from compile()
+/// @param name the form: its variable in the UFL file
+/// @param function the variable of the argument or coefficient in the UFL file
+/// @param mesh the mesh
+/// @throws std::runtime_error if the form has no such function
+/// @note Collective over the communicator of the mesh, because DOLFINx numbers the degrees of freedom.
+inline std::shared_ptr<::dolfinx::fem::FunctionSpace> function_space(const module& module, const std::string& name,
+                                                                    const std::string& function,
+                                                                    const std::shared_ptr<::dolfinx::mesh::Mesh>& mesh)
+{
+  const auto find = module.library().symbol<ufcx_function_space*(const char*)>(
+      "functionspace_form_" + module.library().signature() + "_" + name);
+  if (!find(function.c_str()))
+    throw std::runtime_error("the form " + name + " has no function " + function);
+  return std::make_shared<::dolfinx::fem::FunctionSpace>(::dolfinx::fem::create_functionspace(find, function, mesh));
+}
+
 /// Makes a form of a module. Local.
 /// @param module from compile()
 /// @param name its variable in the UFL file

@@ -75,7 +75,8 @@ private:
 ///
 /// The signature depends on the text, on the version and arguments of FFCx and on the parameters.
 ///
-/// @param ufl the text of a UFL file: FFCx compiles its variables `forms`, or a, L, M, J and F; and `expressions`
+/// @param ufl the text of a UFL file: FFCx compiles its variables `forms`, or a, L, M, J and F; and `expressions`.
+///        `from ufl import *` is put before it.
 /// @param comm all ranks of it make the call; in a dijitso without MPI the null communicator
 /// @param chosen how FFCx is run
 /// @param parameters further parameters, such as "build.cflags"
@@ -95,7 +96,7 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
         // FFCx names files and symbols after its input. The signature makes symbols unique, and the #include right.
         const host::temporary_directory directory;
         const std::string stem(result.signature());
-        host::write_file(directory / (stem + ".py"), ufl);
+        host::write_file(directory / (stem + ".py"), "from ufl import *\n" + ufl);
         std::vector<std::string> command = {chosen.python, "-m", "ffcx", "-o", directory.path().string()};
         command.insert(command.end(), chosen.arguments.begin(), chosen.arguments.end());
         command.push_back((directory / (stem + ".py")).string());

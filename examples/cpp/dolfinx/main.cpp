@@ -14,7 +14,6 @@ namespace
 {
 
 constexpr const char* poisson = R"(
-from ufl import *
 import numpy as np
 V = FiniteElement("Lagrange", triangle, 1)
 mesh = VectorElement("Lagrange", triangle, 1)
@@ -33,17 +32,16 @@ void solve(const std::string& ufl, MPI_Comm comm)
 {
   const auto mesh = std::make_shared<mesh::Mesh>(
       mesh::create_rectangle(comm, {{{0, 0}, {1, 1}}}, {32, 32}, mesh::CellType::triangle, mesh::GhostMode::none));
-  const auto V = std::make_shared<fem::FunctionSpace>(fem::create_functionspace(
-      mesh, basix::create_element(basix::element::family::P, basix::cell::type::triangle, 1), 1));
+  const auto module = dijitso::dolfinx::compile(ufl, comm);
+  const auto V = dijitso::dolfinx::function_space(module, "a", "u", mesh);
   const auto k = std::make_shared<fem::Constant<T>>(1.0);
   const auto w = std::make_shared<fem::Function<T>>(V);
-
-  const auto module = dijitso::dolfinx::compile(ufl, comm);
   const auto a = dijitso::dolfinx::form<T>(module, "a", {V, V}, {}, {{"k", k}});
   const auto L = dijitso::dolfinx::form<T>(module, "L", {V}, {}, {{"k", k}});
   const auto M = dijitso::dolfinx::form<T>(module, "M", {}, {{"w", w}}, {}, {}, mesh);
   const auto flux = dijitso::dolfinx::expression<T>(module, "flux", {{"w", w}}, {{"k", k}}, mesh);
 
+  mesh->topology_mutable().create_connectivity(1, 2);
   const auto facets = mesh::exterior_facet_indices(mesh->topology());
   const auto bc = std::make_shared<const fem::DirichletBC<T>>(
       T(0), fem::locate_dofs_topological({*V}, 1, facets), V);
@@ -52,7 +50,7 @@ void solve(const std::string& ufl, MPI_Comm comm)
   fem::assemble_matrix(la::petsc::Matrix::set_block_fn(A.mat(), ADD_VALUES), *a, {bc});
   MatAssemblyBegin(A.mat(), MAT_FLUSH_ASSEMBLY);
   MatAssemblyEnd(A.mat(), MAT_FLUSH_ASSEMBLY);
-  fem::set_diagonal(la::petsc::Matrix::set_fn(A.mat(), INSERT_VALUES), *V, {bc});
+  fem::set_diagonal<T>(la::petsc::Matrix::set_fn(A.mat(), INSERT_VALUES), *V, {bc});
   MatAssemblyBegin(A.mat(), MAT_FINAL_ASSEMBLY);
   MatAssemblyEnd(A.mat(), MAT_FINAL_ASSEMBLY);
   fem::assemble_vector(b.mutable_array(), *L);
@@ -69,7 +67,8 @@ void solve(const std::string& ufl, MPI_Comm comm)
   std::vector<std::int32_t> cells(mesh->topology().index_map(2)->size_local());
   std::iota(cells.begin(), cells.end(), 0);
   std::vector<T> values(2 * cells.size());
-  flux->eval(cells, values);
+  const auto value_at = [&](std::size_t cell, std::size_t component) -> T& { return values[2 * cell + component]; };
+  flux->eval(cells, value_at);
   double mine[2] = {fem::assemble_scalar(*M), 0}, all[2];
   for (const T value : values)
     mine[1] += value * value / (2 * 32 * 32);
