@@ -97,10 +97,12 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
         const host::temporary_directory directory;
         const std::string stem(result.signature());
         host::write_file(directory / (stem + ".py"), "from ufl import *\n" + ufl);
-        std::vector<std::string> command = {chosen.python, "-m", "ffcx", "-o", directory.path().string()};
+        std::vector<std::string> command = {chosen.python, "-m", "ffcx"};
         command.insert(command.end(), chosen.arguments.begin(), chosen.arguments.end());
-        command.push_back((directory / (stem + ".py")).string());
+        command.push_back(stem + ".py");
+        // It writes into its working directory; the options that name another one differ between versions.
         host::run_options how;
+        how.directory = directory.path();
         how.time_limit = chosen.time_limit;
         host::run(command, how);
         result.set_header(host::read_file(directory / (stem + ".h")));

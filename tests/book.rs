@@ -265,6 +265,9 @@ fn words<'a>(text: &'a str, beginning: &'a str) -> impl Iterator<Item = &'a str>
 fn named_functions_constants_and_parameters_exist() {
     let (header, exports) = (text("include/dijitso.h"), text("tests/exports.txt"));
     let modules: String = files("fortran", &[".f90"]).into_iter().map(text).collect();
+    // Headers for C++ name themselves; functions of CMake begin with the prefix, too.
+    let headers: String = files("include", &[".hpp"]).into_iter().map(text).collect();
+    let cmake: String = files("cmake", &[".cmake"]).into_iter().map(text).collect();
     let mut missing = String::new();
     for page in pages() {
         let text = text(&page);
@@ -273,7 +276,9 @@ fn named_functions_constants_and_parameters_exist() {
                 ["dijitso_ROOT", "dijitso_DIR", "dijitso_WITH_MPI", "dijitso_noun_verb"];
             let other = OTHERS.contains(&name);
             let known = exports.lines().any(|known| known == name)
-                || [&header, &modules].into_iter().any(|text| words(text, name).any(|word| word == name));
+                || [&header, &modules, &headers, &cmake]
+                    .into_iter()
+                    .any(|text| words(text, name).any(|word| word == name));
             let family = name.ends_with('_') && exports.contains(name);
             if !other && !known && !family {
                 writeln!(missing, "{}: {name}", page.display()).unwrap();

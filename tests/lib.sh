@@ -130,10 +130,10 @@ install_to() { # install_to BUILD_DIR PREFIX [CMAKE_ARGUMENT...]
 }
 
 # Configures and builds a project that uses the installed library.
-build_project() { # build_project SOURCE_DIR BUILD_DIR VARIANT
+build_project() { # build_project SOURCE_DIR BUILD_DIR VARIANT [CMAKE_ARGUMENT...]
   local source_dir=$1 build_dir=$2 variant=$3 from=$prefix arguments
   [ "$variant" != quick ] || from=$PWD/build/quick/prefix
   mapfile -t arguments < <(cmake_mpi_arguments "$variant")
-  cmake -S "$source_dir" -B "$build_dir" "-Ddijitso_ROOT=$from" "${arguments[@]}"
+  cmake -S "$source_dir" -B "$build_dir" "-Ddijitso_ROOT=$from" "${arguments[@]}" "${@:4}"
   cmake --build "$build_dir" --parallel 2
 }

@@ -1,126 +1,72 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Compiles a UFL form with FFCx at run time, on every rank of MPI_COMM_WORLD, and checks the element matrix it computes.
-#include "agreement.hpp"
-#include "command.hpp"
-#include "form.hpp"
-
-#include <dijitso.hpp>
+// Compiles a UFL form with FFCx at run time, on every rank of MPI_COMM_WORLD, and checks the element matrix that it computes.
+//
+// usage: poisson_ffcx [--expect-runs N] [UFL_FILE]
+#include <dijitso_ffcx.hpp>
 
 #include <mpi.h>
-#include <ufcx.h>
 
 #include <array>
-#include <charconv>
 #include <cmath>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <optional>
-#include <stdexcept>
-#include <string>
-#include <string_view>
-#include <system_error>
-#include <utility>
-#include <vector>
 
 namespace
 {
 
-struct options
+// FFCx 0.7 has put the integrals of all kinds into one list.
+template <class Form>
+auto first_cell_integral(const Form& form, int) -> decltype(form.form_integrals[0])
 {
-  std::string cache;                    // empty: the default directory of dijitso
-  std::optional<int> expected_ffcx_runs; // over all ranks
-};
-
-struct preparation
-{
-  options chosen;
-  std::string ufl;
-  dijitso::params parameters;
-};
-
-options parse_options(int argc, char** argv)
-{
-  const std::invalid_argument usage("usage: poisson_ffcx [--cache DIRECTORY] [--expect-runs N]");
-  options chosen;
-  for (int i = 1; i < argc; i += 2)
-  {
-    const std::string_view option = argv[i], value = i + 1 < argc ? argv[i + 1] : "";
-    if (value.empty() || (option != "--cache" && option != "--expect-runs"))
-      throw usage;
-    if (option == "--cache")
-    {
-      chosen.cache = value;
-      continue;
-    }
-    const auto [end, failure] = std::from_chars(value.begin(), value.end(), chosen.expected_ffcx_runs.emplace());
-    if (failure != std::errc() || end != value.end())
-      throw usage;
-  }
-  return chosen;
+  return form.form_integrals[form.form_integral_offsets[cell]];
 }
 
-preparation prepare(int argc, char** argv)
+template <class Form>
+auto first_cell_integral(const Form& form, long) -> decltype(form.integrals(cell)[0])
 {
-  options chosen = parse_options(argc, argv);
-  std::string ufl = read_file(UFL_FILE);
-  dijitso::params parameters = form_parameters(ufl, chosen.cache);
-  return {std::move(chosen), std::move(ufl), std::move(parameters)};
+  return form.integrals(cell)[0];
+}
+
+// FFCx 0.11 has added an argument for the data of custom integrals.
+template <class... Arguments>
+void tabulate(void (*kernel)(Arguments...), double* matrix, const double* coordinates)
+{
+  if constexpr (sizeof...(Arguments) == 7)
+    kernel(matrix, nullptr, nullptr, coordinates, nullptr, nullptr, nullptr);
+  else
+    kernel(matrix, nullptr, nullptr, coordinates, nullptr, nullptr);
 }
 
 // Returns true if the form gives the stiffness matrix of linear elements on the triangle (0,0), (1,0), (0,1). Prints a wrong matrix.
 bool is_stiffness_matrix(const ufcx_form& form)
 {
-  if (form.rank != 2 || form.num_integrals(cell) != 1)
-    return false;
   const std::array<double, 9> expected = {1.0, -0.5, -0.5, -0.5, 0.5, 0.0, -0.5, 0.0, 0.5};
   const std::array<double, 9> coordinates = {0, 0, 0, 1, 0, 0, 0, 1, 0}; // three vertices in three dimensions
   std::array<double, 9> matrix = {};                                     // the kernel adds to it
-  form.integrals(cell)[0]->tabulate_tensor_float64(matrix.data(), nullptr, nullptr, coordinates.data(), nullptr, nullptr);
-
-  bool good = true;
+  tabulate(first_cell_integral(form, 0)->tabulate_tensor_float64, matrix.data(), coordinates.data());
+  bool good = form.rank == 2;
   for (std::size_t i = 0; i < 9; ++i)
     good = good && std::abs(matrix[i] - expected[i]) < 1e-14;
-  if (!good)
-    for (std::size_t row = 0; row < 9; row += 3)
-      std::fprintf(stderr, "%12g %12g %12g\n", matrix[row], matrix[row + 1], matrix[row + 2]);
+  for (std::size_t row = 0; !good && row < 9; row += 3)
+    std::fprintf(stderr, "%12g %12g %12g\n", matrix[row], matrix[row + 1], matrix[row + 2]);
   return good;
 }
 
-// Prints a line for every rank. Returns true if every rank has a correct form and the counts are as expected. Collective over comm.
-bool report(const compiled_form& compiled, const options& chosen, MPI_Comm comm)
+// Collective over comm. Returns true if every rank has a correct form and FFCx ran as often as expected.
+bool run(const std::string& file, int expected_runs, MPI_Comm comm)
 {
-  int rank = 0, size = 1;
+  const dijitso::ffcx::module module = dijitso::ffcx::compile_file(file, comm);
+  std::uint64_t builds = 0;
+  dijitso_progress(&builds, nullptr);
+  int rank = 0;
   MPI_Comm_rank(comm, &rank);
-  MPI_Comm_size(comm, &size);
-  constexpr int fields = 3;
-  const std::array<std::int32_t, fields> mine = {static_cast<std::int32_t>(compiled.origin), compiled.ffcx_runs,
-                                                 is_stiffness_matrix(*compiled.form)};
-  std::vector<std::int32_t> all(fields * static_cast<std::size_t>(size));
-  MPI_Allgather(mine.data(), fields, MPI_INT32_T, all.data(), fields, MPI_INT32_T, comm);
-
-  bool good = true;
-  int ffcx_runs = 0;
-  for (int r = 0; r < size; ++r)
-  {
-    const std::int32_t* const fields_of_rank = &all[fields * static_cast<std::size_t>(r)];
-    ffcx_runs += fields_of_rank[1];
-    good = good && fields_of_rank[2];
-    if (rank == 0)
-      std::printf("rank %d: form from %-9s element matrix %s\n", r,
-                  (std::string(to_string(static_cast<dijitso::origin>(fields_of_rank[0]))) + ",").c_str(),
-                  fields_of_rank[2] ? "correct" : "WRONG");
-  }
+  int mine[2] = {static_cast<int>(builds), !is_stiffness_matrix(module.form("a"))}, all[2];
+  MPI_Allreduce(mine, all, 2, MPI_INT, MPI_SUM, comm);
+  std::printf("rank %d: form from %s, element matrix %s\n", rank, std::string(to_string(module.library().origin())).c_str(),
+              mine[1] ? "WRONG" : "correct");
   if (rank == 0)
-    std::printf("FFCx runs: %d\n", ffcx_runs);
-  return good && ffcx_runs == chosen.expected_ffcx_runs.value_or(ffcx_runs);
-}
-
-// Collective over comm.
-bool run(int argc, char** argv, MPI_Comm comm)
-{
-  const preparation prepared = on_every_rank(comm, [&] { return prepare(argc, argv); });
-  return report(jit_form(prepared.ufl, "a", prepared.parameters, comm), prepared.chosen, comm);
+    std::printf("FFCx runs: %d\n", all[0]);
+  return all[1] == 0 && (expected_runs < 0 || all[0] == expected_runs);
 }
 
 } // namespace
@@ -128,34 +74,24 @@ bool run(int argc, char** argv, MPI_Comm comm)
 int main(int argc, char** argv)
 {
   MPI_Init(&argc, &argv);
-  int rank = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  std::string failure;
+  int rank = 0, expected_runs = -1;
+  std::string file = UFL_FILE;
+  for (int i = 1; i < argc; ++i)
+    if (std::string(argv[i]) == "--expect-runs" && i + 1 < argc)
+      expected_runs = std::atoi(argv[++i]);
+    else
+      file = argv[i];
   bool good = false;
   try
   {
-    good = run(argc, argv, MPI_COMM_WORLD);
+    good = run(file, expected_runs, MPI_COMM_WORLD);
   }
-  // If one rank throws one of these three, every rank throws one of them, so all ranks finalize MPI and rank 0 prints the reason.
-  catch (const agreed_error& error)
+  catch (const dijitso::error& error) // the same on every rank
   {
-    failure = error.what();
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (rank == 0)
+      std::fprintf(stderr, "poisson_ffcx: %s\n", error.what());
   }
-  catch (const dijitso::error& error)
-  {
-    failure = error.what();
-  }
-  catch (const command_error& error)
-  {
-    failure = error.what();
-  }
-  catch (const std::exception& error)
-  {
-    std::fprintf(stderr, "poisson_ffcx: rank %d: %s\n", rank, error.what());
-    MPI_Abort(MPI_COMM_WORLD, EXIT_FAILURE);
-  }
-  if (rank == 0 && !failure.empty())
-    std::fprintf(stderr, "poisson_ffcx: %s\n", failure.c_str());
   MPI_Finalize();
   return good ? EXIT_SUCCESS : EXIT_FAILURE;
 }
