@@ -157,6 +157,28 @@ def library():
     return _loaded
 
 
+def command():
+    """Returns the path of the command of the library: in the package (wheels), or beside the library that is named or
+    installed. None if it is not there."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    found = [os.path.join(here, "bin", "dijitso")]
+    for path in _candidates():
+        if os.path.dirname(path):
+            # PREFIX/lib, or PREFIX/lib/x86_64-linux-gnu
+            folder = os.path.dirname(os.path.realpath(path))
+            found += [os.path.normpath(os.path.join(folder, *[os.pardir] * up, "bin", "dijitso")) for up in (1, 2)]
+    for path in found:
+        # In a prefix it may be the script of this package.
+        if os.access(path, os.X_OK) and _is_program(path):
+            return path
+    return None
+
+
+def _is_program(path):
+    with open(path, "rb") as file:
+        return file.read(4) == b"\x7fELF"
+
+
 def text(value):
     """Returns the str of a text from C."""
     return value.decode("utf-8", "surrogateescape")
