@@ -143,7 +143,8 @@ def _platform_tag(binaries: List[bytes]) -> str:
         return "linux_" + machine
     # There is no manylinux below these.
     first = {"x86_64": (2, 5), "i686": (2, 5)}.get(machine, (2, 17))
-    return "manylinux_%d_%d_%s" % (*max(first, *versions), machine)
+    newest = max(first, *versions)
+    return "manylinux_%d_%d_%s" % (newest[0], newest[1], machine)
 
 
 def _soname() -> str:

@@ -11,6 +11,8 @@ A drop-in for the Python module dijitso 2019.2 of FEniCS, over the library of C.
 
 __version__ = "2019.2.0+0.1.0"
 
+from typing import Any, List, Optional, Sequence
+
 from dijitso import cache, params
 from dijitso.jit import DijitsoError, extract_factory_function, jit, jit_many, jit_on, loader_handle
 from dijitso.log import set_log_level
@@ -20,7 +22,22 @@ __all__ = ["DijitsoError", "extract_factory_function", "jit", "jit_many", "jit_o
            "validate_params"]
 
 
-def main():
-    """The command ``dijitso``. Returns its exit status."""
+#: Modules that are imported when they are used.
+_MODULES = ("build", "cmdline", "dolfin", "jit", "log", "mpi", "params", "signatures", "str", "system")
+
+
+def main(args: Optional[Sequence[str]] = None) -> int:
+    """Runs the command ``dijitso`` with these words, or those of the process. Returns its exit status."""
     from dijitso.__main__ import main
-    return main()
+    return main(args)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        import importlib
+        return importlib.import_module("dijitso." + name)
+    raise AttributeError("module 'dijitso' has no attribute %r" % name)
+
+
+def __dir__() -> List[str]:
+    return sorted({*globals(), *_MODULES})

@@ -121,7 +121,7 @@ def cmd_clean(args: argparse.Namespace, params: Dict[str, Any]) -> int:
     """remove files from the cache"""
     cache = params["cache"]
     categories = parse_categories(args.categories)
-    count = sum(map(len, glob_cache(cache, categories).values()))
+    count = sum([len(files) for files in glob_cache(cache, categories).values()])
     if count and not args.dry_run and not getattr(args, "yes", False) and sys.stdin and sys.stdin.isatty():
         try:
             answer = input("Remove %d files from %s? [y/N] " % (count, cache["cache_dir"]))

@@ -220,10 +220,10 @@ def jit(jitable, name, params, generate=None, send=None, receive=None, wait=None
     return result
 
 
-def _jit(call, name, params, comm, library):
+def _jit(call, name, params, comm, library, generator=None):
     """Makes one call. Returns the status, and the exception of a failure."""
     lib = _native.library()
-    with native(params) as handle:
+    with native(params, generator) as handle:
         arguments = (name.encode(), handle, byref(_callbacks(call)))
         return _run(call, lib.dijitso_jit_comm, *arguments, *_comm.address(comm), byref(library))
 
@@ -240,10 +240,12 @@ def jit_on(comm):
 
 
 def build(name, source, params):
-    """Builds a library from ``(header, code, dependencies)`` without loading it. Raises DijitsoError if that fails."""
+    """Builds a library from ``(header, code, dependencies)`` without loading it. Raises DijitsoError if that fails. The
+    caller has removed one that was in the cache."""
     call = _Call(None, None, lambda *_: source, None, None, None)
     library = c_void_p()
-    _, problem = _jit(call, as_unicode(name), params, None, library)
+    # Another request each time: one that was built before is not taken from memory.
+    _, problem = _jit(call, as_unicode(name), params, None, library, {"request": os.urandom(16).hex()})
     if problem is not None:
         raise problem
     _native.library().dijitso_library_free(library)

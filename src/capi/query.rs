@@ -117,7 +117,8 @@ pub unsafe extern "C" fn dijitso_build_command(
             let signature = text(signature, "signature")?;
             let visitor = Visitor::new(visitor, user_data)?;
             let dependencies = texts(dependencies, count, "dependencies")?;
-            let words = Session::of_process().command(&*resolved(params)?, signature, &dependencies)?;
+            // What it learns about the compiler is not noted in the cache, which need not be there.
+            let words = Session::read_only().command(&*resolved(params)?, signature, &dependencies)?;
             visitor.texts(words.iter().map(String::as_str));
             Ok(())
         })
