@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """Ctrl-C during a call of C. Not public.
 
-An exception that a signal handler raises in a callback of ctypes is lost. So the signal is noted, the library asks for
-it at least every 50 ms and ends the call, and the handler of the program runs after that.
+An exception that a signal handler raises in a callback of ctypes is lost. So the signal is noted, the library polls at
+least every 50 ms, and the handler of the program runs then. If it raises, the library ends the call, and the exception
+comes out. If it does not, the call goes on.
 """
 
 import contextlib
@@ -13,12 +14,14 @@ import threading
 class Watch:
     """Notes SIGINT while a call runs; use it in a ``with`` statement. Does nothing outside of the main thread."""
 
-    __slots__ = ("noted", "before", "depth")
+    __slots__ = ("before", "depth", "frame", "noted", "raised")
 
     def __init__(self):
-        self.noted = False
         self.before = None
         self.depth = 0
+        self.frame = None
+        self.noted = False
+        self.raised = None
 
     def __enter__(self):
         if threading.current_thread() is threading.main_thread():
@@ -33,7 +36,17 @@ class Watch:
             # In a function of the program: it may raise, as everywhere else.
             self.before(number, frame)
         else:
-            self.noted = True
+            self.noted, self.frame = True, frame
+
+    def asks_to_stop(self):
+        """Runs the handler of the program if a signal was noted. Returns True if it has raised."""
+        if self.noted:
+            self.noted = False
+            try:
+                self.before(signal.SIGINT, self.frame)
+            except BaseException as exception:
+                self.raised = exception
+        return self.raised is not None
 
     @contextlib.contextmanager
     def in_callback(self):
@@ -47,5 +60,8 @@ class Watch:
     def __exit__(self, *_):
         if self.before is not None:
             signal.signal(signal.SIGINT, self.before)
-            if self.noted:
-                self.before(signal.SIGINT, None)
+            if self.asks_to_stop():
+                try:
+                    raise self.raised
+                finally:
+                    self.raised = self.frame = None

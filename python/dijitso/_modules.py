@@ -11,7 +11,7 @@ from ctypes import byref, c_void_p
 from dijitso import _native
 from dijitso.log import debug, warning
 
-# Path and loader of a library: its module.
+# Path, handle and loader of a library: its module. A library that was built again has another handle.
 _modules = {}
 
 
@@ -23,14 +23,15 @@ def from_library(library, loader, basename):
     lib = _native.library()
     try:
         path = lib.dijitso_library_path(library)
-        module = _modules.get((path, loader))
+        handle = lib.dijitso_library_handle(library)
+        module = _modules.get((path, handle, loader))
         if module is None:
             name = os.fsdecode(path)
             if loader == "import":
                 module = _import(name, basename)
             else:
-                module = ctypes.CDLL(name, handle=lib.dijitso_library_handle(library))
-            _modules[path, loader] = module
+                module = ctypes.CDLL(name, handle=handle)
+            _modules[path, handle, loader] = module
         return module
     finally:
         lib.dijitso_library_free(library)

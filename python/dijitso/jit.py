@@ -3,6 +3,8 @@
 
 import contextlib
 import ctypes
+import json
+import marshal
 import os
 import threading
 from ctypes import byref, c_char_p, c_void_p
@@ -105,8 +107,8 @@ def _wait(call):
 
 
 def _poll(_user_data):
-    # Python runs the signal handler before or within this function.
-    return int(any(call.interrupt.noted for call in _calls.stack))
+    # Python notes the signal before or within this function.
+    return int(any(call.interrupt.asks_to_stop() for call in _calls.stack))
 
 
 _GENERATE = _native.GENERATE_FN(_guarded(_generate))
@@ -134,19 +136,90 @@ def _callbacks(call):
 def _run(call, function, *arguments):
     """Makes a call of C. Returns the status, and the exception of a failure."""
     failure = c_void_p()
-    with _interrupt.Watch() as call.interrupt:
-        _calls.stack.append(call)
-        try:
-            status = function(*arguments, byref(failure))
-        finally:
-            _calls.stack.pop()
-    if status == _native.OK:
-        return status, None
-    problem = _native.take_error(failure)
+    try:
+        with _interrupt.Watch() as call.interrupt:
+            _calls.stack.append(call)
+            try:
+                status = function(*arguments, byref(failure))
+            finally:
+                _calls.stack.pop()
+        if status == _native.OK:
+            return status, None
+        failure, problem = None, _native.take_error(failure)
+    except BaseException:
+        # Ctrl-C.
+        if failure:
+            _native.library().dijitso_error_free(failure)
+        raise
     if call.exception is not None:
         # It comes out as itself, with the traceback of the callback.
         return status, call.exception
     return status, problem
+
+
+class _Prepared:
+    """Validated parameters, and those of C, which live as long."""
+
+    __slots__ = ("cache", "generator", "handle", "hashed", "by_generator")
+
+    def __init__(self, params, generator=None):
+        params = validate_params(params)
+        self.cache = params["cache"]
+        self.generator = params["generator"]
+        self.hashed = self.cache.get("signature", "name") != "name"
+        self.by_generator = {}
+        self.handle = None
+        self.handle = native(params, generator).handle
+
+    def __del__(self):
+        if self.handle is not None:
+            _native.library().dijitso_params_free(self.handle)
+
+
+# What parameters depend on besides themselves: the environment variables of docs/parameters.md.
+_VARIABLES = ("DIJITSO_CACHE_DIR", "DIJITSO_CHECK_SOURCE", "DIJITSO_CONF", "DIJITSO_CPU", "DIJITSO_SYSTEM_CALL_METHOD",
+              "CXX", "CC", "FC", "VIRTUAL_ENV", "CONDA_PREFIX", "HOME", "TMPDIR")
+# os.environ converts each value; what it keeps them in is a plain dictionary.
+_environment = getattr(os.environ, "_data", os.environ)
+_KEYS = tuple(map(os.fsencode, _VARIABLES)) if _environment is not os.environ else _VARIABLES
+_prepared = {}
+_MOST_PREPARED = 64
+
+
+def _prepare(params):
+    """Returns the prepared parameters, and the parameters of the generator, for parameters of a call. Remembers them by
+    value, so that a program may change what it has given."""
+    params = params or {}
+    generator = params.get("generator")
+    others = {section: values for section, values in params.items() if section != "generator"}
+    try:
+        key = marshal.dumps(others, 2), os.getcwd(), *map(_environment.get, _KEYS)
+        prepared = _prepared.get(key)
+    except (OSError, ValueError):
+        # A working directory that is gone; values that are not plain, such as paths.
+        key = prepared = None
+    if prepared is None:
+        prepared = _Prepared(others)
+        if key is not None:
+            _remember(_prepared, key, prepared)
+    if generator is None:
+        generator = prepared.generator
+    elif prepared.generator and isinstance(generator, dict):
+        generator = {**prepared.generator, **generator}
+    if not prepared.hashed:
+        return prepared, generator
+    text = json.dumps(generator, sort_keys=True)
+    hashed = prepared.by_generator.get(text)
+    if hashed is None:
+        hashed = _Prepared(others, generator)
+        _remember(prepared.by_generator, text, hashed)
+    return hashed, generator
+
+
+def _remember(table, key, value):
+    if len(table) >= _MOST_PREPARED:
+        table.clear()
+    table[key] = value
 
 
 # Name and place of a library: what jit() returns for it.
@@ -157,11 +230,11 @@ def _place(name, params):
     """Returns the key of a library whose signature is its name; None if parameters count as well."""
     cache = params.get("cache") if params else None
     if not cache:
-        return name, os.environ.get("DIJITSO_CACHE_DIR")
+        return name, _environment.get(_KEYS[0])
     get = cache.get
     if get("signature", "name") != "name":
         return None
-    return (name, get("cache_dir") or os.environ.get("DIJITSO_CACHE_DIR"), get("lib_loader"), get("lib_prefix"),
+    return (name, get("cache_dir") or _environment.get(_KEYS[0]), get("lib_loader"), get("lib_prefix"),
             get("lib_basename"), get("lib_dir"), get("lib_postfix"))
 
 
@@ -200,11 +273,11 @@ def jit(jitable, name, params, generate=None, send=None, receive=None, wait=None
             return hit
         if receive and generate:
             error("Please provide only one of generate or receive.")
-    params = validate_params(params)
-    cache = params["cache"]
-    call = _Call(jitable, params["generator"], generate, send, receive, wait)
+    prepared, generator = _prepare(params)
+    cache = prepared.cache
+    call = _Call(jitable, generator, generate, send, receive, wait)
     lib, library = _native.library(), c_void_p()
-    status, problem = _jit(call, name, params, comm, library)
+    status, problem = _jit(call, name, prepared, comm, library)
     if problem is not None:
         if status == _native.LOAD and problem is not call.exception:
             warning("%s", _modules.analyse_load_error(problem, _modules.library_path(name, cache), cache))
@@ -215,17 +288,20 @@ def jit(jitable, name, params, generate=None, send=None, receive=None, wait=None
     signature = _native.text(lib.dijitso_library_signature(library))
     result = _modules.from_library(library, cache["lib_loader"], signature), signature
     debug("Loaded %s", signature)
-    if place is not None:
+    if place is not None and not prepared.hashed:
         _hits[place] = result
     return result
 
 
-def _jit(call, name, params, comm, library, generator=None):
+def _jit(call, name, prepared, comm, library):
     """Makes one call. Returns the status, and the exception of a failure."""
     lib = _native.library()
-    with native(params, generator) as handle:
-        arguments = (name.encode(), handle, byref(_callbacks(call)))
-        return _run(call, lib.dijitso_jit_comm, *arguments, *_comm.address(comm), byref(library))
+    try:
+        return _run(call, lib.dijitso_jit_comm, name.encode(), prepared.handle, byref(_callbacks(call)),
+                    *_comm.address(comm), byref(library))
+    except BaseException:
+        lib.dijitso_library_free(library)
+        raise
 
 
 @contextlib.contextmanager
@@ -245,7 +321,8 @@ def build(name, source, params):
     call = _Call(None, None, lambda *_: source, None, None, None)
     library = c_void_p()
     # Another request each time: one that was built before is not taken from memory.
-    _, problem = _jit(call, as_unicode(name), params, None, library, {"request": os.urandom(16).hex()})
+    prepared = _Prepared(params, {"request": os.urandom(16).hex()})
+    _, problem = _jit(call, as_unicode(name), prepared, None, library)
     if problem is not None:
         raise problem
     _native.library().dijitso_library_free(library)
@@ -265,19 +342,23 @@ def jit_many(jitables, names, params, generate=None, comm=None):
     jitables, names = list(jitables), [as_unicode(name) for name in names]
     if len(jitables) != len(names):
         raise ValueError("%d jitables for %d names" % (len(jitables), len(names)))
-    params = validate_params(params)
-    call = _Call(_ByName(zip(names, jitables)), params["generator"], generate, None, None, None)
+    prepared, generator = _prepare(params)
+    call = _Call(_ByName(zip(names, jitables)), generator, generate, None, None, None)
     lib = _native.library()
     libraries = (c_void_p * len(names))()
-    with native(params) as handle:
-        status, problem = _run(call, lib.dijitso_jit_many_comm, len(names),
-                               (c_char_p * len(names))(*[name.encode() for name in names]), handle,
-                               byref(_callbacks(call)), *_comm.address(comm), libraries)
+    try:
+        _, problem = _run(call, lib.dijitso_jit_many_comm, len(names),
+                          (c_char_p * len(names))(*[name.encode() for name in names]), prepared.handle,
+                          byref(_callbacks(call)), *_comm.address(_calls.comm if comm is None else comm), libraries)
+    except BaseException:
+        for library in libraries:
+            lib.dijitso_library_free(library)
+        raise
     results = []
     for library in libraries:
         if library:
             signature = _native.text(lib.dijitso_library_signature(library))
-            results.append((_modules.from_library(library, params["cache"]["lib_loader"], signature), signature))
+            results.append((_modules.from_library(library, prepared.cache["lib_loader"], signature), signature))
     if problem is not None:
         raise problem
     return results
@@ -304,6 +385,7 @@ def loader_handle(module):
 
 def jit_signature(name, params):
     """Returns the signature that :func:`jit` uses for a name and parameters."""
-    with _native.Blob() as blob, native(validate_params(params)) as handle:
-        _native.call("dijitso_signature", handle, _native.utf8(name), blob.handle)
+    prepared, _ = _prepare(params)
+    with _native.Blob() as blob:
+        _native.call("dijitso_signature", prepared.handle, _native.utf8(name), blob.handle)
         return _native.text(blob.bytes())
