@@ -190,6 +190,11 @@ def utf8(value):
     return value if isinstance(value, bytes) else os.fspath(value).encode("utf-8", "surrogateescape")
 
 
+def reason(exception):
+    """Returns the text of an exception for C."""
+    return ("%s: %s" % (type(exception).__name__, exception)).encode("utf-8", "replace").replace(b"\0", b"")
+
+
 def take_error(error, signature=None):
     """Makes the exception of an error of C, and frees the error."""
     lib = library()

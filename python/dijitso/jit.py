@@ -68,22 +68,26 @@ def _bytes(value):
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")
 
 
-def _generate(call, name, signature, _json, source):
+def hand_over(made, source):
+    """Gives what a generate function has returned to a source of C."""
     lib = _native.library()
+    header, code, dependencies = made
+    for dependency in dependencies or ():
+        if lib.dijitso_source_add_dependency(source, _bytes(dependency)) != _native.OK:
+            raise ValueError("generate: %r is no signature of a library" % (dependency,))
+    header, code = _bytes(header), _bytes(code)
+    if header:
+        lib.dijitso_source_set_header(source, header, len(header))
+    lib.dijitso_source_set_code(source, code, len(code))
+
+
+def _generate(call, name, signature, _json, source):
     try:
         name = name.decode()
         jitable = call.jitables[name] if isinstance(call.jitables, _ByName) else call.jitables
-        header, code, dependencies = call.generate(jitable, name, signature.decode(), call.generator)
-        for dependency in dependencies or ():
-            if lib.dijitso_source_add_dependency(source, _bytes(dependency)) != _native.OK:
-                raise ValueError("generate: %r is no signature of a library" % (dependency,))
-        header, code = _bytes(header), _bytes(code)
-        if header:
-            lib.dijitso_source_set_header(source, header, len(header))
-        lib.dijitso_source_set_code(source, code, len(code))
+        hand_over(call.generate(jitable, name, signature.decode(), call.generator), source)
     except BaseException as exception:
-        reason = "%s: %s" % (type(exception).__name__, exception)
-        lib.dijitso_source_set_error(source, reason.encode("utf-8", "replace").replace(b"\0", b""))
+        _native.library().dijitso_source_set_error(source, _native.reason(exception))
         raise
 
 
