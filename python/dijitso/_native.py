@@ -116,6 +116,31 @@ for _strategy in "node", "root", "process":
         c_int32, [c_void_p, c_void_p, c_size_t, c_int32, c_void_p, c_void_p, POINTER(c_int32), _OUT])
 
 
+# A library that has it has all of them.
+_NEWEST = "dijitso_library_handle"
+
+
+class Library:
+    """The functions of the loaded library. Each is declared when it is first used."""
+
+    def __init__(self, loaded, path):
+        self._loaded = loaded
+        self._path = path
+
+    def __getattr__(self, name):
+        if name not in _FUNCTIONS:
+            raise AttributeError(name)
+        function = getattr(self._loaded, name)
+        function.restype, function.argtypes = _FUNCTIONS[name]
+        setattr(self, name, function)
+        return function
+
+
+def declare(functions):
+    """Adds declarations of functions: results and arguments by their names."""
+    _FUNCTIONS.update(functions)
+
+
 def _candidates():
     named = os.environ.get("DIJITSO_LIBRARY")
     if named:
@@ -135,14 +160,12 @@ def _load():
         except OSError as error:
             reason = error
             continue
-        for name, (result, arguments) in _FUNCTIONS.items():
-            try:
-                function = getattr(loaded, name)
-            except AttributeError:
-                raise ImportError("%s is older than this package: it has no %s" % (path, name)) from None
-            function.restype = result
-            function.argtypes = arguments
-        return loaded
+        library = Library(loaded, path)
+        try:
+            getattr(library, _NEWEST)
+        except AttributeError as problem:
+            raise ImportError("%s is older than this package: %s" % (path, problem)) from None
+        return library
     raise ImportError("cannot load libdijitso (%s): %s. Install it, or set DIJITSO_LIBRARY to the path of "
                       "libdijitso.so" % (", ".join(candidates), reason))
 

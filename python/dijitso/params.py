@@ -167,8 +167,13 @@ def discover_config_filename() -> Optional[str]:
 
 def _config() -> Params:
     """Returns what the config file sets, with the types of the library."""
-    defaults = _Handle()
     found: Params = {}
+    home = os.environ.get("HOME")
+    if home and not os.environ.get("DIJITSO_CONF"):
+        # Asking the library takes a millisecond, and few programs have a file.
+        if not any(os.path.lexists(os.path.join(place, ".dijitso.conf")) for place in ("", home, "/etc/dijitso")):
+            return found
+    defaults = _Handle()
     with defaults:
         for section, values in defaults.values().items():
             for key, value in values.items() if section != "generator" else ():

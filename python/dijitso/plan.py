@@ -95,17 +95,8 @@ _FUNCTIONS = {
 }
 
 
-def _lib():
-    lib = _native.library()
-    if lib.dijitso_plan_new.argtypes is None:
-        for name, (result, arguments) in _FUNCTIONS.items():
-            getattr(lib, name).restype, getattr(lib, name).argtypes = result, arguments
-    return lib
-
-
-def _call(name, *arguments):
-    _lib()
-    _native.call(name, *arguments)
+_native.declare(_FUNCTIONS)
+_lib = _native.library
 
 
 def _optional(value):
@@ -114,7 +105,7 @@ def _optional(value):
 
 def _bytes(name, *arguments):
     data, size = c_void_p(), c_size_t()
-    _call(name, *arguments, byref(data), byref(size))
+    _native.call(name, *arguments, byref(data), byref(size))
     return ctypes.string_at(data, size.value)
 
 
@@ -128,7 +119,7 @@ class Plan:
     def __init__(self, name="plan", params=None):
         prepared, _ = _prepare(params)
         self._begin(params)
-        _call("dijitso_plan_new", _native.utf8(name), prepared.handle, byref(self._handle))
+        _native.call("dijitso_plan_new", _native.utf8(name), prepared.handle, byref(self._handle))
 
     def _begin(self, params):
         self._params = params
@@ -148,7 +139,7 @@ class Plan:
         plan = cls.__new__(cls)
         plan._begin(params)
         prepared, _ = _prepare(params)
-        _call("dijitso_plan_load", os.fsencode(path), prepared.handle, byref(plan._handle))
+        _native.call("dijitso_plan_load", os.fsencode(path), prepared.handle, byref(plan._handle))
         return plan
 
     def __del__(self):
@@ -157,7 +148,7 @@ class Plan:
 
     def save(self, path):
         """Writes a plan file. Raises DijitsoError for a node with a function, which a file cannot have."""
-        _call("dijitso_plan_save", self._handle, os.fsencode(path))
+        _native.call("dijitso_plan_save", self._handle, os.fsencode(path))
 
     def add_module(self, name, generate=None, jitable=None, params=None, code=None, header=None, label=None, needs=(),
                    after=(), any_thread=False):
@@ -175,7 +166,7 @@ class Plan:
         module = _Module(ctypes.sizeof(_Module), _optional(label), _native.utf8(name), prepared.handle,
                          self._keep((generate, jitable, generator)), function, code, len(code or b""), header,
                          len(header or b""), int(bool(any_thread)))
-        _call("dijitso_plan_add_module", self._handle, byref(module), byref(node))
+        _native.call("dijitso_plan_add_module", self._handle, byref(module), byref(node))
         self._add_needs(node.value, needs, after)
         return node.value
 
@@ -190,13 +181,13 @@ class Plan:
         task = _Task(ctypes.sizeof(_Task), _optional(label), _native.utf8(name), json.dumps(params, sort_keys=True).encode()
                      if params is not None else None, self._keep((run, params)), self._run,
                      (c_char_p * len(paths))(*paths), len(paths), int(bool(any_thread)))
-        _call("dijitso_plan_add_task", self._handle, byref(task), byref(node))
+        _native.call("dijitso_plan_add_task", self._handle, byref(task), byref(node))
         self._add_needs(node.value, needs, after)
         return node.value
 
     def need(self, node, needed, use=True):
         """Adds a need: ``needed`` is made before ``node``, and with ``use`` its result is used."""
-        _call("dijitso_plan_need", self._handle, self.node(node), self.node(needed), _USE if use else _AFTER)
+        _native.call("dijitso_plan_need", self._handle, self.node(node), self.node(needed), _USE if use else _AFTER)
 
     def _add_needs(self, node, needs, after):
         for needed in needs:
@@ -273,7 +264,7 @@ class Plan:
     def library(self, node):
         """Returns ``(module, signature)`` of a module that is done, as :func:`dijitso.jit` does."""
         library, lib = c_void_p(), _lib()
-        _call("dijitso_plan_library", self._handle, self.node(node), byref(library))
+        _native.call("dijitso_plan_library", self._handle, self.node(node), byref(library))
         signature = _native.text(lib.dijitso_library_signature(library))
         loader = "ctypes" if lib.dijitso_library_handle(library) else "import"
         return _modules.from_library(library, loader, signature), signature
@@ -302,7 +293,7 @@ class Plan:
                               tuple(i.after[:i.after_count]), i.size, i.seconds, i.rank))
             return 0
 
-        _call("dijitso_plan_visit", self._handle, _NODE_FN(visit), None)
+        _native.call("dijitso_plan_visit", self._handle, _NODE_FN(visit), None)
         return found
 
     def _guarded(self, function, set_error):
@@ -399,7 +390,7 @@ class Task:
 
     def need(self, node):
         """Adds a need. If it is not done yet, the function runs again when it is; what it returns now is dropped."""
-        _call("dijitso_task_need", self._handle, self.plan.node(node))
+        _native.call("dijitso_task_need", self._handle, self.plan.node(node))
 
     def add_file(self, name, data, executable=False):
         """Adds a file to the result: a relative path, and a text or bytes."""
