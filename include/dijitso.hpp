@@ -55,6 +55,7 @@
 #include <utility>
 #include <vector>
 
+/// Libraries from generated code, for C++ programs.
 namespace dijitso
 {
 
@@ -268,8 +269,9 @@ public:
       throw error(DIJITSO_ERROR_INVALID_ARGUMENT, "a dijitso::library needs a handle that is not null");
   }
 
-  // A move would leave an empty library behind. Copies are declared so that moving copies.
+  /// Copies share the handle. A move would leave an empty library behind, so moving copies.
   library(const library&) = default;
+  /// Shares the handle of the other library.
   library& operator=(const library&) = default;
   ~library() = default;
 
@@ -322,6 +324,7 @@ private:
 class source
 {
 public:
+  /// Makes the view; done by this header.
   source(std::string_view name, std::string_view signature, std::string_view generator,
          dijitso_source* handle) noexcept
       : name_(name), signature_(signature), generator_(generator), handle_(handle)
@@ -377,6 +380,7 @@ private:
 class blob
 {
 public:
+  /// Makes the view; done by this header.
   explicit blob(dijitso_blob* handle) noexcept : handle_(handle) {}
   blob(const blob&) = delete;
   blob& operator=(const blob&) = delete;
@@ -406,6 +410,7 @@ using generate_function = std::function<void(source&)>;
 /// jit() returns.
 struct callbacks
 {
+  /// Sets the source. Called on ranks that build, and only on a miss.
   generate_function generate;
 
   /// Replaces, together with receive, the library's transport to the ranks that do not share the builder's
@@ -963,6 +968,7 @@ enum class edge : std::int32_t
 class task
 {
 public:
+  /// Makes the view; done by this header.
   explicit task(dijitso_task* handle) noexcept : handle_(handle) {}
   task(const task&) = delete;
   task& operator=(const task&) = delete;
@@ -1640,8 +1646,11 @@ bool check(const params& parameters, bool repair, Visitor visitor)
 }
 
 /// Evicts entries; calls `visitor(const dijitso_removed&)` for each removed item, or each that would be.
-/// @local
+/// @param parameters the cache and its limits: cache.max_size, cache.max_age
 /// @param min_idle seconds: entries that were built or used since then stay; negative for the default
+/// @param dry_run true: nothing is removed
+/// @param visitor called for each item
+/// @local
 template <class Visitor>
 void gc(const params& parameters, double min_idle, bool dry_run, Visitor visitor)
 {
