@@ -83,6 +83,7 @@ with open(output, "w") as file:
 class module
 {
 public:
+  /// Takes a library that a UFL file was compiled to.
   explicit module(dijitso::library library) : library_(std::move(library)) {}
 
   /// Returns a form by the name of its variable in the UFL file.
