@@ -131,7 +131,7 @@ inline std::string expression_code(const std::vector<std::string>& components, c
 /// Compiles an Expression from strings of C++.
 ///
 /// @param components one string for each component, such as "k*sin(pi*x[0])": `x` are the coordinates, and the names of
-///        `constants` may be used. Functions of <cmath> need no prefix.
+///        `constants` may be used. Functions of `cmath` need no prefix.
 /// @param constants values and their names, which Expression::set_property() changes later; other values need no new library
 /// @param comm all ranks of it make the call
 /// @param shape {} for a scalar, {n} for a vector of n components, {m, n} for a tensor; if it is not given, a scalar for one
