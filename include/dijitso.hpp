@@ -554,7 +554,9 @@ inline std::string_view name_for(const params& parameters, std::string_view name
   return parameters.handle() ? name : "(with parameters that were moved from)";
 }
 
-inline library jit(std::string_view name, const dijitso_params* parameters, const callbacks& host, communicator comm)
+/// With `rethrows` false, throws the error of the library also on a rank whose callback threw.
+inline library jit(std::string_view name, const dijitso_params* parameters, const callbacks& host, communicator comm,
+                   bool rethrows = true)
 {
   jit_call call{host, nullptr};
   const dijitso_callbacks trampolines = trampolines_of(call);
@@ -564,7 +566,7 @@ inline library jit(std::string_view name, const dijitso_params* parameters, cons
   const dijitso_status status = dijitso_jit(terminated.c_str(), parameters, &trampolines, comm, &handle, &failure);
   std::unique_ptr<dijitso_library, deleter<dijitso_library_free>> owned(handle);
   std::unique_ptr<dijitso_error, deleter<dijitso_error_free>> reason(failure);
-  if (call.thrown)
+  if (rethrows && call.thrown)
     std::rethrow_exception(call.thrown);
   check(status, reason.release());
   return library(owned.release());

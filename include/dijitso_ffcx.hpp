@@ -40,6 +40,7 @@ struct options
   std::vector<std::string> arguments = {};            ///< further arguments of FFCx, such as "--sum_factorization"
   std::string name = "ffcx";                          ///< first part of the signature: letters, digits and _
   std::chrono::duration<double> time_limit = std::chrono::minutes(30); ///< of one run of FFCx
+  std::function<bool()> cancelled = {}; ///< asked while the call runs or waits, on every rank on which it is set: true ends it
 };
 
 /// The forms and expressions of a UFL file. Copies are cheap; what it gives is valid until the process ends.
@@ -90,7 +91,7 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
   if (!chosen.include_dir.empty())
     parameters.set("build.include_dirs", host::list_word(chosen.include_dir) + " " + parameters.get("build.include_dirs").value_or(""));
   parameters.set("generator", host::json_object({{"ffcx", chosen.version}, {"arguments", arguments}, {"ufl", ufl}}));
-  return module(jit(
+  return module(host::jit(
       chosen.name, parameters,
       [&](source& result)
       {
@@ -105,24 +106,25 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
         host::run_options how;
         how.directory = directory.path();
         how.time_limit = chosen.time_limit;
+        how.cancelled = chosen.cancelled;
         host::run(command, how);
-        result.set_header(host::read_file(directory / (stem + ".h")));
+        const std::string header = host::read_file(directory / (stem + ".h"));
+        if (header.find("FFCx version " + chosen.version) == std::string::npos) // structs of ufcx.h differ between versions
+          throw host::generator_error(chosen.python + " has another FFCx than " + chosen.version
+                                      + ", which this program was built for: build the program again");
+        result.set_header(header);
         result.set_code(host::read_file(directory / (stem + ".c")));
       },
-      comm));
+      comm, chosen.cancelled));
 }
-
-#if DIJITSO_HAVE_MPI
 
 /// Does what compile() does with the UFL file at `path`, which every rank reads.
 /// @note Collective over comm.
-inline module compile_file(const std::filesystem::path& path, MPI_Comm comm, const options& chosen = {},
+inline module compile_file(const std::filesystem::path& path, communicator comm, const options& chosen = {},
                            params parameters = params())
 {
   return compile(host::on_every_rank(comm, [&] { return host::read_file(path); }), comm, chosen, std::move(parameters));
 }
-
-#endif
 
 } // namespace dijitso::ffcx
 
