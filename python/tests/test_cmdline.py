@@ -159,7 +159,7 @@ def test_grep_knows_categories_and_signatures(command, place, build):
     only = command("grep", "--pattern", "return", "--signature", "square2", "--filesonly")[1].splitlines()
     assert [os.path.basename(path) for path in only] == ["square2.cpp.gz"]
     assert command("grep", "--pattern", "pragma", "--filesonly", "--categories", "inc")[1].splitlines()[0] == paths(place, "inc")[0]
-    assert command("grep", "--pattern", "-shared", "--categories", "log", "--filesonly")[1].splitlines()[0] == paths(place, "log")[0]
+    assert command("grep", "--pattern=-shared", "--categories", "log", "--filesonly")[1].splitlines()[0] == paths(place, "log")[0]
     dijitso.jit(None, "prints", {}, lambda *a: ("", '#include <cstdio>\nextern "C" void f() { std::puts("x"); }\n', ()))
     status, output, _ = command("grep", "--pattern", "libc.so", "--categories", "lib")
     assert status == 0 and "libdijitso-prints.so' matches" in output and "libc.so.6 => /" in output
