@@ -254,8 +254,8 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
     """Writes an archive of the sources from which the wheel can be built. Returns its name."""
     stem = _file_name(_name(config_settings))
     name = stem + ".tar.gz"
-    with open(os.path.join(sdist_directory, name), "wb") as raw, gzip.GzipFile("", "wb", 9, raw, _epoch()) as packed, \
-            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive:
+    contents = io.BytesIO()
+    with tarfile.open(fileobj=contents, mode="w", format=tarfile.PAX_FORMAT) as archive:
 
         def add(path: str, data: bytes, mode: int) -> None:
             entry = tarfile.TarInfo("%s/%s" % (stem, path))
@@ -268,4 +268,6 @@ def build_sdist(sdist_directory: str, config_settings: Settings = None) -> str:
             with open(full, "rb") as file:
                 data = _manifest().encode() if path == "Cargo.toml" else file.read()
             add(path, data, 0o755 if os.access(full, os.X_OK) else 0o644)
+    with open(os.path.join(sdist_directory, name), "wb") as packed:
+        packed.write(gzip.compress(contents.getvalue(), 9, mtime=_epoch()))
     return name

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The exception of this package. Public as dijitso.DijitsoError and dijitso.jit.DijitsoError."""
 
+from typing import Dict, Optional, Sequence
+
 
 class DijitsoError(RuntimeError):
     """A library could not be built, distributed or loaded.
@@ -14,7 +16,8 @@ class DijitsoError(RuntimeError):
     and status are the same on every rank.
     """
 
-    def __init__(self, message, err_info=None, status=0, rank=-1, log="", files=()):
+    def __init__(self, message: str, err_info: Optional[Dict[str, str]] = None, status: int = 0, rank: int = -1, log: str = "",
+                 files: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.err_info = {} if err_info is None else err_info
         self.status = status

@@ -7,12 +7,13 @@ import os
 import re
 import sys
 from ctypes import byref, c_void_p
+from typing import Any, Dict
 
 from dijitso import _native
 from dijitso.log import debug, warning
 
 # Path, handle and loader of a library: its module. A library that was built again has another handle.
-_modules = {}
+_modules: Dict[Any, Any] = {}
 
 
 def from_library(library, loader, basename):

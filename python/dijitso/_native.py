@@ -7,8 +7,8 @@ package itself (wheels), the prefix in which the package is installed, and where
 
 import ctypes
 import os
-import sys
-from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int32, c_size_t, c_uint64, c_void_p
+from typing import Any
 
 from dijitso._errors import DijitsoError
 
@@ -21,12 +21,12 @@ INVALID_ARGUMENT, UNSUPPORTED, STATE, PARAMS = 1, 2, 3, 4
 CACHE, GENERATE, CALLBACK, COMPILE, LOAD, SYMBOL = 10, 20, 21, 30, 40, 41
 RANKS_DISAGREE, MPI, TIMEOUT, CANCELLED, INTERNAL = 50, 51, 52, 53, 90
 
-GENERATE_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_char_p, c_char_p, c_char_p, c_void_p)
-SEND_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_size_t)
-RECEIVE_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
-WAIT_FN = ctypes.CFUNCTYPE(c_int32, c_void_p)
-POLL_FN = WAIT_FN
-TEXT_FN = ctypes.CFUNCTYPE(c_int32, c_void_p, c_char_p)
+GENERATE_FN: Any = ctypes.CFUNCTYPE(c_int32, c_void_p, c_char_p, c_char_p, c_char_p, c_void_p)
+SEND_FN: Any = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p, c_size_t)
+RECEIVE_FN: Any = ctypes.CFUNCTYPE(c_int32, c_void_p, c_void_p)
+WAIT_FN: Any = ctypes.CFUNCTYPE(c_int32, c_void_p)
+POLL_FN: Any = WAIT_FN
+TEXT_FN: Any = ctypes.CFUNCTYPE(c_int32, c_void_p, c_char_p)
 
 
 class Callbacks(ctypes.Structure):
@@ -43,7 +43,7 @@ class LogRecord(ctypes.Structure):
                 ("message", c_char_p)]
 
 
-LOG_FN = ctypes.CFUNCTYPE(None, c_void_p, POINTER(LogRecord))
+LOG_FN: Any = ctypes.CFUNCTYPE(None, c_void_p, POINTER(LogRecord))
 
 _OUT = POINTER(c_void_p)
 _CALL = [c_char_p, c_void_p, c_void_p]

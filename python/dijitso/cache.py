@@ -6,6 +6,7 @@
 
 import glob
 import os
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Pattern, Sequence, Union
 
 from dijitso import _modules, _native
 from dijitso.log import error, warning
@@ -20,132 +21,135 @@ __all__ = ["analyse_load_error", "check_cache_integrity", "clean_cache", "compre
            "read_library_binary", "read_log", "read_src", "report_cache_integrity", "store_inc", "store_log", "store_src",
            "write_library_binary"]
 
+#: Section "cache" of parameters.
+Params = Mapping[str, Any]
+
 _CATEGORIES = {"inc": 1, "src": 2, "lib": 4, "log": 8}
 
 analyse_load_error = _modules.analyse_load_error
 
 
-def _sum(categories):
+def _sum(categories: Iterable[str]) -> int:
     try:
         return sum(_CATEGORIES[category] for category in set(categories))
     except KeyError as problem:
         error("unknown category %s: categories are inc, src, lib and log", problem)
 
 
-def _check_signature(signature):
+def _check_signature(signature: str) -> str:
     """Refuses a signature that leads out of the cache."""
     if not signature or "/" in signature or signature in (".", ".."):
         raise ValueError("%r is no signature" % (signature,))
     return signature
 
 
-def _basename(kind, signature, cache_params):
+def _basename(kind: str, signature: str, cache_params: Params) -> str:
     get = cache_params.get
     return "".join((get(kind + "_prefix") or "", get(kind + "_basename") or "", _check_signature(signature),
                     get(kind + "_postfix") or ""))
 
 
-def _filename(kind, signature, cache_params):
+def _filename(kind: str, signature: str, cache_params: Params) -> str:
     return os.path.join(_dir(kind, cache_params), _basename(kind, signature, cache_params))
 
 
-def _dir(kind, cache_params):
+def _dir(kind: str, cache_params: Params) -> str:
     return os.path.join(cache_params["cache_dir"], cache_params[kind + "_dir"])
 
 
-def create_inc_basename(signature, cache_params):
+def create_inc_basename(signature: str, cache_params: Params) -> str:
     """Returns the name of a header."""
     return _basename("inc", signature, cache_params)
 
 
-def create_inc_filename(signature, cache_params):
+def create_inc_filename(signature: str, cache_params: Params) -> str:
     """Returns the path of a header."""
     return _filename("inc", signature, cache_params)
 
 
-def create_src_basename(signature, cache_params):
+def create_src_basename(signature: str, cache_params: Params) -> str:
     """Returns the name of a source; that of a compressed one ends in ``.gz`` besides."""
     return _basename("src", signature, cache_params)
 
 
-def create_src_filename(signature, cache_params):
+def create_src_filename(signature: str, cache_params: Params) -> str:
     """Returns the path of a source; that of a compressed one ends in ``.gz`` besides."""
     return _filename("src", signature, cache_params)
 
 
-def create_lib_basename(signature, cache_params):
+def create_lib_basename(signature: str, cache_params: Params) -> str:
     """Returns the name of a library."""
     return _basename("lib", signature, cache_params)
 
 
-def create_lib_filename(signature, cache_params):
+def create_lib_filename(signature: str, cache_params: Params) -> str:
     """Returns the path of a library."""
     return _filename("lib", signature, cache_params)
 
 
-def create_libname(signature, cache_params):
+def create_libname(signature: str, cache_params: Params) -> str:
     """Returns the name of a library as a linker takes it, without "lib" before it and ".so" after it."""
     return cache_params["lib_basename"] + _check_signature(signature)
 
 
-def create_log_filename(signature, cache_params):
+def create_log_filename(signature: str, cache_params: Params) -> str:
     """Returns the path of the log of a build."""
     return _filename("log", signature, cache_params)
 
 
-def create_fail_dir_path(signature, cache_params):
+def create_fail_dir_path(signature: str, cache_params: Params) -> str:
     """Returns the path of the folder that reproduces a failed build."""
     root = cache_params.get("fail_dir_root") or cache_params["cache_dir"]
     return os.path.abspath(os.path.join(root, "jitfailure-" + _check_signature(signature)))
 
 
-def ensure_dirs(cache_params):
+def ensure_dirs(cache_params: Params) -> None:
     """Makes the directories of the cache, where they are missing. They are those of this user alone."""
     with native({"cache": cache_params}) as handle:
         _native.call("dijitso_cache_make_dirs", handle)
 
 
-def _make_dir(kind, cache_params):
+def _make_dir(kind: str, cache_params: Params) -> str:
     ensure_dirs(cache_params)
     return _dir(kind, cache_params)
 
 
-def make_inc_dir(cache_params):
+def make_inc_dir(cache_params: Params) -> str:
     """Makes the directories of the cache. Returns that of headers."""
     return _make_dir("inc", cache_params)
 
 
-def make_src_dir(cache_params):
+def make_src_dir(cache_params: Params) -> str:
     """Makes the directories of the cache. Returns that of sources."""
     return _make_dir("src", cache_params)
 
 
-def make_lib_dir(cache_params):
+def make_lib_dir(cache_params: Params) -> str:
     """Makes the directories of the cache. Returns that of libraries."""
     return _make_dir("lib", cache_params)
 
 
-def make_log_dir(cache_params):
+def make_log_dir(cache_params: Params) -> str:
     """Makes the directories of the cache. Returns that of logs."""
     return _make_dir("log", cache_params)
 
 
-def read_inc(signature, cache_params):
+def read_inc(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the text of a header; None if there is none."""
     return read_textfile(create_inc_filename(signature, cache_params))
 
 
-def read_src(signature, cache_params):
+def read_src(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the text of a source; None if there is none."""
     return read_textfile(create_src_filename(signature, cache_params))
 
 
-def read_log(signature, cache_params):
+def read_log(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the log of a build; None if there is none."""
     return read_textfile(create_log_filename(signature, cache_params))
 
 
-def _store(kind, signature, content, cache_params):
+def _store(kind: str, signature: str, content: Union[str, bytes], cache_params: Params) -> str:
     data = content if isinstance(content, bytes) else content.encode("utf-8", "surrogateescape")
     # As it is: only a build compresses sources.
     with native({"cache": {**cache_params, "src_storage": "keep"}}) as handle:
@@ -153,22 +157,22 @@ def _store(kind, signature, content, cache_params):
     return _filename(kind, signature, cache_params)
 
 
-def store_inc(signature, content, cache_params):
+def store_inc(signature: str, content: Union[str, bytes], cache_params: Params) -> str:
     """Stores a header, and returns its path. That of a library that is built cannot be replaced."""
     return _store("inc", signature, content, cache_params)
 
 
-def store_src(signature, content, cache_params):
+def store_src(signature: str, content: Union[str, bytes], cache_params: Params) -> str:
     """Stores a source, and returns its path. That of a library that is built cannot be replaced."""
     return _store("src", signature, content, cache_params)
 
 
-def store_log(signature, content, cache_params):
+def store_log(signature: str, content: Union[str, bytes], cache_params: Params) -> str:
     """Stores a log, and returns its path."""
     return _store("log", signature, content, cache_params)
 
 
-def compress_source_code(src_filename, cache_params):
+def compress_source_code(src_filename: str, cache_params: Params) -> Optional[str]:
     """Keeps, deletes or compresses a source, as ``src_storage`` says. Returns the path that is left, or None."""
     storage = cache_params["src_storage"]
     if storage == "keep":
@@ -185,13 +189,13 @@ def compress_source_code(src_filename, cache_params):
     error("Invalid src_storage parameter %r: it is 'keep', 'delete' or 'compress'.", storage)
 
 
-def read_library_binary(lib_filename):
+def read_library_binary(lib_filename: str) -> Any:
     """Returns the bytes of a library as a numpy array."""
     import numpy
     return numpy.fromfile(lib_filename, dtype=numpy.uint8)
 
 
-def write_library_binary(lib_data, signature, cache_params):
+def write_library_binary(lib_data: Any, signature: str, cache_params: Params) -> None:
     """Stores a library from its bytes: those of :func:`read_library_binary`, or those that ``send`` gets in a call.
 
     The file appears in one step. Raises DijitsoError for bytes that are no library with this signature.
@@ -201,55 +205,58 @@ def write_library_binary(lib_data, signature, cache_params):
         _native.call("dijitso_cache_write_binary", handle, signature.encode(), data, len(data))
 
 
-def load_library(signature, cache_params):
+def load_library(signature: str, cache_params: Params) -> Any:
     """Returns the module of a library on disk. None if there is none, or, with a warning, if it cannot be loaded."""
     with native({"cache": cache_params}) as handle:
         return _modules.open_library(signature, cache_params, handle)
 
 
-def lookup_lib(lib_signature, cache_params):
+def lookup_lib(lib_signature: str, cache_params: Params) -> Any:
     """Returns the module of a library in memory or on disk, as :func:`load_library` does."""
     return load_library(lib_signature, cache_params)
 
 
-def glob_cache(cache_params, categories=("inc", "src", "lib", "log")):
+def glob_cache(cache_params: Params, categories: Iterable[str] = ("inc", "src", "lib", "log")) -> Dict[str, List[str]]:
     """Returns a dictionary of the sorted paths of all files, by category."""
     _sum(categories)
     return {kind: sorted(glob.glob(os.path.join(glob.escape(_dir(kind, cache_params)), "*"))) for kind in categories}
 
 
-def extract_lib_signatures(cache_params):
+def extract_lib_signatures(cache_params: Params) -> List[str]:
     """Returns the sorted signatures of all libraries."""
     begin, end = _basename("lib", "\n", cache_params).split("\n")
-    names = map(os.path.basename, glob_cache(cache_params, ["lib"])["lib"])
+    names = [os.path.basename(path) for path in glob_cache(cache_params, ["lib"])["lib"]]
     return [name[len(begin):len(name) - len(end)] for name in names
             if name.startswith(begin) and name.endswith(end) and len(name) > len(begin) + len(end)]
 
 
-def grep_cache(regex, cache_params, linenumbers=False, countonly=False, signature=None, categories=("inc", "src", "log")):
+def grep_cache(regex: Pattern[str], cache_params: Params, linenumbers: bool = False, countonly: bool = False,
+               signature: Optional[str] = None, categories: Iterable[str] = ("inc", "src", "log")) -> Dict[str, Any]:
     """Searches the files of the cache for lines that begin with a match of ``regex``, a compiled expression.
 
     Returns a dictionary: for each file with matches its lines; with ``linenumbers`` pairs of a number, from 1 on, and a
     line; with ``countonly`` their number. Of a library the lines are those of ``ldd``, and the paths are matched. With
     ``signature`` only the files of that library are searched.
     """
-    found = {}
+    found: Dict[str, Any] = {}
     for kind, files in glob_cache(cache_params, categories).items():
         for file in files:
             if signature is not None and not os.path.basename(file).startswith(_basename(kind, signature, cache_params)):
                 continue
             if kind == "lib":
                 needed = sorted((name, path) for name, path in ldd(file).items() if path)
-                lines = [(number, "%s => %s" % pair) for number, pair in enumerate(needed, 1) if regex.match(pair[1])]
+                lines = [(number, "%s => %s" % pair) for number, pair in enumerate(needed, 1) if regex.match(str(pair[1]))]
             else:
                 text = enumerate((read_textfile(file) or "").splitlines(), 1)
                 lines = [(number, line) for number, line in text if regex.match(line)]
-            if lines:
-                found[file] = len(lines) if countonly else lines if linenumbers else [line for _, line in lines]
+            if lines and not countonly:
+                found[file] = lines if linenumbers else [line for _, line in lines]
+            elif lines:
+                found[file] = len(lines)
     return found
 
 
-def extract_function(lines):
+def extract_function(lines: Iterable[str]) -> str:
     """Returns the text of the function that begins in the first of ``lines``, to the brace that ends it."""
     depth, begun, taken = 0, False, []
     for line in lines:
@@ -263,7 +270,8 @@ def extract_function(lines):
     return "\n".join(line.rstrip("\r\n") for line in taken)
 
 
-def extract_files(signature, cache_params, prefix="", path=os.curdir, categories=("inc", "src", "lib", "log")):
+def extract_files(signature: str, cache_params: Params, prefix: str = "", path: str = os.curdir,
+                  categories: Iterable[str] = ("inc", "src", "lib", "log")) -> str:
     """Copies the files of a library to the directory ``path/prefix+signature``, uncompressed. Returns that directory.
 
     Raises DijitsoError if the cache has none of them.
@@ -275,10 +283,10 @@ def extract_files(signature, cache_params, prefix="", path=os.curdir, categories
     return directory
 
 
-def clean_cache(cache_params, dryrun=True, categories=("inc", "src", "lib", "log")):
+def clean_cache(cache_params: Params, dryrun: bool = True, categories: Iterable[str] = ("inc", "src", "lib", "log")) -> None:
     """Removes the files of all libraries, in these categories. With ``dryrun`` only prints what would be removed."""
 
-    def show(_user_data, path):
+    def show(_user_data: Any, path: bytes) -> int:
         if dryrun:
             print("rm %s" % os.fsdecode(path))
         return 0
@@ -287,14 +295,14 @@ def clean_cache(cache_params, dryrun=True, categories=("inc", "src", "lib", "log
         _native.call("dijitso_cache_clean", handle, _sum(categories), int(bool(dryrun)), _native.TEXT_FN(show), None)
 
 
-def get_dijitso_dependencies(libname, cache_params):
+def get_dijitso_dependencies(libname: str, cache_params: Params) -> Dict[str, Optional[str]]:
     """Returns a dictionary of the libraries of the cache that a library needs: names, and paths or None."""
     begin, end = _basename("lib", "\n", cache_params).split("\n")
     return {name: path for name, path in ldd(libname).items() if name.startswith(begin) and name.endswith(end)
             and (begin or path is None or os.path.dirname(path) == os.path.dirname(os.path.abspath(libname)))}
 
 
-def check_cache_integrity(cache_params):
+def check_cache_integrity(cache_params: Params) -> Dict[str, List[str]]:
     """Returns a dictionary: for each library that needs others that are missing, their names."""
     missing = {}
     for library in glob_cache(cache_params, ["lib"])["lib"]:
@@ -307,7 +315,7 @@ def check_cache_integrity(cache_params):
     return missing
 
 
-def report_cache_integrity(dmissing, out=warning):
+def report_cache_integrity(dmissing: Mapping[str, Sequence[str]], out: Callable[[str], Any] = warning) -> None:
     """Reports the result of :func:`check_cache_integrity`: calls ``out`` with a text."""
     if dmissing:
         lines = ["%d libraries of the cache need others that are missing:" % len(dmissing)]

@@ -7,19 +7,21 @@ and a failure has the same text on every rank.
 """
 
 import functools
+from types import ModuleType
+from typing import Any, Callable, List
 
 import dijitso
 
 __all__ = ["install"]
 
 
-def collective(local_jit):
+def collective(local_jit: Callable[..., Any]) -> Callable[..., Any]:
     """Makes the collective form of a function that calls ``dijitso.jit`` on its rank. It takes ``mpi_comm`` as DOLFIN's
     does, the communicator of all ranks by default."""
     from dolfin.cpp import MPI
 
     @functools.wraps(local_jit)
-    def call(*args, **kwargs):
+    def call(*args: Any, **kwargs: Any) -> Any:
         comm = kwargs.pop("mpi_comm", MPI.comm_world)
         if MPI.size(comm) == 1:
             return local_jit(*args, **kwargs)
@@ -35,12 +37,12 @@ def collective(local_jit):
     return call
 
 
-def install():
+def install() -> None:
     """Replaces the functions by which DOLFIN compiles, ``ffc_jit`` and ``dijitso_jit``. Call it after ``import dolfin``.
     A second call changes nothing."""
     import importlib
 
-    jit = importlib.import_module("dolfin.jit.jit")
+    jit: Any = importlib.import_module("dolfin.jit.jit")
     if getattr(jit, "_dijitso_installed", False):
         return
     jit._dijitso_installed = True
@@ -52,7 +54,7 @@ def install():
                 setattr(module, name, new)
 
 
-def _modules_of_dolfin():
+def _modules_of_dolfin() -> List[ModuleType]:
     import sys
 
     return [module for name, module in list(sys.modules.items()) if name.split(".")[0] == "dolfin" and module is not None]

@@ -8,6 +8,7 @@ import marshal
 import os
 import threading
 from ctypes import byref, c_char_p, c_void_p
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Tuple
 
 from dijitso import _comm, _interrupt, _modules, _native
 from dijitso._errors import DijitsoError
@@ -122,7 +123,7 @@ _WAIT = _native.WAIT_FN(_guarded(_wait))
 _POLL = _native.POLL_FN(_poll)
 
 # One structure for each set of callbacks that is used.
-_structures = {}
+_structures: Dict[Any, Any] = {}
 
 
 def _callbacks(call):
@@ -186,7 +187,7 @@ _VARIABLES = ("DIJITSO_CACHE_DIR", "DIJITSO_CHECK_SOURCE", "DIJITSO_CONF", "DIJI
 # os.environ converts each value; what it keeps them in is a plain dictionary.
 _environment = getattr(os.environ, "_data", os.environ)
 _KEYS = tuple(map(os.fsencode, _VARIABLES)) if _environment is not os.environ else _VARIABLES
-_prepared = {}
+_prepared: Dict[Any, Any] = {}
 _MOST_PREPARED = 64
 
 
@@ -227,7 +228,7 @@ def _remember(table, key, value):
 
 
 # Name and place of a library: what jit() returns for it.
-_hits = {}
+_hits: Dict[Any, Tuple[Any, str]] = {}
 
 
 def _place(name, params):
@@ -242,7 +243,9 @@ def _place(name, params):
             get("lib_basename"), get("lib_dir"), get("lib_postfix"))
 
 
-def jit(jitable, name, params, generate=None, send=None, receive=None, wait=None, comm=None):
+def jit(jitable: Any, name: str, params: Optional[Mapping[str, Any]], generate: Optional[Callable[..., Any]] = None,
+        send: Optional[Callable[..., Any]] = None, receive: Optional[Callable[..., Any]] = None,
+        wait: Optional[Callable[..., Any]] = None, comm: Any = None) -> Tuple[Any, str]:
     """Returns ``(module, signature)``: a loaded library and its signature.
 
     The library comes from memory, from the cache on disk, or is built from the code that ``generate`` returns::
@@ -309,7 +312,7 @@ def _jit(call, name, prepared, comm, library):
 
 
 @contextlib.contextmanager
-def jit_on(comm):
+def jit_on(comm: Any) -> Iterator[None]:
     """Makes the calls of :func:`jit` in a ``with`` statement that give no communicator collective over ``comm``. For
     programs that call through others, as DOLFIN calls through FFC. Holds for this thread."""
     before, _calls.comm = _calls.comm, comm
@@ -336,7 +339,8 @@ class _ByName(dict):
     """The jitables of several calls, by their names."""
 
 
-def jit_many(jitables, names, params, generate=None, comm=None):
+def jit_many(jitables: Iterable[Any], names: Iterable[str], params: Optional[Mapping[str, Any]],
+             generate: Optional[Callable[..., Any]] = None, comm: Any = None) -> List[Tuple[Any, str]]:
     """Returns a list of ``(module, signature)`` for many names at once.
 
     They are built at the same time, on all cores, and with ``comm`` dealt out among the ranks. ``jitables`` and ``names``
@@ -368,7 +372,7 @@ def jit_many(jitables, names, params, generate=None, comm=None):
     return results
 
 
-def extract_factory_function(lib, name):
+def extract_factory_function(lib: Any, name: str) -> Any:
     """Returns the function ``name`` of a library, which takes nothing and returns an address as an int.
 
     For other types use the attributes of the ``ctypes.CDLL``. Other functions that Python has for the same symbol keep
@@ -382,12 +386,12 @@ def extract_factory_function(lib, name):
     return function
 
 
-def loader_handle(module):
+def loader_handle(module: Any) -> int:
     """Returns the handle of the dynamic loader for a module that :func:`jit` has returned, as an int."""
     return module._handle
 
 
-def jit_signature(name, params):
+def jit_signature(name: str, params: Optional[Mapping[str, Any]]) -> str:
     """Returns the signature that :func:`jit` uses for a name and parameters."""
     prepared, _ = _prepare(params)
     with _native.Blob() as blob:

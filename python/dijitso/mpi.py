@@ -6,6 +6,7 @@ is one of mpi4py. A failure on one rank raises DijitsoError on all. Communicator
 """
 
 from ctypes import byref, c_int32, c_uint64
+from typing import Any, Iterable, List, Tuple
 
 from dijitso import _comm, _native
 from dijitso.log import error
@@ -18,14 +19,14 @@ _ROLES = ("builder", "receiver", "waiter")
 _STRATEGIES = ("root", "node", "process")
 
 
-def bcast_uuid(comm):
+def bcast_uuid(comm: Any) -> int:
     """Returns a random number of 64 bits, the same on all ranks."""
     uuid = c_uint64()
     _native.call("dijitso_mpi_bcast_uuid_comm", *_comm.address(comm), byref(uuid))
     return uuid.value
 
 
-def discover_path_access_ranks(comm, path):
+def discover_path_access_ranks(comm: Any, path: str) -> List[int]:
     """Returns the sorted ranks that see the same directory ``path`` as this one. The directory is made if needed."""
     ranks, count = (c_int32 * comm.size)(), c_int32()
     _native.call("dijitso_mpi_discover_path_access_ranks_comm", *_comm.address(comm), _native.utf8(path), ranks, comm.size,
@@ -33,7 +34,7 @@ def discover_path_access_ranks(comm, path):
     return list(ranks[:count.value])
 
 
-def gather_global_partitions(comm, partition):
+def gather_global_partitions(comm: Any, partition: int) -> List[int]:
     """Returns the sorted values of ``partition`` on all ranks, each once. They are not negative."""
     values, count = (c_uint64 * comm.size)(), c_int32()
     _native.call("dijitso_mpi_gather_global_partitions_comm", *_comm.address(comm), partition, values, comm.size,
@@ -41,7 +42,7 @@ def gather_global_partitions(comm, partition):
     return list(values[:count.value])
 
 
-def create_subcomm(comm, ranks):
+def create_subcomm(comm: Any, ranks: Iterable[int]) -> Any:
     """Returns a communicator of some ranks. None on other ranks."""
     new = _comm.New()
     chosen = [int(rank) for rank in ranks]
@@ -50,7 +51,7 @@ def create_subcomm(comm, ranks):
     return new.take()
 
 
-def create_node_comm(comm, comm_dir):
+def create_node_comm(comm: Any, comm_dir: str) -> Tuple[Any, int]:
     """Returns a communicator of the ranks that share the directory ``comm_dir``, and the first of these ranks in
     ``comm``."""
     new, root = _comm.New(), c_int32()
@@ -58,14 +59,14 @@ def create_node_comm(comm, comm_dir):
     return new.take(), root.value
 
 
-def create_node_roots_comm(comm, node_root):
+def create_node_roots_comm(comm: Any, node_root: int) -> Any:
     """Returns a communicator of the ranks that are ``node_root`` of their node. None on other ranks."""
     new = _comm.New()
     _native.call("dijitso_mpi_create_node_roots_comm_comm", *_comm.address(comm), int(node_root), new.buffer)
     return new.take()
 
 
-def _roles(strategy, comm, node_comm, node_root):
+def _roles(strategy: str, comm: Any, node_comm: Any, node_root: int) -> Tuple[Any, Any, str]:
     copy, wait, role = _comm.New(), _comm.New(), c_int32()
     own, size = _comm.address(comm)
     _native.call("dijitso_mpi_create_comms_and_role_%s_comm" % strategy, own, _comm.address(node_comm)[0], size,
@@ -73,22 +74,22 @@ def _roles(strategy, comm, node_comm, node_root):
     return copy.take(), wait.take(), _ROLES[role.value]
 
 
-def create_comms_and_role_root(comm, node_comm, node_root):
+def create_comms_and_role_root(comm: Any, node_comm: Any, node_root: int) -> Tuple[Any, Any, str]:
     """Returns copy communicator, wait communicator and role if rank 0 builds and sends to one rank of each node."""
     return _roles("root", comm, node_comm, node_root)
 
 
-def create_comms_and_role_node(comm, node_comm, node_root):
+def create_comms_and_role_node(comm: Any, node_comm: Any, node_root: int) -> Tuple[Any, Any, str]:
     """Returns copy communicator (None), wait communicator and role if one rank of each node builds."""
     return _roles("node", comm, node_comm, node_root)
 
 
-def create_comms_and_role_process(comm, node_comm, node_root):
+def create_comms_and_role_process(comm: Any, node_comm: Any, node_root: int) -> Tuple[Any, Any, str]:
     """Returns None, None and "builder": each rank builds. Ranks may share a directory."""
     return _roles("process", comm, node_comm, node_root)
 
 
-def create_comms_and_role(comm, comm_dir, buildon):
+def create_comms_and_role(comm: Any, comm_dir: str, buildon: str) -> Tuple[Any, Any, str]:
     """Returns copy communicator, wait communicator and role of this process.
 
     ``buildon`` is "root", "node" or "process". The role is "builder", "receiver" or "waiter". Without a communicator it is
@@ -104,13 +105,13 @@ def create_comms_and_role(comm, comm_dir, buildon):
     return copy.take(), wait.take(), _ROLES[role.value]
 
 
-def send_binary(comm, lib_data):
+def send_binary(comm: Any, lib_data: Any) -> None:
     """Sends an array of bytes from rank 0 to all other ranks. Any length."""
     data = lib_data.tobytes() if hasattr(lib_data, "tobytes") else bytes(lib_data)
     _native.call("dijitso_mpi_send_binary_comm", *_comm.address(comm), data, len(data))
 
 
-def receive_binary(comm):
+def receive_binary(comm: Any) -> Any:
     """Returns the array of bytes that rank 0 sends."""
     import numpy
     with _native.Blob() as blob:

@@ -17,7 +17,6 @@ from collections import namedtuple
 from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
 from dijitso import _comm, _interrupt, _modules, _native
-from dijitso._errors import DijitsoError
 from dijitso.jit import _prepare, hand_over
 
 __all__ = ["Event", "Node", "Plan", "Task"]

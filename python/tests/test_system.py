@@ -137,7 +137,7 @@ def test_a_file_is_moved_also_to_another_disk(tmp_path):
     system.move_file(str(tmp_path / "two"), str(tmp_path / "folder"))
     assert text_of(tmp_path / "folder" / "two") == "1"
     if not os.access("/dev/shm", os.W_OK) or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:
-        pytest.skip("/dev/shm is no other disk")
+        pytest.skip("this machine has no other disk in /dev/shm")
     other = "/dev/shm/dijitso-test-%d" % os.getpid()
     try:
         system.move_file(str(tmp_path / "folder" / "two"), other)
