@@ -18,12 +18,12 @@ from dijitso.jit import DijitsoError, extract_factory_function, jit, jit_many, j
 from dijitso.log import set_log_level
 from dijitso.params import validate_params
 
-__all__ = ["DijitsoError", "extract_factory_function", "jit", "jit_many", "jit_on", "loader_handle", "set_log_level",
+__all__ = ["DijitsoError", "Plan", "extract_factory_function", "jit", "jit_many", "jit_on", "loader_handle", "set_log_level",
            "validate_params"]
 
 
 #: Modules that are imported when they are used.
-_MODULES = ("build", "cmdline", "dolfin", "jit", "log", "mpi", "params", "signatures", "str", "system")
+_MODULES = ("build", "cmdline", "dolfin", "jit", "log", "mpi", "params", "plan", "signatures", "str", "system")
 
 
 def main(args: Optional[Sequence[str]] = None) -> int:
@@ -36,8 +36,11 @@ def __getattr__(name: str) -> Any:
     if name in _MODULES:
         import importlib
         return importlib.import_module("dijitso." + name)
+    if name == "Plan":
+        from dijitso.plan import Plan
+        return Plan
     raise AttributeError("module 'dijitso' has no attribute %r" % name)
 
 
 def __dir__() -> List[str]:
-    return sorted({*globals(), *_MODULES})
+    return sorted({*globals(), *_MODULES, "Plan"})

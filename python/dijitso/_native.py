@@ -71,12 +71,11 @@ _FUNCTIONS = {
     "dijitso_source_set_header": (c_int32, [c_void_p, c_char_p, c_size_t]),
     "dijitso_source_add_dependency": (c_int32, [c_void_p, c_char_p]),
     "dijitso_source_set_error": (c_int32, [c_void_p, c_char_p]),
-    "dijitso_blob_new": (c_void_p, []),
+    "dijitso_blob_new": (c_int32, [_OUT, _OUT]),
     "dijitso_blob_free": (None, [c_void_p]),
     "dijitso_blob_data": (c_void_p, [c_void_p]),
     "dijitso_blob_size": (c_size_t, [c_void_p]),
     "dijitso_blob_resize": (c_void_p, [c_void_p, c_size_t]),
-    "dijitso_jit": (c_int32, _CALL + [c_void_p] + _JIT),
     "dijitso_jit_comm": (c_int32, _CALL + _COMM + _JIT),
     "dijitso_jit_many_comm": (c_int32, [c_size_t, POINTER(c_char_p), c_void_p, c_void_p] + _COMM + _JIT),
     "dijitso_library_symbol": (c_int32, [c_void_p, c_char_p, _OUT, _OUT]),
@@ -270,9 +269,8 @@ class Blob:
     """Bytes that C fills; use it in a ``with`` statement."""
 
     def __enter__(self):
-        self.handle = library().dijitso_blob_new()
-        if not self.handle:
-            raise MemoryError
+        self.handle = c_void_p()
+        call("dijitso_blob_new", byref(self.handle))
         return self
 
     def __exit__(self, *_):

@@ -11,7 +11,6 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Patte
 from dijitso import _modules, _native
 from dijitso.log import error, warning
 from dijitso.params import native
-from dijitso.system import gzip_file, ldd, read_textfile, try_delete_file
 
 __all__ = ["analyse_load_error", "check_cache_integrity", "clean_cache", "compress_source_code", "create_fail_dir_path",
            "create_inc_basename", "create_inc_filename", "create_lib_basename", "create_lib_filename", "create_libname",
@@ -27,6 +26,12 @@ Params = Mapping[str, Any]
 _CATEGORIES = {"inc": 1, "src": 2, "lib": 4, "log": 8}
 
 analyse_load_error = _modules.analyse_load_error
+
+
+def _system() -> Any:
+    # It imports much, and a program that only makes calls needs none of it.
+    from dijitso import system
+    return system
 
 
 def _sum(categories: Iterable[str]) -> int:
@@ -136,17 +141,17 @@ def make_log_dir(cache_params: Params) -> str:
 
 def read_inc(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the text of a header; None if there is none."""
-    return read_textfile(create_inc_filename(signature, cache_params))
+    return _system().read_textfile(create_inc_filename(signature, cache_params))
 
 
 def read_src(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the text of a source; None if there is none."""
-    return read_textfile(create_src_filename(signature, cache_params))
+    return _system().read_textfile(create_src_filename(signature, cache_params))
 
 
 def read_log(signature: str, cache_params: Params) -> Optional[str]:
     """Returns the log of a build; None if there is none."""
-    return read_textfile(create_log_filename(signature, cache_params))
+    return _system().read_textfile(create_log_filename(signature, cache_params))
 
 
 def _store(kind: str, signature: str, content: Union[str, bytes], cache_params: Params) -> str:
@@ -178,13 +183,13 @@ def compress_source_code(src_filename: str, cache_params: Params) -> Optional[st
     if storage == "keep":
         return src_filename
     if storage == "delete":
-        try_delete_file(src_filename)
+        _system().try_delete_file(src_filename)
         return None
     if storage == "compress":
         # One that is left from before may be that of another source.
-        try_delete_file(src_filename + ".gz")
-        compressed = gzip_file(src_filename)
-        try_delete_file(src_filename)
+        _system().try_delete_file(src_filename + ".gz")
+        compressed = _system().gzip_file(src_filename)
+        _system().try_delete_file(src_filename)
         return compressed
     error("Invalid src_storage parameter %r: it is 'keep', 'delete' or 'compress'.", storage)
 
@@ -244,10 +249,10 @@ def grep_cache(regex: Pattern[str], cache_params: Params, linenumbers: bool = Fa
             if signature is not None and not os.path.basename(file).startswith(_basename(kind, signature, cache_params)):
                 continue
             if kind == "lib":
-                needed = sorted((name, path) for name, path in ldd(file).items() if path)
+                needed = sorted((name, path) for name, path in _system().ldd(file).items() if path)
                 lines = [(number, "%s => %s" % pair) for number, pair in enumerate(needed, 1) if regex.match(str(pair[1]))]
             else:
-                text = enumerate((read_textfile(file) or "").splitlines(), 1)
+                text = enumerate((_system().read_textfile(file) or "").splitlines(), 1)
                 lines = [(number, line) for number, line in text if regex.match(line)]
             if lines and not countonly:
                 found[file] = lines if linenumbers else [line for _, line in lines]
@@ -298,7 +303,7 @@ def clean_cache(cache_params: Params, dryrun: bool = True, categories: Iterable[
 def get_dijitso_dependencies(libname: str, cache_params: Params) -> Dict[str, Optional[str]]:
     """Returns a dictionary of the libraries of the cache that a library needs: names, and paths or None."""
     begin, end = _basename("lib", "\n", cache_params).split("\n")
-    return {name: path for name, path in ldd(libname).items() if name.startswith(begin) and name.endswith(end)
+    return {name: path for name, path in _system().ldd(libname).items() if name.startswith(begin) and name.endswith(end)
             and (begin or path is None or os.path.dirname(path) == os.path.dirname(os.path.abspath(libname)))}
 
 

@@ -168,12 +168,12 @@ class _Prepared:
     __slots__ = ("cache", "generator", "handle", "hashed", "by_generator")
 
     def __init__(self, params, generator=None):
+        self.handle = None
         params = validate_params(params)
         self.cache = params["cache"]
         self.generator = params["generator"]
         self.hashed = self.cache.get("signature", "name") != "name"
         self.by_generator = {}
-        self.handle = None
         self.handle = native(params, generator).handle
 
     def __del__(self):
@@ -289,7 +289,7 @@ def jit(jitable: Any, name: str, params: Optional[Mapping[str, Any]], generate: 
         if status == _native.LOAD and problem is not call.exception:
             warning("%s", _modules.analyse_load_error(problem, _modules.library_path(name, cache), cache))
             return None, name
-        if not (generate or receive or wait) and status == _native.CACHE:
+        if comm is None and not (generate or receive or wait):
             error("Please provide wait if not providing one of generate or receive. %s", problem)
         raise problem
     signature = _native.text(lib.dijitso_library_signature(library))
