@@ -43,7 +43,7 @@ class Watch:
         if self.noted:
             self.noted = False
             try:
-                self.before(signal.SIGINT, self.frame)
+                self.before(int(signal.SIGINT), self.frame)
             except BaseException as exception:
                 self.raised = exception
         return self.raised is not None
