@@ -244,6 +244,7 @@ def grep_cache(regex: Pattern[str], cache_params: Params, linenumbers: bool = Fa
     ``signature`` only the files of that library are searched.
     """
     found: Dict[str, Any] = {}
+    lines: List[Any]
     for kind, files in glob_cache(cache_params, categories).items():
         for file in files:
             if signature is not None and not os.path.basename(file).startswith(_basename(kind, signature, cache_params)):
