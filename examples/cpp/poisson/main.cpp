@@ -5,6 +5,7 @@
 #include "kernel.hpp"
 #include "mesh.hpp"
 #include "options.hpp"
+#include "picture.hpp"
 #include "report.hpp"
 #include "solver.hpp"
 #include "system.hpp"
@@ -60,15 +61,25 @@ preparation prepare(const options& chosen)
   return {std::move(wanted), std::move(parameters)};
 }
 
-// Solves on a mesh of n x n squares. Collective over comm.
-run_result run(int n, const preparation& prepared, MPI_Comm comm)
+// Writes what there is to look at. Collective over the communicator of the mesh.
+void write_picture(const std::string& directory, const preparation& prepared, const mesh& domain, const solution& found, double error)
+{
+  write_svg(directory, describe(prepared.wanted, domain, error), domain, found.values);
+  write_vtk(directory, domain, found.values);
+}
+
+// Solves on a mesh of n x n squares; draws the solution, if there is a directory for it. Collective over comm.
+run_result run(int n, const preparation& prepared, const std::string& picture, MPI_Comm comm)
 {
   const kernel kernels = jit_kernel(prepared.wanted, prepared.parameters, comm);
   const mesh domain = unit_square(n, comm);
   const solution found = solve(domain, assemble(domain, kernels));
   if (!found.converged)
     throw agreed_error("the iteration did not converge for n = " + std::to_string(n) + "; is kappa positive?");
-  return {n, found.iterations, l2_error(domain, kernels, found.values), kernels.origin};
+  const double error = l2_error(domain, kernels, found.values);
+  if (!picture.empty())
+    write_picture(picture, prepared, domain, found, error);
+  return {n, found.iterations, error, kernels.origin};
 }
 
 // Returns true if the order of convergence and the number of compilations are as expected; prints what is not. Collective over comm.
@@ -104,7 +115,7 @@ int solve_twice(const options& chosen, MPI_Comm comm)
   print_problem(chosen, prepared.wanted, comm);
   std::vector<run_result> runs;
   for (const int n : {chosen.n, 2 * chosen.n})
-    runs.push_back(run(n, prepared, comm));
+    runs.push_back(run(n, prepared, n == chosen.n ? chosen.picture : "", comm));
   print_results(runs, comm);
   return as_expected(runs, chosen, comm) ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 #include "options.hpp"
+#include "picture.hpp"
 
 #include <charconv>
 #include <stdexcept>
@@ -49,11 +50,15 @@ options parse_options(int argc, char** argv)
       chosen.buildon = value();
     else if (option == "--cache")
       chosen.cache = value();
+    else if (option == "--picture")
+      chosen.picture = value();
     else if (option == "--expect-compiles")
       chosen.expected_compiles = integer(option, value(), 0, 1 << 20);
     else
       throw std::invalid_argument("unknown option \"" + std::string(option) + "\"; --help lists them");
   }
+  if (!chosen.picture.empty() && chosen.n > finest_picture)
+    throw std::invalid_argument("--picture draws each triangle, so --n is at most " + std::to_string(finest_picture));
   return chosen;
 }
 
@@ -67,6 +72,7 @@ const char* usage()
   --n N                  squares per side; solved again with 2 N    [32]
   --buildon STRATEGY     which ranks compile: node, root, process   [node]
   --cache DIRECTORY      cache of compiled kernels                  [dijitso's default]
+  --picture DIRECTORY    writes poisson.svg and poisson.pvtu, for ParaView: the solution with N squares per side
   --expect-compiles N    fail unless the ranks compile N times in all
 
 Expressions: x, y, pi, numbers, + - * / ^, ( ), sin cos tan exp log sqrt sinh cosh tanh atan, pow(a, b).

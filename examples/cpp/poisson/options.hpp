@@ -13,6 +13,7 @@ struct options
   int n = 32;         // squares per side of the coarse mesh; the fine one has twice as many
   std::string buildon = "node";
   std::string cache; // empty: the default directory of dijitso
+  std::string picture; // directory for the picture and files of VTK; empty: none
   std::optional<int> expected_compiles;
   bool help = false;
 };

@@ -21,7 +21,24 @@ void print_convergence(const std::vector<run_result>& runs)
   std::printf("observed order: %.2f\n", observed_order(runs));
 }
 
+// Keeps a line of the picture within it.
+std::string shortened(const std::string& text, std::size_t longest)
+{
+  return text.size() <= longest ? text : text.substr(0, longest - 3) + "...";
+}
+
 } // namespace
+
+caption describe(const problem& wanted, const mesh& domain, double error)
+{
+  int size = 1;
+  MPI_Comm_size(domain.comm, &size);
+  const std::size_t squares = (domain.row_length - 1) * (domain.row_length - 1);
+  char numbers[100];
+  std::snprintf(numbers, sizeof numbers, "%zu triangles, %d %s, L2 error %.2e", 2 * squares, size, size == 1 ? "rank" : "ranks",
+                error);
+  return {"-div(\u03ba grad u) = f,  \u03ba = " + shortened(to_code(wanted.kappa), 24), numbers};
+}
 
 int compiles(const std::vector<run_result>& runs)
 {

@@ -4,6 +4,7 @@
 
 #include "kernel.hpp"
 #include "options.hpp"
+#include "picture.hpp"
 
 #include <mpi.h>
 
@@ -23,6 +24,9 @@ int compiles(const std::vector<run_result>& runs);
 
 // Returns the order of convergence between the first and the last run.
 double observed_order(const std::vector<run_result>& runs);
+
+// Returns what stands above the picture. Local.
+caption describe(const problem& wanted, const mesh& domain, double error);
 
 void print_problem(const options& chosen, const problem& wanted, MPI_Comm comm);
 
