@@ -56,6 +56,23 @@ function(dijitso_use_ffc target)
     DIJITSO_FFC_PYTHON="${arg_PYTHON}" DIJITSO_FFC_VERSION="${version}" DIJITSO_FFC_INCLUDE_DIR="${include_dir}")
 endfunction()
 
+# dijitso_use_dolfin(<target> [PYTHON <python>]): finds DOLFIN 2019 and links to it; does what
+# dijitso_use_ffc does; and sets C++17, which outdoes the C++11 of UseDOLFIN.cmake, for dijitso_dolfin.hpp.
+function(dijitso_use_dolfin target)
+  find_package(DOLFIN CONFIG QUIET)
+  if(NOT DOLFIN_FOUND)
+    message(FATAL_ERROR "dijitso_use_dolfin needs DOLFIN 2019, and there is no DOLFINConfig.cmake (on Debian: apt install \
+libdolfin-dev; elsewhere set DOLFIN_DIR to its directory).")
+  endif()
+  # It makes the targets of PETSc and SLEPc. In this function, its C++11 stays here.
+  include("${DOLFIN_USE_FILE}")
+  dijitso_use_ffc(${target} ${ARGN})
+  # A target without CXX_STANDARD would get the lowest standard that its features allow, which may be newer than 17.
+  set_property(TARGET ${target} PROPERTY CXX_STANDARD 17)
+  set_property(TARGET ${target} PROPERTY CXX_STANDARD_REQUIRED ON)
+  target_link_libraries(${target} PRIVATE dolfin)
+endfunction()
+
 # dijitso_pass_build_params(<target>): writes the include directories and macros of a target, with those of all that it links
 # to, to the header <dijitso_build_params.hpp>, for code that is compiled while the program runs:
 # dijitso::host::set_build_params(params, DIJITSO_TARGET_INCLUDE_DIRS, DIJITSO_TARGET_DEFINES).

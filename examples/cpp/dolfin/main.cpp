@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-// Poisson's equation with DOLFIN 2019: the forms come from the command line as UFL, the right-hand side as a string of C++. Both
-// are compiled while the program runs, on all ranks together.
+// Poisson's equation with DOLFIN 2019: the forms come as UFL, the right-hand side as a string of C++, both from the command line
+// if they are given. They are compiled while the program runs, on all ranks together.
 #include <dijitso_dolfin.hpp>
 
 #include <dolfin.h>
 
-namespace
-{
-
-constexpr const char* poisson = R"(
+const char* const poisson = R"(
 V, W = FiniteElement("P", triangle, 1), FiniteElement("P", triangle, 3)
 u, v, w = TrialFunction(V), TestFunction(V), Coefficient(V)
 f, exact = Coefficient(W), Coefficient(W)
@@ -17,37 +14,33 @@ L = f*v*dx
 M = (w - exact)**2*dx
 )";
 
-class Boundary : public dolfin::SubDomain
+struct boundary : dolfin::SubDomain
 {
   bool inside(const dolfin::Array<double>&, bool on_boundary) const override { return on_boundary; }
 };
 
-void solve(const std::string& ufl)
+void solve(const std::string& ufl, const std::string& source, MPI_Comm comm)
 {
-  const auto mesh = std::make_shared<dolfin::UnitSquareMesh>(MPI_COMM_WORLD, 32, 32);
-  const MPI_Comm comm = mesh->mpi_comm();
-
+  const auto mesh = std::make_shared<dolfin::UnitSquareMesh>(comm, 32, 32);
   const auto module = dijitso::dolfin::compile(ufl, comm);
-  const auto V = dijitso::dolfin::function_space(module, "a", 0, mesh);
-  const auto f = dijitso::dolfin::expression({"2*k*k*sin(k*x[0])*sin(k*x[1])"}, {{"k", DOLFIN_PI}}, comm);
-  const auto exact = dijitso::dolfin::expression({"sin(k*x[0])*sin(k*x[1])"}, {{"k", DOLFIN_PI}}, comm);
+  const auto V = dijitso::dolfin::function_space(module, "V", mesh);
+  const auto f = dijitso::dolfin::expression({source}, {{"k", 0}}, comm);
+  const auto exact = dijitso::dolfin::expression({"sin(pi*x[0])*sin(pi*x[1])"}, {}, comm);
+  f->set_property("k", DOLFIN_PI); // compiles nothing
+
+  const auto w = std::make_shared<dolfin::Function>(V);
   const auto a = dijitso::dolfin::form(module, "a", {V, V});
   const auto L = dijitso::dolfin::form(module, "L", {V}, {{"f", f}});
-  const auto w = std::make_shared<dolfin::Function>(V);
   const auto M = dijitso::dolfin::form(module, "M", {}, {{"w", w}, {"exact", exact}}, mesh);
-
-  const dolfin::DirichletBC bc(V, std::make_shared<dolfin::Constant>(0.0), std::make_shared<Boundary>());
-  dolfin::solve(*a == *L, *w, bc);
+  dolfin::solve(*a == *L, *w, {V, std::make_shared<dolfin::Constant>(0.0), std::make_shared<boundary>()});
   const double error = std::sqrt(dolfin::assemble(*M));
 
-  std::uint64_t begun = 0, builds = 0;
+  std::uint64_t begun = 0;
   dijitso_progress(&begun, nullptr);
-  MPI_Reduce(&begun, &builds, 1, MPI_UINT64_T, MPI_SUM, 0, comm);
+  const auto builds = dolfin::MPI::sum(comm, begun);
   if (dolfin::MPI::rank(comm) == 0)
     std::printf("ranks: %u, builds: %d, error in L2: %.6e\n", dolfin::MPI::size(comm), static_cast<int>(builds), error);
 }
-
-} // namespace
 
 int main(int argc, char** argv)
 {
@@ -55,9 +48,9 @@ int main(int argc, char** argv)
   dolfin::set_log_level(dolfin::WARNING);
   try
   {
-    solve(argc > 1 ? argv[1] : poisson);
+    solve(argc > 1 ? argv[1] : poisson, argc > 2 ? argv[2] : "2*k*k*sin(k*x[0])*sin(k*x[1])", MPI_COMM_WORLD);
   }
-  catch (const dijitso::error& error) // on every rank
+  catch (const dijitso::error& error) // the same on every rank
   {
     if (dolfin::MPI::rank(MPI_COMM_WORLD) == 0)
       std::fprintf(stderr, "poisson_dolfin: %s\n", error.what());
