@@ -36,7 +36,7 @@ function(dijitso_use_ffcx target)
     DIJITSO_FFCX_PYTHON="${arg_PYTHON}" DIJITSO_FFCX_VERSION="${version}" DIJITSO_FFCX_INCLUDE_DIR="${include_dir}")
 endfunction()
 
-# dijitso_use_ffc(<target> [PYTHON <python>]): does the same with FFC 2019 and ufc.h, for dijitso_ffc.hpp.
+# dijitso_use_ffc(<target> [PYTHON <python>]): does the same with FFC 2019 and ufc.h, for dijitso_ffc.hpp, and sets C++17.
 function(dijitso_use_ffc target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "PYTHON" "")
   if(NOT arg_PYTHON)
@@ -54,10 +54,15 @@ function(dijitso_use_ffc target)
   target_include_directories(${target} SYSTEM PRIVATE "${include_dir}")
   target_compile_definitions(${target} PRIVATE
     DIJITSO_FFC_PYTHON="${arg_PYTHON}" DIJITSO_FFC_VERSION="${version}" DIJITSO_FFC_INCLUDE_DIR="${include_dir}")
+  # UseDOLFIN.cmake sets C++11. A higher standard that the target has already stays.
+  get_target_property(standard ${target} CXX_STANDARD)
+  if(NOT standard OR standard EQUAL 98 OR standard LESS 17)
+    set_property(TARGET ${target} PROPERTY CXX_STANDARD 17)
+  endif()
 endfunction()
 
 # dijitso_use_dolfin(<target> [PYTHON <python>]): finds DOLFIN 2019 and links to it; does what
-# dijitso_use_ffc does; and sets C++17, which outdoes the C++11 of UseDOLFIN.cmake, for dijitso_dolfin.hpp.
+# dijitso_use_ffc does, for dijitso_dolfin.hpp. A project may include UseDOLFIN.cmake before.
 function(dijitso_use_dolfin target)
   find_package(DOLFIN CONFIG QUIET)
   if(NOT DOLFIN_FOUND)
@@ -67,9 +72,6 @@ libdolfin-dev; elsewhere set DOLFIN_DIR to its directory).")
   # It makes the targets of PETSc and SLEPc. In this function, its C++11 stays here.
   include("${DOLFIN_USE_FILE}")
   dijitso_use_ffc(${target} ${ARGN})
-  # A target without CXX_STANDARD would get the lowest standard that its features allow, which may be newer than 17.
-  set_property(TARGET ${target} PROPERTY CXX_STANDARD 17)
-  set_property(TARGET ${target} PROPERTY CXX_STANDARD_REQUIRED ON)
   target_link_libraries(${target} PRIVATE dolfin)
 endfunction()
 

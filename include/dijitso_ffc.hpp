@@ -20,6 +20,10 @@
 #ifndef DIJITSO_FFC_HPP
 #define DIJITSO_FFC_HPP
 
+#if !defined(__cplusplus) || __cplusplus < 201703L
+#error "dijitso_ffc.hpp needs C++17, and UseDOLFIN.cmake sets C++11: in CMake call dijitso_use_ffc(TARGET), or write set(CMAKE_CXX_STANDARD 17) after it"
+#else // the whole file, so that the compiler prints that sentence alone
+
 #include <dijitso_host.hpp>
 
 #include <ufc.h>
@@ -364,4 +368,5 @@ inline module compile_file(const std::filesystem::path& path, MPI_Comm comm, con
 
 } // namespace dijitso::ffc
 
+#endif // C++17
 #endif
