@@ -32,10 +32,8 @@ namespace dijitso::dolfin
 {
 
 using ffc::compile;
-using ffc::module;
-#if DIJITSO_HAVE_MPI
 using ffc::compile_file;
-#endif
+using ffc::module;
 
 /// Coefficients by their names in the UFL file.
 using coefficients = std::map<std::string, std::shared_ptr<const ::dolfin::GenericFunction>>;
@@ -140,7 +138,7 @@ using values = std::map<std::string, double>;
 namespace detail
 {
 
-/// What the code of an Expression may use beside <cmath>, as it may in DOLFIN.
+/// What the code of an Expression may use, as it may in DOLFIN.
 inline constexpr const char* preamble = R"cpp(#include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -252,7 +250,7 @@ private:
 /// Compiles an Expression from strings of C++.
 ///
 /// @param components one string for each component, by rows if it is a tensor, such as "k*sin(pi*x[0])": `x` are the
-///        coordinates, and the names of `constants` may be used; also <cmath> and <algorithm>, without prefix, pi,
+///        coordinates, and the names of `constants` may be used; also `cmath` and `algorithm`, without prefix, pi,
 ///        DOLFIN_EPS, near() and between()
 /// @param constants values and their names, which Expression::set_property() changes later; other values need no new library
 /// @param comm all ranks of it make the call

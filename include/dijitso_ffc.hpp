@@ -31,7 +31,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <exception>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -63,6 +64,7 @@ struct options
   std::map<std::string, std::string> parameters = {};  ///< of FFC, as Python writes them: {"optimize", "True"}
   std::string name = "ffc";                            ///< first part of the signature: letters, digits and _
   std::chrono::duration<double> time_limit = std::chrono::minutes(30); ///< of one run of FFC
+  std::function<bool()> cancelled = {}; ///< asked while the call runs or waits, on every rank on which it is set: true ends it
 };
 
 /// Not part of the interface.
@@ -79,18 +81,21 @@ struct object
   void (*create_dofmap)();  // null for a form
 };
 
-// Reads form.ufl in its working directory. Its arguments are a name and a value for each parameter. Writes NAME.h and
+// Reads form.ufl in its working directory. Its arguments are the version of FFC, and a name and a value for each parameter. Writes NAME.h and
 // NAME.cpp for each library, "libraries" with a line for each (its name, and those that it needs), and table.cpp.
 inline constexpr const char* script = R"python(
 import ast, pathlib, sys
-import ufl
+import ffc, ufl
 from ffc.compiler import compile_coordinate_mapping, compile_element, compile_form
 from ffc.jitcompiler import compute_jit_prefix
 from ffc.log import set_level
 from ffc.parameters import default_jit_parameters, validate_jit_parameters
 
 parameters = default_jit_parameters()
-for name, value in zip(sys.argv[1::2], sys.argv[2::2]):
+if sys.argv[1] not in ("", ffc.__version__):  # classes of ufc.h differ between versions
+    sys.exit("this Python has FFC %s, and the program was built for FFC %s: build the program again"
+             % (ffc.__version__, sys.argv[1]))
+for name, value in zip(sys.argv[2::2], sys.argv[3::2]):
     if name not in parameters:
         sys.exit("FFC has no parameter %s" % name)
     parameters[name] = ast.literal_eval(value)
@@ -153,12 +158,13 @@ public:
   generated(const std::string& ufl, const options& chosen)
   {
     host::write_file(directory_ / "form.ufl", ufl);
-    std::vector<std::string> command = {chosen.python, "-c", script};
+    std::vector<std::string> command = {chosen.python, "-c", script, chosen.version};
     for (const auto& [name, value] : chosen.parameters)
       command.insert(command.end(), {name, value});
     host::run_options how;
     how.directory = directory_.path();
     how.time_limit = chosen.time_limit;
+    how.cancelled = chosen.cancelled;
     host::run(command, how);
     for (const std::string& line : host::lines(read("libraries")))
     {
@@ -225,26 +231,6 @@ inline void build_all(const generated& output, const params& parameters, source&
   table.set_code(with_signatures(output.read("table.cpp"), signatures));
 }
 
-/// Throws the error that all ranks have; on the rank that has run FFC, with the whole output of FFC as its log().
-[[noreturn]] inline void throw_agreed(const error& agreed, std::exception_ptr thrown)
-{
-  std::string log = agreed.log();
-  try
-  {
-    if (thrown)
-      std::rethrow_exception(thrown);
-  }
-  catch (const error& own)
-  {
-    log = own.log();
-  }
-  catch (const std::exception&)
-  {
-    // It is in the message.
-  }
-  throw error(agreed.status(), agreed.what(), agreed.rank(), std::move(log), agreed.path(), agreed.files());
-}
-
 /// Makes an object that keeps its library.
 template <class Object>
 std::shared_ptr<const Object> make(void (*create)(), const library& from)
@@ -258,6 +244,7 @@ std::shared_ptr<const Object> make(void (*create)(), const library& from)
 class module
 {
 public:
+  /// Takes a library that compile() has made.
   explicit module(dijitso::library library)
       : library_(std::move(library)), objects_(library_.symbol<const detail::object>("dijitso_ffc_objects"))
   {
@@ -338,6 +325,8 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
 {
   if (!chosen.include_dir.empty())
     parameters.set("build.include_dirs", host::list_word(chosen.include_dir) + " " + parameters.get("build.include_dirs").value_or(""));
+  if (parameters.origin("build.cxxflags_opt") == "default")
+    parameters.set("build.cxxflags_opt", "-O2"); // as FFC itself; -O3 takes longer for little
   // The names that FFC gives to forms and elements depend on all that their code depends on.
   params inner;
   inner.merge_json(parameters.to_json()).set("generator", "null");
@@ -345,26 +334,18 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
                                                  {"parameters", host::json_object(chosen.parameters)},
                                                  {"script", detail::script},
                                                  {"ufl", ufl}}));
-  callbacks functions;
-  functions.generate = [&](source& table) { detail::build_all(detail::generated(ufl, chosen), inner, table); };
-  // Not jit(), which throws the error of FFC itself on the rank that has run it.
-  const many_result result = jit_many({chosen.name}, parameters, functions, comm);
-  if (result.failure)
-    detail::throw_agreed(*result.failure, result.thrown);
-  return module(result.libraries.front().value());
+  return module(host::jit(
+      chosen.name, parameters,
+      [&](source& table) { detail::build_all(detail::generated(ufl, chosen), inner, table); }, comm, chosen.cancelled));
 }
-
-#if DIJITSO_HAVE_MPI
 
 /// Does what compile() does with the UFL file at `path`, which every rank reads.
 /// @note Collective over comm.
-inline module compile_file(const std::filesystem::path& path, MPI_Comm comm, const options& chosen = {},
+inline module compile_file(const std::filesystem::path& path, communicator comm, const options& chosen = {},
                            params parameters = params())
 {
   return compile(host::on_every_rank(comm, [&] { return host::read_file(path); }), comm, chosen, std::move(parameters));
 }
-
-#endif
 
 } // namespace dijitso::ffc
 

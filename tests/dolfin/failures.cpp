@@ -35,7 +35,7 @@ void expect(dijitso_status status, const std::string& part, const std::function<
   }
   catch (const dijitso::error& error)
   {
-    message = std::to_string(error.status()) + " " + error.what();
+    message = std::to_string(error.status()) + " " + error.what() + "\nlog: " + error.log();
   }
   catch (const std::exception& error)
   {
@@ -66,7 +66,7 @@ void ffc_failures()
 {
   using dijitso::ffc::compile;
   const bool last = dolfin::MPI::rank(comm) + 1 == dolfin::MPI::size(comm);
-  expect(DIJITSO_ERROR_GENERATE, "File \"form.ufl\", line 4, in <module> a = innr(u, v)*dx ^^^^ NameError: name 'innr'",
+  expect(DIJITSO_ERROR_GENERATE, "File \"form.ufl\", line 4, in <module>\n    a = innr(u, v)*dx\n        ^^^^\nNameError: name 'innr'",
          [] { compile(elements + "a = innr(u, v)*dx\n", comm); });
   expect(DIJITSO_ERROR_GENERATE, "defines no form", [] { compile("x = 1\n", comm); });
   expect(DIJITSO_ERROR_GENERATE, "ended by signal 9", [] { compile("import os\nos.kill(os.getpid(), 9)\n", comm); });
@@ -97,11 +97,12 @@ void ffc_failures()
 
 void forms()
 {
+  using dijitso::dolfin::compile;
   const std::uint64_t before = builds();
-  const auto module = dijitso::dolfin::compile(good, comm);
+  const auto module = compile(good, comm);
   // Two forms, the element, the element of coordinates, the coordinate mapping, and the table of all.
   check(builds() - before == 6, std::to_string(builds() - before) + " builds, not 6");
-  const auto other = dijitso::dolfin::compile(good + "# only the table is another\n", comm);
+  const auto other = compile(good + "# only the table is another\n", comm);
   check(builds() - before == 7, "texts with the same forms share no libraries");
   check(module.library().signature() != other.library().signature(), "the signature does not cover the text");
   check(module.forms() == std::vector<std::string>{"a", "L"}, "not the forms a, L");
@@ -109,14 +110,18 @@ void forms()
   check(module.coefficients("a") == std::vector<std::string>{"g"}, "not the coefficient g");
   dijitso::ffc::options options;
   options.parameters = {{"quadrature_degree", "4"}};
-  check(dijitso::dolfin::compile(good, comm, options).library().signature() != module.library().signature(),
+  const std::string small = "V = FiniteElement('P', triangle, 1)\n";
+  check(compile(small, comm, options).library().signature() != compile(small, comm).library().signature(),
         "the signature does not cover the parameters of FFC");
   options = {};
-  options.version += ".1";
-  check(dijitso::dolfin::compile(good, comm, options).library().signature() != module.library().signature(),
-        "the signature does not cover the version of FFC");
+  options.version += ".1"; // part of the signature, so FFC runs
+  expect(DIJITSO_ERROR_GENERATE, "and the program was built for FFC " + options.version,
+         [&] { compile(small, comm, options); });
+  options = {};
+  options.cancelled = [] { return dolfin::MPI::rank(comm) == 0; };
+  expect(DIJITSO_ERROR_CANCELLED, "", [&] { compile("import time\ntime.sleep(61)\n", comm, options); });
 
-  std::shared_ptr<const ufc::form> alone = dijitso::dolfin::compile(good, comm).form("a");
+  std::shared_ptr<const ufc::form> alone = compile(good, comm).form("a");
   check(alone->rank() == 2, "a form has not outlived its module");
 
   const auto mesh = std::make_shared<dolfin::UnitSquareMesh>(comm, 4, 4);
