@@ -409,7 +409,7 @@ fn common_lines(block: &[String], text: &str) -> usize {
 
 #[test]
 fn code_blocks_are_in_compiled_examples() {
-    let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", ".f90", "CMakeLists.txt", "generate.py"]);
+    let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", ".f90", "CMakeLists.txt", ".py"]);
     let sources: Vec<(PathBuf, String)> = sources
         .into_iter()
         .chain(files("tests/c", &[".py"]))

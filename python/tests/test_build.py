@@ -91,7 +91,7 @@ def test_c12_no_temporary_directory_survives_a_failure(place):
     assert os.listdir(place / "tmp") == []
 
 
-def test_a_failure_can_be_reproduced(place):
+def test_c13_c14_a_failure_can_be_reproduced(place):
     """C13: its folder is not put into the working directory. C14: its command is the one that was run."""
     values = dijitso.validate_params({"build": {"cxxflags": ("-shared", "-fPIC", "-DTEXT=a b;c")}})
     status, output, library, err_info = builder.build_shared_library("bad", "#pragma once\n", "int f() { return undeclared; }\n", (), values)

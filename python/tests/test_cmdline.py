@@ -85,7 +85,7 @@ def test_show(command, place, build):
     assert set(listed) > {"\t" + path for path in paths(place, "inc", "lib")} and len(listed) == 4
 
 
-def test_a_script_may_clean_without_a_terminal(command, place, build):
+def test_c6_a_script_may_clean_without_a_terminal(command, place, build):
     """C6: without a terminal nothing is asked, as before; with one the command asks."""
     build("square")
     assert os.system("PYTHONPATH='%s' '%s' -m dijitso clean < /dev/null" % (PACKAGE, sys.executable)) == 0

@@ -83,7 +83,7 @@ def test_c23_a_library_that_is_missing_is_none(tmp_path):
 
 # --- directories and names --------------------------------------------------------------------------------------------
 
-def test_directories_are_made_and_c18_a_file_is_none(tmp_path):
+def test_c18_directories_are_made_and_a_file_is_none(tmp_path):
     system.make_dirs(str(tmp_path / "a" / "b"))
     system.make_dirs(str(tmp_path / "a" / "b"))
     assert (tmp_path / "a" / "b").is_dir()
