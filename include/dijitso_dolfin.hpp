@@ -199,7 +199,10 @@ inline void check_expression(const std::vector<std::string>& components, const s
 class compiled_expression : public ::dolfin::Expression
 {
 public:
-  /// Makes one; use expression(). @param library has the function `evaluate`
+  /// Makes one; use expression().
+  /// @param library has the function `evaluate`
+  /// @param shape as for expression()
+  /// @param constants names and values
   compiled_expression(dijitso::library library, std::vector<std::size_t> shape, const values& constants)
       : Expression(std::move(shape)), library_(std::move(library)),
         evaluate_(library_.symbol<void(double*, const double*, const double*)>("evaluate"))
@@ -213,11 +216,17 @@ public:
 
   using Expression::eval;
 
+  /// Evaluates it.
+  /// @param values gets the components
+  /// @param x the coordinates
   void eval(Eigen::Ref<Eigen::VectorXd> values, Eigen::Ref<const Eigen::VectorXd> x) const override
   {
     evaluate_(values.data(), x.data(), values_.data());
   }
 
+  /// Evaluates it.
+  /// @param values gets the components
+  /// @param x the coordinates
   void eval(::dolfin::Array<double>& values, const ::dolfin::Array<double>& x) const override
   {
     evaluate_(values.data(), x.data(), values_.data());
