@@ -112,8 +112,13 @@ fn gc_goes_unnoticed_by_eight_programs_that_build_and_load() {
     let mut programs: Vec<Child> = (0..8).map(|number| start(number, &dir)).collect();
     let (mut removed, mut rounds) = (0, 0);
     // Far harder than any real limit: nothing is kept that nobody has used for some seconds.
-    let limits =
-        Limits { max_size: Some(100_000), max_age: None, min_idle: Duration::from_secs(3), dry_run: false };
+    let limits = Limits {
+        max_size: Some(100_000),
+        max_age: None,
+        min_idle: Duration::from_secs(3),
+        dry_run: false,
+        only: None,
+    };
     while programs.iter_mut().any(|program| program.try_wait().unwrap().is_none()) {
         let done = cache.evict(&limits, Duration::from_secs(10)).unwrap();
         assert!(done.failures.is_empty(), "{:?}", done.failures);

@@ -24,7 +24,6 @@ use crate::fsutil;
 use crate::human;
 use crate::inputs::Input;
 use crate::language::Language;
-use crate::logging::progress;
 use crate::params::resolved::BuildParams;
 use crate::process::exec_context::ExecContext;
 use crate::process::phase::Phase;
@@ -167,7 +166,6 @@ pub fn build(job: &Job<'_>, runner: &dyn Runner) -> Result<Built, Failed> {
         runner.slot(&SlotRequest { dir, choices: &choices, patience }, job.context)
     });
     job.context.check(job.signature)?;
-    progress::restart();
     job.context.enter(Phase::Compile);
     let mut run = CompilerRun::with_accelerators(job, staging.path(), runner);
     job.context.check(job.signature)?;

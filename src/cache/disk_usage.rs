@@ -139,7 +139,8 @@ pub enum Row {
 }
 
 impl Row {
-    fn of_kinds() -> impl Iterator<Item = Self> {
+    /// The rows that stand for categories, in the order in which they are listed.
+    pub fn of_kinds() -> impl Iterator<Item = Self> {
         Category::ALL.into_iter().map(Self::Entry).chain(Auxiliary::ALL.into_iter().map(Self::Auxiliary))
     }
 

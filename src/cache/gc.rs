@@ -56,7 +56,7 @@ const INTERVAL: Duration = Duration::from_secs(300);
 const SLACK: Duration = Duration::from_secs(120);
 
 /// The limits of an eviction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// The size in bytes, as the disk counts them, that the cache is brought below.
     pub max_size: Option<u64>,
@@ -66,13 +66,21 @@ pub struct Limits {
     pub min_idle: Duration,
     /// If true, nothing is removed.
     pub dry_run: bool,
+    /// If set, only entries and results of these signatures are removed, and no other files.
+    pub only: Option<HashSet<String>>,
 }
 
 impl Limits {
     /// The limits of these parameters.
     #[must_use]
     pub fn of(params: &CacheParams) -> Self {
-        Self { max_size: params.max_size, max_age: params.max_age, min_idle: MIN_IDLE, dry_run: false }
+        Self {
+            max_size: params.max_size,
+            max_age: params.max_age,
+            min_idle: MIN_IDLE,
+            dry_run: false,
+            only: None,
+        }
     }
 }
 
@@ -151,6 +159,20 @@ impl Cache {
     /// [`Kind::Cache`] if the cache cannot be read or changed, or another program evicts for longer than
     /// `patience`.
     pub fn evict(&self, limits: &Limits, patience: Duration) -> Result<Evicted> {
+        self.evict_with(limits, patience, &mut |_, _| {})
+    }
+
+    /// Does the same as [`Cache::evict`]. Reports each step to `progress`: how many candidates were looked at, of
+    /// how many.
+    ///
+    /// # Errors
+    /// As [`Cache::evict`].
+    pub fn evict_with(
+        &self,
+        limits: &Limits,
+        patience: Duration,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<Evicted> {
         let Some(tree) = self.open()?.map(Arc::new) else { return Ok(Evicted::default()) };
         self.check_trust()?;
         let _collector = if limits.dry_run { None } else { Some(self.collector(&tree, patience)?) };
@@ -180,7 +202,13 @@ impl Cache {
         (done.after, done.kept) = (done.before, entries.len());
         let mut kept: HashSet<String> = kept.into_iter().map(|at| entries[at].signature.clone()).collect();
         kept.extend(results.iter().filter(|result| is_used(result)).map(|result| result.signature.clone()));
-        for (time, candidate) in queue {
+        let total = queue.len();
+        for (at, (time, candidate)) in queue.into_iter().enumerate() {
+            progress(at, total);
+            if limits.only.as_ref().is_some_and(|only| !only.contains(&candidate.signature)) {
+                kept.extend(candidate.needs.iter().cloned());
+                continue;
+            }
             let idle = time.elapsed().unwrap_or_default();
             let old = candidate.outdated || limits.max_age.is_some_and(|age| idle > age);
             if !old && limits.max_size.is_none_or(|size| done.after <= size) {

@@ -10,6 +10,8 @@
 
 #![forbid(unsafe_code)]
 
+mod about;
+
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -24,12 +26,14 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::fsutil::{self, Durability, Folder, Tree};
-use crate::logging::progress::Progress;
+use crate::logging::progress::{self, Progress};
 use crate::owner::{Liveness, ProcessId};
 use crate::process::exec_context::ExecContext;
 use crate::sync::lock;
 
 use super::{FILE_MODE, read};
+
+pub use about::LeaseAbout;
 
 /// The interval at which an owner touches its lease.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -48,6 +52,8 @@ struct LeaseRecord {
     host: String,
     /// Distinguishes the leases of one process.
     number: u64,
+    #[serde(default)]
+    about: LeaseAbout,
 }
 
 const FORMAT: &str = "dijitso lease 1";
@@ -57,7 +63,13 @@ impl LeaseRecord {
     /// host.
     fn unreadable() -> Self {
         let owner = ProcessId { boot: String::new(), pid_namespace: 0, pid: 0, start: 0 };
-        Self { format: String::new(), owner, host: "an unknown host".to_owned(), number: 0 }
+        Self {
+            format: String::new(),
+            owner,
+            host: "an unknown host".to_owned(),
+            number: 0,
+            about: LeaseAbout::default(),
+        }
     }
 
     /// The owner in words.
@@ -71,7 +83,7 @@ impl LeaseRecord {
 pub struct Lease {
     tree: Arc<Tree>,
     path: PathBuf,
-    record: LeaseRecord,
+    record: Box<LeaseRecord>,
     heartbeat: Option<Sender<()>>,
 }
 
@@ -140,7 +152,7 @@ pub fn take_to_build(
     let begin = Instant::now();
     let mut nap = SHORTEST;
     let mut seen = Observer::default();
-    let mut progress = Progress::default();
+    let mut waited = Progress::default();
     loop {
         match claim(tree, path) {
             Ok(Some(lease)) => return Acquire::Acquired(lease),
@@ -170,7 +182,8 @@ pub fn take_to_build(
             return Acquire::Unavailable(format!("{whose} has it"));
         }
         if let Some(other) = &other
-            && progress.due().is_some()
+            && waited.due().is_some()
+            && progress::reports()
         {
             log::warn!("{}", waiting_for(other, name, path));
         }
@@ -244,7 +257,7 @@ pub fn sweep(tree: &Tree, dir: &Path) {
 pub(super) const COLLECTOR: &str = ".collector";
 
 /// Returns true if a lease can have this name.
-fn is_lease(name: &OsStr) -> bool {
+pub(super) fn is_lease(name: &OsStr) -> bool {
     name.to_str().is_some_and(|name| name == COLLECTOR || crate::signature::check_signature(name).is_ok())
 }
 
@@ -253,7 +266,8 @@ fn claim(tree: &Arc<Tree>, path: &Path) -> io::Result<Option<Lease>> {
     use std::hash::{BuildHasher, RandomState};
     let owner = ProcessId::current();
     let number = RandomState::new().hash_one((SystemTime::now(), &owner));
-    let record = LeaseRecord { format: FORMAT.to_owned(), owner, host: crate::host_name(), number };
+    let (host, about) = (crate::host_name(), LeaseAbout::current());
+    let record = LeaseRecord { format: FORMAT.to_owned(), owner, host, number, about };
     let data = serde_json::to_vec(&record).expect("a lease consists of strings and numbers");
     if path.symlink_metadata().is_ok() {
         return Ok(None);
@@ -267,7 +281,7 @@ fn claim(tree: &Arc<Tree>, path: &Path) -> io::Result<Option<Lease>> {
             Ok(Some(Lease {
                 tree: Arc::clone(tree),
                 path: path.to_owned(),
-                record,
+                record: Box::new(record),
                 heartbeat: heartbeat(tree, path),
             }))
         }
@@ -359,6 +373,30 @@ impl LeaseInfo {
     pub fn describe(&self) -> String {
         self.record.process()
     }
+
+    /// User, program and rank, by the words of the owner.
+    #[must_use]
+    pub fn about(&self) -> &LeaseAbout {
+        &self.record.about
+    }
+
+    /// The number of the owner's process.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.record.owner.pid
+    }
+
+    /// The name of the owner's host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.record.host
+    }
+
+    /// The state of the owner's process.
+    #[must_use]
+    pub fn liveness(&self) -> Liveness {
+        self.record.owner.liveness()
+    }
 }
 
 /// Reads the lease at `path` once. An owner on another host counts as alive for an hour, because clocks may
@@ -423,7 +461,7 @@ impl Drop for Lease {
         // A forked child has a copy of this value, and is not the owner.
         if self.record.owner == ProcessId::current() {
             let found = read_record(&self.tree, &self.path).ok().flatten();
-            if found.is_some_and(|found| found == self.record) {
+            if found.is_some_and(|found| found == *self.record) {
                 let _ = self.tree.remove(&self.path);
             }
         }

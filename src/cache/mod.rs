@@ -13,6 +13,7 @@ pub mod disk_usage;
 mod encode_closure;
 pub mod explain;
 pub mod gc;
+pub mod in_progress;
 pub mod integrity;
 pub mod layout;
 pub mod lease;

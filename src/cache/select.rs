@@ -77,6 +77,19 @@ impl Catalog {
     }
 }
 
+/// Returns true if a word stands for a signature that need not be in the cache: it is the signature, its name, a
+/// pattern that matches one of them, or its beginning.
+#[must_use]
+pub fn names(word: &str, signature: &str) -> bool {
+    let name = super::super::signature::name_of(signature);
+    let matches = || {
+        is_glob(word)
+            && glob::Pattern::new(word)
+                .is_ok_and(|pattern| pattern.matches(signature) || pattern.matches(name))
+    };
+    word == name || (!word.is_empty() && signature.starts_with(word)) || matches()
+}
+
 /// Returns true if a word is a pattern. No name and no signature is one.
 #[must_use]
 pub fn is_glob(word: &str) -> bool {

@@ -180,7 +180,8 @@ mod tests {
         let kinds: Vec<_> =
             found.findings.iter().map(|finding| (finding.what, finding.path.clone())).collect();
         assert_eq!(kinds, [(FindingKind::Leftover, pack.clone())]);
-        let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
+        let limits =
+            Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false, only: None };
         let done = cache.evict(&limits, Duration::from_secs(10)).unwrap();
         assert!(done.removed.iter().any(|removed| removed.path == pack) && !pack.exists(), "{done:?}");
     }

@@ -3,7 +3,7 @@
 use std::panic::catch_unwind;
 use std::sync::Once;
 
-use crate::jit::{Session, pending};
+use crate::jit::{Session, pending, progress};
 
 /// Registers the work, once, for the end of the process or the unloading of this library.
 pub(super) fn register() {
@@ -24,6 +24,7 @@ extern "C" fn at_exit() {
     // Variables of this thread are gone already. A step that panics for want of one does not prevent the
     // next.
     let _ = catch_unwind(pending::close);
+    let _ = catch_unwind(progress::close);
     let _ = catch_unwind(|| Session::of_process().end_runs());
     let _ = catch_unwind(|| Session::of_process().write_hits());
 }

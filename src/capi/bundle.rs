@@ -162,7 +162,7 @@ pub unsafe extern "C" fn dijitso_bundle_import(
         boundary::status(error_out, "dijitso_bundle_import", || {
             let path = text(path, "path")?;
             let options = ImportOptions { force: flag(force, "force")?, dry_run: false };
-            let report = bundle::import(&cache(params)?, Path::new(path), options)?;
+            let report = bundle::import(&cache(params)?, Path::new(path), options, &mut |_| {})?;
             let visitor = Visitor::optional(visitor, user_data);
             let _ = report.entries.iter().all(|entry| {
                 let (outcome, reason) = match &entry.outcome {

@@ -97,6 +97,9 @@ fn handler(
 /// "file=PATH" appends them to a file instead; "json=PATH" also appends records and finished calls to a file,
 /// one line of JSON each.
 ///
+/// A build that takes longer than 2 s is reported at DIJITSO_LOG_WARNING, by one rank of a host; on a
+/// terminal in one line that is updated in place. The environment variable DIJITSO_PROGRESS=0 silences that.
+///
 /// @param level      One of the DIJITSO_LOG_ values, or any number between them.
 /// @param error_out  Receives an error, *owned* by the caller; may be NULL.
 /// @return DIJITSO_OK, DIJITSO_ERROR_INVALID_ARGUMENT for a negative number, or DIJITSO_ERROR_STATE in a Rust

@@ -17,7 +17,6 @@ use crate::cache::{Cache, EntryView, Lookup, Verify, file_digest};
 use crate::codec::{Writer, digest, hex};
 use crate::error::{Error, Kind, Result};
 use crate::fsutil;
-use crate::logging::progress;
 use crate::params::resolved::{BuildParams, SourceStorage};
 use crate::process::Runner;
 use crate::process::exec_context::ExecContext;
@@ -119,8 +118,7 @@ impl BuildInput {
             pch_store: pch_store(layout),
             context,
         };
-        let doing = format!("compiling \"{name}\"");
-        let built = progress::during(doing, || compile(&job, cache, runner))?;
+        let built = compile(&job, cache, runner)?;
         context.check(signature)?;
 
         // A language with modules has them in the place of a header.

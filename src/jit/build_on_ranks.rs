@@ -17,6 +17,7 @@ use super::callbacks::Callbacks;
 use super::item::Item;
 use super::library::Origin;
 use super::look::look_and_load;
+use super::progress::{Watched, WatchedBuilds, wait_in_call};
 use super::transport::{distribute, publish_received, send};
 
 /// Provides items that some rank misses: builds them, and distributes them to ranks that do not see them.
@@ -80,7 +81,7 @@ pub(super) fn start_builds(call: &Call<'_>, items: &mut [&mut Item<'_>], callbac
         if !matches!(item.started, StartedBuild::Nothing | StartedBuild::ElsewhereInProgress) {
             continue;
         }
-        let _voice = logging::speak(roles.speaks(rank));
+        let (_voice, _reporter) = (logging::speak(roles.speaks(rank)), logging::report(roles.reports(rank)));
         let rank_and_size = Some((rank, call.comm.size()));
         let start = || Ok(start_build(call.session, &item.signed, &call.cache, callbacks, rank_and_size));
         item.started = catch("starting a build", start).unwrap_or_else(StartedBuild::Failed);
@@ -106,16 +107,18 @@ fn build(
     builders.sort_unstable();
     builders.dedup();
     comm.expect("building", &builders);
+    let _beside = WatchedBuilds::begin(built_beside(call, items));
     let complete = |item: &mut &mut Item<'_>| {
         let Some(roles) = item.roles.as_ref().filter(|roles| roles.builds(rank)) else { return Ok(false) };
         // One builder logs; which one does not matter.
-        let _voice = logging::speak(roles.speaks(rank));
+        let (_voice, _reporter) = (logging::speak(roles.speaks(rank)), logging::report(roles.reports(rank)));
         // The other ranks wait in the agreement below.
         let context = item.signed.context().awaited(call.params.timeout);
         let started = std::mem::take(&mut item.started);
         catch("building", || complete(call.session, started, &item.signed, &call.cache, callbacks, &context))
     };
     let built: Vec<Result<bool>> = items.iter_mut().map(complete).collect();
+    let _waiting = wait_in_call();
     let built = agree_each(comm, "building", built, &mut vec![[]; items.len()])?;
     for (item, built) in items.iter_mut().zip(built) {
         match built {
@@ -128,6 +131,19 @@ fn build(
         transport(call, item, callbacks)?;
     }
     Ok(())
+}
+
+/// Returns the builds of other ranks of this host, if this rank reports for them.
+fn built_beside(call: &Call<'_>, items: &[&mut Item<'_>]) -> Vec<Watched> {
+    let rank = call.comm.rank();
+    let beside = |item: &&&mut Item<'_>| {
+        item.roles.as_ref().is_some_and(|roles| roles.reports(rank) && roles.is_built_beside(rank))
+    };
+    let watched = |item: &&mut Item<'_>| Watched {
+        name: item.signed.request.name.to_owned(),
+        lease: call.cache.layout().lease(item.signature()),
+    };
+    items.iter().filter(beside).map(watched).collect()
 }
 
 /// Nothing is built for a frozen cache: another rank has the entry and distributes it, or all ranks fail.

@@ -28,9 +28,10 @@ pub(super) fn assign_roles(
     in_turn: bool,
 ) -> Result<Vec<BuildRoles>> {
     let buildon = call.params.buildon;
+    let declared = ranks.domains(call.comm, call.params)?;
     let domains = match buildon {
         BuildOn::Process => Arc::new(CacheDomains::separate(call.comm.size())),
-        BuildOn::Node | BuildOn::Root => ranks.domains(call.comm, call.params)?,
+        BuildOn::Node | BuildOn::Root => Arc::clone(&declared),
     };
     let leaders: Arc<[usize]> = ranks.group.divide(domains.leaders()).into();
     let own_transport = callbacks.send.is_some() && ranks.group.is_only_one();
@@ -42,6 +43,7 @@ pub(super) fn assign_roles(
         );
     }
     let groups: Vec<usize> = (0..call.comm.size()).map(|rank| ranks.group.of(rank)).collect();
+    let hosts: Arc<[usize]> = declared.hosts().into();
     let assign = |had_entry: Vec<bool>| {
         let (leaders, groups) = (&leaders, &groups);
         let input = RoleInput { leaders, groups, on_disk: &had_entry, buildon, own_transport };
@@ -50,9 +52,14 @@ pub(super) fn assign_roles(
             let turn = ranks.state.next_builder.fetch_add(1, Ordering::Relaxed);
             plan.builders = roles::assign_round_robin(&plan.builders, leaders, domains.hosts(), turn);
         }
-        BuildRoles { leaders: Arc::clone(leaders), had_entry, plan }
+        let (reporters, hosts) = (Arc::default(), Arc::clone(&hosts));
+        BuildRoles { leaders: Arc::clone(leaders), had_entry, plan, reporters, hosts }
     };
-    Ok(gather_presence(call, ranks, items)?.into_iter().map(assign).collect())
+    let mut all: Vec<BuildRoles> = gather_presence(call, ranks, items)?.into_iter().map(assign).collect();
+    let builders = all.iter().flat_map(|roles| roles.plan.builders.iter().copied());
+    let reporters: Arc<[usize]> = roles::reporters(builders, &hosts).into();
+    all.iter_mut().for_each(|roles| roles.reporters = Arc::clone(&reporters));
+    Ok(all)
 }
 
 /// Returns for each item, and for each rank, whether the whole entry is on the disk of the rank. Collective.

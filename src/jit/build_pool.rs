@@ -25,7 +25,7 @@ use crate::sync::{lock, recover};
 
 use super::admission::Admission;
 use super::build_input::BuildInput;
-use super::progress::CountedBuild;
+use super::progress::{CountedBuild, wait_in_call};
 
 /// Everything that a thread needs for a build.
 pub(super) struct BuildTask {
@@ -41,6 +41,8 @@ pub(super) struct BuildTask {
     pub(super) rank_and_size: Option<(usize, usize)>,
     /// True if this rank logs for all ranks.
     pub(super) speaks: bool,
+    /// True if this rank reports the progress of the builds of its host.
+    pub(super) reports: bool,
 }
 
 /// The longest time that an awaited build waits for other programs.
@@ -166,13 +168,16 @@ impl BackgroundBuild {
                 }
             }
         };
-        let BuildTask { input, lease, counted, runner, loader, rank_and_size, speaks } = *task;
+        let BuildTask { input, lease, mut counted, runner, loader, rank_and_size, speaks, reports } = *task;
         let admission = Admission::Resolved(loader.as_ref());
         let here = rank_and_size.map(|(rank, size)| logging::enter(rank, size));
-        let voice = logging::speak(speaks);
+        let (voice, reporter) = (logging::speak(speaks), logging::report(reports));
         let outcome = catch("building", || input.run(runner.as_ref(), &admission, &self.context));
+        if outcome.is_ok() {
+            counted.succeed();
+        }
         // Before others learn that it has ended, so that they find no lease.
-        drop((lease, voice, here, counted));
+        drop((lease, voice, reporter, here, counted));
         self.end(outcome);
     }
 
@@ -193,6 +198,7 @@ impl BackgroundBuild {
         if let Some(pool) = Pool::of_process() {
             pool.prioritize(self);
         }
+        let _waiting = wait_in_call();
         let (begin, limit) = (Instant::now(), context.patience(MAX_WAIT));
         let mut state = lock(&self.state);
         loop {

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result, catch};
 use crate::fsutil::FileStamp;
 use crate::logging;
 use crate::process::exec_context::ExecContext;
-use crate::process::phase::{Phase, clock_of_thread};
+use crate::process::phase::Phase;
 use crate::process::slots;
 use crate::sync::lock;
 
@@ -24,6 +24,7 @@ use super::explain::log_miss_reason;
 use super::generate::{generate, is_deferred};
 use super::lookup::{first_removed, is_present, removed_error};
 use super::nested;
+use super::progress;
 use super::request::{Request, SignedRequest};
 use super::session::Session;
 
@@ -72,8 +73,9 @@ pub(super) fn start_build(
     if is_present(cache, signature, Verify::ForLink) {
         return StartedBuild::Nothing;
     }
-    let counted = session.progress.begin();
-    let prepared = catch("generating", || prepare(session, signed, cache, callbacks, &signed.context()));
+    let (context, clock) = signed.context().with_clock();
+    let counted = session.progress.begin(name, &clock);
+    let prepared = catch("generating", || prepare(session, signed, cache, callbacks, &context));
     let input = match prepared {
         Ok(input) => input,
         Err(error) if is_deferred(&error) => return StartedBuild::Failed(error),
@@ -82,6 +84,7 @@ pub(super) fn start_build(
     if let Some(lease) = &lease {
         lease.leave_thread();
     }
+    clock.enter(Phase::WaitForSlot);
     let task = BuildTask {
         input,
         lease,
@@ -90,9 +93,10 @@ pub(super) fn start_build(
         loader: Arc::clone(&session.libraries.loader),
         rank_and_size,
         speaks: logging::is_chosen(),
+        reports: logging::progress::reports(),
     };
     let max_threads = slots::choices(params.build.max_compilers, params.build.cores).len();
-    let context = ExecContext::new(params.build.cores, None).timed_by(clock_of_thread());
+    let context = ExecContext::new(params.build.cores, None).timed_by(Some(clock));
     let build = InFlightBuild::submit(task, context, max_threads);
     session.in_flight.insert(path, &build);
     StartedBuild::InFlight(build)
@@ -202,13 +206,21 @@ fn generate_and_build(
     callbacks: &mut Callbacks<'_>,
     context: &ExecContext,
 ) -> Result<f64> {
-    let _counted = session.progress.begin();
+    let (context, clock) = context.clone().with_clock();
+    let context = &context;
+    let mut counted = session.progress.begin(signed.request.name, &clock);
     let mut retries = 1;
     loop {
         let input = prepare(session, signed, cache, callbacks, context)?;
         let asked = input.asked.clone();
         let runner = session.toolchains.runner.as_ref();
-        let built = input.run(runner, &Admission::Loaded(&session.libraries), context);
+        let built = {
+            let _waiting = progress::wait_in_call();
+            input.run(runner, &Admission::Loaded(&session.libraries), context)
+        };
+        if built.is_ok() {
+            counted.succeed();
+        }
         context.check(&signed.signature)?;
         let Some(removed) = built.as_ref().err().and_then(|_| first_removed(cache, &asked)) else {
             return built;

@@ -14,7 +14,9 @@ use serde::Serialize;
 
 use crate::build::toolchain::{self, CompilerKeys, cpu, native};
 use crate::cache::Cache;
-use crate::cache::bundle::{self, ExportProgress, Exported, ImportOptions, ImportReport, Imported};
+use crate::cache::bundle::{
+    self, ExportProgress, Exported, ImportOptions, ImportProgress, ImportReport, Imported,
+};
 use crate::cache::record::EntryRecord;
 use crate::error::{Error, Result};
 use crate::fsutil::{self, OutputFile};
@@ -85,17 +87,22 @@ pub fn export_into(
 /// The longest wait for a program that writes to a FIFO.
 const FIFO_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
-/// Puts the entries of the bundle `from` into a cache.
+/// Puts the entries of the bundle `from` into a cache. Reports each step to `progress`.
 ///
 /// # Errors
 /// `Kind::Cache` if the bundle cannot be read, is damaged, or cannot be published.
-pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<ImportReport> {
+pub fn import(
+    cache: &Cache,
+    from: &Path,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<ImportReport> {
     let cannot = |error: io::Error| Error::file("cannot read", from, &error);
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let mut file = File::options().read(true).custom_flags(flags).open(from).map_err(cannot)?;
     let kind = file.metadata().map_err(cannot)?.file_type();
     if kind.is_file() {
-        return bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options);
+        return bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options, progress);
     }
     if kind.is_fifo() {
         let mut ready = [PollFd::new(&file, PollFlags::IN)];
@@ -107,7 +114,7 @@ pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<Impo
     }
     let flags = fcntl_getfl(&file).and_then(|flags| fcntl_setfl(&file, flags - OFlags::NONBLOCK));
     flags.map_err(|error| cannot(error.into()))?;
-    import_from(cache, &mut file, options)
+    import_from(cache, &mut file, options, progress)
 }
 
 /// Like [`import`], from a stream that can be read once, such as a pipe. Copies it to an unnamed file first:
@@ -115,7 +122,12 @@ pub fn import(cache: &Cache, from: &Path, options: ImportOptions) -> Result<Impo
 ///
 /// # Errors
 /// `Kind::Cache` if the stream cannot be copied, is damaged, or cannot be published.
-pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -> Result<ImportReport> {
+pub fn import_from(
+    cache: &Cache,
+    from: &mut dyn Read,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<ImportReport> {
     let params = cache.layout().params();
     let root = &params.temp_dir_root;
     let cannot = |error: io::Error| Error::io("cannot copy the bundle to", root, &error);
@@ -127,7 +139,7 @@ pub fn import_from(cache: &Cache, from: &mut dyn Read, options: ImportOptions) -
     }
     let mut file = tempfile::tempfile_in(root).map_err(cannot)?;
     stream.copy(from, &mut WithoutSignals(&mut file)).map_err(cannot)?;
-    bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options)
+    bundle::import(cache, &mut BufReader::with_capacity(1 << 20, file), options, progress)
 }
 
 /// Returns the toolchains that an importing host without these compilers needs: for each command, and each

@@ -43,7 +43,7 @@ pub mod plan_entry;
 mod polling;
 mod prefetch;
 mod preflight;
-mod progress;
+pub mod progress;
 mod quarantine;
 pub mod query;
 mod ranks;

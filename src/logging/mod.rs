@@ -14,9 +14,9 @@ pub mod options;
 mod place;
 pub mod progress;
 mod sink;
+pub mod terminal;
 
 use std::cell::Cell;
-use std::io::Write;
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, OnceLock, RwLock};
 
@@ -25,7 +25,7 @@ use crate::escape;
 use crate::sync::recover;
 
 use options::LogOptions;
-pub use place::{RankScope, Voice, enter, is_chosen, speak};
+pub use place::{RankScope, ReportScope, Voice, enter, here, is_chosen, report, speak};
 use sink::{Events, Sink};
 
 /// Details for finding a fault in the library.
@@ -41,6 +41,9 @@ pub const OFF: i32 = 50;
 
 /// The target of records about a finished call. The file of events has an event of its own for each.
 const FINISHED: &str = "dijitso::finished";
+
+/// The target of records about builds that take long.
+const TARGET: &str = "dijitso::progress";
 
 /// A record on its way to the host.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +159,7 @@ pub fn finished(call: &Finished<'_>) {
     if let Some(logging) = logging
         && let Some(events) = &logging.events
     {
-        events.finished(call, place::here(), &logging.host);
+        events.finished(call, here(), &logging.host);
     }
     match call.outcome {
         Ok((signature, origin)) => {
@@ -173,7 +176,7 @@ pub fn finished(call: &Finished<'_>) {
 
 /// Returns true on the one rank that logs an error: all ranks get the same one.
 fn is_logged_here(error: &Error) -> bool {
-    let rank = place::here().map_or(0, |(rank, _)| rank);
+    let rank = here().map_or(0, |(rank, _)| rank);
     usize::try_from(error.rank()).map_or(rank == 0, |at| at == rank)
 }
 
@@ -212,6 +215,14 @@ impl Logging {
             .map_or(Off, |(_, filter)| *filter)
     }
 
+    fn level(&self) -> i32 {
+        self.level.load(Ordering::Relaxed)
+    }
+
+    fn has_handler(&self) -> bool {
+        recover(self.handler.read()).is_some()
+    }
+
     fn deliver(&self, record: &LogRecord<'_>) {
         if let Some(events) = &self.events
             && record.target != FINISHED
@@ -240,6 +251,49 @@ fn number(level: log::Level) -> i32 {
     }
 }
 
+/// Marks this thread as logging. A handler that logs would never end.
+struct Busy;
+
+impl Busy {
+    fn begin() -> Option<Self> {
+        (!BUSY.replace(true)).then_some(Self)
+    }
+}
+
+impl Drop for Busy {
+    /// Also if a handler panics.
+    fn drop(&mut self) {
+        BUSY.set(false);
+    }
+}
+
+/// Delivers a record about progress, whatever the rank: its thread was chosen to report. People who have seen it
+/// on the terminal get it only in files for tools.
+fn progress_record(text: &str, is_shown: bool) {
+    let Some(logging) = LOGGING.get().filter(|_| install()) else {
+        log::warn!(target: TARGET, "{text}");
+        return;
+    };
+    // The program may be about to end, and its handler gone.
+    if log::max_level() < log::LevelFilter::Warn {
+        return;
+    }
+    let Some(_busy) = Busy::begin() else { return };
+    let message = escape::paragraph(text);
+    let rank = here();
+    let record = LogRecord { level: WARNING, message: &message, target: TARGET, rank, host: &logging.host };
+    if let Some(events) = &logging.events {
+        events.record(&record);
+    }
+    if is_shown || logging.level() > WARNING {
+        return;
+    }
+    match &*recover(logging.handler.read()) {
+        Some(handler) => handler(&record),
+        None => logging.sink.write_progress(&record),
+    }
+}
+
 impl log::Log for Logging {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let ours = metadata.target().split("::").next() == Some("dijitso");
@@ -247,31 +301,22 @@ impl log::Log for Logging {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        /// Clears the flag even if a handler panics.
-        struct ClearBusy;
-        impl Drop for ClearBusy {
-            fn drop(&mut self) {
-                BUSY.set(false);
-            }
-        }
-        if !self.enabled(record.metadata()) || BUSY.replace(true) {
+        if !self.enabled(record.metadata()) {
             return;
         }
-        let _clear = ClearBusy;
+        let Some(_busy) = Busy::begin() else { return };
         let message = record.args().to_string();
         let message = escape::paragraph(&message);
         self.deliver(&LogRecord {
             level: number(record.level()),
             message: &message,
             target: record.target(),
-            rank: place::here(),
+            rank: here(),
             host: &self.host,
         });
     }
 
-    fn flush(&self) {
-        let _ = std::io::stderr().flush();
-    }
+    fn flush(&self) {}
 }
 
 #[cfg(test)]

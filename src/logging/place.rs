@@ -17,6 +17,8 @@ thread_local! {
     /// Rank and size of this thread.
     static THREAD: Cell<RankAndSize> = const { Cell::new(None) };
     static SPEAKS: Cell<bool> = const { Cell::new(false) };
+    /// True if this thread reports the progress of its builds; `None` if the ranks have not chosen.
+    static REPORTS: Cell<Option<bool>> = const { Cell::new(None) };
 }
 
 /// Rank and size in the largest communicator that this process has used.
@@ -75,12 +77,37 @@ impl Drop for Voice {
     }
 }
 
+/// The choice of who reports the progress of builds, on this thread, until it is dropped.
+#[derive(Debug)]
+pub struct ReportScope {
+    before: Option<bool>,
+    /// Keeps it on its thread.
+    not_send: PhantomData<*const ()>,
+}
+
+/// Makes this thread report the progress of its builds, or not: of the ranks of a host that build, one does.
+#[must_use]
+pub fn report(chosen: bool) -> ReportScope {
+    ReportScope { before: REPORTS.replace(Some(chosen)), not_send: PhantomData }
+}
+
+impl Drop for ReportScope {
+    fn drop(&mut self) {
+        REPORTS.set(self.before);
+    }
+}
+
+/// Returns true if this thread reports the progress of its builds.
+pub(super) fn reports() -> bool {
+    REPORTS.get().unwrap_or_else(speaks)
+}
+
 fn process() -> RankAndSize {
     *lock(&PROCESS)
 }
 
 /// Returns rank and size, if they are known.
-pub(super) fn here() -> RankAndSize {
+pub fn here() -> RankAndSize {
     THREAD.get().or_else(process)
 }
 

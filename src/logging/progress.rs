@@ -1,15 +1,22 @@
-//! Log lines about work that takes long: after 3 s, after 30 s, then each minute.
+//! Times and ways of reporting work that takes long: after 2 s, after 30 s, then each minute.
 //!
-//! A thread names its work by [`during`]; the loop in which it waits calls [`tick`].
+//! The variable `DIJITSO_PROGRESS` chooses: `0` for nothing, `plain` for lines also on a terminal.
 
 #![forbid(unsafe_code)]
 
-use std::cell::RefCell;
-use std::mem::ManuallyDrop;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use super::{LOGGING, Sink, TARGET, WARNING, place, terminal};
+
+/// The name of the variable.
+pub const VARIABLE: &str = "DIJITSO_PROGRESS";
+
+/// Work that takes less is not reported.
+pub const QUIET: Duration = Duration::from_secs(2);
+
 /// Times of the first and the second line, from the beginning of the work.
-const FIRST: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(30)];
+const FIRST: [Duration; 2] = [QUIET, Duration::from_secs(30)];
 
 /// The time between two later lines.
 const PERIOD: Duration = Duration::from_secs(60);
@@ -28,9 +35,21 @@ impl Default for Progress {
 }
 
 impl Progress {
+    /// Returns the time that the work has taken.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// Returns the time that the work has taken if a line is due now.
     pub fn due(&mut self) -> Option<Duration> {
         self.due_at(self.since.elapsed())
+    }
+
+    /// Returns the time until the next line is due.
+    #[must_use]
+    pub fn next_due(&self) -> Duration {
+        self.next.saturating_sub(self.since.elapsed())
     }
 
     fn due_at(&mut self, elapsed: Duration) -> Option<Duration> {
@@ -43,48 +62,55 @@ impl Progress {
     }
 }
 
-thread_local! {
-    /// The work of this thread. It has no destructor, so that calls from static destructors still find it,
-    /// and it is empty between calls.
-    static CURRENT: RefCell<ManuallyDrop<Option<(String, Progress)>>> =
-        const { RefCell::new(ManuallyDrop::new(None)) };
+/// The way in which progress is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Not at all.
+    Nothing,
+    /// By records of the log, now and then.
+    Records,
+    /// By a line on the terminal that is updated in place.
+    InPlace,
 }
 
-/// Runs `action`. If it takes long, log lines call it `doing` ("compiling x").
-pub fn during<T>(doing: String, action: impl FnOnce() -> T) -> T {
-    /// Restores the previous work, even if `action` panics.
-    struct Restore(Option<(String, Progress)>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            let before = ManuallyDrop::new(self.0.take());
-            drop(ManuallyDrop::into_inner(CURRENT.replace(before)));
+impl Report {
+    /// Chooses the way by the log and the environment.
+    #[must_use]
+    pub fn choose() -> Self {
+        let wish = std::env::var_os(VARIABLE).unwrap_or_default();
+        if SILENT.load(Ordering::Relaxed)
+            || wish == "0"
+            || !log::log_enabled!(target: TARGET, log::Level::Warn)
+        {
+            return Self::Nothing;
         }
-    }
-    let now = ManuallyDrop::new(Some((doing, Progress::default())));
-    let _restore = Restore(ManuallyDrop::into_inner(CURRENT.replace(now)));
-    action()
-}
-
-/// Counts the time from now on: until now the thread waited.
-pub fn restart() {
-    CURRENT.with_borrow_mut(|current| {
-        if let Some((_, progress)) = &mut **current {
-            *progress = Progress::default();
+        let Some(logging) = LOGGING.get().filter(|_| super::install()) else { return Self::Records };
+        let is_shown_here = logging.level() <= WARNING && matches!(logging.sink, Sink::Stderr);
+        if wish == "plain" || !is_shown_here || logging.has_handler() || !terminal::is_usable() {
+            return Self::Records;
         }
-    });
+        Self::InPlace
+    }
 }
 
-/// Writes a line if one is due.
-pub fn tick() {
-    let line = CURRENT.with_borrow_mut(|current| {
-        let (doing, progress) = current.as_mut()?;
-        let elapsed = progress.due()?;
-        Some(format!("{doing} for {} s so far", elapsed.as_secs()))
-    });
-    // After the borrow: a handler of the host may run now.
-    if let Some(line) = line {
-        log::warn!("{line}");
-    }
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Reports nothing from now on: the program shows its builds in its own way.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
+/// Returns true if this thread reports the progress of its builds: it was chosen to by [`report`], or logs for
+/// all ranks, or all ranks log.
+#[must_use]
+pub fn reports() -> bool {
+    let all_ranks = LOGGING.get().is_some_and(|logging| logging.all_ranks);
+    all_ranks || place::reports()
+}
+
+/// Writes a record about progress, for the ranks of this host. `is_shown`: people have seen it on the terminal.
+pub fn record(text: &str, is_shown: bool) {
+    super::progress_record(text, is_shown);
 }
 
 #[cfg(test)]
@@ -92,12 +118,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_due_after_3_and_30_seconds_and_then_each_minute() {
+    fn lines_are_due_after_2_and_30_seconds_and_then_each_minute() {
         let mut progress = Progress::default();
         let due: Vec<u64> =
             (0..200).filter(|second| progress.due_at(Duration::from_secs(*second)).is_some()).collect();
-        assert_eq!(due, [3, 30, 90, 150]);
-        assert_eq!(Progress::default().due_at(Duration::from_millis(2999)), None);
+        assert_eq!(due, [2, 30, 90, 150]);
+        assert_eq!(Progress::default().due_at(Duration::from_millis(1999)), None);
     }
 
     #[test]
@@ -108,17 +134,5 @@ mod tests {
             .filter(|second| progress.due_at(Duration::from_secs(*second)).is_some())
             .collect();
         assert_eq!(due, [40, 120]);
-    }
-
-    #[test]
-    fn the_previous_work_is_restored_even_after_a_panic() {
-        let current = || CURRENT.with_borrow(|current| current.as_ref().map(|(doing, _)| doing.clone()));
-        during("outer".to_owned(), || {
-            let inner = std::panic::catch_unwind(|| during("inner".to_owned(), || panic!("{:?}", current())));
-            assert!(inner.is_err());
-            assert_eq!(current().as_deref(), Some("outer"));
-            tick();
-        });
-        assert_eq!(current(), None);
     }
 }

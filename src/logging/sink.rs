@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! line  := "dijitso " level " [" place "]: " message     place: "rank 2 of 8 on node1", or the host alone
+//!        | "dijitso [" place "]: " message               about a build that takes long
 //! event := { "event": "log" | "library" | "failure",
 //!            "time": seconds since 1970, "pid", "host", "rank" and "ranks": numbers or null,
 //!            log:      "level", "target", "message"
@@ -22,7 +23,7 @@ use serde_json::{Map, Value, json};
 use crate::fsutil;
 use crate::signals::without_signals;
 
-use super::{DEBUG, ERROR, Finished, INFO, LogRecord, WARNING};
+use super::{DEBUG, ERROR, Finished, INFO, LogRecord, WARNING, terminal};
 
 /// Returns the name of a level.
 pub(super) fn name(level: i32) -> &'static str {
@@ -47,20 +48,33 @@ impl Sink {
 
     /// Writes a line. An error is dropped: there is no other place to report it.
     pub(super) fn write(&self, record: &LogRecord<'_>) {
-        let line = line(record);
-        let _ = without_signals(|| match self {
-            Self::Stderr => io::stderr().write_all(line.as_bytes()),
-            Self::File(file) => (&*file).write_all(line.as_bytes()),
-        });
+        self.write_line(&line(record));
+    }
+
+    /// Writes a line about a build that takes long, which is no problem of any level.
+    pub(super) fn write_progress(&self, record: &LogRecord<'_>) {
+        self.write_line(&format!("dijitso [{}]: {}\n", place(record), record.message));
+    }
+
+    fn write_line(&self, line: &str) {
+        match self {
+            Self::Stderr => terminal::write_lines(line),
+            Self::File(file) => {
+                let _ = without_signals(|| (&*file).write_all(line.as_bytes()));
+            }
+        }
     }
 }
 
 pub(super) fn line(record: &LogRecord<'_>) -> String {
-    let place = match record.rank {
+    format!("dijitso {} [{}]: {}\n", name(record.level), place(record), record.message)
+}
+
+fn place(record: &LogRecord<'_>) -> String {
+    match record.rank {
         Some((rank, size)) => format!("rank {rank} of {size} on {}", record.host),
         None => record.host.to_owned(),
-    };
-    format!("dijitso {} [{place}]: {}\n", name(record.level), record.message)
+    }
 }
 
 /// The file of lines of JSON for tools.

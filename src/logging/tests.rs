@@ -99,8 +99,8 @@ fn tools_read_records_and_finished_calls_as_lines_of_json() {
     say(&logging, log::Level::Info, FINISHED, "has an event of its own");
     let events = logging.events.as_ref().unwrap();
     let error = Error::new(Kind::Compile, "no").on_rank(1, 2, "h");
-    events.finished(&Finished { name: "n", seconds: 1.5, outcome: Ok(("n_1", "built")) }, place::here(), "h");
-    events.finished(&Finished { name: "n", seconds: 1.5, outcome: Err(&error) }, place::here(), "h");
+    events.finished(&Finished { name: "n", seconds: 1.5, outcome: Ok(("n_1", "built")) }, here(), "h");
+    events.finished(&Finished { name: "n", seconds: 1.5, outcome: Err(&error) }, here(), "h");
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeMap;
+
 use crate::params::resolved::BuildOn;
 
 /// The state of all ranks, the same on each of them.
@@ -82,6 +84,20 @@ pub fn assign_round_robin(builders: &[usize], leaders: &[usize], hosts: &[usize]
     builders.iter().map(assigned).collect()
 }
 
+/// Returns for each host that has builders the lowest of them, in ascending order. `hosts` gives for each rank the
+/// lowest rank of its host.
+#[must_use]
+pub fn reporters(builders: impl Iterator<Item = usize>, hosts: &[usize]) -> Vec<usize> {
+    let mut lowest: BTreeMap<usize, usize> = BTreeMap::new();
+    for builder in builders {
+        let known = lowest.entry(hosts[builder]).or_insert(builder);
+        *known = (*known).min(builder);
+    }
+    let mut reporters: Vec<usize> = lowest.into_values().collect();
+    reporters.sort_unstable();
+    reporters
+}
+
 /// Returns the rank that sends the transitive dependency closure to the ranks of `group`: the lowest of them
 /// that has it on disk. `group_of` gives for each rank the lowest rank that needs the same library.
 #[must_use]
@@ -105,6 +121,14 @@ mod tests {
     fn builders(leaders: &[usize], hits: &[bool], buildon: BuildOn) -> Vec<usize> {
         let groups = &vec![0; leaders.len()];
         plan(&RoleInput { leaders, groups, on_disk: hits, buildon, own_transport: false }).builders
+    }
+
+    #[test]
+    fn one_builder_of_each_host_reports() {
+        let hosts = [0, 0, 0, 3, 3, 0];
+        assert_eq!(reporters([2, 4, 1, 3].into_iter(), &hosts), [1, 3]);
+        assert_eq!(reporters([5, 4].into_iter(), &hosts), [4, 5]);
+        assert_eq!(reporters([].into_iter(), &hosts), [] as [usize; 0]);
     }
 
     #[test]

@@ -37,8 +37,14 @@ const LOCATIONS: [&str; 12] =
     ["DIR", "ROOT", "HOME", "PREFIX", "INC", "INCLUDE", "LIB", "LIBRARY", "BIN", "DOC", "VERSION", "PATH"];
 
 /// Variables that stand for no parameter.
-const OTHERS: [&str; 5] =
-    ["DIJITSO_LOG", "DIJITSO_RECORD", "DIJITSO_NODE_MEMORY", "DIJITSO_HOST_ID", "DIJITSO_MPI_LIB"];
+const OTHERS: [&str; 6] = [
+    "DIJITSO_LOG",
+    "DIJITSO_PROGRESS",
+    "DIJITSO_RECORD",
+    "DIJITSO_NODE_MEMORY",
+    "DIJITSO_HOST_ID",
+    "DIJITSO_MPI_LIB",
+];
 
 /// Variables in which MPI launchers give the rank.
 const RANKS: [&str; 4] = ["OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"];

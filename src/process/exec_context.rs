@@ -55,6 +55,13 @@ impl ExecContext {
         Self { clock, ..self }
     }
 
+    /// The same context with a clock, which is made if there is none, and the clock.
+    #[must_use]
+    pub fn with_clock(self) -> (Self, PhaseClock) {
+        let clock = self.clock.clone().unwrap_or_default();
+        (self.timed_by(Some(clock.clone())), clock)
+    }
+
     /// True if a clock times the build.
     #[must_use]
     pub fn is_timed(&self) -> bool {

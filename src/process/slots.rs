@@ -32,6 +32,7 @@ use rustix::io::Errno;
 use rustix::thread::CpuSet;
 
 use crate::fsutil;
+use crate::logging::progress;
 use crate::owner::{self, Liveness, ProcessId};
 use crate::signals::without_signals;
 
@@ -186,7 +187,7 @@ fn remove_old(all: &File, dir: &Path) {
 }
 
 /// The time of the first log line about a wait. The next comes after eight times as long, and so on.
-const LOG_AFTER: Duration = Duration::from_secs(3);
+const LOG_AFTER: Duration = Duration::from_secs(30);
 
 fn wait(folder: &File, request: &SlotRequest<'_>, context: &ExecContext) -> io::Result<Option<Slot>> {
     const LONGEST: Duration = Duration::from_millis(20);
@@ -320,8 +321,9 @@ impl Holders {
         let mut owners: Vec<&ProcessId> = working.filter_map(|(owner, _)| owner.as_ref()).collect();
         owners.sort_by_key(|owner| (**owner == me, owner.pid));
         owners.dedup();
-        let level =
-            if owners.iter().all(|owner| **owner == me) { log::Level::Info } else { log::Level::Warn };
+        // Of the ranks of a host that build, one speaks.
+        let is_known = owners.iter().all(|owner| **owner == me) || !progress::reports();
+        let level = if is_known { log::Level::Info } else { log::Level::Warn };
         let names: Vec<String> = owners.iter().take(NAMED).map(|owner| describe(owner)).collect();
         let by = if names.is_empty() { "other programs".to_owned() } else { names.join(", ") };
         let more = owners.len().saturating_sub(NAMED);

@@ -16,7 +16,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use wait4::Wait4;
 
-use crate::logging::progress;
 use crate::signals::Tie;
 
 use super::detached::{self, RunDetached};
@@ -198,10 +197,7 @@ impl RunningChild {
                 self.kill();
                 self.exit = Some(Exit::Signal(Signal::KILL.as_raw()));
             }
-            Ok(None) => {
-                self.memory.walk(self.child.id());
-                progress::tick();
-            }
+            Ok(None) => self.memory.walk(self.child.id()),
             Err(error) if error.raw_os_error() == Some(libc::ECHILD) => self.exit = Some(Exit::Unknown),
             Err(error) => return Err(error),
         }

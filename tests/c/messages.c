@@ -94,7 +94,7 @@ static const char *slow_compiler(int seconds)
 static void build(const char *name, const char *directory, int seconds)
 {
     dijitso_params *const params = params_with(directory, "build.cxx", slow_compiler(seconds), "build.precompile",
-                                               "never", "parallel.timeout", "12", NULL);
+                                               "never", "build.slots_dir", "", "parallel.timeout", "12", NULL);
     struct integer integer = {1, 0, NULL, NULL};
     struct outcome outcome;
     check_case("%s", name);
@@ -113,8 +113,9 @@ static void slow(void)
         CHECK(count_in("quick", 0, ranks_size(), "\n") == 0);
     build("slow", path_of("%s/shared", work), 5);
     if (ranks_rank() == 0) {
-        CHECK(count_in("slow", 0, 1, "compiling \"slow\" for 3 s so far\n") == 1);
-        CHECK(count_in("slow", 0, 1, "\n") == 1);
+        CHECK(count_in("slow", 0, 1, "]: compiling slow, 2 s\n") == 1);
+        CHECK(count_in("slow", 0, 1, "]: compiled slow in ") == 1);
+        CHECK(count_in("slow", 0, 1, "\n") == 2);
         /* One of the waiting ranks reports which rank they wait for. */
         CHECK(count_in("slow", 1, ranks_size(), "\n") == (ranks_size() > 1));
         CHECK(count_in("slow", 1, ranks_size(), "rank 0 on ") == (ranks_size() > 1));
@@ -131,15 +132,16 @@ static void many(void)
     const char *const directory = path_of("%s/own-%d", work, ranks_rank());
     build("all", directory, 5);
     if (ranks_rank() == 0) {
-        CHECK(count_in("all", 0, 1, "compiling \"all\" for 3 s so far\n") == 1);
-        CHECK(count_in("all", 0, ranks_size(), "compiling \"all\" for") == 1);
+        CHECK(count_in("all", 0, 1, "compiling all, 2 s\n") == 1);
+        CHECK(count_in("all", 0, 1, "compiled all in ") == 1);
+        CHECK(count_in("all", 0, ranks_size(), "compiling all") == 1);
     }
     if (ranks_size() == 1)
         return;
     check_case("rank 0 has the library");
     {
         dijitso_params *const params = params_with(directory, "build.cxx", slow_compiler(5), "build.precompile",
-                                                   "never", "parallel.timeout", "12", NULL);
+                                                   "never", "build.slots_dir", "", "parallel.timeout", "12", NULL);
         struct integer integer = {1, 0, NULL, NULL};
         if (ranks_rank() == 0) {
             capture(file_of("before", 0));
@@ -151,8 +153,8 @@ static void many(void)
     }
     build("others", directory, 5);
     if (ranks_rank() == 0) {
-        CHECK(count_in("others", 1, 2, "compiling \"others\" for 3 s so far\n") == 1);
-        CHECK(count_in("others", 0, ranks_size(), "compiling \"others\" for") == 1);
+        CHECK(count_in("others", 1, 2, "compiling others, 2 s\n") == 1);
+        CHECK(count_in("others", 0, ranks_size(), "compiling others") == 1);
     }
 }
 
@@ -170,7 +172,8 @@ static void lease(void)
     if (child == 0)
         sleep(1);
     gethostname(host, sizeof host - 1);
-    params = params_with(directory, "build.cxx", compiler, "build.precompile", "never", NULL);
+    /* Other tests hold compiler slots. */
+    params = params_with(directory, "build.cxx", compiler, "build.precompile", "never", "build.slots_dir", "", NULL);
     capture(file_of("lease", child == 0));
     CHECK_OUTCOME(jit_integer("leased", params, &integer, COMM), 1 + INCLUDED_VALUE, ANY_ORIGIN);
     release();
@@ -183,7 +186,7 @@ static void lease(void)
         _exit(check_result());
     }
     CHECK(waitpid(child, &status, 0) == child && status == 0);
-    CHECK(count_in("lease", 0, 1, "compiling \"leased\" for 3 s so far\n") == 1);
+    CHECK(count_in("lease", 0, 1, "compiling leased, 2 s\n") == 1);
 }
 
 #endif

@@ -27,5 +27,6 @@ mod results;
 mod sample;
 mod select;
 mod show;
+mod terminal;
 
 use home::{Home, LIMIT, OTHER, POISSON, SOURCE, code, ended, entry, lines, text, with_all_kinds};

@@ -15,13 +15,13 @@ use dijitso::error::{Error, Kind, Result};
 use super::context::CommandContext;
 use super::output::{self, ProgressBar, count, size};
 use super::select::{Entries, Kinds};
-use super::{Status, usage};
+use super::{Status, completer, usage};
 
 /// Options of `dijitso clean`.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Kinds of files to remove: inc,src,lib,log,results,pch,failures,quarantine,staging,leases,notes or all
-    #[arg(long, value_name = "LIST", default_value = "all")]
+    #[arg(long, value_name = "LIST", default_value = "all", add = completer::categories())]
     categories: Kinds,
 
     #[command(flatten)]
@@ -86,7 +86,7 @@ impl Arguments {
             removed.extend(files.iter().map(|file| file.path.clone()));
             removed.extend(others.iter().map(|(path, _)| path.clone()));
         } else {
-            let mut progress = ProgressBar::new("removing entry", entries.len());
+            let mut progress = ProgressBar::new("removing", entries.len());
             for entry in &entries {
                 progress.step();
                 match cache.remove(&entry.signature, &self.categories.0.categories) {

@@ -10,6 +10,7 @@ use dijitso::params::Params;
 use dijitso::params::schema::{self, KEYS};
 
 use super::Status;
+use super::completer;
 use super::context::CommandContext;
 use super::output::{Out, STRONG};
 
@@ -17,7 +18,7 @@ use super::output::{Out, STRONG};
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// Show only the value of this key, for example build.cxxflags
-    #[arg(long, value_name = "SECTION.NAME")]
+    #[arg(long, value_name = "SECTION.NAME", add = completer::keys())]
     key: Option<String>,
 }
 

@@ -4,7 +4,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use dijitso::cache::disk_usage::{DiskUsage, Row, Selection, Sums};
+use dijitso::cache::disk_usage::{Auxiliary, DiskUsage, Row, Selection, Sums};
+use dijitso::cache::layout::Category;
 
 use super::output::{Align, Out, Table, size};
 
@@ -20,20 +21,29 @@ fn rows(selection: &Selection) -> Vec<Row> {
 
 /// Writes a table. Rows for files besides entries are left out if they are empty.
 pub(super) fn write(usage: &DiskUsage, selection: &Selection, out: &mut Out) {
-    let columns =
-        [("", Align::Left), ("FILES", Align::Right), ("SIZE", Align::Right), ("ON DISK", Align::Right)];
+    let columns = [
+        ("", Align::Left),
+        ("FILES", Align::Right),
+        ("SIZE", Align::Right),
+        ("ON DISK", Align::Right),
+        ("WHAT", Align::Left),
+    ];
     let mut table = Table::new(&columns);
-    let mut add = |name: &str, sums: Sums| {
-        table.row(vec![name.to_owned(), sums.files.to_string(), size(sums.bytes), size(sums.allocated)]);
+    let mut add = |name: &str, sums: Sums, what: &str| {
+        let cells = [name.to_owned(), sums.files.to_string(), size(sums.bytes), size(sums.allocated)];
+        table.row(cells.into_iter().chain([what.to_owned()]).collect());
     };
     let rows = rows(selection);
     for row in &rows {
         let sums = usage.of(*row);
         if matches!(row, Row::Entry(_)) || sums != Sums::default() {
-            add(row.name(), sums);
+            add(row.name(), sums, what(*row));
         }
     }
-    add("total", usage.sum(rows.into_iter()));
+    add("total", usage.sum(rows.into_iter()), "");
+    if let Some(width) = out.columns() {
+        table.fit(width, &[(4, 4)]);
+    }
     table.write(out);
     if let Some((dir, sums)) = usage.elsewhere.as_ref().filter(|_| is_pch_wanted(selection)) {
         out.line(format_args!(
@@ -44,8 +54,27 @@ pub(super) fn write(usage: &DiskUsage, selection: &Selection, out: &mut Out) {
     }
 }
 
+/// Describes the files of a row.
+fn what(row: Row) -> &'static str {
+    match row {
+        Row::Entry(Category::Inc) => "headers of entries",
+        Row::Entry(Category::Src) => "sources of entries",
+        Row::Entry(Category::Lib) => "libraries of entries",
+        Row::Entry(Category::Log) => "build logs of entries",
+        Row::Auxiliary(Auxiliary::Results) => "files that tasks of plans have made",
+        Row::Auxiliary(Auxiliary::Pch) => "precompiled headers",
+        Row::Auxiliary(Auxiliary::Failures) => "failed builds, to try again by hand",
+        Row::Auxiliary(Auxiliary::Quarantine) => "damaged files",
+        Row::Auxiliary(Auxiliary::Staging) => "temporary files of builds",
+        Row::Auxiliary(Auxiliary::Leases) => "who is building",
+        Row::Auxiliary(Auxiliary::Notes) => "compilers, statistics, plans, lists of runs",
+        Row::Ranks => "caches of single ranks",
+        Row::Other => "directories, and files of no kind",
+    }
+}
+
 fn is_pch_wanted(selection: &Selection) -> bool {
-    selection.auxiliary.contains(&dijitso::cache::disk_usage::Auxiliary::Pch)
+    selection.auxiliary.contains(&Auxiliary::Pch)
 }
 
 fn sums(sums: Sums) -> Json {

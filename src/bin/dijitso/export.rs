@@ -57,9 +57,9 @@ impl Arguments {
         let signatures = bundle::select(&cache, (!self.all).then_some(words.as_slice()))?;
         let dry_run = context.options.dry_run;
         let to_stdout = !dry_run && (self.output == Path::new("-") || is_stdout(&self.output));
-        let mut bar = ProgressBar::new("checking entry", signatures.len());
+        let mut bar = ProgressBar::new("checking", signatures.len());
         let mut progress = |step: ExportProgress| {
-            let what = if step.bytes > 0 { "writing entry" } else { "checking entry" };
+            let what = if step.bytes > 0 { "writing" } else { "checking" };
             bar.at(what, step.done, step.total, step.bytes);
         };
         let done = if dry_run {

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use clap::Args;
@@ -12,7 +13,8 @@ use dijitso::cache::gc::{Limits, Removed, RemovedKind};
 use dijitso::error::{Error, Kind, Result};
 
 use super::context::CommandContext;
-use super::output::{age, count, size};
+use super::output::{ProgressBar, age, count, size};
+use super::select::Entries;
 use super::{Status, usage};
 
 /// Limits the wait for another program that evicts entries.
@@ -33,6 +35,9 @@ pub(super) struct Arguments {
     /// those in use stay
     #[arg(long, value_name = "AGE", value_parser = seconds)]
     min_idle: Option<Duration>,
+
+    #[command(flatten)]
+    entries: Entries,
 }
 
 /// Parses a time span: a number, and a unit unless it is in seconds.
@@ -48,6 +53,15 @@ pub(super) fn seconds(text: &str) -> std::result::Result<Duration, String> {
 }
 
 impl Arguments {
+    /// Returns the signatures that may be removed; `None` for all.
+    fn chosen(&self, cache: &Cache) -> Result<Option<HashSet<String>>> {
+        if self.entries.are_all() {
+            return Ok(None);
+        }
+        let catalog = cache.catalog()?;
+        Ok(Some(self.entries.of(&catalog)?.into_iter().map(|entry| entry.signature.clone()).collect()))
+    }
+
     /// Evicts entries.
     pub(super) fn run(&self, context: &mut CommandContext) -> Result<Status> {
         let mut params = context.params()?;
@@ -62,13 +76,18 @@ impl Arguments {
             max_age: self.max_age.or(params.max_age),
             min_idle: self.min_idle.unwrap_or(Limits::of(&params).min_idle),
             dry_run: context.options.dry_run,
+            only: self.chosen(&cache)?,
         };
         if limits.max_size.is_none() && limits.max_age.is_none() {
             let text =
                 "there is no limit: use --max-size or --max-age, or set cache.max_size or cache.max_age";
             return Err(usage(text));
         }
-        let done = cache.evict(&limits, EVICTION_WAIT)?;
+        context.out.flush();
+        let mut bar = ProgressBar::new("evicting", 0);
+        let done =
+            cache.evict_with(&limits, EVICTION_WAIT, &mut |at, total| bar.at("evicting", at, total, 0))?;
+        drop(bar);
         if context.out.json {
             let removed = |removed: &Removed| {
                 json!({

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use dijitso::cache::Cache;
-use dijitso::cache::bundle::{ImportOptions, ImportOutcome, ImportReport};
+use dijitso::cache::bundle::{ImportOptions, ImportOutcome, ImportProgress, ImportReport};
 use dijitso::error::{Error, Kind, Result};
 use dijitso::jit::bundle;
 
 use super::context::CommandContext;
-use super::output::Out;
+use super::output::{Out, ProgressBar};
 use super::{Status, usage};
 
 /// Options of `dijitso import`.
@@ -37,14 +37,20 @@ impl Arguments {
         let params = context.params()?.resolve()?;
         let cache = Cache::new(&params.cache.cache_dir, &params.cache);
         let options = ImportOptions { force: self.force, dry_run: context.options.dry_run };
+        let mut bar = ProgressBar::new("checking", 0);
+        let mut progress = |step: ImportProgress| {
+            let what = if step.is_checked { "importing" } else { "checking" };
+            bar.at(what, step.done, step.total, 0);
+        };
         let report = if self.bundle == Path::new("-") {
             if std::io::stdin().is_terminal() {
                 return Err(usage("the standard input is a terminal: name a file, or pipe a bundle into it"));
             }
-            bundle::import_from(&cache, &mut std::io::stdin().lock(), options)?
+            bundle::import_from(&cache, &mut std::io::stdin().lock(), options, &mut progress)?
         } else {
-            bundle::import(&cache, &self.bundle, options)?
+            bundle::import(&cache, &self.bundle, options, &mut progress)?
         };
+        drop(bar);
         let remarks = bundle::remarks(&report, &params).remarks;
         if context.out.json {
             let mut json = serde_json::to_value(&report).unwrap_or_default();

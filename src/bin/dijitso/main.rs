@@ -11,6 +11,7 @@ mod checkout;
 mod clean;
 mod cluster;
 mod color;
+mod completer;
 mod completions;
 mod config;
 mod console;
@@ -30,6 +31,7 @@ mod man;
 mod output;
 mod parameters;
 mod plan;
+mod ps;
 mod select;
 mod show;
 mod stats;
@@ -117,8 +119,10 @@ subcommands! {
     Check in check,
     /// Remove the least recently used entries until the cache is below its limits.
     Gc in gc,
-    /// Show how many libraries were found, built and failed, and the size of the cache.
+    /// Show how often libraries were found, built and failed, and what the cache takes, of which limits.
     Stats in stats,
+    /// Show what is being built now, by whom, where, and since when.
+    Ps in ps,
     /// Explain why a request would be a miss, or describe an entry.
     Why in why,
     /// Write entries and their dependencies to a bundle for another machine.
@@ -141,6 +145,7 @@ subcommands! {
 
 /// Runs the subcommand that the command line names.
 fn main() -> ExitCode {
+    clap_complete::CompleteEnv::with_factory(definition).var(completer::VARIABLE).complete();
     color::choose();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,

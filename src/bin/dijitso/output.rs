@@ -102,6 +102,12 @@ impl Out {
         self.attempt(|to| to.write_all(b"\n"));
     }
 
+    /// Writes a heading, shortened to the columns of a terminal.
+    pub(super) fn title(&mut self, text: &str) {
+        let text = shortened(text, self.columns().unwrap_or(usize::MAX), true);
+        self.line(self.paint(STRONG, text));
+    }
+
     /// Writes a JSON document.
     pub(super) fn document(&mut self, json: &Json) {
         let text = format!("{json:#}");
@@ -225,22 +231,33 @@ pub(super) fn ask(question: &str) -> Option<bool> {
     Some(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-/// The progress of a long operation: on a terminal one line, which the drop clears; otherwise a line every
-/// ten seconds.
+/// The progress of a long operation: a bar on a terminal, which the drop clears; otherwise nothing.
 pub(super) struct ProgressBar {
+    bar: Option<indicatif::ProgressBar>,
+    /// Nothing is shown before: most operations are short.
+    begin: Instant,
     what: &'static str,
-    total: usize,
     done: usize,
-    shown: Instant,
-    terminal: bool,
-    cleared: bool,
+    total: usize,
 }
 
 impl ProgressBar {
     /// Returns the progress of an operation with `total` steps.
     pub(super) fn new(what: &'static str, total: usize) -> Self {
-        let terminal = io::stderr().is_terminal();
-        Self { what, total, done: 0, shown: Instant::now(), terminal, cleared: true }
+        let bar = io::stderr().is_terminal().then(|| {
+            let target = indicatif::ProgressDrawTarget::stderr_with_hz(10);
+            let bar = indicatif::ProgressBar::with_draw_target(None, target);
+            let template = match stderr_columns() {
+                0..50 => "{prefix} {pos}/{len} {msg}",
+                _ => "{prefix} {bar:20.green/dim} {pos}/{len} {msg}",
+            };
+            let style = indicatif::ProgressStyle::with_template(template);
+            bar.set_style(
+                style.unwrap_or_else(|_| indicatif::ProgressStyle::default_bar()).progress_chars("━╸─"),
+            );
+            bar
+        });
+        Self { bar, begin: Instant::now(), what, done: 0, total }
     }
 
     /// Counts one more step.
@@ -250,30 +267,19 @@ impl ProgressBar {
 
     /// Shows the number of steps done and bytes written. A short operation shows nothing.
     pub(super) fn at(&mut self, what: &'static str, done: usize, total: usize, bytes: u64) {
-        const ON_TERMINAL: Duration = Duration::from_millis(100);
-        const ELSEWHERE: Duration = Duration::from_secs(10);
+        const SHORT: Duration = Duration::from_millis(100);
         (self.what, self.done, self.total) = (what, done, total);
-        let interval = if self.terminal { ON_TERMINAL } else { ELSEWHERE };
-        if self.shown.elapsed() < interval {
-            return;
-        }
-        self.shown = Instant::now();
-        let written = if bytes > 0 { format!(", {}", size(bytes)) } else { String::new() };
-        let line = format!("{what} {done} of {total}{written}");
-        if self.terminal {
-            let _ = write!(io::stderr(), "\r{line}\x1b[K");
-            self.cleared = false;
-        } else {
-            note(&line);
-        }
+        let Some(bar) = self.bar.as_ref().filter(|_| self.begin.elapsed() >= SHORT) else { return };
+        bar.set_prefix(what);
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+        bar.set_message(if bytes > 0 { size(bytes) } else { String::new() });
     }
 }
 
 impl Drop for ProgressBar {
     fn drop(&mut self) {
-        if !self.cleared {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
+        self.bar.iter().for_each(indicatif::ProgressBar::finish_and_clear);
     }
 }
 
@@ -325,6 +331,26 @@ impl Table {
         for (at, row) in self.rows.iter_mut().enumerate() {
             if let Some((text, _)) = row.last_mut().filter(|(text, _)| text.width() > room) {
                 *text = shorten(at, room);
+            }
+        }
+    }
+
+    /// Returns the columns of a terminal that the table takes.
+    pub(super) fn width(&self) -> usize {
+        let widths = self.widths();
+        widths.iter().sum::<usize>() + BETWEEN.len() * (widths.len() - 1)
+    }
+
+    /// Shortens cells of columns, one column after the other, until the table fits into a number of columns of a
+    /// terminal. `which` has their places, each with the width that stays at least.
+    pub(super) fn fit(&mut self, columns: usize, which: &[(usize, usize)]) {
+        for (at, least) in which {
+            let Some(excess) = self.width().checked_sub(columns).filter(|excess| *excess > 0) else { return };
+            let room = self.widths()[*at].saturating_sub(excess).max(*least);
+            for row in &mut self.rows {
+                if let Some((text, _)) = row.get_mut(*at) {
+                    *text = shortened(text, room, false).into_owned();
+                }
             }
         }
     }
@@ -460,6 +486,21 @@ mod tests {
         assert_eq!(table.aligned(&["å", "7"], &[4, 4]).join("  "), "å        7");
         assert_eq!(table.aligned(&["格", "7"], &[4, 4]).join("  "), "格       7");
         assert_eq!(table.aligned(&["å", ""], &[4, 4]).join("  "), "å");
+    }
+
+    #[test]
+    fn a_table_fits_if_its_columns_can_be_shortened() {
+        let mut table = Table::new(&[("NAME", Align::Left), ("SIZE", Align::Right), ("BY", Align::Left)]);
+        let row = |name: &str, by: &str| vec![name.to_owned(), "7 B".to_owned(), by.to_owned()];
+        table.row(row("poisson_0123456789", "gcc 12.2.0"));
+        table.row(row("mass", "clang"));
+        let widths = |table: &Table| table.widths();
+        table.fit(36, &[(0, 8), (2, 5)]);
+        assert_eq!(widths(&table), [18, 4, 10], "it fits");
+        table.fit(30, &[(0, 8), (2, 5)]);
+        assert_eq!((widths(&table), table.rows[0][0].0.as_str()), (vec![12, 4, 10], "poisson_0..."));
+        table.fit(20, &[(0, 8), (2, 5)]);
+        assert_eq!(widths(&table), [8, 4, 5], "no shorter than allowed, nor than the heading");
     }
 
     #[test]

@@ -7,13 +7,13 @@ use clap::Args;
 use dijitso::error::Result;
 use dijitso::params::Params;
 
-use super::usage;
+use super::{completer, usage};
 
 /// `--param KEY=VALUE`.
 #[derive(Debug, Args)]
 pub(super) struct Parameters {
     /// A parameter of the call, such as "build.cxxflags_opt=-O2" or "generator.degree=2"; may be repeated.
-    #[arg(long = "param", short = 'p', value_name = "KEY=VALUE")]
+    #[arg(long = "param", short = 'p', value_name = "KEY=VALUE", add = completer::settings())]
     params: Vec<String>,
 }
 

@@ -9,6 +9,8 @@ use dijitso::cache::disk_usage::Selection;
 use dijitso::cache::layout::Category;
 use dijitso::error::{Error, Result};
 
+use super::completer;
+
 /// The value of `--categories`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Categories(pub(super) Vec<Category>);
@@ -38,11 +40,11 @@ impl std::str::FromStr for Kinds {
 pub(super) struct Entries {
     /// Signatures, names, patterns such as "poisson_*", or the beginning of one signature; default: all
     /// entries
-    #[arg(value_name = "ENTRY")]
+    #[arg(value_name = "ENTRY", add = completer::entries())]
     entries: Vec<String>,
 
     /// The same as ENTRY; may be repeated
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", add = completer::entries())]
     signature: Vec<String>,
 }
 

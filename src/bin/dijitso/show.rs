@@ -15,9 +15,10 @@ use dijitso::cache::results::ListedResult;
 use dijitso::error::Result;
 
 use super::Status;
+use super::completer;
 use super::context::CommandContext;
 use super::disk;
-use super::output::{Align, Out, STRONG, Table, age, count, epoch, size};
+use super::output::{Align, Out, Table, age, count, epoch, size};
 use super::select::{Entries, Kinds};
 
 /// Options of `dijitso show`.
@@ -25,7 +26,7 @@ use super::select::{Entries, Kinds};
 pub(super) struct Arguments {
     /// Kinds of files to count: inc,src,lib,log,results,pch,failures,quarantine,staging,leases,notes or all;
     /// --files lists those of the first four
-    #[arg(long, value_name = "LIST", default_value = "all")]
+    #[arg(long, value_name = "LIST", default_value = "all", add = completer::categories())]
     categories: Kinds,
 
     /// Leave out the number and size of files
@@ -60,6 +61,10 @@ enum Sort {
     Seconds,
     Name,
 }
+
+/// Columns of a signature and of a name that are shown at least.
+const LEAST_SIGNATURE: usize = 24;
+const LEAST_NAME: usize = 12;
 
 /// An entry and its record.
 type RecordedEntry<'a> = (&'a Entry, Option<EntryRecord>);
@@ -182,7 +187,7 @@ impl Arguments {
 
     fn summary(&self, cache: &Cache, catalog: &Catalog, out: &mut Out) -> Result<()> {
         let entries = count(catalog.entries.len(), "entry", "entries");
-        out.line(out.paint(STRONG, format_args!("{}: {entries}", cache.layout().root().display())));
+        out.title(&format!("{}: {entries}", cache.layout().root().display()));
         let (usage, selection) = self.usage(cache, catalog)?;
         disk::write(&usage, &selection, out);
         Ok(())
@@ -246,6 +251,9 @@ fn result_table(results: &[ListedResult], out: &mut Out) {
         let used = age(result.used.elapsed().unwrap_or_default());
         table.row(vec![task_name(result).to_owned(), result.signature.clone(), size(result.size), used]);
     }
+    if let Some(width) = out.columns() {
+        table.fit(width, &[(0, LEAST_NAME), (1, LEAST_SIGNATURE)]);
+    }
     table.write(out);
 }
 
@@ -264,10 +272,9 @@ fn result_json(result: &ListedResult) -> Json {
     })
 }
 
-fn table(entries: &[RecordedEntry<'_>], out: &mut Out) {
+/// Makes the table of entries. Without names if they say no more than the signatures, which begin with them.
+fn entry_table(entries: &[RecordedEntry<'_>], named: bool) -> Table {
     const UNKNOWN: &str = "-";
-    // With cache.signature = "name" both are the same.
-    let named = entries.iter().any(|(entry, _)| entry.name() != entry.signature);
     let mut columns = vec![
         ("SIGNATURE", Align::Left),
         ("SIZE", Align::Right),
@@ -293,6 +300,18 @@ fn table(entries: &[RecordedEntry<'_>], out: &mut Out) {
             cells.insert(0, entry.name().to_owned());
         }
         table.row(cells);
+    }
+    table
+}
+
+fn table(entries: &[RecordedEntry<'_>], out: &mut Out) {
+    // With cache.signature = "name" both are the same.
+    let named = entries.iter().any(|(entry, _)| entry.name() != entry.signature);
+    let mut table = entry_table(entries, named);
+    // Other readers get whole signatures.
+    if let Some(width) = out.columns().filter(|width| table.width() > *width) {
+        table = entry_table(entries, false);
+        table.fit(width, &[(0, LEAST_SIGNATURE), (3, 5)]);
     }
     table.write(out);
 }

@@ -14,6 +14,7 @@ use dijitso::jit::{Request, Session};
 use dijitso::signature::name_of;
 
 use super::Status;
+use super::completer;
 use super::context::CommandContext;
 use super::parameters::Parameters;
 
@@ -23,7 +24,7 @@ pub(super) struct Arguments {
     /// With a name: explain whether a request for it would be a hit with the current parameters, and if not,
     /// why. With a signature, its beginning, or a pattern such as "poisson_*": describe each entry: its
     /// sources, its state, its dependants
-    #[arg(value_name = "NAME|ENTRY", required = true)]
+    #[arg(value_name = "NAME|ENTRY", required = true, add = completer::entries())]
     entries: Vec<String>,
 
     #[command(flatten)]

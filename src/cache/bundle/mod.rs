@@ -32,7 +32,7 @@ use crate::params::resolved::CacheParams;
 use super::layout::Layout;
 use super::record::{EntryRecord, FileDigest};
 
-pub use read::{ImportOptions, ImportOutcome, ImportReport, Imported, import};
+pub use read::{ImportOptions, ImportOutcome, ImportProgress, ImportReport, Imported, import};
 pub use stream::Stream;
 pub use write::{ExportProgress, Exported, Skipped, export, select};
 

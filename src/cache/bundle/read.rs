@@ -84,6 +84,17 @@ pub struct ImportReport {
     pub other_toolchains: usize,
 }
 
+/// The progress of an import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImportProgress {
+    /// True if all of the bundle was checked, and entries are published.
+    pub is_checked: bool,
+    /// The number of entries that are done.
+    pub done: usize,
+    /// The number of all entries.
+    pub total: usize,
+}
+
 /// The longest toolchain file.
 const LONGEST_TOOLCHAIN: u64 = 64 << 10;
 
@@ -94,13 +105,18 @@ const MOST_TOOLCHAINS: usize = 4096;
 const LONGEST_FIELD: usize = 64 << 10;
 
 /// Imports the entries of a bundle into a cache. Checks all of the bundle first: one that is cut short,
-/// altered, or of another version is refused as a whole. Existing entries stay.
+/// altered, or of another version is refused as a whole. Existing entries stay. Reports each step to `progress`.
 ///
 /// # Errors
 /// [`crate::error::Kind::Cache`] if the bundle is refused, or a file cannot be written.
-pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOptions) -> Result<ImportReport> {
+pub fn import<R: Read + Seek>(
+    cache: &Cache,
+    from: &mut R,
+    options: ImportOptions,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> Result<ImportReport> {
     let params = cache.layout().params();
-    let (manifest, mut facts) = verify(from, params).map_err(refused)?;
+    let (manifest, mut facts) = verify(from, params, progress).map_err(refused)?;
     let here = Naming::of(params);
     let libraries =
         |naming: &Naming| [&naming.lib_prefix, &naming.lib_basename, &naming.lib_postfix].map(Clone::clone);
@@ -119,7 +135,9 @@ pub fn import<R: Read + Seek>(cache: &Cache, from: &mut R, options: ImportOption
     from.seek(SeekFrom::Start(0)).map_err(|error| refused(error.to_string()))?;
     read_manifest(from).map_err(refused)?;
     let mut report = ImportReport::default();
-    for (item, facts) in manifest.entries.iter().zip(facts) {
+    let total = manifest.entries.len();
+    for (done, (item, facts)) in manifest.entries.iter().zip(facts).enumerate() {
+        progress(ImportProgress { is_checked: true, done, total });
         let outcome = publish(cache, from, &manifest, item, facts.refused, options)?;
         report.entries.push(Imported {
             signature: item.signature.clone(),
@@ -240,12 +258,18 @@ fn publish<R: Read + Seek>(
 pub(super) type BundleResult<T> = std::result::Result<T, String>;
 
 /// Reads and checks all of a bundle.
-fn verify<R: Read + Seek>(from: &mut R, like: &CacheParams) -> BundleResult<(Manifest, Vec<EntryCheck>)> {
+fn verify<R: Read + Seek>(
+    from: &mut R,
+    like: &CacheParams,
+    progress: &mut dyn FnMut(ImportProgress),
+) -> BundleResult<(Manifest, Vec<EntryCheck>)> {
     from.seek(SeekFrom::Start(0)).map_err(|error| cut(&error))?;
     let (manifest, text) = read_manifest(from)?;
     check_manifest(&manifest, like)?;
     let mut facts = Vec::new();
-    for item in &manifest.entries {
+    let total = manifest.entries.len();
+    for (done, item) in manifest.entries.iter().enumerate() {
+        progress(ImportProgress { is_checked: false, done, total });
         let mut of_library: Option<EntryRecord> = None;
         for expected in item.members(&manifest.naming, like) {
             match expected.part {

@@ -59,7 +59,7 @@ fn exported(cache: &Cache, signatures: &[&str]) -> Vec<u8> {
 }
 
 fn imported(cache: &Cache, bundle: &[u8]) -> Result<ImportReport, String> {
-    import(cache, &mut Cursor::new(bundle), ImportOptions::default())
+    import(cache, &mut Cursor::new(bundle), ImportOptions::default(), &mut |_| {})
         .map_err(|error| error.message().to_owned())
 }
 
@@ -153,7 +153,7 @@ fn looking_changes_nothing() {
     let bundle = exported(&filled(from.path()), &["b"]);
     let new = cache_at(to.path(), &[]);
     let options = ImportOptions { dry_run: true, ..ImportOptions::default() };
-    let report = import(&new, &mut Cursor::new(&bundle), options).unwrap();
+    let report = import(&new, &mut Cursor::new(&bundle), options, &mut |_| {}).unwrap();
     assert!(report.entries.iter().all(|entry| entry.outcome == ImportOutcome::New), "{report:?}");
     assert!(contents(to.path()).is_empty() && !to.path().join("cache").exists());
 }
@@ -174,7 +174,7 @@ fn what_was_built_for_another_machine_is_refused_unless_forced() {
     assert_eq!(report.entries[2].outcome, ImportOutcome::New);
     assert_eq!(new.lookup("x", Verify::ForLoad).unwrap(), Lookup::Miss);
     let force = ImportOptions { force: true, ..ImportOptions::default() };
-    let report = import(&new, &mut Cursor::new(&bundle), force).unwrap();
+    let report = import(&new, &mut Cursor::new(&bundle), force, &mut |_| {}).unwrap();
     assert_eq!(
         outcomes(&report),
         [("x", &ImportOutcome::New), ("y", &ImportOutcome::New), ("c", &ImportOutcome::There)]

@@ -33,7 +33,13 @@ fn filled(dir: &Path, entries: &[(&str, &[&str], u32)]) -> Cache {
 }
 
 fn limits(max_size: Option<u64>, max_hours: Option<u32>) -> Limits {
-    Limits { max_size, max_age: max_hours.map(|hours| HOUR * hours), min_idle: HOUR / 2, dry_run: false }
+    Limits {
+        max_size,
+        max_age: max_hours.map(|hours| HOUR * hours),
+        min_idle: HOUR / 2,
+        dry_run: false,
+        only: None,
+    }
 }
 
 fn names(done: &Evicted) -> Vec<&str> {

@@ -12,7 +12,13 @@ fn tree(path: &Path) -> Arc<Tree> {
 }
 
 fn foreign(owner: ProcessId) -> Vec<u8> {
-    let claim = LeaseRecord { format: FORMAT.to_owned(), owner, host: "host".to_owned(), number: 1 };
+    let claim = LeaseRecord {
+        format: FORMAT.to_owned(),
+        owner,
+        host: "host".to_owned(),
+        number: 1,
+        about: LeaseAbout::default(),
+    };
     serde_json::to_vec(&claim).unwrap()
 }
 
@@ -221,6 +227,7 @@ fn a_lease_taken_over_meanwhile_stays() {
     let owner = ProcessId { boot: "abcdefabcdef".to_owned(), ..ProcessId::current() };
     std::fs::write(&path, foreign(owner)).unwrap();
     let stale = LeaseRecord {
+        about: LeaseAbout::default(),
         format: FORMAT.to_owned(),
         owner: ProcessId::current(),
         host: "host".to_owned(),

@@ -76,8 +76,13 @@ fn a_check_finds_it_and_repair_clears_it() {
 fn eviction_clears_it_whatever_the_limits_are() {
     let dir = tempfile::tempdir().unwrap();
     let cache = old(dir.path());
-    let limits =
-        Limits { max_size: None, max_age: None, min_idle: Duration::from_secs(3600), dry_run: false };
+    let limits = Limits {
+        max_size: None,
+        max_age: None,
+        min_idle: Duration::from_secs(3600),
+        dry_run: false,
+        only: None,
+    };
     let dry = cache.evict(&Limits { dry_run: true, ..limits.clone() }, Duration::ZERO).unwrap();
     let done = cache.evict(&limits, Duration::from_millis(1)).unwrap();
     assert_eq!((dry.removed.len(), done.removed.len(), done.kept), (5, 5, 0), "{done:?}");

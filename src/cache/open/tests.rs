@@ -18,7 +18,8 @@ fn root(cache: &Cache) -> PathBuf {
 
 /// All that changes or removes something.
 fn changes(cache: &Cache) -> Vec<Error> {
-    let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
+    let limits =
+        Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false, only: None };
     let all = [
         cache.ensure_dirs(),
         cache.identify().map(drop),
@@ -145,7 +146,8 @@ fn folders_of_a_cache_that_are_links_are_not_followed() {
         let _ = cache.remove("a", &Category::ALL);
         let _ = cache.check(&[], RepairMode::On, &|_, _| {});
         let _ = cache.reset_stats();
-        let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
+        let limits =
+            Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false, only: None };
         let _ = cache.evict(&limits, Duration::from_millis(1));
         cache.sweep();
         cache.note_use("a", Duration::ZERO);
@@ -214,7 +216,8 @@ fn in_a_cache_only_names_of_its_own_are_touched() {
         fs::File::options().append(true).open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
         foreign.push(path);
     }
-    let limits = Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false };
+    let limits =
+        Limits { max_size: Some(0), max_age: None, min_idle: Duration::ZERO, dry_run: false, only: None };
     assert!(cache.evict(&limits, Duration::from_millis(1)).unwrap().failures.is_empty());
     cache.sweep();
     cache.reset_stats().unwrap();

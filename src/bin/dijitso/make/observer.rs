@@ -67,6 +67,7 @@ impl Reporter {
         } else if std::io::stderr().is_terminal() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(10));
             bar.set_style(style(bar_columns(output::stderr_columns())));
+            dijitso::logging::progress::silence();
             Show::Bar(bar)
         } else {
             Show::Lines
