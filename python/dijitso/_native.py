@@ -124,7 +124,7 @@ class Library:
 
     def __init__(self, loaded, path):
         self._loaded = loaded
-        self._path = path
+        self._name = path
 
     def __getattr__(self, name):
         if name not in _FUNCTIONS:

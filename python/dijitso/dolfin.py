@@ -26,7 +26,7 @@ def collective(local_jit: Callable[..., Any]) -> Callable[..., Any]:
         if MPI.size(comm) == 1:
             return local_jit(*args, **kwargs)
         try:
-            with dijitso.jit_on(comm):
+            with dijitso.jit_on(comm, all_or_none=True):
                 return local_jit(*args, **kwargs)
         except RuntimeError:
             raise

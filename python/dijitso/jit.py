@@ -270,21 +270,24 @@ def jit(jitable: Any, name: str, params: Optional[Mapping[str, Any]], generate: 
     other ranks of ``comm`` it is a DijitsoError with its text. If the dynamic loader refuses a library, the module is None
     and a warning says why. Ctrl-C raises KeyboardInterrupt; compilers are ended, and nothing is left.
     """
-    name = as_unicode(name)
-    place = _place(name, params)
     if comm is None:
         comm = _calls.comm
     if comm is None:
-        hit = _hits.get(place)
+        name = as_unicode(name)
+        hit = _hits.get(_place(name, params))
         if hit is not None:
             return hit
         if receive and generate:
             error("Please provide only one of generate or receive.")
-    prepared, generator = _prepare(params)
+    with refusing(comm, "dijitso_jit_comm", None, None, None):
+        name = as_unicode(name)
+        text = name.encode()
+        place = _place(name, params)
+        prepared, generator = _prepare(params)
     cache = prepared.cache
     call = _Call(jitable, generator, generate, send, receive, wait)
     lib, library = _native.library(), c_void_p()
-    status, problem = _jit(call, name, prepared, comm, library)
+    status, problem = _jit(call, text, prepared, comm, library)
     if problem is not None:
         if status == _native.LOAD and problem is not call.exception:
             warning("%s", _modules.analyse_load_error(problem, _modules.library_path(name, cache), cache))
@@ -300,11 +303,29 @@ def jit(jitable: Any, name: str, params: Optional[Mapping[str, Any]], generate: 
     return result
 
 
+@contextlib.contextmanager
+def refusing(comm, function, *arguments):
+    """Makes the collective call with arguments that C refuses, if this rank fails before it can make it: so no other rank
+    waits for it, and all fail. Nothing happens without a communicator."""
+    try:
+        yield
+    except BaseException:
+        if comm is not None:
+            _refuse(comm, function, *arguments)
+        raise
+
+
+def _refuse(comm, function, *arguments):
+    call = _Call(None, None, None, None, None, None)
+    out = () if function.startswith("dijitso_plan") else (byref(c_void_p()),)
+    _run(call, getattr(_native.library(), function), *arguments, *_comm.address(comm), *out)
+
+
 def _jit(call, name, prepared, comm, library):
     """Makes one call. Returns the status, and the exception of a failure."""
     lib = _native.library()
     try:
-        return _run(call, lib.dijitso_jit_comm, name.encode(), prepared.handle, byref(_callbacks(call)),
+        return _run(call, lib.dijitso_jit_comm, name, prepared.handle, byref(_callbacks(call)),
                     *_comm.address(comm), byref(library))
     except BaseException:
         lib.dijitso_library_free(library)
@@ -329,7 +350,7 @@ def build(name, source, params):
     library = c_void_p()
     # Another request each time: one that was built before is not taken from memory.
     prepared = _Prepared(params, {"request": os.urandom(16).hex()})
-    _, problem = _jit(call, as_unicode(name), prepared, None, library)
+    _, problem = _jit(call, as_unicode(name).encode(), prepared, None, library)
     if problem is not None:
         raise problem
     _native.library().dijitso_library_free(library)
@@ -347,17 +368,20 @@ def jit_many(jitables: Iterable[Any], names: Iterable[str], params: Optional[Map
     are lists of the same length; everything else is as for :func:`jit`. Raises DijitsoError if one fails, with every
     one that failed in its message; the others are built, and in the cache.
     """
-    jitables, names = list(jitables), [as_unicode(name) for name in names]
-    if len(jitables) != len(names):
-        raise ValueError("%d jitables for %d names" % (len(jitables), len(names)))
-    prepared, generator = _prepare(params)
+    if comm is None:
+        comm = _calls.comm
+    with refusing(comm, "dijitso_jit_many_comm", 1, None, None, None):
+        jitables, names = list(jitables), [as_unicode(name) for name in names]
+        if len(jitables) != len(names):
+            raise ValueError("%d jitables for %d names" % (len(jitables), len(names)))
+        texts = (c_char_p * len(names))(*[name.encode() for name in names])
+        prepared, generator = _prepare(params)
     call = _Call(_ByName(zip(names, jitables)), generator, generate, None, None, None)
     lib = _native.library()
     libraries = (c_void_p * len(names))()
     try:
-        _, problem = _run(call, lib.dijitso_jit_many_comm, len(names),
-                          (c_char_p * len(names))(*[name.encode() for name in names]), prepared.handle,
-                          byref(_callbacks(call)), *_comm.address(_calls.comm if comm is None else comm), libraries)
+        _, problem = _run(call, lib.dijitso_jit_many_comm, len(names), texts, prepared.handle, byref(_callbacks(call)),
+                          *_comm.address(comm), libraries)
     except BaseException:
         for library in libraries:
             lib.dijitso_library_free(library)

@@ -17,7 +17,7 @@ from collections import namedtuple
 from ctypes import POINTER, byref, c_char_p, c_double, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 
 from dijitso import _comm, _interrupt, _modules, _native
-from dijitso.jit import _prepare, hand_over
+from dijitso.jit import _prepare, hand_over, refusing
 
 __all__ = ["Event", "Node", "Plan", "Task"]
 
@@ -211,7 +211,8 @@ class Plan:
         so does an exception that is no ``Exception`` in a function; the next make goes on.
         """
         lib = _lib()
-        nodes = None if targets is None else [self.node(node) for node in targets]
+        with refusing(comm, "dijitso_plan_make_comm", None, None):
+            nodes = None if targets is None else [self.node(node) for node in targets]
         flags = _FAIL_FAST * bool(fail_fast) + _FORCE * bool(force) + _NO_LOAD * (not load)
         watch = _interrupt.Watch()
         poll = _native.POLL_FN(lambda _user_data: int(watch.asks_to_stop() or self._stop is not None))

@@ -3,6 +3,7 @@
 
 import faulthandler
 import os
+import shutil
 import subprocess
 import sys
 
@@ -92,3 +93,28 @@ def build():
     """Builds libraries by their names, into the cache of the test."""
     import dijitso
     return lambda *names: [dijitso.jit(None, name, {}, square) for name in names]
+
+
+@pytest.fixture
+def ranks(place):
+    """Runs a program on ranks. Returns the lines that each rank has printed by ``say``, in a list of ranks."""
+    pytest.importorskip("mpi4py")
+    launcher = shutil.which("mpiexec")
+    if launcher is None:
+        pytest.skip("there is no mpiexec")
+    start = ("import faulthandler, sys\nfaulthandler.dump_traceback_later(%d, exit=True)\nfrom mpi4py import MPI\n"
+             "comm = MPI.COMM_WORLD\nsaid = open(sys.argv[1] + str(comm.rank), 'w', buffering=1)\n"
+             "def say(*words):\n    print(*words, file=said)\n" % (LIMIT // 2))
+
+    def run(count, program, env=None, status=0):
+        environment = {**os.environ, "PYTHONPATH": PACKAGE, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+                       "OMPI_MCA_rmaps_base_oversubscribe": "1", "OMPI_MCA_mpi_yield_when_idle": "1",
+                       "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", **(env or {})}
+        done = subprocess.run([launcher, "-n", str(count), sys.executable, "-c", start + program, str(place / "said.")],
+                              env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=LIMIT, check=False)
+        output = done.stdout.decode("utf-8", "replace")
+        assert status is None or done.returncode == status, output
+        return [(place / ("said.%d" % rank)).read_text().splitlines() for rank in range(count)]
+
+    return run
