@@ -20,12 +20,13 @@ __all__ = ["DijitsoError", "extract_factory_function", "jit", "jit_many", "jit_o
 
 
 class _Calls(threading.local):
-    """The calls of a thread that are being made: each callback belongs to the last one. And the communicator of calls
-    that give none."""
+    """The calls of a thread that are being made: each callback belongs to the last one. The communicator of calls that
+    give none, and how many calls were made."""
 
     def __init__(self):
         self.stack = []
         self.comm = None
+        self.made = 0
 
 
 _calls = _Calls()
@@ -141,6 +142,7 @@ def _callbacks(call):
 def _run(call, function, *arguments):
     """Makes a call of C. Returns the status, and the exception of a failure."""
     failure = c_void_p()
+    _calls.made += 1
     try:
         with _interrupt.Watch() as call.interrupt:
             _calls.stack.append(call)
@@ -333,14 +335,22 @@ def _jit(call, name, prepared, comm, library):
 
 
 @contextlib.contextmanager
-def jit_on(comm: Any) -> Iterator[None]:
+def jit_on(comm: Any, all_or_none: bool = False) -> Iterator[None]:
     """Makes the calls of :func:`jit` in a ``with`` statement that give no communicator collective over ``comm``. For
-    programs that call through others, as DOLFIN calls through FFC. Holds for this thread."""
-    before, _calls.comm = _calls.comm, comm
+    programs that call through others, as DOLFIN calls through FFC. Holds for this thread.
+
+    With ``all_or_none`` a rank that raises before it has made such a call lets the call of the others fail.
+    """
+    before, made = _calls.comm, _calls.made
+    _calls.comm, _calls.made = comm, 0
     try:
         yield
+    except BaseException:
+        if all_or_none and comm is not None and _calls.made == 0:
+            _refuse(comm, "dijitso_jit_comm", None, None, None)
+        raise
     finally:
-        _calls.comm = before
+        _calls.comm, _calls.made = before, made + _calls.made
 
 
 def build(name, source, params):
