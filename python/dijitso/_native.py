@@ -92,6 +92,7 @@ _FUNCTIONS = {
     "dijitso_cache_extract": (c_int32, [c_void_p, c_char_p, c_int32, c_char_p, c_int32, TEXT_FN, c_void_p, _OUT]),
     "dijitso_cache_clean": (c_int32, [c_void_p, c_int32, c_int32, TEXT_FN, c_void_p, _OUT]),
     "dijitso_cache_remove": (c_int32, [c_void_p, c_char_p, c_int32, TEXT_FN, c_void_p, _OUT]),
+    "dijitso_cache_read_binary": (c_int32, [c_void_p, c_char_p, c_void_p, _OUT]),
     "dijitso_cache_write_binary": (c_int32, [c_void_p, c_char_p, c_char_p, c_size_t, _OUT]),
     "dijitso_log_set_level": (c_int32, [c_int32, _OUT]),
     "dijitso_log_level": (c_int32, []),

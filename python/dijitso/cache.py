@@ -9,6 +9,7 @@ import os
 from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Pattern, Sequence, Union
 
 from dijitso import _modules, _native
+from dijitso._errors import DijitsoError
 from dijitso.log import error, warning
 from dijitso.params import native
 
@@ -195,8 +196,21 @@ def compress_source_code(src_filename: str, cache_params: Params) -> Optional[st
 
 
 def read_library_binary(lib_filename: str) -> Any:
-    """Returns the bytes of a library as a numpy array."""
+    """Returns the bytes of a library as a numpy array: for one of a cache with all that it needs, as
+    :func:`write_library_binary` takes it, else those of the file."""
     import numpy
+    directory, name = os.path.split(os.path.abspath(lib_filename))
+    root, lib_dir = os.path.split(directory)
+    for prefix, basename in ("lib", "dijitso-"), ("", ""):
+        begin = prefix + basename
+        if name.startswith(begin) and name.endswith(".so"):
+            place = {"cache_dir": root, "lib_dir": lib_dir, "lib_prefix": prefix, "lib_basename": basename}
+            with _native.Blob() as blob, native({"cache": place}) as handle:
+                try:
+                    _native.call("dijitso_cache_read_binary", handle, name[len(begin):-len(".so")].encode(), blob.handle)
+                except DijitsoError:
+                    continue
+                return numpy.frombuffer(blob.bytes(), dtype=numpy.uint8).copy()
     return numpy.fromfile(lib_filename, dtype=numpy.uint8)
 
 
