@@ -9,6 +9,9 @@ A drop-in for the Python module dijitso 2019.2 of FEniCS, over the library of C.
 >>> module, signature = dijitso.jit(None, "twice", {}, generate)
 """
 
+# Here str becomes a module of this package, so types may not be looked at when functions are defined.
+from __future__ import annotations
+
 __version__ = "2019.2.0+0.1.0"
 
 from typing import Any, List, Optional, Sequence

@@ -114,6 +114,13 @@ def test_a_source_archive_has_what_the_wheel_is_built_from(backend, place):
                    timeout=60, check=True, env={**os.environ, "HOME": os.path.expanduser("~root" if os.getuid() == 0 else "~")})
 
 
+def test_types_of_the_package_itself_are_not_evaluated():
+    """dijitso.str hides the type, and typing of Python 3.10 and older refuses a module."""
+    import dijitso
+    for function in dijitso.main, dijitso.__getattr__, dijitso.__dir__:
+        assert all(isinstance(kind, str) for kind in function.__annotations__.values())
+
+
 SMOKE = '''
 import dijitso, os
 module, signature = dijitso.jit(None, "square", {}, lambda *a: ("", 'extern "C" int square(int x) { return x * x; }', ()))
