@@ -33,7 +33,7 @@ PACKAGE = os.path.join(ROOT, "python", "dijitso")
 #: What a source archive has: what cargo and this file need, the tests of the package, and the texts.
 SOURCES = ["Cargo.toml", "Cargo.lock", "build.rs", "src", "include", "python", "pyproject.toml", "README.md", "CHANGELOG.md",
            "LICENSE", "LICENSE-APACHE", "LICENSE-MIT", "docs/python-package.md", "vendor", ".cargo"]
-SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache", "build"}
+SKIPPED = {"__pycache__", ".pytest_cache", ".mypy_cache"}
 
 Settings = Optional[Dict[str, str]]
 

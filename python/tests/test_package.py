@@ -105,6 +105,8 @@ def test_a_source_archive_has_what_the_wheel_is_built_from(backend, place):
     for needed in "PKG-INFO", "pyproject.toml", "Cargo.toml", "Cargo.lock", "build.rs", "src/lib.rs", "python/dijitso/jit.py", \
             "python/backend/dijitso_backend.py", "LICENSE-MIT":
         assert needed in names
+    sources = [os.path.relpath(os.path.join(folder, name), ROOT) for folder, _, files in os.walk(os.path.join(ROOT, "src")) for name in files]
+    assert set(sources) < set(names) and "src/build/mod.rs" in names
     assert not [name for name in names if "__pycache__" in name or name.startswith(("build/", "python/dijitso/lib/"))]
     if not [folder for folder in os.environ["PATH"].split(":") if os.access(os.path.join(folder, "cargo"), os.X_OK)]:
         pytest.skip("cargo is not installed")
