@@ -96,6 +96,35 @@ def test_a_library_that_is_not_there_is_an_error(backend, place, monkeypatch):
         backend.build_wheel(str(place))
 
 
+CARGO = '''#!/bin/sh
+echo "$@" >> "%(place)s/calls"
+target=$(echo "$@" | sed 's/.*--target-dir \\([^ ]*\\).*/\\1/')
+mkdir -p "$target/release"
+case "$*" in
+  *--lib*) cp "%(library)s" "$target/release/libdijitso.so" ;;
+  *--bin*) echo "that of the command" > "$target/release/libdijitso.so"; cp /bin/true "$target/release/dijitso" ;;
+esac
+'''
+
+
+def test_cargo_builds_the_library_without_what_the_command_needs(backend, place, monkeypatch):
+    library = os.path.realpath(os.environ["DIJITSO_LIBRARY"])
+    (place / "bin").mkdir()
+    (place / "bin" / "cargo").write_text(CARGO % {"place": place, "library": library})
+    (place / "bin" / "cargo").chmod(0o755)
+    monkeypatch.setenv("PATH", "%s:%s" % (place / "bin", os.environ["PATH"]))
+    monkeypatch.setenv("CARGO_TARGET_DIR", str(place / "target"))
+    named = wheel_of(backend, place / "named", command="no")
+    monkeypatch.delenv("DIJITSO_LIBRARY")
+    built = wheel_of(backend, place / "built")
+    calls = (place / "calls").read_text().splitlines()
+    assert len(calls) == 2 and all("--release --locked --target-dir" in call and "--no-default-features" in call for call in calls)
+    assert calls[0].endswith(" --lib") and calls[1].endswith(" --features cli --bin dijitso")
+    with zipfile.ZipFile(named) as one, zipfile.ZipFile(built) as two:
+        name = [name for name in one.namelist() if name.startswith("dijitso/lib/")][0]
+        assert one.read(name) == two.read(name) and "dijitso/bin/dijitso" in two.namelist()
+
+
 def test_a_source_archive_has_what_the_wheel_is_built_from(backend, place):
     name = backend.build_sdist(str(place))
     assert re.fullmatch(r"fenics_dijitso-%s\.tar\.gz" % VERSION, name)
