@@ -71,7 +71,17 @@ def _roles(strategy: str, comm: Any, node_comm: Any, node_root: int) -> Tuple[An
     own, size = _comm.address(comm)
     _native.call("dijitso_mpi_create_comms_and_role_%s_comm" % strategy, own, _comm.address(node_comm)[0], size,
                  int(node_root), copy.buffer, wait.buffer, byref(role))
-    return copy.take(), wait.take(), _ROLES[role.value]
+    return _copy_comm(copy, strategy), wait.take(), _ROLES[role.value]
+
+
+def _copy_comm(new: Any, strategy: str) -> Any:
+    """With strategy "root", ranks that neither send nor receive have MPI.COMM_NULL, as in dijitso 2019.2. With others all have
+    None."""
+    comm = new.take()
+    if comm is None and strategy == "root":
+        from mpi4py import MPI
+        return MPI.COMM_NULL
+    return comm
 
 
 def create_comms_and_role_root(comm: Any, node_comm: Any, node_root: int) -> Tuple[Any, Any, str]:
@@ -102,7 +112,7 @@ def create_comms_and_role(comm: Any, comm_dir: str, buildon: str) -> Tuple[Any, 
     copy, wait, role = _comm.New(), _comm.New(), c_int32()
     _native.call("dijitso_mpi_create_comms_and_role_comm", *_comm.address(comm), _native.utf8(comm_dir), buildon.encode(),
                  copy.buffer, wait.buffer, byref(role))
-    return copy.take(), wait.take(), _ROLES[role.value]
+    return _copy_comm(copy, buildon), wait.take(), _ROLES[role.value]
 
 
 def send_binary(comm: Any, lib_data: Any) -> None:
