@@ -45,7 +45,7 @@ using spaces = std::vector<std::shared_ptr<const ::dolfin::FunctionSpace>>;
 namespace detail
 {
 
-/// A form whose set_coefficient() takes the names in the UFL file.
+/// Names coefficients as the UFL file does: its set_coefficient() takes the names in the UFL file.
 class named_form : public ::dolfin::Form
 {
 public:
@@ -138,7 +138,7 @@ using values = std::map<std::string, double>;
 namespace detail
 {
 
-/// What the code of an Expression may use, as it may in DOLFIN.
+/// Declares for the code of an Expression what it may use in DOLFIN, too.
 inline constexpr const char* preamble = R"cpp(#include <algorithm>
 #include <cmath>
 #include <cstdlib>

@@ -327,16 +327,20 @@ inline module compile(const std::string& ufl, communicator comm, const options& 
     parameters.set("build.include_dirs", host::list_word(chosen.include_dir) + " " + parameters.get("build.include_dirs").value_or(""));
   if (parameters.origin("build.cxxflags_opt") == "default")
     parameters.set("build.cxxflags_opt", "-O2"); // as FFC itself; -O3 takes longer for little
-  // The names that FFC gives to forms and elements depend on all that their code depends on.
-  params inner;
-  inner.merge_json(parameters.to_json()).set("generator", "null");
   parameters.set("generator", host::json_object({{"ffc", chosen.version},
                                                  {"parameters", host::json_object(chosen.parameters)},
                                                  {"script", detail::script},
                                                  {"ufl", ufl}}));
   return module(host::jit(
       chosen.name, parameters,
-      [&](source& table) { detail::build_all(detail::generated(ufl, chosen), inner, table); }, comm, chosen.cancelled));
+      [&](source& table)
+      {
+        // The names that FFC gives to forms and elements stand for the text, so that other texts find them.
+        params inner;
+        inner.merge_json(parameters.to_json()).set("generator", "null");
+        detail::build_all(detail::generated(ufl, chosen), inner, table);
+      },
+      comm, chosen.cancelled));
 }
 
 /// Does what compile() does with the UFL file at `path`, which every rank reads.
