@@ -84,11 +84,12 @@ function(dijitso_pass_build_params target)
   set(defines "$<TARGET_PROPERTY:${target},COMPILE_DEFINITIONS>")
   # Those of this package and its generators are for the program alone.
   set(defines "$<FILTER:${defines},EXCLUDE,^DIJITSO_>")
-  file(GENERATE OUTPUT "${directory}/dijitso_build_params.hpp" TARGET ${target} CONTENT
+  # CONTENT comes before TARGET: CMake 3.25 crashes otherwise.
+  file(GENERATE OUTPUT "${directory}/dijitso_build_params.hpp" CONTENT
 "// Written by CMake: what code that is compiled while ${target} runs is compiled with.
 #pragma once
-#define DIJITSO_TARGET_INCLUDE_DIRS R\"dijitso($<JOIN:${include_dirs},\n>)dijitso\"
-#define DIJITSO_TARGET_DEFINES R\"dijitso($<JOIN:${defines},\n>)dijitso\"
-")
+[[maybe_unused]] static constexpr char DIJITSO_TARGET_INCLUDE_DIRS[] = R\"dijitso($<JOIN:${include_dirs},\n>)dijitso\";
+[[maybe_unused]] static constexpr char DIJITSO_TARGET_DEFINES[] = R\"dijitso($<JOIN:${defines},\n>)dijitso\";
+" TARGET ${target})
   target_include_directories(${target} PRIVATE "${directory}")
 endfunction()

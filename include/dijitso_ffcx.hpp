@@ -37,7 +37,7 @@ struct options
   std::string python = DIJITSO_FFCX_PYTHON;           ///< Python that can import ffcx
   std::string version = DIJITSO_FFCX_VERSION;         ///< version of FFCx, part of the signature
   std::string include_dir = DIJITSO_FFCX_INCLUDE_DIR; ///< directory of ufcx.h
-  std::vector<std::string> arguments = {};            ///< further arguments of FFCx, such as "--sum_factorization"
+  std::vector<std::string> arguments = {};            ///< further arguments of FFCx, such as "--table_rtol", "1e-8"
   std::string name = "ffcx";                          ///< first part of the signature: letters, digits and _
   std::chrono::duration<double> time_limit = std::chrono::minutes(30); ///< of one run of FFCx
   std::function<bool()> cancelled = {}; ///< asked while the call runs or waits, on every rank on which it is set: true ends it

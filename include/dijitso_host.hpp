@@ -87,7 +87,10 @@ class temporary_directory
 public:
   temporary_directory()
   {
-    std::string pattern = std::filesystem::temp_directory_path() / "dijitso-host-XXXXXX";
+    std::error_code failure;
+    std::string pattern = std::filesystem::temp_directory_path(failure) / "dijitso-host-XXXXXX";
+    if (failure)
+      throw generator_error("the directory for temporary files cannot be used (TMPDIR): " + failure.message());
     if (!mkdtemp(pattern.data()))
       throw generator_error("cannot make a directory like " + pattern + ": " + std::strerror(errno));
     path_ = pattern;
