@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod command;
+mod debug_info;
 mod diagnostics;
 mod failure;
 mod inputs;
@@ -51,6 +52,8 @@ pub struct Job<'a> {
     pub dependencies: &'a [String],
     /// Headers and libraries of dependencies, to be copied into a failure folder.
     pub repro_files: Vec<PathBuf>,
+    /// Directory of sources of the cache, which debug information names.
+    pub source_dir: &'a Path,
     /// Header and library directories of the cache.
     pub cache_dirs: (&'a Path, &'a Path),
     /// Private copies of the dependencies. Set if others can replace files in the cache's directories, which

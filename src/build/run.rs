@@ -18,8 +18,8 @@ use super::inputs::{self, RunInputs, RunStart};
 use super::modules::{self, Modules};
 use super::pch::{Preamble, UsablePch};
 use super::{
-    Built, COPIES, Failed, Job, cache_dirs, command_in, depfile_args, describe, diagnostics, failed, linker,
-    with_note,
+    Built, COPIES, Failed, Job, cache_dirs, command_in, debug_info, depfile_args, describe, diagnostics,
+    failed, linker, with_note,
 };
 
 /// Runs of a compiler, at most, until no input changes during a run.
@@ -97,6 +97,7 @@ impl CompilerRun {
                 accelerators.preamble.is_some()
                     || linker.is_some()
                     || inputs::options_unknown(job.params, &output)
+                    || debug_info::is_refused(job, &output)
             }
         };
         if !at_fault {
@@ -118,11 +119,18 @@ impl CompilerRun {
         run
     }
 
-    /// Runs the plain command, and again without dependency file options if the compiler does not know them.
+    /// Runs the plain command, and again without those of our options that the compiler does not know: a map of
+    /// names in debug information, a dependency file.
     fn plain(job: &Job<'_>, dir: &Path, runner: &dyn Runner) -> Self {
         let depfile_args = depfile_args(job);
-        let run = Self::once(job, dir, runner, &depfile_args, &Accelerators::none(dir));
         let failed = |outcome: &Outcome| matches!(outcome.exit, Exit::Code(1..));
+        let mut run = Self::once(job, dir, runner, &depfile_args, &Accelerators::none(dir));
+        let refused = run.outcome.as_ref().is_ok_and(|outcome| {
+            failed(outcome) && debug_info::is_refused(job, &String::from_utf8_lossy(&outcome.output))
+        });
+        if refused {
+            run = Self::once(job, dir, runner, &depfile_args, &Accelerators::none(dir));
+        }
         let unknown = !depfile_args.is_empty()
             && run.outcome.as_ref().is_ok_and(|outcome| {
                 failed(outcome)
@@ -155,12 +163,14 @@ impl CompilerRun {
         for left in depfile.iter().chain([&library]) {
             let _ = fs::remove_file(left);
         }
-        // The recorded command must give the same file without the copies and the precompiled header.
+        // The recorded command must give the same code without the copies and the precompiled header.
         let mut argv = command_in(job, depfile_args, &cache_dirs(job));
         argv.extend(accelerators.linker.as_deref().map(linker::options).unwrap_or_default());
         let [copied_headers, copied_libraries] = COPIES.map(str::to_owned);
         let copies = Dirs { include: copied_headers, library: copied_libraries };
-        let words: Vec<String> = depfile_args.iter().cloned().chain(accelerators.words()).collect();
+        let maps = debug_info::options(job, dir);
+        let words: Vec<String> =
+            depfile_args.iter().cloned().chain(maps).chain(accelerators.words()).collect();
         let run = if job.copies.is_some() {
             command_in(job, &words, &copies)
         } else {

@@ -63,6 +63,7 @@ impl Bench {
             library: "libsig.so",
             dependencies: &["libdep.so".to_owned()],
             repro_files: vec![include.join("dep.h"), lib.join("libdep.so"), lib.join("none.h")],
+            source_dir: &self.path("cache/src"),
             cache_dirs: (&include, &lib),
             copies: None,
             temp_roots: &[self.path("tmp")],

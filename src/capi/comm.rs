@@ -10,7 +10,7 @@ use crate::process::interrupt::Interrupt;
 
 use super::convert::invalid;
 
-pub(super) use mpi::RawComm as MPI_Comm;
+pub(crate) use mpi::RawComm as MPI_Comm;
 
 /// Returns the library's side of a host's communicator; makes it, with an empty state, at the first call.
 pub(super) fn attached(

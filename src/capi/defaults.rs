@@ -115,7 +115,7 @@ pub(super) fn with_cached<T>(take: impl FnOnce(&Resolved) -> T) -> Option<T> {
 
 /// Returns the environment of this process. Variables are read at the first call, and again when the
 /// environment has changed.
-pub(super) fn environment() -> Result<Arc<Environment>> {
+pub(crate) fn environment() -> Result<Arc<Environment>> {
     static LATEST: Mutex<Option<(ProcessEnv, Arc<Environment>)>> = Mutex::new(None);
     let mut latest = lock(&LATEST);
     let fresh = match latest.as_mut().filter(|(process, _)| process.is_current()) {
@@ -136,7 +136,7 @@ pub(super) fn environment() -> Result<Arc<Environment>> {
 
 /// Returns the default parameters. Reads the config file at the first call, and again when the environment
 /// has changed.
-pub(super) fn defaults() -> Result<Arc<Resolved>> {
+pub(crate) fn defaults() -> Result<Arc<Resolved>> {
     static LATEST: Mutex<Option<CachedDefaults>> = Mutex::new(None);
     let mut latest = lock(&LATEST);
     let cached = match latest.as_ref().filter(|cached| cached.environment.is_current()) {

@@ -131,7 +131,7 @@ pub(super) fn jit(
 }
 
 /// Makes a call for several libraries whose arguments have been read. Each has its own result.
-pub(super) fn jit_batch(
+pub(crate) fn jit_batch(
     batch: Result<Batch<'_>>,
     callbacks: &mut Callbacks<'_>,
     comm: MPI_Comm,

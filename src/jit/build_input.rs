@@ -109,6 +109,7 @@ impl BuildInput {
                 .chain(&asked)
                 .flat_map(|name| [layout.inc(name), layout.lib(name)])
                 .collect(),
+            source_dir: &layout.dir(Category::Src),
             cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
             copies: copies(cache, order.iter().chain(&asked))?,
             temp_roots: &layout.staging_places(),
@@ -380,6 +381,7 @@ mod tests {
             library: "libs.so",
             dependencies: &[],
             repro_files: Vec::new(),
+            source_dir: nowhere,
             cache_dirs: (nowhere, nowhere),
             temp_roots: &[],
             copies: None,

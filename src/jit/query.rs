@@ -49,6 +49,7 @@ pub(super) fn command(
         library: &layout.lib_basename(signature),
         dependencies: &files,
         repro_files: Vec::new(),
+        source_dir: &layout.dir(Category::Src),
         cache_dirs: (&layout.dir(Category::Inc), &layout.dir(Category::Lib)),
         temp_roots: &layout.staging_places(),
         copies: None,

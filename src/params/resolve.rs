@@ -47,7 +47,11 @@ impl Params {
             Language::named(self.text("build.language")).expect("the schema allows these names alone");
         let generator = self.generator.0.to_string();
         let build = self.resolve_build(language)?;
-        let cache = self.resolve_cache(language)?;
+        let mut cache = self.resolve_cache(language)?;
+        // Debuggers read no gzip files.
+        if build.has_debug_info() && self.origin("cache.src_storage") == Some(&ValueOrigin::Default) {
+            cache.src_storage = SourceStorage::Keep;
+        }
         let shared_digest = self.shared_digest(&build, &generator);
         // No other value that may differ between ranks: a memory hit on some ranks and none on others would
         // hang.

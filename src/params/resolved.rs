@@ -252,6 +252,18 @@ pub fn header_name(words: &str) -> &str {
 }
 
 impl BuildParams {
+    /// Returns true if the flags ask for debug information: the last of `-g`, `-g2`, `-ggdb3`, `-gdwarf-5` and the
+    /// like counts, and `-g0` is none.
+    #[must_use]
+    pub fn has_debug_info(&self) -> bool {
+        let level = |flag: &&String| {
+            let rest =
+                flag.strip_prefix("-g").map(|rest| rest.trim_end_matches(|c: char| c.is_ascii_digit()));
+            matches!(rest, Some("" | "gdb" | "lldb" | "dwarf" | "dwarf-" | "line-tables-only" | "mlt"))
+        };
+        self.flags.iter().rev().find(level).is_some_and(|flag| !flag.ends_with('0'))
+    }
+
     /// Writes all values that change what is built, tagged and with lengths, for signatures and digests.
     pub fn write(&self, writer: &mut Writer) {
         writer.bytes(b"language");

@@ -103,8 +103,9 @@ const CACHE: &[Key] = &[
          Rank 0 decides",
     ),
     local("cache.enable_build_log", Flag, "true").help("keep a log of each build, with its command"),
-    local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress")
-        .help("compress, keep or delete the source after a build"),
+    local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress").help(
+        "compress, keep or delete the source after a build; with debug information the default is keep",
+    ),
     shared("cache.inc_postfix", FilePart, ".h").help("end of the names of headers"),
     shared("cache.src_postfix", FilePart, "")
         .help("end of the names of sources; empty: that of the language (.cpp, .c)"),
@@ -186,7 +187,9 @@ const BUILD: &[Key] = &[
     signed("build.lib_dirs", Dirs, "").help("directories searched for libraries when linking"),
     signed("build.rpath_dirs", Dirs, "").help("directories searched for libraries when loading"),
     signed("build.libs", List, "").help("libraries to link, as after -l"),
-    signed("build.debug", Flag, "false").help("use debug flags instead of release flags"),
+    signed("build.debug", Flag, "false")
+        .env("DIJITSO_DEBUG")
+        .help("use debug flags instead of release flags"),
     local("build.timeout", Seconds, "3600").help("time limit of one compiler run; 0: none"),
     local("build.system_call_method", Choice(&["SUBPROCESS", "OS_SYSTEM"]), "SUBPROCESS")
         .env("DIJITSO_SYSTEM_CALL_METHOD")

@@ -19,10 +19,13 @@ fn defined(line: &str) -> Option<&str> {
     rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().filter(|_| is_type)
 }
 
+/// The types of the facade have the names of what they wrap.
 #[test]
 fn a_type_name_stands_for_one_thing() {
     let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (path, code) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
+    for (path, code) in
+        sources().into_iter().filter(|(path, _)| !is_test(path) && !path.starts_with("facade"))
+    {
         for name in code.lines().filter_map(defined) {
             places.entry(name.to_owned()).or_default().insert(path.display().to_string());
         }

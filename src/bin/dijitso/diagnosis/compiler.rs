@@ -109,6 +109,7 @@ fn building(limited: &BuildParams, params: &Resolved) -> Probe {
         library,
         dependencies: &[],
         repro_files: Vec::new(),
+        source_dir: &dir.join("src"),
         cache_dirs: (&dir.join("include"), &dir.join("lib")),
         temp_roots: &[dir.to_owned()],
         copies: None,
