@@ -2,8 +2,8 @@
 //!
 //! A build of the calling thread is loaded, from the file that is then published under its name. So its
 //! initialisers run on the thread that asks for the library, like those of any other. A build of another
-//! thread, or one that this process must not load, is resolved by the loader in a process of its own, which
-//! runs none of its code.
+//! thread, one that this process must not load, or one with debug information is resolved by the loader in a
+//! process of its own, which runs none of its code.
 
 #![forbid(unsafe_code)]
 

@@ -214,9 +214,16 @@ fn generate_and_build(
         let input = prepare(session, signed, cache, callbacks, context)?;
         let asked = input.asked.clone();
         let runner = session.toolchains.runner.as_ref();
+        // Debuggers and profilers read a library by the name under which it was loaded. So one with debug information
+        // is loaded once it has its name, as any other that is found on disk.
+        let admission = if signed.request.params.build.has_debug_info() {
+            Admission::Resolved(session.libraries.loader.as_ref())
+        } else {
+            Admission::Loaded(&session.libraries)
+        };
         let built = {
             let _waiting = progress::wait_in_call();
-            input.run(runner, &Admission::Loaded(&session.libraries), context)
+            input.run(runner, &admission, context)
         };
         if built.is_ok() {
             counted.succeed();
