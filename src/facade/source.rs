@@ -6,7 +6,7 @@ use crate::jit::callbacks::GenerateRequest;
 
 use super::library::Library;
 
-/// What a `generate` closure fills, and what it is asked for.
+/// The source that a `generate` closure fills, with what it is asked for.
 #[derive(Debug)]
 pub struct Source<'a> {
     request: GenerateRequest<'a>,
