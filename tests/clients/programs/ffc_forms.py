@@ -39,4 +39,5 @@ def tensor():
 
 for form in {"poisson": poisson, "hyperelasticity": hyperelasticity, "mixed": mixed, "tensor": tensor}[sys.argv[1]]():
     compiled, module, prefix = ffc.jit(form)
-    print(prefix, *(f"{value:.12g}" for value in ufc_values.of_form(compiled)))
+    # One text, which no other rank's output splits.
+    print(" ".join([prefix, *(f"{value:.12g}" for value in ufc_values.of_form(compiled))]))

@@ -20,4 +20,4 @@ module = compile_module(ode, "C", [], {})
 states, parameters = module.init_state_values(), module.init_parameter_values()
 for step in range(100):
     states = states + 0.05 * numpy.array(module.rhs(states, 0.05 * step, parameters))
-print("gotran", *(f"{value:.12g}" for value in states))
+print(" ".join(["gotran", *(f"{value:.12g}" for value in states)]))
