@@ -40,4 +40,4 @@ def tensor():
 for form in {"poisson": poisson, "hyperelasticity": hyperelasticity, "mixed": mixed, "tensor": tensor}[sys.argv[1]]():
     compiled, module, prefix = ffc.jit(form)
     # One text, which no other rank's output splits.
-    print(" ".join([prefix, *(f"{value:.12g}" for value in ufc_values.of_form(compiled))]))
+    sys.stdout.write(" ".join([prefix, *(f"{value:.12g}" for value in ufc_values.of_form(compiled))]) + "\n")

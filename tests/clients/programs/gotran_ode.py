@@ -2,6 +2,7 @@
 """gotran: the right-hand side of a model of a nerve cell, compiled from its equations."""
 
 import os
+import sys
 import tempfile
 
 import gotran
@@ -20,4 +21,5 @@ module = compile_module(ode, "C", [], {})
 states, parameters = module.init_state_values(), module.init_parameter_values()
 for step in range(100):
     states = states + 0.05 * numpy.array(module.rhs(states, 0.05 * step, parameters))
-print(" ".join(["gotran", *(f"{value:.12g}" for value in states)]))
+# One text, which no other rank's output splits.
+sys.stdout.write(" ".join(["gotran", *(f"{value:.12g}" for value in states)]) + "\n")
