@@ -28,30 +28,33 @@
 //! }
 //! ```
 //!
-//! The cache is keyed by name and parameters: a second run finds the library on disk, and runs neither closure nor
-//! compiler. [`Jit::source`] keys it by the text itself, and [`jit_many`] builds many libraries at the same time.
-//! A failure is an [`Error`] with the same message on every rank, the output of the compiler ([`Error::log`]) and a
-//! folder that reproduces it ([`Error::path`]). Records of the library go to the logger of the crate `log`.
+//! The cache is keyed by name and parameters: a second run finds the library on disk, and runs neither
+//! closure nor compiler. [`Jit::source`] keys it by the text itself, and [`jit_many`] builds many libraries
+//! at the same time. A failure is an [`Error`] with the same message on every rank, the output of the
+//! compiler ([`Error::log`]) and a folder that reproduces it ([`Error::path`]). Records of the library go to
+//! the logger of the crate `log`.
 //!
-//! Depend on it with `default-features = false`, which leaves out the command and its crates. These items are all that
-//! is public then. A program that links this crate must not load `libdijitso.so` as well: each has a state of its own.
+//! Depend on it with `default-features = false`, which leaves out the command and its crates. These items are
+//! all that is public then. A program that links this crate must not load `libdijitso.so` as well: each has a
+//! state of its own.
 //!
 //! # For those who change it
 //!
-//! The feature `internals`, which the command and the tests of the package have, makes the modules below public. They
-//! are no interface, and change without notice. They are layers whose imports point downwards only:
+//! The feature `internals`, which the command and the tests of the package have, makes the modules below
+//! public. They are no interface, and change without notice. They are layers whose imports point downwards
+//! only:
 //!
 //! * 4, doors: `capi`, the C interface, which is the product; `facade`, the items below;
 //! * 3, plans: `plan`, graphs of modules and tasks that are made on the call;
 //! * 2, policy: `jit`, the fixed sequence of agreed steps;
 //! * 1, siblings: `params`, `signature`, `cache`, `build`, `load`, `parallel`;
-//! * 0, facts: `advice`, `codec`, `cpp_functions`, `elf`, `error`, `escape`, `fsutil`, `human`, `inputs`, `language`,
-//!   `logging`, `owner`, `process`, `signals`, `sync`, `toml_text`.
+//! * 0, facts: `advice`, `codec`, `cpp_functions`, `elf`, `error`, `escape`, `fsutil`, `human`, `inputs`,
+//!   `language`, `logging`, `owner`, `process`, `signals`, `sync`, `toml_text`.
 //!
 //! The command `dijitso` is a program of its own on this crate: `src/bin/dijitso`.
 //!
-//! Unsafe code is in `capi`, `facade`, `load`, `parallel::mpi`, `process::jobserver` and `signals` alone; every other
-//! file forbids it.
+//! Unsafe code is in `capi`, `facade`, `load`, `parallel::mpi`, `process::jobserver` and `signals` alone;
+//! every other file forbids it.
 
 #![cfg_attr(
     not(feature = "internals"),

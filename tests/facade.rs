@@ -1,4 +1,5 @@
-//! The facade for hosts in Rust, with the compiler of the system. `tests/rust/run` has the same on ranks of MPI.
+//! The facade for hosts in Rust, with the compiler of the system. `tests/rust/run` has the same on ranks of
+//! MPI.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by a panic")]
 

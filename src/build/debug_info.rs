@@ -1,8 +1,8 @@
 //! Debug information that names the files of the cache.
 //!
-//! A compiler runs in a staging folder that is removed after the build, and writes the name of this folder into
-//! debug information. A prefix map replaces it by the directory of sources in the cache, where debuggers and
-//! profilers find the source. So two builds in one cache give the same bytes.
+//! A compiler runs in a staging folder that is removed after the build, and writes the name of this folder
+//! into debug information. A prefix map replaces it by the directory of sources in the cache, where debuggers
+//! and profilers find the source. So two builds in one cache give the same bytes.
 
 #![forbid(unsafe_code)]
 

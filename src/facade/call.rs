@@ -31,8 +31,8 @@ pub fn jit<'a>(name: &str) -> Jit<'a> {
     Jit { name: name.to_owned(), settings: Settings::default(), text: Text::default() }
 }
 
-/// Begins a call for many libraries with the same parameters. Those that are missing are built at the same time,
-/// and dealt out among the ranks.
+/// Begins a call for many libraries with the same parameters. Those that are missing are built at the same
+/// time, and dealt out among the ranks.
 pub fn jit_many<'a, N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> JitMany<'a> {
     let names = names.into_iter().map(|name| name.as_ref().to_owned()).collect();
     JitMany { names, settings: Settings::default() }
@@ -74,9 +74,9 @@ struct Settings<'a> {
 macro_rules! settings {
     ($call:ident) => {
         impl<'a> $call<'a> {
-            /// Sets a parameter, as `"build.cxxflags"`, `"-O2 -g"`. A key that is unknown or a value that does not fit
-            /// is an error of the load. Without it the value is that of the environment, of the config file or the
-            /// default.
+            /// Sets a parameter, as `"build.cxxflags"`, `"-O2 -g"`. A key that is unknown or a value that
+            /// does not fit is an error of the load. Without it the value is that of the environment, of the
+            /// config file or the default.
             ///
             /// `"generator"` takes JSON that the closure gets; `"generator.degree"` sets one member of it.
             pub fn param(mut self, key: &str, value: &str) -> Self {
@@ -86,8 +86,8 @@ macro_rules! settings {
 
             /// Sets the closure that generates source code. It runs on builders only, and only on a miss.
             ///
-            /// Its error is the [`source`](std::error::Error::source) of the error of the call on the rank on which
-            /// it failed. A panic in it goes on when the call has ended; the other ranks get an error.
+            /// Its error is the [`source`](std::error::Error::source) of the error of the call on the rank on
+            /// which it failed. A panic in it goes on when the call has ended; the other ranks get an error.
             ///
             /// It may make further calls without a communicator, whose libraries it can link to.
             pub fn generate<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
@@ -105,8 +105,8 @@ macro_rules! settings {
                 self
             }
 
-            /// Sets a closure that is asked at least every 50 ms while the call waits. If it returns true on any
-            /// rank, the call ends on all ranks with [`Kind::Cancelled`].
+            /// Sets a closure that is asked at least every 50 ms while the call waits. If it returns true on
+            /// any rank, the call ends on all ranks with [`Kind::Cancelled`].
             pub fn poll(mut self, poll: impl Fn() -> bool + Send + Sync + 'static) -> Self {
                 self.settings.poll = Some(Box::new(poll));
                 self
@@ -126,8 +126,8 @@ settings!(Jit);
 settings!(JitMany);
 
 impl Jit<'_> {
-    /// Gives the source text in place of a closure. The text is then a part of the key, so that a changed text is
-    /// another library.
+    /// Gives the source text in place of a closure. The text is then a part of the key, so that a changed
+    /// text is another library.
     pub fn source(mut self, code: impl Into<Vec<u8>>) -> Self {
         self.text.code = Some(code.into());
         self
@@ -173,11 +173,12 @@ impl Jit<'_> {
 }
 
 impl JitMany<'_> {
-    /// Gets the libraries, in the order of the names. Collective over the communicator of the call, if it has one.
+    /// Gets the libraries, in the order of the names. Collective over the communicator of the call, if it has
+    /// one.
     ///
     /// # Errors
-    /// Any [`Kind`], and the same on every rank. If some libraries fail, the others are built all the same, and the
-    /// error lists every one that failed; [`JitMany::load_each`] returns the others.
+    /// Any [`Kind`], and the same on every rank. If some libraries fail, the others are built all the same,
+    /// and the error lists every one that failed; [`JitMany::load_each`] returns the others.
     ///
     /// # Panics
     /// If the `generate` closure has panicked on this rank: its panic goes on.
@@ -191,8 +192,8 @@ impl JitMany<'_> {
         }
     }
 
-    /// Gets the libraries, each with its own result, in the order of the names. Collective over the communicator of
-    /// the call, if it has one.
+    /// Gets the libraries, each with its own result, in the order of the names. Collective over the
+    /// communicator of the call, if it has one.
     ///
     /// # Errors
     /// Any [`Kind`] if the call as a whole failed.

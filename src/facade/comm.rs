@@ -2,10 +2,11 @@
 
 use crate::capi::comm::MPI_Comm;
 
-/// A communicator of the host, of any MPI and any binding of it. [`Comm::none`] stands for a call without ranks.
+/// A communicator of the host, of any MPI and any binding of it. [`Comm::none`] stands for a call without
+/// ranks.
 ///
-/// The library finds the MPI of the process when it runs. So it is built without MPI, and this type is made from the
-/// bytes of a handle:
+/// The library finds the MPI of the process when it runs. So it is built without MPI, and this type is made
+/// from the bytes of a handle:
 ///
 /// * the crate `mpi` (rsmpi): `unsafe { Comm::from_raw(world.as_raw()) }`;
 /// * `mpi-sys` or a binding of your own: `unsafe { Comm::from_raw(comm) }`, with `comm` an `MPI_Comm`;
@@ -22,7 +23,8 @@ impl Comm {
 
     /// Takes a handle of the MPI that this process runs: a value of its type `MPI_Comm`.
     ///
-    /// A value of a wrong size is no communicator; the call that gets it fails with [`Kind::Mpi`](crate::Kind::Mpi).
+    /// A value of a wrong size is no communicator; the call that gets it fails with
+    /// [`Kind::Mpi`](crate::Kind::Mpi).
     ///
     /// # Safety
     /// `comm` is `MPI_COMM_NULL` or a communicator that is valid until the calls that get it have returned.

@@ -9,7 +9,8 @@ use crate::error::Kind;
 /// The reason for which a generator has failed, as the host gave it.
 pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 
-/// A call that failed. All ranks of a call get the same error, apart from [`source`](std::error::Error::source).
+/// A call that failed. All ranks of a call get the same error, apart from
+/// [`source`](std::error::Error::source).
 pub struct Error {
     inner: crate::error::Error,
     cause: Option<Cause>,
@@ -26,7 +27,8 @@ impl Error {
         self.inner.kind()
     }
 
-    /// Returns one paragraph: what failed, on which path and rank, what the compiler said first, what to do next.
+    /// Returns one paragraph: what failed, on which path and rank, what the compiler said first, what to do
+    /// next.
     #[must_use]
     pub fn message(&self) -> &str {
         self.inner.message()

@@ -8,8 +8,8 @@ use crate::jit::Origin;
 
 use super::error::Error;
 
-/// A loaded library. Clones share it. Its code stays loaded until the process ends, so functions from it may be
-/// kept after it is dropped.
+/// A loaded library. Clones share it. Its code stays loaded until the process ends, so functions from it may
+/// be kept after it is dropped.
 #[derive(Clone, Debug)]
 pub struct Library(crate::jit::Library);
 
@@ -36,8 +36,8 @@ impl Library {
     /// [`Kind::Symbol`] if the library has no such symbol; the message names the ones that are like it.
     ///
     /// # Safety
-    /// `T` is a pointer, and what the symbol stands for has its type: a function of C with these parameters, or a
-    /// variable of this type.
+    /// `T` is a pointer, and what the symbol stands for has its type: a function of C with these parameters,
+    /// or a variable of this type.
     pub unsafe fn symbol<T: Copy>(&self, name: &str) -> Result<T, Error> {
         const { assert!(size_of::<T>() == size_of::<*const c_void>(), "a symbol is a pointer") };
         let address = self.address(name)?;

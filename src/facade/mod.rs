@@ -1,5 +1,5 @@
-//! The door for hosts in Rust: what [`crate`] exports. It wraps the types of the layers below, so that these may
-//! change.
+//! The door for hosts in Rust: what [`crate`] exports. It wraps the types of the layers below, so that these
+//! may change.
 
 #![deny(unsafe_code)]
 

@@ -214,8 +214,8 @@ fn generate_and_build(
         let input = prepare(session, signed, cache, callbacks, context)?;
         let asked = input.asked.clone();
         let runner = session.toolchains.runner.as_ref();
-        // Debuggers and profilers read a library by the name under which it was loaded. So one with debug information
-        // is loaded once it has its name, as any other that is found on disk.
+        // Debuggers and profilers read a library by the name under which it was loaded. So one with debug
+        // information is loaded once it has its name, as any other that is found on disk.
         let admission = if signed.request.params.build.has_debug_info() {
             Admission::Resolved(session.libraries.loader.as_ref())
         } else {
@@ -243,8 +243,8 @@ fn generate_and_build(
     }
 }
 
-/// The part of a build that needs the host. The rest needs a compiler only. What it returns is large, and the stack
-/// of a host's thread may be small.
+/// The part of a build that needs the host. The rest needs a compiler only. What it returns is large, and the
+/// stack of a host's thread may be small.
 fn prepare(
     session: &Session,
     signed: &SignedRequest<'_>,

@@ -233,7 +233,8 @@ impl Resolved {
         Self { text: Some(text), request_digest: quick_digest(&memory.finish()), ..self.clone() }
     }
 
-    /// Returns the parameters of a call that builds and does not load; in the directory `root`, if it is given.
+    /// Returns the parameters of a call that builds and does not load; in the directory `root`, if it is
+    /// given.
     #[must_use]
     pub fn for_building(&self, root: Option<&Path>) -> Self {
         let mut memory = Writer::new(b"dijitso call without loading");
@@ -252,8 +253,8 @@ pub fn header_name(words: &str) -> &str {
 }
 
 impl BuildParams {
-    /// Returns true if the flags ask for debug information: the last of `-g`, `-g2`, `-ggdb3`, `-gdwarf-5` and the
-    /// like counts, and `-g0` is none.
+    /// Returns true if the flags ask for debug information: the last of `-g`, `-g2`, `-ggdb3`, `-gdwarf-5`
+    /// and the like counts, and `-g0` is none.
     #[must_use]
     pub fn has_debug_info(&self) -> bool {
         let level = |flag: &&String| {
