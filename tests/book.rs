@@ -409,7 +409,7 @@ fn common_lines(block: &[String], text: &str) -> usize {
 
 #[test]
 fn code_blocks_are_in_compiled_examples() {
-    let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", ".f90", "CMakeLists.txt", ".py"]);
+    let sources = files("examples", &[".c", ".cpp", ".h", ".hpp", ".f90", "CMakeLists.txt", ".py", ".rs"]);
     let sources: Vec<(PathBuf, String)> = sources
         .into_iter()
         .chain(files("tests/c", &[".py"]))
@@ -419,7 +419,7 @@ fn code_blocks_are_in_compiled_examples() {
     for page in pages() {
         for (language, lines) in blocks(&text(&page)) {
             match language.as_str() {
-                "c" | "cpp" | "fortran" | "cmake" | "python" => {}
+                "c" | "cpp" | "fortran" | "cmake" | "python" | "rust" => {}
                 "sh" | "text" | "ini" | "json" | "toml" => continue,
                 other => panic!("{}: a block of \"{other}\"", page.display()),
             }
