@@ -285,7 +285,7 @@ roots = mpi.create_node_roots_comm(comm, node_root)
 say(None if roots is None else (roots.size, roots.rank))
 for strategy in "root", "node", "process":
     copy_comm, wait_comm, role = getattr(mpi, "create_comms_and_role_" + strategy)(comm, node_comm, node_root)
-    say(strategy, copy_comm and copy_comm.size, wait_comm and wait_comm.size, role)
+    say(strategy, copy_comm.size if copy_comm else None, wait_comm.size if wait_comm else None, role)
 sub = mpi.create_subcomm(comm, [3, 1])
 say(None if sub is None else (sub.size, sub.rank))
 if comm.rank == 0:
