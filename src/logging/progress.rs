@@ -100,7 +100,7 @@ pub fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }
 
-/// Returns true if this thread reports the progress of its builds: it was chosen to by [`report`], or logs for
+/// Returns true if this thread reports the progress of its builds: it was chosen by [`place::report`], or logs for
 /// all ranks, or all ranks log.
 #[must_use]
 pub fn reports() -> bool {

@@ -1,4 +1,4 @@
-//! Build plans: directed acyclic graphs of modules and tasks, made in parallel on the call of [`crate::jit`].
+//! Build plans: directed acyclic graphs of modules and tasks, made in parallel on the call of [`mod@crate::jit`].
 //!
 //! A [`Plan`] has nodes and edges. [`make`] makes them: alone, or on the ranks of a communicator. What a node
 //! has made lies in the cache under its signature, so a plan has no state of its own that could be lost; its
