@@ -263,7 +263,6 @@ def grep_cache(regex: Pattern[str], cache_params: Params, linenumbers: bool = Fa
         for file in files:
             if signature is not None and not os.path.basename(file).startswith(_basename(kind, signature, cache_params)):
                 continue
-            lines: List[Any]
             if kind == "lib":
                 needed = sorted((name, path) for name, path in _system().ldd(file).items() if path)
                 lines = [(number, "%s => %s" % pair) for number, pair in enumerate(needed, 1) if regex.match(str(pair[1]))]
