@@ -156,7 +156,7 @@ SMOKE = '''
 import dijitso, os
 module, signature = dijitso.jit(None, "square", {}, lambda *a: ("", 'extern "C" int square(int x) { return x * x; }', ()))
 assert module.square(7) == 49 and signature == "square"
-assert os.path.dirname(dijitso._native.library()._path) == os.path.join(os.path.dirname(dijitso.__file__), "lib")
+assert os.path.dirname(dijitso._native.library()._name) == os.path.join(os.path.dirname(dijitso.__file__), "lib")
 print(dijitso.__file__)
 '''
 
