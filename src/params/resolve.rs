@@ -48,8 +48,9 @@ impl Params {
         let generator = self.generator.0.to_string();
         let build = self.resolve_build(language)?;
         let mut cache = self.resolve_cache(language)?;
-        // Debuggers read no gzip files.
-        if build.has_debug_info() && self.origin("cache.src_storage") == Some(&ValueOrigin::Default) {
+        // Debuggers read no gzip files. Where the value came from does not count: parameters that are written as JSON and
+        // read again are the same.
+        if build.has_debug_info() && cache.src_storage == SourceStorage::Compress {
             cache.src_storage = SourceStorage::Keep;
         }
         let shared_digest = self.shared_digest(&build, &generator);

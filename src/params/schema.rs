@@ -104,7 +104,7 @@ const CACHE: &[Key] = &[
     ),
     local("cache.enable_build_log", Flag, "true").help("keep a log of each build, with its command"),
     local("cache.src_storage", Choice(&["compress", "keep", "delete"]), "compress").help(
-        "compress, keep or delete the source after a build; with debug information the default is keep",
+        "compress, keep or delete the source after a build; with debug information it is not compressed",
     ),
     shared("cache.inc_postfix", FilePart, ".h").help("end of the names of headers"),
     shared("cache.src_postfix", FilePart, "")

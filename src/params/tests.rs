@@ -146,11 +146,14 @@ fn json_of_all_parameters_gives_them_back() {
     let mut params = Params::in_environment(&environment(&[("HOME", "/h")])).unwrap();
     params.set("build.cxxflags", "-O1 '-DNAME=\"a b\"'").unwrap();
     params.set("build.timeout", "1.5").unwrap();
+    params.set("build.debug", "yes").unwrap();
     let json = params.to_json();
     let mut again = Params::in_environment(&environment(&[("HOME", "/other")])).unwrap();
     again.merge_json(&json.to_string()).unwrap();
     assert_eq!(again.to_json(), json);
-    assert_eq!(again.resolve().unwrap().request_digest, params.resolve().unwrap().request_digest);
+    let (again, params) = (again.resolve().unwrap(), params.resolve().unwrap());
+    assert_eq!(again.request_digest, params.request_digest);
+    assert_eq!(again.cache.src_storage, params.cache.src_storage);
 }
 
 #[test]
